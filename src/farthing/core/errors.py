@@ -1,0 +1,165 @@
+"""Every error that Farthing raises on purpose.
+
+The tree (indentation is inheritance)::
+
+    FarthingError
+      SettingsError               a setting is unknown, malformed or out of range
+      MissingExtraError           an optional package is not installed
+      InputError                  the caller's texts or parameters cannot be served as they are
+        EmptyInputError           nothing to embed
+        InvalidTextError          a text is not valid Unicode
+        TextTooShortError         a text has fewer characters than allowed
+        TextTooLongError          a text has more tokens than the context
+        TooManyTextsError         a request has more texts than allowed
+        InvalidTokenError         a token id lies outside the vocabulary
+        DimensionsError           the asked vector size is not available
+        UnknownPromptError        the model has no prompt of that name
+      ModelError                  the model cannot be used
+        ModelNotFoundError        no source has it
+        UnknownModelError         this process does not serve a model of that name
+        CheckpointError           its files are incomplete or contradict each other
+        UnknownArchitectureError  its model family is not one of ours
+        TokenizerError            its tokenizer would give silently wrong vectors
+      EngineError                 the forward pass failed
+        NonFiniteError            a vector has NaN or Inf even when computed in fp32
+        BatchFailedError          the batch that held a text raised
+      ServingError                the service cannot take or finish the work
+        QueueFullError            more texts are waiting than allowed
+        WorkerDiedError           the thread on the device died with work pending
+        ClosedError               the service was shut down
+
+A message says what was got, what the limit is, and what to do about it. Errors are raised where the fault is
+known and translated once at each boundary (HTTP: `farthing.server.errors`, command line: `farthing.cli.main`).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class FarthingError(Exception):
+    """Base of the tree.
+
+    Attributes:
+        code: stable, machine-readable name of the error.
+        param: the parameter that is at fault, when there is one.
+    """
+
+    code: ClassVar[str] = "farthing_error"
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class SettingsError(FarthingError):
+    code = "invalid_setting"
+
+
+class MissingExtraError(FarthingError):
+    code = "missing_extra"
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs a package that is not installed. Run: pip install 'farthing[{extra}]'")
+
+
+class InputError(FarthingError):
+    code = "invalid_input"
+
+
+class EmptyInputError(InputError):
+    code = "empty_input"
+
+
+class InvalidTextError(InputError):
+    code = "invalid_text"
+
+
+class TextTooShortError(InputError):
+    code = "text_too_short"
+
+
+class TextTooLongError(InputError):
+    """A text has `num_tokens` tokens where `max_tokens` are allowed; `index` is its place in the request."""
+
+    code = "context_length_exceeded"
+
+    def __init__(self, index: int, num_tokens: int, max_tokens: int) -> None:
+        super().__init__(
+            f"Text {index} has {num_tokens} tokens; this model takes at most {max_tokens}. "
+            "Shorten or split it, or allow truncation (truncate: true).",
+            param="input",
+        )
+        self.index = index
+        self.num_tokens = num_tokens
+        self.max_tokens = max_tokens
+
+
+class TooManyTextsError(InputError):
+    code = "too_many_texts"
+
+
+class InvalidTokenError(InputError):
+    code = "invalid_token"
+
+
+class DimensionsError(InputError):
+    code = "invalid_dimensions"
+
+
+class UnknownPromptError(InputError):
+    code = "unknown_prompt"
+
+
+class ModelError(FarthingError):
+    code = "model_error"
+
+
+class ModelNotFoundError(ModelError):
+    code = "model_source_not_found"
+
+
+class UnknownModelError(ModelError):
+    code = "model_not_found"
+
+
+class CheckpointError(ModelError):
+    code = "invalid_checkpoint"
+
+
+class UnknownArchitectureError(ModelError):
+    code = "unknown_architecture"
+
+
+class TokenizerError(ModelError):
+    code = "invalid_tokenizer"
+
+
+class EngineError(FarthingError):
+    code = "engine_error"
+
+
+class NonFiniteError(EngineError):
+    code = "non_finite_vector"
+
+
+class BatchFailedError(EngineError):
+    """The batch that held the text raised; the original exception is `__cause__`."""
+
+    code = "batch_failed"
+
+
+class ServingError(FarthingError):
+    code = "serving_error"
+
+
+class QueueFullError(ServingError):
+    code = "queue_full"
+
+
+class WorkerDiedError(ServingError):
+    code = "worker_died"
+
+
+class ClosedError(ServingError):
+    code = "closed"

@@ -1,0 +1,127 @@
+"""What a user can set, in frozen groups, each field with its help text and limits.
+
+In: nothing. Out: dataclasses whose instances are valid by construction (`__post_init__` checks every field).
+`farthing.core.resolve` merges file, environment and flags into them; the command line and docs/settings.md are
+generated from the fields. Nothing here reads the environment, and nothing changes an instance after it was made:
+"auto" stays "auto" here and is resolved into a new object by `farthing.engine.plan`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any
+
+from farthing.core.errors import SettingsError
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    flags: tuple[str, ...] = (),
+    choices: tuple[str, ...] = (),
+    minimum: int | None = None,
+    maximum: int | None = None,
+) -> Any:
+    """A settings field. `flags` are further spellings on the command line (`--name-of-field` always works)."""
+    metadata = {"help": help, "flags": flags, "choices": choices, "minimum": minimum, "maximum": maximum}
+    return field(default=default, metadata=metadata)
+
+
+def check_field(item: Field[Any], value: object) -> None:
+    """Raise `SettingsError` when `value` is not one of the field's choices or lies outside its limits."""
+    if value is None and item.default is None:
+        return
+    choices, low, high = (item.metadata.get(key) for key in ("choices", "minimum", "maximum"))
+    if choices and value not in choices:
+        raise SettingsError(f"{item.name} is {value!r}; available: {', '.join(choices)}", param=item.name)
+    if low is not None and (not isinstance(value, int) or value < low):
+        raise SettingsError(f"{item.name} is {value!r}; it must be a whole number of at least {low}", param=item.name)
+    if high is not None and (not isinstance(value, int) or value > high):
+        raise SettingsError(f"{item.name} is {value!r}; it must be a whole number of at most {high}", param=item.name)
+
+
+class Checked:
+    """Mixin: check every field when an instance is made."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):  # type: ignore[arg-type]
+            assert item.default is not MISSING, f"{item.name} needs a default"
+            check_field(item, getattr(self, item.name))
+
+
+@dataclass(frozen=True)
+class SourceSettings(Checked):
+    """Where the model comes from."""
+
+    revision: str | None = option(None, "Branch, tag or commit of a hub model.")
+    cache_dir: str | None = option(None, "Folder for downloads (default: ~/.cache/farthing, hubs use their own).")
+    offline: bool = option(False, "Use only what is on this machine.")
+
+
+@dataclass(frozen=True)
+class EngineSettings(Checked):
+    """How the model is held and computed."""
+
+    device: str = option("auto", "Device: auto, cpu, cuda, or cuda:N.")
+    format: str = option(
+        "auto",
+        "Weight format; auto and none take what the device computes fastest without loss.",
+        flags=("--quantization",),
+        choices=("auto", "none", "fp32", "bf16", "fp16"),
+    )
+    context_length: int | None = option(
+        None,
+        "Most tokens of one text (default: the model's own limit).",
+        flags=("--max-sequence-length", "--max-model-len"),
+        minimum=1,
+    )
+    max_batch_tokens: int | None = option(
+        None, "Token budget of one forward pass (default: by device).", minimum=1
+    )
+    num_threads: int | None = option(
+        None, "CPU threads of the forward pass (default: physical cores, within cgroup limits).", minimum=1
+    )
+    tensor_parallel_size: int = option(
+        1, "GPUs that share each layer. Only 1 is built: run one server a GPU behind a load balancer.",
+        flags=("--tp-size", "--tp"), minimum=1, maximum=1,
+    )
+
+
+@dataclass(frozen=True)
+class ServingSettings(Checked):
+    """How requests are cleaned, queued and batched."""
+
+    max_running_requests: int = option(
+        256, "Most requests in work at once; further ones wait their turn.", minimum=1
+    )
+    max_batch_size: int = option(512, "Most texts of one forward pass.", minimum=1)
+    max_texts_per_request: int = option(8192, "Most texts of one request.", minimum=1)
+    max_queue_texts: int = option(100_000, "Most texts waiting; beyond it requests are refused (429).", minimum=1)
+    tokenizer_threads: int = option(2, "Threads that clean and tokenise.", minimum=1)
+    truncate: bool = option(False, "Cut texts longer than the context when a request does not say.")
+    min_chars: int = option(1, "Fewest characters of a text (after cleaning).", minimum=0)
+    short_text: str = option(
+        "error",
+        "Texts under min-chars: refuse (error), answer a zero vector (zero), or embed them anyway (embed).",
+        choices=("error", "zero", "embed"),
+    )
+    on_worker_death: str = option(
+        "restart",
+        "When the thread on the device dies: start a new one, or exit the process with status 70.",
+        choices=("restart", "exit"),
+    )
+
+
+@dataclass(frozen=True)
+class ServerSettings(Checked):
+    """The HTTP server."""
+
+    host: str = option("127.0.0.1", "Address to listen on.")
+    port: int = option(30000, "Port to listen on (0: any free one).", minimum=0, maximum=65535)
+    served_model_name: str | None = option(None, "Name clients use for the model (default: as given).")
+    max_body_bytes: int = option(64 * 1024 * 1024, "Largest request body, in bytes.", minimum=1024)
+    log_level: str = option("info", "How much is logged.", choices=("debug", "info", "warning", "error"))
+
+
+GROUPS: tuple[type[Checked], ...] = (SourceSettings, EngineSettings, ServingSettings, ServerSettings)

@@ -1,0 +1,37 @@
+"""The identity of a vector space.
+
+Vectors can be compared only when they come from the same space. Whatever stores vectors (a cache, an index, a
+file) keeps the space beside them and refuses vectors of another one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class VectorSpace:
+    """What two vectors must share to be comparable.
+
+    Attributes:
+        model: name of the model as it was asked for.
+        fingerprint: digest of the checkpoint's config and tensor shapes and a sample of its weights.
+        pooling: "last", "cls" or "mean".
+        dimensions: length of the vectors.
+        normalized: whether the vectors have length 1.
+    """
+
+    model: str
+    fingerprint: str
+    pooling: str
+    dimensions: int
+    normalized: bool
+
+    @property
+    def id(self) -> str:
+        """Sixteen hexadecimal digits that differ when the space differs; the model's name does not count."""
+        facts = asdict(self)
+        del facts["model"]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
