@@ -1,0 +1,1 @@
+"""Where weights come from: finding a model's folder, reading its files, writing new ones."""

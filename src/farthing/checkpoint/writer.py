@@ -1,0 +1,99 @@
+"""Checkpoints written tensor by tensor, so that the largest model needs the memory of its largest tensor.
+
+In: specifications of tensors with a function that makes each. Out: a directory of safetensors shards, with an index when
+there is more than one. safetensors' own writer wants all tensors of a file at once; the format (a length, a JSON
+header, the raw bytes: https://github.com/huggingface/safetensors#format) is simple enough to stream.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import torch
+
+DTYPE_NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.int8: "I8", torch.uint8: "U8"}
+SHARD_BYTES = 4_000_000_000
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A tensor to be written; `make` is called once, when its turn comes."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    make: Callable[[], torch.Tensor]
+
+    @property
+    def num_bytes(self) -> int:
+        return torch.Size(self.shape).numel() * self.dtype.itemsize
+
+
+def write_tensors(
+    directory: Path,
+    specs: Sequence[TensorSpec],
+    *,
+    shard_bytes: int = SHARD_BYTES,
+    on_tensor: Callable[[TensorSpec], object] = lambda spec: None,
+) -> list[Path]:
+    """Write model.safetensors, or model-0000N-of-0000M.safetensors and their index. Returns the files.
+
+    Each file is written under a temporary name and renamed when whole. `on_tensor` is called after each tensor.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    shards = list(split(specs, shard_bytes))
+    names = [shard_name(number, len(shards)) for number in range(1, len(shards) + 1)]
+    for name, shard in zip(names, shards):
+        partial = directory / f".{name}.partial"
+        with partial.open("wb") as stream:
+            write_shard(stream, shard, on_tensor)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(directory / name)
+    if len(shards) > 1:
+        weight_map = {spec.name: name for name, shard in zip(names, shards) for spec in shard}
+        index = {"metadata": {"total_size": sum(spec.num_bytes for spec in specs)}, "weight_map": weight_map}
+        (directory / "model.safetensors.index.json").write_text(json.dumps(index, indent=1))
+    return [directory / name for name in names]
+
+
+def split(specs: Iterable[TensorSpec], shard_bytes: int) -> Iterator[list[TensorSpec]]:
+    """Consecutive tensors, as many to a shard as fit."""
+    shard: list[TensorSpec] = []
+    total = 0
+    for spec in specs:
+        if shard and total + spec.num_bytes > shard_bytes:
+            yield shard
+            shard, total = [], 0
+        shard.append(spec)
+        total += spec.num_bytes
+    yield shard
+
+
+def shard_name(number: int, count: int) -> str:
+    return "model.safetensors" if count == 1 else f"model-{number:05d}-of-{count:05d}.safetensors"
+
+
+def write_shard(stream: BinaryIO, specs: Sequence[TensorSpec], on_tensor: Callable[[TensorSpec], object]) -> None:
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    offset = 0
+    for spec in specs:
+        header[spec.name] = {
+            "dtype": DTYPE_NAMES[spec.dtype],
+            "shape": list(spec.shape),
+            "data_offsets": [offset, offset + spec.num_bytes],
+        }
+        offset += spec.num_bytes
+    encoded = json.dumps(header).encode()
+    encoded += b" " * (-len(encoded) % 8)  # the format asks for data aligned to 8 bytes
+    stream.write(len(encoded).to_bytes(8, "little") + encoded)
+    for spec in specs:
+        tensor = spec.make()
+        assert tensor.shape == spec.shape and tensor.dtype == spec.dtype, spec.name
+        stream.write(memoryview(tensor.contiguous().flatten().view(torch.uint8).numpy()))
+        on_tensor(spec)

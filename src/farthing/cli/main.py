@@ -1,0 +1,95 @@
+"""The `farthing` command: which commands there are, and how errors become messages and exit codes.
+
+A command's module is imported only when it runs, so that help and version come without loading torch. Exit codes:
+0 done, 1 failed, 2 the caller's input or settings are at fault, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from importlib import import_module
+from typing import Any, NamedTuple, NoReturn
+
+import click
+
+from farthing import __version__
+from farthing.core.errors import FarthingError, InputError, SettingsError
+
+
+class Entry(NamedTuple):
+    """A command that is not imported yet."""
+
+    target: str  # "module:attribute"
+    help: str
+
+
+COMMANDS = {
+    "serve": Entry("farthing.cli.serve:serve", "Serve a model over HTTP."),
+    "embed": Entry("farthing.cli.embed:embed", "Embed a file of texts; a job that was stopped goes on."),
+    "pull": Entry("farthing.cli.pull:pull", "Download a model."),
+    "synth": Entry("farthing.cli.synth:synth", "Write a small random model, for trials and tests."),
+    "info": Entry("farthing.cli.info:info", "Show versions, devices and installed extras."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is called for, and lists the commands without importing any."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].target.partition(":")
+        command = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Commands: {', '.join(COMMANDS)}."
+            raise click.UsageError(f"No such command {name!r}. {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, package_name="farthing", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Turn text into vectors, on the hardware you already have."""
+
+
+def main(args: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit. Every error of ours is printed here, without a traceback."""
+    sys.exit(run(args))
+
+
+def run(args: list[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    try:
+        outcome: Any = cli.main(args, prog_name="farthing", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except FarthingError as error:
+        click.echo(f"Error: {error}", err=True)
+        return 2 if isinstance(error, (SettingsError, InputError)) else 1
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone; keep Python from failing again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return outcome if isinstance(outcome, int) else 0

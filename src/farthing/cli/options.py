@@ -1,0 +1,105 @@
+"""Command-line options made from the settings dataclasses.
+
+In: settings groups of `farthing.core.settings`. Out: a decorator that adds one option a field, and `--config`, to a
+command, and calls it with `settings`, the groups resolved from file, environment and flags. Limits and choices are
+checked by the settings themselves, so that a wrong value gets the same message from wherever it came. This is the only
+place that reads the environment.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from farthing.core.resolve import describe, read_config_file, resolve
+from farthing.core.settings import Checked
+
+Command = Callable[..., Any]
+
+
+class SettingOption(click.Option):
+    """An option that knows the heading it is listed under in the help."""
+
+    def __init__(self, *args: Any, heading: str, **attrs: Any) -> None:
+        super().__init__(*args, **attrs)
+        self.heading = heading
+
+
+class SettingsCommand(click.Command):
+    """A command whose help lists its own options first, then each settings group under its heading."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None and isinstance(param, click.Option):
+                sections.setdefault(getattr(param, "heading", "Options"), []).append(record)
+        for heading in sorted(sections, key=lambda heading: heading != "Options"):
+            with formatter.section(heading):
+                formatter.write_dl(sections[heading])
+
+
+def settings_options(*groups: type[Checked]) -> Callable[[Command], Command]:
+    """Add an option for every field of `groups`, and `--config FILE`; call the command with `settings: Resolved`.
+
+    Use it under `@click.command(cls=SettingsCommand)`. A flag that is not given leaves the setting to FARTHING_* in the
+    environment, then to the file, then to the default. The command raises `SettingsError` for values out of range.
+    """
+    names = [fact["name"] for kind in groups for fact in describe(kind)]
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def with_settings(*args: Any, config: Path | None, **params: Any) -> Any:
+            given = {name: params.pop(name) for name in names}
+            settings = resolve(
+                groups,
+                file=read_config_file(config) if config else None,
+                env=os.environ,
+                flags={name: value for name, value in given.items() if value is not None},
+            )
+            return command(*args, settings=settings, **params)
+
+        config_option = click.option(
+            "--config",
+            type=click.Path(path_type=Path),
+            envvar="FARTHING_CONFIG",
+            help="TOML file with settings. Flags win over FARTHING_<SETTING> variables, and these over the file.",
+        )
+        # click lists options in the reverse order of their decorators.
+        for kind in reversed(groups):
+            for fact in reversed(describe(kind)):
+                with_settings = option_for(kind, fact)(with_settings)
+        return config_option(with_settings)
+
+    return decorate
+
+
+def option_for(kind: type[Checked], fact: dict[str, Any]) -> Callable[[Command], Command]:
+    """The click option of one settings field; unset it is None."""
+    name, wanted = fact["name"], fact["type"]
+    dashed = name.replace("_", "-")
+    return click.option(
+        f"--{dashed}/--no-{dashed}" if wanted is bool else f"--{dashed}",
+        *fact["flags"],
+        name,
+        cls=SettingOption,
+        heading=f"{kind.__name__.removesuffix('Settings')} settings",
+        type=wanted,
+        default=None,
+        metavar=f"[{'|'.join(fact['choices'])}]" if fact["choices"] else None,
+        help=help_text(fact),
+    )
+
+
+def help_text(fact: dict[str, Any]) -> str:
+    """The field's help with its default, unless the text says it or there is none."""
+    text, default = fact["help"], fact["default"]
+    if default is None or "(default:" in text:
+        return str(text)
+    shown = {True: "on", False: "off"}[default] if isinstance(default, bool) else default
+    return f"{text} [default: {shown}]"

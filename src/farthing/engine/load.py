@@ -1,0 +1,126 @@
+"""From a checkpoint folder to a model on the device.
+
+Weights are read through the page cache and converted one matrix at a time, so the peak while loading is the model plus its
+largest matrix. Before anything is read, the tensors' names and shapes are checked against the model's layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from farthing.checkpoint.reader import Checkpoint
+from farthing.core.errors import CheckpointError
+from farthing.core.settings import EngineSettings
+from farthing.engine.device import device_facts
+from farthing.engine.plan import Plan, make_plan
+from farthing.engine.store import ResidentStore, WeightStore
+from farthing.models.embedding_config import embedding_spec
+from farthing.models.families import family_of
+from farthing.models.family import Family, LayerWeights
+from farthing.models.layout import Layout, MatrixPart
+from farthing.models.spec import EmbeddingSpec, ModelSpec
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """Everything the runner and the tokenizer need to know."""
+
+    path: Path
+    fingerprint: str
+    family: Family
+    spec: ModelSpec
+    embedding: EmbeddingSpec
+    plan: Plan
+    store: WeightStore
+
+
+def load_model(path: Path, settings: EngineSettings) -> LoadedModel:
+    """
+    Raises:
+        CheckpointError: files are missing, broken, or do not fit together.
+        UnknownArchitectureError: no family computes this model.
+        SettingsError: the settings ask for what the model or device cannot do.
+    """
+    checkpoint = Checkpoint(path)
+    family = family_of(checkpoint.config)
+    spec = family.spec(checkpoint.config)
+    embedding = embedding_spec(checkpoint, spec, family.fallback)
+    layout = family.layout(spec)
+    plan = make_plan(settings, device_facts(settings.device), spec, layout, embedding.max_tokens)
+    weights = NamedWeights(checkpoint, layout)
+    return LoadedModel(
+        path, checkpoint.fingerprint, family, spec, embedding, plan, resident_store(weights, layout, plan)
+    )
+
+
+class NamedWeights:
+    """A checkpoint's tensors under the layout's names, whole and nothing left over.
+
+    Raises:
+        CheckpointError: on construction, naming tensors that are missing, left over or of another shape.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, layout: Layout) -> None:
+        self._checkpoint = checkpoint
+        self._stored_name = {unwrap(name, layout.wrappers): name for name in checkpoint.tensors}
+        wanted = dict(layout.tensors())
+        missing = [name for name in wanted if name not in self._stored_name]
+        left_over = [name for name in self._stored_name if name not in wanted and not layout.is_optional(name)]
+        if missing or left_over:
+            raise CheckpointError(
+                f"{checkpoint.path} does not fit its config.json: missing {some(missing)}; left over {some(left_over)}. "
+                "The file is of another model, or incomplete."
+            )
+        for name, shape in wanted.items():
+            stored = checkpoint.tensors[self._stored_name[name]].shape
+            if stored != shape:
+                raise CheckpointError(f"{name} has shape {list(stored)}; config.json makes it {list(shape)}.")
+
+    def read(self, name: str) -> torch.Tensor:
+        tensor = self._checkpoint.read(self._stored_name[name])
+        if not tensor.is_floating_point():
+            raise CheckpointError(f"{name} is stored as {tensor.dtype}; fp32, bf16 and fp16 checkpoints can be read.")
+        return tensor
+
+    def stack(self, part: MatrixPart, prefix: str, ending: str) -> torch.Tensor:
+        """The part's tensors stacked along their outputs, in the stored dtype."""
+        tensors = [self.read(f"{prefix}{stem}{ending}") for stem in part.sources]
+        return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
+
+
+def unwrap(name: str, wrappers: tuple[str, ...]) -> str:
+    """The name without the prefix that saving it as part of a larger model put before it."""
+    return next((name.removeprefix(wrapper) for wrapper in wrappers if name.startswith(wrapper)), name)
+
+
+def some(names: list[str]) -> str:
+    shown = ", ".join(names[:8]) or "nothing"
+    return shown if len(names) <= 8 else f"{shown} and {len(names) - 8} more"
+
+
+def resident_store(weights: NamedWeights, layout: Layout, plan: Plan) -> ResidentStore:
+    device = torch.device(plan.device)
+    layers = [resident_layer(weights, layout, layout.prefix(index), plan, device) for index in range(layout.num_layers)]
+    shared = {part.name: weights.read(part.source).to(device, torch.float32, copy=True) for part in layout.shared}
+    return ResidentStore(weights.read(layout.table.source), shared, layers, device)
+
+
+def resident_layer(
+    weights: NamedWeights, layout: Layout, prefix: str, plan: Plan, device: torch.device
+) -> LayerWeights:
+    # Copies, so that no mapped page of the file stays referenced.
+    vectors: Mapping[str, torch.Tensor] = {
+        part.name: weights.read(f"{prefix}{part.source}").to(device, torch.float32, copy=True)
+        for part in layout.vectors
+    }
+    matrices = {}
+    for part in layout.matrices:
+        packed = plan.format.pack(weights.stack(part, prefix, ".weight").to(device))
+        packed = {name: tensor if tensor.device.type != "cpu" else tensor.clone() for name, tensor in packed.items()}
+        bias = weights.stack(part, prefix, ".bias").to(device, plan.dtype, copy=True) if part.bias else None
+        matrices[part.name] = plan.format.linear(packed, bias)
+    return LayerWeights(matrices, vectors)

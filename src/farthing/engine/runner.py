@@ -1,0 +1,93 @@
+"""Batches through the model: token ids in, one fp32 row a text out.
+
+A row that comes out with NaN or Inf (half precision overflows for some inputs) is computed again in fp32; if that fails
+too, the text is reported, never a vector of nulls. Knows nothing of queues, prompts, dimensions or normalisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from farthing.core.errors import NonFiniteError
+from farthing.engine.load import LoadedModel
+from farthing.models.attention import attend_runs, attend_varlen
+from farthing.models.batch import PackedBatch, pack
+from farthing.models.family import Compute
+from farthing.models.pooling import mean_pool, pooled_rows
+
+
+@dataclass(frozen=True)
+class BatchOutput:
+    """
+    Attributes:
+        rows: [texts, hidden] float32, in the caller's order; pooled, neither cut nor normalised.
+        errors: by index, texts that have no vector; their rows are meaningless.
+        num_recomputed: texts that were computed again in fp32.
+    """
+
+    rows: np.ndarray
+    errors: dict[int, NonFiniteError]
+    num_recomputed: int
+
+
+class Runner:
+    def __init__(self, model: LoadedModel) -> None:
+        plan = model.plan
+        self._model = model
+        self._device = torch.device(plan.device)
+        self._compute = Compute(
+            dtype=plan.dtype,
+            residual_dtype=plan.residual_dtype,
+            chunk_tokens=plan.chunk_tokens,
+            attend=attend_varlen if plan.flash_attention else attend_runs,
+        )
+        self._exact = replace(
+            self._compute, dtype=torch.float32, residual_dtype=torch.float32, attend=attend_runs
+        )
+        torch.set_num_threads(plan.num_threads)
+
+    def run(self, texts: Sequence[Sequence[int]]) -> BatchOutput:
+        """Each text as token ids, at least one, special tokens included."""
+        rows = self._forward(texts, self._compute)
+        bad = non_finite(rows)
+        if bad and self._compute.dtype is not torch.float32:
+            rows[bad] = self._forward([texts[index] for index in bad], self._exact)
+            still_bad = non_finite(rows)
+        else:
+            still_bad = bad
+        errors = {
+            index: NonFiniteError(
+                f"The model gave NaN or Inf for a text of {len(texts[index])} tokens, in fp32 too. "
+                "The checkpoint may be damaged.",
+                param="input",
+            )
+            for index in still_bad
+        }
+        return BatchOutput(rows, errors, num_recomputed=len(bad))
+
+    @torch.inference_mode()
+    def _forward(self, texts: Sequence[Sequence[int]], compute: Compute) -> np.ndarray:
+        batch = pack(texts, self._device)
+        pooled = self._pooled(batch, compute).cpu().numpy()  # [texts, hidden], in packed order
+        rows = np.empty_like(pooled)
+        rows[list(batch.order)] = pooled
+        return rows
+
+    def _pooled(self, batch: PackedBatch, compute: Compute) -> torch.Tensor:
+        model = self._model
+        store, last = model.store, model.spec.num_layers - 1
+        keep = pooled_rows(model.embedding.pooling, batch)
+        forward = model.family.begin(model.spec, store.gather(batch.ids), batch, store.shared, compute)
+        for index, weights in enumerate(store.layers()):
+            forward.layer(weights, keep if index == last else None)
+        hidden = forward.finish()
+        return hidden if keep is not None else mean_pool(hidden, batch)
+
+
+def non_finite(rows: np.ndarray) -> list[int]:
+    """Indices of rows [n, hidden] that hold NaN or Inf."""
+    return [int(index) for index in np.flatnonzero(~np.isfinite(rows).all(axis=1))]

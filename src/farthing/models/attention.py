@@ -1,0 +1,56 @@
+"""Attention within each text of a packed batch.
+
+In: q [tokens, heads, head_dim], k and v [tokens, kv_heads, head_dim], packed. Out: [tokens, heads, head_dim]. No
+attention crosses texts, no padding is computed, and no tokens x tokens matrix is ever held (both ways are tiled kernels).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+
+from farthing.models.batch import PackedBatch
+
+Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, PackedBatch, bool], torch.Tensor]
+
+
+def attend_runs(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, batch: PackedBatch, causal: bool
+) -> torch.Tensor:
+    """One scaled_dot_product_attention a run of equally long texts; works on every device and dtype."""
+    out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
+    grouped = q.shape[1] != k.shape[1]
+    for run in batch.runs:
+        # [tokens, heads, d] -> [texts, heads, length, d], views only
+        rq, rk, rv = (
+            t[run.tokens].unflatten(0, (run.count, run.length)).transpose(1, 2) for t in (q, k, v)
+        )
+        # SDPA knows causality by position, so a text of one token needs no mask at all.
+        attended = F.scaled_dot_product_attention(
+            rq, rk, rv, is_causal=causal and run.length > 1, enable_gqa=grouped
+        )
+        out[run.tokens].unflatten(0, (run.count, run.length)).copy_(attended.transpose(1, 2))
+    return out
+
+
+def attend_varlen(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, batch: PackedBatch, causal: bool
+) -> torch.Tensor:
+    """All texts in one variable-length flash-attention kernel: CUDA, bf16 or fp16, compute capability 8.0 and up."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    out = varlen_attn(
+        q.contiguous(),
+        k.contiguous(),
+        v.contiguous(),
+        batch.cu_seqlens,
+        batch.cu_seqlens,
+        batch.max_length,
+        batch.max_length,
+        window_size=(-1, 0) if causal else (-1, -1),
+        enable_gqa=q.shape[1] != k.shape[1],
+    )
+    assert isinstance(out, torch.Tensor)
+    return out

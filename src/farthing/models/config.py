@@ -1,0 +1,40 @@
+"""Careful reading of config.json values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from farthing.core.errors import CheckpointError
+
+
+def integer(config: Mapping[str, Any], key: str, default: int | None = None) -> int:
+    """A whole number of at least 0. Raises `CheckpointError` when it is missing or something else."""
+    value = config.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise CheckpointError(f"config.json: {key} is {value!r}; a whole number is needed.")
+    return value
+
+
+def number(config: Mapping[str, Any], key: str) -> float:
+    value = config.get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise CheckpointError(f"config.json: {key} is {value!r}; a number is needed.")
+    return float(value)
+
+
+def only(config: Mapping[str, Any], key: str, allowed: Sequence[object], default: object) -> None:
+    """Refuse a value that would change the arithmetic in a way that is not built."""
+    value = config.get(key, default)
+    if value not in allowed:
+        shown = ", ".join(repr(entry) for entry in allowed)
+        raise CheckpointError(f"config.json: {key} is {value!r}; this model family is computed only with {shown}.")
+
+
+def activation(config: Mapping[str, Any]) -> str:
+    """`hidden_act` in the names of `farthing.models.ops.ACTIVATIONS`."""
+    known = {"silu": "silu", "swish": "silu", "gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
+    name = config.get("hidden_act")
+    if name not in known:
+        raise CheckpointError(f"config.json: hidden_act is {name!r}; available: {', '.join(known)}.")
+    return known[name]

@@ -1,0 +1,28 @@
+"""The table of model families. A new one is a file beside this one, and a row here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from farthing.core.errors import UnknownArchitectureError
+from farthing.models.bert import BertFamily
+from farthing.models.family import Family
+from farthing.models.qwen3 import Qwen3Family
+
+FAMILIES: dict[str, Family] = {"qwen3": Qwen3Family(), "bert": BertFamily()}
+
+
+def family_of(config: Mapping[str, Any]) -> Family:
+    """The family that computes the architecture in config.json.
+
+    Raises:
+        UnknownArchitectureError: naming the architectures there are.
+    """
+    names = config.get("architectures") or []
+    for family in FAMILIES.values():
+        if any(name in family.architectures for name in names):
+            return family
+    known = ", ".join(name for family in FAMILIES.values() for name in family.architectures)
+    got = ", ".join(map(str, names)) or f"none (model_type {config.get('model_type')!r})"
+    raise UnknownArchitectureError(f"The checkpoint's architecture is {got}; available: {known}.")

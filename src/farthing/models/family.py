@@ -1,0 +1,87 @@
+"""The seam between the runner and the model families.
+
+A family turns a config into specs, declares its tensors, and computes one layer at a time on weights that it is handed.
+It never asks in which format a matrix is stored or where a layer lives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from farthing.models.attention import Attend
+from farthing.models.batch import PackedBatch
+from farthing.models.layout import Layout
+from farthing.models.spec import EmbeddingSpec, ModelSpec
+from farthing.quant.format import Linear
+
+
+@dataclass(frozen=True)
+class LayerWeights:
+    """One layer, ready on the device: matrices by part name as `Linear`s, vectors as plain tensors."""
+
+    matrix: Mapping[str, Linear]
+    vector: Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Compute:
+    """How a pass is computed.
+
+    Attributes:
+        dtype: of the rows that go into matrix products and attention.
+        residual_dtype: of the residual stream.
+        chunk_tokens: rows of the feed-forward part computed at a time, which bounds its scratch memory.
+    """
+
+    dtype: torch.dtype
+    residual_dtype: torch.dtype
+    chunk_tokens: int
+    attend: Attend
+
+
+class ForwardPass(Protocol):
+    """One batch on its way through the layers; holds the residual stream."""
+
+    def layer(self, weights: LayerWeights, keep: torch.Tensor | None) -> None:
+        """Go through one layer. With `keep` [rows] int64, only these rows go on after its attention."""
+        ...
+
+    def finish(self) -> torch.Tensor:
+        """What the model does after its last layer, row by row: [rows, hidden] fp32."""
+        ...
+
+
+class Family(Protocol):
+    """A row of `farthing.models.families.FAMILIES`.
+
+    Attributes:
+        architectures: the `architectures` entries of config.json that this family computes.
+        fallback: how vectors are made when the checkpoint does not say.
+    """
+
+    @property
+    def architectures(self) -> tuple[str, ...]: ...
+
+    @property
+    def fallback(self) -> EmbeddingSpec: ...
+
+    def spec(self, config: Mapping[str, Any]) -> ModelSpec:
+        """Raises `CheckpointError` for values this family does not compute."""
+        ...
+
+    def layout(self, spec: ModelSpec) -> Layout: ...
+
+    def begin(
+        self,
+        spec: ModelSpec,
+        rows: torch.Tensor,
+        batch: PackedBatch,
+        shared: Mapping[str, torch.Tensor],
+        compute: Compute,
+    ) -> ForwardPass:
+        """`rows` [tokens, hidden]: the tokens' embeddings; `shared`: the layout's shared vectors by part name."""
+        ...

@@ -1,0 +1,81 @@
+"""Which tensors a model is made of, and how they are joined into matrices.
+
+One declaration a family serves four readers: the loader (what to read and concatenate), the check for missing and
+left-over tensors, the planner (bytes), and synthetic checkpoints (names and shapes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class MatrixPart:
+    """A matrix product of a layer; several stored matrices (q, k, v) are stacked along their outputs.
+
+    `sources` are stems relative to the layer: `stem + ".weight"` [out, in] and, with `bias`, `stem + ".bias"` [out].
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    out_features: tuple[int, ...]
+    in_features: int
+    bias: bool = False
+
+    def tensors(self, prefix: str) -> Iterator[tuple[str, Shape]]:
+        for stem, width in zip(self.sources, self.out_features):
+            yield f"{prefix}{stem}.weight", (width, self.in_features)
+            if self.bias:
+                yield f"{prefix}{stem}.bias", (width,)
+
+
+@dataclass(frozen=True)
+class VectorPart:
+    """A small tensor used as it is: norm gains and biases, position tables."""
+
+    name: str
+    source: str
+    shape: Shape
+
+    def tensors(self, prefix: str) -> Iterator[tuple[str, Shape]]:
+        yield f"{prefix}{self.source}", self.shape
+
+
+@dataclass(frozen=True)
+class Layout:
+    """All tensors of a model.
+
+    Attributes:
+        table: the token embeddings [vocab, hidden]; only gathered from, never multiplied, so never converted.
+        layer_prefix: with a `{layer}` field.
+        optional: tensors that may be in the checkpoint and have no part in the vectors (exact names or prefixes
+            ending in a dot).
+        wrappers: prefixes that saving a larger model puts before every name.
+    """
+
+    table: VectorPart
+    shared: tuple[VectorPart, ...]
+    matrices: tuple[MatrixPart, ...]
+    vectors: tuple[VectorPart, ...]
+    layer_prefix: str
+    num_layers: int
+    wrappers: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+
+    def prefix(self, layer: int) -> str:
+        return self.layer_prefix.format(layer=layer)
+
+    def tensors(self) -> Iterator[tuple[str, Shape]]:
+        """Name and shape of every tensor that must be there, in the order of computation."""
+        yield from self.table.tensors("")
+        for layer in range(self.num_layers):
+            for part in (*self.vectors, *self.matrices):
+                yield from part.tensors(self.prefix(layer))
+        for vector in self.shared:
+            yield from vector.tensors("")
+
+    def is_optional(self, name: str) -> bool:
+        return any(name == entry or (entry.endswith(".") and name.startswith(entry)) for entry in self.optional)

@@ -1,0 +1,147 @@
+"""Qwen3 as an encoder: causal, grouped-query attention with per-head q/k norm, RoPE, SwiGLU, pre-norm.
+
+Reference: https://arxiv.org/abs/2505.09388 and transformers' modeling_qwen3.py; embedding use:
+https://arxiv.org/abs/2506.05176.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from farthing.core.errors import CheckpointError
+from farthing.models import config as cfg
+from farthing.models.batch import PackedBatch
+from farthing.models.family import Compute, LayerWeights
+from farthing.models.layout import Layout, MatrixPart, VectorPart
+from farthing.models.ops import ACTIVATIONS, chunks, rms_norm, rotary_tables, rotate
+from farthing.models.spec import EmbeddingSpec, ModelSpec
+
+INSTRUCTION = "Instruct: {task}\nQuery:"  # no space after "Query:"
+DEFAULT_TASK = "Given a web search query, retrieve relevant passages that answer the query"
+
+
+class Qwen3Family:
+    architectures = ("Qwen3Model", "Qwen3ForCausalLM")
+    fallback = EmbeddingSpec(
+        pooling="last",
+        max_tokens=32768,
+        prompts={"query": INSTRUCTION.format(task=DEFAULT_TASK), "document": ""},
+        instruction_template=INSTRUCTION,
+        matryoshka_min=32,
+        end_token="<|endoftext|>",
+    )
+
+    def spec(self, config: Mapping[str, Any]) -> ModelSpec:
+        cfg.only(config, "attention_bias", (False,), False)
+        cfg.only(config, "use_sliding_window", (False,), False)
+        num_heads = cfg.integer(config, "num_attention_heads")
+        hidden = cfg.integer(config, "hidden_size")
+        return ModelSpec(
+            family="qwen3",
+            vocab=cfg.integer(config, "vocab_size"),
+            hidden=hidden,
+            num_layers=cfg.integer(config, "num_hidden_layers"),
+            num_heads=num_heads,
+            num_kv_heads=cfg.integer(config, "num_key_value_heads", num_heads),
+            head_dim=cfg.integer(config, "head_dim", hidden // num_heads),
+            intermediate=cfg.integer(config, "intermediate_size"),
+            max_positions=cfg.integer(config, "max_position_embeddings"),
+            norm_eps=cfg.number(config, "rms_norm_eps"),
+            activation=cfg.activation(config),
+            rope_theta=rope_theta(config),
+        )
+
+    def layout(self, spec: ModelSpec) -> Layout:
+        hidden = spec.hidden
+        return Layout(
+            table=VectorPart("table", "embed_tokens.weight", (spec.vocab, hidden)),
+            shared=(VectorPart("norm", "norm.weight", (hidden,)),),
+            vectors=(
+                VectorPart("input_norm", "input_layernorm.weight", (hidden,)),
+                VectorPart("q_norm", "self_attn.q_norm.weight", (spec.head_dim,)),
+                VectorPart("k_norm", "self_attn.k_norm.weight", (spec.head_dim,)),
+                VectorPart("mlp_norm", "post_attention_layernorm.weight", (hidden,)),
+            ),
+            matrices=(
+                MatrixPart(
+                    "qkv",
+                    ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+                    (spec.q_width, spec.kv_width, spec.kv_width),
+                    hidden,
+                ),
+                MatrixPart("o", ("self_attn.o_proj",), (hidden,), spec.q_width),
+                MatrixPart(
+                    "gate_up", ("mlp.gate_proj", "mlp.up_proj"), (spec.intermediate, spec.intermediate), hidden
+                ),
+                MatrixPart("down", ("mlp.down_proj",), (hidden,), spec.intermediate),
+            ),
+            layer_prefix="layers.{layer}.",
+            num_layers=spec.num_layers,
+            wrappers=("model.",),
+            optional=("lm_head.weight",),  # of a causal LM; tied to the table or unused by an encoder
+        )
+
+    def begin(
+        self,
+        spec: ModelSpec,
+        rows: torch.Tensor,
+        batch: PackedBatch,
+        shared: Mapping[str, torch.Tensor],
+        compute: Compute,
+    ) -> Qwen3Pass:
+        return Qwen3Pass(spec, rows, batch, shared, compute)
+
+
+def rope_theta(config: Mapping[str, Any]) -> float:
+    """From `rope_theta`, or from transformers 5's `rope_parameters`. Raises `CheckpointError` for scaled RoPE."""
+    scaling = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    kind = scaling.get("rope_type", scaling.get("type", "default"))
+    if kind != "default":
+        raise CheckpointError(f"config.json: RoPE of type {kind!r} is not built; remove rope_scaling or take another model.")
+    return cfg.number(scaling if "rope_theta" in scaling else config, "rope_theta")
+
+
+class Qwen3Pass:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        rows: torch.Tensor,
+        batch: PackedBatch,
+        shared: Mapping[str, torch.Tensor],
+        compute: Compute,
+    ) -> None:
+        self._spec, self._batch, self._shared, self._compute = spec, batch, shared, compute
+        self._hidden = rows.to(compute.residual_dtype)  # [tokens, hidden]
+        self._cos, self._sin = rotary_tables(batch.positions, spec.head_dim, spec.rope_theta)
+        self._activation = ACTIVATIONS[spec.activation]
+
+    def layer(self, weights: LayerWeights, keep: torch.Tensor | None) -> None:
+        attended = self._attention(weights)  # [tokens, q_width]
+        if keep is not None:
+            self._hidden, attended = self._hidden[keep], attended[keep]
+        self._hidden += weights.matrix["o"](attended)
+        for rows in chunks(self._hidden.shape[0], self._compute.chunk_tokens):
+            self._hidden[rows] += self._mlp(self._hidden[rows], weights)
+
+    def finish(self) -> torch.Tensor:
+        return rms_norm(self._hidden, self._shared["norm"], self._spec.norm_eps)
+
+    def _attention(self, weights: LayerWeights) -> torch.Tensor:
+        spec = self._spec
+        x = rms_norm(self._hidden, weights.vector["input_norm"], spec.norm_eps).to(self._compute.dtype)
+        qkv = weights.matrix["qkv"](x).unflatten(-1, (-1, spec.head_dim))  # [tokens, heads + 2 kv_heads, head_dim]
+        q, k, v = qkv.split((spec.num_heads, spec.num_kv_heads, spec.num_kv_heads), dim=1)
+        q = self._rotate(rms_norm(q, weights.vector["q_norm"], spec.norm_eps))
+        k = self._rotate(rms_norm(k, weights.vector["k_norm"], spec.norm_eps))
+        return self._compute.attend(q, k, v, self._batch, True).flatten(1)
+
+    def _rotate(self, x: torch.Tensor) -> torch.Tensor:
+        return rotate(x, self._cos, self._sin).to(self._compute.dtype)
+
+    def _mlp(self, hidden: torch.Tensor, weights: LayerWeights) -> torch.Tensor:
+        x = rms_norm(hidden, weights.vector["mlp_norm"], self._spec.norm_eps).to(self._compute.dtype)
+        gate, up = weights.matrix["gate_up"](x).chunk(2, dim=-1)  # [rows, intermediate] each
+        return weights.matrix["down"](self._activation(gate).mul_(up))

@@ -1,0 +1,44 @@
+"""The seam between the models and the weight formats.
+
+A format packs a matrix into named tensors (which can be kept anywhere, copied between devices or written to a file) and
+binds such tensors into a `Linear`, ready to multiply where they lie. A model only ever calls `Linear`s: it knows
+neither the format nor where the tensors came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import torch
+
+
+class Linear(Protocol):
+    """y = x W^T + b, for `x` of any float dtype the format can compute in.
+
+    Called with fp32 rows it computes in fp32, whatever the format: that is how a row that overflowed in half
+    precision is computed again.
+    """
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """x [tokens, in_features] -> [tokens, out_features] of the same dtype."""
+        ...
+
+
+class WeightFormat(Protocol):
+    """A row of `farthing.quant.formats.FORMATS`."""
+
+    @property
+    def name(self) -> str: ...
+
+    def pack(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The tensors that store `weight` [out_features, in_features], on the same device."""
+        ...
+
+    def linear(self, packed: Mapping[str, torch.Tensor], bias: torch.Tensor | None) -> Linear:
+        """Bind packed tensors; `bias` [out_features] in any float dtype."""
+        ...
+
+    def num_bytes(self, out_features: int, in_features: int) -> int:
+        """Bytes that `pack` stores for a matrix of this shape."""
+        ...

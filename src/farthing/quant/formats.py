@@ -1,0 +1,25 @@
+"""The table of weight formats. A new one is a file beside this one, and a row here."""
+
+from __future__ import annotations
+
+import torch
+
+from farthing.core.errors import SettingsError
+from farthing.quant.dense import DenseFormat
+from farthing.quant.format import WeightFormat
+
+FORMATS: dict[str, WeightFormat] = {
+    "fp32": DenseFormat("fp32", torch.float32),
+    "bf16": DenseFormat("bf16", torch.bfloat16),
+    "fp16": DenseFormat("fp16", torch.float16),
+}
+
+
+def weight_format(name: str) -> WeightFormat:
+    """Raises `SettingsError` that names the formats there are."""
+    try:
+        return FORMATS[name]
+    except KeyError:
+        raise SettingsError(
+            f"Unknown weight format {name!r}; available: {', '.join(FORMATS)}", param="format"
+        ) from None
