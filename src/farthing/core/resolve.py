@@ -63,6 +63,7 @@ def resolve(
     Raises `SettingsError` for unknown keys, wrong types and values out of range.
     """
     known = {item.name: base_type(kind, item.name) for kind in GROUPS for item in fields(kind)}  # type: ignore[arg-type]
+    wanted = [item.name for kind in kinds for item in fields(kind)]  # type: ignore[arg-type]
     from_env = {
         key[len(ENV_PREFIX) :].lower(): text
         for key, text in (env or {}).items()
@@ -71,9 +72,11 @@ def resolve(
     values: dict[str, object] = {}
     origins = dict.fromkeys(known, "default")
     for origin, raw in (("file", file or {}), ("environment", from_env), ("flag", flags or {})):
+        # File and environment are shared by all commands; flags are meant for this one.
+        accepted = wanted if origin == "flag" else list(known)
         for name, value in raw.items():
-            if name not in known:
-                raise SettingsError(unknown_key(name, origin, list(known)), param=name)
+            if name not in accepted:
+                raise SettingsError(unknown_key(name, origin, accepted), param=name)
             values[name] = convert(name, value, known[name], origin)
             origins[name] = origin
     groups = {

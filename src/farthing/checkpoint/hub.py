@@ -1,0 +1,173 @@
+"""Models on the Hugging Face hub, or on a mirror of it.
+
+In: a model id and the source settings. Out: a snapshot folder in the hub library's own cache layout, named after its
+commit. HF_ENDPOINT, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE work as the library documents them. Only safetensors and text
+files are fetched: never pickles, never code. Which other source to try when this one fails is not decided here.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi, ModelInfo, constants, errors, snapshot_download, utils
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils.tqdm import tqdm
+
+from farthing.core.errors import CheckpointError, ModelNotFoundError
+from farthing.core.settings import SourceSettings
+
+WANTED = ["*.safetensors", "*.json", "*.txt", "*.model"]
+# Their json files match too, but belong to weights that are not fetched.
+UNWANTED = ["onnx/*", "openvino/*"]
+# Base of the network errors. Which HTTP library it comes from depends on the hub library's version, its place does not.
+HTTPError: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+class SilentBar(tqdm):
+    """The library's progress bar, never shown."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "disable": True})  # type: ignore[no-untyped-call]
+
+
+def endpoint() -> str:
+    """Address of the hub that is asked."""
+    return constants.ENDPOINT
+
+
+def cache_folder(settings: SourceSettings) -> Path:
+    """Where snapshots are kept."""
+    return Path(settings.cache_dir or constants.HF_HUB_CACHE).expanduser()
+
+
+def check_id(repo_id: str) -> None:
+    """Raise `ModelNotFoundError` for what cannot be the id of a model."""
+    try:
+        utils.validate_repo_id(repo_id)  # type: ignore[attr-defined]
+    except HFValidationError as error:
+        raise ModelNotFoundError(
+            f"{repo_id!r} is neither a folder nor a model id. Ids look like Qwen/Qwen3-Embedding-0.6B, paths start with "
+            "./ or /, and the small model to begin with is called starter."
+        ) from error
+
+
+def cached_snapshot(repo_id: str, settings: SourceSettings) -> Path:
+    """The snapshot downloaded earlier, without asking the hub. Raises `ModelNotFoundError` when there is no whole one.
+
+    A snapshot that another tool fetched in part is noticed only if its list of files was kept.
+    """
+    try:
+        folder = snapshot_download(
+            repo_id,
+            revision=settings.revision,
+            cache_dir=cache_folder(settings),
+            allow_patterns=WANTED,
+            ignore_patterns=UNWANTED,
+            local_files_only=True,
+        )
+    except LocalEntryNotFoundError as error:
+        at = f" at revision {settings.revision}" if settings.revision else ""
+        raise ModelNotFoundError(f"no complete copy of {repo_id}{at}") from error
+    return Path(folder)
+
+
+def download_snapshot(
+    repo_id: str, settings: SourceSettings, *, answer_within_s: float, show_progress: bool = True
+) -> Path:
+    """The snapshot of `settings.revision` (default: the main branch); files that are here already are not fetched again.
+
+    Raises:
+        ModelNotFoundError: the hub gave no answer within `answer_within_s` seconds, lacks or refuses the model or the
+            revision, or the download broke off. The message is one line.
+        CheckpointError: the model has no safetensors.
+    """
+    with reasons(repo_id, settings.revision):
+        info = ask(repo_id, settings.revision, answer_within_s)
+        check_offer(repo_id, [file.rfilename for file in info.siblings or ()])
+        folder = snapshot_download(
+            repo_id,
+            revision=settings.revision,
+            cache_dir=cache_folder(settings),
+            allow_patterns=WANTED,
+            ignore_patterns=UNWANTED,
+            tqdm_class=None if show_progress else SilentBar,
+        )
+    return Path(folder)
+
+
+def ask(repo_id: str, revision: str | None, within_s: float) -> ModelInfo:
+    """What the hub says of the model. Raises `FutureTimeoutError` after `within_s` seconds.
+
+    The library's own timeout does not bound the look-up of the host's name, and counts anew for each of its addresses,
+    so a network that drops packets would hold the caller for minutes. The thread is left behind then; it is a daemon.
+    """
+    answer: Future[ModelInfo] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(HfApi().model_info(repo_id, revision=revision, timeout=within_s))
+        except Exception as error:  # noqa: BLE001 - raised again by answer.result()
+            answer.set_exception(error)
+
+    threading.Thread(target=run, name="farthing-hub", daemon=True).start()
+    try:
+        return answer.result(within_s)
+    except FutureTimeoutError as error:
+        raise ModelNotFoundError(f"no answer within {within_s:g} s") from error
+
+
+def check_offer(repo_id: str, names: Iterable[str]) -> None:
+    """Raise `CheckpointError` when none of the files is a safetensors file, before anything is downloaded."""
+    files = [name for name in names if "/" not in name]
+    if any(name.endswith(".safetensors") for name in files):
+        return
+    pickles = [name for name in files if name.endswith(PICKLES)]
+    if pickles:
+        raise CheckpointError(
+            f"{repo_id} offers its weights only as pickles ({', '.join(pickles[:3])}), which can run code when they are "
+            "read. Only safetensors are read: take a revision or a copy that has them, or convert the model."
+        )
+    shown = ", ".join(files[:5]) or "no files"
+    raise CheckpointError(f"{repo_id} offers no *.safetensors ({shown}). Take a model that has them.")
+
+
+@contextmanager
+def reasons(repo_id: str, revision: str | None) -> Iterator[None]:
+    """Turn the library's errors into a `ModelNotFoundError` of one line."""
+    try:
+        yield
+    except (HTTPError, OSError, ValueError) as error:
+        raise ModelNotFoundError(reason(error, repo_id, revision)) from error
+
+
+def reason(error: Exception, repo_id: str, revision: str | None) -> str:
+    """Why the hub could not give the model, in one line."""
+    if isinstance(error, GatedRepoError):
+        return f"{repo_id} is gated: accept its terms at {endpoint()}/{repo_id} and set HF_TOKEN"
+    if isinstance(error, RepositoryNotFoundError):
+        return f"it has no model {repo_id}, or not one that is open to you (private models need HF_TOKEN)"
+    if isinstance(error, RevisionNotFoundError):
+        return f"{repo_id} has no revision {revision}"
+    if isinstance(error, OfflineModeIsEnabled):
+        return "not asked, because HF_HUB_OFFLINE is set"
+    if isinstance(error, HfHubHTTPError):
+        detail = error.server_message or error.response.reason_phrase
+        return f"it answered with HTTP {error.response.status_code} {detail}".rstrip()
+    if isinstance(error, ValueError):
+        return f"what answers there is not a model hub ({type(error).__name__})"
+    return f"{type(error).__name__}: {error}".splitlines()[0]

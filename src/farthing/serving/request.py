@@ -1,0 +1,51 @@
+"""What a caller asks for and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+InputType = Literal["query", "document"]
+
+
+@dataclass(frozen=True)
+class EmbedRequest:
+    """
+    Attributes:
+        inputs: texts, or texts as this model's token ids (special tokens are added where they are missing).
+        prompt: literal text put before every text.
+        prompt_name: a prompt that is stored with the model.
+        instruction: a task in words, put into the model's own template.
+        input_type: takes the model's prompt for queries or documents, if it has one.
+        dimensions: length of the vectors; None for all.
+        normalize: scale the vectors to length 1 (after they were cut).
+        truncate: cut texts longer than the context instead of refusing them; None for the configured default.
+    """
+
+    inputs: Sequence[str | Sequence[int]]
+    prompt: str | None = None
+    prompt_name: str | None = None
+    instruction: str | None = None
+    input_type: InputType | None = None
+    dimensions: int | None = None
+    normalize: bool = True
+    truncate: bool | None = None
+
+
+@dataclass(frozen=True)
+class EmbedResult:
+    """
+    Attributes:
+        vectors: float32 [texts, dimensions], in the order of the inputs.
+        num_tokens: tokens computed for the request, prompts and special tokens included.
+        truncated: indices of texts that were cut to the context.
+        warnings: one ASCII sentence each.
+    """
+
+    vectors: np.ndarray
+    num_tokens: int
+    truncated: tuple[int, ...] = ()
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,38 @@
+"""Counters of the serving core, as plain numbers; exporting them is the server's business."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class ServingStats:
+    """A snapshot; everything but the queue only ever grows."""
+
+    waiting_texts: int = 0
+    texts_total: int = 0
+    tokens_total: int = 0
+    batches_total: int = 0
+    batch_seconds_total: float = 0.0
+    failed_batches_total: int = 0
+    recomputed_texts_total: int = 0
+    worker_deaths_total: int = 0
+
+
+class StatsCounter:
+    """The running totals; safe from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._totals = ServingStats()
+
+    def add(self, **increments: float) -> None:
+        with self._lock:
+            self._totals = replace(
+                self._totals, **{name: getattr(self._totals, name) + value for name, value in increments.items()}
+            )
+
+    def snapshot(self, waiting_texts: int) -> ServingStats:
+        with self._lock:
+            return replace(self._totals, waiting_texts=waiting_texts)

@@ -1,0 +1,33 @@
+"""Texts as they come in made fit for a tokenizer.
+
+Removed: byte-order marks and characters without width that only copy-and-paste leaves behind. Kept: the joiners that
+mean something, between emoji and in scripts that use them (Persian, Indic). Lone surrogates are refused: they are not
+text, and what a tokenizer makes of them differs by version.
+"""
+
+from __future__ import annotations
+
+import re
+
+from farthing.core.errors import InvalidTextError
+
+# Zero width space, word joiner, byte-order mark, Mongolian vowel separator; and a (non-)joiner that stands beside ASCII
+# or at an end of the text, where there is nothing for it to join.
+INVISIBLE = re.compile("[\u200b\u2060\ufeff\u180e]+|(?:^|(?<=[\x00-\x7f]))[\u200c\u200d]+|[\u200c\u200d]+(?=[\x00-\x7f]|$)")
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def clean_text(text: str, index: int) -> str:
+    """The text without invisible debris; `index` is its place in the request, for the message.
+
+    Raises:
+        InvalidTextError: the text holds a lone surrogate.
+    """
+    found = SURROGATE.search(text)
+    if found:
+        raise InvalidTextError(
+            f"Text {index} is not valid Unicode: a lone surrogate U+{ord(found.group()):04X} at character "
+            f"{found.start()}. Send UTF-8, and do not cut texts inside a character.",
+            param=f"input[{index}]",
+        )
+    return INVISIBLE.sub("", text)

@@ -1,0 +1,106 @@
+"""A model's tokenizer, from its tokenizer.json alone.
+
+In: cleaned texts. Out: token ids with the special tokens that the model was trained with. Padding and truncation that
+the file asks for are switched off: nothing is padded here, and what is too long is the caller's to decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from farthing.core.errors import InvalidTokenError, TokenizerError
+
+
+@dataclass(frozen=True)
+class SpecialTokens:
+    """Ids that the tokenizer puts before and after a single text."""
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        return len(self.before) + len(self.after)
+
+
+class TextTokenizer:
+    """
+    Raises:
+        TokenizerError: on construction, when there is no tokenizer.json, or encoded texts would not end with
+            `end_token`. A Qwen3-Embedding without its <|endoftext|> (151643) gives bad vectors without any error.
+    """
+
+    def __init__(self, model_path: Path, *, vocab: int, end_token: str | None) -> None:
+        file = model_path / "tokenizer.json"
+        if not file.is_file():
+            raise TokenizerError(f"{model_path} has no tokenizer.json. Save the tokenizer in the fast format beside the model.")
+        try:
+            self._tokenizer = Tokenizer.from_file(str(file))
+        except Exception as error:  # the library raises bare Exception for whatever is wrong with the file
+            raise TokenizerError(f"{file} cannot be read: {error}") from error
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self._vocab = vocab
+        self.special = self._special_tokens()
+        if end_token is not None:
+            self._check_end(end_token, file)
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text, special tokens included. Takes no lock: safe from many threads."""
+        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+
+    def encode_prefix(self, text: str) -> list[int]:
+        """Ids of a piece of text, without special tokens."""
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def complete(self, ids: Sequence[int], index: int) -> list[int]:
+        """The caller's ids, with the special tokens added where they are missing.
+
+        Raises:
+            InvalidTokenError: an id outside the vocabulary; `index` is the text's place in the request.
+        """
+        wrong = next((token for token in ids if not 0 <= token < self._vocab), None)
+        if wrong is not None:
+            raise InvalidTokenError(
+                f"Text {index} holds the token id {wrong}; this model's ids are 0 to {self._vocab - 1}. "
+                "Send ids of this model's own tokenizer, or text.",
+                param=f"input[{index}]",
+            )
+        before, after, ids = self.special.before, self.special.after, list(ids)
+        if tuple(ids[: len(before)]) != before:
+            ids = [*before, *ids]
+        if after and tuple(ids[-len(after) :]) != after:
+            ids = [*ids, *after]
+        return ids
+
+    def insert_prefix(self, ids: list[int], prefix: Sequence[int]) -> list[int]:
+        """`prefix` put behind the special tokens that come first."""
+        at = len(self.special.before)
+        return [*ids[:at], *prefix, *ids[at:]]
+
+    def truncate(self, ids: list[int], max_tokens: int) -> list[int]:
+        """At most `max_tokens` ids; the special tokens at the end stay."""
+        after = self.special.after
+        return [*ids[: max_tokens - len(after)], *after]
+
+    def _special_tokens(self) -> SpecialTokens:
+        encoding = self._tokenizer.encode("a")
+        mask, ids = encoding.special_tokens_mask, encoding.ids
+        body = [place for place, special in enumerate(mask) if not special]
+        if not body:
+            raise TokenizerError("The tokenizer makes no tokens of the text 'a'. It does not belong to this model.")
+        return SpecialTokens(tuple(ids[: body[0]]), tuple(ids[body[-1] + 1 :]))
+
+    def _check_end(self, end_token: str, file: Path) -> None:
+        wanted = self._tokenizer.token_to_id(end_token)
+        got = self.special.after[-1] if self.special.after else None
+        if wanted is None or got != wanted:
+            raise TokenizerError(
+                f"{file} ends texts with token {got}; this model needs {wanted} ({end_token}) there, else its vectors "
+                "are silently wrong. Take tokenizer.json from the original model."
+            )

@@ -1,0 +1,33 @@
+"""The last steps from a pooled row to a vector: cut to the asked dimensions, then scale to length 1 (in this order)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from farthing.core.errors import DimensionsError
+from farthing.models.spec import EmbeddingSpec
+from farthing.serving.request import EmbedRequest
+
+
+def check_dimensions(request: EmbedRequest, hidden: int, spec: EmbeddingSpec) -> tuple[str, ...]:
+    """Warnings about the asked dimensions. Raises `DimensionsError` outside 1..hidden."""
+    asked = request.dimensions
+    if asked is None or asked == hidden:
+        return ()
+    if not 1 <= asked <= hidden:
+        raise DimensionsError(f"dimensions is {asked}; this model has 1 to {hidden}.", param="dimensions")
+    if spec.matryoshka_min is None:
+        return (f"this model was not trained to be cut: {asked} of {hidden} dimensions lose quality",)
+    if asked < spec.matryoshka_min:
+        return (f"{asked} dimensions are below the {spec.matryoshka_min} this model was trained to be cut to",)
+    return ()
+
+
+def finish_vectors(rows: np.ndarray, dimensions: int, normalize: bool) -> np.ndarray:
+    """rows float32 [texts, hidden] -> float32 [texts, dimensions]."""
+    vectors: np.ndarray = rows[:, :dimensions]
+    if not normalize:
+        return vectors
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: np.ndarray = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return unit

@@ -1,0 +1,121 @@
+"""The only thread that touches the device.
+
+Takes batches from the scheduler, runs them, hands back rows. A batch that raises fails its own jobs; if the thread itself
+dies, every job in it and behind it is failed with `WorkerDiedError`, health says so, and a new thread is started after
+a pause, or not, by setting. Nobody is left waiting.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from farthing.core.errors import BatchFailedError, ClosedError, EngineError, WorkerDiedError
+from farthing.engine.runner import BatchOutput
+from farthing.serving.health import Health
+from farthing.serving.scheduler import Batch, Scheduler
+from farthing.serving.stats import StatsCounter
+
+logger = logging.getLogger(__name__)
+
+
+class BatchRunner(Protocol):
+    def run(self, texts: Sequence[Sequence[int]]) -> BatchOutput: ...
+
+
+class Worker:
+    """Starts its thread when made.
+
+    Args:
+        restart: start a new thread after one died.
+        restart_pause_s: how long health is down and work refused before that.
+    """
+
+    def __init__(
+        self,
+        runner: BatchRunner,
+        scheduler: Scheduler,
+        stats: StatsCounter,
+        *,
+        restart: bool = True,
+        restart_pause_s: float = 1.0,
+    ) -> None:
+        self._runner = runner
+        self._scheduler = scheduler
+        self._stats = stats
+        self._restart = restart
+        self._restart_pause_s = restart_pause_s
+        self._closing = threading.Event()
+        self._health = Health(ready=True)
+        self._thread = threading.Thread(target=self._live, name="farthing-worker", daemon=True)
+        self._thread.start()
+
+    @property
+    def health(self) -> Health:
+        return self._health
+
+    def close(self) -> None:
+        """Finish what was accepted, refuse the rest, end the thread."""
+        self._closing.set()
+        self._scheduler.refuse(ClosedError("This embedder was closed."), drop_waiting=False)
+        self._thread.join()
+        self._health = Health(ready=False, reason="closed")
+        # Only a worker that died for good leaves jobs behind.
+        self._scheduler.refuse(ClosedError("This embedder was closed."), drop_waiting=True)
+
+    def _live(self) -> None:
+        """Work until closed; after a death, recover and work again, or leave it at that."""
+        while True:
+            try:
+                self._work()
+                return
+            except BaseException as error:  # noqa: BLE001 - whatever it was, the callers must get an answer
+                self._bury(error)
+            if not self._restart or self._closing.wait(self._restart_pause_s):
+                return
+            self._health = Health(ready=True)
+            self._scheduler.accept()
+            logger.warning("The worker was restarted.")
+
+    def _bury(self, error: BaseException) -> None:
+        logger.critical("The worker died: %r", error, exc_info=error)
+        self._stats.add(worker_deaths_total=1)
+        died = WorkerDiedError(f"The worker thread died ({type(error).__name__}: {error}). Send the request again.")
+        died.__cause__ = error
+        self._health = Health(ready=False, reason=str(died))
+        self._scheduler.refuse(died, drop_waiting=True)
+
+    def _work(self) -> None:
+        while True:
+            batch = self._scheduler.take()
+            if batch is None:
+                return
+            try:
+                self._run(batch)
+            except BaseException as error:
+                batch.fail(WorkerDiedError(f"The worker thread died ({type(error).__name__}). Send the request again."))
+                raise
+
+    def _run(self, batch: Batch) -> None:
+        started = time.perf_counter()
+        texts = batch.texts
+        try:
+            output = self._runner.run(texts)
+        except Exception as error:
+            logger.exception("A batch of %d texts failed", len(texts))
+            self._stats.add(failed_batches_total=1)
+            failure = BatchFailedError(f"The batch failed: {type(error).__name__}: {error}")
+            failure.__cause__ = error
+            batch.fail(error if isinstance(error, EngineError) else failure)
+            return
+        self._stats.add(
+            batches_total=1,
+            texts_total=len(texts),
+            tokens_total=sum(map(len, texts)),
+            batch_seconds_total=time.perf_counter() - started,
+            recomputed_texts_total=output.num_recomputed,
+        )
+        batch.deliver(output)

@@ -1,0 +1,49 @@
+"""What all tests share: marks that skip visibly, and the models they run on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from farthing.checkpoint.sources import find_model
+from farthing.core.settings import SourceSettings
+from farthing.models.synth import find_shape, write_synthetic
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if "slow" in item.keywords and not config.getoption("--slow"):
+            item.add_marker(pytest.mark.skip(reason="slow: run with --slow"))
+        if "gpu" in item.keywords and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU here"))
+
+
+@pytest.fixture(scope="session")
+def tiny_qwen3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Qwen3-Embedding checkpoint of four narrow layers with seeded random weights."""
+    path = tmp_path_factory.mktemp("models") / "qwen3-tiny"
+    write_synthetic(find_shape("qwen3-tiny"), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def starter_dir() -> Path:
+    """all-MiniLM-L6-v2 with its real weights; downloaded once, then kept in the user's cache."""
+    return find_model("starter", SourceSettings(), show_progress=False).path
+
+
+@pytest.fixture(scope="session")
+def e5_dir() -> Path:
+    """A real multilingual-e5-small, in the folder that FARTHING_TEST_MODELS names."""
+    folder = os.environ.get("FARTHING_TEST_MODELS")
+    path = Path(folder or "/nonexistent") / "multilingual-e5-small-q4"
+    if not (path / "model.safetensors").is_file():
+        pytest.skip("set FARTHING_TEST_MODELS to a folder that holds multilingual-e5-small-q4")
+    return path
