@@ -52,7 +52,7 @@ def endpoint() -> str:
 
 def cache_folder(settings: SourceSettings) -> Path:
     """Where snapshots are kept."""
-    return Path(settings.cache_dir or constants.HF_HUB_CACHE).expanduser()
+    return Path(settings.cache_dir or constants.HF_HUB_CACHE).expanduser().absolute()
 
 
 def check_id(repo_id: str) -> None:
@@ -61,8 +61,8 @@ def check_id(repo_id: str) -> None:
         utils.validate_repo_id(repo_id)  # type: ignore[attr-defined]
     except HFValidationError as error:
         raise ModelNotFoundError(
-            f"{repo_id!r} is neither a folder nor a model id. Ids look like Qwen/Qwen3-Embedding-0.6B, paths start with "
-            "./ or /, and the small model to begin with is called starter."
+            f"{repo_id!r} is neither a folder nor a model id. Ids look like Qwen/Qwen3-Embedding-0.6B, paths start "
+            "with ./ or /, and the small model to begin with is called starter."
         ) from error
 
 
@@ -89,7 +89,7 @@ def cached_snapshot(repo_id: str, settings: SourceSettings) -> Path:
 def download_snapshot(
     repo_id: str, settings: SourceSettings, *, answer_within_s: float, show_progress: bool = True
 ) -> Path:
-    """The snapshot of `settings.revision` (default: the main branch); files that are here already are not fetched again.
+    """The snapshot of `settings.revision` (default: the main branch); files that are here are not fetched again.
 
     Raises:
         ModelNotFoundError: the hub gave no answer within `answer_within_s` seconds, lacks or refuses the model or the
@@ -139,8 +139,8 @@ def check_offer(repo_id: str, names: Iterable[str]) -> None:
     pickles = [name for name in files if name.endswith(PICKLES)]
     if pickles:
         raise CheckpointError(
-            f"{repo_id} offers its weights only as pickles ({', '.join(pickles[:3])}), which can run code when they are "
-            "read. Only safetensors are read: take a revision or a copy that has them, or convert the model."
+            f"{repo_id} offers its weights only as pickles ({', '.join(pickles[:3])}), which can run code when "
+            "they are read. Only safetensors are read: take a revision or a copy that has them, or convert the model."
         )
     shown = ", ".join(files[:5]) or "no files"
     raise CheckpointError(f"{repo_id} offers no *.safetensors ({shown}). Take a model that has them.")

@@ -36,4 +36,4 @@ def modelscope_snapshot(model_id: str, settings: SourceSettings, *, cached: bool
         )
     except Exception as error:  # its versions share no base class of errors
         raise ModelNotFoundError(f"{type(error).__name__}: {error}".splitlines()[0]) from error
-    return Path(folder)
+    return Path(folder).absolute()

@@ -64,7 +64,9 @@ class Checkpoint:
                         view = shard.get_slice(name)
                         found[name] = TensorInfo(file, tuple(view.get_shape()), view.get_dtype())
             except (SafetensorError, OSError) as error:
-                raise CheckpointError(f"{file} is not a whole safetensors file ({error}). Download it again.") from error
+                raise CheckpointError(
+                    f"{file} is not a whole safetensors file ({error}). Download it again."
+                ) from error
         return found
 
     def read(self, name: str) -> torch.Tensor:

@@ -33,7 +33,7 @@ MODELSCOPE_PREFIX = "modelscope:"
 # How long the hub may take to answer at all. Shorter where another source can stand in for it.
 ANSWER_WITHIN_S = 15.0
 STARTER_ANSWER_WITHIN_S = 5.0
-HINT = "To use files that are here already, give their folder as a path (./folder), with config.json and *.safetensors."
+HINT = "To use a copy of your own, give its folder as a path (./folder); it needs config.json and *.safetensors."
 
 log = logging.getLogger(__name__)
 
@@ -93,8 +93,9 @@ def find_model(
 
 def local_folder(name: str) -> Path | None:
     """The path that the name means, or None when it means none."""
-    path = Path(os.path.expanduser(name)).absolute()
-    is_path = name.startswith(("/", "./", "../", "~")) or Path(name).is_absolute() or os.path.exists(name)
+    # os.path and not Path, whose methods raise for some names (too long, the home of nobody).
+    path = Path(os.path.expanduser(name)).absolute()  # noqa: PTH111
+    is_path = name.startswith(("/", "./", "../", "~")) or Path(name).is_absolute() or os.path.exists(name)  # noqa: PTH110
     return path if is_path else None
 
 
@@ -110,7 +111,7 @@ def use_folder(name: str, folder: Path, settings: SourceSettings) -> ModelSource
         )
     if settings.revision:
         raise SettingsError(
-            f"revision is {settings.revision!r}, but {name} is a local folder, which has none. Leave one of them out.",
+            f"revision is {settings.revision!r}, but {name} is a local folder, which has none. Leave the revision out.",
             param="revision",
         )
     return ModelSource(name, folder, f"local folder {folder}", None)
@@ -182,7 +183,7 @@ def first_found(name: str, attempts: Sequence[Attempt], settings: SourceSettings
     """The first attempt that succeeds. Raises `ModelNotFoundError` with what each one said."""
     failures: list[str] = []
     cause: ModelNotFoundError | None = None
-    for attempt, following in zip(attempts, [*attempts[1:], None]):
+    for attempt, following in zip(attempts, [*attempts[1:], None], strict=True):
         if attempt.uses_network and settings.offline:
             failures.append(f"{attempt.where}: not asked, because offline is set")
             continue

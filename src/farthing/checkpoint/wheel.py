@@ -64,7 +64,7 @@ STARTER_WHEEL = StarterWheel(
 
 
 def cached_copy(wheel: StarterWheel, root: Path) -> Path:
-    """The copy that an earlier `download_copy` left under `root`. Raises `ModelNotFoundError` when there is no whole one."""
+    """What an earlier `download_copy` left under `root`. Raises `ModelNotFoundError` when there is no whole copy."""
     copy = root / wheel.copy_name
     if not copy.is_dir():
         raise ModelNotFoundError("no copy of the starter model")

@@ -1,7 +1,7 @@
 """Checkpoints written tensor by tensor, so that the largest model needs the memory of its largest tensor.
 
-In: specifications of tensors with a function that makes each. Out: a directory of safetensors shards, with an index when
-there is more than one. safetensors' own writer wants all tensors of a file at once; the format (a length, a JSON
+In: specifications of tensors with a function that makes each. Out: a directory of safetensors shards, with an index
+when there is more than one. safetensors' own writer wants all tensors of a file at once; the format (a length, a JSON
 header, the raw bytes: https://github.com/huggingface/safetensors#format) is simple enough to stream.
 """
 
@@ -39,7 +39,7 @@ def write_tensors(
     specs: Sequence[TensorSpec],
     *,
     shard_bytes: int = SHARD_BYTES,
-    on_tensor: Callable[[TensorSpec], object] = lambda spec: None,
+    on_tensor: Callable[[TensorSpec], object] | None = None,
 ) -> list[Path]:
     """Write model.safetensors, or model-0000N-of-0000M.safetensors and their index. Returns the files.
 
@@ -48,7 +48,7 @@ def write_tensors(
     directory.mkdir(parents=True, exist_ok=True)
     shards = list(split(specs, shard_bytes))
     names = [shard_name(number, len(shards)) for number in range(1, len(shards) + 1)]
-    for name, shard in zip(names, shards):
+    for name, shard in zip(names, shards, strict=True):
         partial = directory / f".{name}.partial"
         with partial.open("wb") as stream:
             write_shard(stream, shard, on_tensor)
@@ -56,7 +56,7 @@ def write_tensors(
             os.fsync(stream.fileno())
         partial.replace(directory / name)
     if len(shards) > 1:
-        weight_map = {spec.name: name for name, shard in zip(names, shards) for spec in shard}
+        weight_map = {spec.name: name for name, shard in zip(names, shards, strict=True) for spec in shard}
         index = {"metadata": {"total_size": sum(spec.num_bytes for spec in specs)}, "weight_map": weight_map}
         (directory / "model.safetensors.index.json").write_text(json.dumps(index, indent=1))
     return [directory / name for name in names]
@@ -79,7 +79,9 @@ def shard_name(number: int, count: int) -> str:
     return "model.safetensors" if count == 1 else f"model-{number:05d}-of-{count:05d}.safetensors"
 
 
-def write_shard(stream: BinaryIO, specs: Sequence[TensorSpec], on_tensor: Callable[[TensorSpec], object]) -> None:
+def write_shard(
+    stream: BinaryIO, specs: Sequence[TensorSpec], on_tensor: Callable[[TensorSpec], object] | None
+) -> None:
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     offset = 0
     for spec in specs:
@@ -96,4 +98,5 @@ def write_shard(stream: BinaryIO, specs: Sequence[TensorSpec], on_tensor: Callab
         tensor = spec.make()
         assert tensor.shape == spec.shape and tensor.dtype == spec.dtype, spec.name
         stream.write(memoryview(tensor.contiguous().flatten().view(torch.uint8).numpy()))
-        on_tensor(spec)
+        if on_tensor is not None:
+            on_tensor(spec)

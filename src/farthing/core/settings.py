@@ -76,15 +76,16 @@ class EngineSettings(Checked):
         flags=("--max-sequence-length", "--max-model-len"),
         minimum=1,
     )
-    max_batch_tokens: int | None = option(
-        None, "Token budget of one forward pass (default: by device).", minimum=1
-    )
+    max_batch_tokens: int | None = option(None, "Token budget of one forward pass (default: by device).", minimum=1)
     num_threads: int | None = option(
         None, "CPU threads of the forward pass (default: physical cores, within cgroup limits).", minimum=1
     )
     tensor_parallel_size: int = option(
-        1, "GPUs that share each layer. Only 1 is built: run one server a GPU behind a load balancer.",
-        flags=("--tp-size", "--tp"), minimum=1, maximum=1,
+        1,
+        "GPUs that share each layer. Only 1 is built: run one server a GPU behind a load balancer.",
+        flags=("--tp-size", "--tp"),
+        minimum=1,
+        maximum=1,
     )
 
 
@@ -92,9 +93,7 @@ class EngineSettings(Checked):
 class ServingSettings(Checked):
     """How requests are cleaned, queued and batched."""
 
-    max_running_requests: int = option(
-        256, "Most requests in work at once; further ones wait their turn.", minimum=1
-    )
+    max_running_requests: int = option(256, "Most requests in work at once; further ones wait their turn.", minimum=1)
     max_batch_size: int = option(512, "Most texts of one forward pass.", minimum=1)
     max_texts_per_request: int = option(8192, "Most texts of one request.", minimum=1)
     max_queue_texts: int = option(100_000, "Most texts waiting; beyond it requests are refused (429).", minimum=1)

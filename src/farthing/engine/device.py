@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from farthing.core.errors import SettingsError
+from farthing.models.attention import has_varlen
 
 CGROUP = Path("/sys/fs/cgroup")
 
@@ -80,7 +81,7 @@ def cuda_facts(index: int) -> DeviceFacts:
         total_bytes=total,
         free_bytes=free,
         fast_bf16=modern,
-        flash_attention=modern,
+        flash_attention=modern and has_varlen(),
         num_threads=cpu_threads(),
     )
 
@@ -106,7 +107,9 @@ def host_memory_bytes() -> tuple[int, int]:
 
 
 def cpu_name() -> str:
-    names = [line.partition(":")[2].strip() for line in read_lines(Path("/proc/cpuinfo")) if line.startswith("model name")]
+    names = [
+        line.partition(":")[2].strip() for line in read_lines(Path("/proc/cpuinfo")) if line.startswith("model name")
+    ]
     return names[0] if names else platform.processor() or platform.machine()
 
 

@@ -1,7 +1,7 @@
 """From a checkpoint folder to a model on the device.
 
-Weights are read through the page cache and converted one matrix at a time, so the peak while loading is the model plus its
-largest matrix. Before anything is read, the tensors' names and shapes are checked against the model's layout.
+Weights are read through the page cache and converted one matrix at a time, so the peak while loading is the model plus
+its largest matrix. Before anything is read, the tensors' names and shapes are checked against the model's layout.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ class NamedWeights:
         left_over = [name for name in self._stored_name if name not in wanted and not layout.is_optional(name)]
         if missing or left_over:
             raise CheckpointError(
-                f"{checkpoint.path} does not fit its config.json: missing {some(missing)}; left over {some(left_over)}. "
-                "The file is of another model, or incomplete."
+                f"{checkpoint.path} does not fit its config.json: missing {some(missing)}; left over "
+                f"{some(left_over)}. The file is of another model, or incomplete."
             )
         for name, shape in wanted.items():
             stored = checkpoint.tensors[self._stored_name[name]].shape

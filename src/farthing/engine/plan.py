@@ -56,9 +56,7 @@ class Plan:
     reasons: tuple[str, ...]
 
 
-def make_plan(
-    settings: EngineSettings, facts: DeviceFacts, spec: ModelSpec, layout: Layout, max_tokens: int
-) -> Plan:
+def make_plan(settings: EngineSettings, facts: DeviceFacts, spec: ModelSpec, layout: Layout, max_tokens: int) -> Plan:
     """Raises `SettingsError` when a setting asks for what the model or the device cannot do."""
     name, reason = choose_format(settings, facts)
     dtype = compute_dtype(name, facts)
@@ -116,9 +114,7 @@ def choose_context(asked: int | None, spec: ModelSpec, max_tokens: int) -> tuple
 
 
 def weight_bytes(layout: Layout, stored: WeightFormat) -> int:
-    matrices = sum(
-        stored.num_bytes(width, part.in_features) for part in layout.matrices for width in part.out_features
-    )
+    matrices = sum(stored.num_bytes(width, part.in_features) for part in layout.matrices for width in part.out_features)
     vectors = sum(4 * torch.Size(part.shape).numel() for part in layout.vectors)
     return layout.num_layers * (matrices + vectors)
 

@@ -45,9 +45,7 @@ class Runner:
             chunk_tokens=plan.chunk_tokens,
             attend=attend_varlen if plan.flash_attention else attend_runs,
         )
-        self._exact = replace(
-            self._compute, dtype=torch.float32, residual_dtype=torch.float32, attend=attend_runs
-        )
+        self._exact = replace(self._compute, dtype=torch.float32, residual_dtype=torch.float32, attend=attend_runs)
         torch.set_num_threads(plan.num_threads)
 
     def run(self, texts: Sequence[Sequence[int]]) -> BatchOutput:

@@ -1,7 +1,7 @@
 """Where layers live. A store is asked for layers in order; they come ready on the device.
 
-`ResidentStore` holds every layer on the device. The token embeddings stay where the checkpoint's file is mapped: a batch
-gathers a few thousand rows of them, so they need neither device memory nor conversion.
+`ResidentStore` holds every layer on the device. The token embeddings stay where the checkpoint's file is mapped: a
+batch gathers a few thousand rows of them, so they need neither device memory nor conversion.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """Attention within each text of a packed batch.
 
 In: q [tokens, heads, head_dim], k and v [tokens, kv_heads, head_dim], packed. Out: [tokens, heads, head_dim]. No
-attention crosses texts, no padding is computed, and no tokens x tokens matrix is ever held (both ways are tiled kernels).
+attention crosses texts, no padding is computed, and no tokens x tokens matrix is held (both ways are tiled kernels).
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 
 import torch
@@ -13,34 +14,35 @@ import torch.nn.functional as F
 
 from farthing.models.batch import PackedBatch
 
+try:
+    from torch.nn.attention.varlen import varlen_attn
+except ImportError:  # torch before 2.10
+    varlen_attn = None  # type: ignore[assignment]
+
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, PackedBatch, bool], torch.Tensor]
 
 
-def attend_runs(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, batch: PackedBatch, causal: bool
-) -> torch.Tensor:
+def attend_runs(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, batch: PackedBatch, causal: bool) -> torch.Tensor:
     """One scaled_dot_product_attention a run of equally long texts; works on every device and dtype."""
     out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
     grouped = q.shape[1] != k.shape[1]
     for run in batch.runs:
         # [tokens, heads, d] -> [texts, heads, length, d], views only
-        rq, rk, rv = (
-            t[run.tokens].unflatten(0, (run.count, run.length)).transpose(1, 2) for t in (q, k, v)
-        )
+        rq, rk, rv = (t[run.tokens].view(run.count, run.length, *t.shape[1:]).transpose(1, 2) for t in (q, k, v))
         # SDPA knows causality by position, so a text of one token needs no mask at all.
-        attended = F.scaled_dot_product_attention(
-            rq, rk, rv, is_causal=causal and run.length > 1, enable_gqa=grouped
-        )
-        out[run.tokens].unflatten(0, (run.count, run.length)).copy_(attended.transpose(1, 2))
+        attended = F.scaled_dot_product_attention(rq, rk, rv, is_causal=causal and run.length > 1, enable_gqa=grouped)
+        out[run.tokens].view(run.count, run.length, *q.shape[1:]).copy_(attended.transpose(1, 2))
     return out
 
 
-def attend_varlen(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, batch: PackedBatch, causal: bool
-) -> torch.Tensor:
-    """All texts in one variable-length flash-attention kernel: CUDA, bf16 or fp16, compute capability 8.0 and up."""
-    from torch.nn.attention.varlen import varlen_attn
+def has_varlen() -> bool:
+    """Whether this torch's variable-length attention takes windows and grouped heads; its arguments are still young."""
+    return varlen_attn is not None and {"window_size", "enable_gqa"} <= set(inspect.signature(varlen_attn).parameters)
 
+
+def attend_varlen(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, batch: PackedBatch, causal: bool) -> torch.Tensor:
+    """All texts in one variable-length flash-attention kernel: CUDA, bf16 or fp16, compute capability 8.0 and up."""
+    assert varlen_attn is not None
     out = varlen_attn(
         q.contiguous(),
         k.contiguous(),

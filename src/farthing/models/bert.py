@@ -116,7 +116,7 @@ class BertPass:
     def layer(self, weights: LayerWeights, keep: torch.Tensor | None) -> None:
         compute, matrix = self._compute, weights.matrix
         qkv = matrix["qkv"](self._hidden.to(compute.dtype))
-        q, k, v = qkv.unflatten(-1, (3, self._spec.num_heads, self._spec.head_dim)).unbind(1)
+        q, k, v = qkv.view(-1, 3, self._spec.num_heads, self._spec.head_dim).unbind(1)
         attended = compute.attend(q, k, v, self._batch, False).flatten(1)  # [tokens, hidden]
         if keep is not None:
             self._hidden, attended = self._hidden[keep], attended[keep]

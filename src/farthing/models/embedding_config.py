@@ -45,7 +45,9 @@ def pooling(checkpoint: Checkpoint, fallback: Pooling) -> Pooling:
         if kind == "Pooling":
             return read_pooling(checkpoint.json(f"{module.get('path')}/config.json") or {})
         if kind not in ("Transformer", "Normalize"):
-            raise CheckpointError(f"modules.json names the module {kind}; built are Transformer, Pooling and Normalize.")
+            raise CheckpointError(
+                f"modules.json names the module {kind}; built are Transformer, Pooling and Normalize."
+            )
     return fallback
 
 

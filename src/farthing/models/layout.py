@@ -26,7 +26,7 @@ class MatrixPart:
     bias: bool = False
 
     def tensors(self, prefix: str) -> Iterator[tuple[str, Shape]]:
-        for stem, width in zip(self.sources, self.out_features):
+        for stem, width in zip(self.sources, self.out_features, strict=True):
             yield f"{prefix}{stem}.weight", (width, self.in_features)
             if self.bias:
                 yield f"{prefix}{stem}.bias", (width,)
@@ -72,8 +72,10 @@ class Layout:
         """Name and shape of every tensor that must be there, in the order of computation."""
         yield from self.table.tensors("")
         for layer in range(self.num_layers):
-            for part in (*self.vectors, *self.matrices):
-                yield from part.tensors(self.prefix(layer))
+            for vector in self.vectors:
+                yield from vector.tensors(self.prefix(layer))
+            for matrix in self.matrices:
+                yield from matrix.tensors(self.prefix(layer))
         for vector in self.shared:
             yield from vector.tensors("")
 

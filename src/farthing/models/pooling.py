@@ -19,4 +19,4 @@ def pooled_rows(pooling: Pooling, batch: PackedBatch) -> torch.Tensor | None:
 
 def mean_pool(hidden: torch.Tensor, batch: PackedBatch) -> torch.Tensor:
     """[tokens, hidden] -> [texts, hidden]: the mean over each text's tokens, special tokens included."""
-    return torch.cat([hidden[run.tokens].unflatten(0, (run.count, run.length)).mean(1) for run in batch.runs])
+    return torch.cat([hidden[run.tokens].view(run.count, run.length, -1).mean(1) for run in batch.runs])

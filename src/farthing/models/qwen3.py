@@ -73,9 +73,7 @@ class Qwen3Family:
                     hidden,
                 ),
                 MatrixPart("o", ("self_attn.o_proj",), (hidden,), spec.q_width),
-                MatrixPart(
-                    "gate_up", ("mlp.gate_proj", "mlp.up_proj"), (spec.intermediate, spec.intermediate), hidden
-                ),
+                MatrixPart("gate_up", ("mlp.gate_proj", "mlp.up_proj"), (spec.intermediate, spec.intermediate), hidden),
                 MatrixPart("down", ("mlp.down_proj",), (hidden,), spec.intermediate),
             ),
             layer_prefix="layers.{layer}.",
@@ -100,7 +98,9 @@ def rope_theta(config: Mapping[str, Any]) -> float:
     scaling = config.get("rope_parameters") or config.get("rope_scaling") or {}
     kind = scaling.get("rope_type", scaling.get("type", "default"))
     if kind != "default":
-        raise CheckpointError(f"config.json: RoPE of type {kind!r} is not built; remove rope_scaling or take another model.")
+        raise CheckpointError(
+            f"config.json: RoPE of type {kind!r} is not built; remove rope_scaling or take another model."
+        )
     return cfg.number(scaling if "rope_theta" in scaling else config, "rope_theta")
 
 
@@ -132,7 +132,8 @@ class Qwen3Pass:
     def _attention(self, weights: LayerWeights) -> torch.Tensor:
         spec = self._spec
         x = rms_norm(self._hidden, weights.vector["input_norm"], spec.norm_eps).to(self._compute.dtype)
-        qkv = weights.matrix["qkv"](x).unflatten(-1, (-1, spec.head_dim))  # [tokens, heads + 2 kv_heads, head_dim]
+        qkv = weights.matrix["qkv"](x)  # [tokens, (heads + 2 kv_heads) head_dim]
+        qkv = qkv.view(qkv.shape[0], -1, spec.head_dim)
         q, k, v = qkv.split((spec.num_heads, spec.num_kv_heads, spec.num_kv_heads), dim=1)
         q = self._rotate(rms_norm(q, weights.vector["q_norm"], spec.norm_eps))
         k = self._rotate(rms_norm(k, weights.vector["k_norm"], spec.norm_eps))

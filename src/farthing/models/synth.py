@@ -24,7 +24,11 @@ from farthing.models.synth_tokenizer import tokenizer_json
 
 OUTLIER_CHANNELS = 4
 OUTLIER_SCALE = 64.0  # a power of two, so that moving it from a matrix into a gain rounds nothing
-FOLLOWING = {"input_layernorm.weight": ("q_proj", "k_proj", "v_proj"), "post_attention_layernorm.weight": ("gate_proj", "up_proj")}  # fmt: skip
+# The matrices that read what each norm puts out.
+FOLLOWING = {
+    "input_layernorm.weight": ("q_proj", "k_proj", "v_proj"),
+    "post_attention_layernorm.weight": ("gate_proj", "up_proj"),
+}
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def write_synthetic(
     seed: int = 0,
     outliers: bool = False,
     dtype: torch.dtype = torch.bfloat16,
-    on_tensor: Callable[[TensorSpec], object] = lambda spec: None,
+    on_tensor: Callable[[TensorSpec], object] | None = None,
 ) -> None:
     """Write a whole checkpoint; config.json comes last, so that what was interrupted is never taken for a model.
 
@@ -149,7 +153,10 @@ def generator(seed: int, name: str) -> torch.Generator:
 
 
 def random_tensor(name: str, size: tuple[int, ...], seed: int, num_layers: int, dtype: torch.dtype) -> torch.Tensor:
-    """Norm gains around 1; matrices that keep the size of their input, those that end in the residual stream less."""
+    """Norm gains around 1; matrices that keep the size of their input, those that end in the residual stream less.
+
+    The embeddings are small against what the layers add, else the end token that all texts share would outweigh them.
+    """
     source = generator(seed, name)
     if len(size) == 1:
         return torch.empty(size, dtype=dtype).normal_(1.0, 0.1, generator=source)

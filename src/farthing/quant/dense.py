@@ -47,7 +47,8 @@ class DenseLinear:
 
 def can_prepack() -> bool:
     """Whether this torch has oneDNN and its operators on prepacked weights."""
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return has_onednn and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 class PrepackedLinear:

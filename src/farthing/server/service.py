@@ -30,8 +30,10 @@ WATCH_INTERVAL_S = 0.25
 
 @dataclass(frozen=True)
 class ServiceHealth:
-    status: Literal["loading", "ready", "failed", "closed"]
-    reason: str
+    """`reason` is empty when ready."""
+
+    status: Literal["loading", "ready", "unhealthy", "closed"]
+    reason: str = ""
 
 
 class Service:
@@ -57,7 +59,7 @@ class Service:
     def start(
         self, on_ready: Callable[[Embedder], None] = lambda _: None, on_failure: Callable[[], None] = lambda: None
     ) -> None:
-        """Begin loading. Both functions are called in the background thread; `exit_status` is set before `on_failure`."""
+        """Begin loading. Both functions are called in the background thread; `exit_status` is set by then."""
         assert self._thread is None, "a service starts once"
         # A daemon: loading cannot be interrupted, and must not keep a process alive that was asked to stop.
         self._thread = threading.Thread(
@@ -83,11 +85,11 @@ class Service:
         if self._closing.is_set():
             return ServiceHealth("closed", "The server is shutting down.")
         if self._failure:
-            return ServiceHealth("failed", self._failure)
+            return ServiceHealth("unhealthy", self._failure)
         if self._embedder is None:
             return ServiceHealth("loading", f"The model {self.name} is still being loaded; try again in a moment.")
         health = self._embedder.health()
-        return ServiceHealth("ready" if health.ready else "failed", health.reason)
+        return ServiceHealth("ready" if health.ready else "unhealthy", health.reason)
 
     def check_model(self, name: str | None) -> None:
         """Raise `UnknownModelError` unless `name` is the served model's, empty or None."""
@@ -109,7 +111,7 @@ class Service:
     def _load_and_watch(self, on_ready: Callable[[Embedder], None], on_failure: Callable[[], None]) -> None:
         try:
             embedder = self._load()
-        except Exception as error:  # whatever it is, the port must stop saying "loading"
+        except Exception as error:  # noqa: BLE001 - whatever it is, the port must stop saying "loading"
             self._report_load_failure(error)
             on_failure()
             return

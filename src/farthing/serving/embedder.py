@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
 import numpy as np
@@ -25,38 +24,19 @@ from farthing.engine.load import LoadedModel, load_model
 from farthing.engine.plan import Plan
 from farthing.engine.runner import Runner
 from farthing.serving.health import Health
-from farthing.serving.prepare import Input, Prepared, Preparer
+from farthing.serving.prepare import Prepared, Preparer
 from farthing.serving.prompts import prompt_prefix
 from farthing.serving.request import EmbedRequest, EmbedResult, InputType
 from farthing.serving.scheduler import BatchLimits, Job, Scheduler
+from farthing.serving.slices import Collector, Running, Slice, cancel, wait, wait_async
 from farthing.serving.stats import ServingStats, StatsCounter
 from farthing.serving.tokenizer import TextTokenizer
-from farthing.serving.vectors import check_dimensions, finish_vectors
 from farthing.serving.worker import BatchRunner, Worker
 
 # Texts that are tokenised and queued together: enough to fill a batch of short ones.
 SLICE_TEXTS = 256
 # Slices of one call that wait or run at the same time: bounds memory, keeps the device busy.
 SLICES_IN_FLIGHT = 4
-
-
-@dataclass(frozen=True)
-class Slice:
-    """Inputs of a request from index `start` on, with what they are to be prepared with."""
-
-    inputs: Sequence[Input]
-    start: int
-    prefix: str
-    truncate: bool | None
-
-
-@dataclass(frozen=True)
-class Running:
-    """A slice on its way; `rows` is None when none of its texts has to be computed."""
-
-    slice: Slice
-    prepared: Prepared
-    rows: Future[np.ndarray] | None
 
 
 class Embedder:
@@ -163,9 +143,7 @@ class Embedder:
             EngineError, ServingError: the computation failed.
         """
         inputs = [texts] if isinstance(texts, str) else list(texts)
-        request = EmbedRequest(
-            inputs, prompt, prompt_name, instruction, input_type, dimensions, normalize, truncate
-        )
+        request = EmbedRequest(inputs, prompt, prompt_name, instruction, input_type, dimensions, normalize, truncate)
         vectors = self._embed(request, show_progress).vectors
         return vectors[0] if isinstance(texts, str) else vectors
 
@@ -183,9 +161,7 @@ class Embedder:
     ) -> np.ndarray:
         """As `encode`, without blocking the event loop. Cancelling it takes its texts out of the queue."""
         inputs = [texts] if isinstance(texts, str) else list(texts)
-        request = EmbedRequest(
-            inputs, prompt, prompt_name, instruction, input_type, dimensions, normalize, truncate
-        )
+        request = EmbedRequest(inputs, prompt, prompt_name, instruction, input_type, dimensions, normalize, truncate)
         vectors = (await self._embed_async(request)).vectors
         return vectors[0] if isinstance(texts, str) else vectors
 
@@ -270,43 +246,3 @@ class Embedder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-class Collector:
-    """Puts the rows of finished slices together as the vectors that were asked for."""
-
-    def __init__(self, request: EmbedRequest, loaded: LoadedModel) -> None:
-        self._warnings = check_dimensions(request, loaded.spec.hidden, loaded.embedding)
-        self._request = request
-        width = request.dimensions or loaded.spec.hidden
-        self._vectors = np.zeros((len(request.inputs), width), dtype=np.float32)
-        self._num_tokens = 0
-        self._truncated: list[int] = []
-
-    def add(self, running: Running, rows: np.ndarray | None) -> int:
-        """Returns how many texts of the request that were."""
-        prepared, start = running.prepared, running.slice.start
-        if rows is not None:
-            places = [start + place for place in prepared.places]
-            self._vectors[places] = finish_vectors(rows, self._vectors.shape[1], self._request.normalize)
-        self._num_tokens += prepared.num_tokens
-        self._truncated.extend(prepared.truncated)
-        return len(running.slice.inputs)
-
-    def result(self) -> EmbedResult:
-        return EmbedResult(self._vectors, self._num_tokens, tuple(self._truncated), self._warnings)
-
-
-def wait(running: Running) -> np.ndarray | None:
-    return None if running.rows is None else running.rows.result()
-
-
-async def wait_async(running: Running) -> np.ndarray | None:
-    return None if running.rows is None else await asyncio.wrap_future(running.rows)
-
-
-def cancel(in_flight: Sequence[Running] | deque[Running]) -> None:
-    """Take what has not run out of the queue; nothing happens to what is done."""
-    for running in in_flight:
-        if running.rows is not None:
-            running.rows.cancel()

@@ -51,7 +51,7 @@ class Preparer:
         places = [place for place, item in enumerate(cleaned) if item is not None]
         encoded = self._encode([(start + place, cleaned[place]) for place in places], prefix)
         texts, truncated = [], []
-        for place, ids in zip(places, encoded):
+        for place, ids in zip(places, encoded, strict=True):
             index = start + place
             if len(ids) > self._context_length:
                 if not cut:
@@ -74,8 +74,8 @@ class Preparer:
         if self._settings.short_text == "zero":
             return None
         raise TextTooShortError(
-            f"Text {index} has {num_chars} visible characters; at least {self._settings.min_chars} are needed. Leave it "
-            "out, or start with --short-text zero (zero vector) or embed.",
+            f"Text {index} has {num_chars} visible characters; at least {self._settings.min_chars} are needed. Leave "
+            "it out, or start with --short-text zero (zero vector) or embed.",
             param=f"input[{index}]",
         )
 

@@ -35,7 +35,9 @@ def prompt_prefix(request: EmbedRequest, spec: EmbeddingSpec) -> str:
 
 def from_instruction(request: EmbedRequest, spec: EmbeddingSpec) -> str:
     if request.input_type == "document":
-        raise InputError("Documents take no instruction; leave it out, or set input_type to query.", param="instruction")
+        raise InputError(
+            "Documents take no instruction; leave it out, or set input_type to query.", param="instruction"
+        )
     if spec.instruction_template is None:
         raise UnknownPromptError(
             "This model was not trained with instructions; use prompt to put literal text before every text.",

@@ -13,7 +13,9 @@ from farthing.core.errors import InvalidTextError
 
 # Zero width space, word joiner, byte-order mark, Mongolian vowel separator; and a (non-)joiner that stands beside ASCII
 # or at an end of the text, where there is nothing for it to join.
-INVISIBLE = re.compile("[\u200b\u2060\ufeff\u180e]+|(?:^|(?<=[\x00-\x7f]))[\u200c\u200d]+|[\u200c\u200d]+(?=[\x00-\x7f]|$)")
+INVISIBLE = re.compile(
+    "[\u200b\u2060\ufeff\u180e]+|(?:^|(?<=[\x00-\x7f]))[\u200c\u200d]+|[\u200c\u200d]+(?=[\x00-\x7f]|$)"
+)
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 

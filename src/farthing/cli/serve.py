@@ -1,0 +1,70 @@
+"""`farthing serve`: serve a model over HTTP until told to stop.
+
+In: a model's name and settings. Out: where it listens, on standard output; one line a request, on standard error.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import click
+
+from farthing.cli.options import SettingsCommand, settings_options
+from farthing.core.errors import MissingExtraError
+from farthing.core.resolve import Resolved
+from farthing.core.settings import EngineSettings, ServerSettings, ServingSettings, SourceSettings
+
+logger = logging.getLogger(__name__)
+
+
+@click.command("serve", cls=SettingsCommand)
+@click.argument("model", required=False)
+@click.option("--model-path", "--model", help="Another way to name the model.")
+@click.option("--is-embedding", is_flag=True, help="Accepted for SGLang command lines; every model here is one.")
+@settings_options(SourceSettings, EngineSettings, ServingSettings, ServerSettings)
+def serve(model: str | None, model_path: str | None, is_embedding: bool, settings: Resolved) -> int:  # noqa: ARG001
+    """Serve MODEL with OpenAI's embeddings API.
+
+    MODEL is an id on the Hugging Face hub (Qwen/Qwen3-Embedding-0.6B), modelscope:ID, starter, or a local folder.
+    """
+    name = choose_model(model, model_path)
+    server_settings = settings.group(ServerSettings)
+    configure_logging(server_settings.log_level)
+    log_settings(settings)
+    try:
+        from farthing.server.run import run
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("farthing"):
+            raise
+        raise MissingExtraError(f"farthing serve ({error.name})", "server") from error
+    return run(
+        name,
+        settings.group(SourceSettings),
+        settings.group(EngineSettings),
+        settings.group(ServingSettings),
+        server_settings,
+    )
+
+
+def choose_model(argument: str | None, option: str | None) -> str:
+    """The model's name, however it was given. Raises `click.UsageError` when it was not, or twice and differently."""
+    if argument and option and argument != option:
+        raise click.UsageError(f"Two models were given, {argument!r} and --model-path {option!r}; give one.")
+    name = argument or option
+    if not name:
+        raise click.UsageError("No model was given. Try: farthing serve starter")
+    return name
+
+
+def configure_logging(level: str) -> None:
+    """Our lines on standard error with the time; other libraries' only from warnings on."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    logging.getLogger("farthing").setLevel(level.upper())
+
+
+def log_settings(settings: Resolved) -> None:
+    """Every setting for debugging, those that someone chose in any case."""
+    for line in settings.lines():
+        logger.log(logging.DEBUG if line.endswith("(default)") else logging.INFO, "%s", line)

@@ -1,0 +1,40 @@
+"""The web application: a service behind its dialects, with limits, errors and metrics around them.
+
+In: a `Service`, started by whoever runs it, and settings. Out: an ASGI application.
+"""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from farthing import __version__
+from farthing.core.settings import ServerSettings
+from farthing.server import admin, errors, openai
+from farthing.server.access import Access
+from farthing.server.body_limit import BodyLimit
+from farthing.server.metrics import Metrics
+from farthing.server.service import Service
+from farthing.serving.stats import ServingStats
+
+
+def create_app(service: Service, settings: ServerSettings) -> FastAPI:
+    """The application over `service`; several can live in one process."""
+
+    def read_stats() -> ServingStats | None:
+        return service.embedder.stats() if service.embedder else None
+
+    metrics = Metrics(read_stats)
+    # FastAPI's own pages load their scripts from a CDN; ours works without a network.
+    app = FastAPI(
+        title="Farthing",
+        version=__version__,
+        description=f"Embeddings of the model {service.name}. OpenAI's clients work as they are.",
+        docs_url=None,
+        redoc_url=None,
+    )
+    errors.install(app)
+    app.include_router(openai.router(service))
+    app.include_router(admin.router(service, metrics))
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(Access, metrics=metrics)  # added last: the outermost
+    return app

@@ -1,0 +1,129 @@
+"""The OpenAI dialect: POST /v1/embeddings and GET /v1/models.
+
+In: OpenAI's request bodies with a few fields more. Out: OpenAI's response bodies to the letter; what they have no place
+for (warnings, which texts were cut) goes into headers.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from typing import Any
+
+import numpy as np
+import orjson
+from fastapi import APIRouter
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from farthing.server.access import count_work
+from farthing.server.body import read_body
+from farthing.server.disconnect import unless_hung_up
+from farthing.server.schemas import EmbeddingsRequest, EmbeddingsResponse, ErrorResponse, Model, ModelList
+from farthing.server.service import Service
+from farthing.serving.request import EmbedResult
+
+LARGE_NUMBERS = 100_000  # a response that takes more than a few milliseconds to write
+MAX_LISTED_INDICES = 100
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"model": ErrorResponse, "description": "The request cannot be served as it is."},
+    404: {"model": ErrorResponse, "description": "This server does not serve that model."},
+    413: {"model": ErrorResponse, "description": "The body is larger than the server takes."},
+    429: {"model": ErrorResponse, "description": "Too many texts are waiting; try again."},
+    500: {"model": ErrorResponse, "description": "The computation failed."},
+    503: {"model": ErrorResponse, "description": "The model is loading, or the server is stopping."},
+}
+EMBEDDINGS_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": EmbeddingsRequest.model_json_schema()}},
+    }
+}
+
+
+def router(service: Service) -> APIRouter:
+    """The routes of this dialect over `service`."""
+    routes = APIRouter(tags=["OpenAI"])
+    created = int(time.time())
+
+    def card() -> dict[str, object]:
+        return {"id": service.name, "object": "model", "created": created, "owned_by": "farthing"}
+
+    async def create_embeddings(request: Request) -> Response:
+        """Embed texts, in the order they are sent."""
+        body = await read_body(request, EmbeddingsRequest)
+        service.check_model(body.model)
+        result = await unless_hung_up(request, service.embed(body.to_embed_request()))
+        count_work(request, len(result.vectors), result.num_tokens)
+        as_base64 = body.encoding_format == "base64"
+        if result.vectors.size > LARGE_NUMBERS:
+            content = await run_in_threadpool(write_embeddings, result, service.name, as_base64)
+        else:
+            content = write_embeddings(result, service.name, as_base64)
+        return Response(content, headers=notes(result), media_type="application/json")
+
+    for path in ("/v1/embeddings", "/embeddings"):
+        routes.add_api_route(
+            path,
+            create_embeddings,
+            methods=["POST"],
+            summary="Embed texts",
+            response_model=None,
+            responses={200: {"model": EmbeddingsResponse, "description": "One vector an input."}, **ERRORS},
+            openapi_extra=EMBEDDINGS_BODY,
+            include_in_schema=path.startswith("/v1"),
+        )
+
+    @routes.get("/v1/models", response_model=None, responses={200: {"model": ModelList}}, summary="List the model")
+    async def list_models() -> dict[str, object]:
+        return {"object": "list", "data": [card()]}
+
+    @routes.get(
+        "/v1/models/{name:path}",
+        response_model=None,
+        responses={200: {"model": Model}, 404: ERRORS[404]},
+        summary="Describe the model",
+    )
+    async def get_model(name: str) -> dict[str, object]:
+        service.check_model(name)
+        return card()
+
+    return routes
+
+
+def write_embeddings(result: EmbedResult, model: str, as_base64: bool) -> bytes:
+    """The response body.
+
+    Vectors are written one at a time: orjson holds the interpreter's lock while it works, and in a thread this gives it
+    back to the event loop in between.
+    """
+    vectors = np.ascontiguousarray(result.vectors, dtype="<f4")
+    data = [
+        orjson.Fragment(
+            orjson.dumps(
+                {
+                    "object": "embedding",
+                    "index": index,
+                    "embedding": base64.b64encode(vector).decode("ascii") if as_base64 else vector,
+                },
+                option=orjson.OPT_SERIALIZE_NUMPY,
+            )
+        )
+        for index, vector in enumerate(vectors)
+    ]
+    usage = {"prompt_tokens": result.num_tokens, "total_tokens": result.num_tokens}
+    return orjson.dumps({"object": "list", "data": data, "model": model, "usage": usage})
+
+
+def notes(result: EmbedResult) -> dict[str, str]:
+    """What OpenAI's body has no place for, as headers of bounded length."""
+    headers = {}
+    if result.warnings:
+        headers["x-farthing-warning"] = "; ".join(result.warnings)
+    if result.truncated:
+        listed = [str(index) for index in result.truncated[:MAX_LISTED_INDICES]]
+        more = ["..."] if len(result.truncated) > MAX_LISTED_INDICES else []
+        headers["x-farthing-truncated"] = ",".join(listed + more)
+    return headers

@@ -1,0 +1,65 @@
+"""Half precision that overflows is computed again in fp32; what fails there too is an error, never null numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from farthing.core.settings import EngineSettings
+from farthing.engine.load import LoadedModel, load_model
+from farthing.engine.runner import Runner
+from farthing.models.synth import find_shape, write_synthetic
+
+TEXTS = [[5, 6, 7, 151643], [9, 151643], [*range(100, 150), 151643]]
+
+
+def with_scaled_up_projection(path: Path, factor: float) -> Path:
+    write_synthetic(find_shape("qwen3-tiny"), path)
+    tensors = load_file(path / "model.safetensors")
+    tensors["layers.1.mlp.up_proj.weight"] *= factor
+    save_file(tensors, path / "model.safetensors")
+    return path
+
+
+def in_fp16(path: Path) -> LoadedModel:
+    loaded = load_model(path, EngineSettings(format="fp16"))
+    plan = replace(loaded.plan, dtype=torch.float16, residual_dtype=torch.float32)
+    return replace(loaded, plan=plan)
+
+
+def test_rows_that_overflow_in_fp16_are_computed_again_in_fp32(tmp_path: Path) -> None:
+    path = with_scaled_up_projection(tmp_path / "model", 20_000.0)
+    output = Runner(in_fp16(path)).run(TEXTS)
+    exact = Runner(load_model(path, EngineSettings(format="fp16"))).run(TEXTS)
+    assert output.num_recomputed > 0
+    assert not output.errors
+    cosines = (
+        (output.rows * exact.rows).sum(1) / np.linalg.norm(output.rows, axis=1) / np.linalg.norm(exact.rows, axis=1)
+    )
+    assert cosines == pytest.approx(np.ones(len(TEXTS)), abs=1e-3)
+
+
+def test_fp16_without_overflow_is_not_recomputed(tiny_qwen3: Path) -> None:
+    output = Runner(in_fp16(tiny_qwen3)).run(TEXTS)
+    exact = Runner(load_model(tiny_qwen3, EngineSettings())).run(TEXTS)
+    assert output.num_recomputed == 0
+    assert output.rows == pytest.approx(exact.rows, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["fp32", "fp16"])
+def test_a_row_that_fails_in_fp32_too_is_an_error_for_its_text_alone(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "model"
+    write_synthetic(find_shape("qwen3-tiny"), path)
+    tensors = load_file(path / "model.safetensors")
+    tensors["embed_tokens.weight"][9] = torch.nan
+    save_file(tensors, path / "model.safetensors")
+    loaded = load_model(path, EngineSettings()) if name == "fp32" else in_fp16(path)
+    output = Runner(loaded).run(TEXTS)
+    assert list(output.errors) == [1]
+    assert np.isfinite(output.rows[[0, 2]]).all()
+    assert "fp32" in str(output.errors[1])
