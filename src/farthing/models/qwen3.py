@@ -134,7 +134,7 @@ class Qwen3Pass:
         x = rms_norm(self._hidden, weights.vector["input_norm"], spec.norm_eps).to(self._compute.dtype)
         qkv = weights.matrix["qkv"](x)  # [tokens, (heads + 2 kv_heads) head_dim]
         qkv = qkv.view(qkv.shape[0], -1, spec.head_dim)
-        q, k, v = qkv.split((spec.num_heads, spec.num_kv_heads, spec.num_kv_heads), dim=1)
+        q, k, v = torch.split(qkv, [spec.num_heads, spec.num_kv_heads, spec.num_kv_heads], dim=1)
         q = self._rotate(rms_norm(q, weights.vector["q_norm"], spec.norm_eps))
         k = self._rotate(rms_norm(k, weights.vector["k_norm"], spec.norm_eps))
         return self._compute.attend(q, k, v, self._batch, True).flatten(1)

@@ -29,7 +29,10 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
             }
         return JSONResponse(content, 200 if state.status == "ready" else 503)
 
-    routes.add_api_route("/health", health, methods=["GET"], response_model=None, summary="Readiness")
+    not_ready = {503: {"description": "Not now; `reason` says why."}}
+    routes.add_api_route(
+        "/health", health, methods=["GET"], response_model=None, responses=not_ready, summary="Readiness"
+    )
     routes.add_api_route("/health", health, methods=["HEAD"], response_model=None, include_in_schema=False)
 
     @routes.get("/metrics", response_model=None, summary="Prometheus metrics")

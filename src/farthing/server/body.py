@@ -19,8 +19,17 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 LARGE_BYTES = 256 * 1024  # a body that takes more than about a millisecond to parse
+MAX_SHOWN = 64  # characters of a client's own words that a message repeats
 
-JSON_TYPES = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
+JSON_TYPES = {
+    dict: "an object",
+    list: "a list",
+    str: "a string",
+    bool: "a boolean",
+    int: "an integer",
+    float: "a number that is no 64-bit integer",
+    type(None): "null",
+}
 
 
 class Body(BaseModel):
@@ -62,7 +71,8 @@ def check_names(content: dict[str, Any], known: list[str]) -> None:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"Did you mean {near[0]!r}?" if near else f"Known parameters: {', '.join(known)}."
-            raise InputError(f"Unknown parameter {shown(name)}. {hint}", param=name[:64])
+            shown_name = name[:MAX_SHOWN]
+            raise InputError(f"Unknown parameter {shown_name!r}. {hint}", param=shown_name)
 
 
 def input_error(error: ValidationError) -> InputError:
@@ -76,11 +86,12 @@ def input_error(error: ValidationError) -> InputError:
 
 
 def json_type(value: object) -> str:
-    return "null" if value is None else JSON_TYPES[type(value)]
+    """What JSON calls a value that came out of its parser, with its article."""
+    return JSON_TYPES[type(value)]
 
 
 def shown(value: object) -> str:
     """A short value as it is, anything else as its JSON type."""
-    if isinstance(value, (str, bool, int, float)) and len(repr(value)) <= 64:
+    if isinstance(value, (str, bool, int, float)) and len(repr(value)) <= MAX_SHOWN:
         return orjson.dumps(value).decode()
     return json_type(value)

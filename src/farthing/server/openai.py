@@ -35,6 +35,20 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     500: {"model": ErrorResponse, "description": "The computation failed."},
     503: {"model": ErrorResponse, "description": "The model is loading, or the server is stopping."},
 }
+EMBEDDINGS: dict[str, Any] = {
+    "model": EmbeddingsResponse,
+    "description": "One vector an input.",
+    "headers": {
+        "x-farthing-warning": {
+            "description": "What lowers the quality of these vectors, if anything does.",
+            "schema": {"type": "string"},
+        },
+        "x-farthing-truncated": {
+            "description": "Indices of inputs that were cut to the context, with commas in between.",
+            "schema": {"type": "string"},
+        },
+    },
+}
 EMBEDDINGS_BODY = {
     "requestBody": {
         "required": True,
@@ -71,7 +85,7 @@ def router(service: Service) -> APIRouter:
             methods=["POST"],
             summary="Embed texts",
             response_model=None,
-            responses={200: {"model": EmbeddingsResponse, "description": "One vector an input."}, **ERRORS},
+            responses={200: EMBEDDINGS, **ERRORS},
             openapi_extra=EMBEDDINGS_BODY,
             include_in_schema=path.startswith("/v1"),
         )
@@ -83,7 +97,7 @@ def router(service: Service) -> APIRouter:
     @routes.get(
         "/v1/models/{name:path}",
         response_model=None,
-        responses={200: {"model": Model}, 404: ERRORS[404]},
+        responses={200: {"model": Model}, "4XX": ERRORS[404]},  # a 404 key would get FastAPI's own 422 beside it
         summary="Describe the model",
     )
     async def get_model(name: str) -> dict[str, object]:

@@ -41,13 +41,18 @@ def parse_inputs(value: Any) -> Inputs:
     if first is int:
         check_items("input", value, int, "token ids")
         return [value]
-    check_items("input", value, str, "strings")
-    return value
+    if first is str:
+        check_items("input", value, str, "strings")
+        return value
+    raise InputError(
+        f"'input[0]' is {json_type(value[0])}; 'input' must hold strings, token ids, or lists of token ids.",
+        param="input[0]",
+    )
 
 
 def check_items(place: str, items: list[Any], wanted: type, name: str) -> None:
     if not items:
-        raise EmptyInputError(f"'{place}' is an empty list; send at least one token id.", param=place)
+        raise EmptyInputError(f"{place!r} is an empty list; send at least one token id.", param=place)
     # A set of types is several times faster than a loop, and there may be millions of token ids.
     if set(map(type, items)) != {wanted}:
         index = next(index for index, item in enumerate(items) if type(item) is not wanted)
@@ -55,9 +60,8 @@ def check_items(place: str, items: list[Any], wanted: type, name: str) -> None:
 
 
 def mixed(place: str, index: int, item: object, name: str) -> InputError:
-    got = "a number that is no whole number of 64 bits" if isinstance(item, float) else json_type(item)
     where = f"{place}[{index}]"
-    return InputError(f"'{where}' is {got}; {place!r} must hold only {name} here.", param=where)
+    return InputError(f"{where!r} is {json_type(item)}; {place!r} must hold only {name} here.", param=where)
 
 
 class EmbeddingsRequest(Body):
@@ -68,7 +72,7 @@ class EmbeddingsRequest(Body):
             "examples": [
                 {"input": "The weather is lovely today."},
                 {"input": ["first text", "second text"], "encoding_format": "base64", "dimensions": 256},
-                {"input": "how tall is the tower?", "instruction": "Find passages that answer the question"},
+                {"input": "how tall is the tower?", "input_type": "query", "truncate": True},
             ]
         }
     )

@@ -1,8 +1,8 @@
 """The queue in front of the device: jobs in order of arrival, handed out as batches of bounded tokens.
 
 Callers submit jobs from any thread and get a future; the worker takes batches. A batch grows while the one before it
-runs and is closed only when the worker asks for it, so that whoever arrives meanwhile rides along. The longest-waiting text
-goes first; texts of different jobs and lengths mix freely, since nothing is padded.
+runs and is closed only when the worker asks for it, so that whoever arrives meanwhile rides along. The
+longest-waiting text goes first; texts of different jobs and lengths mix freely, since nothing is padded.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The only thread that touches the device.
 
 Takes batches from the scheduler, runs them, hands back rows. A batch that raises fails its own jobs; if the thread
-itself dies, every job in it and behind it is failed with `WorkerDiedError`, health says so, and a new thread is started after
-a pause, or not, by setting. Nobody is left waiting.
+itself dies, every job in it and behind it is failed with `WorkerDiedError`, health says so, and a new thread is started
+after a pause, or not, by setting. Nobody is left waiting.
 """
 
 from __future__ import annotations

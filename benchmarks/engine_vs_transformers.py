@@ -1,0 +1,119 @@
+"""Our packed fp32 forward against transformers' padded one, on the shape of Qwen3-Embedding-0.6B.
+
+    python benchmarks/engine_vs_transformers.py [--rounds 5] [--layers 28] [--model DIR]
+
+Both compute the same token ids in fp32 with the same threads, in turn (A B C A B C ...), so that a machine whose speed
+drifts slows all alike; medians count. transformers runs as its documentation shows, batches of 8 with left padding: in
+order of arrival, and with the texts sorted by length first, its best case. The vectors are compared too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from report import facts, json_line, table
+from transformers import AutoModel
+
+from farthing.core.settings import EngineSettings
+from farthing.engine.load import load_model
+from farthing.engine.runner import Runner
+from farthing.models.synth import find_shape, write_synthetic
+
+END = 151643
+BATCH = 8
+Texts = Sequence[Sequence[int]]
+Embed = Callable[[Texts], np.ndarray]
+
+
+def workloads(rng: np.random.Generator) -> dict[str, Texts]:
+    def texts(lengths: Sequence[int]) -> Texts:
+        return [[*rng.integers(0, 150_000, size=length - 1).tolist(), END] for length in lengths]
+
+    return {
+        "8x128": texts([128] * 8),
+        "16 texts of 16..512": texts([int(length) for length in np.linspace(16, 512, 16)[rng.permutation(16)]]),
+        "1x128": texts([128]),
+    }
+
+
+def farthing(path: Path) -> Embed:
+    runner = Runner(load_model(path, EngineSettings(format="fp32")))
+    return lambda texts: runner.run(texts).rows
+
+
+def transformers(path: Path, *, by_length: bool) -> Embed:
+    model = AutoModel.from_pretrained(path, dtype=torch.float32)
+
+    @torch.inference_mode()
+    def embed(texts: Texts) -> np.ndarray:
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index])) if by_length else range(len(texts))
+        rows = np.empty((len(texts), model.config.hidden_size), dtype=np.float32)
+        for start in range(0, len(texts), BATCH):
+            picked = list(order[start : start + BATCH])
+            width = max(len(texts[index]) for index in picked)
+            ids = torch.full((len(picked), width), END)
+            mask = torch.zeros_like(ids)
+            for row, index in enumerate(picked):
+                ids[row, width - len(texts[index]) :] = torch.tensor(texts[index])
+                mask[row, width - len(texts[index]) :] = 1
+            rows[picked] = model(ids, attention_mask=mask).last_hidden_state[:, -1].numpy()
+        return rows
+
+    return embed
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    return float(((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min())
+
+
+def measure(engines: dict[str, Embed], texts: Texts, rounds: int) -> tuple[dict[str, list[float]], float]:
+    """Seconds of every run by engine, and the least cosine of any engine's vectors to ours."""
+    vectors = {name: embed(texts) for name, embed in engines.items()}  # also warms up
+    seconds: dict[str, list[float]] = {name: [] for name in engines}
+    for _ in range(rounds):
+        for name, embed in engines.items():
+            started = time.perf_counter()
+            embed(texts)
+            seconds[name].append(time.perf_counter() - started)
+    return seconds, min(cosine(vectors["farthing"], other) for other in vectors.values())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--layers", type=int, default=28)
+    parser.add_argument("--model", type=Path, help="a checkpoint to use instead of a synthetic one")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        path = arguments.model or Path(scratch) / "model"
+        if arguments.model is None:
+            write_synthetic(replace(find_shape("qwen3-0.6b"), num_layers=arguments.layers), path)
+        engines = {
+            "farthing": farthing(path),
+            "transformers": transformers(path, by_length=False),
+            "transformers, sorted": transformers(path, by_length=True),
+        }
+        about = facts(["torch", "transformers", "farthing"])
+        lines, all_seconds = [], {}
+        for workload, texts in workloads(np.random.default_rng(1)).items():
+            seconds, least_cosine = measure(engines, texts, arguments.rounds)
+            num_tokens = sum(map(len, texts))
+            ours = median(seconds["farthing"])
+            for name, runs in seconds.items():
+                rate, ratio = num_tokens / median(runs), median(runs) / ours
+                lines.append([workload, name, f"{median(runs):.3f}", f"{rate:.0f}", f"{ratio:.2f}", f"{least_cosine:.6f}"])
+                all_seconds[f"{workload} / {name}"] = runs
+    print(table(["workload", "engine", "median s", "tokens/s", "times ours", "least cosine"], lines))
+    print(json_line(about, all_seconds, benchmark="engine_vs_transformers", layers=arguments.layers))
+
+
+if __name__ == "__main__":
+    main()

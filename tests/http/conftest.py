@@ -1,0 +1,118 @@
+"""The real server on a free port, with real models."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from farthing.core.settings import EngineSettings, ServerSettings, ServingSettings, SourceSettings
+from farthing.server.app import create_app
+from farthing.server.run import listen, make_server
+from farthing.server.service import Service
+from farthing.serving.embedder import Embedder
+
+Load = Callable[[], Embedder]
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that listens."""
+
+    url: str
+    service: Service
+
+    @property
+    def address(self) -> tuple[str, int]:
+        url = httpx.URL(self.url)
+        assert url.port is not None
+        return url.host, url.port
+
+    @property
+    def embedder(self) -> Embedder:
+        assert self.service.embedder is not None
+        return self.service.embedder
+
+    def wait_until_ready(self) -> None:
+        wait_for(lambda: self.service.health().status != "loading")
+        assert self.service.health().status == "ready", self.service.health()
+
+
+Launch = Callable[..., AbstractContextManager[Running]]
+
+
+def wait_for(condition: Callable[[], object], timeout_s: float = 30.0) -> None:
+    """Poll until `condition` holds; fail the test when it does not in time."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.01)
+
+
+@contextmanager
+def launch_service(
+    load: Load,
+    *,
+    name: str = "test-model",
+    serving: ServingSettings | None = None,
+    server: ServerSettings | None = None,
+    ready: bool = True,
+) -> Iterator[Running]:
+    """Serve in a thread what `load` gives; with `ready`, wait until it is loaded."""
+    listener = listen("127.0.0.1", 0)
+    service = Service(name, load, serving or ServingSettings())
+    web = make_server(create_app(service, server or ServerSettings()))
+    thread = threading.Thread(target=web.run, kwargs={"sockets": [listener]})
+    running = Running(f"http://127.0.0.1:{listener.getsockname()[1]}", service)
+    thread.start()
+    service.start()
+    try:
+        if ready:
+            running.wait_until_ready()
+        wait_for(lambda: web.started)
+        yield running
+    finally:
+        web.should_exit = True
+        thread.join()
+        assert service.close()
+
+
+@contextmanager
+def launch_folder(folder: Path, *, serving: ServingSettings | None = None, **others: object) -> Iterator[Running]:
+    def load() -> Embedder:
+        settings = serving or ServingSettings()
+        return Embedder.from_settings(str(folder), SourceSettings(), EngineSettings(), settings)
+
+    with launch_service(load, serving=serving, **others) as running:  # type: ignore[arg-type]
+        yield running
+
+
+@pytest.fixture(scope="session")
+def launch() -> Launch:
+    """Serve the model in a folder, with settings of the test's own."""
+    return launch_folder
+
+
+@pytest.fixture(scope="session")
+def launch_load() -> Launch:
+    """Serve what a function of the test's own loads."""
+    return launch_service
+
+
+@pytest.fixture(scope="session")
+def server(starter_dir: Path) -> Iterator[Running]:
+    """MiniLM with default settings, for all tests that leave it as it is."""
+    with launch_folder(starter_dir, name="minilm") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def client(server: Running) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, timeout=60) as session:
+        yield session
