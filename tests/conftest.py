@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from farthing.checkpoint.sources import find_model
+from farthing.sources.find import find_model
 from farthing.core.settings import SourceSettings
 from farthing.models.synth import find_shape, write_synthetic
 

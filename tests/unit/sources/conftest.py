@@ -15,7 +15,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
-from farthing.checkpoint.wheel import StarterWheel
+from farthing.sources.wheel import StarterWheel
 
 Files = Mapping[str, bytes]
 

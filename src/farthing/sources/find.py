@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from farthing.checkpoint.hub import cache_folder, cached_snapshot, check_id, download_snapshot, endpoint
-from farthing.checkpoint.modelscope import modelscope_snapshot
-from farthing.checkpoint.wheel import STARTER_WHEEL, StarterWheel, cached_copy, download_copy
+from farthing.sources.hub import cache_folder, cached_snapshot, check_id, download_snapshot, endpoint
+from farthing.sources.modelscope import modelscope_snapshot
+from farthing.sources.wheel import STARTER_WHEEL, StarterWheel, cached_copy, download_copy
 from farthing.core.errors import ModelNotFoundError, SettingsError
 from farthing.core.settings import SourceSettings
 
