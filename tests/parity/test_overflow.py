@@ -29,7 +29,7 @@ def with_scaled_up_projection(path: Path, factor: float) -> Path:
 def in_fp16(path: Path) -> LoadedModel:
     loaded = load_model(path, EngineSettings(format="fp16"))
     plan = replace(loaded.plan, dtype=torch.float16, residual_dtype=torch.float32)
-    return replace(loaded, plan=plan)
+    return replace(loaded, description=replace(loaded.description, plan=plan))
 
 
 def test_rows_that_overflow_in_fp16_are_computed_again_in_fp32(tmp_path: Path) -> None:

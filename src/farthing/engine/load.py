@@ -26,22 +26,50 @@ from farthing.models.spec import EmbeddingSpec, ModelSpec
 
 
 @dataclass(frozen=True)
-class LoadedModel:
-    """Everything the runner and the tokenizer need to know."""
+class ModelDescription:
+    """What is known of a model before its weights are read."""
 
-    path: Path
-    fingerprint: str
+    checkpoint: Checkpoint
     family: Family
     spec: ModelSpec
     embedding: EmbeddingSpec
+    layout: Layout
     plan: Plan
+
+    @property
+    def path(self) -> Path:
+        return self.checkpoint.path
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model on its device."""
+
+    description: ModelDescription
+    fingerprint: str
     store: WeightStore
 
+    @property
+    def family(self) -> Family:
+        return self.description.family
 
-def load_model(path: Path, settings: EngineSettings) -> LoadedModel:
+    @property
+    def spec(self) -> ModelSpec:
+        return self.description.spec
+
+    @property
+    def embedding(self) -> EmbeddingSpec:
+        return self.description.embedding
+
+    @property
+    def plan(self) -> Plan:
+        return self.description.plan
+
+
+def describe_model(path: Path, settings: EngineSettings) -> ModelDescription:
     """
     Raises:
-        CheckpointError: files are missing, broken, or do not fit together.
+        CheckpointError: files are missing or broken, or ask for what is not built.
         UnknownArchitectureError: no family computes this model.
         SettingsError: the settings ask for what the model or device cannot do.
     """
@@ -51,10 +79,19 @@ def load_model(path: Path, settings: EngineSettings) -> LoadedModel:
     embedding = embedding_spec(checkpoint, spec, family.fallback)
     layout = family.layout(spec)
     plan = make_plan(settings, device_facts(settings.device), spec, layout, embedding.max_tokens)
-    weights = NamedWeights(checkpoint, layout)
-    return LoadedModel(
-        path, checkpoint.fingerprint, family, spec, embedding, plan, resident_store(weights, layout, plan)
-    )
+    return ModelDescription(checkpoint, family, spec, embedding, layout, plan)
+
+
+def load_weights(description: ModelDescription) -> LoadedModel:
+    """Raises `CheckpointError` when the tensors do not fit the description."""
+    weights = NamedWeights(description.checkpoint, description.layout)
+    store = resident_store(weights, description.layout, description.plan)
+    return LoadedModel(description, description.checkpoint.fingerprint, store)
+
+
+def load_model(path: Path, settings: EngineSettings) -> LoadedModel:
+    """Both steps; raises what they raise."""
+    return load_weights(describe_model(path, settings))
 
 
 class NamedWeights:

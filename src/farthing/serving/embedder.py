@@ -15,12 +15,11 @@ from types import TracebackType
 import numpy as np
 from tqdm import tqdm
 
-from farthing.checkpoint.sources import find_model
 from farthing.core.errors import SettingsError, TooManyTextsError
 from farthing.core.resolve import resolve
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
 from farthing.core.space import VectorSpace
-from farthing.engine.load import LoadedModel, load_model
+from farthing.engine.load import LoadedModel, ModelDescription, describe_model, load_weights
 from farthing.engine.plan import Plan
 from farthing.engine.runner import Runner
 from farthing.serving.health import Health
@@ -32,6 +31,7 @@ from farthing.serving.slices import Collector, Running, Slice, cancel, wait, wai
 from farthing.serving.stats import ServingStats, StatsCounter
 from farthing.serving.tokenizer import TextTokenizer
 from farthing.serving.worker import BatchRunner, Worker
+from farthing.sources.find import find_model
 
 # Texts that are tokenised and queued together: enough to fill a batch of short ones.
 SLICE_TEXTS = 256
@@ -65,21 +65,33 @@ class Embedder:
         embedder._open(model, source, engine, serving)
         return embedder
 
+    @classmethod
+    def assemble(
+        cls, model: str, origin: str, loaded: LoadedModel, runner: BatchRunner, serving: ServingSettings
+    ) -> Embedder:
+        """An embedder of parts made elsewhere."""
+        embedder = cls.__new__(cls)
+        embedder._assemble(model, origin, open_tokenizer(loaded.description), loaded, runner, serving)
+        return embedder
+
     def _open(self, model: str, source: SourceSettings, engine: EngineSettings, serving: ServingSettings) -> None:
         found = find_model(model, source)
-        loaded = load_model(found.path, engine)
-        self.model, self.origin = model, found.origin
-        self._start(loaded, Runner(loaded), serving)
+        description = describe_model(found.path, engine)
+        tokenizer = open_tokenizer(description)  # what is wrong with it should not wait for gigabytes of weights
+        loaded = load_weights(description)
+        self._assemble(model, found.origin, tokenizer, loaded, Runner(loaded), serving)
 
-    def _start(self, loaded: LoadedModel, runner: BatchRunner, serving: ServingSettings) -> None:
+    def _assemble(
+        self,
+        model: str,
+        origin: str,
+        tokenizer: TextTokenizer,
+        loaded: LoadedModel,
+        runner: BatchRunner,
+        serving: ServingSettings,
+    ) -> None:
+        self.model, self.origin = model, origin
         self._loaded, self._settings = loaded, serving
-        tokenizer = TextTokenizer(loaded.path, vocab=loaded.spec.vocab, end_token=loaded.embedding.end_token)
-        if loaded.plan.context_length <= tokenizer.special.count:
-            raise SettingsError(
-                f"context_length is {loaded.plan.context_length}; this model adds {tokenizer.special.count} special "
-                "tokens to every text, so it must be more",
-                param="context_length",
-            )
         self._preparer = Preparer(tokenizer, loaded.plan.context_length, serving)
         limits = BatchLimits(loaded.plan.max_batch_tokens, serving.max_batch_size, serving.max_queue_texts)
         self._scheduler = Scheduler(limits)
@@ -246,3 +258,16 @@ class Embedder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def open_tokenizer(description: ModelDescription) -> TextTokenizer:
+    """Raises `TokenizerError`, and `SettingsError` where the context has no room beside the special tokens."""
+    tokenizer = TextTokenizer(description.path, vocab=description.spec.vocab, end_token=description.embedding.end_token)
+    context_length, num_special = description.plan.context_length, tokenizer.special.count
+    if context_length <= num_special:
+        raise SettingsError(
+            f"context_length is {context_length}; this model adds {num_special} special tokens to every text, so it "
+            "must be more",
+            param="context_length",
+        )
+    return tokenizer

@@ -97,7 +97,8 @@ class BatchLimits:
 class Scheduler:
     def __init__(self, limits: BatchLimits) -> None:
         self._limits = limits
-        self._jobs: deque[Job] = deque()
+        self._jobs: deque[Job] = deque()  # with texts that wait
+        self._open: set[Job] = set()  # not answered yet, waiting or running
         self._num_waiting = 0
         self._refusal: FarthingError | None = None
         self._changed = threading.Condition()
@@ -122,6 +123,7 @@ class Scheduler:
                     f"{self._limits.max_waiting_texts} (max_queue_texts). Try again later."
                 )
             self._jobs.append(job)
+            self._open.add(job)
             self._num_waiting += len(job.texts)
             self._changed.notify()
         job.future.add_done_callback(lambda _: self._drop(job))
@@ -135,13 +137,13 @@ class Scheduler:
                 self._changed.wait()
             return Batch(tuple(self._fill()))
 
-    def refuse(self, error: FarthingError, *, drop_waiting: bool) -> None:
-        """Answer every further job with `error`, and with `drop_waiting` those that wait too."""
+    def refuse(self, error: FarthingError, *, drop_open: bool) -> None:
+        """Answer every further job with `error`, and with `drop_open` all that have no answer yet."""
         with self._changed:
             self._refusal = error
-            waiting = list(self._jobs) if drop_waiting else []
+            dropped = list(self._open) if drop_open else []
             self._changed.notify_all()
-        for job in waiting:  # outside the lock: a failed future calls _drop
+        for job in dropped:  # outside the lock: a failed future calls _drop
             job.fail(error)
 
     def accept(self) -> None:
@@ -172,6 +174,7 @@ class Scheduler:
     def _drop(self, job: Job) -> None:
         """Take what is left of a finished (mostly: cancelled) job out of the queue."""
         with self._changed:
+            self._open.discard(job)
             if job.num_waiting and job in self._jobs:
                 self._jobs.remove(job)
                 self._num_waiting -= job.num_waiting

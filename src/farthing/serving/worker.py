@@ -1,8 +1,8 @@
 """The only thread that touches the device.
 
-Takes batches from the scheduler, runs them, hands back rows. A batch that raises fails its own jobs; if the thread
-itself dies, every job in it and behind it is failed with `WorkerDiedError`, health says so, and a new thread is started
-after a pause, or not, by setting. Nobody is left waiting.
+Takes batches from the scheduler, runs them, hands back rows. A batch that raises fails only the jobs that raise alone
+too. If the thread itself dies, every unanswered job is failed with `WorkerDiedError`, health says so, and a new life
+begins after a pause, or not, by setting. Nobody is left waiting.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ class Worker:
     def close(self) -> None:
         """Finish what was accepted, refuse the rest, end the thread."""
         self._closing.set()
-        self._scheduler.refuse(ClosedError("This embedder was closed."), drop_waiting=False)
+        self._scheduler.refuse(ClosedError("This embedder was closed."), drop_open=False)
         self._thread.join()
         self._health = Health(ready=False, reason="closed")
         # Only a worker that died for good leaves jobs behind.
-        self._scheduler.refuse(ClosedError("This embedder was closed."), drop_waiting=True)
+        self._scheduler.refuse(ClosedError("This embedder was closed."), drop_open=True)
 
     def _live(self) -> None:
         """Work until closed; after a death, recover and work again, or leave it at that."""
@@ -86,30 +86,29 @@ class Worker:
         died = WorkerDiedError(f"The worker thread died ({type(error).__name__}: {error}). Send the request again.")
         died.__cause__ = error
         self._health = Health(ready=False, reason=str(died))
-        self._scheduler.refuse(died, drop_waiting=True)
+        self._scheduler.refuse(died, drop_open=True)
 
     def _work(self) -> None:
         while True:
             batch = self._scheduler.take()
             if batch is None:
                 return
-            try:
-                self._run(batch)
-            except BaseException as error:
-                batch.fail(WorkerDiedError(f"The worker thread died ({type(error).__name__}). Send the request again."))
-                raise
+            self._run(batch)
 
     def _run(self, batch: Batch) -> None:
+        """Run a batch; if it raises, run each job's share alone, so that one text cannot fail its neighbours."""
         started = time.perf_counter()
         texts = batch.texts
         try:
             output = self._runner.run(texts)
         except Exception as error:
-            logger.exception("A batch of %d texts failed", len(texts))
+            logger.exception("A batch of %d texts of %d requests failed", len(texts), len(batch.shares))
             self._stats.add(failed_batches_total=1)
-            failure = BatchFailedError(f"The batch failed: {type(error).__name__}: {error}")
-            failure.__cause__ = error
-            batch.fail(error if isinstance(error, EngineError) else failure)
+            if len(batch.shares) == 1:
+                batch.fail(typed(error))
+                return
+            for share in batch.shares:
+                self._run(Batch((share,)))
             return
         self._stats.add(
             batches_total=1,
@@ -119,3 +118,12 @@ class Worker:
             recomputed_texts_total=output.num_recomputed,
         )
         batch.deliver(output)
+
+
+def typed(error: Exception) -> EngineError:
+    """The error itself if it is one of ours, else one that says what it was."""
+    if isinstance(error, EngineError):
+        return error
+    failure = BatchFailedError(f"The batch failed: {type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return failure

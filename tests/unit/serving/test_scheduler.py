@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farthing.core.errors import ClosedError, NonFiniteError, QueueFullError, WorkerDiedError
+from farthing.engine.runner import BatchOutput
+from farthing.serving.scheduler import Batch, BatchLimits, Job, Scheduler
+
+
+def scheduler(*, max_tokens: int = 100, max_texts: int = 50, max_waiting: int = 10_000) -> Scheduler:
+    return Scheduler(BatchLimits(max_tokens, max_texts, max_waiting))
+
+
+def job(*lengths: int) -> Job:
+    return Job([[1] * length for length in lengths])
+
+
+def lengths(batch: Batch | None) -> list[int]:
+    assert batch is not None
+    return [len(text) for text in batch.texts]
+
+
+def run(batch: Batch) -> None:
+    """Answer every text with its own length."""
+    rows = np.array([[len(text)] for text in batch.texts], dtype=np.float32)
+    batch.deliver(BatchOutput(rows, {}, 0))
+
+
+def test_texts_of_several_jobs_share_a_batch_in_order_of_arrival() -> None:
+    queue = scheduler()
+    for one in (job(10, 20), job(30), job(40, 50)):
+        queue.submit(one)
+    assert lengths(queue.take()) == [10, 20, 30, 40]
+    assert lengths(queue.take()) == [50]
+
+
+def test_text_over_the_budget_goes_alone() -> None:
+    queue = scheduler()
+    queue.submit(job(5, 500, 5))
+    assert [lengths(queue.take()) for _ in range(3)] == [[5], [500], [5]]
+
+
+def test_batch_has_at_most_max_texts() -> None:
+    queue = scheduler(max_texts=2)
+    queue.submit(job(1, 1, 1))
+    assert [lengths(queue.take()) for _ in range(2)] == [[1, 1], [1]]
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 120), min_size=1, max_size=8), min_size=1, max_size=12),
+    st.integers(1, 100),
+    st.integers(1, 6),
+)
+def test_every_text_is_answered_once_within_the_limits(jobs: list[list[int]], budget: int, max_texts: int) -> None:
+    queue = scheduler(max_tokens=budget, max_texts=max_texts)
+    submitted = [job(*one) for one in jobs]
+    for one in submitted:
+        queue.submit(one)
+    seen: list[int] = []
+    while queue.num_waiting_texts:
+        batch = queue.take()
+        assert batch is not None
+        sizes = lengths(batch)
+        assert len(sizes) <= max_texts
+        assert sum(sizes) <= budget or len(sizes) == 1
+        seen += sizes
+        run(batch)
+    assert seen == [length for one in jobs for length in one]
+    for one, wanted in zip(submitted, jobs, strict=True):
+        assert one.future.result(timeout=0).ravel().tolist() == wanted
+
+
+def test_cancelled_job_leaves_the_queue() -> None:
+    queue = scheduler()
+    first, second = job(1, 1), job(2)
+    queue.submit(first)
+    queue.submit(second)
+    first.future.cancel()
+    assert queue.num_waiting_texts == 1
+    assert lengths(queue.take()) == [2]
+
+
+def test_job_cancelled_while_it_runs_disturbs_nobody() -> None:
+    queue = scheduler()
+    first, second = job(1), job(2)
+    queue.submit(first)
+    queue.submit(second)
+    batch = queue.take()
+    assert batch is not None
+    first.future.cancel()
+    run(batch)
+    assert second.future.result(timeout=0).tolist() == [[2.0]]
+
+
+def test_job_that_failed_in_one_batch_leaves_the_rest_of_its_texts_unqueued() -> None:
+    queue = scheduler(max_texts=1)
+    one = job(1, 1, 1)
+    queue.submit(one)
+    batch = queue.take()
+    assert batch is not None
+    batch.fail(NonFiniteError("bad row"))
+    assert queue.num_waiting_texts == 0
+    with pytest.raises(NonFiniteError):
+        one.future.result(timeout=0)
+
+
+def test_text_without_a_vector_fails_its_own_job_only() -> None:
+    queue = scheduler()
+    first, second = job(1, 1), job(2)
+    queue.submit(first)
+    queue.submit(second)
+    batch = queue.take()
+    assert batch is not None
+    batch.deliver(BatchOutput(np.zeros((3, 1), np.float32), {1: NonFiniteError("bad row")}, 0))
+    with pytest.raises(NonFiniteError):
+        first.future.result(timeout=0)
+    assert second.future.done()
+    assert second.future.exception() is None
+
+
+def test_full_queue_refuses_with_the_numbers() -> None:
+    queue = scheduler(max_waiting=3)
+    queue.submit(job(1, 1))
+    with pytest.raises(QueueFullError, match="2 texts are waiting and 2 more would exceed the limit of 3"):
+        queue.submit(job(1, 1))
+    queue.submit(job(1))
+
+
+def test_take_waits_for_work() -> None:
+    queue = scheduler()
+    timer = threading.Timer(0.05, lambda: queue.submit(job(7)))
+    timer.start()
+    started = time.perf_counter()
+    assert lengths(queue.take()) == [7]
+    assert time.perf_counter() - started >= 0.04
+
+
+def test_refusal_answers_waiting_and_further_jobs_until_lifted() -> None:
+    queue = scheduler()
+    running, waiting = job(1), job(1)
+    queue.submit(running)
+    assert queue.take() is not None
+    queue.submit(waiting)
+    queue.refuse(WorkerDiedError("died"), drop_open=True)
+    for unanswered in (running, waiting):
+        with pytest.raises(WorkerDiedError):
+            unanswered.future.result(timeout=0)
+    with pytest.raises(WorkerDiedError):
+        queue.submit(job(1))
+    assert queue.num_waiting_texts == 0
+    queue.accept()
+    queue.submit(job(1))
+
+
+def test_closed_queue_hands_out_what_it_has_then_ends() -> None:
+    queue = scheduler()
+    queue.submit(job(3))
+    queue.refuse(ClosedError("closed"), drop_open=False)
+    assert lengths(queue.take()) == [3]
+    assert queue.take() is None
+    queue.accept()
+    with pytest.raises(ClosedError):
+        queue.submit(job(1))

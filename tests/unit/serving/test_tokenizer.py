@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farthing.core.errors import InvalidTokenError, TokenizerError
+from farthing.models.synth_tokenizer import tokenizer_json
+from farthing.serving.tokenizer import TextTokenizer
+
+END = 151643
+VOCAB = 151669
+
+
+@pytest.fixture(scope="module")
+def qwen3(tiny_qwen3: Path) -> TextTokenizer:
+    return TextTokenizer(tiny_qwen3, vocab=VOCAB, end_token="<|endoftext|>")
+
+
+@pytest.fixture(scope="module")
+def bert(starter_dir: Path) -> TextTokenizer:
+    return TextTokenizer(starter_dir, vocab=30522, end_token=None)
+
+
+def test_qwen3_texts_end_with_endoftext(qwen3: TextTokenizer) -> None:
+    assert qwen3.encode(["test", ""]) == [[116, 101, 115, 116, END], [END]]
+    assert qwen3.special.before == ()
+    assert qwen3.special.after == (END,)
+
+
+def test_padding_and_truncation_of_the_file_are_off(bert: TextTokenizer) -> None:
+    short, long = bert.encode(["a", "word " * 1000])
+    assert short == [101, 1037, 102]
+    assert len(long) == 1002
+
+
+@pytest.mark.parametrize(
+    ("ids", "completed"),
+    [([7], [101, 7, 102]), ([101, 7], [101, 7, 102]), ([7, 102], [101, 7, 102]), ([101, 7, 102], [101, 7, 102])],
+)
+def test_special_tokens_are_added_where_missing(bert: TextTokenizer, ids: list[int], completed: list[int]) -> None:
+    assert bert.complete(ids, 0) == completed
+
+
+@pytest.mark.parametrize("wrong", [-1, VOCAB, 2**62])
+def test_ids_outside_the_vocabulary_are_refused(qwen3: TextTokenizer, wrong: int) -> None:
+    with pytest.raises(InvalidTokenError, match=f"Text 2 holds the token id {wrong}; .* 0 to 151668"):
+        qwen3.complete([5, wrong], 2)
+
+
+@given(length=st.integers(1, 40), limit=st.integers(3, 40))
+def test_truncation_keeps_the_special_tokens(bert: TextTokenizer, length: int, limit: int) -> None:
+    cut = bert.truncate([101, *range(1000, 1000 + length), 102], limit)
+    assert len(cut) <= limit
+    assert cut[0] == 101
+    assert cut[-1] == 102
+
+
+def test_prefix_ids_go_behind_the_first_special_tokens(bert: TextTokenizer, qwen3: TextTokenizer) -> None:
+    assert bert.insert_prefix([101, 7, 102], [5, 6]) == [101, 5, 6, 7, 102]
+    assert qwen3.insert_prefix([7, END], [5, 6]) == [5, 6, 7, END]
+
+
+def test_tokenizer_that_forgets_the_end_token_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer_json(appends_end=False)))
+    with pytest.raises(
+        TokenizerError, match=r"ends texts with token None; this model needs 151643 \(<\|endoftext\|>\)"
+    ):
+        TextTokenizer(tmp_path, vocab=VOCAB, end_token="<|endoftext|>")
+
+
+def test_tokenizer_that_ends_with_another_token_is_refused(tmp_path: Path) -> None:
+    content = json.dumps(tokenizer_json(appends_end=True)["post_processor"])
+    wrong = tokenizer_json(appends_end=True)
+    wrong["post_processor"] = json.loads(content.replace("<|endoftext|>", "<|im_end|>").replace("151643", "151645"))
+    (tmp_path / "tokenizer.json").write_text(json.dumps(wrong))
+    with pytest.raises(TokenizerError, match="ends texts with token 151645; this model needs 151643"):
+        TextTokenizer(tmp_path, vocab=VOCAB, end_token="<|endoftext|>")
+
+
+def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(TokenizerError, match=r"has no tokenizer\.json"):
+        TextTokenizer(tmp_path, vocab=VOCAB, end_token=None)
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(TokenizerError, match="cannot be read"):
+        TextTokenizer(tmp_path, vocab=VOCAB, end_token=None)
