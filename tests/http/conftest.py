@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
 
 from farthing.core.settings import EngineSettings, ServerSettings, ServingSettings, SourceSettings
 from farthing.server.app import create_app
@@ -27,6 +28,7 @@ class Running:
 
     url: str
     service: Service
+    web: uvicorn.Server
 
     @property
     def address(self) -> tuple[str, int]:
@@ -69,7 +71,7 @@ def launch_service(
     service = Service(name, load, serving or ServingSettings())
     web = make_server(create_app(service, server or ServerSettings()))
     thread = threading.Thread(target=web.run, kwargs={"sockets": [listener]})
-    running = Running(f"http://127.0.0.1:{listener.getsockname()[1]}", service)
+    running = Running(f"http://127.0.0.1:{listener.getsockname()[1]}", service, web)
     thread.start()
     service.start()
     try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import click
 
-from farthing.checkpoint.sources import find_model
+from farthing.sources.find import find_model
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 from farthing.core.settings import SourceSettings

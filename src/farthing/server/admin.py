@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -29,7 +31,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
             }
         return JSONResponse(content, 200 if state.status == "ready" else 503)
 
-    not_ready = {503: {"description": "Not now; `reason` says why."}}
+    not_ready: dict[int | str, dict[str, Any]] = {503: {"description": "Not now; `reason` says why."}}
     routes.add_api_route(
         "/health", health, methods=["GET"], response_model=None, responses=not_ready, summary="Readiness"
     )

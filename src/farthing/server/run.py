@@ -62,7 +62,7 @@ def run(
     service.start(on_ready=lambda embedder: print(banner(embedder, service.name, url), flush=True), on_failure=stop)
     server.run(sockets=[listener])
     if not service.close():
-        # The loading thread cannot be interrupted, and must not be caught in C++ code by the end of the interpreter.
+        # A thread that still loads or computes must not be caught in C++ code by the end of the interpreter.
         logging.shutdown()
         sys.stdout.flush()
         os._exit(service.exit_status)

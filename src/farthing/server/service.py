@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 LOAD_FAILED = 1
 WORKER_DIED = 70  # EX_SOFTWARE of sysexits.h
 WATCH_INTERVAL_S = 0.25
+LOADING_STOP_S = 1.0  # loading cannot be interrupted, so that there is no point in waiting for long
+CLOSE_S = 5.0  # for the batch that runs
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,13 @@ class Service:
         )
         self._thread.start()
 
-    def close(self, timeout_s: float = 5.0) -> bool:
-        """Take no more requests and close the model. False when it was still loading after `timeout_s`."""
+    def close(self) -> bool:
+        """Take no more requests and close the model. False when it does not end in time, or is still loading."""
         self._closing.set()
-        if self._thread is not None:
-            self._thread.join(timeout_s)
-            return not self._thread.is_alive()
-        return True
+        if self._thread is None:
+            return True
+        self._thread.join(LOADING_STOP_S if self._embedder is None else CLOSE_S)
+        return not self._thread.is_alive()
 
     @property
     def embedder(self) -> Embedder | None:

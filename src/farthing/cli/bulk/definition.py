@@ -1,0 +1,57 @@
+"""What makes two runs of the bulk job the same job, so that one may go on where the other stopped.
+
+In: the facts that decide a vector and what is written with it. Out: what differs from an earlier run, in words.
+Where the input lies, the device, batch sizes and chunk sizes are not part of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+# Of the files in the folder; raised when an older folder could not be read any more.
+LAYOUT = 1
+
+
+@dataclass(frozen=True)
+class JobDefinition:
+    """
+    Attributes:
+        model: name as it was asked for; for messages only, the same model may go by two names.
+        space: id of the model's vector space, before `dimensions` and `normalize`.
+        prompt, prompt_name, instruction, input_type, dimensions, normalize: of the request.
+        truncate, context_length, short_text, min_chars: what becomes of texts that are too long or too short.
+        input_format, field: how the input is read.
+    """
+
+    model: str
+    space: str
+    prompt: str | None
+    prompt_name: str | None
+    instruction: str | None
+    input_type: str | None
+    dimensions: int
+    normalize: bool
+    truncate: bool
+    context_length: int
+    short_text: str
+    min_chars: int
+    input_format: str
+    field: str
+    layout: int = LAYOUT
+
+    def differences(self, earlier: dict[str, object]) -> list[str]:
+        """What `earlier` (of `asdict`) had otherwise, one phrase each; none when this run may go on.
+
+        Rows that are done stay right when a refusal (of long or short texts) is lifted, so that is no difference.
+        """
+        now = asdict(self)
+        lifted = {name for name, refusal in (("truncate", False), ("short_text", "error")) if earlier.get(name) == refusal}
+        same = {"model", "space", *lifted}
+        phrases = []
+        if earlier.get("space") != self.space:
+            phrases.append(f"model was {earlier.get('model')!r} and is now {self.model!r}, another vector space")
+        return phrases + [
+            f"{name} was {earlier.get(name)!r} and is now {value!r}"
+            for name, value in now.items()
+            if name not in same and earlier.get(name) != value
+        ]

@@ -1,0 +1,57 @@
+"""What the user sees of a bulk job on standard error: a progress bar, and counts at its end."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import click
+from tqdm import tqdm
+
+from farthing.serving.request import EmbedResult
+
+
+class Progress:
+    """
+    Args:
+        num_done: rows that earlier runs have done.
+        shown: draw a bar.
+    """
+
+    def __init__(self, num_done: int, *, shown: bool) -> None:
+        self.num_rows = self.num_tokens = self.num_truncated = 0
+        self.warnings: set[str] = set()
+        self.started = time.monotonic()
+        self.bar = tqdm(initial=num_done, unit=" rows", disable=not shown, dynamic_ncols=True)
+
+    def add(self, result: EmbedResult, estimated_rows: int | None) -> None:
+        """Count a chunk that was committed; the input has about `estimated_rows` in all."""
+        self.num_rows += len(result.vectors)
+        self.num_tokens += result.num_tokens
+        self.num_truncated += len(result.truncated)
+        for warning in set(result.warnings) - self.warnings:
+            self.bar.write(f"Warning: {warning}", file=sys.stderr)
+        self.warnings.update(result.warnings)
+        self.bar.total = estimated_rows
+        self.bar.set_postfix_str(f"{self.tokens_per_second:,.0f} tokens/s", refresh=False)
+        self.bar.update(len(result.vectors))
+
+    @property
+    def seconds(self) -> float:
+        return max(time.monotonic() - self.started, 1e-3)
+
+    @property
+    def tokens_per_second(self) -> float:
+        return self.num_tokens / self.seconds
+
+    def close(self) -> None:
+        """End the bar and say what was done in this run."""
+        self.bar.close()
+        if self.num_truncated:
+            click.echo(f"{self.num_truncated:,} texts were cut to the context length.", err=True)
+        if self.num_rows:
+            click.echo(
+                f"Embedded {self.num_rows:,} rows in {self.seconds:,.1f} s: {self.num_rows / self.seconds:,.1f} rows/s, "
+                f"{self.tokens_per_second:,.0f} tokens/s.",
+                err=True,
+            )

@@ -1,0 +1,30 @@
+"""JSON Lines: each record as it came in, with the field "embedding" added at its end."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from farthing.cli.bulk.fields import EMBEDDING_FIELD
+from farthing.cli.bulk.rows import Rows
+
+# Nine significant digits bring every float32 back exactly.
+NUMBER = "%.9g"
+
+
+class JsonlWriter:
+    def write_chunk(self, path: Path, rows: Rows, vectors: np.ndarray) -> None:
+        embedding = f', "{EMBEDDING_FIELD}": [{", ".join([NUMBER] * vectors.shape[1])}]}}\n'
+        with path.open("w", encoding="utf-8", newline="\n") as file:
+            for record, vector in zip(rows.json_objects(), vectors, strict=True):
+                # The record keeps its own spelling: only its closing brace makes way.
+                file.write(record.removesuffix("}").rstrip() + embedding % tuple(vector.tolist()))
+
+    def assemble(self, chunks: Sequence[Path], path: Path) -> None:
+        with path.open("wb") as target:
+            for chunk in chunks:
+                with chunk.open("rb") as source:
+                    shutil.copyfileobj(source, target, length=1 << 20)

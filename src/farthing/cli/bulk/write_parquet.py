@@ -1,0 +1,82 @@
+"""Parquet: the columns of the input and `embedding`, a fixed-size list of float32. Needs pyarrow.
+
+The file's metadata names the model and the id of the vector space. Columns that are made from JSON may be whole
+numbers in one chunk and fractions, or missing, in another: the output takes the type that holds both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from farthing.cli.bulk.fields import EMBEDDING_FIELD
+from farthing.cli.bulk.rows import Rows
+from farthing.core.errors import InputError, MissingExtraError
+
+# Small chunks are put together to row groups of about this size.
+ROW_GROUP_BYTES = 64 * 2**20
+
+
+class ParquetWriter:
+    """
+    Args:
+        metadata: goes into the file's own metadata.
+        chunks: files that are there already; further chunks must fit to their columns.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
+
+    def __init__(self, metadata: Mapping[str, str], chunks: Sequence[Path]) -> None:
+        try:
+            import pyarrow
+            from pyarrow import parquet
+        except ImportError as error:
+            raise MissingExtraError("Writing Parquet", "parquet") from error
+        self.arrow, self.parquet, self.metadata = pyarrow, parquet, metadata
+        self.schema = self.unify(map(parquet.read_schema, chunks)) if chunks else None
+
+    def write_chunk(self, path: Path, rows: Rows, vectors: np.ndarray) -> None:
+        """Raises `InputError` when the columns have types that do not go together with those of earlier chunks."""
+        num_rows, dimensions = vectors.shape
+        values = self.arrow.array(vectors.reshape(-1), type=self.arrow.float32())
+        embeddings = self.arrow.FixedSizeListArray.from_arrays(values, dimensions)
+        table = rows.table().append_column(EMBEDDING_FIELD, embeddings)
+        try:
+            self.schema = self.unify([self.schema, table.schema] if self.schema is not None else [table.schema])
+        except self.arrow.ArrowException as error:
+            raise InputError(
+                f"{rows.place(0)} and the {num_rows - 1} rows after it do not fit to the columns before: {error}. "
+                "Write JSON Lines instead (-o NAME.jsonl).",
+                param="input",
+            ) from error
+        self.parquet.write_table(table, path)
+
+    def unify(self, schemas: Any) -> Any:
+        """The schema that holds tables of all `schemas`, the embedding last."""
+        schema = self.arrow.unify_schemas(list(schemas), promote_options="permissive")
+        place = schema.get_field_index(EMBEDDING_FIELD)
+        return schema.remove(place).append(schema.field(place))
+
+    def assemble(self, chunks: Sequence[Path], path: Path) -> None:
+        assert self.schema is not None, "nothing to assemble"
+        schema = self.schema.with_metadata({**(self.schema.metadata or {}), **self.metadata})
+        with self.parquet.ParquetWriter(path, schema) as file:
+            for table in self.row_groups(chunks):
+                file.write_table(table)
+
+    def row_groups(self, chunks: Sequence[Path]) -> Iterator[Any]:
+        """The chunks' tables in the common schema, small ones put together."""
+        assert self.schema is not None
+        table = empty = self.schema.empty_table()
+        for chunk in chunks:
+            parts = [table, self.parquet.read_table(chunk)]
+            table = self.arrow.concat_tables(parts, promote_options="permissive").select(self.schema.names)
+            if table.nbytes >= ROW_GROUP_BYTES:
+                yield table
+                table = empty
+        if len(table):
+            yield table

@@ -1,0 +1,191 @@
+"""What operators look at: health through a server's life, metrics, the access line, the pages."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import json
+import logging
+import re
+import shlex
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from farthing.core.errors import ModelNotFoundError
+from farthing.engine.runner import Runner
+from farthing.serving.embedder import Embedder
+
+
+def samples(text: str) -> dict[tuple[str, ...], float]:
+    """Sample values by name and label values."""
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_health_is_loading_then_ready(launch_load: Any, tiny_qwen3: Path) -> None:
+    go_on = threading.Event()
+
+    def load() -> Embedder:
+        assert go_on.wait(30)
+        return Embedder(str(tiny_qwen3))
+
+    with launch_load(load, ready=False) as running:
+        health = httpx.get(f"{running.url}/health")
+        assert (health.status_code, health.json()["status"]) == (503, "loading")
+        early = httpx.post(f"{running.url}/v1/embeddings", json={"input": "a"})
+        assert early.status_code == 503
+        assert "still being loaded" in early.json()["error"]["message"]
+        assert int(early.headers["retry-after"]) > 0
+        assert httpx.get(f"{running.url}/metrics").status_code == 200
+        assert httpx.get(f"{running.url}/v1/models").json()["data"][0]["id"] == "test-model"
+        go_on.set()
+        running.wait_until_ready()
+        health = httpx.get(f"{running.url}/health")
+        assert health.status_code == 200
+        assert health.json() == {
+            "status": "ready",
+            "model": "test-model",
+            "dimensions": running.embedder.dimensions,
+            "context_length": running.embedder.context_length,
+            "space": running.embedder.space.id,
+        }
+        head = httpx.head(f"{running.url}/health")
+        assert (head.status_code, head.content) == (200, b"")
+
+
+def test_a_model_that_cannot_be_loaded_is_said_to_every_request(launch_load: Any) -> None:
+    def load() -> Embedder:
+        raise ModelNotFoundError("No source has it.")
+
+    with launch_load(load, ready=False) as running:
+        for response in (
+            httpx.get(f"{running.url}/health"),
+            httpx.post(f"{running.url}/v1/embeddings", json={"input": "a"}),
+        ):
+            assert response.status_code == 503
+            assert "No source has it." in response.text
+        assert running.service.exit_status == 1
+
+
+def test_a_dead_worker_is_reported_until_it_is_restarted(
+    launch: Any, tiny_qwen3: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise SystemExit("the device has gone")
+
+    with launch(tiny_qwen3) as running:
+        with monkeypatch.context() as patch:
+            patch.setattr(Runner, "run", die)
+            answer = httpx.post(f"{running.url}/v1/embeddings", json={"input": "a"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "worker_died")
+        health = httpx.get(f"{running.url}/health")
+        assert (health.status_code, health.json()["status"]) == (503, "unhealthy")
+        assert "the device has gone" in health.json()["reason"]
+        while httpx.get(f"{running.url}/health").status_code == 503:
+            pass
+        assert httpx.post(f"{running.url}/v1/embeddings", json={"input": "a"}).status_code == 200
+        deaths = samples(httpx.get(f"{running.url}/metrics").text)["farthing_worker_deaths_total",]
+        assert deaths == 1
+
+
+def test_requests_that_outlast_the_stop_are_told_so(
+    launch: Any, tiny_qwen3: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun = threading.Event()
+
+    async def never(_: object) -> None:
+        begun.set()
+        await asyncio.sleep(1000)
+
+    with launch(tiny_qwen3) as running, ThreadPoolExecutor(1) as pool:
+        running.web.config.timeout_graceful_shutdown = 1
+        monkeypatch.setattr(running.service, "embed", never)
+        waiting = pool.submit(httpx.post, f"{running.url}/v1/embeddings", json={"input": "a"}, timeout=30)
+        assert begun.wait(10)
+        running.web.should_exit = True
+        answer = waiting.result(timeout=30)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "closed")
+    assert "Exception in ASGI application" not in caplog.text
+
+
+def test_metrics_count_requests_texts_and_tokens(launch: Any, tiny_qwen3: Path) -> None:
+    with launch(tiny_qwen3) as running:
+        for body in ({"input": ["a", "b"]}, {"input": ["a", "b", "c"]}, {"input": None}):
+            httpx.post(f"{running.url}/v1/embeddings", json=body)
+        httpx.get(f"{running.url}/made/up/by/a/client")
+        response = httpx.get(f"{running.url}/metrics")
+        found = samples(response.text)
+        stats = running.embedder.stats()
+    assert response.headers["content-type"].startswith("text/plain")
+    assert found["farthing_texts_total",] == 5
+    assert found["farthing_tokens_total",] == stats.tokens_total > 0
+    assert found["farthing_batches_total",] == stats.batches_total > 0
+    assert found["farthing_waiting_texts",] == 0
+    assert found["farthing_http_requests_total", "/v1/embeddings", "200"] == 2
+    assert found["farthing_http_requests_total", "/v1/embeddings", "400"] == 1
+    assert found["farthing_http_requests_total", "unknown", "404"] == 1
+    assert found["farthing_http_request_seconds_count", "/v1/embeddings"] == 3
+    assert found["process_resident_memory_bytes",] > 1e6
+    assert "made/up" not in response.text
+
+
+def test_openmetrics_is_given_to_who_asks(client: httpx.Client) -> None:
+    response = client.get("/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
+    assert response.headers["content-type"].startswith("application/openmetrics-text")
+    assert response.text.endswith("# EOF\n")
+
+
+def test_every_request_is_one_line_without_its_texts(client: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    client.post("/v1/embeddings?key=hunter2", json={"input": ["a private matter", "b"], "user": "someone"})
+    client.get("/nothing%0Ahere")
+    ours = [record.getMessage() for record in caplog.records if record.name.startswith("farthing.server")]
+    assert len(ours) == 2
+    assert re.fullmatch(r"POST /v1/embeddings 200 [\d.]+ ms texts=2 tokens=8 id=[0-9a-f]{32}", ours[0])
+    assert re.fullmatch(r"GET /nothing%0Ahere 404 [\d.]+ ms id=[0-9a-f]{32}", ours[1])
+    for secret in ("private", "someone", "hunter2"):
+        assert not [line for line in ours if secret in line]
+
+
+def test_the_openapi_document_describes_the_routes_as_they_are(client: httpx.Client) -> None:
+    document = client.get("/openapi.json").json()
+    assert set(document["paths"]) == {"/v1/embeddings", "/v1/models", "/v1/models/{name}", "/health", "/metrics"}
+    embeddings = document["paths"]["/v1/embeddings"]["post"]
+    schema = embeddings["requestBody"]["content"]["application/json"]["schema"]
+    assert schema["required"] == ["input"]
+    assert len(schema["properties"]["input"]["anyOf"]) == 4
+    assert "422" not in json.dumps(document)
+    assert set(embeddings["responses"]) == {"200", "400", "404", "413", "429", "500", "503"}
+    for example in schema["examples"]:
+        assert client.post("/v1/embeddings", json=example).status_code == 200
+
+
+def test_the_docs_page_needs_nothing_else_and_its_commands_work(client: httpx.Client, server: Any) -> None:
+    page = client.get("/docs")
+    assert page.headers["content-type"].startswith("text/html")
+    assert not re.findall(r"<script|<link|<img|src=|@import|url\(", page.text)
+    commands = [shlex.split(html.unescape(found)) for found in re.findall(r"<pre>(curl .*?)</pre>", page.text)]
+    assert len(commands) == 6
+    for _, url, *options in commands:
+        assert url.startswith(server.url)
+        body = options[options.index("-d") + 1] if options else None
+        response = httpx.post(url, content=body) if body else httpx.get(url)
+        assert response.status_code == 200, url
+
+
+def test_the_docs_page_shows_a_hostile_host_header_as_text(client: httpx.Client) -> None:
+    page = client.get("/docs", headers={"host": "<script>alert(1)</script>"})
+    assert "<script" not in page.text
+
+
+def test_the_root_says_what_this_is(client: httpx.Client) -> None:
+    assert client.get("/").json()["model"] == "minilm"

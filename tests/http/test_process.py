@@ -1,0 +1,117 @@
+"""The whole process, as a user starts and stops it: what it prints, its signals, its exit status."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+MAIN = "from farthing.cli.main import main; main()"
+DYING_WORKER = """
+from farthing.engine.runner import Runner
+def die(*_):
+    raise SystemExit("the device has gone")
+Runner.run = die
+"""
+ENDLESS_LOADING = """
+import time
+from farthing.serving.embedder import Embedder
+Embedder.from_settings = lambda *_: time.sleep(1000)
+"""
+
+
+class Process:
+    """A `farthing serve` process and the lines it has printed."""
+
+    def __init__(self, popen: subprocess.Popen[str]) -> None:
+        self.popen = popen
+        self.lines: list[str] = []
+        self.url = self.read_until("Listening on ").split()[2].rstrip(",")
+
+    def read_until(self, start: str) -> str:
+        """The next line that starts so, without its indentation."""
+        assert self.popen.stdout is not None
+        for line in self.popen.stdout:
+            self.lines.append(line.rstrip())
+            if line.strip().startswith(start):
+                return line.strip()
+        raise AssertionError(f"no line {start!r} in {self.lines}")
+
+    def wait(self) -> int:
+        return self.popen.wait(timeout=30)
+
+
+@contextmanager
+def serve(*args: str, before: str = "") -> Iterator[Process]:
+    """Start `farthing serve --port 0 ARGS` after running the code in `before`; kill what is left at the end."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("FARTHING_")}
+    command = [sys.executable, "-c", before + MAIN, "serve", "--port", "0", *args]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as popen:
+        try:
+            yield Process(popen)
+        finally:
+            popen.kill()
+
+
+def test_the_printed_command_works_and_sigterm_finishes_what_runs(starter_dir: Path) -> None:
+    with serve(str(starter_dir), "--served-model-name", "minilm") as process:
+        line = process.read_until("try ")
+        printed = "\n".join(process.lines)
+        for fact in (f"local folder {starter_dir}", "cpu", "fp32", "384", "256 tokens"):
+            assert fact in printed
+        curl = shlex.split(line.removeprefix("try "))
+        answer = httpx.post(curl[1], content=curl[curl.index("-d") + 1])
+        assert answer.json()["model"] == "minilm"
+
+        def long_request() -> httpx.Response:
+            return httpx.post(f"{process.url}/v1/embeddings", json={"input": ["some words " * 30] * 400}, timeout=60)
+
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(long_request)
+            while "farthing_waiting_texts 0.0" in httpx.get(f"{process.url}/metrics").text:
+                assert not running.done()
+            process.popen.send_signal(signal.SIGTERM)
+            assert len(running.result(timeout=60).json()["data"]) == 400
+        assert process.wait() == 0
+        with socket.socket() as probe:
+            url = httpx.URL(process.url)
+            assert probe.connect_ex((url.host, url.port or 0)) != 0
+
+
+def test_ctrl_c_stops_a_server_that_still_loads(tiny_qwen3: Path) -> None:
+    with serve(str(tiny_qwen3), before=ENDLESS_LOADING) as process:
+        assert httpx.get(f"{process.url}/health").json()["status"] == "loading"
+        process.popen.send_signal(signal.SIGINT)
+        assert process.wait() == 0
+
+
+def test_a_model_that_is_not_there_ends_the_process_with_status_1(tmp_path: Path) -> None:
+    with serve(str(tmp_path / "nothing"), "--offline") as process:
+        assert process.wait() == 1
+
+
+def test_a_dead_worker_ends_the_process_with_status_70_when_told_so(tiny_qwen3: Path) -> None:
+    with serve(str(tiny_qwen3), "--on-worker-death", "exit", before=DYING_WORKER) as process:
+        process.read_until("try ")
+        answer = httpx.post(f"{process.url}/v1/embeddings", json={"input": "a"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "worker_died")
+        assert process.wait() == 70
+
+
+def test_a_port_in_use_is_a_clear_error(tiny_qwen3: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-c", MAIN, "serve", str(tiny_qwen3), "--port", port]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2
+    assert f"Cannot listen on 127.0.0.1 port {port}: Address already in use" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,46 @@
+"""Every error of the tree has its row in the one table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from farthing.core import errors
+from farthing.core.errors import FarthingError
+from farthing.server.errors import fault_of
+
+STATUS = {
+    errors.InputError: 400,
+    errors.UnknownModelError: 404,
+    errors.QueueFullError: 429,
+    errors.ServingError: 503,
+    errors.EngineError: 500,
+    errors.ModelError: 500,
+    errors.SettingsError: 500,
+    errors.MissingExtraError: 500,
+}
+
+
+def branches(kind: type[FarthingError]) -> Iterator[type[FarthingError]]:
+    for child in kind.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield child
+            yield from branches(child)
+
+
+def make(kind: type[FarthingError]) -> FarthingError:
+    if issubclass(kind, errors.TextTooLongError):
+        return kind(3, 300, 256)
+    if issubclass(kind, errors.MissingExtraError):
+        return kind("This", "server")
+    return kind("message", param="input[3]")
+
+
+@pytest.mark.parametrize("kind", list(branches(FarthingError)), ids=lambda kind: kind.__name__)
+def test_an_error_gets_the_status_of_its_nearest_branch(kind: type[FarthingError]) -> None:
+    error = make(kind)
+    fault = fault_of(error)
+    assert fault.status == next(STATUS[base] for base in kind.__mro__ if base in STATUS)
+    assert (fault.message, fault.param, fault.code) == (str(error), error.param, kind.code)
+    assert ("retry-after" in fault.headers) == (fault.status in (429, 503))

@@ -1,0 +1,40 @@
+"""How results become bodies and headers."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from farthing.server.openai import notes, write_embeddings
+from farthing.serving.request import EmbedResult
+
+
+def test_every_float32_survives_the_way_through_json() -> None:
+    bits = np.random.default_rng(0).integers(0, 2**32, size=4096, dtype=np.uint32)
+    numbers = bits.view(np.float32)
+    vectors = numbers[np.isfinite(numbers)][:4000].reshape(8, 500)
+    body = json.loads(write_embeddings(EmbedResult(vectors, 8), "m", as_base64=False))
+    written = np.array([item["embedding"] for item in body["data"]], dtype=np.float32)
+    np.testing.assert_array_equal(written, vectors)
+
+
+@pytest.mark.parametrize("as_base64", [False, True])
+def test_vectors_that_are_a_view_with_strides_are_written_as_they_look(as_base64: bool) -> None:
+    whole = np.arange(12, dtype=np.float32).reshape(3, 4)
+    views = whole[::-1, 1:3]
+    assert write_embeddings(EmbedResult(views, 3), "m", as_base64) == write_embeddings(
+        EmbedResult(views.copy(), 3), "m", as_base64
+    )
+
+
+def test_the_list_of_truncated_inputs_is_bounded() -> None:
+    result = EmbedResult(np.zeros((0, 0)), 0, truncated=tuple(range(5000)))
+    assert notes(result)["x-farthing-truncated"].split(",") == [*map(str, range(100)), "..."]
+
+
+def test_warnings_share_a_header_and_nothing_to_say_gives_none() -> None:
+    vectors = np.zeros((1, 1))
+    assert notes(EmbedResult(vectors, 1, warnings=("one", "two"))) == {"x-farthing-warning": "one; two"}
+    assert notes(EmbedResult(vectors, 1)) == {}

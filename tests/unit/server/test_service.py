@@ -1,0 +1,124 @@
+"""The service without HTTP: its states, its name, its turns."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from farthing.core.errors import CheckpointError, ClosedError, ServingError, UnknownModelError
+from farthing.core.settings import ServingSettings
+from farthing.engine.runner import Runner
+from farthing.server.service import Service
+from farthing.serving.embedder import Embedder
+from farthing.serving.request import EmbedRequest, EmbedResult
+
+REQUEST = EmbedRequest(["some text"])
+
+
+def start(load: Callable[[], Embedder], **settings: object) -> Service:
+    """A service that is ready or has failed."""
+    service = Service("m", load, ServingSettings(**settings))  # type: ignore[arg-type]
+    settled = threading.Event()
+    service.start(on_ready=lambda _: settled.set(), on_failure=settled.set)
+    assert settled.wait(30)
+    return service
+
+
+def test_it_embeds_until_it_is_closed(tiny_qwen3: Path) -> None:
+    service = start(lambda: Embedder(str(tiny_qwen3)))
+    assert service.health().status == "ready"
+    result = asyncio.run(service.embed(REQUEST))
+    assert result.vectors.shape == (1, service.embedder.dimensions if service.embedder else 0)
+    assert service.close()
+    assert service.health().status == "closed"
+    with pytest.raises(ClosedError, match="shutting down"):
+        asyncio.run(service.embed(REQUEST))
+
+
+@pytest.mark.parametrize("error", [CheckpointError("config.json is missing"), ValueError("a bug")])
+def test_a_failed_load_is_logged_and_reported(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    def load() -> Embedder:
+        raise error
+
+    service = start(load)
+    assert (service.exit_status, service.health().status) == (1, "unhealthy")
+    with pytest.raises(ServingError, match=str(error)):
+        asyncio.run(service.embed(REQUEST))
+    (record,) = caplog.records
+    assert str(error) in record.getMessage()
+    # A traceback says nothing more about our own errors, and everything about a bug.
+    assert bool(record.exc_info) == isinstance(error, ValueError)
+    assert service.close()
+
+
+def test_a_model_that_was_loaded_after_the_close_is_closed_too(tiny_qwen3: Path) -> None:
+    go_on = threading.Event()
+    loaded: list[Embedder] = []
+
+    def load() -> Embedder:
+        assert go_on.wait(30)
+        loaded.append(Embedder(str(tiny_qwen3)))
+        return loaded[0]
+
+    service = Service("m", load, ServingSettings())
+    service.start(on_ready=lambda _: pytest.fail("it was closed before"))
+    assert not service.close()
+    go_on.set()
+    while not service.close():
+        pass
+    assert loaded[0].health().reason == "closed"
+
+
+def test_it_answers_to_its_name_and_to_none() -> None:
+    service = Service("m", lambda: pytest.fail("not started"), ServingSettings())
+    for name in ("m", "", None):
+        service.check_model(name)
+    with pytest.raises(UnknownModelError, match="no model 'n'; it serves 'm'"):
+        service.check_model("n")
+
+
+def test_no_more_requests_than_allowed_are_in_work_at_once(tiny_qwen3: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_work: list[int] = [0]
+    embed_async = Embedder.embed_async
+
+    async def counted(self: Embedder, request: EmbedRequest) -> EmbedResult:
+        in_work.append(in_work[-1] + 1)
+        try:
+            return await embed_async(self, request)
+        finally:
+            in_work.append(in_work[-1] - 1)
+
+    async def many(service: Service) -> None:
+        await asyncio.gather(*(service.embed(REQUEST) for _ in range(20)))
+
+    monkeypatch.setattr(Embedder, "embed_async", counted)
+    service = start(lambda: Embedder(str(tiny_qwen3)), max_running_requests=3)
+    asyncio.run(many(service))
+    assert max(in_work) == 3
+    assert in_work[-1] == 0
+    assert service.close()
+
+
+@pytest.mark.parametrize(("policy", "status"), [("exit", 70), ("restart", 0)])
+def test_a_dead_worker_ends_the_service_only_when_told_so(
+    tiny_qwen3: Path, monkeypatch: pytest.MonkeyPatch, policy: str, status: int
+) -> None:
+    def die(*_: object) -> None:
+        raise SystemExit("the device has gone")
+
+    monkeypatch.setattr(Runner, "run", die)
+    failed = threading.Event()
+    ready = threading.Event()
+    settings = ServingSettings(on_worker_death=policy)
+    service = Service("m", lambda: Embedder(str(tiny_qwen3), on_worker_death=policy), settings)
+    service.start(on_ready=lambda _: ready.set(), on_failure=failed.set)
+    assert ready.wait(30)
+    with pytest.raises(ServingError, match="the device has gone"):
+        asyncio.run(service.embed(REQUEST))
+    assert failed.wait(2) == (policy == "exit")
+    assert service.exit_status == status
+    assert service.close()
