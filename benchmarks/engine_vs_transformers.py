@@ -19,13 +19,13 @@ from statistics import median
 
 import numpy as np
 import torch
-from report import facts, json_line, table
 from transformers import AutoModel
 
 from farthing.core.settings import EngineSettings
 from farthing.engine.load import load_model
 from farthing.engine.runner import Runner
 from farthing.models.synth import find_shape, write_synthetic
+from report import facts, json_line, table
 
 END = 151643
 BATCH = 8
@@ -109,7 +109,9 @@ def main() -> None:
             ours = median(seconds["farthing"])
             for name, runs in seconds.items():
                 rate, ratio = num_tokens / median(runs), median(runs) / ours
-                lines.append([workload, name, f"{median(runs):.3f}", f"{rate:.0f}", f"{ratio:.2f}", f"{least_cosine:.6f}"])
+                lines.append(
+                    [workload, name, f"{median(runs):.3f}", f"{rate:.0f}", f"{ratio:.2f}", f"{least_cosine:.6f}"]
+                )
                 all_seconds[f"{workload} / {name}"] = runs
     print(table(["workload", "engine", "median s", "tokens/s", "times ours", "least cosine"], lines))
     print(json_line(about, all_seconds, benchmark="engine_vs_transformers", layers=arguments.layers))

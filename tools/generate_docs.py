@@ -1,7 +1,7 @@
 """Write the parts of the docs that follow from the code: docs/settings.md and docs/cli.md.
 
-    python tools/generate_docs.py            write them
-    python tools/generate_docs.py --check    fail when they are not what would be written
+python tools/generate_docs.py            write them
+python tools/generate_docs.py --check    fail when they are not what would be written
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def settings_page() -> str:
         NOTE,
         "# Settings\n",
         "Every setting can be given as a flag (`--max-batch-size 64`), as an environment variable "
-        f"(`{ENV_PREFIX}MAX_BATCH_SIZE=64`), or in a TOML file (`max_batch_size = 64`, with `--config FILE`). A flag wins "
-        "over the environment, the environment over the file. An unknown name is an error in all three. `Embedder(model, "
-        "max_batch_size=64)` takes those of the first three groups.\n",
+        f"(`{ENV_PREFIX}MAX_BATCH_SIZE=64`), or in a TOML file (`max_batch_size = 64`, with `--config FILE`). A flag "
+        "wins over the environment, the environment over the file. An unknown name is an error in all three. "
+        "`Embedder(model, max_batch_size=64)` takes those of the first three groups.\n",
     ]
     for kind in GROUPS:
         parts.append(f"## {kind.__name__.removesuffix('Settings')}\n\n{kind.__doc__}\n\n{settings_table(kind)}\n")

@@ -53,7 +53,6 @@ def settings_options(*groups: type[Checked]) -> Callable[[Command], Command]:
     names = [fact["name"] for kind in groups for fact in describe(kind)]
 
     def decorate(command: Command) -> Command:
-        @functools.wraps(command)
         def with_settings(*args: Any, config: Path | None, **params: Any) -> Any:
             given = {name: params.pop(name) for name in names}
             settings = resolve(
@@ -70,11 +69,12 @@ def settings_options(*groups: type[Checked]) -> Callable[[Command], Command]:
             envvar="FARTHING_CONFIG",
             help="TOML file with settings. Flags win over FARTHING_<SETTING> variables, and these over the file.",
         )
+        decorated: Command = functools.wraps(command)(with_settings)
         # click lists options in the reverse order of their decorators.
         for kind in reversed(groups):
             for fact in reversed(describe(kind)):
-                with_settings = option_for(kind, fact)(with_settings)
-        return config_option(with_settings)
+                decorated = option_for(kind, fact)(decorated)
+        return config_option(decorated)
 
     return decorate
 

@@ -16,6 +16,7 @@ from farthing.checkpoint.reader import Checkpoint
 from farthing.core.errors import CheckpointError
 from farthing.core.settings import EngineSettings
 from farthing.engine.device import device_facts
+from farthing.engine.memory import trim_heap
 from farthing.engine.plan import Plan, make_plan
 from farthing.engine.store import ResidentStore, WeightStore
 from farthing.models.embedding_config import embedding_spec
@@ -141,7 +142,10 @@ def some(names: list[str]) -> str:
 
 def resident_store(weights: NamedWeights, layout: Layout, plan: Plan) -> ResidentStore:
     device = torch.device(plan.device)
-    layers = [resident_layer(weights, layout, layout.prefix(index), plan, device) for index in range(layout.num_layers)]
+    layers = []
+    for index in range(layout.num_layers):
+        layers.append(resident_layer(weights, layout, layout.prefix(index), plan, device))
+        trim_heap()
     shared = {part.name: weights.read(part.source).to(device, torch.float32, copy=True) for part in layout.shared}
     return ResidentStore(weights.read(layout.table.source), shared, layers, device)
 
@@ -149,7 +153,8 @@ def resident_store(weights: NamedWeights, layout: Layout, plan: Plan) -> Residen
 def resident_layer(
     weights: NamedWeights, layout: Layout, prefix: str, plan: Plan, device: torch.device
 ) -> LayerWeights:
-    # Copies, so that no mapped page of the file stays referenced.
+    # Small tensors are copied, so that they do not each keep a mapping of the file. Matrices stored as they are computed
+    # stay mapped: the page cache holds them, once for all processes.
     vectors: Mapping[str, torch.Tensor] = {
         part.name: weights.read(f"{prefix}{part.source}").to(device, torch.float32, copy=True)
         for part in layout.vectors
@@ -157,7 +162,6 @@ def resident_layer(
     matrices = {}
     for part in layout.matrices:
         packed = plan.format.pack(weights.stack(part, prefix, ".weight").to(device))
-        packed = {name: tensor if tensor.device.type != "cpu" else tensor.clone() for name, tensor in packed.items()}
         bias = weights.stack(part, prefix, ".bias").to(device, plan.dtype, copy=True) if part.bias else None
         matrices[part.name] = plan.format.linear(packed, bias)
     return LayerWeights(matrices, vectors)

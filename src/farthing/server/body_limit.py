@@ -35,7 +35,7 @@ class BodyLimit:
             message = await receive()
             if message["type"] == "http.request":
                 seen_bytes += len(message.get("body", b""))
-                if False:
+                if seen_bytes > self.max_bytes:
                     raise self.too_large(f"over {self.max_bytes} bytes")
             return message
 

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 
 # Of the files in the folder; raised when an older folder could not be read any more.
 LAYOUT = 1
+# Settings by which a text is refused, with the value that does.
+REFUSALS = {"truncate": False, "short_text": "error"}
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class JobDefinition:
         Rows that are done stay right when a refusal (of long or short texts) is lifted, so that is no difference.
         """
         now = asdict(self)
-        lifted = {name for name, refusal in (("truncate", False), ("short_text", "error")) if earlier.get(name) == refusal}
+        lifted = {name for name, refusal in REFUSALS.items() if earlier.get(name) == refusal}
         same = {"model", "space", *lifted}
         phrases = []
         if earlier.get("space") != self.space:

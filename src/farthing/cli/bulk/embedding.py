@@ -10,7 +10,6 @@ import asyncio
 import re
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from farthing.cli.bulk.folder import PartialFolder
@@ -19,7 +18,7 @@ from farthing.cli.bulk.progress import Progress
 from farthing.cli.bulk.reader import Reader
 from farthing.cli.bulk.rows import Rows
 from farthing.cli.bulk.writer import Writer
-from farthing.core.errors import FarthingError, InputError, TextTooLongError
+from farthing.core.errors import InputError, TextTooLongError
 from farthing.serving.embedder import Embedder
 from farthing.serving.request import EmbedRequest, EmbedResult
 
@@ -62,11 +61,11 @@ class Pipeline:
         in_flight: deque[Running] = deque()
         unreadable: InputError | None = None
         try:
-            while unreadable is None:
+            while True:
                 try:
                     rows = await asyncio.to_thread(self.reader.take, self.pace.rows)
                 except InputError as error:
-                    unreadable = error
+                    unreadable = error  # raised below, when what stands before it is committed
                     break
                 if rows is None:
                     break
@@ -87,8 +86,40 @@ class Pipeline:
         return Running(rows, asyncio.create_task(self.embedder.embed_async(request)))
 
     async def commit(self, running: Running) -> None:
+        rows = running.rows
         try:
             result = await running.task
-        except FarthingError as error:
-            raise placed(error, running.rows) from error
-        ...
+        except InputError as error:
+            index = failed_index(error)
+            if index is None:
+                raise
+            raise InputError(placed_message(error, rows.place(index)), param="input") from error
+        await asyncio.to_thread(
+            self.folder.commit,
+            self.num_rows,
+            rows.identities(),
+            lambda path: self.writer.write_chunk(path, rows, result.vectors),
+        )
+        self.num_rows += len(result.vectors)
+        self.progress.add(result, self.reader.estimate_rows())
+        now = time.monotonic()
+        self.pace.observe(len(result.vectors), now - self.last_commit)
+        self.last_commit = now
+
+
+def failed_index(error: InputError) -> int | None:
+    """Index in the request of the text that is at fault, if it is one."""
+    if isinstance(error, TextTooLongError):
+        return error.index
+    found = re.fullmatch(r"input\[(\d+)\]", error.param or "")
+    return int(found[1]) if found else None
+
+
+def placed_message(error: InputError, place: str) -> str:
+    """The error's message with the row's place in the input instead of its index in a request."""
+    if isinstance(error, TextTooLongError):
+        return (
+            f"{place} has {error.num_tokens} tokens; this model takes at most {error.max_tokens}. Shorten or split the "
+            "text, or give --truncate to cut all such texts."
+        )
+    return re.sub(r"^Text \d+", place, str(error))

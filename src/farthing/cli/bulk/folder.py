@@ -96,7 +96,8 @@ class PartialFolder:
         for chunk in self.chunks():
             if chunk.start != position or not chunk.data.is_file():
                 raise SettingsError(
-                    f"{self.path} has lost files: rows from {position + 1:,} on are missing. Start again with --restart.",
+                    f"{self.path} has lost files: rows from {position + 1:,} on are missing. "
+                    "Start again with --restart.",
                     param="output",
                 )
             position = chunk.stop

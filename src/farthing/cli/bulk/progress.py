@@ -51,7 +51,7 @@ class Progress:
             click.echo(f"{self.num_truncated:,} texts were cut to the context length.", err=True)
         if self.num_rows:
             click.echo(
-                f"Embedded {self.num_rows:,} rows in {self.seconds:,.1f} s: {self.num_rows / self.seconds:,.1f} rows/s, "
-                f"{self.tokens_per_second:,.0f} tokens/s.",
+                f"Embedded {self.num_rows:,} rows in {self.seconds:,.1f} s: "
+                f"{self.num_rows / self.seconds:,.1f} rows/s, {self.tokens_per_second:,.0f} tokens/s.",
                 err=True,
             )

@@ -70,7 +70,7 @@ def json_object(content: str, lines: Lines) -> dict[str, object]:
         raise InputError(f"{lines.place} is not valid JSON: {error}", param="input") from error
     if not isinstance(value, dict):
         raise InputError(
-            f"{lines.place} is {content[:40]!r}, not a JSON object such as {{\"text\": \"...\"}}.", param="input"
+            f'{lines.place} is {content[:40]!r}, not a JSON object such as {{"text": "..."}}.', param="input"
         )
     return value
 

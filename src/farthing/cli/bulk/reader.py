@@ -6,8 +6,9 @@ import itertools
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from farthing.cli.bulk.lines import Lines
 from farthing.cli.bulk.read_lines import LINE_PARSERS, Wanted, empty
@@ -74,21 +75,22 @@ def open_reader(name: str, input_format: str, wanted: Wanted) -> Reader:
         if name == STANDARD_INPUT:
             raise SettingsError("Parquet cannot be read from standard input; give a file.", param="input")
         return ParquetReader(Path(name), wanted)
-    stream, num_bytes = open_stream(name)
-    lines = Lines(stream, "standard input" if name == STANDARD_INPUT else Path(name).name)
+    if name == STANDARD_INPUT:
+        return open_lines(Lines(sys.stdin.buffer, "standard input"), input_format, wanted, None)
+    with ExitStack() as on_failure:
+        stream = on_failure.enter_context(Path(name).open("rb"))
+        num_bytes = os.fstat(stream.fileno()).st_size
+        reader = open_lines(Lines(stream, Path(name).name), input_format, wanted, num_bytes)
+        on_failure.pop_all()
+    return reader
+
+
+def open_lines(lines: Lines, input_format: str, wanted: Wanted, num_bytes: int | None) -> LineReader:
     field, records = LINE_PARSERS[input_format](lines, wanted)
     first = next(records, None)
     if first is None:
         raise empty(lines)
     return LineReader(lines, field, itertools.chain([first], records), num_bytes)
-
-
-def open_stream(name: str) -> tuple[BinaryIO, int | None]:
-    """The bytes of the input, and how many there are where that is known."""
-    if name == STANDARD_INPUT:
-        return sys.stdin.buffer, None
-    stream = Path(name).open("rb")
-    return stream, os.fstat(stream.fileno()).st_size
 
 
 def format_of(name: str, given: str | None) -> str:

@@ -14,7 +14,7 @@ FLOAT32 = np.dtype("<f4")
 
 
 class NpyWriter:
-    def write_chunk(self, path: Path, rows: Rows, vectors: np.ndarray) -> None:
+    def write_chunk(self, path: Path, rows: Rows, vectors: np.ndarray) -> None:  # noqa: ARG002
         with path.open("wb") as file:  # given a name, numpy would add a suffix
             np.save(file, vectors.astype(FLOAT32, copy=False))
 
@@ -22,8 +22,6 @@ class NpyWriter:
         shapes = [np.load(chunk, mmap_mode="r").shape for chunk in chunks]
         shape = (sum(rows for rows, _ in shapes), shapes[0][1])
         with path.open("wb") as file:
-            npy_format.write_array_header_1_0(
-                file, {"descr": FLOAT32.str, "fortran_order": False, "shape": shape}
-            )
+            npy_format.write_array_header_1_0(file, {"descr": FLOAT32.str, "fortran_order": False, "shape": shape})
             for chunk in chunks:
                 file.write(np.load(chunk, mmap_mode="r").data)

@@ -1,0 +1,153 @@
+"""The bulk job from end to end: what is done stays done, however often it is stopped.
+
+In: the input, the output, a request, and a way to load the model. Out: the output file, there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+
+from farthing.cli.bulk.definition import JobDefinition
+from farthing.cli.bulk.embedding import Pipeline
+from farthing.cli.bulk.folder import PartialFolder
+from farthing.cli.bulk.pace import Pace
+from farthing.cli.bulk.progress import Progress
+from farthing.cli.bulk.read_lines import Wanted
+from farthing.cli.bulk.reader import Reader, format_of, open_reader
+from farthing.cli.bulk.verify import skip_done
+from farthing.cli.bulk.writer import check_output, open_writer, reserved_field
+from farthing.core.errors import SettingsError
+from farthing.core.settings import ServingSettings
+from farthing.serving.embedder import Embedder
+from farthing.serving.request import EmbedRequest
+
+# A chunk's vectors and texts are held in memory; beyond this size there is nothing to gain.
+LARGEST_CHUNK_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class Job:
+    """
+    Attributes:
+        input: a path, or "-" for standard input.
+        input_format: "txt", "jsonl", "csv" or "parquet"; None to go by the suffix.
+        field: the field to embed; None for "text", or the only one.
+        output: a path whose suffix decides the format.
+        request: what is asked of the vectors; its inputs are filled in.
+        serving: settings that decide what becomes of long and short texts, and how much is taken at once.
+        chunk_rows: rows committed together; None to commit every few seconds.
+        restart: discard what an earlier run has done.
+        overwrite: replace an output that exists.
+        show_progress: draw a bar on standard error.
+    """
+
+    input: str
+    input_format: str | None
+    field: str | None
+    output: Path
+    request: EmbedRequest
+    serving: ServingSettings
+    chunk_rows: int | None
+    restart: bool
+    overwrite: bool
+    show_progress: bool
+
+
+def run_job(job: Job, load: Callable[[], Embedder]) -> None:
+    """Do what is left of the job, and put the output in its place.
+
+    Raises:
+        SettingsError: the output exists, is being written, or rows of a different job are there.
+        InputError: a row cannot be read or embedded, or the input has changed since the last run.
+    """
+    check_output(job.output)
+    limit = chunk_limit(job)
+    input_format = format_of(job.input, job.input_format)
+    wanted = Wanted(job.field, reserved_field(job.output))
+    with closing(open_reader(job.input, input_format, wanted)) as reader, PartialFolder(job.output) as folder:
+        if job.restart:
+            folder.discard()
+        if not folder.is_published:
+            check_free(job)
+        with load() as embedder:
+            definition = define(job, embedder, input_format, reader.field)
+            if folder.is_published and not folder.differences(definition):
+                click.echo(f"{job.output} was finished by an earlier run.", err=True)
+                return
+            check_free(job)
+            folder.begin(definition)
+            embed_rest(job, embedder, reader, folder, Pace(job.chunk_rows, limit))
+
+
+def embed_rest(job: Job, embedder: Embedder, reader: Reader, folder: PartialFolder, pace: Pace) -> None:
+    chunks = [chunk.data for chunk in folder.chunks()]
+    writer = open_writer(job.output, metadata(job.request, embedder), chunks)
+    if chunks:
+        click.echo(f"Going on after {folder.num_rows:,} rows.", err=True)
+    skip_done(reader, folder)
+    progress = Progress(folder.num_rows, shown=job.show_progress)
+    try:
+        asyncio.run(Pipeline(embedder, job.request, reader, writer, folder, pace, progress).run())
+    except BaseException:
+        progress.close()
+        if folder.num_rows:
+            click.echo(f"{folder.num_rows:,} rows are done. The same command goes on after them.", err=True)
+        raise
+    progress.close()
+    num_rows = folder.num_rows
+    folder.publish(lambda path: writer.assemble([chunk.data for chunk in folder.chunks()], path))
+    click.echo(f"Wrote {job.output}: {num_rows:,} rows.", err=True)
+
+
+def check_free(job: Job) -> None:
+    """Raise `SettingsError` when the output exists and may not be replaced."""
+    if job.output.exists() and not job.overwrite:
+        raise SettingsError(
+            f"The output {job.output} exists already. Choose another, or give --overwrite to replace it.",
+            param="output",
+        )
+
+
+def chunk_limit(job: Job) -> int:
+    """Most rows of a chunk. Raises `SettingsError` when more were asked for."""
+    limit = min(job.serving.max_texts_per_request, max(1, job.serving.max_queue_texts // 2))
+    if job.chunk_rows and job.chunk_rows > limit:
+        raise SettingsError(
+            f"--chunk-rows is {job.chunk_rows}; at most {limit} are possible with max_texts_per_request "
+            f"{job.serving.max_texts_per_request} and max_queue_texts {job.serving.max_queue_texts}.",
+            param="chunk_rows",
+        )
+    return min(limit, LARGEST_CHUNK_ROWS)
+
+
+def define(job: Job, embedder: Embedder, input_format: str, field: str) -> JobDefinition:
+    request, serving = job.request, job.serving
+    return JobDefinition(
+        model=embedder.model,
+        space=embedder.space.id,
+        prompt=request.prompt,
+        prompt_name=request.prompt_name,
+        instruction=request.instruction,
+        input_type=request.input_type,
+        dimensions=request.dimensions or embedder.dimensions,
+        normalize=request.normalize,
+        truncate=serving.truncate,
+        context_length=embedder.context_length,
+        short_text=serving.short_text,
+        min_chars=serving.min_chars,
+        input_format=input_format,
+        field=field,
+    )
+
+
+def metadata(request: EmbedRequest, embedder: Embedder) -> dict[str, str]:
+    """What an output says about its vectors, where its format has a place for it."""
+    dimensions = request.dimensions or embedder.dimensions
+    space = replace(embedder.space, dimensions=dimensions, normalized=request.normalize)
+    return {"farthing.model": embedder.model, "farthing.space": space.id}

@@ -1,0 +1,84 @@
+"""`farthing embed`: vectors of a whole file, in a job that can be stopped and goes on.
+
+In: a file of texts and the settings. Out: a file of vectors. The job itself is in `farthing.cli.bulk`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from farthing.cli.bulk.reader import INPUT_FORMATS
+from farthing.cli.options import SettingsCommand, settings_options
+from farthing.core.resolve import Resolved
+from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
+
+
+@click.command("embed", cls=SettingsCommand)
+@click.argument("model")
+@click.argument("input", metavar="INPUT")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="File to write: .npy (vectors only), .jsonl or .parquet (each record with its embedding).",
+)
+@click.option("--field", help="Field that holds the text [default: text, or the only one].")
+@click.option(
+    "--input-format", type=click.Choice(INPUT_FORMATS), help="Format of INPUT [default: by its suffix; txt for -]."
+)
+@click.option("--prompt", help="Literal text put before every text.")
+@click.option("--prompt-name", help="A prompt stored with the model, by its name.")
+@click.option("--instruction", help="A task in words, put into the model's own template.")
+@click.option(
+    "--input-type", type=click.Choice(("query", "document")), help="What the texts are, for the model's prompts."
+)
+@click.option("--dimensions", type=click.IntRange(min=1), help="Length of the vectors [default: the model's].")
+@click.option("--normalize/--no-normalize", default=True, help="Scale vectors to length 1 [default: on].")
+@click.option("--chunk-rows", type=click.IntRange(min=1), help="Rows saved together [default: every few seconds].")
+@click.option("--restart", is_flag=True, help="Discard what an earlier run has done.")
+@click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
+@click.option("--progress/--no-progress", default=None, help="Draw a progress bar [default: on a terminal].")
+@settings_options(SourceSettings, EngineSettings, ServingSettings)
+def embed(
+    model: str,
+    input: str,
+    output: Path,
+    field: str | None,
+    input_format: str | None,
+    chunk_rows: int | None,
+    restart: bool,
+    overwrite: bool,
+    progress: bool | None,
+    settings: Resolved,
+    **request: Any,
+) -> None:
+    """Embed the texts of INPUT with MODEL and write the vectors to a file.
+
+    INPUT is a .txt file (a text a line), .jsonl, .csv, .parquet, or - for standard input. A job that was stopped goes
+    on where it stopped when the same command is given again.
+    """
+    # Imported here, so that the help comes without loading torch.
+    from farthing.cli.bulk.job import Job, run_job
+    from farthing.serving.embedder import Embedder
+    from farthing.serving.request import EmbedRequest
+
+    serving = settings.group(ServingSettings)
+    job = Job(
+        input=input,
+        input_format=input_format,
+        field=field,
+        output=output,
+        request=EmbedRequest(inputs=(), **request),
+        serving=serving,
+        chunk_rows=chunk_rows,
+        restart=restart,
+        overwrite=overwrite,
+        show_progress=sys.stderr.isatty() if progress is None else progress,
+    )
+    source, engine = settings.group(SourceSettings), settings.group(EngineSettings)
+    run_job(job, lambda: Embedder.from_settings(model, source, engine, serving))

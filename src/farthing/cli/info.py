@@ -1,0 +1,62 @@
+"""`farthing info`: what a bug report needs. Versions, the device that would be used, the extras that are installed."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+
+import click
+
+from farthing import __version__
+
+# The distributions of each extra in pyproject.toml that its code imports.
+EXTRAS = {
+    "server": ("fastapi", "uvicorn", "orjson", "prometheus-client"),
+    "parquet": ("pyarrow",),
+    "modelscope": ("modelscope",),
+}
+
+
+@click.command("info")
+@click.option("--device", default="auto", help="Device to describe: auto, cpu, cuda, or cuda:N. [default: auto]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def info(device: str, as_json: bool) -> None:
+    """Show versions, the device and the installed extras."""
+    facts = gather(device)
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    for heading, section in facts.items():
+        click.echo(f"{heading}:")
+        for name, value in section.items():
+            click.echo(f"  {name:16} {shown(name, value)}")
+
+
+def gather(device: str) -> dict[str, dict[str, object]]:
+    """Raises `SettingsError` when there is no such device."""
+    from farthing.engine.device import device_facts  # loads torch, which no other command's help should wait for
+
+    versions = {"farthing": __version__, "python": platform.python_version(), "platform": platform.platform()}
+    return {
+        "versions": {**versions, "torch": version("torch")},
+        "device": asdict(device_facts(device)),
+        "extras": {extra: all(map(is_installed, names)) for extra, names in EXTRAS.items()},
+    }
+
+
+def is_installed(distribution: str) -> bool:
+    try:
+        version(distribution)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def shown(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name.endswith("_bytes") and isinstance(value, int):
+        return f"{value / 2**30:.1f} GiB"
+    return str(value)
