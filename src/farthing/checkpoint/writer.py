@@ -97,6 +97,6 @@ def write_shard(
     for spec in specs:
         tensor = spec.make()
         assert tensor.shape == spec.shape and tensor.dtype == spec.dtype, spec.name
-        stream.write(memoryview(tensor.contiguous().flatten().view(torch.uint8).numpy()))
+        stream.write(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
         if on_tensor is not None:
             on_tensor(spec)

@@ -75,7 +75,7 @@ def make_plan(settings: EngineSettings, facts: DeviceFacts, spec: ModelSpec, lay
         num_threads=settings.num_threads or facts.num_threads,
         flash_attention=facts.flash_attention and dtype is not torch.float32,
         weight_bytes=weight_bytes(layout, stored),
-        table_bytes=spec.vocab * spec.hidden * dtype.itemsize,
+        table_bytes=spec.vocab * spec.hidden * spec.stored_bytes,
         activation_bytes=activation_bytes(spec, dtype, max(budget, context_length), chunk_tokens),
         reasons=tuple(filter(None, (reason, context_reason))),
     )
@@ -131,9 +131,10 @@ def summary(plan: Plan) -> Mapping[str, str]:
     return {
         "device": plan.device,
         "format": f"{plan.format.name}, computed in {str(plan.dtype).removeprefix('torch.')}",
-        "context": f"{plan.context_length} tokens",
-        "batch": f"up to {plan.max_batch_tokens} tokens",
-        "memory": f"weights {mebibytes(plan.weight_bytes)}, token table {mebibytes(plan.table_bytes)} (mapped), "
+        **({"reason": "; ".join(plan.reasons)} if plan.reasons else {}),
+        "context": f"{plan.context_length:,} tokens",
+        "batch": f"up to {plan.max_batch_tokens:,} tokens",
+        "memory": f"weights {mebibytes(plan.weight_bytes)}, token table {mebibytes(plan.table_bytes)} (mapped from the file), "
         f"activations up to {mebibytes(plan.activation_bytes)}",
     }
 

@@ -43,6 +43,7 @@ class BertFamily:
             max_positions=cfg.integer(config, "max_position_embeddings") - offset,
             norm_eps=cfg.number(config, "layer_norm_eps"),
             activation=cfg.activation(config),
+            stored_bytes=cfg.stored_bytes(config),
             position_offset=offset,
             num_token_types=cfg.integer(config, "type_vocab_size"),
         )

@@ -31,6 +31,12 @@ def only(config: Mapping[str, Any], key: str, allowed: Sequence[object], default
         raise CheckpointError(f"config.json: {key} is {value!r}; this model family is computed only with {shown}.")
 
 
+def stored_bytes(config: Mapping[str, Any]) -> int:
+    """Bytes of a number in the checkpoint's files, by their own word; 4 when they do not say."""
+    name = str(config.get("dtype") or config.get("torch_dtype")).removeprefix("torch.")
+    return 2 if name in ("bfloat16", "float16") else 4
+
+
 def activation(config: Mapping[str, Any]) -> str:
     """`hidden_act` in the names of `farthing.models.ops.ACTIVATIONS`."""
     known = {"silu": "silu", "swish": "silu", "gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}

@@ -51,6 +51,7 @@ class Qwen3Family:
             max_positions=cfg.integer(config, "max_position_embeddings"),
             norm_eps=cfg.number(config, "rms_norm_eps"),
             activation=cfg.activation(config),
+            stored_bytes=cfg.stored_bytes(config),
             rope_theta=rope_theta(config),
         )
 

@@ -23,6 +23,7 @@ class ModelSpec:
         max_positions: most tokens of one text that the position encoding can tell apart.
         activation: "silu", "gelu" (exact, by erf) or "gelu_tanh".
         rope_theta: base of the rotary frequencies; 0.0 where positions are learned.
+        stored_bytes: bytes of a number in the checkpoint, as its config says.
         position_offset: first row of a learned position table that is used (XLM-R counts from padding_idx + 1).
     """
 
@@ -40,6 +41,7 @@ class ModelSpec:
     rope_theta: float = 0.0
     position_offset: int = 0
     num_token_types: int = 0
+    stored_bytes: int = 4
 
     @property
     def q_width(self) -> int:

@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -49,7 +50,8 @@ def run(
 
         return Embedder.from_settings(model, source, engine, serving)
 
-    service = Service(settings.served_model_name or model, load, serving)
+    name = settings.served_model_name or display_name(model)
+    service = Service(name, load, serving, other_names=() if settings.served_model_name else (model,))
     server = make_server(create_app(service, settings))
 
     def stop() -> None:
@@ -67,6 +69,12 @@ def run(
         sys.stdout.flush()
         os._exit(service.exit_status)
     return service.exit_status
+
+
+def display_name(model: str) -> str:
+    """The model's name as it was given; of a local folder only its last part, which says enough to clients."""
+    folder = Path(model).expanduser()
+    return folder.resolve().name if folder.is_dir() else model
 
 
 def make_server(app: FastAPI) -> uvicorn.Server:
@@ -108,14 +116,5 @@ def base_url(host: str, listener: socket.socket) -> str:
 
 def banner(embedder: Embedder, name: str, url: str) -> str:
     """What is served, and a command to try it with."""
-    plan = embedder.plan
-    facts = {
-        "model": name,
-        "origin": embedder.origin,
-        "device": plan.device,
-        "format": plan.format.name,
-        "dimensions": embedder.dimensions,
-        "context": f"{embedder.context_length} tokens",
-        "try": f"""curl {url}/v1/embeddings -d '{{"input": "Hello"}}'""",
-    }
+    facts = {"model": name, **embedder.facts(), "try": f"""curl {url}/v1/embeddings -d '{{"input": "Hello"}}'"""}
     return "\n".join(["Ready", *(f"  {label:<10}  {value}" for label, value in facts.items())])

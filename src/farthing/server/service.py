@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -43,12 +43,16 @@ class Service:
 
     Args:
         name: what clients call the model.
+        other_names: what they may call it too.
         load: makes the `Embedder`; called once, in the background thread.
         serving: bounds the requests in work and says what a dead worker means.
     """
 
-    def __init__(self, name: str, load: Callable[[], Embedder], serving: ServingSettings) -> None:
+    def __init__(
+        self, name: str, load: Callable[[], Embedder], serving: ServingSettings, *, other_names: Sequence[str] = ()
+    ) -> None:
         self.name = name
+        self._names = {name, *other_names}
         self.exit_status = 0
         self._load = load
         self._exit_on_death = serving.on_worker_death == "exit"
@@ -94,8 +98,8 @@ class Service:
         return ServiceHealth("ready" if health.ready else "unhealthy", health.reason)
 
     def check_model(self, name: str | None) -> None:
-        """Raise `UnknownModelError` unless `name` is the served model's, empty or None."""
-        if name and name != self.name:
+        """Raise `UnknownModelError` unless `name` is one of the served model's, empty or None."""
+        if name and name not in self._names:
             raise UnknownModelError(f"This server has no model {name!r}; it serves {self.name!r}.", param="model")
 
     async def embed(self, request: EmbedRequest) -> EmbedResult:

@@ -20,7 +20,7 @@ from farthing.core.resolve import resolve
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
 from farthing.core.space import VectorSpace
 from farthing.engine.load import LoadedModel, ModelDescription, describe_model, load_weights
-from farthing.engine.plan import Plan
+from farthing.engine.plan import Plan, summary
 from farthing.engine.runner import Runner
 from farthing.serving.health import Health
 from farthing.serving.prepare import Prepared, Preparer
@@ -124,6 +124,10 @@ class Embedder:
             dimensions=self.dimensions,
             normalized=True,
         )
+
+    def facts(self) -> dict[str, str]:
+        """Where the model came from and how it is run, in words, for start-up output."""
+        return {"origin": self.origin, "dimensions": str(self.dimensions), **summary(self.plan)}
 
     def health(self) -> Health:
         return self._worker.health
