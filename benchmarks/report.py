@@ -37,6 +37,6 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def json_line(facts: Mapping[str, object], seconds: Mapping[str, Sequence[float]], **more: object) -> str:
-    runs = {name: [round(value, 4) for value in values] for name, values in seconds.items()}
-    medians = {name: round(median(values), 4) for name, values in seconds.items()}
+    runs = {name: [float(f"{value:.4g}") for value in values] for name, values in seconds.items()}
+    medians = {name: float(f"{median(values):.4g}") for name, values in seconds.items()}
     return json.dumps({**facts, **more, "median_s": medians, "runs_s": runs})

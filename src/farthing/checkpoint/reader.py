@@ -39,8 +39,10 @@ class Checkpoint:
     def __init__(self, path: Path) -> None:
         self.path = path
         config = self.json("config.json")
-        if not isinstance(config, dict):
+        if config is None:
             raise CheckpointError(f"{path} has no config.json. Point at the folder of a Hugging Face style checkpoint.")
+        if not isinstance(config, dict):
+            raise CheckpointError(f"{path / 'config.json'} holds no JSON object. Download the model again.")
         self.config: dict[str, Any] = config
 
     def json(self, name: str) -> Any:
@@ -55,12 +57,20 @@ class Checkpoint:
 
     @cached_property
     def tensors(self) -> Mapping[str, TensorInfo]:
-        """Every tensor of the checkpoint by name, from the file headers alone."""
+        """Every tensor of the checkpoint by name, from the file headers alone.
+
+        Raises:
+            CheckpointError: no weight files, one is missing or broken, or two hold a tensor of the same name.
+        """
         found: dict[str, TensorInfo] = {}
         for file in self._weight_files():
             try:
                 with safe_open(file, framework="pt") as shard:
                     for name in shard.keys():  # noqa: SIM118 - not a mapping
+                        if name in found:
+                            raise CheckpointError(
+                                f"{file} and {found[name].file.name} both hold {name}. Keep one set of weights there."
+                            )
                         view = shard.get_slice(name)
                         found[name] = TensorInfo(file, tuple(view.get_shape()), view.get_dtype())
             except (SafetensorError, OSError) as error:
@@ -81,9 +91,10 @@ class Checkpoint:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of config, tensor names and shapes, and the first KiB of every weight file's data and its end.
+        """Digest of config, tensor names and shapes, and 64 pieces of 1 KiB spread over every weight file's data.
 
-        Tells different models and fine-tunes apart without reading gigabytes; not a defence against forgery.
+        Tells different models and fine-tunes apart without reading gigabytes; a few changed numbers in a large file
+        may escape it, and it is no defence against forgery.
         """
         digest = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode())
         for name, info in sorted(self.tensors.items()):
@@ -98,21 +109,32 @@ class Checkpoint:
         return digest.hexdigest()[:16]
 
     def _weight_files(self) -> list[Path]:
-        """The shards that the index names, or the only *.safetensors there are."""
+        """The shards that the index names, else model.safetensors, else all *.safetensors there are."""
         index = self.json("model.safetensors.index.json")
         if index is not None:
-            names = sorted(set(index["weight_map"].values()))
+            names = shard_names(index, self.path)
             missing = [name for name in names if not (self.path / name).is_file()]
             if missing:
                 raise CheckpointError(f"{self.path} lacks {', '.join(missing)}. Download the model again.")
             return [self.path / name for name in names]
-        files = sorted(self.path.glob("*.safetensors"))
+        single = self.path / "model.safetensors"
+        files = [single] if single.is_file() else sorted(self.path.glob("*.safetensors"))
         if not files:
             raise CheckpointError(
                 f"{self.path} has no *.safetensors. Only safetensors are read, never pickled weights "
                 "(pytorch_model.bin): convert the model, or take one that offers safetensors."
             )
         return files
+
+
+def shard_names(index: Any, path: Path) -> list[str]:
+    """The files that a parsed model.safetensors.index.json names."""
+    weight_map = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
+        raise CheckpointError(
+            f"{path / 'model.safetensors.index.json'} maps no tensors to files (weight_map). Download the model again."
+        )
+    return sorted(set(weight_map.values()))
 
 
 def sample_offsets(start: int, end: int, count: int = 64) -> range:

@@ -95,8 +95,13 @@ def write_shard(
     encoded += b" " * (-len(encoded) % 8)  # the format asks for data aligned to 8 bytes
     stream.write(len(encoded).to_bytes(8, "little") + encoded)
     for spec in specs:
-        tensor = spec.make()
-        assert tensor.shape == spec.shape and tensor.dtype == spec.dtype, spec.name
-        stream.write(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+        write_tensor(stream, spec)
         if on_tensor is not None:
             on_tensor(spec)
+
+
+def write_tensor(stream: BinaryIO, spec: TensorSpec) -> None:
+    # A function of its own, so that the tensor is gone before the next one is made.
+    tensor = spec.make()
+    assert tensor.shape == spec.shape and tensor.dtype == spec.dtype, spec.name
+    stream.write(tensor.contiguous().flatten().view(torch.uint8).numpy().data)

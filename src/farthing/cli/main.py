@@ -85,11 +85,14 @@ def run(args: list[str] | None = None) -> int:
     except FarthingError as error:
         click.echo(f"Error: {error}", err=True)
         return 2 if isinstance(error, (SettingsError, InputError)) else 1
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted.", err=True)
-        return 130
     except BrokenPipeError:
         # The reader of our output has gone; keep Python from failing again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # a disk that is full, a file that may not be read: the message says which
+        click.echo(f"Error: {error}", err=True)
+        return 1
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        return 130
     return outcome if isinstance(outcome, int) else 0

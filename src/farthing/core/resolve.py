@@ -8,14 +8,15 @@ Reading the environment or a file is left to the one caller, the command line.
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar
 
 from farthing.core.errors import SettingsError
-from farthing.core.settings import GROUPS, Checked
+from farthing.core.settings import GROUPS, Checked, base_type, is_of_type
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -97,32 +98,25 @@ def read_config_file(path: Path) -> dict[str, object]:
     return {key.replace("-", "_"): value for key, value in content.items()}
 
 
-def base_type(kind: type[Checked], name: str) -> type:
-    """The field's type without `| None`."""
-    hint = get_type_hints(kind)[name]
-    options = [option for option in get_args(hint) if option is not type(None)]
-    chosen = options[0] if options else hint
-    assert isinstance(chosen, type)
-    return chosen
-
-
 def convert(name: str, value: object, wanted: type, origin: str) -> object:
     """`value` as `wanted`; strings (from the environment) are parsed, nothing else is coerced."""
-    if value is None or (isinstance(value, wanted) and not (wanted is int and isinstance(value, bool))):
+    if value is None or is_of_type(value, wanted):
         return value
     if isinstance(value, str) and origin == "environment":
         if wanted is bool and value.lower() in ("1", "true", "yes", "on", "0", "false", "no", "off"):
             return value.lower() in ("1", "true", "yes", "on")
-        if wanted is int and value.strip().lstrip("-").isdigit():
+        if wanted is int and re.fullmatch(r"\s*-?[0-9]+\s*", value):
             return int(value)
     raise SettingsError(f"{name} from the {origin} is {value!r}; it must be of type {wanted.__name__}", param=name)
 
 
 def unknown_key(name: str, origin: str, known: list[str]) -> str:
-    shown = ENV_PREFIX + name.upper() if origin == "environment" else name
+    def shown(key: str) -> str:
+        return ENV_PREFIX + key.upper() if origin == "environment" else key
+
     near = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {near[0]}?" if near else f" Known settings: {', '.join(sorted(known))}."
-    return f"Unknown setting {shown} ({origin}).{hint}"
+    hint = f" Did you mean {shown(near[0])}?" if near else f" Known settings: {', '.join(sorted(known))}."
+    return f"Unknown setting {shown(name)} ({origin}).{hint}"
 
 
 def describe(kind: type[Checked]) -> list[dict[str, Any]]:

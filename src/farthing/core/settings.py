@@ -9,7 +9,7 @@ generated from the fields. Nothing here reads the environment, and nothing chang
 from __future__ import annotations
 
 from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from farthing.core.errors import SettingsError
 
@@ -28,16 +28,32 @@ def option(
     return field(default=default, metadata=metadata)
 
 
-def check_field(item: Field[Any], value: object) -> None:
-    """Raise `SettingsError` when `value` is not one of the field's choices or lies outside its limits."""
+def base_type(kind: type[Checked], name: str) -> type:
+    """The field's type without `| None`."""
+    hint = get_type_hints(kind)[name]
+    options = [option for option in get_args(hint) if option is not type(None)]
+    chosen = options[0] if options else hint
+    assert isinstance(chosen, type)
+    return chosen
+
+
+def is_of_type(value: object, wanted: type) -> bool:
+    """Whether `value` can stand in a field of that type; True and False are not whole numbers."""
+    return isinstance(value, wanted) and not (wanted is int and isinstance(value, bool))
+
+
+def check_field(item: Field[Any], wanted: type, value: object) -> None:
+    """Raise `SettingsError` when `value` is of another type, none of the choices, or outside the limits."""
     if value is None and item.default is None:
         return
+    if not is_of_type(value, wanted):
+        raise SettingsError(f"{item.name} is {value!r}; it must be of type {wanted.__name__}", param=item.name)
     choices, low, high = (item.metadata.get(key) for key in ("choices", "minimum", "maximum"))
     if choices and value not in choices:
         raise SettingsError(f"{item.name} is {value!r}; available: {', '.join(choices)}", param=item.name)
-    if low is not None and (not isinstance(value, int) or value < low):
+    if low is not None and value < low:
         raise SettingsError(f"{item.name} is {value!r}; it must be a whole number of at least {low}", param=item.name)
-    if high is not None and (not isinstance(value, int) or value > high):
+    if high is not None and value > high:
         raise SettingsError(f"{item.name} is {value!r}; it must be a whole number of at most {high}", param=item.name)
 
 
@@ -47,7 +63,7 @@ class Checked:
     def __post_init__(self) -> None:
         for item in fields(self):  # type: ignore[arg-type]
             assert item.default is not MISSING, f"{item.name} needs a default"
-            check_field(item, getattr(self, item.name))
+            check_field(item, base_type(type(self), item.name), getattr(self, item.name))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """From a checkpoint folder to a model on the device.
 
 Weights are read through the page cache and converted one matrix at a time, so the peak while loading is the model plus
-its largest matrix. Before anything is read, the tensors' names and shapes are checked against the model's layout.
+its largest matrix. Before anything is read, the tensors' names, shapes and types are checked against the model's
+layout.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from farthing.models.families import family_of
 from farthing.models.family import Family, LayerWeights
 from farthing.models.layout import Layout, MatrixPart
 from farthing.models.spec import EmbeddingSpec, ModelSpec
+
+STORED_DTYPES = ("F32", "BF16", "F16")  # safetensors' names of what a weight may be stored as
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class NamedWeights:
     """A checkpoint's tensors under the layout's names, whole and nothing left over.
 
     Raises:
-        CheckpointError: on construction, naming tensors that are missing, left over or of another shape.
+        CheckpointError: on construction, naming tensors that are missing, left over, of another shape or no floats.
     """
 
     def __init__(self, checkpoint: Checkpoint, layout: Layout) -> None:
@@ -114,15 +117,16 @@ class NamedWeights:
                 f"{some(left_over)}. The file is of another model, or incomplete."
             )
         for name, shape in wanted.items():
-            stored = checkpoint.tensors[self._stored_name[name]].shape
-            if stored != shape:
-                raise CheckpointError(f"{name} has shape {list(stored)}; config.json makes it {list(shape)}.")
+            stored = checkpoint.tensors[self._stored_name[name]]
+            if stored.shape != shape:
+                raise CheckpointError(f"{name} has shape {list(stored.shape)}; config.json makes it {list(shape)}.")
+            if stored.dtype not in STORED_DTYPES:
+                raise CheckpointError(
+                    f"{name} is stored as {stored.dtype}; checkpoints in {', '.join(STORED_DTYPES)} can be read."
+                )
 
     def read(self, name: str) -> torch.Tensor:
-        tensor = self._checkpoint.read(self._stored_name[name])
-        if not tensor.is_floating_point():
-            raise CheckpointError(f"{name} is stored as {tensor.dtype}; fp32, bf16 and fp16 checkpoints can be read.")
-        return tensor
+        return self._checkpoint.read(self._stored_name[name])
 
     def stack(self, part: MatrixPart, prefix: str, ending: str) -> torch.Tensor:
         """The part's tensors stacked along their outputs, in the stored dtype."""

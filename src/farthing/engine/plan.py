@@ -5,6 +5,7 @@ In: settings, device facts, the model's spec. Out: a frozen `Plan` that the load
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -35,7 +36,7 @@ class Plan:
             (https://github.com/QwenLM/Qwen3-Embedding/issues/164).
         context_length: most tokens of one text.
         max_batch_tokens: token budget of a batch; a longer text runs alone.
-        weight_bytes: matrices and vectors of all layers, as stored.
+        weight_bytes: everything but the token embeddings, as held on the device.
         table_bytes: token embeddings, mapped from the file.
         activation_bytes: upper estimate for a batch of the token budget or one text of the context length.
         reasons: one sentence for each choice that was not the user's.
@@ -74,7 +75,7 @@ def make_plan(settings: EngineSettings, facts: DeviceFacts, spec: ModelSpec, lay
         chunk_tokens=chunk_tokens,
         num_threads=settings.num_threads or facts.num_threads,
         flash_attention=facts.flash_attention and dtype is not torch.float32,
-        weight_bytes=weight_bytes(layout, stored),
+        weight_bytes=weight_bytes(layout, stored, dtype),
         table_bytes=spec.vocab * spec.hidden * spec.stored_bytes,
         activation_bytes=activation_bytes(spec, dtype, max(budget, context_length), chunk_tokens),
         reasons=tuple(filter(None, (reason, context_reason))),
@@ -113,10 +114,15 @@ def choose_context(asked: int | None, spec: ModelSpec, max_tokens: int) -> tuple
     return asked, None
 
 
-def weight_bytes(layout: Layout, stored: WeightFormat) -> int:
-    matrices = sum(stored.num_bytes(width, part.in_features) for part in layout.matrices for width in part.out_features)
-    vectors = sum(4 * torch.Size(part.shape).numel() for part in layout.vectors)
-    return layout.num_layers * (matrices + vectors)
+def weight_bytes(layout: Layout, stored: WeightFormat, dtype: torch.dtype) -> int:
+    """Matrices in their format, their biases in `dtype`, vectors in fp32."""
+    matrices = sum(stored.num_bytes(sum(part.out_features), part.in_features) for part in layout.matrices)
+    biases = sum(dtype.itemsize * sum(part.out_features) for part in layout.matrices if part.bias)
+    vectors, shared = (
+        sum(torch.float32.itemsize * math.prod(part.shape) for part in parts)
+        for parts in (layout.vectors, layout.shared)
+    )
+    return layout.num_layers * (matrices + biases + vectors) + shared
 
 
 def activation_bytes(spec: ModelSpec, dtype: torch.dtype, num_tokens: int, chunk_tokens: int) -> int:

@@ -52,20 +52,19 @@ class Runner:
         """Each text as token ids, at least one, special tokens included."""
         rows = self._forward(texts, self._compute)
         bad = non_finite(rows)
-        if bad and self._compute.dtype is not torch.float32:
-            rows[bad] = self._forward([texts[index] for index in bad], self._exact)
-            still_bad = non_finite(rows)
-        else:
-            still_bad = bad
+        again = bad if self._compute.dtype is not torch.float32 else []
+        if again:
+            rows[again] = self._forward([texts[index] for index in again], self._exact)
+            bad = non_finite(rows)
         errors = {
             index: NonFiniteError(
                 f"The model gave NaN or Inf for a text of {len(texts[index])} tokens, in fp32 too. "
                 "The checkpoint may be damaged.",
                 param="input",
             )
-            for index in still_bad
+            for index in bad
         }
-        return BatchOutput(rows, errors, num_recomputed=len(bad))
+        return BatchOutput(rows, errors, num_recomputed=len(again))
 
     @torch.inference_mode()
     def _forward(self, texts: Sequence[Sequence[int]], compute: Compute) -> np.ndarray:

@@ -29,8 +29,9 @@ class BertFamily:
         cfg.only(config, "is_decoder", (False,), False)
         # RoBERTa's positions start behind the padding index: https://github.com/facebookresearch/fairseq
         counts_from_padding = config.get("model_type") in ("roberta", "xlm-roberta")
-        offset = cfg.integer(config, "pad_token_id", 1) + 1 if counts_from_padding else 0
+        offset = cfg.integer(config, "pad_token_id", 1, minimum=0) + 1 if counts_from_padding else 0
         num_heads, hidden = cfg.integer(config, "num_attention_heads"), cfg.integer(config, "hidden_size")
+        cfg.check_multiple("hidden_size", hidden, "num_attention_heads", num_heads)
         return ModelSpec(
             family="bert",
             vocab=cfg.integer(config, "vocab_size"),

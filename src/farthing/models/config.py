@@ -8,11 +8,11 @@ from typing import Any
 from farthing.core.errors import CheckpointError
 
 
-def integer(config: Mapping[str, Any], key: str, default: int | None = None) -> int:
-    """A whole number of at least 0. Raises `CheckpointError` when it is missing or something else."""
+def integer(config: Mapping[str, Any], key: str, default: int | None = None, *, minimum: int = 1) -> int:
+    """A whole number of at least `minimum`. Raises `CheckpointError` when it is missing or something else."""
     value = config.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise CheckpointError(f"config.json: {key} is {value!r}; a whole number is needed.")
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        raise CheckpointError(f"config.json: {key} is {value!r}; a whole number of at least {minimum} is needed.")
     return value
 
 
@@ -35,6 +35,12 @@ def stored_bytes(config: Mapping[str, Any]) -> int:
     """Bytes of a number in the checkpoint's files, by their own word; 4 when they do not say."""
     name = str(config.get("dtype") or config.get("torch_dtype")).removeprefix("torch.")
     return 2 if name in ("bfloat16", "float16") else 4
+
+
+def check_multiple(name: str, value: int, of_name: str, of: int) -> None:
+    """Raises `CheckpointError` when `value` cannot be split evenly."""
+    if value % of:
+        raise CheckpointError(f"config.json: {name} is {value}, not a multiple of {of_name}, which is {of}.")
 
 
 def activation(config: Mapping[str, Any]) -> str:

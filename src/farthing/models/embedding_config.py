@@ -43,7 +43,11 @@ def pooling(checkpoint: Checkpoint, fallback: Pooling) -> Pooling:
     for module in checkpoint.json("modules.json") or []:
         kind = str(module.get("type", "")).rsplit(".", 1)[-1]
         if kind == "Pooling":
-            return read_pooling(checkpoint.json(f"{module.get('path')}/config.json") or {})
+            file = f"{module.get('path')}/config.json"
+            config = checkpoint.json(file)
+            if config is None:  # a guess would give silently wrong vectors
+                raise CheckpointError(f"{checkpoint.path} lacks {file}, which modules.json names. Download it again.")
+            return read_pooling(config)
         if kind not in ("Transformer", "Normalize"):
             raise CheckpointError(
                 f"modules.json names the module {kind}; built are Transformer, Pooling and Normalize."

@@ -38,6 +38,8 @@ class Qwen3Family:
         cfg.only(config, "attention_bias", (False,), False)
         cfg.only(config, "use_sliding_window", (False,), False)
         num_heads = cfg.integer(config, "num_attention_heads")
+        num_kv_heads = cfg.integer(config, "num_key_value_heads", num_heads)
+        cfg.check_multiple("num_attention_heads", num_heads, "num_key_value_heads", num_kv_heads)
         hidden = cfg.integer(config, "hidden_size")
         return ModelSpec(
             family="qwen3",
@@ -45,7 +47,7 @@ class Qwen3Family:
             hidden=hidden,
             num_layers=cfg.integer(config, "num_hidden_layers"),
             num_heads=num_heads,
-            num_kv_heads=cfg.integer(config, "num_key_value_heads", num_heads),
+            num_kv_heads=num_kv_heads,
             head_dim=cfg.integer(config, "head_dim", hidden // num_heads),
             intermediate=cfg.integer(config, "intermediate_size"),
             max_positions=cfg.integer(config, "max_position_embeddings"),

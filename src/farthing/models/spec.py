@@ -1,7 +1,7 @@
 """What a model is, read from its own files: shape, arithmetic, pooling, prompts.
 
 In: a `Checkpoint`'s JSON files (config.json by the family's reader; modules.json, 1_Pooling, sentence_bert_config and
-config_sentence_transformers in `farthing.models.pooling_config`). Out: frozen specs. No weights are read.
+config_sentence_transformers in `farthing.models.embedding_config`). Out: frozen specs. No weights are read.
 """
 
 from __future__ import annotations

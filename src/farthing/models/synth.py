@@ -22,6 +22,7 @@ from farthing.models.layout import Layout
 from farthing.models.qwen3 import DEFAULT_TASK, INSTRUCTION, Qwen3Family
 from farthing.models.synth_tokenizer import tokenizer_json
 
+RESIDUAL_SCALE = 8**-0.5  # the same at every depth, so that fewer layers leave the others as they are
 OUTLIER_CHANNELS = 4
 OUTLIER_SCALE = 64.0  # a power of two, so that moving it from a matrix into a gain rounds nothing
 # The matrices that read what each norm puts out.
@@ -114,12 +115,13 @@ def write_synthetic(
     following matrices undo it: the function stays exactly the same, only quantising becomes harder.
     """
     write_tensors(directory, list(tensor_specs(shape, seed, outliers, dtype)), on_tensor=on_tensor)
-    write_json(directory / "tokenizer.json", tokenizer_json(appends_end=not shape.reranker))
+    write_json(directory / "tokenizer.json", tokenizer_json(appends_end=not shape.reranker, vocab=shape.vocab))
     write_json(directory / "tokenizer_config.json", TOKENIZER_CONFIG)
     if not shape.reranker:
         for name, content in embedding_files(shape).items():
             write_json(directory / name, content)
-    write_json(directory / "config.json", shape.config())
+    stored = {"torch_dtype": str(dtype).removeprefix("torch.")}
+    write_json(directory / "config.json", {**shape.config(), **stored})
 
 
 def num_parameters(shape: Shape) -> int:
@@ -138,7 +140,7 @@ def tensor_specs(shape: Shape, seed: int, outliers: bool, dtype: torch.dtype) ->
 
     def maker(name: str, size: tuple[int, ...]) -> Callable[[], torch.Tensor]:
         def make() -> torch.Tensor:
-            tensor = random_tensor(name, size, seed, layout.num_layers, dtype)
+            tensor = random_tensor(name, size, seed, dtype)
             return tensor if not outliers else scale_channels(name, tensor, channels)
 
         return make
@@ -152,7 +154,7 @@ def generator(seed: int, name: str) -> torch.Generator:
     return torch.Generator().manual_seed(seed * 2**32 + zlib.crc32(name.encode()))
 
 
-def random_tensor(name: str, size: tuple[int, ...], seed: int, num_layers: int, dtype: torch.dtype) -> torch.Tensor:
+def random_tensor(name: str, size: tuple[int, ...], seed: int, dtype: torch.dtype) -> torch.Tensor:
     """Norm gains around 1; matrices that keep the size of their input, those that end in the residual stream less.
 
     The embeddings are small against what the layers add, else the end token that all texts share would outweigh them.
@@ -162,7 +164,7 @@ def random_tensor(name: str, size: tuple[int, ...], seed: int, num_layers: int, 
         return torch.empty(size, dtype=dtype).normal_(1.0, 0.1, generator=source)
     deviation = 0.1 if name == "embed_tokens.weight" else size[1] ** -0.5
     if name.endswith(("o_proj.weight", "down_proj.weight")):
-        deviation /= math.sqrt(2 * num_layers)
+        deviation *= RESIDUAL_SCALE
     return torch.empty(size, dtype=dtype).normal_(0.0, deviation, generator=source)
 
 

@@ -23,8 +23,12 @@ def byte_characters() -> list[str]:
     return [chr(byte) if byte in printable else chr(next(others)) for byte in range(256)]
 
 
-def tokenizer_json(*, appends_end: bool) -> dict[str, Any]:
-    """The content of tokenizer.json; with `appends_end` every text ends with <|endoftext|>."""
+def tokenizer_json(*, appends_end: bool, vocab: int = 151669) -> dict[str, Any]:
+    """The content of tokenizer.json; with `appends_end` every text ends with <|endoftext|>.
+
+    Tokens that a model of `vocab` embeddings has no row for are left out, as in the published files.
+    """
+    markup = {name: number for name, number in MARKUP_IDS.items() if number < vocab}
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
     text = {"Sequence": {"id": "A", "type_id": 0}}
     end = {"SpecialToken": {"id": END, "type_id": 0}}
@@ -38,7 +42,7 @@ def tokenizer_json(*, appends_end: bool) -> dict[str, Any]:
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [added(name, number) for name, number in {**SPECIAL_IDS, **MARKUP_IDS}.items()],
+        "added_tokens": [added(name, number) for name, number in {**SPECIAL_IDS, **markup}.items()],
         "normalizer": {"type": "NFC"},
         "pre_tokenizer": byte_level,
         "post_processor": template if appends_end else byte_level,
@@ -56,7 +60,7 @@ def tokenizer_json(*, appends_end: bool) -> dict[str, Any]:
                 **{character: byte for byte, character in enumerate(byte_characters())},
                 **WORD_IDS,
                 **SPECIAL_IDS,
-                **MARKUP_IDS,
+                **markup,
             },
             "merges": MERGES,
         },

@@ -80,7 +80,7 @@ class PartialFolder:
         different = self.differences(definition) if self.num_rows else []
         if different:
             raise SettingsError(
-                f"{self.path} holds {self.num_rows:,} rows of a different job: {'; '.join(different)}. "
+                f"{self.path} holds rows of a different job: {'; '.join(different)}. "
                 "Give the same options to go on, or --restart to discard those rows.",
                 param="output",
             )

@@ -17,7 +17,7 @@ from farthing.cli.bulk.definition import JobDefinition
 from farthing.cli.bulk.embedding import Pipeline
 from farthing.cli.bulk.folder import PartialFolder
 from farthing.cli.bulk.pace import Pace
-from farthing.cli.bulk.progress import Progress
+from farthing.cli.bulk.progress import Progress, counted
 from farthing.cli.bulk.read_lines import Wanted
 from farthing.cli.bulk.reader import Reader, format_of, open_reader
 from farthing.cli.bulk.verify import skip_done
@@ -68,15 +68,14 @@ def run_job(job: Job, load: Callable[[], Embedder]) -> None:
     """
     check_output(job.output)
     limit = chunk_limit(job)
-    input_format = format_of(job.input, job.input_format)
     wanted = Wanted(job.field, reserved_field(job.output))
-    with closing(open_reader(job.input, input_format, wanted)) as reader, PartialFolder(job.output) as folder:
+    with closing(open_reader(job.input, job.input_format, wanted)) as reader, PartialFolder(job.output) as folder:
         if job.restart:
             folder.discard()
         if not folder.is_published:
             check_free(job)
         with load() as embedder:
-            definition = define(job, embedder, input_format, reader.field)
+            definition = define(job, embedder, reader.field)
             if folder.is_published and not folder.differences(definition):
                 click.echo(f"{job.output} was finished by an earlier run.", err=True)
                 return
@@ -88,21 +87,26 @@ def run_job(job: Job, load: Callable[[], Embedder]) -> None:
 def embed_rest(job: Job, embedder: Embedder, reader: Reader, folder: PartialFolder, pace: Pace) -> None:
     chunks = [chunk.data for chunk in folder.chunks()]
     writer = open_writer(job.output, metadata(job.request, embedder), chunks)
-    if chunks:
-        click.echo(f"Going on after {folder.num_rows:,} rows.", err=True)
     skip_done(reader, folder)
+    if chunks:
+        click.echo(f"Going on after {counted(folder.num_rows, 'row')}.", err=True)
     progress = Progress(folder.num_rows, shown=job.show_progress)
     try:
         asyncio.run(Pipeline(embedder, job.request, reader, writer, folder, pace, progress).run())
     except BaseException:
         progress.close()
         if folder.num_rows:
-            click.echo(f"{folder.num_rows:,} rows are done. The same command goes on after them.", err=True)
+            without = " without --restart" if job.restart else ""
+            click.echo(
+                f"What is done is kept in {folder.path} ({counted(folder.num_rows, 'row')}). "
+                f"Give the same command{without} to go on.",
+                err=True,
+            )
         raise
     progress.close()
     num_rows = folder.num_rows
     folder.publish(lambda path: writer.assemble([chunk.data for chunk in folder.chunks()], path))
-    click.echo(f"Wrote {job.output}: {num_rows:,} rows.", err=True)
+    click.echo(f"Wrote {job.output}: {counted(num_rows, 'row')}.", err=True)
 
 
 def check_free(job: Job) -> None:
@@ -126,7 +130,7 @@ def chunk_limit(job: Job) -> int:
     return min(limit, LARGEST_CHUNK_ROWS)
 
 
-def define(job: Job, embedder: Embedder, input_format: str, field: str) -> JobDefinition:
+def define(job: Job, embedder: Embedder, field: str) -> JobDefinition:
     request, serving = job.request, job.serving
     return JobDefinition(
         model=embedder.model,
@@ -141,7 +145,7 @@ def define(job: Job, embedder: Embedder, input_format: str, field: str) -> JobDe
         context_length=embedder.context_length,
         short_text=serving.short_text,
         min_chars=serving.min_chars,
-        input_format=input_format,
+        input_format=format_of(job.input, job.input_format),
         field=field,
     )
 

@@ -48,10 +48,15 @@ class Progress:
         """End the bar and say what was done in this run."""
         self.bar.close()
         if self.num_truncated:
-            click.echo(f"{self.num_truncated:,} texts were cut to the context length.", err=True)
+            click.echo(f"Cut to the context length: {counted(self.num_truncated, 'text')}.", err=True)
         if self.num_rows:
             click.echo(
-                f"Embedded {self.num_rows:,} rows in {self.seconds:,.1f} s: "
+                f"Embedded {counted(self.num_rows, 'row')} in {self.seconds:,.1f} s: "
                 f"{self.num_rows / self.seconds:,.1f} rows/s, {self.tokens_per_second:,.0f} tokens/s.",
                 err=True,
             )
+
+
+def counted(number: int, noun: str) -> str:
+    """ "1 row", "2,000 rows"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

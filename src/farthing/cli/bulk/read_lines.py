@@ -35,7 +35,8 @@ def parse_txt(lines: Lines, wanted: Wanted) -> Parsed:
     """A text a line; an empty line is an empty text."""
     if wanted.field not in (None, DEFAULT_FIELD):
         raise SettingsError(
-            f"--field {wanted.field} was given, but plain text has no fields. Set the format with --input-format.",
+            f"--field {wanted.field} was given, but plain text has no fields. If the input is not plain text, "
+            "name its format with --input-format.",
             param="field",
         )
     return DEFAULT_FIELD, (text_record(lines.number, without_end(line)) for line in lines)
@@ -66,8 +67,12 @@ def parse_jsonl(lines: Lines, wanted: Wanted) -> Parsed:
 def json_object(content: str, lines: Lines) -> dict[str, object]:
     try:
         value = json.loads(content)
-    except ValueError as error:
-        raise InputError(f"{lines.place} is not valid JSON: {error}", param="input") from error
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{lines.place} is not valid JSON: {error.msg} at character {error.colno}.", param="input"
+        ) from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or thousands of brackets
+        raise InputError(f"{lines.place} cannot be read as JSON: {error}.", param="input") from error
     if not isinstance(value, dict):
         raise InputError(
             f'{lines.place} is {content[:40]!r}, not a JSON object such as {{"text": "..."}}.', param="input"
@@ -109,7 +114,11 @@ def csv_rows(lines: Lines) -> Iterator[tuple[int, list[str]]]:
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            raise InputError(f"Line {start} of {lines.source} is not valid CSV: {error}", param="input") from error
+            raise InputError(
+                f"Line {start} of {lines.source} is not valid CSV: {error}. Quote a cell that holds a "
+                "line end or a quote, and double the quotes in it.",
+                param="input",
+            ) from error
         if cells is None:
             return
         if cells:

@@ -54,8 +54,11 @@ class ParquetReader:
         if not len(records):
             return None
         rows = ArrowRows(self.source, self.num_taken + 1, self.field, records)
-        for index, text in enumerate(rows.texts):
-            require_text(text, self.field, rows.place(index))
+        for index, value in enumerate(records.column(self.field)):
+            try:
+                require_text(value.as_py(), self.field, rows.place(index))
+            except UnicodeDecodeError as error:
+                raise InputError(f"{rows.place(index)} is not UTF-8: {error.reason}.", param="input") from error
         self.num_taken += len(records)
         return rows
 

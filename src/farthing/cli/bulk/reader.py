@@ -60,10 +60,11 @@ class LineReader:
         self.lines.stream.close()
 
 
-def open_reader(name: str, input_format: str, wanted: Wanted) -> Reader:
+def open_reader(name: str, given_format: str | None, wanted: Wanted) -> Reader:
     """Open the input and look at its first row, so that a wrong file is known before a model is loaded.
 
     Raises:
+        SettingsError: the format cannot be told.
         InputError: no such file, no such field, or a first row that is not what the format asks for.
         EmptyInputError: no rows.
         MissingExtraError: Parquet without pyarrow.
@@ -71,6 +72,7 @@ def open_reader(name: str, input_format: str, wanted: Wanted) -> Reader:
     if name != STANDARD_INPUT and not Path(name).is_file():
         what = "is a folder" if Path(name).is_dir() else "does not exist"
         raise InputError(f"The input {name} {what}; give a file, or - for standard input.", param="input")
+    input_format = format_of(name, given_format)
     if input_format == "parquet":
         if name == STANDARD_INPUT:
             raise SettingsError("Parquet cannot be read from standard input; give a file.", param="input")

@@ -24,7 +24,9 @@ def skip_done(reader: Reader, folder: PartialFolder) -> None:
                 assert rows is not None
                 raise InputError(changed(f"{rows.place(index)} is not what it was", folder), param="input")
         if len(found) < chunk.stop - chunk.start:
-            raise InputError(changed(f"The input ends after {chunk.start + len(found):,} rows", folder), param="input")
+            raise InputError(
+                changed(f"The input now ends after row {chunk.start + len(found):,}", folder), param="input"
+            )
 
 
 def digests_of(chunk: Chunk) -> Iterator[bytes]:
@@ -34,6 +36,6 @@ def digests_of(chunk: Chunk) -> Iterator[bytes]:
 
 def changed(what: str, folder: PartialFolder) -> str:
     return (
-        f"{what}, but {folder.path} holds {folder.num_rows:,} rows that were embedded from it. "
+        f"{what}, but {folder.path} holds rows that were embedded from it. "
         "Give the input as it was, or start again with --restart."
     )

@@ -40,20 +40,20 @@ class ParquetWriter:
         self.schema = self.unify(map(parquet.read_schema, chunks)) if chunks else None
 
     def write_chunk(self, path: Path, rows: Rows, vectors: np.ndarray) -> None:
-        """Raises `InputError` when the columns have types that do not go together with those of earlier chunks."""
+        """Raises `InputError` for types that Parquet has no place for, or that contradict those of earlier chunks."""
         num_rows, dimensions = vectors.shape
         values = self.arrow.array(vectors.reshape(-1), type=self.arrow.float32())
         embeddings = self.arrow.FixedSizeListArray.from_arrays(values, dimensions)
         table = rows.table().append_column(EMBEDDING_FIELD, embeddings)
         try:
             self.schema = self.unify([self.schema, table.schema] if self.schema is not None else [table.schema])
+            self.parquet.write_table(table, path)
         except self.arrow.ArrowException as error:
             raise InputError(
-                f"{rows.place(0)} and the {num_rows - 1} rows after it do not fit to the columns before: {error}. "
-                "Write JSON Lines instead (-o NAME.jsonl).",
+                f"{rows.place(0)}, or one of the {num_rows - 1} rows after it, does not fit into the Parquet columns: "
+                f"{error}. Write JSON Lines instead (-o NAME.jsonl).",
                 param="input",
             ) from error
-        self.parquet.write_table(table, path)
 
     def unify(self, schemas: Any) -> Any:
         """The schema that holds tables of all `schemas`, the embedding last."""

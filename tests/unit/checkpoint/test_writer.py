@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+from farthing.checkpoint.reader import Checkpoint
+from farthing.checkpoint.writer import DTYPE_NAMES, TensorSpec, split, write_tensors
+
+MIB = 2**20
+
+
+def specs_of(tensors: dict[str, torch.Tensor]) -> list[TensorSpec]:
+    return [
+        TensorSpec(name, tuple(tensor.shape), tensor.dtype, lambda tensor=tensor: tensor)  # type: ignore[misc]
+        for name, tensor in tensors.items()
+    ]
+
+
+def random_tensors(dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    shapes = {"a": (3, 5), "layers.0.b": (7,), "empty": (0, 4), "scalar": (), "größe": (2, 3, 4)}
+    return {name: (100 * torch.randn(shape)).to(dtype) for name, shape in shapes.items()}
+
+
+def header_of(file: Path) -> tuple[int, dict[str, Any]]:
+    """Length of the header, length field included, and the header."""
+    data = file.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header: dict[str, Any] = json.loads(data[8 : 8 + length])
+    return 8 + length, header
+
+
+def assert_same(got: dict[str, torch.Tensor], want: dict[str, torch.Tensor]) -> None:
+    assert got.keys() == want.keys()
+    for name, tensor in want.items():
+        assert got[name].dtype is tensor.dtype
+        assert torch.equal(got[name], tensor), name
+
+
+@pytest.mark.parametrize("dtype", DTYPE_NAMES, ids=DTYPE_NAMES.values())
+def test_what_is_written_is_read_by_safetensors_and_by_the_reader(tmp_path: Path, dtype: torch.dtype) -> None:
+    tensors = random_tensors(dtype)
+    assert write_tensors(tmp_path, specs_of(tensors)) == [tmp_path / "model.safetensors"]
+    (tmp_path / "config.json").write_text("{}")
+    checkpoint = Checkpoint(tmp_path)
+    assert_same(load_file(tmp_path / "model.safetensors"), tensors)
+    assert_same({name: checkpoint.read(name) for name in checkpoint.tensors}, tensors)
+
+
+def test_a_tensor_that_is_not_contiguous_is_written_as_it_reads(tmp_path: Path) -> None:
+    tensors = {"t": torch.arange(12.0).view(3, 4).T}
+    write_tensors(tmp_path, specs_of(tensors))
+    assert_same(load_file(tmp_path / "model.safetensors"), tensors)
+
+
+@pytest.mark.parametrize("name_length", range(1, 10))
+def test_data_starts_at_a_multiple_of_eight_bytes(tmp_path: Path, name_length: int) -> None:
+    write_tensors(tmp_path, specs_of({"n" * name_length: torch.ones(3)}))
+    start, header = header_of(tmp_path / "model.safetensors")
+    assert start % 8 == 0
+    assert header["__metadata__"] == {"format": "pt"}
+    assert (tmp_path / "model.safetensors").stat().st_size == start + 12
+
+
+def test_shards_are_filled_by_bytes_and_listed_in_an_index(tmp_path: Path) -> None:
+    tensors = {f"t{number}": torch.full((25,), float(number)) for number in range(5)}  # 100 bytes each
+    files = write_tensors(tmp_path, specs_of(tensors), shard_bytes=200)
+    names = [f"model-0000{number}-of-00003.safetensors" for number in (1, 2, 3)]
+    assert files == [tmp_path / name for name in names]
+    index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
+    assert index == {
+        "metadata": {"total_size": 500},
+        "weight_map": {f"t{number}": names[number // 2] for number in range(5)},
+    }
+    assert_same({name: tensor for file in files for name, tensor in load_file(file).items()}, tensors)
+    for file in files:
+        assert {name for name, place in index["weight_map"].items() if place == file.name} == set(load_file(file))
+
+
+def test_a_tensor_larger_than_a_shard_gets_one_of_its_own(tmp_path: Path) -> None:
+    tensors = {"small": torch.ones(1), "large": torch.ones(100), "last": torch.ones(1)}
+    write_tensors(tmp_path, specs_of(tensors), shard_bytes=10)
+    (tmp_path / "config.json").write_text("{}")
+    assert [info.file.name[6:11] for info in Checkpoint(tmp_path).tensors.values()] == ["00001", "00002", "00003"]
+
+
+@settings(max_examples=50, deadline=None)
+@given(sizes=st.lists(st.integers(0, 50), min_size=1, max_size=20), limit=st.integers(1, 120))
+def test_splitting_keeps_the_order_and_the_limit(sizes: list[int], limit: int) -> None:
+    specs = [
+        TensorSpec(str(number), (size,), torch.uint8, lambda: torch.empty(0)) for number, size in enumerate(sizes)
+    ]
+    shards = list(split(specs, limit))
+    assert [spec for shard in shards for spec in shard] == specs
+    assert all(shards)
+    assert all(len(shard) == 1 or bytes_of(shard) <= limit for shard in shards)
+    assert all(bytes_of(one) + two[0].num_bytes > limit for one, two in zip(shards, shards[1:], strict=False))
+
+
+def bytes_of(shard: Iterable[TensorSpec]) -> int:
+    return sum(spec.num_bytes for spec in shard)
+
+
+def test_each_tensor_is_made_once_in_order_and_reported_when_written(tmp_path: Path) -> None:
+    events: list[str] = []
+
+    def make(name: str) -> Callable[[], torch.Tensor]:
+        return lambda: events.append(f"make {name}") or torch.ones(2)  # type: ignore[func-returns-value]
+
+    specs = [TensorSpec(name, (2,), torch.float32, make(name)) for name in "abc"]
+    write_tensors(tmp_path, specs, shard_bytes=16, on_tensor=lambda spec: events.append(f"wrote {spec.name}"))
+    assert events == ["make a", "wrote a", "make b", "wrote b", "make c", "wrote c"]
+
+
+def test_what_broke_off_is_not_left_under_the_final_name(tmp_path: Path) -> None:
+    def fail() -> torch.Tensor:
+        raise KeyboardInterrupt
+
+    specs = [*specs_of({"a": torch.ones(4)}), TensorSpec("b", (4,), torch.float32, fail)]
+    with pytest.raises(KeyboardInterrupt):
+        write_tensors(tmp_path, specs)
+    assert list(tmp_path.glob("*.safetensors")) == []
+
+
+@pytest.mark.parametrize("made", [torch.ones(3), torch.ones(4, dtype=torch.float16)])
+def test_a_tensor_that_is_not_as_announced_stops_the_writing(tmp_path: Path, made: torch.Tensor) -> None:
+    with pytest.raises(AssertionError, match="wrong"):
+        write_tensors(tmp_path, [TensorSpec("wrong", (4,), torch.float32, lambda: made)])
+
+
+def test_num_bytes_are_those_of_the_tensor() -> None:
+    for tensor in random_tensors(torch.bfloat16).values():
+        (spec,) = specs_of({"t": tensor})
+        assert spec.num_bytes == math.prod(tensor.shape) * 2
+
+
+def test_writing_holds_one_tensor_at_a_time(tmp_path: Path, measured: Callable[..., dict[str, Any]]) -> None:
+    result = measured(
+        """
+import torch
+from farthing.checkpoint.writer import TensorSpec, write_tensors
+
+make = lambda: torch.ones(16 << 20, dtype=torch.bfloat16)
+specs = [TensorSpec(str(number), (16 << 20,), torch.bfloat16, make) for number in range(6)]
+write_tensors(Path(sys.argv[1]) / "warm", [TensorSpec("t", (8,), torch.float32, lambda: torch.ones(8))])
+before = resident_bytes()
+write_tensors(Path(sys.argv[1]), specs)
+print(json.dumps({"growth": peak_bytes() - before, "tensor": specs[0].num_bytes}))
+""",
+        tmp_path,
+    )
+    assert result["tensor"] <= result["growth"] <= result["tensor"] + 8 * MIB  # 32 MiB of the 192 MiB written

@@ -1,0 +1,283 @@
+from __future__ import annotations
+
+import datetime
+import io
+import json
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+
+import pyarrow
+import pytest
+from pyarrow import parquet
+
+from farthing.cli.bulk.read_lines import Wanted
+from farthing.cli.bulk.reader import Reader, open_reader
+from farthing.cli.bulk.rows import Rows
+from farthing.core.errors import EmptyInputError, FarthingError, InputError, MissingExtraError, SettingsError
+
+Write = Callable[[str, bytes | str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write_file(name: str, content: bytes | str) -> Path:
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write_file
+
+
+def opened(
+    path: Path | str, field: str | None = None, reserved: str | None = None, format: str | None = None
+) -> Reader:
+    return open_reader(str(path), format, Wanted(field, reserved))
+
+
+def read(path: Path | str, count: int = 100, **wanted: str) -> list[Rows]:
+    with closing(opened(path, **wanted)) as reader:
+        return list(iter(lambda: reader.take(count), None))
+
+
+def texts(path: Path | str, count: int = 100, **wanted: str) -> list[str]:
+    return [text for rows in read(path, count, **wanted) for text in rows.texts]
+
+
+def error_of(path: Path | str, **wanted: str) -> str:
+    with pytest.raises(InputError) as caught:
+        read(path, **wanted)
+    return str(caught.value)
+
+
+# --- plain text ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("one\ntwo\n", ["one", "two"]),
+        ("one\ntwo", ["one", "two"]),
+        ("one\r\n two \r\n", ["one", " two "]),
+        ("one\n\nthree\n", ["one", "", "three"]),
+        ("one\u2028still one\x0bstill\rstill\n", ["one\u2028still one\x0bstill\rstill"]),
+        (b"\xef\xbb\xbfone\n", ["one"]),
+    ],
+)
+def test_only_line_ends_divide_texts(content: bytes | str, expected: list[str], write: Write) -> None:
+    assert texts(write("a.txt", content)) == expected
+
+
+def test_rows_know_their_lines_across_chunks(write: Write) -> None:
+    chunks = read(write("a.txt", "".join(f"{n}\n" for n in range(5))), count=2)
+    assert [len(rows.texts) for rows in chunks] == [2, 2, 1]
+    assert chunks[1].place(1) == "Line 4 of a.txt"
+
+
+def test_a_line_that_is_not_utf8_is_named_with_its_byte(write: Write) -> None:
+    assert "Line 2 of a.txt is not UTF-8: byte 0xe9 at position 4" in error_of(write("a.txt", b"abc\ncaf\xe9\n"))
+
+
+def test_plain_text_has_no_field_to_choose(write: Write) -> None:
+    with pytest.raises(SettingsError, match="plain text has no fields"):
+        opened(write("a.txt", "one\n"), field="body")
+
+
+# --- JSON Lines ------------------------------------------------------------------------------------------------------
+
+
+def test_json_records_keep_their_own_spelling(write: Write) -> None:
+    lines = ['{ "text" : "\\u00fc", "n":1.10, "big":12345678901234567890123 }', '{"text":"b"}']
+    [rows] = read(write("a.jsonl", "\n".join(lines)))
+    assert rows.texts == ["ü", "b"]
+    assert rows.json_objects() == lines
+
+
+def test_blank_lines_are_skipped_but_counted(write: Write) -> None:
+    [rows] = read(write("a.jsonl", '\n{"text":"a"}\n  \n{"text":"b"}\n\n'))
+    assert [rows.place(0), rows.place(1)] == ["Line 2 of a.jsonl", "Line 4 of a.jsonl"]
+
+
+def test_the_only_field_is_the_text(write: Write) -> None:
+    assert texts(write("a.jsonl", '{"body":"a"}\n{"body":"b","more":1}\n')) == ["a", "b"]
+
+
+def test_the_field_called_text_is_the_text_unless_another_is_named(write: Write) -> None:
+    path = write("a.jsonl", '{"text":"a","title":"A"}\n')
+    assert texts(path) == ["a"]
+    assert texts(path, field="title") == ["A"]
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ('{"text": 1', "Line 2 of a.jsonl is not valid JSON: Expecting ',' delimiter at character"),
+        ('{"title": "x"}', "Line 2 of a.jsonl has no field 'text'; its fields are 'title'."),
+        ("{}", "Line 2 of a.jsonl has no field 'text'; it has no fields."),
+        ('{"text": null}', "Line 2 of a.jsonl: the field 'text' is null; a text is a string."),
+        ('{"text": 5}', "Line 2 of a.jsonl: the field 'text' is of type int"),
+        ('["text"]', "Line 2 of a.jsonl is '[\"text\"]', not a JSON object"),
+        ('{"text": "a", "n": ' + "9" * 5000 + "}", "Line 2 of a.jsonl cannot be read as JSON"),
+        ("[" * 100_000, "Line 2 of a.jsonl"),
+    ],
+)
+def test_a_wrong_json_line_is_named(second: str, message: str, write: Write) -> None:
+    assert message in error_of(write("a.jsonl", '{"text": "a"}\n' + second + "\n"))
+
+
+def test_a_missing_field_is_answered_with_those_there_are(write: Write) -> None:
+    path = write("a.jsonl", '{"body":"a","id":1}\n')
+    assert "has no field 'text'; its fields are 'body', 'id'. Name the one to embed with --field." in error_of(path)
+    assert "has no field 'bdy'; its fields are 'body', 'id'." in error_of(path, field="bdy")
+
+
+@pytest.mark.parametrize("content", ['{"text":"a","embedding":[1]}\n', '{"text":"a"}\n{"text":"b","embedding":[1]}\n'])
+def test_the_field_that_the_output_adds_must_be_free(content: str, write: Write) -> None:
+    path = write("a.jsonl", content)
+    assert "already has a field 'embedding'" in error_of(path, reserved="embedding")
+    assert texts(path)[0] == "a"
+
+
+# --- CSV -------------------------------------------------------------------------------------------------------------
+
+
+def test_quoted_cells_hold_commas_quotes_and_lines(write: Write) -> None:
+    [rows] = read(write("a.csv", 'id,text\r\n1,"a, ""b"""\r\n2,"c\nd"\r\n\r\n3,e\r\n'))
+    assert rows.texts == ['a, "b"', "c\nd", "e"]
+    assert [rows.place(index) for index in range(3)] == ["Line 2 of a.csv", "Line 3 of a.csv", "Line 6 of a.csv"]
+    assert json.loads(rows.json_objects()[1]) == {"id": "2", "text": "c\nd"}
+
+
+def test_long_cells_are_no_problem(write: Write) -> None:
+    assert len(texts(write("a.csv", "id,text\n1," + "x" * 200_000 + "\n"))[0]) == 200_000
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("id,text\n1,a\n2\n", "Line 3 of a.csv has 1 columns; the header has 2: id, text."),
+        ("id,text\n1,a,b\n", "Line 2 of a.csv has 3 columns"),
+        ('id,text\n1,a\n2,"b\n3,c\n', "Line 3 of a.csv is not valid CSV"),
+        ("id,body\n1,a\n", "Line 1 of a.csv has no field 'text'; its fields are 'id', 'body'."),
+        ("text,text\na,b\n", "the column 'text' appears twice"),
+        ("id;text\n1;a\n", "Line 1 of a.csv is separated by ';'"),
+    ],
+)
+def test_a_wrong_csv_line_is_named(content: str, message: str, write: Write) -> None:
+    assert message in error_of(write("a.csv", content))
+
+
+# --- Parquet ---------------------------------------------------------------------------------------------------------
+
+
+def test_parquet_rows_come_in_any_chunk_size_across_row_groups(tmp_path: Path) -> None:
+    expected = [f"text {n}" for n in range(5000)]
+    parquet.write_table(pyarrow.table({"text": expected}), tmp_path / "a.parquet", row_group_size=700)
+    chunks = read(tmp_path / "a.parquet", count=1500)
+    assert [len(rows.texts) for rows in chunks] == [1500, 1500, 1500, 500]
+    assert [text for rows in chunks for text in rows.texts] == expected
+    assert chunks[2].place(3) == "Row 3004 of a.parquet"
+
+
+@pytest.mark.parametrize("kind", [pyarrow.large_string(), pyarrow.dictionary(pyarrow.int32(), pyarrow.string())])
+def test_every_kind_of_string_column_is_read(kind: pyarrow.DataType, tmp_path: Path) -> None:
+    column = pyarrow.array(["a", "b", "a"]).cast(kind)
+    parquet.write_table(pyarrow.table({"body": column}), tmp_path / "a.parquet")
+    assert texts(tmp_path / "a.parquet") == ["a", "b", "a"]
+
+
+def test_parquet_records_become_json_where_json_has_a_word_for_them(tmp_path: Path) -> None:
+    day = datetime.date(2024, 2, 29)
+    parquet.write_table(
+        pyarrow.table({"text": ["a"], "day": [day], "price": [Decimal("1.50")]}), tmp_path / "a.parquet"
+    )
+    [rows] = read(tmp_path / "a.parquet")
+    assert json.loads(rows.json_objects()[0]) == {"text": "a", "day": "2024-02-29", "price": "1.50"}
+
+
+def test_bytes_have_no_place_in_json(tmp_path: Path) -> None:
+    parquet.write_table(pyarrow.table({"text": ["a"], "image": [b"\x00"]}), tmp_path / "a.parquet")
+    [rows] = read(tmp_path / "a.parquet")
+    with pytest.raises(InputError, match="a value of type bytes has no place in JSON. Write Parquet instead"):
+        rows.json_objects()
+
+
+def test_a_null_text_is_named_by_its_row(tmp_path: Path) -> None:
+    parquet.write_table(pyarrow.table({"text": ["a"] * 1200 + [None]}), tmp_path / "a.parquet")
+    assert "Row 1201 of a.parquet: the field 'text' is null" in error_of(tmp_path / "a.parquet")
+
+
+def test_a_text_that_is_not_utf8_is_named_by_its_row(tmp_path: Path) -> None:
+    raw = pyarrow.array([b"a", b"caf\xe9"]).view(pyarrow.string())
+    parquet.write_table(pyarrow.table({"text": raw}), tmp_path / "a.parquet")
+    assert "Row 2 of a.parquet is not UTF-8" in error_of(tmp_path / "a.parquet")
+
+
+def test_a_column_without_strings_is_refused(tmp_path: Path) -> None:
+    parquet.write_table(pyarrow.table({"text": [1]}), tmp_path / "a.parquet")
+    assert "The column 'text' of a.parquet is of type int64" in error_of(tmp_path / "a.parquet")
+
+
+def test_a_file_that_is_not_parquet_is_refused(write: Write) -> None:
+    assert "is not a Parquet file" in error_of(write("a.parquet", "text\n"))
+
+
+def test_without_pyarrow_the_extra_is_named(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'farthing\[parquet\]'"):
+        opened(write("a.parquet", ""))
+
+
+# --- all formats -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv"])
+def test_an_empty_file_is_an_error(name: str, write: Write) -> None:
+    with pytest.raises(EmptyInputError, match="is empty"):
+        opened(write(name, ""))
+
+
+def test_a_header_without_rows_is_an_error(write: Write, tmp_path: Path) -> None:
+    with pytest.raises(EmptyInputError):
+        opened(write("a.csv", "id,text\n"))
+    parquet.write_table(pyarrow.table({"text": pyarrow.array([], pyarrow.string())}), tmp_path / "a.parquet")
+    with pytest.raises(EmptyInputError):
+        opened(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "error"),
+    [
+        ("no.txt", None, "does not exist"),
+        (".", None, "is a folder"),
+        ("a.dat", None, "cannot be told from its suffix"),
+        ("-", "parquet", "cannot be read from standard input"),
+    ],
+)
+def test_what_cannot_be_opened_is_explained(
+    name: str, format: str | None, error: str, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(write("a.dat", "one\n").parent)
+    with pytest.raises(FarthingError, match=error):
+        opened(name, format=format)
+
+
+def test_a_given_format_wins_over_the_suffix(write: Write) -> None:
+    assert texts(write("a.txt", '{"text":"a"}\n'), format="jsonl") == ["a"]
+    assert texts(write("A.TXT", "a\n")) == ["a"]
+
+
+@pytest.mark.parametrize(("format", "content"), [(None, "a\nb\n"), ("jsonl", '{"text":"a"}\n{"text":"b"}\n')])
+def test_standard_input_is_plain_text_unless_said_otherwise(
+    format: str | None, content: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content.encode())))
+    assert texts("-", format=format) == ["a", "b"]
+
+
+def test_the_number_of_rows_is_estimated_from_what_was_read(write: Write) -> None:
+    with closing(opened(write("a.txt", "four\n" * 1000))) as reader:
+        reader.take(100)
+        assert reader.estimate_rows() == 1000

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from farthing import Embedder
+from farthing.cli.embed import embed
+from farthing.core.errors import InputError, SettingsError
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"title": "a", "text": "first text"}\n{"title": "b", "text": "second"}\n')
+    return path
+
+
+def invoke(*args: object, input: str | None = None, env: dict[str, str] | None = None) -> Result:
+    return CliRunner().invoke(embed, list(map(str, args)), input=input, env=env)
+
+
+def test_embed_writes_the_vectors_and_says_so(tiny_qwen3: Path, source: Path, tmp_path: Path) -> None:
+    result = invoke(tiny_qwen3, source, "-o", tmp_path / "out.npy")
+    assert result.exception is None
+    assert result.stdout == ""
+    assert result.stderr.splitlines()[0].startswith("Embedded 2 rows in ")
+    assert result.stderr.splitlines()[1] == f"Wrote {tmp_path / 'out.npy'}: 2 rows."
+    with Embedder(str(tiny_qwen3)) as embedder:
+        expected = embedder.encode(["first text", "second"])
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, atol=1e-5)
+
+
+def test_every_option_of_the_request_counts(tiny_qwen3: Path, source: Path, tmp_path: Path) -> None:
+    request = ["--instruction", "Find", "--input-type", "query", "--dimensions", 32, "--no-normalize"]
+    result = invoke(tiny_qwen3, source, "-o", tmp_path / "out.npy", "--field", "title", *request)
+    assert result.exception is None
+    with Embedder(str(tiny_qwen3)) as embedder:
+        expected = embedder.encode(["a", "b"], instruction="Find", input_type="query", dimensions=32, normalize=False)
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, atol=1e-4)
+
+
+def test_settings_come_from_flags_and_environment(tiny_qwen3: Path, source: Path, tmp_path: Path) -> None:
+    args = (tiny_qwen3, source, "-o", tmp_path / "out.npy")
+    short = invoke(*args, "--min-chars", 7)
+    assert isinstance(short.exception, InputError)
+    assert "Line 2 of in.jsonl has 6 visible characters; at least 7 are needed" in str(short.exception)
+    assert invoke(*args, "--min-chars", 7, env={"FARTHING_SHORT_TEXT": "zero"}).exception is None
+    assert np.load(tmp_path / "out.npy").any(axis=1).tolist() == [True, False]
+
+
+def test_standard_input_is_read(tiny_qwen3: Path, tmp_path: Path) -> None:
+    assert invoke(tiny_qwen3, "-", "-o", tmp_path / "out.jsonl", input="one\ntwo\n").exception is None
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [(row["text"], len(row["embedding"])) for row in rows] == [("one", 64), ("two", 64)]
+
+
+def test_a_bar_is_drawn_only_when_asked_or_on_a_terminal(tiny_qwen3: Path, source: Path, tmp_path: Path) -> None:
+    args = (tiny_qwen3, source, "-o", tmp_path / "out.npy")
+    assert "%|" not in invoke(*args).stderr
+    assert "2/2 [" in invoke(*args, "--overwrite", "--progress").stderr
+
+
+def test_a_wrong_place_is_told_before_the_model_is_looked_for(source: Path, tmp_path: Path) -> None:
+    for input, output in ((tmp_path / "no.txt", "out.npy"), (source, "out.bin"), (source, "in.jsonl")):
+        result = invoke("/no/such/model", input, "-o", tmp_path / output)
+        assert isinstance(result.exception, (InputError, SettingsError)), output

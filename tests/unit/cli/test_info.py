@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import json
+from importlib.metadata import metadata, version
+
+from click.testing import CliRunner
+
+from farthing.cli.info import EXTRAS, info
+from farthing.core.errors import SettingsError
+
+
+def test_info_prints_versions_device_and_extras() -> None:
+    shown = CliRunner().invoke(info, []).stdout
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
+    assert [line for line in lines if line.endswith(":")] == ["versions:", "device:", "extras:"]
+    assert f"torch {version('torch')}" in lines
+    assert "parquet yes" in lines
+    assert next(line for line in lines if line.startswith("total_bytes")).endswith(" GiB")
+
+
+def test_info_json_has_the_same_facts_in_plain_units() -> None:
+    facts = json.loads(CliRunner().invoke(info, ["--json", "--device", "cpu"]).stdout)
+    assert facts["device"]["device"] == "cpu"
+    assert facts["device"]["total_bytes"] > 2**20
+    assert facts["extras"]["server"] is True
+
+
+def test_info_refuses_a_device_that_is_not_there() -> None:
+    assert isinstance(CliRunner().invoke(info, ["--device", "tpu"]).exception, SettingsError)
+
+
+def test_info_knows_every_extra_that_users_can_install() -> None:
+    declared = set(metadata("farthing").get_all("Provides-Extra") or []) - {"dev"}
+    assert declared == set(EXTRAS)

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import click
+import pytest
+
+import farthing
+from farthing.cli import main
+from farthing.core.errors import CheckpointError, DimensionsError, FarthingError, SettingsError
+
+
+def farthing_command(*args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "farthing", *args], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", main.COMMANDS)
+def test_every_listed_command_exists_and_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run([name, "--help"]) == 0
+    assert f"Usage: farthing {name}" in capsys.readouterr().out
+
+
+def test_python_m_farthing_prints_the_version() -> None:
+    done = farthing_command("--version")
+    assert (done.returncode, done.stdout) == (0, f"farthing {farthing.__version__}\n")
+
+
+@pytest.mark.parametrize("args", [[], ["--help"], ["embed", "--help"], ["info", "--help"]])
+def test_help_does_not_load_torch(args: list[str]) -> None:
+    script = f"import sys; from farthing.cli.main import run; run({args!r}); sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "Usage: farthing" in done.stdout + done.stderr
+
+
+def test_help_lists_all_commands_with_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["-h"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"  {name}" in shown and entry.help in shown for name, entry in main.COMMANDS.items())
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"), [("embd", "Did you mean 'embed'?"), ("xyz", "Commands: serve, embed, pull, synth, info.")]
+)
+def test_an_unknown_command_gets_a_hint(typed: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run([typed]) == 2
+    assert f"Error: No such command '{typed}'. {hint}" in capsys.readouterr().err
+
+
+def test_an_unknown_option_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["--bogus"]) == 2
+    assert "No such option '--bogus'" in capsys.readouterr().err
+
+
+def replace_info(monkeypatch: pytest.MonkeyPatch, body: Callable[[], None]) -> None:
+    monkeypatch.setattr(import_module("farthing.cli.info"), "info", click.command("info")(body))
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (SettingsError("port is 1"), 2),
+        (DimensionsError("dimensions is 9"), 2),
+        (CheckpointError("no weights"), 1),
+        (FarthingError("other"), 1),
+        (FileNotFoundError(2, "No such file or directory", "x.bin"), 1),
+    ],
+)
+def test_errors_become_one_line_and_an_exit_code(
+    error: Exception, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise error
+
+    replace_info(monkeypatch, fail)
+    assert main.run(["info"]) == code
+    assert capsys.readouterr().err == f"Error: {error}\n"
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    replace_info(monkeypatch, fail)
+    with pytest.raises(ZeroDivisionError):
+        main.run(["info"])
+
+
+def test_an_interrupt_ends_with_130_and_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    replace_info(monkeypatch, interrupt)
+    assert main.run(["info"]) == 130
+    assert capsys.readouterr().err.strip() == "Interrupted."
+
+
+def test_a_reader_that_goes_away_is_no_error_to_speak_of(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import click, farthing.cli.info as info\n"
+        "from farthing.cli.main import main\n"
+        "info.info = click.command('info')(lambda: [click.echo('x' * 80) for _ in range(100_000)])\n"
+        "main(['info'])\n"
+    )
+    done = subprocess.run(
+        f"{sys.executable} {script} | head -n 1", shell=True, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("x" * 80 + "\n", "")

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farthing.core.errors import SettingsError
+from farthing.core.resolve import Resolved, describe, read_config_file, resolve
+from farthing.core.settings import GROUPS, EngineSettings, ServerSettings, ServingSettings, SourceSettings
+
+# The same setting from each origin, with a value of its own.
+ORIGINS: dict[str, dict[str, Any]] = {
+    "file": {"file": {"max_batch_tokens": 100}},
+    "environment": {"env": {"FARTHING_MAX_BATCH_TOKENS": "200"}},
+    "flag": {"flags": {"max_batch_tokens": 300}},
+}
+VALUES = {"default": None, "file": 100, "environment": 200, "flag": 300}
+
+
+def engine(**origins: Any) -> EngineSettings:
+    return resolve([EngineSettings], **origins).group(EngineSettings)
+
+
+def message(**origins: Any) -> str:
+    with pytest.raises(SettingsError) as caught:
+        resolve(GROUPS, **origins)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("given", [[], ["file"], ["environment"], ["flag"], ["file", "environment"], ["file", "flag"],
+                                   ["environment", "flag"], ["file", "environment", "flag"]])  # fmt: skip
+def test_flags_win_over_the_environment_over_the_file_over_defaults(given: list[str]) -> None:
+    resolved = resolve([EngineSettings], **{key: raw for name in given for key, raw in ORIGINS[name].items()})
+    winner = given[-1] if given else "default"
+    assert resolved.group(EngineSettings).max_batch_tokens == VALUES[winner]
+    assert resolved.origins["max_batch_tokens"] == winner
+
+
+def test_each_setting_is_merged_for_itself() -> None:
+    resolved = resolve(
+        [EngineSettings, ServerSettings],
+        file={"device": "cpu", "port": 1},
+        env={"FARTHING_PORT": "2", "FARTHING_HOST": "::1"},
+        flags={"port": 3},
+    )
+    assert resolved.group(EngineSettings) == EngineSettings(device="cpu")
+    assert resolved.group(ServerSettings) == ServerSettings(host="::1", port=3)
+    origins = {name: origin for name, origin in resolved.origins.items() if origin != "default"}
+    assert origins == {"device": "file", "port": "flag", "host": "environment"}
+
+
+def test_start_up_lines_name_every_setting_once_with_its_origin() -> None:
+    resolved: Resolved = resolve([EngineSettings, SourceSettings], env={"FARTHING_OFFLINE": "yes"})
+    lines = resolved.lines()
+    assert "offline = True (environment)" in lines
+    assert "format = auto (default)" in lines
+    assert len(lines) == len(describe(EngineSettings)) + len(describe(SourceSettings))
+
+
+@pytest.mark.parametrize(
+    ("origins", "expected"),
+    [
+        ({"file": {"max_batch_token": 1}}, "Unknown setting max_batch_token (file). Did you mean max_batch_tokens?"),
+        (
+            {"env": {"FARTHING_DEVCE": "cpu"}},
+            "Unknown setting FARTHING_DEVCE (environment). Did you mean FARTHING_DEVICE?",
+        ),
+        ({"flags": {"devise": "cpu"}}, "Unknown setting devise (flag). Did you mean device?"),
+    ],
+)
+def test_an_unknown_key_names_its_origin_and_the_nearest_known_one(origins: dict[str, Any], expected: str) -> None:
+    assert message(**origins) == expected
+
+
+def test_an_unknown_key_that_is_near_to_nothing_lists_the_known_ones() -> None:
+    text = message(file={"zzzzzz": 1})
+    assert "Known settings: cache_dir, context_length, " in text
+
+
+def test_settings_of_other_commands_are_fine_in_file_and_environment_but_not_as_flags() -> None:
+    shared: Mapping[str, Any] = {"file": {"port": 1}, "env": {"FARTHING_LOG_LEVEL": "debug"}}
+    assert engine(**shared) == EngineSettings()
+    with pytest.raises(SettingsError, match=r"Unknown setting port \(flag\)"):
+        engine(flags={"port": 1})
+
+
+def test_variables_of_other_programs_and_those_read_elsewhere_are_left_alone() -> None:
+    variables = {"PATH": "/bin", "farthing_device": "cpu", "FARTHING_CONFIG": "a.toml", "FARTHING_TEST_MODELS": "/m"}
+    assert set(resolve(GROUPS, env=variables).origins.values()) == {"default"}
+
+
+@pytest.mark.parametrize("text", ["1", "true", "TRUE", "Yes", "on"])
+def test_words_for_yes_in_the_environment(text: str) -> None:
+    assert resolve([ServingSettings], env={"FARTHING_TRUNCATE": text}).group(ServingSettings).truncate is True
+
+
+@pytest.mark.parametrize("text", ["0", "false", "No", "OFF"])
+def test_words_for_no_in_the_environment(text: str) -> None:
+    assert resolve([ServingSettings], env={"FARTHING_TRUNCATE": text}).group(ServingSettings).truncate is False
+
+
+@given(number=st.integers(min_value=1))
+def test_whole_numbers_in_the_environment_are_read(number: int) -> None:
+    assert engine(env={"FARTHING_MAX_BATCH_TOKENS": f" {number} "}).max_batch_tokens == number
+
+
+@given(text=st.text(alphabet="0123456789-+_. e²٣½x", max_size=6))
+def test_any_text_for_a_number_is_read_exactly_or_refused(text: str) -> None:
+    try:
+        value = engine(env={"FARTHING_MAX_BATCH_TOKENS": text}).max_batch_tokens
+    except SettingsError as error:
+        assert error.param == "max_batch_tokens"
+    else:
+        assert text.strip().isascii()
+        assert int(text) == value
+
+
+@pytest.mark.parametrize(
+    ("origins", "expected"),
+    [
+        ({"env": {"FARTHING_PORT": "eighty"}}, "port from the environment is 'eighty'; it must be of type int"),
+        ({"env": {"FARTHING_PORT": "--1"}}, "port from the environment is '--1'; it must be of type int"),
+        ({"env": {"FARTHING_TRUNCATE": "maybe"}}, "truncate from the environment is 'maybe'; it must be of type bool"),
+        ({"file": {"port": "80"}}, "port from the file is '80'; it must be of type int"),
+        ({"file": {"port": True}}, "port from the file is True; it must be of type int"),
+        ({"file": {"device": ["cpu"]}}, "device from the file is ['cpu']; it must be of type str"),
+        ({"flags": {"truncate": "yes"}}, "truncate from the flag is 'yes'; it must be of type bool"),
+        ({"flags": {"device": None}}, "device is None; it must be of type str"),
+        ({"env": {"FARTHING_PORT": "70000"}}, "port is 70000; it must be a whole number of at most 65535"),
+        ({"env": {"FARTHING_PORT": "-1"}}, "port is -1; it must be a whole number of at least 0"),
+        ({"file": {"short_text": "drop"}}, "short_text is 'drop'; available: error, zero, embed"),
+    ],
+)
+def test_a_wrong_value_is_refused_wherever_it_comes_from(origins: dict[str, Any], expected: str) -> None:
+    assert message(**origins) == expected
+
+
+def test_a_flag_that_is_none_unsets_what_the_file_says() -> None:
+    assert engine(file={"max_batch_tokens": 5}, flags={"max_batch_tokens": None}).max_batch_tokens is None
+
+
+def test_a_config_file_may_use_dashes_or_underscores(tmp_path: Path) -> None:
+    file = tmp_path / "farthing.toml"
+    file.write_text('max-batch-tokens = 7\nshort_text = "zero"\noffline = true\n')
+    content = read_config_file(file)
+    assert content == {"max_batch_tokens": 7, "short_text": "zero", "offline": True}
+    assert resolve(GROUPS, file=content).group(EngineSettings).max_batch_tokens == 7
+
+
+@pytest.mark.parametrize("content", [b"port = \n", b"= 3", b"\xff\xfe"])
+def test_a_config_file_that_is_no_toml_is_named(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "farthing.toml"
+    file.write_bytes(content)
+    with pytest.raises(SettingsError, match=f"The config file {file} is not valid TOML: "):
+        read_config_file(file)
+
+
+def test_a_config_file_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=f"Cannot read the config file {tmp_path}/no: No such file"):
+        read_config_file(tmp_path / "no")
+    with pytest.raises(SettingsError, match=f"Cannot read the config file {tmp_path}: Is a directory"):
+        read_config_file(tmp_path)
+
+
+def test_a_table_in_the_config_file_is_an_unknown_setting(tmp_path: Path) -> None:
+    file = tmp_path / "farthing.toml"
+    file.write_text('[engine]\ndevice = "cpu"\n')
+    assert message(file=read_config_file(file)).startswith("Unknown setting engine (file).")
+
+
+def test_fields_are_described_with_plain_types() -> None:
+    facts = {fact["name"]: fact for kind in GROUPS for fact in describe(kind)}
+    assert {fact["type"] for fact in facts.values()} == {str, int, bool}
+    assert facts["context_length"]["type"] is int
+    assert facts["context_length"]["flags"] == ("--max-sequence-length", "--max-model-len")
+    assert facts["port"]["default"] == 30000

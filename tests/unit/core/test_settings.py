@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from farthing.core.errors import SettingsError
+from farthing.core.settings import GROUPS, Checked, EngineSettings, ServerSettings, ServingSettings, SourceSettings
+
+FIELDS = [(kind, item) for kind in GROUPS for item in dataclasses.fields(kind)]  # type: ignore[arg-type]
+BY_NAME = pytest.mark.parametrize(("kind", "item"), FIELDS, ids=[item.name for _, item in FIELDS])
+
+
+@BY_NAME
+def test_every_setting_has_a_help_text(kind: type[Checked], item: dataclasses.Field[Any]) -> None:
+    text = item.metadata["help"]
+    assert text.endswith((".", ")."))
+    assert text[0].isupper()
+    assert text.isascii()
+
+
+@BY_NAME
+def test_every_limit_and_choice_admits_the_default(kind: type[Checked], item: dataclasses.Field[Any]) -> None:
+    assert getattr(kind(), item.name) == item.default
+
+
+@BY_NAME
+def test_no_setting_can_be_changed_afterwards(kind: type[Checked], item: dataclasses.Field[Any]) -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(kind(), item.name, item.default)
+
+
+@BY_NAME
+def test_every_setting_refuses_a_value_of_another_type(kind: type[Checked], item: dataclasses.Field[Any]) -> None:
+    with pytest.raises(SettingsError, match=rf"{item.name} is 1\.5; it must be of type (str|int|bool)") as caught:
+        kind(**{item.name: 1.5})
+    assert caught.value.param == item.name
+
+
+@BY_NAME
+def test_only_a_setting_that_is_unset_by_default_may_be_none(kind: type[Checked], item: dataclasses.Field[Any]) -> None:
+    if item.default is None:
+        assert getattr(kind(**{item.name: None}), item.name) is None
+    else:
+        with pytest.raises(SettingsError, match=f"{item.name} is None; it must be of type"):
+            kind(**{item.name: None})
+
+
+def test_names_and_flags_are_unique_over_all_groups() -> None:
+    spellings = Counter[str]()
+    for _, item in FIELDS:
+        spellings.update([f"--{item.name.replace('_', '-')}", *item.metadata["flags"]])
+    assert [spelling for spelling, count in spellings.items() if count > 1] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "message"),
+    [
+        (EngineSettings, {"format": "int3"}, "format is 'int3'; available: auto, none, fp32"),
+        (EngineSettings, {"max_batch_tokens": 0}, "max_batch_tokens is 0; it must be a whole number of at least 1"),
+        (EngineSettings, {"max_batch_tokens": "9"}, "max_batch_tokens is '9'; it must be of type int"),
+        (EngineSettings, {"max_batch_tokens": True}, "max_batch_tokens is True; it must be of type int"),
+        (EngineSettings, {"tensor_parallel_size": 2}, "tensor_parallel_size is 2; it must be a whole number of at most 1"),
+        (ServingSettings, {"truncate": "no"}, "truncate is 'no'; it must be of type bool"),
+        (ServingSettings, {"min_chars": -1}, "min_chars is -1; it must be a whole number of at least 0"),
+        (ServerSettings, {"port": 65536}, "port is 65536; it must be a whole number of at most 65535"),
+        (SourceSettings, {"offline": 1}, "offline is 1; it must be of type bool"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_what_would_be_right(
+    kind: type[Checked], values: dict[str, object], message: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        kind(**values)
+    assert str(caught.value).startswith(message)
+    assert caught.value.param == next(iter(values))
+
+
+def test_limits_themselves_are_allowed() -> None:
+    assert ServerSettings(port=0).port == 0
+    assert ServerSettings(port=65535).port == 65535
+    assert ServingSettings(min_chars=0).min_chars == 0

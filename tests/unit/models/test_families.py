@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from farthing.core.errors import CheckpointError, UnknownArchitectureError
+from farthing.models.bert import BertFamily
+from farthing.models.families import FAMILIES, family_of
+from farthing.models.family import Family
+from farthing.models.qwen3 import Qwen3Family
+from farthing.models.synth import find_shape
+
+QWEN3 = find_shape("qwen3-0.6b").config()
+BERT: dict[str, Any] = {
+    "architectures": ["BertModel"],
+    "model_type": "bert",
+    "vocab_size": 30522,
+    "hidden_size": 384,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 12,
+    "intermediate_size": 1536,
+    "max_position_embeddings": 512,
+    "layer_norm_eps": 1e-12,
+    "hidden_act": "gelu",
+    "type_vocab_size": 2,
+}
+FAMILY_AND_CONFIG: dict[str, tuple[Family, dict[str, Any]]] = {
+    "qwen3": (Qwen3Family(), QWEN3),
+    "bert": (BertFamily(), BERT),
+}
+EVERY_FAMILY = pytest.mark.parametrize("name", FAMILIES)
+
+
+def refusal(name: str, **changes: object) -> str:
+    family, config = FAMILY_AND_CONFIG[name]
+    with pytest.raises(CheckpointError) as caught:
+        family.spec({**config, **changes})
+    return str(caught.value)
+
+
+@EVERY_FAMILY
+def test_every_architecture_of_a_family_leads_to_it(name: str) -> None:
+    for architecture in FAMILIES[name].architectures:
+        assert family_of({"architectures": [architecture]}) is FAMILIES[name]
+        assert family_of({"architectures": ["Unknown", architecture]}) is FAMILIES[name]
+
+
+@pytest.mark.parametrize(
+    ("config", "got"),
+    [
+        ({"architectures": ["LlamaForCausalLM"]}, "LlamaForCausalLM"),
+        ({"architectures": [], "model_type": "gpt2"}, "none (model_type 'gpt2')"),
+        ({"architectures": None}, "none (model_type None)"),
+    ],
+)
+def test_an_unknown_architecture_is_answered_with_those_there_are(config: dict[str, Any], got: str) -> None:
+    with pytest.raises(UnknownArchitectureError) as caught:
+        family_of(config)
+    assert str(caught.value) == (
+        f"The checkpoint's architecture is {got}; available: Qwen3Model, Qwen3ForCausalLM, BertModel, "
+        "BertForMaskedLM, RobertaModel, RobertaForMaskedLM, XLMRobertaModel, XLMRobertaForMaskedLM."
+    )
+
+
+def test_a_qwen3_config_becomes_a_spec() -> None:
+    spec = Qwen3Family().spec(QWEN3)
+    assert (spec.family, spec.vocab, spec.hidden, spec.num_layers) == ("qwen3", 151669, 1024, 28)
+    assert (spec.num_heads, spec.num_kv_heads, spec.head_dim) == (16, 8, 128)
+    assert (spec.q_width, spec.kv_width, spec.intermediate) == (2048, 1024, 3072)
+    assert (spec.max_positions, spec.norm_eps, spec.activation, spec.rope_theta) == (32768, 1e-6, "silu", 1e6)
+    assert (spec.position_offset, spec.num_token_types) == (0, 0)
+
+
+def test_a_bert_config_becomes_a_spec() -> None:
+    spec = BertFamily().spec(BERT)
+    assert (spec.family, spec.vocab, spec.hidden, spec.num_layers) == ("bert", 30522, 384, 6)
+    assert (spec.num_heads, spec.num_kv_heads, spec.head_dim, spec.intermediate) == (12, 12, 32, 1536)
+    assert (spec.max_positions, spec.norm_eps, spec.activation, spec.rope_theta) == (512, 1e-12, "gelu", 0.0)
+    assert (spec.position_offset, spec.num_token_types) == (0, 2)
+
+
+@pytest.mark.parametrize(("padding", "offset"), [(None, 2), (1, 2), (0, 1)])
+@pytest.mark.parametrize("model_type", ["roberta", "xlm-roberta"])
+def test_robertas_positions_start_behind_the_padding_index(model_type: str, padding: int | None, offset: int) -> None:
+    config = {**BERT, "model_type": model_type, "max_position_embeddings": 514}
+    spec = BertFamily().spec(config if padding is None else {**config, "pad_token_id": padding})
+    assert (spec.position_offset, spec.max_positions) == (offset, 514 - offset)
+
+
+def test_widths_that_a_config_leaves_out_follow_from_the_others() -> None:
+    config = {key: value for key, value in QWEN3.items() if key not in ("head_dim", "num_key_value_heads")}
+    spec = Qwen3Family().spec(config)
+    assert (spec.head_dim, spec.num_kv_heads) == (64, 16)
+
+
+REQUIRED = [("qwen3", key) for key in (
+    "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
+    "max_position_embeddings", "rms_norm_eps", "rope_theta", "hidden_act",
+)] + [("bert", key) for key in (
+    "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
+    "max_position_embeddings", "layer_norm_eps", "type_vocab_size", "hidden_act",
+)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "key"), REQUIRED)
+def test_a_missing_key_is_named(name: str, key: str) -> None:
+    family, config = FAMILY_AND_CONFIG[name]
+    with pytest.raises(CheckpointError, match=rf"config\.json: {key} is None; "):
+        family.spec({other: value for other, value in config.items() if other != key})
+
+
+@pytest.mark.parametrize(("name", "key"), REQUIRED)
+@pytest.mark.parametrize("value", ["12", True, [12]])
+def test_a_value_of_the_wrong_kind_is_named(name: str, key: str, value: object) -> None:
+    assert refusal(name, **{key: value}).startswith(f"config.json: {key} is {value!r}; ")
+
+
+@EVERY_FAMILY
+@pytest.mark.parametrize(
+    "key", ["vocab_size", "hidden_size", "num_attention_heads", "num_hidden_layers", "intermediate_size"]
+)
+@pytest.mark.parametrize("value", [0, -1, 1.5])
+def test_a_size_is_a_whole_number_of_at_least_one(name: str, key: str, value: float) -> None:
+    expected = f"config.json: {key} is {value}; a whole number of at least 1 is needed."
+    assert refusal(name, **{key: value}) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "expected"),
+    [
+        (
+            "qwen3",
+            {"attention_bias": True},
+            "config.json: attention_bias is True; this model family is computed only with False.",
+        ),
+        (
+            "qwen3",
+            {"use_sliding_window": True},
+            "config.json: use_sliding_window is True; this model family is computed only with False.",
+        ),
+        (
+            "qwen3",
+            {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}},
+            "config.json: RoPE of type 'yarn' is not built; remove rope_scaling or take another model.",
+        ),
+        (
+            "qwen3",
+            {"rope_scaling": {"type": "linear", "factor": 2.0}},
+            "config.json: RoPE of type 'linear' is not built; remove rope_scaling or take another model.",
+        ),
+        (
+            "qwen3",
+            {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e6}},
+            "config.json: RoPE of type 'dynamic' is not built; remove rope_scaling or take another model.",
+        ),
+        (
+            "qwen3",
+            {"num_key_value_heads": 5},
+            "config.json: num_attention_heads is 16, not a multiple of num_key_value_heads, which is 5.",
+        ),
+        (
+            "qwen3",
+            {"hidden_act": "relu"},
+            "config.json: hidden_act is 'relu'; available: silu, swish, gelu, gelu_new, gelu_pytorch_tanh.",
+        ),
+        (
+            "bert",
+            {"hidden_act": "relu"},
+            "config.json: hidden_act is 'relu'; available: silu, swish, gelu, gelu_new, gelu_pytorch_tanh.",
+        ),
+        (
+            "bert",
+            {"position_embedding_type": "relative_key"},
+            "config.json: position_embedding_type is 'relative_key'; this model family is computed only with "
+            "'absolute'.",
+        ),
+        (
+            "bert",
+            {"is_decoder": True},
+            "config.json: is_decoder is True; this model family is computed only with False.",
+        ),
+        (
+            "bert",
+            {"num_attention_heads": 5},
+            "config.json: hidden_size is 384, not a multiple of num_attention_heads, which is 5.",
+        ),
+    ],
+)
+def test_a_value_that_is_not_computed_is_refused_by_name(name: str, changes: dict[str, Any], expected: str) -> None:
+    assert refusal(name, **changes) == expected
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rope_scaling": {"rope_type": "default"}},
+        {"rope_theta": None, "rope_parameters": {"rope_type": "default", "rope_theta": 1e6}},
+        {"rope_theta": 5.0, "rope_parameters": {"rope_theta": 1e6}},
+    ],
+)
+def test_plain_rope_is_read_in_the_old_and_the_new_spelling(changes: dict[str, Any]) -> None:
+    assert Qwen3Family().spec({**QWEN3, **changes}).rope_theta == 1e6
+
+
+@pytest.mark.parametrize("key", ["torch_dtype", "dtype"])
+@pytest.mark.parametrize(("dtype", "expected"), [("bfloat16", 2), ("float16", 2), ("float32", 4)])
+@EVERY_FAMILY
+def test_the_bytes_of_a_stored_number_are_those_the_config_states(
+    name: str, key: str, dtype: str, expected: int
+) -> None:
+    family, config = FAMILY_AND_CONFIG[name]
+    stated = {other: value for other, value in config.items() if other != "torch_dtype"} | {key: dtype}
+    assert family.spec(stated).stored_bytes == expected
