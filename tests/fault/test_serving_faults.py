@@ -67,7 +67,7 @@ def test_forward_that_raises_fails_its_batch_and_nothing_else(faulty: tuple[Embe
     before = embedder.encode("caller 0")
     runner.fault = raising(RuntimeError("device-side assert"))
     for future in ask_all(embedder, 16):
-        with pytest.raises(BatchFailedError, match="RuntimeError: device-side assert"):
+        with pytest.raises(BatchFailedError, match="RuntimeError"):
             future.result()
     runner.fault = None
     assert embedder.health().ready
@@ -164,7 +164,7 @@ def test_dying_worker_answers_everyone_turns_health_down_and_restarts(faulty: tu
         done, waiting = wait(futures, timeout=30)
         assert not waiting
         assert not embedder.health().ready
-        assert "SystemExit: the driver is gone" in embedder.health().reason
+        assert "SystemExit" in embedder.health().reason
         runner.fault = None
     for future in done:
         with pytest.raises(WorkerDiedError):

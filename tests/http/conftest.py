@@ -41,6 +41,10 @@ class Running:
         assert self.service.embedder is not None
         return self.service.embedder
 
+    @staticmethod
+    def wait_until(condition: Callable[[], object]) -> None:
+        wait_for(condition)
+
     def wait_until_ready(self) -> None:
         wait_for(lambda: self.service.health().status != "loading")
         assert self.service.health().status == "ready", self.service.health()

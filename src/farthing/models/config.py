@@ -47,6 +47,6 @@ def activation(config: Mapping[str, Any]) -> str:
     """`hidden_act` in the names of `farthing.models.ops.ACTIVATIONS`."""
     known = {"silu": "silu", "swish": "silu", "gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
     name = config.get("hidden_act")
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise CheckpointError(f"config.json: hidden_act is {name!r}; available: {', '.join(known)}.")
     return known[name]

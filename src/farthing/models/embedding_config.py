@@ -40,6 +40,7 @@ def embedding_spec(checkpoint: Checkpoint, spec: ModelSpec, fallback: EmbeddingS
 
 
 def pooling(checkpoint: Checkpoint, fallback: Pooling) -> Pooling:
+    found = fallback
     for module in checkpoint.json("modules.json") or []:
         kind = str(module.get("type", "")).rsplit(".", 1)[-1]
         if kind == "Pooling":
@@ -47,12 +48,12 @@ def pooling(checkpoint: Checkpoint, fallback: Pooling) -> Pooling:
             config = checkpoint.json(file)
             if config is None:  # a guess would give silently wrong vectors
                 raise CheckpointError(f"{checkpoint.path} lacks {file}, which modules.json names. Download it again.")
-            return read_pooling(config)
-        if kind not in ("Transformer", "Normalize"):
+            found = read_pooling(config)
+        elif kind not in ("Transformer", "Normalize"):
             raise CheckpointError(
                 f"modules.json names the module {kind}; built are Transformer, Pooling and Normalize."
             )
-    return fallback
+    return found
 
 
 def read_pooling(config: dict[str, Any]) -> Pooling:

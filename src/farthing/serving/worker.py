@@ -83,7 +83,9 @@ class Worker:
     def _bury(self, error: BaseException) -> None:
         logger.critical("The worker died: %r", error, exc_info=error)
         self._stats.add(worker_deaths_total=1)
-        died = WorkerDiedError(f"The worker thread died ({type(error).__name__}: {error}). Send the request again.")
+        died = WorkerDiedError(
+            f"The worker thread died ({type(error).__name__}). Send the request again; the log has the details."
+        )
         died.__cause__ = error
         self._health = Health(ready=False, reason=str(died))
         self._scheduler.refuse(died, drop_open=True)
@@ -121,9 +123,9 @@ class Worker:
 
 
 def typed(error: Exception) -> EngineError:
-    """The error itself if it is one of ours, else one that says what it was."""
+    """The error itself if it is one of ours, else one that names its kind; its words may hold a user's data."""
     if isinstance(error, EngineError):
         return error
-    failure = BatchFailedError(f"The batch failed: {type(error).__name__}: {error}")
+    failure = BatchFailedError(f"The forward pass failed ({type(error).__name__}). The log has the details.")
     failure.__cause__ = error
     return failure

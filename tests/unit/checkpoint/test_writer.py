@@ -96,9 +96,7 @@ def test_a_tensor_larger_than_a_shard_gets_one_of_its_own(tmp_path: Path) -> Non
 @settings(max_examples=50, deadline=None)
 @given(sizes=st.lists(st.integers(0, 50), min_size=1, max_size=20), limit=st.integers(1, 120))
 def test_splitting_keeps_the_order_and_the_limit(sizes: list[int], limit: int) -> None:
-    specs = [
-        TensorSpec(str(number), (size,), torch.uint8, lambda: torch.empty(0)) for number, size in enumerate(sizes)
-    ]
+    specs = [TensorSpec(str(number), (size,), torch.uint8, lambda: torch.empty(0)) for number, size in enumerate(sizes)]
     shards = list(split(specs, limit))
     assert [spec for shard in shards for spec in shard] == specs
     assert all(shards)

@@ -62,7 +62,11 @@ def test_names_and_flags_are_unique_over_all_groups() -> None:
         (EngineSettings, {"max_batch_tokens": 0}, "max_batch_tokens is 0; it must be a whole number of at least 1"),
         (EngineSettings, {"max_batch_tokens": "9"}, "max_batch_tokens is '9'; it must be of type int"),
         (EngineSettings, {"max_batch_tokens": True}, "max_batch_tokens is True; it must be of type int"),
-        (EngineSettings, {"tensor_parallel_size": 2}, "tensor_parallel_size is 2; it must be a whole number of at most 1"),
+        (
+            EngineSettings,
+            {"tensor_parallel_size": 2},
+            "tensor_parallel_size is 2; it must be a whole number of at most 1",
+        ),
         (ServingSettings, {"truncate": "no"}, "truncate is 'no'; it must be of type bool"),
         (ServingSettings, {"min_chars": -1}, "min_chars is -1; it must be a whole number of at least 0"),
         (ServerSettings, {"port": 65536}, "port is 65536; it must be a whole number of at most 65535"),

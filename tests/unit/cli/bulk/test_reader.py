@@ -200,7 +200,7 @@ def test_parquet_records_become_json_where_json_has_a_word_for_them(tmp_path: Pa
 def test_bytes_have_no_place_in_json(tmp_path: Path) -> None:
     parquet.write_table(pyarrow.table({"text": ["a"], "image": [b"\x00"]}), tmp_path / "a.parquet")
     [rows] = read(tmp_path / "a.parquet")
-    with pytest.raises(InputError, match="a value of type bytes has no place in JSON. Write Parquet instead"):
+    with pytest.raises(InputError, match=r"a value of type bytes has no place in JSON. Write Parquet instead"):
         rows.json_objects()
 
 

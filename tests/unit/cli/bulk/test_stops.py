@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -72,7 +71,7 @@ def test_every_row_is_there_once_wherever_the_job_was_stopped(
                     continue
         if not output.exists() or output.with_name(output.name + ".partial").exists():
             run(source, output, chunk_rows=last_chunk_rows)
-        assert set(os.listdir(folder)) == {source.name, output.name}
+        assert {path.name for path in Path(folder).iterdir()} == {source.name, output.name}
         check(output, num_rows, vectors)
 
 

@@ -108,22 +108,17 @@ def test_parquet_columns_keep_their_types(tmp_path: Path) -> None:
 def test_columns_that_mix_types_are_refused_when_they_appear(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"The field 'n' of lines 1 to 2 of a.jsonl .* Write JSON Lines instead"):
         write(tmp_path / "o.parquet", [(records('{"text":"a","n":1}', '{"text":"b","n":"x"}'), vectors(2))])
-    with pytest.raises(InputError, match="Line 1 of a.jsonl, or one of the 0 rows after it, does not fit"):
+    with pytest.raises(InputError, match=r"Line 1 of a.jsonl, or one of the 0 rows after it, does not fit"):
         write(
             tmp_path / "o.parquet",
             [(records('{"text":"a","n":1}'), vectors(1)), (records('{"text":"b","n":"x"}'), vectors(1))],
         )
 
 
-@pytest.mark.parametrize("value", ["1e400", "1" * 30, '"\\ud800"', "{}"])
-def test_values_that_parquet_cannot_hold_are_an_input_error_or_written(value: str, tmp_path: Path) -> None:
-    line = f'{{"text":"a","n":{value}}}'
-    try:
-        output = write(tmp_path / "o.parquet", [(records(line), vectors(1))])
-    except InputError as error:
-        assert "Write JSON Lines instead" in str(error)
-    else:
-        assert parquet.read_table(output)["n"].to_pylist() == [json.loads(line)["n"]]
+@pytest.mark.parametrize("value", ["1" * 30, '"\\ud800"', "{}"])
+def test_values_that_parquet_cannot_hold_are_refused(value: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Write JSON Lines instead"):
+        write(tmp_path / "o.parquet", [(records(f'{{"text":"a","n":{value}}}'), vectors(1))])
 
 
 def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
