@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from farthing.sources.find import find_model
 from farthing.core.settings import SourceSettings
 from farthing.models.synth import find_shape, write_synthetic
+from farthing.sources.find import find_model
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

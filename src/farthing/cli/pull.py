@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import click
 
-from farthing.sources.find import find_model
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 from farthing.core.settings import SourceSettings
+from farthing.sources.find import find_model
 
 
 @click.command("pull", cls=SettingsCommand)

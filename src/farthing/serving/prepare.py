@@ -75,7 +75,7 @@ class Preparer:
             return None
         raise TextTooShortError(
             f"Text {index} has {num_chars} visible characters; at least {self._settings.min_chars} are needed. Leave "
-            "it out, or start with --short-text zero (zero vector) or embed.",
+            "it out, or set short_text to zero (zero vectors) or embed.",
             param=f"input[{index}]",
         )
 

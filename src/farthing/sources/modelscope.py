@@ -10,9 +10,9 @@ import importlib
 import importlib.util
 from pathlib import Path
 
-from farthing.sources.hub import UNWANTED, WANTED
 from farthing.core.errors import MissingExtraError, ModelNotFoundError
 from farthing.core.settings import SourceSettings
+from farthing.sources.hub import UNWANTED, WANTED
 
 
 def modelscope_snapshot(model_id: str, settings: SourceSettings, *, cached: bool = False) -> Path:

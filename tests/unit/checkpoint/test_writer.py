@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ def test_splitting_keeps_the_order_and_the_limit(sizes: list[int], limit: int) -
     assert [spec for shard in shards for spec in shard] == specs
     assert all(shards)
     assert all(len(shard) == 1 or bytes_of(shard) <= limit for shard in shards)
-    assert all(bytes_of(one) + two[0].num_bytes > limit for one, two in zip(shards, shards[1:], strict=False))
+    assert all(bytes_of(one) + two[0].num_bytes > limit for one, two in pairwise(shards))
 
 
 def bytes_of(shard: Iterable[TensorSpec]) -> int:
@@ -152,8 +153,8 @@ specs = [TensorSpec(str(number), (16 << 20,), torch.bfloat16, make) for number i
 write_tensors(Path(sys.argv[1]) / "warm", [TensorSpec("t", (8,), torch.float32, lambda: torch.ones(8))])
 before = resident_bytes()
 write_tensors(Path(sys.argv[1]), specs)
-print(json.dumps({"growth": peak_bytes() - before, "tensor": specs[0].num_bytes}))
+print(json.dumps({"growth": peak_bytes() - before}))
 """,
         tmp_path,
     )
-    assert result["tensor"] <= result["growth"] <= result["tensor"] + 8 * MIB  # 32 MiB of the 192 MiB written
+    assert 24 * MIB <= result["growth"] <= 40 * MIB  # one of six tensors of 32 MiB

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
@@ -15,7 +17,7 @@ TEXTS = st.lists(st.lists(st.integers(0, 2**31), min_size=1, max_size=12), min_s
 def test_the_packed_ids_are_the_texts_in_order_of_length(texts: list[list[int]]) -> None:
     batch = pack(texts, CPU)
     starts = batch.cu_seqlens.tolist()
-    pieces = [batch.ids[start:end].tolist() for start, end in zip(starts, starts[1:], strict=False)]
+    pieces = [batch.ids[start:end].tolist() for start, end in pairwise(starts)]
     assert [texts[index] for index in batch.order] == pieces
     assert sorted(batch.order) == list(range(len(texts)))
     assert list(batch.lengths) == [len(piece) for piece in pieces] == sorted(map(len, texts))
@@ -25,11 +27,7 @@ def test_the_packed_ids_are_the_texts_in_order_of_length(texts: list[list[int]])
 @given(texts=TEXTS)
 def test_texts_of_equal_length_keep_their_order(texts: list[list[int]]) -> None:
     order = pack(texts, CPU).order
-    assert all(
-        first < second
-        for first, second in zip(order, order[1:], strict=False)
-        if len(texts[first]) == len(texts[second])
-    )
+    assert all(first < second for first, second in pairwise(order) if len(texts[first]) == len(texts[second]))
 
 
 @given(texts=TEXTS)

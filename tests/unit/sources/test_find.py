@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from farthing.sources.find import STARTER, find_model
-from farthing.sources.wheel import StarterWheel
 from farthing.core.errors import CheckpointError, ModelNotFoundError, SettingsError
 from farthing.core.settings import SourceSettings
+from farthing.sources.find import STARTER, find_model
+from farthing.sources.wheel import StarterWheel
 
 REPO = "some/model"
 FIRST, SECOND = "1" * 40, "2" * 40

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from farthing.sources.hub import cached_snapshot, download_snapshot
 from farthing.core.errors import CheckpointError, ModelNotFoundError
 from farthing.core.settings import SourceSettings
+from farthing.sources.hub import cached_snapshot, download_snapshot
 
 REPO = "some/model"
 FIRST, SECOND = "1" * 40, "2" * 40

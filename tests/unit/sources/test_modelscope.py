@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from farthing.sources.find import find_model
 from farthing.core.errors import MissingExtraError, ModelNotFoundError
 from farthing.core.settings import SourceSettings
+from farthing.sources.find import find_model
 
 
 @pytest.fixture

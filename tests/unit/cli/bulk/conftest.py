@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from farthing.core.settings import ServingSettings
 from farthing.serving.request import EmbedRequest
 
 RunJob = Callable[..., Path]
+TEXTS = [f"text number {number}" for number in range(23)]
 
 
 @pytest.fixture(scope="session")
@@ -25,10 +27,12 @@ def embedder(tiny_qwen3: Path) -> Iterator[Embedder]:
 
 @pytest.fixture(scope="session")
 def run(embedder: Embedder) -> RunJob:
-    """`run(input, output, **fields of the job)` -> the output. `embedder` takes the place of the shared one."""
-    shared = embedder
+    """`run(input, output, **fields of the job)` -> the output. `opened` takes the place of the shared model."""
+    shared = nullcontext(embedder)
 
-    def run_with(input: Path, output: Path, *, embedder: Embedder = shared, **changes: object) -> Path:
+    def run_with(
+        input: Path, output: Path, *, opened: AbstractContextManager[Embedder] = shared, **changes: object
+    ) -> Path:
         job = Job(
             input=str(input),
             input_format=None,
@@ -41,7 +45,15 @@ def run(embedder: Embedder) -> RunJob:
             overwrite=False,
             show_progress=False,
         )
-        run_job(replace(job, **changes), lambda: nullcontext(embedder))
+        run_job(replace(job, **changes), lambda: opened)
         return output
 
     return run_with
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """JSON Lines of 23 rows with the fields `id` and `text` ("text number 0", ...)."""
+    path = tmp_path / "in.jsonl"
+    path.write_text("".join(json.dumps({"id": number, "text": text}) + "\n" for number, text in enumerate(TEXTS)))
+    return path

@@ -1,0 +1,80 @@
+"""Small checkpoints of both families, to be spoilt as a test likes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from farthing.checkpoint.writer import TensorSpec, write_tensors
+from farthing.models.bert import BertFamily
+from farthing.models.synth import find_shape, write_synthetic
+
+BERT = {
+    "architectures": ["BertModel"],
+    "model_type": "bert",
+    "vocab_size": 90,
+    "hidden_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "intermediate_size": 40,
+    "max_position_embeddings": 70,
+    "layer_norm_eps": 1e-12,
+    "hidden_act": "gelu",
+    "type_vocab_size": 2,
+}
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    """A runner sets the threads of the whole process; the next test gets them back as they were."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+class Folder:
+    """A checkpoint in one file whose config and tensors can be changed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def tensors(self) -> dict[str, torch.Tensor]:
+        return load_file(self.path / "model.safetensors")
+
+    def save(self, tensors: dict[str, torch.Tensor]) -> Path:
+        save_file(tensors, self.path / "model.safetensors")
+        return self.path
+
+    def configure(self, **changes: Any) -> Path:
+        file = self.path / "config.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+        return self.path
+
+
+@pytest.fixture
+def qwen3(tmp_path: Path) -> Folder:
+    """Stored in bf16."""
+    write_synthetic(replace(find_shape("qwen3-tiny"), vocab=200, num_layers=3), tmp_path / "qwen3")
+    return Folder(tmp_path / "qwen3")
+
+
+@pytest.fixture
+def bert(tmp_path: Path) -> Folder:
+    """Stored in fp32."""
+    torch.manual_seed(1)
+    family = BertFamily()
+    tensors = [
+        TensorSpec(name, shape, torch.float32, lambda shape=shape: torch.randn(shape) * 0.2)  # type: ignore[misc]
+        for name, shape in family.layout(family.spec(BERT)).tensors()
+    ]
+    write_tensors(tmp_path / "bert", tensors)
+    (tmp_path / "bert" / "config.json").write_text(json.dumps(BERT))
+    return Folder(tmp_path / "bert")

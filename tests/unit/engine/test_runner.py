@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from farthing.core.settings import EngineSettings
+from farthing.engine.load import LoadedModel, load_model
+from farthing.engine.runner import Runner, non_finite
+
+RNG = np.random.default_rng(2)
+TEXTS = [RNG.integers(1, 90, size=length).tolist() for length in (9, 1, 4, 33, 4, 1, 17, 4)]
+EVERY_FAMILY = pytest.mark.parametrize("loaded", ["qwen3", "bert"], indirect=True)
+
+
+@pytest.fixture
+def loaded(request: pytest.FixtureRequest) -> LoadedModel:
+    return load_model(request.getfixturevalue(request.param).path, EngineSettings(format="fp32", num_threads=1))
+
+
+def pooled_by(loaded: LoadedModel, pooling: Any) -> LoadedModel:
+    embedding = replace(loaded.embedding, pooling=pooling)
+    return replace(loaded, description=replace(loaded.description, embedding=embedding))
+
+
+def planned(loaded: LoadedModel, **changes: Any) -> LoadedModel:
+    plan = replace(loaded.plan, **changes)
+    return replace(loaded, description=replace(loaded.description, plan=plan))
+
+
+@EVERY_FAMILY
+def test_rows_come_in_the_callers_order(loaded: LoadedModel) -> None:
+    runner = Runner(loaded)
+    alone = np.concatenate([runner.run([text]).rows for text in TEXTS])
+    assert alone.shape == (len(TEXTS), loaded.spec.hidden)
+    assert len(np.unique(alone.round(3), axis=0)) == len(TEXTS)
+    for order in (range(len(TEXTS)), reversed(range(len(TEXTS))), RNG.permutation(len(TEXTS))):
+        picked = list(order)
+        output = runner.run([TEXTS[index] for index in picked])
+        assert output.rows.dtype == np.float32
+        assert output.rows == pytest.approx(alone[picked], abs=1e-4)
+        assert (output.errors, output.num_recomputed) == ({}, 0)
+
+
+@EVERY_FAMILY
+def test_the_same_batch_gives_the_same_bits(loaded: LoadedModel) -> None:
+    runner = Runner(loaded)
+    assert np.array_equal(runner.run(TEXTS).rows, runner.run(TEXTS).rows)
+
+
+@EVERY_FAMILY
+@pytest.mark.parametrize("chunk_tokens", [1, 5])
+def test_the_feed_forward_part_may_be_cut_anywhere(loaded: LoadedModel, chunk_tokens: int) -> None:
+    cut = planned(loaded, chunk_tokens=chunk_tokens)
+    assert Runner(cut).run(TEXTS).rows == pytest.approx(Runner(loaded).run(TEXTS).rows, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("loaded", "pooling"),
+    [("qwen3", "last"), ("qwen3", "mean"), ("bert", "cls"), ("bert", "mean"), ("bert", "last")],
+    indirect=["loaded"],
+)
+def test_of_one_token_every_pooling_is_the_same_and_of_more_it_is_not(loaded: LoadedModel, pooling: Any) -> None:
+    single, longer = Runner(pooled_by(loaded, pooling)).run([[7], [7, 8, 9]]).rows
+    assert single == pytest.approx(Runner(loaded).run([[7]]).rows[0], abs=1e-4)
+    assert not np.allclose(single, longer, atol=1e-2)
+
+
+def test_a_causal_models_first_token_sees_nothing_of_the_rest(qwen3: Any) -> None:
+    loaded = load_model(qwen3.path, EngineSettings(format="fp32", num_threads=1))
+    rows = Runner(pooled_by(loaded, "cls")).run([[7], [7, 8, 9]]).rows
+    assert rows[0] == pytest.approx(rows[1], abs=1e-4)
+
+
+def test_a_row_that_fails_in_fp32_is_an_error_and_not_counted_as_computed_again(qwen3: Any) -> None:
+    tensors = qwen3.tensors
+    tensors["embed_tokens.weight"][50] = torch.nan
+    output = Runner(load_model(qwen3.save(tensors), EngineSettings(format="fp32", num_threads=1))).run(
+        [[1, 2], [50, 2, 3], [4]]
+    )
+    assert list(output.errors) == [1]
+    assert "a text of 3 tokens, in fp32 too" in str(output.errors[1])
+    assert output.num_recomputed == 0
+    assert np.isfinite(output.rows[[0, 2]]).all()
+
+
+@EVERY_FAMILY
+def test_the_plans_threads_are_used(loaded: LoadedModel) -> None:
+    for number in (1, 2):
+        Runner(planned(loaded, num_threads=number))
+        assert torch.get_num_threads() == number
+
+
+def test_rows_with_nan_or_inf_are_found() -> None:
+    rows = np.zeros((5, 3), dtype=np.float32)
+    rows[1, 2], rows[3, 0], rows[4, 1] = np.nan, np.inf, -np.inf
+    assert non_finite(rows) == [1, 3, 4]
+    assert non_finite(rows[[0, 2]]) == []
