@@ -157,8 +157,8 @@ def resident_store(weights: NamedWeights, layout: Layout, plan: Plan) -> Residen
 def resident_layer(
     weights: NamedWeights, layout: Layout, prefix: str, plan: Plan, device: torch.device
 ) -> LayerWeights:
-    # Small tensors are copied, so that they do not each keep a mapping of the file. Matrices stored as they are computed
-    # stay mapped: the page cache holds them, once for all processes.
+    # Small tensors are copied, so that they do not each keep a mapping of the file. Matrices that are computed as they
+    # are stored stay mapped: the page cache holds them, once for all processes.
     vectors: Mapping[str, torch.Tensor] = {
         part.name: weights.read(f"{prefix}{part.source}").to(device, torch.float32, copy=True)
         for part in layout.vectors

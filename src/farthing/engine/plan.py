@@ -140,8 +140,8 @@ def summary(plan: Plan) -> Mapping[str, str]:
         **({"reason": "; ".join(plan.reasons)} if plan.reasons else {}),
         "context": f"{plan.context_length:,} tokens",
         "batch": f"up to {plan.max_batch_tokens:,} tokens",
-        "memory": f"weights {mebibytes(plan.weight_bytes)}, token table {mebibytes(plan.table_bytes)} (mapped from the file), "
-        f"activations up to {mebibytes(plan.activation_bytes)}",
+        "memory": f"weights {mebibytes(plan.weight_bytes)}, token table {mebibytes(plan.table_bytes)} (mapped from "
+        f"the file), activations up to {mebibytes(plan.activation_bytes)}",
     }
 
 
