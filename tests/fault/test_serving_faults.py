@@ -164,7 +164,7 @@ def test_dying_worker_answers_everyone_turns_health_down_and_restarts(faulty: tu
         done, waiting = wait(futures, timeout=30)
         assert not waiting
         assert not embedder.health().ready
-        assert "SystemExit" in embedder.health().reason
+        assert "SystemExit: the driver is gone" in embedder.health().reason
         runner.fault = None
     for future in done:
         with pytest.raises(WorkerDiedError):

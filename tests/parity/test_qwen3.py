@@ -75,6 +75,7 @@ def test_causal_lm_prefix_of_names_is_understood(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_true_shape_of_the_0_6b(tmp_path: Path) -> None:
     write_synthetic(find_shape("qwen3-0.6b"), tmp_path / "qwen3-0.6b")
     texts = random_texts([1, 12, 128, 512, 8192])
@@ -82,6 +83,7 @@ def test_true_shape_of_the_0_6b(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_true_shape_of_the_0_6b_through_the_embedder(tmp_path: Path) -> None:
     from reference import reference_vectors
 

@@ -18,6 +18,7 @@ import torch
 
 DTYPE_NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.int8: "I8", torch.uint8: "U8"}
 SHARD_BYTES = 4_000_000_000
+INDEX = "model.safetensors.index.json"
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,11 @@ def write_tensors(
             stream.flush()
             os.fsync(stream.fileno())
         partial.replace(directory / name)
+    (directory / INDEX).unlink(missing_ok=True)  # of an earlier, larger checkpoint there
     if len(shards) > 1:
         weight_map = {spec.name: name for name, shard in zip(names, shards, strict=True) for spec in shard}
         index = {"metadata": {"total_size": sum(spec.num_bytes for spec in specs)}, "weight_map": weight_map}
-        (directory / "model.safetensors.index.json").write_text(json.dumps(index, indent=1))
+        (directory / INDEX).write_text(json.dumps(index, indent=1))
     return [directory / name for name in names]
 
 

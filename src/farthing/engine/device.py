@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import platform
@@ -92,7 +93,13 @@ def cpu_threads() -> int:
     quota, period, *_ = [*read_words(CGROUP / "cpu.max"), "max", "max"][:2]
     if quota.isdigit() and period.isdigit():
         allowed = min(allowed, max(1, math.ceil(int(quota) / int(period))))
-    return min(torch.get_num_threads(), allowed)
+    return min(default_threads(), allowed)
+
+
+@functools.cache
+def default_threads() -> int:
+    """torch's choice before any `Runner` changed it: it is one number for the whole process."""
+    return torch.get_num_threads()
 
 
 def host_memory_bytes() -> tuple[int, int]:

@@ -29,12 +29,18 @@ def embedding_spec(checkpoint: Checkpoint, spec: ModelSpec, fallback: EmbeddingS
     """Raises `CheckpointError` for poolings and modules that are not built."""
     prompts_file = checkpoint.json("config_sentence_transformers.json") or {}
     stored = {name: text for name, text in (prompts_file.get("prompts") or {}).items() if isinstance(text, str)}
+    prompts, default_prompt = {**fallback.prompts, **stored}, prompts_file.get("default_prompt_name")
+    if default_prompt is not None and default_prompt not in prompts:
+        raise CheckpointError(
+            f"config_sentence_transformers.json makes {default_prompt!r} the default prompt, but has only: "
+            f"{', '.join(prompts) or 'none'}."
+        )
     return replace(
         fallback,
         pooling=pooling(checkpoint, fallback.pooling),
         max_tokens=max_tokens(checkpoint, spec),
-        prompts={**fallback.prompts, **stored},
-        default_prompt=prompts_file.get("default_prompt_name"),
+        prompts=prompts,
+        default_prompt=default_prompt,
         matryoshka_min=min(checkpoint.config.get("matryoshka_dimensions") or [fallback.matryoshka_min or 0]) or None,
     )
 

@@ -87,7 +87,8 @@ class Worker:
             f"The worker thread died ({type(error).__name__}). Send the request again; the log has the details."
         )
         died.__cause__ = error
-        self._health = Health(ready=False, reason=str(died))
+        # Operators read the health; callers get the kind alone, since an error's words may hold somebody's data.
+        self._health = Health(ready=False, reason=f"The worker thread died ({type(error).__name__}: {error}).")
         self._scheduler.refuse(died, drop_open=True)
 
     def _work(self) -> None:

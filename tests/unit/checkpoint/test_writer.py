@@ -158,3 +158,12 @@ print(json.dumps({"growth": peak_bytes() - before}))
         tmp_path,
     )
     assert 24 * MIB <= result["growth"] <= 40 * MIB  # one of six tensors of 32 MiB
+
+
+def test_one_file_over_an_earlier_larger_checkpoint_leaves_no_index(tmp_path: Path) -> None:
+    def specs(count: int) -> list[TensorSpec]:
+        return [TensorSpec(f"t{n}", (4,), torch.float32, lambda: torch.zeros(4)) for n in range(count)]
+
+    write_tensors(tmp_path, specs(2), shard_bytes=16)
+    write_tensors(tmp_path, specs(1), shard_bytes=16)
+    assert not (tmp_path / "model.safetensors.index.json").exists()

@@ -8,7 +8,7 @@ import torch
 
 from farthing.core.errors import SettingsError
 from farthing.engine import device
-from farthing.engine.device import cpu_threads, device_facts, host_memory_bytes
+from farthing.engine.device import cpu_threads, default_threads, device_facts, host_memory_bytes
 
 GIB = 2**30
 
@@ -21,7 +21,7 @@ def cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def machine_threads() -> int:
-    return min(torch.get_num_threads(), len(os.sched_getaffinity(0)))
+    return min(default_threads(), len(os.sched_getaffinity(0)))
 
 
 def test_facts_of_this_machine() -> None:

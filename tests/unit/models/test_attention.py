@@ -35,7 +35,7 @@ def random_qkv(num_tokens: int, heads: int, kv_heads: int) -> Tensors:
     return q, k, v
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     lengths=st.lists(st.integers(1, 20), min_size=1, max_size=8),
     kv_heads=st.integers(1, 3),

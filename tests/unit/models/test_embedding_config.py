@@ -176,3 +176,9 @@ def test_the_least_dimension_that_the_config_lists_is_the_matryoshka_minimum(tmp
     assert spec_of(tmp_path, {**CONFIG, "matryoshka_dimensions": [768, 128, 256]}).matryoshka_min == 128
     assert spec_of(tmp_path, {**BERT, "matryoshka_dimensions": [64]}).matryoshka_min == 64
     assert spec_of(tmp_path, BERT).matryoshka_min is None
+
+
+def test_a_default_prompt_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    stored = {"prompts": {"query": "query: "}, "default_prompt_name": "passage"}
+    with pytest.raises(CheckpointError, match="'passage' the default prompt, but has only: query"):
+        spec_of(tmp_path, BERT, config_sentence_transformers__json=stored)

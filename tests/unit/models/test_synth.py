@@ -203,7 +203,7 @@ from dataclasses import replace
 from farthing.models.synth import find_shape, num_parameters, write_synthetic
 
 write_synthetic(find_shape("qwen3-tiny"), Path(sys.argv[1]) / "warm")
-shape = replace(find_shape("qwen3-tiny"), hidden=1024, num_layers=3, intermediate=12288, vocab=1000)
+shape = replace(find_shape("qwen3-tiny"), hidden=1024, num_layers=2, intermediate=12288, vocab=1000)
 before = resident_bytes()
 write_synthetic(shape, Path(sys.argv[1]) / "model")
 print(json.dumps({"growth": peak_bytes() - before, "all": 2 * num_parameters(shape)}))
@@ -211,5 +211,5 @@ print(json.dumps({"growth": peak_bytes() - before, "all": 2 * num_parameters(sha
         tmp_path,
     )
     largest = 2 * 1024 * 12288
-    assert result["all"] > 9 * largest
+    assert result["all"] > 6 * largest
     assert largest // 2 <= result["growth"] <= largest + 12 * MIB

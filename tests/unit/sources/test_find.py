@@ -115,6 +115,7 @@ def test_a_download_from_earlier_is_used_when_the_hub_is_gone(
     hub.add(REPO, FIRST, {"config.json": b"{}", "model.safetensors": b"weights"})
     source = find_model(REPO, settings)
     hub.revisions.clear()
+    caplog.clear()
     with caplog.at_level(logging.WARNING, "farthing"):
         assert find_model(REPO, settings) == source
     assert "it has no model some/model" in caplog.messages[0]

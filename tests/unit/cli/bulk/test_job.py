@@ -101,7 +101,7 @@ def test_what_stands_before_a_bad_line_is_kept_and_the_job_goes_on_when_it_is_me
     ("line", "message", "remedy"),
     [
         ('{"text": "' + "long " * 100 + '"}', r"Line 11 of in.jsonl has \d+ tokens; .*--truncate", {"truncate": True}),
-        ('{"text": " "}', "Line 11 of in.jsonl has 0 visible characters; .*--short-text zero", {"short_text": "zero"}),
+        ('{"text": " "}', "Line 11 of in.jsonl has 0 visible characters; .*short_text to zero", {"short_text": "zero"}),
         ('{"text": "\\udc00"}', "Line 11 of in.jsonl is not valid Unicode", None),
     ],
 )
