@@ -54,7 +54,10 @@ def check_field(item: Field[Any], wanted: type, value: object) -> None:
     if low is not None and value < low:
         raise SettingsError(f"{item.name} is {value!r}; it must be a whole number of at least {low}", param=item.name)
     if high is not None and value > high:
-        raise SettingsError(f"{item.name} is {value!r}; it must be a whole number of at most {high}", param=item.name)
+        raise SettingsError(
+            f"{item.name} is {value!r}; it must be a whole number of at most {high}. {item.metadata['help']}",
+            param=item.name,
+        )
 
 
 class Checked:

@@ -16,7 +16,7 @@ from farthing.core.errors import NonFiniteError
 from farthing.engine.load import LoadedModel
 from farthing.models.attention import attend_runs, attend_varlen
 from farthing.models.batch import PackedBatch, pack
-from farthing.models.family import Compute
+from farthing.models.family import Compute, PassStart
 from farthing.models.pooling import mean_pool, pooled_rows
 
 
@@ -78,7 +78,8 @@ class Runner:
         model = self._model
         store, last = model.store, model.spec.num_layers - 1
         keep = pooled_rows(model.embedding.pooling, batch)
-        forward = model.family.begin(model.spec, store.gather(batch.ids), batch, store.shared, compute)
+        start = PassStart(model.spec, store.gather(batch.ids), batch, store.shared, compute)
+        forward = model.family.begin(start)
         for index, weights in enumerate(store.layers()):
             forward.layer(weights, keep if index == last else None)
         hidden = forward.finish()

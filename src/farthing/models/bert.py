@@ -11,8 +11,7 @@ from typing import Any
 import torch
 
 from farthing.models import config as cfg
-from farthing.models.batch import PackedBatch
-from farthing.models.family import Compute, LayerWeights
+from farthing.models.family import LayerWeights, PassStart
 from farthing.models.layout import Layout, MatrixPart, VectorPart
 from farthing.models.ops import ACTIVATIONS, chunks, layer_norm
 from farthing.models.spec import EmbeddingSpec, ModelSpec
@@ -82,15 +81,8 @@ class BertFamily:
             optional=("pooler.", "cls.", "lm_head.", "embeddings.position_ids", "embeddings.token_type_ids"),
         )
 
-    def begin(
-        self,
-        spec: ModelSpec,
-        rows: torch.Tensor,
-        batch: PackedBatch,
-        shared: Mapping[str, torch.Tensor],
-        compute: Compute,
-    ) -> BertPass:
-        return BertPass(spec, rows, batch, shared, compute)
+    def begin(self, start: PassStart) -> BertPass:
+        return BertPass(start)
 
 
 def norm_parts(name: str, source: str, hidden: int) -> tuple[VectorPart, VectorPart]:
@@ -101,17 +93,11 @@ def norm_parts(name: str, source: str, hidden: int) -> tuple[VectorPart, VectorP
 
 
 class BertPass:
-    def __init__(
-        self,
-        spec: ModelSpec,
-        rows: torch.Tensor,
-        batch: PackedBatch,
-        shared: Mapping[str, torch.Tensor],
-        compute: Compute,
-    ) -> None:
-        self._spec, self._batch, self._compute = spec, batch, compute
+    def __init__(self, start: PassStart) -> None:
+        spec, batch, shared = start.spec, start.batch, start.shared
+        self._spec, self._batch, self._compute = spec, batch, start.compute
         self._activation = ACTIVATIONS[spec.activation]
-        hidden = rows.float() + shared["token_types"][0].float()  # single texts are of type 0 throughout
+        hidden = start.rows.float() + shared["token_types"][0].float()  # single texts are of type 0 throughout
         hidden += shared["positions"][batch.positions + spec.position_offset].float()
         self._hidden = self._norm(hidden, shared, "norm")  # [tokens, hidden]
 

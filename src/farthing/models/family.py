@@ -43,6 +43,22 @@ class Compute:
     attend: Attend
 
 
+@dataclass(frozen=True)
+class PassStart:
+    """What a pass begins with.
+
+    Attributes:
+        rows: [tokens, hidden] embeddings of the batch's tokens, as stored.
+        shared: the layout's shared vectors by part name.
+    """
+
+    spec: ModelSpec
+    rows: torch.Tensor
+    batch: PackedBatch
+    shared: Mapping[str, torch.Tensor]
+    compute: Compute
+
+
 class ForwardPass(Protocol):
     """One batch on its way through the layers; holds the residual stream."""
 
@@ -75,13 +91,4 @@ class Family(Protocol):
 
     def layout(self, spec: ModelSpec) -> Layout: ...
 
-    def begin(
-        self,
-        spec: ModelSpec,
-        rows: torch.Tensor,
-        batch: PackedBatch,
-        shared: Mapping[str, torch.Tensor],
-        compute: Compute,
-    ) -> ForwardPass:
-        """`rows` [tokens, hidden]: the tokens' embeddings; `shared`: the layout's shared vectors by part name."""
-        ...
+    def begin(self, start: PassStart) -> ForwardPass: ...

@@ -13,8 +13,7 @@ import torch
 
 from farthing.core.errors import CheckpointError
 from farthing.models import config as cfg
-from farthing.models.batch import PackedBatch
-from farthing.models.family import Compute, LayerWeights
+from farthing.models.family import LayerWeights, PassStart
 from farthing.models.layout import Layout, MatrixPart, VectorPart
 from farthing.models.ops import ACTIVATIONS, chunks, rms_norm, rotary_tables, rotate
 from farthing.models.spec import EmbeddingSpec, ModelSpec
@@ -85,15 +84,8 @@ class Qwen3Family:
             optional=("lm_head.weight",),  # of a causal LM; tied to the table or unused by an encoder
         )
 
-    def begin(
-        self,
-        spec: ModelSpec,
-        rows: torch.Tensor,
-        batch: PackedBatch,
-        shared: Mapping[str, torch.Tensor],
-        compute: Compute,
-    ) -> Qwen3Pass:
-        return Qwen3Pass(spec, rows, batch, shared, compute)
+    def begin(self, start: PassStart) -> Qwen3Pass:
+        return Qwen3Pass(start)
 
 
 def rope_theta(config: Mapping[str, Any]) -> float:
@@ -108,16 +100,10 @@ def rope_theta(config: Mapping[str, Any]) -> float:
 
 
 class Qwen3Pass:
-    def __init__(
-        self,
-        spec: ModelSpec,
-        rows: torch.Tensor,
-        batch: PackedBatch,
-        shared: Mapping[str, torch.Tensor],
-        compute: Compute,
-    ) -> None:
-        self._spec, self._batch, self._shared, self._compute = spec, batch, shared, compute
-        self._hidden = rows.to(compute.residual_dtype)  # [tokens, hidden]
+    def __init__(self, start: PassStart) -> None:
+        spec, batch = start.spec, start.batch
+        self._spec, self._batch, self._shared, self._compute = spec, batch, start.shared, start.compute
+        self._hidden = start.rows.to(start.compute.residual_dtype)  # [tokens, hidden]
         self._cos, self._sin = rotary_tables(batch.positions, spec.head_dim, spec.rope_theta)
         self._activation = ACTIVATIONS[spec.activation]
 

@@ -130,7 +130,10 @@ def test_any_text_for_a_number_is_read_exactly_or_refused(text: str) -> None:
         ({"file": {"device": ["cpu"]}}, "device from the file is ['cpu']; it must be of type str"),
         ({"flags": {"truncate": "yes"}}, "truncate from the flag is 'yes'; it must be of type bool"),
         ({"flags": {"device": None}}, "device is None; it must be of type str"),
-        ({"env": {"FARTHING_PORT": "70000"}}, "port is 70000; it must be a whole number of at most 65535"),
+        (
+            {"env": {"FARTHING_PORT": "70000"}},
+            "port is 70000; it must be a whole number of at most 65535. Port to listen on (0: any free one).",
+        ),
         ({"env": {"FARTHING_PORT": "-1"}}, "port is -1; it must be a whole number of at least 0"),
         ({"file": {"short_text": "drop"}}, "short_text is 'drop'; available: error, zero, embed"),
     ],
