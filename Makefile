@@ -16,7 +16,7 @@ help: ## List the commands
 install: $(INSTALLED) ## Make .venv with the farthing command and everything the tests need
 
 # torch first and alone: on a machine without an NVIDIA GPU its CPU build is taken, which needs no CUDA packages.
-$(INSTALLED): pyproject.toml constraints.txt tools/torch_index.py tools/make_venv.sh
+$(INSTALLED): pyproject.toml constraints.txt tools/torch_index.py tools/make_venv.sh hatch_build.py $(wildcard native/*/*)
 	sh tools/make_venv.sh $(PYTHON) $(VENV)
 	$(PIP) install --quiet --constraint constraints.txt $$($(BIN)/python tools/torch_index.py) torch
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'

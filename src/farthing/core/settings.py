@@ -85,9 +85,9 @@ class EngineSettings(Checked):
     device: str = option("auto", "Device: auto, cpu, cuda, or cuda:N.")
     format: str = option(
         "auto",
-        "Weight format; auto and none take what the device computes fastest without loss.",
+        "Weight format; auto and none take what the device computes fastest without loss. int8 is for CPUs.",
         flags=("--quantization",),
-        choices=("auto", "none", "fp32", "bf16", "fp16"),
+        choices=("auto", "none", "fp32", "bf16", "fp16", "int8"),
     )
     context_length: int | None = option(
         None,

@@ -7,7 +7,6 @@ layout.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +87,7 @@ def describe_model(path: Path, settings: EngineSettings) -> ModelDescription:
 
 def load_weights(description: ModelDescription) -> LoadedModel:
     """Raises `CheckpointError` when the tensors do not fit the description."""
+    torch.set_num_threads(description.plan.num_threads)
     weights = NamedWeights(description.checkpoint, description.layout)
     store = resident_store(weights, description.layout, description.plan)
     return LoadedModel(description, description.checkpoint.fingerprint, store)
@@ -159,13 +159,17 @@ def resident_layer(
 ) -> LayerWeights:
     # Small tensors are copied, so that they do not each keep a mapping of the file. Matrices that are computed as they
     # are stored stay mapped: the page cache holds them, once for all processes.
-    vectors: Mapping[str, torch.Tensor] = {
+    vectors = {
         part.name: weights.read(f"{prefix}{part.source}").to(device, torch.float32, copy=True)
         for part in layout.vectors
     }
     matrices = {}
     for part in layout.matrices:
-        packed = plan.format.pack(weights.stack(part, prefix, ".weight").to(device))
+        weight = weights.stack(part, prefix, ".weight").to(device)
+        if plan.format.folds_gains and part.gain:
+            weight = weight * vectors[part.gain]
+            vectors[part.gain] = torch.ones_like(vectors[part.gain])
+        packed = plan.format.pack(weight)
         bias = weights.stack(part, prefix, ".bias").to(device, plan.dtype, copy=True) if part.bias else None
         matrices[part.name] = plan.format.linear(packed, bias)
     return LayerWeights(matrices, vectors)

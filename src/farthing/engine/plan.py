@@ -83,6 +83,11 @@ def make_plan(settings: EngineSettings, facts: DeviceFacts, spec: ModelSpec, lay
 
 
 def choose_format(settings: EngineSettings, facts: DeviceFacts) -> tuple[str, str | None]:
+    if settings.format == "int8" and not facts.is_cpu:
+        raise SettingsError(
+            f"format int8 is built for CPUs so far; the device is {facts.device}. Take bf16, fp16 or fp32.",
+            param="format",
+        )
     if settings.format not in ("auto", "none"):
         return settings.format, None
     if facts.is_cpu and not facts.fast_bf16:
@@ -95,6 +100,8 @@ def choose_format(settings: EngineSettings, facts: DeviceFacts) -> tuple[str, st
 def compute_dtype(format_name: str, facts: DeviceFacts) -> torch.dtype:
     """Half-precision formats compute in their own dtype where that is fast, in fp32 where it is not."""
     assert format_name in FORMATS
+    if format_name == "int8":
+        return torch.float32
     if format_name == "bf16" and not facts.fast_bf16:
         return torch.float32
     if format_name == "fp16" and facts.is_cpu:

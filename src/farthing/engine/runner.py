@@ -18,6 +18,7 @@ from farthing.models.attention import attend_runs, attend_varlen
 from farthing.models.batch import PackedBatch, pack
 from farthing.models.family import Compute, PassStart
 from farthing.models.pooling import mean_pool, pooled_rows
+from farthing.quant.native.team import native_kernels
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Runner:
             residual_dtype=plan.residual_dtype,
             chunk_tokens=plan.chunk_tokens,
             attend=attend_varlen if plan.flash_attention else attend_runs,
+            native=native_kernels() if plan.format.name == "int8" else None,
         )
         self._exact = replace(self._compute, dtype=torch.float32, residual_dtype=torch.float32, attend=attend_runs)
         torch.set_num_threads(plan.num_threads)

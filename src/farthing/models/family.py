@@ -17,6 +17,7 @@ from farthing.models.batch import PackedBatch
 from farthing.models.layout import Layout
 from farthing.models.spec import EmbeddingSpec, ModelSpec
 from farthing.quant.format import Linear
+from farthing.quant.native.binding import NativeKernels
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,14 @@ class Compute:
         dtype: of the rows that go into matrix products and attention.
         residual_dtype: of the residual stream.
         chunk_tokens: rows of the feed-forward part computed at a time, which bounds its scratch memory.
+        native: kernels that compute whole layers, where the weights are packed for them.
     """
 
     dtype: torch.dtype
     residual_dtype: torch.dtype
     chunk_tokens: int
     attend: Attend
+    native: NativeKernels | None = None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ Shape = tuple[int, ...]
 class MatrixPart:
     """A matrix product of a layer; several stored matrices (q, k, v) are stacked along their outputs.
 
+    `gain` names the norm vector whose output it alone reads: that gain can be folded into the matrix.
     `sources` are stems relative to the layer: `stem + ".weight"` [out, in] and, with `bias`, `stem + ".bias"` [out].
     """
 
@@ -24,6 +25,7 @@ class MatrixPart:
     out_features: tuple[int, ...]
     in_features: int
     bias: bool = False
+    gain: str | None = None
 
     def tensors(self, prefix: str) -> Iterator[tuple[str, Shape]]:
         for stem, width in zip(self.sources, self.out_features, strict=True):

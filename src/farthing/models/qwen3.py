@@ -13,9 +13,10 @@ import torch
 
 from farthing.core.errors import CheckpointError
 from farthing.models import config as cfg
-from farthing.models.family import LayerWeights, PassStart
+from farthing.models.family import ForwardPass, LayerWeights, PassStart
 from farthing.models.layout import Layout, MatrixPart, VectorPart
 from farthing.models.ops import ACTIVATIONS, chunks, rms_norm, rotary_tables, rotate
+from farthing.models.qwen3_native import NativeQwen3Pass, native_shape
 from farthing.models.spec import EmbeddingSpec, ModelSpec
 
 INSTRUCTION = "Instruct: {task}\nQuery:"  # no space after "Query:"
@@ -73,9 +74,16 @@ class Qwen3Family:
                     ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
                     (spec.q_width, spec.kv_width, spec.kv_width),
                     hidden,
+                    gain="input_norm",
                 ),
                 MatrixPart("o", ("self_attn.o_proj",), (hidden,), spec.q_width),
-                MatrixPart("gate_up", ("mlp.gate_proj", "mlp.up_proj"), (spec.intermediate, spec.intermediate), hidden),
+                MatrixPart(
+                    "gate_up",
+                    ("mlp.gate_proj", "mlp.up_proj"),
+                    (spec.intermediate, spec.intermediate),
+                    hidden,
+                    gain="mlp_norm",
+                ),
                 MatrixPart("down", ("mlp.down_proj",), (hidden,), spec.intermediate),
             ),
             layer_prefix="layers.{layer}.",
@@ -84,7 +92,10 @@ class Qwen3Family:
             optional=("lm_head.weight",),  # of a causal LM; tied to the table or unused by an encoder
         )
 
-    def begin(self, start: PassStart) -> Qwen3Pass:
+    def begin(self, start: PassStart) -> ForwardPass:
+        kernels = start.compute.native
+        if kernels is not None and native_shape(start.spec).fits():
+            return NativeQwen3Pass(start, kernels)
         return Qwen3Pass(start)
 
 

@@ -21,6 +21,7 @@ class DenseFormat:
 
     name: str
     dtype: torch.dtype
+    folds_gains: bool = False
 
     def pack(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
         return {"weight": weight.to(self.dtype)}

@@ -31,6 +31,15 @@ class WeightFormat(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def folds_gains(self) -> bool:
+        """Whether norm gains are to be multiplied into the matrices that follow.
+
+        The function stays the same, and channels that a gain makes 50 to 100 times larger than the others, as trained
+        models have, no longer coarsen the steps in which a row is quantised.
+        """
+        ...
+
     def pack(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
         """The tensors that store `weight` [out_features, in_features], on the same device."""
         ...

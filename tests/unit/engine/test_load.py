@@ -165,6 +165,10 @@ class Counting:
         self.inner, self.name, self.num_bytes = inner, inner.name, inner.num_bytes
         self.bound_bytes = 0
 
+    @property
+    def folds_gains(self) -> bool:
+        return self.inner.folds_gains
+
     def pack(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
         return self.inner.pack(weight)
 

@@ -14,7 +14,7 @@ def test_a_format_is_found_by_its_name() -> None:
 def test_an_unknown_format_is_answered_with_those_there_are() -> None:
     with pytest.raises(SettingsError) as caught:
         weight_format("int3")
-    assert str(caught.value) == "Unknown weight format 'int3'; available: fp32, bf16, fp16"
+    assert str(caught.value) == "Unknown weight format 'int3'; available: fp32, bf16, fp16, int8"
     assert caught.value.param == "format"
 
 

@@ -1,0 +1,99 @@
+/* Int8 encoder layers on a CPU: a plain C interface over raw pointers.
+ *
+ * The caller owns every buffer; nothing here allocates after a pool is made, and nothing aborts: each function returns
+ * FT_OK or an error code. Matrices are row-major. Weights are int8 with one scale an output channel, activations are
+ * quantised to int8 with one scale a token on the way (the MLP's inner ones, of
+ * which a few dwarf the rest, with one scale for 256 of them); sums are exact in int32, everything else is fp32, except
+ * attention, which multiplies bf16 and sums in fp32.
+ */
+#ifndef FARTHING_NATIVE_H
+#define FARTHING_NATIVE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define FT_API __attribute__((visibility("default")))
+
+enum {
+    FT_OK = 0,
+    FT_BAD_SHAPE = 1,     /* a width is not a multiple of what the kernels need, see ft_qwen3_spec */
+    FT_BAD_ARGUMENT = 2,  /* a null pointer, a misaligned buffer, offsets that do not ascend */
+    FT_SCRATCH_SMALL = 3, /* scratch is smaller than ft_qwen3_scratch_bytes or ft_linear_scratch_bytes asks for */
+    FT_NO_KERNEL = 4,     /* this CPU does not have the instruction set asked for */
+    FT_NO_THREAD = 5      /* the operating system refused a thread */
+};
+
+enum { FT_FLOAT32 = 0, FT_BFLOAT16 = 1 };
+
+/* A fixed team of threads. One call at a time: calls on the same pool must not overlap. */
+typedef struct ft_pool ft_pool;
+
+/* `isa` is "portable", "avx2", "avx512vnni", "avx512bf16", or NULL for the best that this CPU has. The calling thread
+ * is one of the `num_threads`. */
+FT_API int ft_pool_create(int32_t num_threads, const char* isa, ft_pool** out);
+FT_API void ft_pool_destroy(ft_pool* pool);
+FT_API const char* ft_pool_isa(const ft_pool* pool);
+
+/* A packed matrix [n, k] is one block of bytes, alignment 64, free to be written to a file and mapped again. Any n and k. */
+FT_API size_t ft_packed_bytes(int32_t n, int32_t k);
+
+/* Quantises and packs rows first_row .. first_row + num_rows of a matrix [n, k]; `rows` is [num_rows, k] of `dtype`.
+ * The block must be zero before its first rows are packed. Different rows may be packed at the same time. */
+FT_API int ft_pack_rows(const void* rows, int32_t dtype, int32_t first_row, int32_t num_rows, int32_t n, int32_t k,
+                        void* packed);
+
+/* y [tokens, n] = x [tokens, k] W^T + bias [n]; bias may be NULL. Scratch: alignment 64. */
+FT_API size_t ft_linear_scratch_bytes(const ft_pool* pool, int32_t n, int32_t k);
+FT_API int ft_linear(ft_pool* pool, const float* x, int32_t num_tokens, const void* packed, int32_t n, int32_t k,
+                     const float* bias, float* y, void* scratch, size_t scratch_bytes);
+
+/* hidden, intermediate: multiples of 64. head_dim: 32, 64, 96 or 128. q_heads: a multiple of kv_heads. */
+typedef struct {
+    int32_t hidden, intermediate, q_heads, kv_heads, head_dim;
+    float rms_eps;
+} ft_qwen3_spec;
+
+typedef struct {
+    const float* input_norm; /* [hidden] */
+    const float* mlp_norm;   /* [hidden] */
+    const float* q_norm;     /* [head_dim] */
+    const float* k_norm;     /* [head_dim] */
+    const void* qkv;         /* packed [(q_heads + 2 kv_heads) head_dim, hidden], in this order */
+    const void* o;           /* packed [hidden, q_heads head_dim] */
+    const void* gate_up;     /* packed [2 intermediate, hidden], gate first */
+    const void* down;        /* packed [hidden, intermediate] */
+} ft_qwen3_weights;
+
+/* Texts lie one behind the other without padding. cos, sin: [rope_positions, head_dim / 2], by position in the text. */
+typedef struct {
+    int32_t num_tokens, num_texts;
+    const int32_t* cu_seqlens; /* [num_texts + 1], from 0 to num_tokens, ascending */
+    const float* cos;
+    const float* sin;
+    int32_t rope_positions;
+    int32_t num_keep;
+    const int32_t* keep; /* NULL, or [num_keep] ascending tokens: only these rows of hidden are brought up to date */
+} ft_batch;
+
+FT_API size_t ft_qwen3_scratch_bytes(const ft_pool* pool, const ft_qwen3_spec* spec, int32_t num_tokens,
+                                     int32_t num_texts);
+
+/* hidden [num_tokens, hidden] fp32, in and out. */
+FT_API int ft_qwen3_layer(ft_pool* pool, const ft_qwen3_spec* spec, const ft_qwen3_weights* weights,
+                          const ft_batch* batch, float* hidden, void* scratch, size_t scratch_bytes);
+
+/* Int8 multiplications and additions a second that one thread reaches from registers: what a GEMM cannot exceed. */
+FT_API double ft_peak_ops(const ft_pool* pool);
+
+/* Cycles by stage since the last call, summed over threads; zeros unless built with FT_PROFILE. Returns the count. */
+FT_API int32_t ft_profile(ft_pool* pool, uint64_t* cycles, int32_t capacity);
+FT_API const char* ft_profile_stage(int32_t stage);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,144 @@
+// The C interface: checks what can be checked, picks the instruction set, and hands over.
+#include <cstring>
+#include <new>
+#include <system_error>
+
+#include "isa.h"
+#include "layer_scratch.h"
+
+using namespace farthing;
+
+struct ft_pool {
+    explicit ft_pool(int num_threads, const Kernels& kernels) : threads(num_threads), kernels(kernels) {}
+    ThreadPool threads;
+    const Kernels& kernels;
+};
+
+namespace {
+
+struct Choice {
+    const Kernels& (*kernels)();
+    bool supported;
+};
+
+const Kernels* choose(const char* isa) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const bool vnni = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                      __builtin_cpu_supports("avx512vnni");
+    const Choice choices[] = {{avx512bf16::kernels, vnni && __builtin_cpu_supports("avx512bf16")},
+                              {avx512vnni::kernels, vnni},
+                              {avx2::kernels, avx2},
+                              {portable::kernels, true}};
+#else
+    const Choice choices[] = {{portable::kernels, true}};
+#endif
+    for (const Choice& choice : choices)
+        if (choice.supported && (!isa || std::strcmp(isa, choice.kernels().name) == 0)) return &choice.kernels();
+    return nullptr;
+}
+
+bool aligned(const void* pointer) { return pointer && reinterpret_cast<uintptr_t>(pointer) % 64 == 0; }
+
+bool shape_fits(const ft_qwen3_spec& spec) {
+    return spec.hidden > 0 && spec.hidden % 64 == 0 && spec.intermediate > 0 && spec.intermediate % 64 == 0 &&
+           spec.hidden <= kMaxInputs && spec.intermediate <= kMaxInputs && spec.kv_heads > 0 && spec.q_heads > 0 &&
+           spec.q_heads % spec.kv_heads == 0 && spec.head_dim >= 32 && spec.head_dim <= 128 &&
+           spec.head_dim % 32 == 0 && spec.q_heads <= kMaxInputs / spec.head_dim;
+}
+
+int check_batch(const ft_batch& batch) {
+    if (batch.num_tokens < 0 || batch.num_texts < 0 || !batch.cu_seqlens || !batch.cos || !batch.sin)
+        return FT_BAD_ARGUMENT;
+    if (batch.cu_seqlens[0] != 0 || batch.cu_seqlens[batch.num_texts] != batch.num_tokens) return FT_BAD_ARGUMENT;
+    for (int text = 0; text < batch.num_texts; ++text) {
+        const int length = batch.cu_seqlens[text + 1] - batch.cu_seqlens[text];
+        if (length < 0 || length > batch.rope_positions) return FT_BAD_ARGUMENT;
+    }
+    if (!batch.keep) return FT_OK;
+    if (batch.num_keep < 0) return FT_BAD_ARGUMENT;
+    for (int i = 0, before = -1; i < batch.num_keep; before = batch.keep[i++])
+        if (batch.keep[i] <= before || batch.keep[i] >= batch.num_tokens) return FT_BAD_ARGUMENT;
+    return FT_OK;
+}
+
+}  // namespace
+
+int ft_pool_create(int32_t num_threads, const char* isa, ft_pool** out) {
+    if (!out || num_threads < 1 || num_threads > kMaxThreads) return FT_BAD_ARGUMENT;
+    const Kernels* const kernels = choose(isa);
+    if (!kernels) return FT_NO_KERNEL;
+    try {
+        *out = new ft_pool(num_threads, *kernels);
+    } catch (const std::system_error&) {
+        return FT_NO_THREAD;
+    } catch (const std::bad_alloc&) {
+        return FT_NO_THREAD;
+    }
+    return FT_OK;
+}
+
+void ft_pool_destroy(ft_pool* pool) { delete pool; }
+
+const char* ft_pool_isa(const ft_pool* pool) { return pool->kernels.name; }
+
+size_t ft_linear_scratch_bytes(const ft_pool* pool, int32_t n, int32_t k) {
+    if (n <= 0 || k <= 0) return 0;
+    const size_t tile = static_cast<size_t>(kTileRows) * (round_up(k, kChunkBytes) + sizeof(float));
+    return tile * pool->threads.num_threads();
+}
+
+int ft_linear(ft_pool* pool, const float* x, int32_t num_tokens, const void* packed, int32_t n, int32_t k,
+              const float* bias, float* y, void* scratch, size_t scratch_bytes) {
+    if (!pool || !x || !y || !aligned(packed) || !aligned(scratch) || num_tokens < 0) return FT_BAD_ARGUMENT;
+    if (n <= 0 || k <= 0 || k > kMaxInputs) return FT_BAD_SHAPE;
+    if (scratch_bytes < ft_linear_scratch_bytes(pool, n, k)) return FT_SCRATCH_SMALL;
+    if (num_tokens > 0)
+        pool->kernels.linear({pool->threads, x, num_tokens, packed, n, k, bias, y, static_cast<char*>(scratch)});
+    return FT_OK;
+}
+
+size_t ft_qwen3_scratch_bytes(const ft_pool* pool, const ft_qwen3_spec* spec, int32_t num_tokens, int32_t num_texts) {
+    if (!shape_fits(*spec) || num_tokens < 0 || num_texts < 0) return 0;
+    LayerScratch scratch(nullptr, *spec, num_tokens, num_texts);
+    for (int thread = 0; thread < pool->threads.num_threads(); ++thread) scratch.take_tile(*spec);
+    return scratch.used();
+}
+
+int ft_qwen3_layer(ft_pool* pool, const ft_qwen3_spec* spec, const ft_qwen3_weights* weights, const ft_batch* batch,
+                   float* hidden, void* scratch, size_t scratch_bytes) {
+    if (!pool || !spec || !weights || !batch || !hidden || !aligned(scratch)) return FT_BAD_ARGUMENT;
+    if (!weights->input_norm || !weights->mlp_norm || !weights->q_norm || !weights->k_norm) return FT_BAD_ARGUMENT;
+    if (!aligned(weights->qkv) || !aligned(weights->o) || !aligned(weights->gate_up) || !aligned(weights->down))
+        return FT_BAD_ARGUMENT;
+    if (!shape_fits(*spec)) return FT_BAD_SHAPE;
+    if (const int error = check_batch(*batch)) return error;
+    if (scratch_bytes < ft_qwen3_scratch_bytes(pool, spec, batch->num_tokens, batch->num_texts)) return FT_SCRATCH_SMALL;
+    if (batch->num_tokens > 0)
+        pool->kernels.qwen3_layer({pool->threads, *spec, *weights, *batch, hidden, static_cast<char*>(scratch)});
+    return FT_OK;
+}
+
+double ft_peak_ops(const ft_pool* pool) { return pool->kernels.peak_ops(); }
+
+int32_t ft_profile(ft_pool* pool, uint64_t* cycles, int32_t capacity) {
+    constexpr int32_t kStages = static_cast<int32_t>(Stage::kCount);
+    for (int32_t stage = 0; stage < kStages && stage < capacity; ++stage) {
+        cycles[stage] = 0;
+        for (int thread = 0; thread < pool->threads.num_threads(); ++thread) {
+            uint64_t& counted = pool->threads.profile(thread).cycles[stage];
+            cycles[stage] += counted;
+            counted = 0;
+        }
+    }
+    return kStages;
+}
+
+const char* ft_profile_stage(int32_t stage) {
+    static const char* const names[] = {"norm+quantize", "qkv",     "norm+rope", "attention", "o",
+                                        "gate_up+silu",  "down",    "quantize",  "wait"};
+    static_assert(sizeof names / sizeof *names == static_cast<size_t>(Stage::kCount));
+    return stage >= 0 && stage < static_cast<int32_t>(Stage::kCount) ? names[stage] : nullptr;
+}

@@ -1,0 +1,121 @@
+// Causal attention of the query heads that share a kv head, with the softmax kept running over chunks of keys
+// (https://arxiv.org/abs/2205.14135): no memory in the square of a text's length, and keys and values are read once for
+// all rows of a tile and all heads of the group. Both products run through bf16_block.
+#include "attention.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "bf16.h"
+#include "blocks.h"
+#include "exp2.h"
+#include "kv.h"
+#include "lanes.h"
+
+namespace farthing::FT_ISA {
+namespace {
+
+constexpr int kChunkPanels = kKeyChunk / kKeyPanel;
+constexpr int kMaxHeadDim = 128;
+constexpr float kMasked = -1e30f;
+
+// One block of rows against one chunk of keys.
+struct BlockBuffers {
+    alignas(64) uint16_t queries[kBlockRows * kMaxHeadDim];
+    alignas(64) float scores[kChunkPanels * kBlockRows * kKeyPanel];          // [panels][rows][32]
+    alignas(64) uint16_t probabilities[kChunkPanels * kBlockRows * kKeyPanel];  // likewise
+};
+
+void load_queries(const uint16_t* queries, int rows, int head_dim, uint16_t* out) {
+    for (int chunk = 0; chunk < head_dim / 32; ++chunk)
+        for (int r = 0; r < rows; ++r, out += 32) std::memcpy(out, queries + r * head_dim + chunk * 32, 64);
+}
+
+inline void scale_row(float* outputs, int rows, int panels, float factor) {
+    for (int panel = 0; panel < panels; ++panel, outputs += rows * kPanelChannels)
+        for (int c = 0; c < kPanelChannels; c += kLanes) store(outputs + c, load_floats(outputs + c) * factor);
+}
+
+// Scores of one row (its panels `stride` apart) to probabilities relative to exp2(largest); keys from `limit` on are
+// masked. Returns their sum; `largest` grows where a score exceeds it.
+float softmax_row(float* scores, int stride, int panels, int limit, float& largest, uint16_t* probabilities) {
+    const int used = std::min(panels, limit > 0 ? (limit + kKeyPanel - 1) / kKeyPanel : 0);
+    if (used > 0)
+        for (int j = std::min(kKeyPanel, limit - (used - 1) * kKeyPanel); j < kKeyPanel; ++j)
+            scores[(used - 1) * stride + j] = kMasked;
+    Floats first = Floats{} + largest, second = first;
+    for (int panel = 0; panel < used; ++panel) {
+        first = larger(load_floats(scores + panel * stride), first);
+        second = larger(load_floats(scores + panel * stride + kLanes), second);
+    }
+    largest = largest_of(larger(first, second));
+    Floats sums = {};
+    for (int panel = 0; panel < used; ++panel) {
+        first = exp2_lanes(load_floats(scores + panel * stride) - largest);
+        second = exp2_lanes(load_floats(scores + panel * stride + kLanes) - largest);
+        sums += first + second;
+        store_bf16(probabilities + panel * stride, first, second);
+    }
+    for (int panel = used; panel < panels; ++panel) std::memset(probabilities + panel * stride, 0, 2 * kKeyPanel);
+    return sum_of(sums);
+}
+
+void write_block(const AttentionCall& call, Range rows, const float* outputs, const float* sums) {
+    const int panels = call.head_dim / kPanelChannels;
+    for (int r = rows.begin; r < rows.end; ++r, outputs += kPanelChannels) {
+        float* const out = call.out + r / call.group * call.out_stride + r % call.group * call.head_dim;
+        const float inverse = 1.0f / sums[r];
+        for (int panel = 0; panel < panels; ++panel)
+            for (int c = 0; c < kPanelChannels; c += kLanes) {
+                const float* const from = outputs + panel * rows.size() * kPanelChannels + c;
+                store(out + panel * kPanelChannels + c, load_floats(from) * inverse);
+            }
+    }
+}
+
+void attend_block(const AttentionCall& call, const AttentionScratch& scratch, Range rows, int first_key,
+                  BlockBuffers& buffers) {
+    const int num_rows = rows.size(), head_dim = call.head_dim, head_chunks = head_dim / kKeyPanel;
+    const int num_keys = call.positions[(rows.end - 1) / call.group] + 1;
+    const int panels = std::min(kChunkPanels, (num_keys - first_key + kKeyPanel - 1) / kKeyPanel);
+    const int panel_stride = num_rows * kKeyPanel;
+    float* const outputs = scratch.outputs + static_cast<size_t>(rows.begin) * head_dim;
+
+    load_queries(call.queries + static_cast<size_t>(rows.begin) * head_dim, num_rows, head_dim, buffers.queries);
+    for (int panel = 0; panel < panels; ++panel) {
+        const uint16_t* const keys = call.keys + static_cast<size_t>(first_key + panel * kKeyPanel) * head_dim;
+        bf16_block(num_rows, head_chunks, buffers.queries, keys, false, buffers.scores + panel * panel_stride);
+    }
+    for (int r = 0; r < num_rows; ++r) {
+        const int row = rows.begin + r, limit = call.positions[row / call.group] + 1 - first_key;
+        float& largest = scratch.largest[row];
+        const float before = largest;
+        const float sum = softmax_row(buffers.scores + r * kKeyPanel, panel_stride, panels, limit, largest,
+                                      buffers.probabilities + r * kKeyPanel);
+        const float factor = first_key > 0 ? exp2_fast(before - largest) : 0.0f;
+        scratch.sums[row] = scratch.sums[row] * factor + sum;
+        if (first_key > 0 && largest > before) scale_row(outputs + r * kPanelChannels, num_rows, head_chunks, factor);
+    }
+    for (int panel = 0; panel < head_chunks; ++panel) {
+        const uint16_t* const values =
+            call.values + (static_cast<size_t>(panel) * call.padded_length + first_key) * kPanelChannels;
+        bf16_block(num_rows, panels, buffers.probabilities, values, first_key > 0, outputs + panel * panel_stride);
+    }
+    if (first_key + kKeyChunk >= num_keys) write_block(call, rows, outputs, scratch.sums);
+}
+
+}  // namespace
+
+void attend(const AttentionCall& call, const AttentionScratch& scratch) {
+    BlockBuffers buffers;
+    const RowBlocks blocks(call.rows * call.group);
+    std::fill_n(scratch.largest, blocks.rows(), kMasked);
+    std::fill_n(scratch.sums, blocks.rows(), 0.0f);
+    const int num_keys = call.positions[call.rows - 1] + 1;
+    for (int first_key = 0; first_key < num_keys; first_key += kKeyChunk)
+        for (int b = 0; b < blocks.count(); ++b)
+            if (call.positions[(blocks[b].end - 1) / call.group] >= first_key)
+                attend_block(call, scratch, blocks[b], first_key, buffers);
+}
+
+}  // namespace farthing::FT_ISA

@@ -1,0 +1,29 @@
+#pragma once
+
+#include "tile.h"
+
+namespace farthing::FT_ISA {
+
+constexpr int kKeyChunk = 256;  // keys taken at once: theirs, the values' and the queries' bytes fit into the L2 cache
+
+// What one thread needs beside its tile; see attention_scratch_floats.
+struct AttentionScratch {
+    float* outputs;  // [rows * group][head_dim], in blocks
+    float* largest;  // [rows * group]
+    float* sums;     // [rows * group]
+};
+
+// Consecutive query rows of one text under one kv head.
+struct AttentionCall {
+    const uint16_t* queries;  // [rows][group][head_dim] bf16, scaled by log2(e) / sqrt(head_dim)
+    const int* positions;     // [rows] in the text, ascending
+    int rows, group, head_dim;
+    const uint16_t *keys, *values;  // of the text and head, see kv.h
+    int padded_length;
+    float* out;  // row r, head g of the group: out + r * out_stride + g * head_dim
+    size_t out_stride;
+};
+
+void attend(const AttentionCall& call, const AttentionScratch& scratch);
+
+}  // namespace farthing::FT_ISA

@@ -1,0 +1,31 @@
+// Floats to bf16 (the upper half of a float), rounded to nearest, ties to even.
+#pragma once
+
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#endif
+
+#include "lanes.h"
+
+namespace farthing::FT_ISA {
+
+// In the low half of each lane.
+FT_INLINE Words to_bf16(Floats x) {
+    const Words bits = (Words)x;
+    return (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+}
+
+// Lane i holds bf16 of even[i] (low half) and odd[i].
+FT_INLINE Words bf16_pairs(Floats even, Floats odd) { return to_bf16(even) | to_bf16(odd) << 16; }
+
+// 32 consecutive values.
+FT_INLINE void store_bf16(uint16_t* to, Floats first, Floats second) {
+#if defined(__AVX512BF16__)
+    store(to, (Words)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first));
+#else
+    store(to, __builtin_convertvector(to_bf16(first), Shorts));
+    store(to + kLanes, __builtin_convertvector(to_bf16(second), Shorts));
+#endif
+}
+
+}  // namespace farthing::FT_ISA

@@ -1,0 +1,30 @@
+// The two multiplications everything is made of, one implementation an instruction set (blocks_*.cpp). Both walk
+// through 64-byte chunks of up to 14 rows and a panel of 32 columns, four bytes of a column side by side.
+#pragma once
+
+#include <cstdint>
+
+#include "tile.h"
+
+namespace farthing::FT_ISA {
+
+// sums [rows, 32] = starts [32] + a b: a as in QuantizedTile, b a panel of a PackedMatrix. On the way, what `next` says is
+// fetched into the cache: the weights come from memory, and the CPU's own prefetching stops at every page.
+struct Prefetch {
+    const int8_t* from;  // may point anywhere
+    int chunk_bytes;     // a multiple of 64, fetched in each chunk
+
+    // A panel's blocks fetch the next panel together.
+    Prefetch(const int8_t* panel, int num_chunks, int block, int num_blocks)
+        : from(panel), chunk_bytes(static_cast<int>(round_up(kChunkBytes * kPanelChannels / num_blocks, 64))) {
+        skip(block * num_chunks);
+    }
+    void skip(int chunks) { from += static_cast<int64_t>(chunks) * chunk_bytes; }
+};
+void int8_block(int rows, int chunks, const uint8_t* a, const int8_t* b, const int32_t* starts, Prefetch next,
+                int32_t* sums);
+
+// sums [rows, 32] (+)= a b in bf16 pairs: a [chunks][rows][32], b [chunks * 16][32 columns][2].
+void bf16_block(int rows, int chunks, const uint16_t* a, const uint16_t* b, bool accumulate, float* sums);
+
+}  // namespace farthing::FT_ISA

@@ -1,0 +1,26 @@
+// Plain C++, for CPUs without AVX2 and as the reference for the others.
+#include "blocks.h"
+#include "blocks_bf16.h"
+
+namespace farthing::FT_ISA {
+
+void int8_block(int rows, int chunks, const uint8_t* a, const int8_t* b, const int32_t* starts, Prefetch,
+                int32_t* sums) {
+    for (int r = 0; r < rows; ++r) {
+        int32_t total[kPanelChannels];
+        for (int c = 0; c < kPanelChannels; ++c) total[c] = starts[c];
+        for (int i = 0; i < chunks * kChunkBytes; i += 4) {
+            const uint8_t* const x = a + i / kChunkBytes * rows * kChunkBytes + r * kChunkBytes + i % kChunkBytes;
+            const int8_t* const w = b + i * kPanelChannels;
+            for (int c = 0; c < kPanelChannels; ++c)
+                total[c] += x[0] * w[c * 4] + x[1] * w[c * 4 + 1] + x[2] * w[c * 4 + 2] + x[3] * w[c * 4 + 3];
+        }
+        for (int c = 0; c < kPanelChannels; ++c) sums[r * kPanelChannels + c] = total[c];
+    }
+}
+
+void bf16_block(int rows, int chunks, const uint16_t* a, const uint16_t* b, bool accumulate, float* sums) {
+    bf16_block_generic(rows, chunks, a, b, accumulate, sums);
+}
+
+}  // namespace farthing::FT_ISA

@@ -1,0 +1,27 @@
+// exp2 on 16 lanes as straight arithmetic: a polynomial on [-1/2, 1/2] and the exponent's bits; relative error below 3e-6.
+#pragma once
+
+#include "lanes.h"
+
+namespace farthing::FT_ISA {
+
+constexpr float kLog2E = 1.44269504088896341f;
+
+// Arguments beyond [-126, 126] are clamped.
+FT_INLINE Floats exp2_lanes(Floats x) {
+    const Floats limit = Floats{} + 126.0f;
+    x = larger(x, -limit);
+    x = x < limit ? x : limit;
+    const Floats shifted = x + kRoundingMagic;
+    const Floats f = x - (shifted - kRoundingMagic);
+    Floats p = f * 1.3333558e-3f + 9.6181291e-3f;
+    p = p * f + 5.5504109e-2f;
+    p = p * f + 2.4022651e-1f;
+    p = p * f + 6.9314718e-1f;
+    p = p * f + 1.0f;
+    return p * (Floats)(((Words)shifted + 127u) << 23);
+}
+
+inline float exp2_fast(float x) { return exp2_lanes(Floats{} + x)[0]; }
+
+}  // namespace farthing::FT_ISA

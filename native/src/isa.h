@@ -1,0 +1,42 @@
+// Every source with "isa" in its list in build.sh is compiled once for each instruction set, in a namespace of its own
+// (FT_ISA, set by the build), so that the plain loops in it are vectorised for each. This is what such a build exports.
+#pragma once
+
+#include "../include/farthing_native.h"
+#include "threads.h"
+
+namespace farthing {
+
+struct LinearCall {
+    ThreadPool& pool;
+    const float* x;
+    int num_tokens;
+    const void* packed;
+    int n, k;
+    const float* bias;
+    float* y;
+    char* scratch;
+};
+
+struct LayerCall {
+    ThreadPool& pool;
+    const ft_qwen3_spec& spec;
+    const ft_qwen3_weights& weights;
+    const ft_batch& batch;
+    float* hidden;
+    char* scratch;
+};
+
+struct Kernels {
+    const char* name;
+    void (*linear)(const LinearCall&);
+    void (*qwen3_layer)(const LayerCall&);
+    double (*peak_ops)();
+};
+
+namespace portable { const Kernels& kernels(); }
+namespace avx2 { const Kernels& kernels(); }
+namespace avx512vnni { const Kernels& kernels(); }
+namespace avx512bf16 { const Kernels& kernels(); }
+
+}  // namespace farthing

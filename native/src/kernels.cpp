@@ -1,0 +1,37 @@
+// What a build for one instruction set exports, and how fast its multiplications can be at all.
+#include <chrono>
+
+#include "blocks.h"
+#include "isa.h"
+
+#define FT_TEXT_OF(name) #name
+#define FT_TEXT(name) FT_TEXT_OF(name)
+
+namespace farthing::FT_ISA {
+
+void linear(const LinearCall& call);
+void qwen3_layer(const LayerCall& call);
+
+namespace {
+
+// A block so short that all of its operands stay in the L1 cache.
+double peak_ops() {
+    constexpr int kChunks = 4, kRepeats = 40000;
+    alignas(64) static const uint8_t a[kBlockRows * kChunks * kChunkBytes] = {};
+    alignas(64) static const int8_t b[kPanelChannels * kChunks * kChunkBytes] = {};
+    alignas(64) static const int32_t starts[kPanelChannels] = {};
+    alignas(64) int32_t sums[kBlockRows * kPanelChannels];
+    const auto begin = std::chrono::steady_clock::now();
+    for (int i = 0; i < kRepeats; ++i) int8_block(kBlockRows, kChunks, a, b, starts, {b, kChunks, 0, 8}, sums);
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+    return 2.0 * kBlockRows * kPanelChannels * kChunks * kChunkBytes * kRepeats / seconds.count();
+}
+
+}  // namespace
+
+const Kernels& kernels() {
+    static constexpr Kernels kernels{FT_TEXT(FT_ISA), linear, qwen3_layer, peak_ops};
+    return kernels;
+}
+
+}  // namespace farthing::FT_ISA

@@ -1,0 +1,95 @@
+// fp32 rows to int8, symmetric, scale = largest magnitude / 127 a row; optionally through RMSNorm, without a detour
+// through memory. Values are stored as q + 128 (see packed.h).
+#include "quantize.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "lanes.h"
+
+namespace farthing::FT_ISA {
+namespace {
+
+// Compared as bits, whose order for magnitudes is that of the numbers with NaN above all: a row with NaN or Inf gets a
+// scale of NaN or Inf, and whatever is computed from it stays so, instead of turning into numbers that look right.
+float largest_magnitude(const float* x, int k) {
+    Words lanes = {};
+    const int whole = k / kLanes * kLanes;
+    for (int i = 0; i < whole; i += kLanes) {
+        const Words bits = (Words)magnitude(load_floats(x + i));
+        lanes = bits > lanes ? bits : lanes;
+    }
+    uint32_t largest = 0;
+    for (int lane = 0; lane < kLanes; ++lane) largest = std::max(largest, lanes[lane]);
+    for (int i = whole; i < k; ++i) {
+        uint32_t bits;
+        std::memcpy(&bits, x + i, sizeof bits);
+        largest = std::max(largest, bits & 0x7fffffffu);
+    }
+    float value;
+    std::memcpy(&value, &largest, sizeof value);
+    return value;
+}
+
+inline void quantize_chunk(const float* x, float inverse, uint8_t* out) {
+    for (int i = 0; i < kChunkBytes; i += kLanes) {
+        const Words rounded = (Words)(load_floats(x + i) * inverse + kRoundingMagic);
+        store(out + i, __builtin_convertvector((rounded ^ kActivationOffset) & 255u, Bytes));
+    }
+}
+
+float quantize_row(const float* x, int k, uint8_t* out, size_t chunk_stride) {
+    const float largest = largest_magnitude(x, k);
+    const float inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
+    const int whole = k / kChunkBytes;
+    for (int chunk = 0; chunk < whole; ++chunk)
+        quantize_chunk(x + chunk * kChunkBytes, inverse, out + chunk * chunk_stride);
+    if (const int rest = k % kChunkBytes) {
+        float padded[kChunkBytes] = {};
+        std::memcpy(padded, x + whole * kChunkBytes, rest * sizeof(float));
+        quantize_chunk(padded, inverse, out + whole * chunk_stride);
+    }
+    return largest / 127.0f;
+}
+
+// Calls quantize(row, its first chunk, distance of its chunks) for each row.
+template <class Quantize>
+void for_each_row(int num_rows, int k, QuantizedTile& out, Quantize quantize) {
+    out.shape(num_rows, k);
+    for (int b = 0; b < out.blocks.count(); ++b) {
+        const Range rows = out.blocks[b];
+        uint8_t* chunks = out.block(b);
+        for (int r = rows.begin; r < rows.end; ++r, chunks += kChunkBytes)
+            quantize(r, chunks, static_cast<size_t>(rows.size()) * kChunkBytes);
+    }
+}
+
+}  // namespace
+
+void quantize_rows(const float* x, size_t stride, int num_rows, int k, QuantizedTile& out) {
+    for_each_row(num_rows, k, out, [&](int r, uint8_t* chunks, size_t chunk_stride) {
+        out.scales[r] = quantize_row(x + r * stride, k, chunks, chunk_stride);
+    });
+}
+
+void quantize_groups(const float* x, size_t stride, int num_rows, int k, QuantizedTile& out) {
+    float* scale = out.scales;
+    for_each_row(num_rows, k, out, [&](int r, uint8_t* chunks, size_t chunk_stride) {
+        for (int i = 0; i < k; i += kGroupInputs, chunks += kGroupInputs / kChunkBytes * chunk_stride)
+            *scale++ = quantize_row(x + r * stride + i, std::min(kGroupInputs, k - i), chunks, chunk_stride);
+    });
+}
+
+void norm_quantize_rows(const float* x, const int* rows, int num_rows, int k, const float* gain, float eps,
+                        float* row_buffer, QuantizedTile& out) {
+    for_each_row(num_rows, k, out, [&](int r, uint8_t* chunks, size_t chunk_stride) {
+        const float* const row = x + static_cast<size_t>(rows[r]) * k;
+        const float inverse = inverse_rms(row, k, eps);
+        for (int i = 0; i < k; i += kLanes)
+            store(row_buffer + i, load_floats(row + i) * inverse * load_floats(gain + i));
+        out.scales[r] = quantize_row(row_buffer, k, chunks, chunk_stride);
+    });
+}
+
+}  // namespace farthing::FT_ISA

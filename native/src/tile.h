@@ -1,0 +1,53 @@
+// Rows on their way into a GEMM, cut into blocks of at most 14 rows: as many as keep their sums in registers.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "packed.h"
+
+namespace farthing {
+
+constexpr int kBlockRows = 14;
+constexpr int kTileRows = 126;  // rows that one thread takes through a stage at once: whole blocks, fit for its L2 cache
+constexpr int kTileBlocks = (kTileRows + kBlockRows - 1) / kBlockRows;
+
+struct Range {
+    int begin, end;
+    int size() const { return end - begin; }
+};
+
+// The part of `total` items that is `index`'s among `count`.
+inline Range share(int total, int index, int count) {
+    const auto bound = [&](int i) { return static_cast<int>(static_cast<int64_t>(total) * i / count); };
+    return {bound(index), bound(index + 1)};
+}
+
+// Blocks of nearly the same size: 15 rows are 8 + 7, not 14 + 1, since a small block wastes loads of the weights.
+class RowBlocks {
+public:
+    explicit RowBlocks(int rows) : rows_(rows), count_((rows + kBlockRows - 1) / kBlockRows) {}
+    int rows() const { return rows_; }
+    int count() const { return count_; }
+    Range operator[](int block) const { return share(rows_, block, count_); }
+
+private:
+    int rows_, count_;
+};
+
+// Quantised rows. A block lies as [k / 64][rows of the block][64] uint8: the kernel reads it strictly forward, and no
+// two rows of a block fight for the same cache set, as rows a power of two apart would.
+struct QuantizedTile {
+    uint8_t* values;  // kTileRows * padded_k
+    float* scales;    // [rows][groups], groups being 1 but after quantize_groups
+    RowBlocks blocks{0};
+    int padded_k = 0;
+
+    void shape(int rows, int k) {
+        blocks = RowBlocks(rows);
+        padded_k = static_cast<int>(round_up(k, kChunkBytes));
+    }
+    uint8_t* block(int index) const { return values + static_cast<size_t>(blocks[index].begin) * padded_k; }
+};
+
+}  // namespace farthing

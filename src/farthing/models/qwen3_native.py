@@ -1,0 +1,51 @@
+"""A Qwen3 pass on the native int8 kernels: a layer is one call, everything between its matrix products fused.
+
+The same function as `farthing.models.qwen3.Qwen3Pass` on int8 matrices; only rounding differs (the inner rows of the
+feed-forward part have a scale for each 256 inputs, attention multiplies in bf16 where the CPU can).
+"""
+
+from __future__ import annotations
+
+import torch
+
+from farthing.models.family import LayerWeights, PassStart
+from farthing.models.ops import rms_norm, rotary_tables
+from farthing.models.spec import ModelSpec
+from farthing.quant.int8 import NativeInt8Linear
+from farthing.quant.native.binding import NativeBatch, NativeKernels, Qwen3Shape, Qwen3Weights
+
+MATRICES = ("qkv", "o", "gate_up", "down")
+VECTORS = ("input_norm", "mlp_norm", "q_norm", "k_norm")
+
+
+def native_shape(spec: ModelSpec) -> Qwen3Shape:
+    return Qwen3Shape(spec.hidden, spec.intermediate, spec.num_heads, spec.num_kv_heads, spec.head_dim, spec.norm_eps)
+
+
+class NativeQwen3Pass:
+    def __init__(self, start: PassStart, kernels: NativeKernels) -> None:
+        self._start, self._kernels = start, kernels
+        self._shape = native_shape(start.spec)
+        self._hidden = start.rows.to(torch.float32, copy=True).contiguous()  # [tokens, hidden]
+        positions = torch.arange(start.batch.max_length)
+        cos, sin = rotary_tables(positions, start.spec.head_dim, start.spec.rope_theta)
+        half = start.spec.head_dim // 2
+        self._cos, self._sin = (table[:, 0, :half].contiguous() for table in (cos, sin))
+
+    def layer(self, weights: LayerWeights, keep: torch.Tensor | None) -> None:
+        kept = None if keep is None else keep.to(torch.int32)
+        batch = NativeBatch(self._start.batch.cu_seqlens, self._cos, self._sin, kept)
+        matrices = {name: packed(weights, name) for name in MATRICES}
+        vectors = {name: weights.vector[name] for name in VECTORS}
+        self._kernels.qwen3_layer(self._shape, Qwen3Weights(**vectors, **matrices), batch, self._hidden)
+        if keep is not None:
+            self._hidden = self._hidden[keep]
+
+    def finish(self) -> torch.Tensor:
+        return rms_norm(self._hidden, self._start.shared["norm"], self._start.spec.norm_eps)
+
+
+def packed(weights: LayerWeights, name: str) -> torch.Tensor:
+    linear = weights.matrix[name]
+    assert isinstance(linear, NativeInt8Linear), f"{name} is not packed for the native kernels"
+    return linear.packed

@@ -1,0 +1,216 @@
+"""The native kernels against the same arithmetic in numpy, on every instruction set this CPU has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from farthing.quant.native.binding import NativeBatch, NativeKernels, Qwen3Shape, Qwen3Weights
+from farthing.quant.native.team import LIBRARY
+
+pytestmark = pytest.mark.skipif(not LIBRARY.is_file(), reason="the native kernels were not built (no C++ compiler)")
+ISAS = ("portable", "avx2", "avx512vnni", "avx512bf16")
+EPS = 1e-6
+
+
+@pytest.fixture(params=ISAS)
+def kernels(request: pytest.FixtureRequest) -> Iterator[NativeKernels]:
+    try:
+        made = NativeKernels(LIBRARY, 2, request.param)
+    except RuntimeError:
+        pytest.skip(f"this CPU has no {request.param}")
+    yield made
+    made.close()
+
+
+def linear(kernels: NativeKernels, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
+    packed = kernels.pack(torch.from_numpy(weight))
+    given = None if bias is None else torch.from_numpy(bias)
+    return kernels.linear(torch.from_numpy(x), packed, weight.shape[0], given).numpy()
+
+
+def batch(cu_seqlens: np.ndarray, cos: np.ndarray, sin: np.ndarray, keep: np.ndarray | None = None) -> NativeBatch:
+    return NativeBatch(*(torch.from_numpy(part) for part in (cu_seqlens, cos, sin)),
+                       None if keep is None else torch.from_numpy(keep))  # fmt: skip
+
+
+def quantize(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    scale = np.abs(rows).max(axis=-1, keepdims=True) / np.float32(127)
+    inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
+    return np.rint(rows * inverse), scale
+
+
+def grouped_linear(x: np.ndarray, weight: np.ndarray, group: int = 256) -> np.ndarray:
+    parts = [quantize(x[:, i : i + group]) for i in range(0, x.shape[1], group)]
+    x = np.concatenate([q * s for q, s in parts], axis=1)
+    qw, sw = quantize(weight)
+    return ((x.astype(np.float64) @ qw.T.astype(np.float64)) * sw.T).astype(np.float32)
+
+
+def int8_linear(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    (qx, sx), (qw, sw) = quantize(x), quantize(weight)
+    return ((qx.astype(np.float64) @ qw.T.astype(np.float64)) * (sx * sw.T)).astype(np.float32)
+
+
+def rms_norm(x: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    return (x / np.sqrt((x.astype(np.float64) ** 2).mean(-1, keepdims=True) + EPS) * gain).astype(np.float32)
+
+
+def rotate(x: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> np.ndarray:  # x [tokens, heads, head_dim]
+    half = x.shape[-1] // 2
+    a, b = x[..., :half], x[..., half:]
+    return np.concatenate((a * cos - b * sin, b * cos + a * sin), -1)
+
+
+def bf16(x: np.ndarray) -> np.ndarray:
+    bits = np.ascontiguousarray(x, dtype=np.float32).view(np.uint32)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
+    return rounded.view(np.float32)
+
+
+def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
+    length, heads, dim = q.shape
+    if length == 0:
+        return q
+    group = heads // k.shape[1]
+    k, v = (bf16(np.repeat(t, group, axis=1)).astype(np.float64) for t in (k, v))
+    scores = np.einsum("qhd,khd->hqk", bf16(q * np.float32(1.4426950408889634 / np.sqrt(dim))), k)
+    scores = np.where(np.tril(np.ones((length, length), bool)), scores, -np.inf)
+    p = np.exp2(scores - scores.max(-1, keepdims=True))
+    return (np.einsum("hqk,khd->qhd", bf16(p), v) / p.sum(-1).T[..., None]).astype(np.float32)
+
+
+def layer(
+    x: np.ndarray, w: dict[str, np.ndarray], spec: Qwen3Shape, lengths: list[int], cos: np.ndarray, sin: np.ndarray
+) -> np.ndarray:
+    qw, kw = spec.q_heads * spec.head_dim, spec.kv_heads * spec.head_dim
+    qkv = int8_linear(rms_norm(x, w["input_norm"]), w["qkv"])
+    q, k, v = np.split(qkv.reshape(len(x), -1, spec.head_dim), [spec.q_heads, spec.q_heads + spec.kv_heads], axis=1)
+    positions = np.concatenate([np.arange(n) for n in lengths])
+    c, s = cos[positions][:, None], sin[positions][:, None]
+    q, k = rotate(rms_norm(q, w["q_norm"]), c, s), rotate(rms_norm(k, w["k_norm"]), c, s)
+    bounds = np.cumsum(lengths)[:-1]
+    parts = zip(*(np.split(t, bounds) for t in (q, k, v)), strict=True)
+    attended = np.concatenate([attention(*part) for part in parts]).reshape(len(x), qw)
+    assert kw == v.shape[1] * spec.head_dim
+    x = x + int8_linear(attended, w["o"])
+    gate, up = np.split(int8_linear(rms_norm(x, w["mlp_norm"]), w["gate_up"]), 2, axis=-1)
+    return x + grouped_linear(gate / (1 + np.exp(-gate)) * up, w["down"])
+
+
+def rope_tables(positions: int, head_dim: int) -> tuple[np.ndarray, np.ndarray]:
+    angles = np.outer(np.arange(positions), 1e6 ** (-np.arange(0, head_dim, 2) / head_dim))
+    return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+
+
+def distance(got: np.ndarray, want: np.ndarray) -> float:
+    return float(np.linalg.norm(got - want) / np.linalg.norm(want))
+
+
+def random_layer(kernels: NativeKernels, spec: Qwen3Shape, seed: int = 0) -> tuple[dict[str, np.ndarray], Qwen3Weights]:
+    rng = np.random.default_rng(seed)
+    qw, kw = spec.q_heads * spec.head_dim, spec.kv_heads * spec.head_dim
+    shapes = {
+        "qkv": (qw + 2 * kw, spec.hidden),
+        "o": (spec.hidden, qw),
+        "gate_up": (2 * spec.intermediate, spec.hidden),
+        "down": (spec.hidden, spec.intermediate),
+    }
+    w = {name: (rng.standard_normal(shape) / np.sqrt(shape[1])).astype(np.float32) for name, shape in shapes.items()}
+    packed = {name: kernels.pack(torch.from_numpy(weight)) for name, weight in w.items()}
+    widths = {"input_norm": spec.hidden, "mlp_norm": spec.hidden, "q_norm": spec.head_dim, "k_norm": spec.head_dim}
+    for name, n in widths.items():
+        w[name] = (1 + 0.2 * rng.standard_normal(n)).astype(np.float32)
+        packed[name] = torch.from_numpy(w[name])
+    return w, Qwen3Weights(**packed)
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 13, 14, 15, 128, 129, 255, 257])
+@pytest.mark.parametrize(("n", "k"), [(64, 64), (96, 192), (384, 1536), (33, 70)])
+def test_a_linear_is_exact(kernels: NativeKernels, tokens: int, n: int, k: int) -> None:
+    rng = np.random.default_rng(tokens * n + k)
+    x, weight = (rng.standard_normal(shape).astype(np.float32) for shape in ((tokens, k), (n, k)))
+    bias = rng.standard_normal(n).astype(np.float32)
+    got = linear(kernels, x, weight, bias)
+    assert distance(got, int8_linear(x, weight) + bias) < 2e-4
+
+
+def test_extreme_values_do_not_saturate(kernels: NativeKernels) -> None:
+    x = np.full((3, 4096), -1, np.float32)
+    weight = np.full((64, 4096), 1, np.float32)
+    np.testing.assert_allclose(linear(kernels, x, weight), -4096, rtol=1e-5)
+
+
+def test_rows_of_zeros_give_zeros(kernels: NativeKernels) -> None:
+    zeros = np.zeros((5, 64), np.float32)
+    assert not linear(kernels, zeros, np.ones((64, 64), np.float32)).any()
+    assert not linear(kernels, zeros + 1, np.zeros((64, 64), np.float32)).any()
+
+
+def test_bf16_weights_pack_as_their_fp32_values_do(kernels: NativeKernels) -> None:
+    weight = bf16(np.random.default_rng(0).standard_normal((96, 128)))
+    whole = torch.from_numpy(weight)
+    assert torch.equal(kernels.pack(whole), kernels.pack(whole.bfloat16()))
+
+
+SPECS = [
+    Qwen3Shape(128, 192, 4, 2, 32, EPS),
+    Qwen3Shape(256, 320, 4, 1, 64, EPS),
+    Qwen3Shape(192, 128, 6, 3, 128, EPS),
+    Qwen3Shape(64, 64, 2, 2, 96, EPS),
+]
+LENGTHS = [
+    [1],
+    [2],
+    [13],
+    [14],
+    [15],
+    [128],
+    [129],
+    [255],
+    [257],
+    [600],
+    [1, 33, 7, 64, 31, 200, 2, 5],
+    [3] * 90,
+    [500, 1, 20, 300],
+    [40, 0, 100, 0],
+]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda s: f"d{s.head_dim}")
+@pytest.mark.parametrize("lengths", LENGTHS, ids=str)
+def test_a_layer_is_the_same_arithmetic_as_the_reference(
+    kernels: NativeKernels, spec: Qwen3Shape, lengths: list[int]
+) -> None:
+    w, packed = random_layer(kernels, spec)
+    x = np.random.default_rng(1).standard_normal((sum(lengths), spec.hidden)).astype(np.float32)
+    cos, sin = rope_tables(700, spec.head_dim)
+    want = layer(x, w, spec, lengths, cos, sin)
+    cu = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
+    got = x.copy()
+    kernels.qwen3_layer(spec, packed, batch(cu, cos, sin), torch.from_numpy(got))
+    errors = np.linalg.norm(got - want, axis=1) / np.linalg.norm(want, axis=1)
+    # A value on the edge between two int8 steps may fall either way; a flipped one shows in its row at about 0.5%.
+    assert errors.max() < 2e-2
+    assert errors.min() < 1e-4 or len(errors) < 8
+
+    ends = np.array([n - 1 for n in cu[1:] if n > 0], np.int32)
+    keep = np.unique(ends)
+    kept = x.copy()
+    kernels.qwen3_layer(spec, packed, batch(cu, cos, sin, keep), torch.from_numpy(kept))
+    np.testing.assert_array_equal(kept[keep], got[keep])
+    others = np.delete(np.arange(len(x)), keep)
+    np.testing.assert_array_equal(kept[others], x[others])
+
+
+def test_offsets_that_do_not_ascend_are_refused(kernels: NativeKernels) -> None:
+    spec = SPECS[0]
+    _, packed = random_layer(kernels, spec)
+    cos, sin = rope_tables(8, 32)
+    x = np.zeros((8, spec.hidden), np.float32)
+    for cu in ([0, 9], [0, 5, 3, 8], [1, 8]):
+        with pytest.raises(RuntimeError, match="ascend"):
+            kernels.qwen3_layer(spec, packed, batch(np.array(cu, np.int32), cos, sin), torch.from_numpy(x))

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from farthing.quant import int8
+from farthing.quant.int8 import Int8Format, NativeInt8Linear, TorchInt8Linear, quantise_rows
+from farthing.quant.native.team import native_kernels
+
+
+def random(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+@pytest.fixture
+def without_native(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(int8, "native_kernels", lambda: None)
+
+
+@pytest.mark.parametrize("num_tokens", [1, 2, 7, 16, 17, 33, 300])
+@pytest.mark.parametrize("bias", [True, False])
+def test_torch_alone_gives_the_exact_quantised_product(without_native: None, num_tokens: int, bias: bool) -> None:
+    x, weight, offset = random(num_tokens, 96), random(48, 96), random(48)
+    form = Int8Format()
+    linear = form.linear(form.pack(weight), offset if bias else None)
+    assert isinstance(linear, TorchInt8Linear)
+    (qx, sx), (qw, sw) = quantise_rows(x), quantise_rows(weight)
+    exact = (qx.double() @ qw.double().T) * sx.double() * sw.double().T + (offset.double() if bias else 0)
+    assert linear(x).numpy() == pytest.approx(exact.numpy(), rel=1e-5, abs=1e-5)
+
+
+@pytest.mark.skipif(native_kernels() is None, reason="the native kernels were not built (no C++ compiler)")
+@pytest.mark.parametrize("num_tokens", [1, 15, 300])
+def test_native_and_torch_give_the_same(monkeypatch: pytest.MonkeyPatch, num_tokens: int) -> None:
+    x, weight, bias, form = random(num_tokens, 192), random(64, 192), random(64), Int8Format()
+    native = form.linear(form.pack(weight), bias)
+    assert isinstance(native, NativeInt8Linear)
+    monkeypatch.setattr(int8, "native_kernels", lambda: None)
+    plain = form.linear(form.pack(weight), bias)
+    assert float((native(x) - plain(x)).norm() / plain(x).norm()) < 2e-4
+
+
+def test_rows_are_quantised_to_nearest_with_the_largest_at_127() -> None:
+    quantised, scale = quantise_rows(torch.tensor([[-2.0, 1.0, 0.0], [0.0, 0.0, 0.0]]))
+    assert quantised.tolist() == [[-127, 64, 0], [0, 0, 0]]
+    assert float(scale[0]) == pytest.approx(2 / 127)
+
+
+def test_bytes_are_those_that_are_stored() -> None:
+    form = Int8Format()
+    packed = form.pack(random(64, 128))
+    stored = sum(tensor.nbytes for tensor in packed.values())
+    assert form.num_bytes(64, 128) == stored
+
+
+def test_bytes_without_native_kernels(without_native: None) -> None:
+    packed = Int8Format().pack(random(64, 128))
+    assert Int8Format().num_bytes(64, 128) == 64 * 128 + 64 * 4
+    assert packed["weight"].dtype is torch.int8
+    assert np.isfinite(packed["scale"].numpy()).all()
