@@ -9,10 +9,10 @@ from farthing.cli.info import EXTRAS, info
 from farthing.core.errors import SettingsError
 
 
-def test_info_prints_versions_device_and_extras() -> None:
+def test_info_prints_versions_kernels_device_and_extras() -> None:
     shown = CliRunner().invoke(info, []).stdout
     lines = [" ".join(line.split()) for line in shown.splitlines()]
-    assert [line for line in lines if line.endswith(":")] == ["versions:", "device:", "extras:"]
+    assert [line for line in lines if line.endswith(":")] == ["versions:", "int8:", "device:", "extras:"]
     assert f"torch {version('torch')}" in lines
     assert "parquet yes" in lines
     assert next(line for line in lines if line.startswith("total_bytes")).endswith(" GiB")
