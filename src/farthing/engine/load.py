@@ -81,13 +81,15 @@ def describe_model(path: Path, settings: EngineSettings) -> ModelDescription:
     spec = family.spec(checkpoint.config)
     embedding = embedding_spec(checkpoint, spec, family.fallback)
     layout = family.layout(spec)
-    plan = make_plan(settings, device_facts(settings.device), spec, layout, embedding.max_tokens)
+    facts = device_facts(settings.device)
+    # Before anything asks for the native kernels, whose team of threads is as large as torch's at that moment.
+    torch.set_num_threads(settings.num_threads or facts.num_threads)
+    plan = make_plan(settings, facts, spec, layout, embedding.max_tokens)
     return ModelDescription(checkpoint, family, spec, embedding, layout, plan)
 
 
 def load_weights(description: ModelDescription) -> LoadedModel:
     """Raises `CheckpointError` when the tensors do not fit the description."""
-    torch.set_num_threads(description.plan.num_threads)
     weights = NamedWeights(description.checkpoint, description.layout)
     store = resident_store(weights, description.layout, description.plan)
     return LoadedModel(description, description.checkpoint.fingerprint, store)

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -39,6 +43,17 @@ def test_native_and_torch_give_the_same(monkeypatch: pytest.MonkeyPatch, num_tok
     monkeypatch.setattr(int8, "native_kernels", lambda: None)
     plain = form.linear(form.pack(weight), bias)
     assert float((native(x) - plain(x)).norm() / plain(x).norm()) < 2e-4
+
+
+@pytest.mark.skipif(native_kernels() is None, reason="the native kernels were not built (no C++ compiler)")
+def test_the_native_team_has_the_threads_of_the_settings(tiny_qwen3: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from farthing.core.settings import EngineSettings\n"
+        "from farthing.engine.load import load_model; from farthing.quant.native.team import native_kernels\n"
+        "load_model(Path(sys.argv[1]), EngineSettings(format='int8', num_threads=1)); print(native_kernels().num_threads)"
+    )
+    command = [sys.executable, "-c", program, str(tiny_qwen3)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "1"
 
 
 def test_rows_are_quantised_to_nearest_with_the_largest_at_127() -> None:
