@@ -50,7 +50,8 @@ def test_the_native_team_has_the_threads_of_the_settings(tiny_qwen3: Path) -> No
     program = (
         "import sys; from pathlib import Path; from farthing.core.settings import EngineSettings\n"
         "from farthing.engine.load import load_model; from farthing.quant.native.team import native_kernels\n"
-        "load_model(Path(sys.argv[1]), EngineSettings(format='int8', num_threads=1)); print(native_kernels().num_threads)"
+        "load_model(Path(sys.argv[1]), EngineSettings(format='int8', num_threads=1))\n"
+        "print(native_kernels().num_threads)"
     )
     command = [sys.executable, "-c", program, str(tiny_qwen3)]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "1"
