@@ -51,8 +51,8 @@ float softmax_row(float* scores, int stride, int panels, int limit, float& large
     largest = largest_of(larger(first, second));
     Floats sums = {};
     for (int panel = 0; panel < used; ++panel) {
-        first = exp2_lanes(load_floats(scores + panel * stride) - largest);
-        second = exp2_lanes(load_floats(scores + panel * stride + kLanes) - largest);
+        first = exp2_bf16(load_floats(scores + panel * stride) - largest);
+        second = exp2_bf16(load_floats(scores + panel * stride + kLanes) - largest);
         sums += first + second;
         store_bf16(probabilities + panel * stride, first, second);
     }

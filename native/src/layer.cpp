@@ -82,7 +82,8 @@ class Worker {
 public:
     Worker(Layer& layer, int thread)
         : layer_(layer), call_(layer.call), widths_(layer.widths), thread_(thread), tile_(layer.tiles[thread]),
-          floats_(tile_.floats), quantized_(tile_.quantized), profile_(layer.call.pool.profile(thread)) {}
+          floats_(tile_.floats), inner_(tile_.inner), quantized_(tile_.quantized),
+          profile_(layer.call.pool.profile(thread)) {}
 
     void run() {
         const int num_tokens = call_.batch.num_tokens;
@@ -112,11 +113,13 @@ private:
     void share_tile() {
         team_ = {thread_, call_.pool.num_threads()};
         floats_ = layer_.tiles[0].floats;
+        inner_ = layer_.tiles[0].inner;
     }
 
     void own_tile() {
         team_ = {0, 1};
         floats_ = tile_.floats;
+        inner_ = tile_.inner;
     }
 
     void meet() {
@@ -231,20 +234,18 @@ private:
         {
             const StageTimer timer(profile_, Stage::kGateUp);
             const PackedMatrix w(call_.weights.gate_up, 2 * widths_.intermediate, widths_.hidden);
-            gate_up(quantized_, w, team_.part(w.num_panels() / 2), floats_, row_stride(widths_.intermediate));
+            inner_.shape(count, widths_.intermediate);
+            gate_up(quantized_, w, team_.part(inner_.num_groups()), tile_.floats, inner_);
         }
         meet();
-        {
-            const StageTimer timer(profile_, Stage::kQuantize);
-            quantize_groups(floats_, row_stride(widths_.intermediate), count, widths_.intermediate, quantized_);
-        }
         const StageTimer timer(profile_, Stage::kDown);
         const PackedMatrix w(call_.weights.down, widths_.hidden, widths_.intermediate);
-        gemm_groups(quantized_, w, team_.part(w.num_panels()), [&](int panel, Range rows, const float* totals) {
+        gemm_groups(inner_, w, team_.part(w.num_panels()), [&](int panel, Range rows, const float* totals) {
             const float* const scales = w.scales(panel);
             for (int r = rows.begin; r < rows.end; ++r, totals += kPanelChannels) {
                 float* const to = call_.hidden + rows_[r] * static_cast<size_t>(widths_.hidden) + panel * kPanelChannels;
-                for (int c = 0; c < kPanelChannels; ++c) to[c] += totals[c] * scales[c];
+                for (int c = 0; c < kPanelChannels; c += kLanes)
+                    store(to + c, load_floats(to + c) + load_floats(totals + c) * load_floats(scales + c));
             }
         });
     }
@@ -256,6 +257,7 @@ private:
     TileScratch& tile_;
     Team team_{0, 1};
     float* floats_;
+    QuantizedTile inner_;  // its memory is the tile's, or the one that all threads share
     QuantizedTile& quantized_;
     Profile& profile_;
     int rows_[kTileRows], positions_[kTileRows];

@@ -11,8 +11,9 @@ constexpr int kTileAlign = kKeyPanel;  // tiles of keys begin at such tokens of 
 // One thread's memory for a tile of rows as they go through the layer.
 struct TileScratch {
     QuantizedTile quantized;
+    QuantizedTile inner;   // the MLP's
     float* row;            // [hidden]
-    float* floats;         // [kTileRows][widest output]: keys and values; queries, then attention's result; MLP
+    float* floats;         // [kTileRows][widest]: keys and values; queries, then attention's result; a group of the MLP
     uint16_t* queries;     // [kv_heads][kTileRows][group][head_dim]
     float* outputs;        // attention, see attention.h
     float *largest, *sums;
@@ -32,10 +33,12 @@ struct LayerScratch {
         const size_t kv_width = static_cast<size_t>(spec.kv_heads) * spec.head_dim;
         const size_t hidden = spec.hidden, intermediate = spec.intermediate, group = spec.q_heads / spec.kv_heads;
         TileScratch tile;
-        tile.quantized.values = carver_.take<uint8_t>(rows * round_up(std::max({hidden, q_width, intermediate}), 64));
-        tile.quantized.scales = carver_.take<float>(rows * ((intermediate + kGroupInputs - 1) / kGroupInputs));
+        tile.quantized.values = carver_.take<uint8_t>(rows * round_up(std::max(hidden, q_width), 64));
+        tile.quantized.scales = carver_.take<float>(rows);
+        tile.inner.values = carver_.take<uint8_t>(rows * intermediate);
+        tile.inner.scales = carver_.take<float>(rows * ((intermediate + kGroupInputs - 1) / kGroupInputs));
         tile.row = carver_.take<float>(hidden);
-        tile.floats = carver_.take<float>(rows * (std::max({2 * kv_width, q_width, intermediate}) + 16));
+        tile.floats = carver_.take<float>(rows * (std::max({2 * kv_width, q_width, size_t{kGroupInputs}}) + 16));
         tile.queries = carver_.take<uint16_t>(rows * q_width);
         tile.outputs = carver_.take<float>(rows * group * spec.head_dim);
         tile.largest = carver_.take<float>(rows * group);
