@@ -86,8 +86,9 @@ FT_API size_t ft_qwen3_scratch_bytes(const ft_pool* pool, const ft_qwen3_spec* s
 FT_API int ft_qwen3_layer(ft_pool* pool, const ft_qwen3_spec* spec, const ft_qwen3_weights* weights,
                           const ft_batch* batch, float* hidden, void* scratch, size_t scratch_bytes);
 
-/* Int8 multiplications and additions a second that one thread reaches from registers: what a GEMM cannot exceed. */
-FT_API double ft_peak_ops(const ft_pool* pool);
+/* Int8 multiplications and additions a second that all threads of the pool together reach from registers, measured while
+ * all of them run: what a GEMM cannot exceed. */
+FT_API double ft_peak_ops(ft_pool* pool);
 
 /* Cycles by stage since the last call, summed over threads; zeros unless built with FT_PROFILE. Returns the count. */
 FT_API int32_t ft_profile(ft_pool* pool, uint64_t* cycles, int32_t capacity);

@@ -1,6 +1,7 @@
 // The C interface: checks what can be checked, picks the instruction set, and hands over.
 #include <cstring>
 #include <new>
+#include <numeric>
 #include <system_error>
 
 #include "isa.h"
@@ -121,7 +122,21 @@ int ft_qwen3_layer(ft_pool* pool, const ft_qwen3_spec* spec, const ft_qwen3_weig
     return FT_OK;
 }
 
-double ft_peak_ops(const ft_pool* pool) { return pool->kernels.peak_ops(); }
+double ft_peak_ops(ft_pool* pool) {
+    struct {
+        ft_pool* pool;
+        double ops[kMaxThreads];
+    } team{pool, {}};
+    using Team = decltype(team);
+    pool->threads.run(
+        [](void* context, int thread) {
+            Team& team = *static_cast<Team*>(context);
+            team.pool->threads.barrier().wait();  // so that they run at the same time
+            team.ops[thread] = team.pool->kernels.peak_ops();
+        },
+        &team);
+    return std::accumulate(team.ops, team.ops + pool->threads.num_threads(), 0.0);
+}
 
 int32_t ft_profile(ft_pool* pool, uint64_t* cycles, int32_t capacity) {
     constexpr int32_t kStages = static_cast<int32_t>(Stage::kCount);

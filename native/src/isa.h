@@ -31,7 +31,7 @@ struct Kernels {
     const char* name;
     void (*linear)(const LinearCall&);
     void (*qwen3_layer)(const LayerCall&);
-    double (*peak_ops)();
+    double (*peak_ops)();  // of the calling thread
 };
 
 namespace portable { const Kernels& kernels(); }

@@ -189,8 +189,16 @@ class NativeKernels:
         self._check("ft_qwen3_layer", status)
 
     def peak_ops(self) -> float:
-        """Int8 operations a second that one thread reaches from registers."""
-        return float(self._library.ft_peak_ops(self._pool))
+        """Int8 operations a second that the team reaches from registers: what no matrix product can exceed."""
+        with self._turn:
+            return float(self._library.ft_peak_ops(self._pool))
+
+    def profile(self) -> dict[str, int]:
+        """Cycles by stage since the last call, summed over threads; all 0 unless built with -DFT_PROFILE."""
+        with self._turn:
+            cycles = (ctypes.c_uint64 * self._library.ft_profile(self._pool, None, 0))()
+            self._library.ft_profile(self._pool, cycles, len(cycles))
+        return {self._library.ft_profile_stage(stage).decode(): count for stage, count in enumerate(cycles)}
 
     def _reserve(self, num_bytes: int) -> torch.Tensor:
         if self._scratch.numel() < num_bytes:
@@ -221,6 +229,8 @@ def load(path: Path) -> ctypes.CDLL:
         "ft_qwen3_scratch_bytes": (size, (p, p, i, i)),
         "ft_qwen3_layer": (ctypes.c_int, (p, p, p, p, p, p, size)),
         "ft_peak_ops": (ctypes.c_double, (p,)),
+        "ft_profile": (i, (p, p, i)),
+        "ft_profile_stage": (ctypes.c_char_p, (i,)),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(library, name)

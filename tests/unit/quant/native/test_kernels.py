@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -214,3 +216,31 @@ def test_offsets_that_do_not_ascend_are_refused(kernels: NativeKernels) -> None:
     for cu in ([0, 9], [0, 5, 3, 8], [1, 8]):
         with pytest.raises(RuntimeError, match="ascend"):
             kernels.qwen3_layer(spec, packed, batch(np.array(cu, np.int32), cos, sin), torch.from_numpy(x))
+
+
+def peak(num_threads: int) -> tuple[float, float]:
+    """Operations a second, and the processor's seconds that measuring them took."""
+    kernels = NativeKernels(LIBRARY, num_threads)
+    started = time.process_time()
+    ops = kernels.peak_ops()
+    seconds = time.process_time() - started
+    kernels.close()
+    return ops, seconds
+
+
+def test_the_peak_is_that_of_all_threads_at_once() -> None:
+    num_threads = 4 * (os.cpu_count() or 1)
+    one, seconds_of_one = peak(1)
+    team, seconds = peak(num_threads)
+    assert seconds > num_threads / 2 * seconds_of_one  # each of them did the work
+    assert team > one / 2  # a thread's own rate is a quarter of a core's, their sum is not
+
+
+def test_the_profile_names_every_stage_and_starts_anew_when_read(kernels: NativeKernels) -> None:
+    _, packed = random_layer(kernels, SPECS[0])
+    cos, sin = rope_tables(8, 32)
+    x = torch.zeros((8, SPECS[0].hidden))
+    kernels.qwen3_layer(SPECS[0], packed, batch(np.array([0, 8], np.int32), cos, sin), x)
+    counted = kernels.profile()
+    assert {"qkv", "attention", "o", "down", "wait"} <= set(counted)
+    assert kernels.profile() == dict.fromkeys(counted, 0)
