@@ -5,13 +5,11 @@
 #include <algorithm>
 
 #include "blocks.h"
-#include "exp2.h"
+#include "gelu.h"
 #include "quantize.h"
 
 namespace farthing::FT_ISA {
 namespace {
-
-FT_INLINE Floats silu(Floats x) { return x / (1.0f + exp2_lanes(x * -kLog2E)); }
 
 FT_INLINE Floats scaled(const int32_t* sums, float row_scale, const float* channel_scales) {
     return to_floats(sums) * (load_floats(channel_scales) * row_scale);
@@ -35,7 +33,7 @@ void gate_up_panel(const QuantizedTile& a, const PackedMatrix& w, int panel, flo
             for (int c = 0; c < kPanelChannels; c += kLanes) {
                 const Floats gate = scaled(gate_sums + r * kPanelChannels + c, scale, gate_scales + c);
                 const Floats up = scaled(up_sums + r * kPanelChannels + c, scale, up_scales + c);
-                store(to + c, silu(gate) * up);
+                store(to + c, Silu()(gate) * up);
             }
         }
     }

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "lanes.h"
+#include "rotate.h"
 
 namespace farthing::FT_ISA {
 namespace {
@@ -79,6 +80,15 @@ void quantize_group(const float* x, size_t stride, int group, QuantizedTile& out
         chunks += first / kChunkBytes * chunk_stride;
         out.scales[r * num_groups + group] =
             quantize_row(x + r * stride, std::min(kGroupInputs, out.padded_k - first), chunks, chunk_stride);
+    });
+}
+
+void rotate_quantize_rows(const float* x, size_t stride, const int* rows, int num_rows, int k, float* row_buffer,
+                          QuantizedTile& out) {
+    out.shape(num_rows, k);
+    for_each_row(out, [&](int r, uint8_t* chunks, size_t chunk_stride) {
+        rotate_row(x + (rows ? rows[r] : r) * stride, k, row_buffer);
+        out.scales[r] = quantize_row(row_buffer, k, chunks, chunk_stride);
     });
 }
 

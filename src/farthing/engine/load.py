@@ -24,6 +24,7 @@ from farthing.models.families import family_of
 from farthing.models.family import Family, LayerWeights
 from farthing.models.layout import Layout, MatrixPart
 from farthing.models.spec import EmbeddingSpec, ModelSpec
+from farthing.quant.rotation import RotatedLinear, can_rotate, rotate
 
 STORED_DTYPES = ("F32", "BF16", "F16")  # safetensors' names of what a weight may be stored as
 
@@ -171,7 +172,9 @@ def resident_layer(
         if plan.format.folds_gains and part.gain:
             weight = weight * vectors[part.gain]
             vectors[part.gain] = torch.ones_like(vectors[part.gain])
-        packed = plan.format.pack(weight)
+        rotates = plan.format.rotates_inputs and part.rotates and can_rotate(part.in_features)
+        packed = plan.format.pack(rotate(weight) if rotates else weight)
         bias = weights.stack(part, prefix, ".bias").to(device, plan.dtype, copy=True) if part.bias else None
-        matrices[part.name] = plan.format.linear(packed, bias)
+        linear = plan.format.linear(packed, bias)
+        matrices[part.name] = RotatedLinear(linear) if rotates else linear
     return LayerWeights(matrices, vectors)

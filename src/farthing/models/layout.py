@@ -17,6 +17,7 @@ class MatrixPart:
     """A matrix product of a layer; several stored matrices (q, k, v) are stacked along their outputs.
 
     `gain` names the norm vector whose output it alone reads: that gain can be folded into the matrix.
+    `rotates` allows a format to rotate its inputs, for families whose norms make outliers that no gain can take along.
     `sources` are stems relative to the layer: `stem + ".weight"` [out, in] and, with `bias`, `stem + ".bias"` [out].
     """
 
@@ -26,6 +27,7 @@ class MatrixPart:
     in_features: int
     bias: bool = False
     gain: str | None = None
+    rotates: bool = False
 
     def tensors(self, prefix: str) -> Iterator[tuple[str, Shape]]:
         for stem, width in zip(self.sources, self.out_features, strict=True):

@@ -22,6 +22,7 @@ class DenseFormat:
     name: str
     dtype: torch.dtype
     folds_gains: bool = False
+    rotates_inputs: bool = False
 
     def pack(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
         return {"weight": weight.to(self.dtype)}

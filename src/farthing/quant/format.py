@@ -40,6 +40,11 @@ class WeightFormat(Protocol):
         """
         ...
 
+    @property
+    def rotates_inputs(self) -> bool:
+        """Whether inputs of matrices that allow it are to be rotated (farthing.quant.rotation)."""
+        ...
+
     def pack(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
         """The tensors that store `weight` [out_features, in_features], on the same device."""
         ...

@@ -20,6 +20,7 @@ SHAPE_BYTES = 2 * torch.int64.itemsize  # of the tensor that says what shape was
 class Int8Format:
     name = "int8"
     folds_gains = True
+    rotates_inputs = True
 
     def pack(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
         kernels = native_kernels()
@@ -49,12 +50,12 @@ class NativeInt8Linear:
         self, kernels: NativeKernels, packed: torch.Tensor, out_features: int, bias: torch.Tensor | None
     ) -> None:
         self.packed = packed
+        self.bias = bias
         self._kernels = kernels
         self._out_features = out_features
-        self._bias = bias
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return self._kernels.linear(x.float(), self.packed, self._out_features, self._bias).to(x.dtype)
+        return self._kernels.linear(x.float(), self.packed, self._out_features, self.bias).to(x.dtype)
 
 
 class TorchInt8Linear:
