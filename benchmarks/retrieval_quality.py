@@ -82,14 +82,14 @@ def embed(embedder: Embedder, data: RetrievalSet) -> Vectors:
     return Vectors(documents, queries, time.perf_counter() - started)
 
 
-def embed_all(model: str, formats: list[str], sets: dict[str, RetrievalSet]) -> Iterator[tuple[str, list[Vectors]]]:
-    """For each set, the vectors by each format."""
+def embed_all(model: str, formats: list[str], sets: dict[str, RetrievalSet]) -> dict[str, list[Vectors]]:
+    """For each set, the vectors of each format."""
     found: dict[str, list[Vectors]] = {name: [] for name in sets}
     for weight_format in formats:
         with Embedder(model, format=weight_format) as embedder:
             for name, data in sets.items():
                 found[name].append(embed(embedder, data))
-    yield from found.items()
+    return found
 
 
 def compare(data: RetrievalSet, by_format: list[Vectors]) -> Iterator[dict[str, float]]:
@@ -119,7 +119,7 @@ def main() -> None:
     sets = {name: read_set(arguments.data / name) for name in arguments.sets.split(",")}
     lines, results, seconds = [], {}, {}
     for model in arguments.models.split(","):
-        for set_name, by_format in embed_all(model, formats, sets):
+        for set_name, by_format in embed_all(model, formats, sets).items():
             for name, vectors, got in zip(formats, by_format, compare(sets[set_name], by_format), strict=True):
                 row = [Path(model).name, set_name, name]
                 results[" / ".join(row)], seconds[" / ".join(row)] = got, [vectors.seconds]

@@ -16,8 +16,8 @@ from farthing.engine.cgroup import ROOT, cpu_quota, memory_limits, read_lines
 def cpu_threads(root: Path = ROOT) -> int:
     """Threads worth computing with: one a physical core of the affinity mask, within the CPU quota and torch's choice.
 
-    Two hyperthreads share one core's multipliers. torch's choice is OMP_NUM_THREADS where that is set, else MKL's, or in
-    builds without MKL all logical CPUs (torch's aten/src/ATen/ParallelOpenMP.cpp and ParallelCommon.cpp).
+    Two hyperthreads share one core's multipliers. torch's choice is OMP_NUM_THREADS where that is set, else MKL's, or
+    in builds without MKL all logical CPUs (torch's aten/src/ATen/ParallelOpenMP.cpp and ParallelCommon.cpp).
     """
     quota = cpu_quota(root)
     allowed = physical_cores(root) if quota is None else min(physical_cores(root), max(1, math.ceil(quota)))

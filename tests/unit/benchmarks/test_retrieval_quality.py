@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrieval_quality import Vectors, compare, ndcg, read_set
+from retrieval_quality import RetrievalSet, Vectors, compare, ndcg, read_set
 
 
 def test_ndcg_is_what_a_calculation_by_hand_gives() -> None:
@@ -35,9 +35,17 @@ def test_a_set_is_read_with_titles_and_without_queries_that_nothing_answers(tmp_
     assert data.documents == ["Wren A small bird.", "A coin."]
     assert data.queries == ["bird"]
     assert data.relevance.tolist() == [[1, 0]]
-    same, worse = np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32)[::-1]
-    with pytest.warns(RuntimeWarning, match="[Dd]egrees of freedom"):  # one query has no spread
-        figures = list(compare(data, [Vectors(same, same[:1], 0), Vectors(worse, same[:1], 0)]))
-    assert [figure["ndcg"] for figure in figures] == pytest.approx([100, 100 / np.log2(3)])
-    assert figures[1]["difference"] == pytest.approx(100 / np.log2(3) - 100)
-    assert [figure["cosine_min"] for figure in figures] == [1, 0]
+
+
+def test_formats_are_compared_query_by_query_with_the_first() -> None:
+    right, wrong = np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32)[::-1]
+    data = RetrievalSet(["one", "two"], ["1", "2"], np.eye(2))
+    first, same, half, none = compare(
+        data, [Vectors(right, queries, 0) for queries in (right, right, right[[0, 0]], wrong)]
+    )
+    assert first == same
+    assert (first["ndcg"], first["difference"], first["cosine_min"]) == (100, 0, 1)
+    lost = 100 - 100 / np.log2(3)  # of a query whose document is second
+    assert (half["difference"], half["standard_error"]) == pytest.approx((-lost / 2, lost / 2))
+    assert (none["difference"], none["standard_error"]) == pytest.approx((-lost, 0))
+    assert (none["cosine_mean"], none["cosine_min"]) == (0.5, 0)

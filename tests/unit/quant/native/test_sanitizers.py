@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from build_native import ROOT, build
 
 pytestmark = [
