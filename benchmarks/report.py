@@ -13,7 +13,7 @@ from statistics import median
 
 import torch
 
-from farthing.engine.device import cpu_name
+from farthing.engine.cpu import cpu_name
 
 
 def facts(packages: Sequence[str]) -> dict[str, object]:

@@ -61,7 +61,7 @@ def build(library: Path = LIBRARY, extra_flags: str = "") -> None:
         library.parent.mkdir(exist_ok=True)
         partial = library.with_suffix(".partial")
         libraries = ["-pthread", "-static-libstdc++", "-static-libgcc"]
-        run([compiler, "-shared", "-Wl,--no-undefined", "-o", str(partial), *objects, *libraries])
+        run([compiler, *extra_flags.split(), "-shared", "-Wl,--no-undefined", "-o", str(partial), *objects, *libraries])
         partial.replace(library)
 
 

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import math
-import os
-import platform
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from farthing.core.errors import SettingsError
+from farthing.engine.cpu import cpu_name, cpu_threads, host_memory_bytes
 from farthing.models.attention import has_varlen
-
-CGROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -23,7 +17,7 @@ class DeviceFacts:
     Attributes:
         device: "cpu" or "cuda:N".
         name: of the processor or card.
-        total_bytes, free_bytes: device memory; on a CPU what the cgroup allows counts.
+        total_bytes, free_bytes: device memory; on a CPU what the control groups allow counts.
         fast_bf16: bf16 products are faster than fp32 ones (on CPUs: only with AMX).
         flash_attention: the variable-length attention kernel runs here (CUDA, compute capability 8.0 and up).
         num_threads: threads worth using on the CPU.
@@ -85,45 +79,3 @@ def cuda_facts(index: int) -> DeviceFacts:
         flash_attention=modern and has_varlen(),
         num_threads=cpu_threads(),
     )
-
-
-def cpu_threads() -> int:
-    """torch's own choice (physical cores, OMP_NUM_THREADS), within the affinity mask and the cgroup's CPU quota."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    quota, period, *_ = [*read_words(CGROUP / "cpu.max"), "max", "max"][:2]
-    if quota.isdigit() and period.isdigit():
-        allowed = min(allowed, max(1, math.ceil(int(quota) / int(period))))
-    return min(default_threads(), allowed)
-
-
-@functools.cache
-def default_threads() -> int:
-    """torch's choice before any `Runner` changed it: it is one number for the whole process."""
-    return torch.get_num_threads()
-
-
-def host_memory_bytes() -> tuple[int, int]:
-    """(total, free) bytes: the machine's, or the cgroup's where that is less."""
-    sizes = {line[0].rstrip(":"): int(line[1]) * 1024 for line in map(str.split, read_lines(Path("/proc/meminfo")))}
-    total, free = sizes.get("MemTotal", 0), sizes.get("MemAvailable", 0)
-    limit, used = read_words(CGROUP / "memory.max"), read_words(CGROUP / "memory.current")
-    if limit and used and limit[0].isdigit():
-        total = min(total, int(limit[0]))
-        free = min(free, max(0, int(limit[0]) - int(used[0])))
-    return total, free
-
-
-def cpu_name() -> str:
-    names = [
-        line.partition(":")[2].strip() for line in read_lines(Path("/proc/cpuinfo")) if line.startswith("model name")
-    ]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def read_lines(path: Path) -> list[str]:
-    """The file's lines; none where this system has no such file."""
-    return path.read_text().splitlines() if path.is_file() else []
-
-
-def read_words(path: Path) -> list[str]:
-    return " ".join(read_lines(path)).split()

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 
 from farthing.cli.bench.measure import Task
-from farthing.engine.device import read_lines
+from farthing.engine.cgroup import read_lines
 from farthing.engine.load import LoadedModel
 
 

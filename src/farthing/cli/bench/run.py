@@ -16,7 +16,7 @@ from farthing.cli.bench.model import BenchModel
 from farthing.cli.bench.result import BenchResult, matrix_operations, resident_bytes, workload_result
 from farthing.cli.bench.workloads import SHORTEST, Workload, make_texts
 from farthing.core.settings import EngineSettings
-from farthing.engine.device import cpu_name
+from farthing.engine.cpu import cpu_name
 from farthing.engine.load import ModelDescription, describe_model
 from farthing.engine.plan import summary
 from farthing.serving.tokenizer import TextTokenizer

@@ -27,6 +27,7 @@ from farthing.quant.native.library import (
 
 ACTIVATION_CODES = {"gelu": 0, "gelu_tanh": 1, "silu": 2}
 
+
 @dataclass(frozen=True)
 class Qwen3Shape:
     """Widths of a Qwen3 layer: hidden and intermediate multiples of 64, head_dim 32, 64, 96 or 128."""

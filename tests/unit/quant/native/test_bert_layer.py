@@ -19,7 +19,21 @@ SHAPES = [
     BertShape(192, 512, 3, "gelu_tanh", 1e-5),
     BertShape(384, 640, 4, "silu", 1e-5),
 ]
-LENGTHS = [[1], [2], [14], [15], [31], [32], [33], [126], [127], [512], [1, 33, 7, 64, 31, 200, 2, 5], [3] * 90, [40, 0]]
+LENGTHS = [
+    [1],
+    [2],
+    [14],
+    [15],
+    [31],
+    [32],
+    [33],
+    [126],
+    [127],
+    [512],
+    [1, 33, 7, 64, 31, 200, 2, 5],
+    [3] * 90,
+    [40, 0],
+]
 VECTORS = ("down_bias", "attention_norm_gain", "attention_norm_bias", "mlp_norm_gain", "mlp_norm_bias")
 # A value on the edge between two int8 steps may fall either way; a flipped one shows in its row at about 0.5%.
 FLIPPED = 2e-2

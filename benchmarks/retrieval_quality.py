@@ -1,0 +1,136 @@
+"""How well each weight format retrieves: nDCG@10 on labelled sets, and how close its vectors are to the first format's.
+
+    python benchmarks/retrieval_quality.py --data DIR [--models starter,FOLDER] [--sets scifact,cmrc2018_dev_zh]
+                                           [--formats fp32,int8]
+
+DIR holds one folder a set, in the layout of BEIR (https://github.com/beir-cellar/beir): corpus.jsonl (`id` or `_id`,
+`title`, `text`), queries.jsonl and qrels.tsv. Corpus and queries go through `farthing.Embedder` with the model's own
+prompts, texts over its context are cut, and every document is scored. Differences are of the same queries, with the
+standard error of their mean; seconds are those of embedding, one run, and no benchmark of speed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from farthing import Embedder
+from report import facts, json_line, table
+
+DEPTH = 10
+
+
+@dataclass(frozen=True)
+class RetrievalSet:
+    """`relevance` is [queries, documents]; queries without a relevant document are left out."""
+
+    documents: list[str]
+    queries: list[str]
+    relevance: np.ndarray
+
+
+@dataclass(frozen=True)
+class Vectors:
+    documents: np.ndarray
+    queries: np.ndarray
+    seconds: float
+
+    def all(self) -> np.ndarray:
+        return np.concatenate((self.documents, self.queries))
+
+
+def read_lines(path: Path) -> dict[str, str]:
+    """Texts by id; a title goes before its text, as BEIR has it."""
+    records = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    return {
+        str(record.get("_id", record.get("id"))): f"{record.get('title', '')} {record['text']}".strip()
+        for record in records
+    }
+
+
+def read_set(folder: Path) -> RetrievalSet:
+    documents, queries = read_lines(folder / "corpus.jsonl"), read_lines(folder / "queries.jsonl")
+    rows, columns = ({key: place for place, key in enumerate(texts)} for texts in (queries, documents))
+    relevance = np.zeros((len(queries), len(documents)), dtype=np.float32)
+    for line in (folder / "qrels.tsv").read_text(encoding="utf-8").splitlines()[1:]:
+        query, document, grade = line.split("\t")
+        relevance[rows[query], columns[document]] = float(grade)
+    judged = relevance.any(axis=1)
+    asked = [query for query, is_judged in zip(queries.values(), judged, strict=True) if is_judged]
+    return RetrievalSet(list(documents.values()), asked, relevance[judged])
+
+
+def ndcg(scores: np.ndarray, relevance: np.ndarray) -> np.ndarray:
+    """nDCG@10 of each query, linear gain, the ideal over all documents; both arguments are [queries, documents]."""
+    discounts = 1 / np.log2(np.arange(2, 2 + min(DEPTH, scores.shape[1])))
+    found = np.argsort(-scores, axis=1, kind="stable")[:, : len(discounts)]
+    gained = np.take_along_axis(relevance, found, axis=1) @ discounts
+    ideal = -np.sort(-relevance, axis=1)[:, : len(discounts)] @ discounts
+    return np.asarray(gained / ideal)
+
+
+def embed(embedder: Embedder, data: RetrievalSet) -> Vectors:
+    started = time.perf_counter()
+    documents = embedder.encode(data.documents, input_type="document", truncate=True)
+    queries = embedder.encode(data.queries, input_type="query", truncate=True)
+    return Vectors(documents, queries, time.perf_counter() - started)
+
+
+def embed_all(model: str, formats: list[str], sets: dict[str, RetrievalSet]) -> dict[str, list[Vectors]]:
+    """For each set, the vectors of each format."""
+    found: dict[str, list[Vectors]] = {name: [] for name in sets}
+    for weight_format in formats:
+        with Embedder(model, format=weight_format) as embedder:
+            for name, data in sets.items():
+                found[name].append(embed(embedder, data))
+    return found
+
+
+def compare(data: RetrievalSet, by_format: list[Vectors]) -> Iterator[dict[str, float]]:
+    """Figures of each format; differences and cosines are to the first."""
+    reference = by_format[0].all()
+    gains = [ndcg(vectors.queries @ vectors.documents.T, data.relevance) for vectors in by_format]
+    for vectors, gain in zip(by_format, gains, strict=True):
+        difference = 100 * (gain - gains[0])
+        cosines = np.einsum("ij,ij->i", vectors.all(), reference)
+        yield {
+            "ndcg": 100 * float(gain.mean()),
+            "difference": float(difference.mean()),
+            "standard_error": float(difference.std(ddof=1) / np.sqrt(len(difference))),
+            "cosine_mean": float(cosines.mean()),
+            "cosine_min": float(cosines.min()),
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--data", type=Path, required=True, help="folder with one folder a set")
+    parser.add_argument("--models", default="starter", help="names or folders that Embedder takes")
+    parser.add_argument("--sets", default="scifact,cmrc2018_dev_zh")
+    parser.add_argument("--formats", default="fp32,int8", help="the first is what the others are compared with")
+    arguments = parser.parse_args()
+    formats = arguments.formats.split(",")
+    sets = {name: read_set(arguments.data / name) for name in arguments.sets.split(",")}
+    lines, results, seconds = [], {}, {}
+    for model in arguments.models.split(","):
+        for set_name, by_format in embed_all(model, formats, sets).items():
+            for name, vectors, got in zip(formats, by_format, compare(sets[set_name], by_format), strict=True):
+                row = [Path(model).name, set_name, name]
+                results[" / ".join(row)], seconds[" / ".join(row)] = got, [vectors.seconds]
+                change = f"{got['difference']:+.2f} ± {got['standard_error']:.2f}"
+                cosines = [f"{got['cosine_mean']:.5f}", f"{got['cosine_min']:.5f}"]
+                lines.append([*row, f"{got['ndcg']:.2f}", change, *cosines, f"{vectors.seconds:.0f}"])
+    header = ["model", "set", "format", "nDCG@10", "difference", "mean cosine", "least cosine", "seconds"]
+    print(table(header, lines))
+    about = facts(["torch", "farthing"])
+    print(json_line(about, seconds, benchmark="retrieval_quality", results=results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""What tokenising costs the batches that run meanwhile, with the ways there are to hold it back.
+
+    python benchmarks/tokenize_while_computing.py [--model starter] [--format int8] [--seconds 2] [--rounds 4]
+
+The main thread computes one batch again and again; other threads tokenise without a pause, which no server does for
+long. So what counts is the last column: how many tokens the batches lose for each thousand that are tokenised. A way
+that slows tokenising and leaves this as it is only spreads the loss over more time. Ways take turns; medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from farthing.core.settings import EngineSettings, SourceSettings
+from farthing.engine.load import load_model
+from farthing.engine.runner import Runner
+from farthing.serving.tokenizer import TextTokenizer
+from farthing.sources.find import find_model
+from report import facts, json_line, table
+
+DOCS = Path(__file__).parents[1] / "docs"
+BATCH = (32, 128)  # texts, tokens of each
+SLICE = (256, 250)  # texts, words of each
+
+
+@dataclass(frozen=True)
+class Way:
+    """
+    Attributes:
+        num_threads: of ours that tokenise.
+        rayon: the tokenizers library spreads each call over threads of its own, one a CPU.
+        nice: of our threads; more is less of the CPU (on Linux, where it is a thread's).
+    """
+
+    num_threads: int
+    rayon: bool = False
+    nice: int = 0
+
+    def __str__(self) -> str:
+        kind = "with rayon" if self.rayon else "serial"
+        return f"{self.num_threads} {kind}, nice {self.nice}" if self.num_threads else "none"
+
+
+WAYS = (Way(0), Way(1), Way(1, nice=5), Way(1, nice=10), Way(1, nice=19), Way(2), Way(2, nice=10),
+        Way(1, rayon=True), Way(2, rayon=True))  # fmt: skip
+
+
+@contextmanager
+def tokenizing(way: Way, tokenizer: TextTokenizer, texts: list[str]) -> Iterator[list[int]]:
+    """Threads that tokenise `texts` over and over; gives the list that counts each one's tokens."""
+    os.environ["TOKENIZERS_PARALLELISM"] = str(way.rayon).lower()  # the library reads it at every call
+    counts, stopping = [0] * way.num_threads, threading.Event()
+
+    def work(index: int) -> None:
+        if way.nice:
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), way.nice)
+        while not stopping.is_set():
+            counts[index] += sum(map(len, tokenizer.encode(texts)))
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(way.num_threads)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield counts
+    finally:
+        stopping.set()
+        for thread in threads:
+            thread.join()
+
+
+def measure(runner: Runner, batch: list[list[int]], seconds: float, counts: list[int]) -> tuple[float, float]:
+    """Tokens a second: computed, and tokenised meanwhile."""
+    started, before, num_batches = time.perf_counter(), sum(counts), 0
+    while time.perf_counter() - started < seconds:
+        runner.run(batch)
+        num_batches += 1
+    took = time.perf_counter() - started
+    return num_batches * sum(map(len, batch)) / took, (sum(counts) - before) / took
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--model", default="starter")
+    parser.add_argument("--format", default="int8")
+    parser.add_argument("--seconds", type=float, default=2, help="of each run")
+    parser.add_argument("--rounds", type=int, default=4)
+    arguments = parser.parse_args()
+    loaded = load_model(find_model(arguments.model, SourceSettings()).path, EngineSettings(format=arguments.format))
+    runner, rng = Runner(loaded), np.random.default_rng(1)
+    tokenizer = TextTokenizer(loaded.description.path, vocab=loaded.spec.vocab, end_token=None)
+    words = " ".join(path.read_text(encoding="utf-8") for path in sorted(DOCS.glob("*.md"))).split()
+    texts = [" ".join(rng.choice(words, SLICE[1])) for _ in range(SLICE[0])]
+    batch = rng.integers(1000, loaded.spec.vocab, BATCH).tolist()
+    runner.run(batch)
+    rates: dict[Way, list[tuple[float, float]]] = {way: [] for way in WAYS}
+    for _ in range(arguments.rounds):
+        for way in WAYS:
+            with tokenizing(way, tokenizer, texts) as counts:
+                rates[way].append(measure(runner, batch, arguments.seconds, counts))
+    medians = {way: tuple(median(column) for column in zip(*runs, strict=True)) for way, runs in rates.items()}
+    alone = medians[WAYS[0]][0]
+    lines = []
+    for way, (computed, tokenized) in medians.items():
+        lost = f"{1000 * (alone - computed) / tokenized:.1f}" if tokenized else "-"
+        lines.append([str(way), f"{computed:.0f}", f"{computed / alone:.2f}", f"{tokenized / 1000:.0f}", lost])
+    print(table(["threads that tokenise", "computed/s", "of alone", "1000 tokenised/s", "lost for each 1000"], lines))
+    seconds_per_token = {str(way): [1 / computed for computed, _ in runs] for way, runs in rates.items()}
+    about = facts(["torch", "tokenizers", "farthing"])
+    print(json_line(about, seconds_per_token, benchmark="tokenize_while_computing", model=arguments.model))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+// Calls the C interface as hard as it can on tiny shapes, for the sanitizers to watch.
+//
+// Every instruction set of this CPU, teams of 1 to 4 threads (more than some machines have cores): teams made and ended
+// with and without work, calls from several threads in turn, calls so far apart that the team has gone to sleep. Every
+// result must be bit for bit that of one thread. Exits with 1 when one is not, and prints which.
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "../include/farthing_native.h"
+
+namespace {
+
+constexpr const char* kIsas[] = {"portable", "avx2", "avx512vnni", "avx512bf16"};
+constexpr int kMaxThreads = 4;
+constexpr ft_qwen3_spec kSpec{64, 128, 2, 1, 32, 1e-6f};
+
+void require(bool holds, const char* what, const char* isa, int num_threads) {
+    if (holds) return;
+    std::fprintf(stderr, "%s: %s, %d threads\n", what, isa, num_threads);
+    std::exit(1);
+}
+
+struct Free {
+    void operator()(void* block) const { std::free(block); }
+};
+using Block = std::unique_ptr<char, Free>;
+
+// Aligned as the interface wants it, and exactly as long as asked, so that a byte too far is seen.
+Block block(size_t bytes) {
+    void* memory = nullptr;
+    if (posix_memalign(&memory, 64, bytes) != 0) std::abort();
+    std::memset(memory, 0, bytes);
+    return Block(static_cast<char*>(memory));
+}
+
+std::vector<float> random_floats(size_t count) {
+    static std::mt19937 engine(1);
+    std::normal_distribution<float> normal;
+    std::vector<float> values(count);
+    for (float& value : values) value = normal(engine);
+    return values;
+}
+
+Block random_matrix(int n, int k) {
+    Block packed = block(ft_packed_bytes(n, k));
+    if (ft_pack_rows(random_floats(static_cast<size_t>(n) * k).data(), FT_FLOAT32, 0, n, n, k, packed.get()) != FT_OK)
+        std::abort();
+    return packed;
+}
+
+struct Pool {
+    Pool(int num_threads, const char* isa) : isa(isa), num_threads(num_threads) {
+        require(ft_pool_create(num_threads, isa, &pool) == FT_OK, "ft_pool_create", isa, num_threads);
+    }
+    ~Pool() { ft_pool_destroy(pool); }
+    Pool(const Pool&) = delete;
+    Pool& operator=(const Pool&) = delete;
+
+    ft_pool* pool = nullptr;
+    const char* const isa;
+    const int num_threads;
+};
+
+struct Linear {
+    Linear(int num_tokens, int n, int k)
+        : num_tokens(num_tokens), n(n), k(k), x(random_floats(static_cast<size_t>(num_tokens) * k)),
+          bias(random_floats(n)), packed(random_matrix(n, k)) {}
+
+    std::vector<float> run(const Pool& team) const {
+        const size_t bytes = ft_linear_scratch_bytes(team.pool, n, k);
+        const Block scratch = block(bytes);
+        std::vector<float> y(static_cast<size_t>(num_tokens) * n);
+        const int status = ft_linear(team.pool, x.data(), num_tokens, packed.get(), n, k, bias.data(), y.data(),
+                                     scratch.get(), bytes);
+        require(status == FT_OK, "ft_linear", team.isa, team.num_threads);
+        return y;
+    }
+
+    const int num_tokens, n, k;
+    const std::vector<float> x, bias;
+    const Block packed;
+};
+
+struct Qwen3Layer {
+    Qwen3Layer(const std::vector<int>& lengths, bool keep_last)
+        : qkv(random_matrix((kSpec.q_heads + 2 * kSpec.kv_heads) * kSpec.head_dim, kSpec.hidden)),
+          o(random_matrix(kSpec.hidden, kSpec.q_heads * kSpec.head_dim)),
+          gate_up(random_matrix(2 * kSpec.intermediate, kSpec.hidden)),
+          down(random_matrix(kSpec.hidden, kSpec.intermediate)), gain(kSpec.hidden, 1.0f), cu_seqlens{0} {
+        int longest = 0;
+        for (const int length : lengths) {
+            cu_seqlens.push_back(cu_seqlens.back() + length);
+            longest = std::max(longest, length);
+            if (keep_last) keep.push_back(cu_seqlens.back() - 1);
+        }
+        cos = random_floats(static_cast<size_t>(longest) * kSpec.head_dim / 2);
+        hidden = random_floats(static_cast<size_t>(cu_seqlens.back()) * kSpec.hidden);
+        batch = {cu_seqlens.back(), static_cast<int32_t>(lengths.size()), cu_seqlens.data(), cos.data(), cos.data(),
+                 longest, static_cast<int32_t>(keep.size()), keep.empty() ? nullptr : keep.data()};
+    }
+    Qwen3Layer(const Qwen3Layer&) = delete;
+
+    std::vector<float> run(const Pool& team) const {
+        const ft_qwen3_weights weights{gain.data(), gain.data(), gain.data(), gain.data(),
+                                       qkv.get(),   o.get(),     gate_up.get(), down.get()};
+        const size_t bytes = ft_qwen3_scratch_bytes(team.pool, &kSpec, batch.num_tokens, batch.num_texts);
+        const Block scratch = block(bytes);
+        std::vector<float> result = hidden;
+        const int status = ft_qwen3_layer(team.pool, &kSpec, &weights, &batch, result.data(), scratch.get(), bytes);
+        require(status == FT_OK, "ft_qwen3_layer", team.isa, team.num_threads);
+        return result;
+    }
+
+    const Block qkv, o, gate_up, down;
+    const std::vector<float> gain;
+    std::vector<int32_t> cu_seqlens, keep;
+    std::vector<float> cos, hidden;
+    ft_batch batch;
+};
+
+template <class Call>
+void hammer(const char* name, const Call& call, const char* isa, int rounds) {
+    const std::vector<float> expected = call.run(Pool(1, isa));
+    for (int num_threads = 2; num_threads <= kMaxThreads; ++num_threads) {
+        const Pool team(num_threads, isa);
+        for (int round = 0; round < rounds; ++round) {
+            require(call.run(team) == expected, name, isa, num_threads);
+            if (round % 4 == 3) std::this_thread::sleep_for(std::chrono::milliseconds(1));  // the team goes to sleep
+        }
+    }
+}
+
+void call_from_several_threads(const Linear& linear, const Qwen3Layer& layer, const char* isa) {
+    const Pool team(3, isa);
+    std::mutex turn;
+    std::vector<std::thread> callers;
+    for (int caller = 0; caller < 3; ++caller)
+        callers.emplace_back([&] {
+            for (int round = 0; round < 20; ++round) {
+                const std::lock_guard<std::mutex> lock(turn);
+                linear.run(team);
+                layer.run(team);
+            }
+        });
+    for (std::thread& caller : callers) caller.join();
+}
+
+bool has(const char* isa) {
+    ft_pool* pool = nullptr;
+    if (ft_pool_create(1, isa, &pool) != FT_OK) return false;
+    ft_pool_destroy(pool);
+    return true;
+}
+
+}  // namespace
+
+int main() {
+    const Linear few_rows(5, 96, 70), tiles(400, 64, 64);
+    const Qwen3Layer one_text({7}, false), one_tile({3, 1, 60}, true), long_texts({200, 1, 140, 300}, false),
+        last_tokens({200, 1, 140, 300}, true);
+    for (const char* isa : kIsas) {
+        if (!has(isa)) continue;
+        for (int round = 0; round < 50; ++round) Pool(1 + round % kMaxThreads, isa);
+        for (int round = 0; round < 20; ++round) few_rows.run(Pool(1 + round % kMaxThreads, isa));
+        hammer("few rows", few_rows, isa, 40);
+        hammer("tiles", tiles, isa, 20);
+        hammer("one text", one_text, isa, 40);
+        hammer("one tile", one_tile, isa, 40);
+        hammer("long texts", long_texts, isa, 10);
+        hammer("last tokens", last_tokens, isa, 10);
+        call_from_several_threads(few_rows, one_tile, isa);
+        std::printf("%s\n", isa);
+    }
+    return 0;
+}
