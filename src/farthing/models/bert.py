@@ -16,6 +16,7 @@ from farthing.models.family import ForwardPass, LayerWeights, PassStart
 from farthing.models.layout import Layout, MatrixPart, VectorPart
 from farthing.models.ops import ACTIVATIONS, chunks, layer_norm
 from farthing.models.spec import EmbeddingSpec, ModelSpec
+from farthing.quant.packed import GROUP_INPUTS
 
 
 class BertFamily:
@@ -70,11 +71,19 @@ class BertFamily:
                     (hidden, hidden, hidden),
                     hidden,
                     bias=True,
-                    rotates=True,
+                    rotates_inputs=True,
                 ),
-                MatrixPart("o", ("attention.output.dense",), (hidden,), hidden, bias=True, rotates=True),
-                MatrixPart("up", ("intermediate.dense",), (spec.intermediate,), hidden, bias=True, rotates=True),
-                MatrixPart("down", ("output.dense",), (hidden,), spec.intermediate, bias=True, rotates=True),
+                MatrixPart("o", ("attention.output.dense",), (hidden,), hidden, bias=True, rotates_inputs=True),
+                MatrixPart("up", ("intermediate.dense",), (spec.intermediate,), hidden, bias=True, rotates_inputs=True),
+                MatrixPart(
+                    "down",
+                    ("output.dense",),
+                    (hidden,),
+                    spec.intermediate,
+                    bias=True,
+                    input_group=GROUP_INPUTS,
+                    rotates_inputs=True,
+                ),
             ),
             layer_prefix="encoder.layer.{layer}.",
             num_layers=spec.num_layers,
