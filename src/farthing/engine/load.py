@@ -17,7 +17,7 @@ from farthing.engine.convert import ConvertedTensors, rotates_inputs
 from farthing.engine.describe import ModelDescription, describe_model
 from farthing.engine.memory import trim_heap
 from farthing.engine.plan import Plan
-from farthing.engine.store import ResidentStore, WeightStore
+from farthing.engine.store import ResidentStore, StreamedStore, WeightStore
 from farthing.engine.tensors import ModelTensors
 from farthing.models.family import Family, LayerWeights
 from farthing.models.layout import Layout, MatrixPart
@@ -54,6 +54,23 @@ class LoadedModel:
 def load_weights(description: ModelDescription) -> LoadedModel:
     """Raises `CheckpointError` when the tensors do not fit the description."""
     store = resident_store(ConvertedTensors(description), description.layout, description.plan)
+    return LoadedModel(description, description.checkpoint.fingerprint, store)
+
+
+def stream_weights(description: ModelDescription) -> LoadedModel:
+    """A model of which nothing but small vectors stays loaded: each pass reads and converts its layers one by one.
+
+    Raises:
+        CheckpointError: as `load_weights`.
+    """
+    layout, plan, tensors = description.layout, description.plan, ConvertedTensors(description)
+
+    def make_layer(index: int) -> LayerWeights:
+        trim_heap()
+        return bound_layer(tensors, layout, index, plan)
+
+    device = torch.device(plan.device)
+    store = StreamedStore(tensors.table(), tensors.shared(), make_layer, layout.num_layers, device)
     return LoadedModel(description, description.checkpoint.fingerprint, store)
 
 

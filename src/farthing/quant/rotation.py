@@ -2,8 +2,8 @@
 
 H is the Hadamard matrix of 64 (Sylvester's) on each 64 inputs. Channels that dwarf the others, as trained models have
 in the output of their LayerNorms, are spread over 64, so that they no longer coarsen the steps in which a row is
-quantised (QuaRot, https://arxiv.org/abs/2404.00456). What it does not do: quantise, or decide which matrices are rotated.
-Rotating the residual stream, which costs nothing when the model runs, is in `farthing.models.rotation`.
+quantised (QuaRot, https://arxiv.org/abs/2404.00456). What it does not do: quantise, or decide which matrices are
+rotated. Rotating the residual stream, which costs nothing when the model runs, is in `farthing.models.rotation`.
 """
 
 from __future__ import annotations
