@@ -1,8 +1,9 @@
 """Where layers live. A store is asked for layers in order; they come ready on the device.
 
 `ResidentStore` holds every layer on the device; `StreamedStore` makes each anew when its turn comes, so that a model of
-any size needs the memory of one layer, and every pass the time to read and convert them all. The token embeddings stay where the checkpoint's file is mapped: a
-batch gathers a few thousand rows of them, so they need neither device memory nor conversion.
+any size needs the memory of one layer, and every pass the time to read and convert them all. The token embeddings stay
+where the checkpoint's file is mapped: a batch gathers a few thousand rows of them, so they need neither device memory
+nor conversion.
 """
 
 from __future__ import annotations

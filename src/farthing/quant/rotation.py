@@ -9,6 +9,7 @@ rotated. Rotating the residual stream, which costs nothing when the model runs, 
 from __future__ import annotations
 
 import functools
+import math
 
 import torch
 
@@ -27,7 +28,7 @@ def hadamard() -> torch.Tensor:
     matrix = torch.ones(1, 1)
     while matrix.shape[0] < BLOCK:
         matrix = torch.cat((torch.cat((matrix, matrix), 1), torch.cat((matrix, -matrix), 1)))
-    return matrix / BLOCK**0.5
+    return matrix.div_(math.sqrt(BLOCK))
 
 
 def rotate(rows: torch.Tensor) -> torch.Tensor:

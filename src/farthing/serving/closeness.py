@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from farthing.core.settings import EngineSettings
-from farthing.engine.load import LoadedModel, describe_model, stream_weights
+from farthing.engine.describe import describe_model
+from farthing.engine.load import LoadedModel, stream_weights
 from farthing.engine.runner import Runner
 from farthing.serving.tokenizer import TextTokenizer
 
@@ -76,7 +77,7 @@ def embed(model: LoadedModel, texts: Sequence[list[int]]) -> np.ndarray:
             raise error
         rows.append(output.rows)
     vectors = np.concatenate(rows)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
 def batches(texts: Sequence[list[int]]) -> Iterator[list[list[int]]]:
