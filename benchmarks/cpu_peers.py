@@ -4,9 +4,9 @@
     python benchmarks/cpu_peers.py [--model qwen3-0.6b|minilm|e5|DIR] [--rounds 5] [--workloads mixed 1x128]
         [--engines farthing-int8 openvino] [--layers 4] [--threads 2] [--cache DIR]
 
-All get the same token ids and the same number of threads, each in a process of its own, in turn (A B C A B C ...), so that
-a machine whose speed drifts slows all alike; medians count. While one computes, the others must sleep: a process that
-does not is an error. Every engine's vectors are compared with those of transformers in fp32 first; a cosine under 0.97
+All get the same token ids and the same number of threads, each in a process of its own, in turn (A B C A B C ...), so
+that a machine whose speed drifts slows all alike; medians count. While one computes, the others must sleep: a process
+that does not is an error. Every engine's vectors are compared with those of transformers in fp32 first; a cosine under 0.97
 is an error. Nothing is tokenised or served: only padding, the forward pass and pooling are timed.
 
 Each engine computes as suits it best, as far as measured (see the docstrings in benchmarks/peers): all but ours take
@@ -61,10 +61,10 @@ def contenders(model: Model) -> dict[str, Contender]:
     return {
         "farthing int8": Contender("farthing-int8", ours),
         "farthing fp32": Contender("farthing-fp32", ours),
-        "ONNX Runtime int8": Contender("onnxruntime", by_length(1024)),
-        "OpenVINO int8": Contender("openvino", by_length(1024)),
+        "ONNX Runtime int8": Contender("onnxruntime", by_length(2048)),
+        "OpenVINO int8": Contender("openvino", by_length(2048)),
         "transformers fp32": Contender(REFERENCE, in_order(8)),
-        "transformers fp32, sorted": Contender(REFERENCE, by_length(1024)),
+        "transformers fp32, sorted": Contender(REFERENCE, by_length(2048)),
     }
 
 
@@ -169,7 +169,7 @@ def main() -> None:
     model = find_model(options.model, options.layers, options.cache.expanduser().resolve())
     tasks = []
     for engine in needed:
-        exported = model.cache / ENGINES[engine].folder()
+        exported = ENGINES[engine].file(model.cache)
         tasks.append(Task(engine, model.checkpoint, model.pooling, exported, options.threads))
         export(tasks[-1])
     processes = {task.engine: EngineProcess("serve", task) for task in tasks}

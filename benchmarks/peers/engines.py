@@ -1,7 +1,7 @@
 """The table of engines. A new one is a file beside this one, and a row here.
 
-An engine's module has `load(task) -> Embed`; one that computes models of its own format also has
-`export(task, folder)`, which writes the model there. Nothing of an engine is imported before it is used.
+`peers.<module>_engine` has `load(task) -> Embed`; for engines with a format of their own, `peers.<module>_export` has
+`export_int8(task, file)`. Nothing of an engine is imported before it is used.
 """
 
 from __future__ import annotations
@@ -21,37 +21,37 @@ REQUIREMENTS = Path(__file__).parents[1] / "requirements-peers.txt"
 class Engine:
     """
     Attributes:
-        module: of this package.
         packages: distributions that it needs, the ones whose versions make a difference.
-        exports: whether it needs the model in its own format.
+        exported: file name of a model in its own format; None when it takes the checkpoint.
     """
 
     module: str
     packages: tuple[str, ...]
-    exports: bool = False
+    exported: str | None = None
 
     def load(self, task: Task) -> Embed:
-        embed: Embed = import_module(f"peers.{self.module}").load(task)
+        embed: Embed = import_module(f"peers.{self.module}_engine").load(task)
         return embed
 
     def export(self, task: Task) -> None:
-        """Into `task.exported`, which appears when it is whole."""
-        partial = task.exported.with_name(task.exported.name + ".partial")
+        """To `task.exported`, whose folder appears when it is whole."""
+        assert self.exported
+        partial = task.exported.parent.with_suffix(".partial")
         partial.mkdir(parents=True, exist_ok=True)
-        import_module(f"peers.{self.module}").export(task, partial)
-        partial.rename(task.exported)
+        import_module(f"peers.{self.module}_export").export_int8(task, partial / self.exported)
+        partial.rename(task.exported.parent)
 
-    def folder(self) -> str:
-        """Name of an exported model's folder: another version may write another model."""
-        return "-".join(f"{name}{version(name)}" for name in self.packages)
+    def file(self, cache: Path) -> Path:
+        """Where a model's export is kept: another version may write another one."""
+        return cache / "-".join(f"{name}{version(name)}" for name in self.packages) / (self.exported or "")
 
 
 ENGINES = {
-    "farthing-int8": Engine("farthing_engine", ("farthing", "torch")),
-    "farthing-fp32": Engine("farthing_engine", ("farthing", "torch")),
-    "onnxruntime": Engine("onnxruntime_engine", ("onnxruntime", "onnx", "onnxscript", "transformers"), exports=True),
-    "openvino": Engine("openvino_engine", ("openvino", "nncf", "transformers"), exports=True),
-    "transformers": Engine("transformers_engine", ("transformers", "torch")),
+    "farthing-int8": Engine("farthing", ("farthing", "torch")),
+    "farthing-fp32": Engine("farthing", ("farthing", "torch")),
+    "onnxruntime": Engine("onnxruntime", ("onnxruntime", "onnx", "onnxscript", "transformers"), exported="int8.onnx"),
+    "openvino": Engine("openvino", ("openvino", "nncf", "transformers"), exported="int8.xml"),
+    "transformers": Engine("transformers", ("transformers", "torch")),
 }
 
 

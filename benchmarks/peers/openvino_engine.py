@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import openvino as ov
 
 from peers.task import Embed, Task, Texts, padded, token_mask
 
-MODEL = "int8.xml"
-
 
 def load(task: Task) -> Embed:
     compiled = ov.Core().compile_model(
-        task.exported / MODEL,
+        task.exported,
         "CPU",
         {
             "INFERENCE_NUM_THREADS": task.num_threads,
@@ -32,15 +28,3 @@ def load(task: Task) -> Embed:
         return rows
 
     return embed
-
-
-def export(task: Task, folder: Path) -> None:
-    import nncf
-    import torch
-
-    from peers.pooled import example_inputs, pooled_model  # torch and transformers, which serving does without
-
-    with torch.inference_mode():
-        model = ov.convert_model(pooled_model(task), example_input=example_inputs(task.pooling))
-    compressed = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
-    ov.save_model(compressed, folder / MODEL, compress_to_fp16=False)

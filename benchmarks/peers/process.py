@@ -67,7 +67,7 @@ class EngineProcess:
 
 def export(task: Task) -> None:
     """Make the engine's own model, in a process that ends, unless it is there or not needed."""
-    if ENGINES[task.engine].exports and not task.exported.is_dir():
+    if ENGINES[task.engine].exported and not task.exported.is_file():
         EngineProcess("export", task).close()
 
 

@@ -21,7 +21,7 @@ class Task:
         engine: row of `peers.engines.ENGINES`.
         checkpoint: folder with config.json and model.safetensors.
         pooling: "last" for causal models, "mean" for BERT.
-        exported: folder of the checkpoint in the engine's own format.
+        exported: file of the checkpoint in the engine's own format, for engines that have one.
     """
 
     engine: str
