@@ -6,8 +6,8 @@
 
 All get the same token ids and the same number of threads, each in a process of its own, in turn (A B C A B C ...), so
 that a machine whose speed drifts slows all alike; medians count. While one computes, the others must sleep: a process
-that does not is an error. Every engine's vectors are compared with those of transformers in fp32 first; a cosine under 0.97
-is an error. Nothing is tokenised or served: only padding, the forward pass and pooling are timed.
+that does not is an error. Every engine's vectors are compared with those of transformers in fp32 first; a cosine under
+0.97 is an error. Nothing is tokenised or served: only padding, the forward pass and pooling are timed.
 
 Each engine computes as suits it best, as far as measured (see the docstrings in benchmarks/peers): all but ours take
 texts sorted by length in batches with little padding, and transformers also as its documentation shows, in batches of

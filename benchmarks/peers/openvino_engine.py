@@ -1,4 +1,4 @@
-"""OpenVINO with int8 weights by output channel, and rows quantised on the way."""
+"""OpenVINO with int8 weights by output channel; rows are quantised on the way, one scale a group of inputs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def load(task: Task) -> Embed:
             "INFERENCE_NUM_THREADS": task.num_threads,
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "bf16",
-            "DYNAMIC_QUANTIZATION_GROUP_SIZE": 1024,
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": 1024 if task.pooling == "last" else 128,
         },
     )
     request = compiled.create_infer_request()

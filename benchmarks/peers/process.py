@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from multiprocessing import Pipe
 from pathlib import Path
@@ -14,8 +15,10 @@ from peers.engines import ENGINES
 from peers.task import Answer, Task, Texts
 
 BENCHMARKS = Path(__file__).parents[1]
-# Of one core, by a process that waits, while another computes: what it may use after its own answer, and from then on.
-IDLE_SECONDS, IDLE_SHARE = 0.05, 0.01
+# Thread pools may spin for a while after their work: how long they get to fall asleep, and what share of a core a waiting
+# process may use then (plus two ticks of the clock that counts it).
+SETTLE_SECONDS = 0.3
+IDLE_SHARE, IDLE_SECONDS = 0.01, 0.02
 
 
 class EngineError(RuntimeError):
@@ -73,6 +76,7 @@ def export(task: Task) -> None:
 
 def run_alone(processes: Iterable[EngineProcess], chosen: EngineProcess, batches: Sequence[Texts]) -> Answer:
     """Raises `EngineError` when another process computed meanwhile: idle threads that spin would slow this one."""
+    time.sleep(SETTLE_SECONDS)
     others = [process for process in processes if process is not chosen]
     before = [process.cpu_seconds() for process in others]
     answer = chosen.run(batches)
