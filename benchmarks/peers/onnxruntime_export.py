@@ -21,16 +21,18 @@ from peers.task import Task
 
 def export_int8(task: Task, file: Path) -> None:
     exact = file.with_name("fp32.onnx")
+    operators = ["MatMul"]
     if task.pooling == "last":
         causal_graph(task, exact)
     else:
         fused_bert_graph(task, exact)
+        operators.append("Attention")
     quantize_dynamic(
         exact,
         file,
         per_channel=True,
         weight_type=QuantType.QInt8,
-        op_types_to_quantize=["MatMul", "Attention"],
+        op_types_to_quantize=operators,
         use_external_data_format=True,
         extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},  # of what the fused operators put out
     )
@@ -49,6 +51,7 @@ def causal_graph(task: Task, file: Path) -> None:
             input_names=["ids", "last"],
             output_names=["rows"],
             dynamic_shapes={"ids": {0: texts, 1: tokens}, "last": {0: texts}},
+            verbose=False,
         )
     assert program is not None
     program.save(file, external_data=True)

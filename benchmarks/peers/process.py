@@ -15,8 +15,8 @@ from peers.engines import ENGINES
 from peers.task import Answer, Task, Texts
 
 BENCHMARKS = Path(__file__).parents[1]
-# Thread pools may spin for a while after their work: how long they get to fall asleep, and what share of a core a waiting
-# process may use then (plus two ticks of the clock that counts it).
+# Thread pools may spin for a while after their work: how long they get to fall asleep, and what share of a core a
+# waiting process may use then (plus two ticks of the clock that counts it).
 SETTLE_SECONDS = 0.3
 IDLE_SHARE, IDLE_SECONDS = 0.01, 0.02
 
