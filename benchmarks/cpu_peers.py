@@ -20,6 +20,7 @@ The Qwen3 shape has synthetic weights and is written to the cache once, as are t
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +118,9 @@ class Comparison:
     def _run(self, label: str) -> Answer:
         job = self._jobs[label]
         batches = [[self._texts[index] for index in batch] for batch in job.batches]
-        return run_alone(self._processes.values(), self._processes[job.engine], batches)
+        answer = run_alone(self._processes.values(), self._processes[job.engine], batches)
+        print(f"{label}: {answer.seconds:.3f} s", file=sys.stderr)
+        return answer
 
     def _in_order(self, label: str, vectors: np.ndarray) -> np.ndarray:
         rows = np.empty_like(vectors)

@@ -16,7 +16,7 @@ def load(task: Task) -> Embed:
             "INFERENCE_NUM_THREADS": task.num_threads,
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "bf16",
-            "DYNAMIC_QUANTIZATION_GROUP_SIZE": 1024 if task.pooling == "last" else 128,
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": 512 if task.pooling == "last" else 384,
         },
     )
     request = compiled.create_infer_request()

@@ -43,8 +43,9 @@ class MeanToken(torch.nn.Module):
 
 def pooled_model(task: Task, attention: str = "sdpa") -> torch.nn.Module:
     """In fp32; `attention` is a name of transformers' attn_implementation."""
-    model = AutoModel.from_pretrained(task.checkpoint, dtype=torch.float32, attn_implementation=attention).eval()
-    return LastToken(model) if task.pooling == "last" else MeanToken(model)
+    model = AutoModel.from_pretrained(task.checkpoint, dtype=torch.float32, attn_implementation=attention)
+    pooled = LastToken(model) if task.pooling == "last" else MeanToken(model)
+    return pooled.eval()
 
 
 def example_inputs(pooling: str) -> tuple[torch.Tensor, torch.Tensor]:
