@@ -125,7 +125,7 @@ def test_native_bert_layers_equal_the_torch_pass(starter_dir: Path, monkeypatch:
     if int8.native_kernels() is None:
         pytest.skip("the native kernels were not built (no C++ compiler)")
     native = encode(starter_dir, "int8", SAMPLES)
-    monkeypatch.setattr(BertShape, "fits", lambda shape: False)
+    monkeypatch.setattr(BertShape, "fits", lambda _: False)
     assert_same_vectors(native, encode(starter_dir, "int8", SAMPLES), cosine=0.9995, distance=0.04)
 
 

@@ -172,10 +172,6 @@ class Counting:
     def quantises(self) -> bool:
         return self.inner.quantises
 
-    @property
-    def rotates_inputs(self) -> bool:
-        return self.inner.rotates_inputs
-
     def pack(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
         return self.inner.pack(weight)
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from farthing.quant.dense import DenseLinear
+from farthing.quant.format import MatrixShape
 from farthing.quant.formats import weight_format
 from farthing.quant.rotation import RotatedLinear, can_rotate, hadamard, rotate
 
@@ -31,8 +32,9 @@ def test_an_outlier_channel_costs_int8_little_once_rotated() -> None:
     def error(y: torch.Tensor) -> float:
         return float((y - want).norm() / want.norm())
 
-    plain = error(int8.linear(int8.pack(weight), None)(x))
-    rotated = error(RotatedLinear(int8.linear(int8.pack(rotate(weight)), None))(x))
+    shape = MatrixShape(*weight.shape)
+    plain = error(int8.linear(int8.pack(weight), None, shape)(x))
+    rotated = error(RotatedLinear(int8.linear(int8.pack(rotate(weight)), None, shape))(x))
     assert rotated < 0.01
     assert rotated < plain / 2
 
