@@ -27,7 +27,7 @@ FLAGS = (
     "-fno-math-errno -fno-trapping-math -fno-strict-aliasing -Wno-psabi"
 )
 COMMON = ("api", "threads", "pack")
-KERNELS = ("layer", "linear", "quantize", "rope", "attention", "activation", "kernels")
+KERNELS = ("layer", "bert_layer", "linear", "quantize", "rope", "attention", "activation", "kernels")
 # Lowest first, and linked in this order: inline code that several objects share is taken from the first.
 INSTRUCTION_SETS = {"portable": ("blocks_portable", "")}
 if platform.machine() in ("x86_64", "AMD64"):
@@ -66,7 +66,7 @@ def build(library: Path = LIBRARY, extra_flags: str = "") -> None:
 
 
 def run(command: list[str]) -> None:
-    subprocess.run(command, check=True, capture_output=True, text=True)
+    subprocess.run(command, check=True)
 
 
 if __name__ == "__main__":

@@ -86,8 +86,37 @@ FT_API size_t ft_qwen3_scratch_bytes(const ft_pool* pool, const ft_qwen3_spec* s
 FT_API int ft_qwen3_layer(ft_pool* pool, const ft_qwen3_spec* spec, const ft_qwen3_weights* weights,
                           const ft_batch* batch, float* hidden, void* scratch, size_t scratch_bytes);
 
-/* Int8 multiplications and additions a second that one thread reaches from registers: what a GEMM cannot exceed. */
-FT_API double ft_peak_ops(const ft_pool* pool);
+/* hidden, intermediate: multiples of 64. head_dim = hidden / heads: 32, 64, 96 or 128. */
+typedef struct {
+    int32_t hidden, intermediate, heads;
+    int32_t activation; /* FT_GELU, FT_GELU_TANH or FT_SILU */
+    float norm_eps;
+} ft_bert_spec;
+
+enum { FT_GELU = 0, FT_GELU_TANH = 1, FT_SILU = 2 };
+
+/* The inputs of every matrix are rotated: packed is W H, with H the orthonormal Hadamard matrix of 64 (Sylvester's) on each
+ * 64 inputs. The layer rotates the rows that enter a product likewise. */
+typedef struct {
+    const void* qkv;  /* packed [3 hidden, hidden], in this order */
+    const void* o;    /* packed [hidden, hidden] */
+    const void* up;   /* packed [intermediate, hidden] */
+    const void* down; /* packed [hidden, intermediate] */
+    const float *qkv_bias, *o_bias, *up_bias, *down_bias; /* one an output channel */
+    const float *attention_norm_gain, *attention_norm_bias; /* [hidden], of the LayerNorm behind o */
+    const float *mlp_norm_gain, *mlp_norm_bias;             /* [hidden], of the LayerNorm behind down */
+} ft_bert_weights;
+
+FT_API size_t ft_bert_scratch_bytes(const ft_pool* pool, const ft_bert_spec* spec, int32_t num_tokens,
+                                    int32_t num_texts);
+
+/* As ft_qwen3_layer, bidirectional and post-norm; cos, sin and rope_positions of the batch are not looked at. */
+FT_API int ft_bert_layer(ft_pool* pool, const ft_bert_spec* spec, const ft_bert_weights* weights, const ft_batch* batch,
+                         float* hidden, void* scratch, size_t scratch_bytes);
+
+/* Int8 multiplications and additions a second that all threads of the pool together reach from registers, measured while
+ * all of them run: what a GEMM cannot exceed. */
+FT_API double ft_peak_ops(ft_pool* pool);
 
 /* Cycles by stage since the last call, summed over threads; zeros unless built with FT_PROFILE. Returns the count. */
 FT_API int32_t ft_profile(ft_pool* pool, uint64_t* cycles, int32_t capacity);

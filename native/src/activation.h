@@ -4,7 +4,8 @@
 
 namespace farthing::FT_ISA {
 
-// out [rows, intermediate] = silu(gate) * up for the channels of `panels`; `gate_up` holds gate's panels, then up's.
-void gate_up(const QuantizedTile& a, const PackedMatrix& gate_up, Range panels, float* out, size_t stride);
+// `out` = silu(gate) * up for the groups of kGroupInputs channels in `groups`, quantised with a scale a group; `gate_up`
+// holds gate's panels, then up's. `out` must have its shape; buffer: [kTileRows][kGroupStride].
+void gate_up(const QuantizedTile& a, const PackedMatrix& gate_up, Range groups, float* buffer, QuantizedTile& out);
 
 }  // namespace farthing::FT_ISA

@@ -1,6 +1,9 @@
 // The C interface: checks what can be checked, picks the instruction set, and hands over.
+#include <algorithm>
 #include <cstring>
+#include <initializer_list>
 #include <new>
+#include <numeric>
 #include <system_error>
 
 #include "isa.h"
@@ -42,26 +45,50 @@ const Kernels* choose(const char* isa) {
 
 bool aligned(const void* pointer) { return pointer && reinterpret_cast<uintptr_t>(pointer) % 64 == 0; }
 
-bool shape_fits(const ft_qwen3_spec& spec) {
-    return spec.hidden > 0 && spec.hidden % 64 == 0 && spec.intermediate > 0 && spec.intermediate % 64 == 0 &&
-           spec.hidden <= kMaxInputs && spec.intermediate <= kMaxInputs && spec.kv_heads > 0 && spec.q_heads > 0 &&
-           spec.q_heads % spec.kv_heads == 0 && spec.head_dim >= 32 && spec.head_dim <= 128 &&
-           spec.head_dim % 32 == 0 && spec.q_heads <= kMaxInputs / spec.head_dim;
+bool shape_fits(const LayerShape& shape) {
+    return shape.hidden > 0 && shape.hidden % 64 == 0 && shape.intermediate > 0 && shape.intermediate % 64 == 0 &&
+           shape.hidden <= kMaxInputs && shape.intermediate <= kMaxInputs && shape.kv_heads > 0 && shape.q_heads > 0 &&
+           shape.q_heads % shape.kv_heads == 0 && shape.head_dim >= 32 && shape.head_dim <= 128 &&
+           shape.head_dim % 32 == 0 && shape.q_heads <= kMaxInputs / shape.head_dim;
 }
 
-int check_batch(const ft_batch& batch) {
-    if (batch.num_tokens < 0 || batch.num_texts < 0 || !batch.cu_seqlens || !batch.cos || !batch.sin)
-        return FT_BAD_ARGUMENT;
+bool spec_fits(const ft_qwen3_spec& spec) { return shape_fits(LayerShape(spec)); }
+
+bool spec_fits(const ft_bert_spec& spec) {
+    return spec.heads > 0 && spec.hidden % spec.heads == 0 && shape_fits(LayerShape(spec)) &&
+           spec.activation >= FT_GELU && spec.activation <= FT_SILU;
+}
+
+int check_batch(const ft_batch& batch, int max_length) {
+    if (batch.num_tokens < 0 || batch.num_texts < 0 || !batch.cu_seqlens) return FT_BAD_ARGUMENT;
     if (batch.cu_seqlens[0] != 0 || batch.cu_seqlens[batch.num_texts] != batch.num_tokens) return FT_BAD_ARGUMENT;
     for (int text = 0; text < batch.num_texts; ++text) {
         const int length = batch.cu_seqlens[text + 1] - batch.cu_seqlens[text];
-        if (length < 0 || length > batch.rope_positions) return FT_BAD_ARGUMENT;
+        if (length < 0 || length > max_length) return FT_BAD_ARGUMENT;
     }
     if (!batch.keep) return FT_OK;
     if (batch.num_keep < 0) return FT_BAD_ARGUMENT;
     for (int i = 0, before = -1; i < batch.num_keep; before = batch.keep[i++])
         if (batch.keep[i] <= before || batch.keep[i] >= batch.num_tokens) return FT_BAD_ARGUMENT;
     return FT_OK;
+}
+
+template <class Spec>
+size_t scratch_bytes_of(const ft_pool* pool, const Spec& spec, int32_t num_tokens, int32_t num_texts) {
+    if (!spec_fits(spec) || num_tokens < 0 || num_texts < 0) return 0;
+    const LayerShape shape(spec);
+    LayerScratch scratch(nullptr, shape, num_tokens, num_texts);
+    for (int thread = 0; thread < pool->threads.num_threads(); ++thread) scratch.take_tile(shape);
+    return scratch.used();
+}
+
+template <class Pointer>
+bool any_null(std::initializer_list<Pointer> pointers) {
+    return std::find(pointers.begin(), pointers.end(), nullptr) != pointers.end();
+}
+
+bool all_aligned(std::initializer_list<const void*> pointers) {
+    return std::all_of(pointers.begin(), pointers.end(), aligned);
 }
 
 }  // namespace
@@ -101,27 +128,57 @@ int ft_linear(ft_pool* pool, const float* x, int32_t num_tokens, const void* pac
 }
 
 size_t ft_qwen3_scratch_bytes(const ft_pool* pool, const ft_qwen3_spec* spec, int32_t num_tokens, int32_t num_texts) {
-    if (!shape_fits(*spec) || num_tokens < 0 || num_texts < 0) return 0;
-    LayerScratch scratch(nullptr, *spec, num_tokens, num_texts);
-    for (int thread = 0; thread < pool->threads.num_threads(); ++thread) scratch.take_tile(*spec);
-    return scratch.used();
+    return scratch_bytes_of(pool, *spec, num_tokens, num_texts);
 }
 
 int ft_qwen3_layer(ft_pool* pool, const ft_qwen3_spec* spec, const ft_qwen3_weights* weights, const ft_batch* batch,
                    float* hidden, void* scratch, size_t scratch_bytes) {
     if (!pool || !spec || !weights || !batch || !hidden || !aligned(scratch)) return FT_BAD_ARGUMENT;
-    if (!weights->input_norm || !weights->mlp_norm || !weights->q_norm || !weights->k_norm) return FT_BAD_ARGUMENT;
-    if (!aligned(weights->qkv) || !aligned(weights->o) || !aligned(weights->gate_up) || !aligned(weights->down))
+    if (any_null({weights->input_norm, weights->mlp_norm, weights->q_norm, weights->k_norm, batch->cos, batch->sin}))
         return FT_BAD_ARGUMENT;
-    if (!shape_fits(*spec)) return FT_BAD_SHAPE;
-    if (const int error = check_batch(*batch)) return error;
+    if (!all_aligned({weights->qkv, weights->o, weights->gate_up, weights->down})) return FT_BAD_ARGUMENT;
+    if (!spec_fits(*spec)) return FT_BAD_SHAPE;
+    if (const int error = check_batch(*batch, batch->rope_positions)) return error;
     if (scratch_bytes < ft_qwen3_scratch_bytes(pool, spec, batch->num_tokens, batch->num_texts)) return FT_SCRATCH_SMALL;
     if (batch->num_tokens > 0)
         pool->kernels.qwen3_layer({pool->threads, *spec, *weights, *batch, hidden, static_cast<char*>(scratch)});
     return FT_OK;
 }
 
-double ft_peak_ops(const ft_pool* pool) { return pool->kernels.peak_ops(); }
+size_t ft_bert_scratch_bytes(const ft_pool* pool, const ft_bert_spec* spec, int32_t num_tokens, int32_t num_texts) {
+    return scratch_bytes_of(pool, *spec, num_tokens, num_texts);
+}
+
+int ft_bert_layer(ft_pool* pool, const ft_bert_spec* spec, const ft_bert_weights* weights, const ft_batch* batch,
+                  float* hidden, void* scratch, size_t scratch_bytes) {
+    if (!pool || !spec || !weights || !batch || !hidden || !aligned(scratch)) return FT_BAD_ARGUMENT;
+    if (any_null({weights->qkv_bias, weights->o_bias, weights->up_bias, weights->down_bias, weights->attention_norm_gain,
+                  weights->attention_norm_bias, weights->mlp_norm_gain, weights->mlp_norm_bias}))
+        return FT_BAD_ARGUMENT;
+    if (!all_aligned({weights->qkv, weights->o, weights->up, weights->down})) return FT_BAD_ARGUMENT;
+    if (!spec_fits(*spec)) return FT_BAD_SHAPE;
+    if (const int error = check_batch(*batch, batch->num_tokens)) return error;
+    if (scratch_bytes < ft_bert_scratch_bytes(pool, spec, batch->num_tokens, batch->num_texts)) return FT_SCRATCH_SMALL;
+    if (batch->num_tokens > 0)
+        pool->kernels.bert_layer({pool->threads, *spec, *weights, *batch, hidden, static_cast<char*>(scratch)});
+    return FT_OK;
+}
+
+double ft_peak_ops(ft_pool* pool) {
+    struct {
+        ft_pool* pool;
+        double ops[kMaxThreads];
+    } team{pool, {}};
+    using Team = decltype(team);
+    pool->threads.run(
+        [](void* context, int thread) {
+            Team& team = *static_cast<Team*>(context);
+            team.pool->threads.barrier().wait();  // so that they run at the same time
+            team.ops[thread] = team.pool->kernels.peak_ops();
+        },
+        &team);
+    return std::accumulate(team.ops, team.ops + pool->threads.num_threads(), 0.0);
+}
 
 int32_t ft_profile(ft_pool* pool, uint64_t* cycles, int32_t capacity) {
     constexpr int32_t kStages = static_cast<int32_t>(Stage::kCount);

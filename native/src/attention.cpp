@@ -1,4 +1,4 @@
-// Causal attention of the query heads that share a kv head, with the softmax kept running over chunks of keys
+// Attention of the query heads that share a kv head, with the softmax kept running over chunks of keys
 // (https://arxiv.org/abs/2205.14135): no memory in the square of a text's length, and keys and values are read once for
 // all rows of a tile and all heads of the group. Both products run through bf16_block.
 #include "attention.h"
@@ -51,8 +51,8 @@ float softmax_row(float* scores, int stride, int panels, int limit, float& large
     largest = largest_of(larger(first, second));
     Floats sums = {};
     for (int panel = 0; panel < used; ++panel) {
-        first = exp2_lanes(load_floats(scores + panel * stride) - largest);
-        second = exp2_lanes(load_floats(scores + panel * stride + kLanes) - largest);
+        first = exp2_bf16(load_floats(scores + panel * stride) - largest);
+        second = exp2_bf16(load_floats(scores + panel * stride + kLanes) - largest);
         sums += first + second;
         store_bf16(probabilities + panel * stride, first, second);
     }
@@ -76,7 +76,7 @@ void write_block(const AttentionCall& call, Range rows, const float* outputs, co
 void attend_block(const AttentionCall& call, const AttentionScratch& scratch, Range rows, int first_key,
                   BlockBuffers& buffers) {
     const int num_rows = rows.size(), head_dim = call.head_dim, head_chunks = head_dim / kKeyPanel;
-    const int num_keys = call.positions[(rows.end - 1) / call.group] + 1;
+    const int num_keys = call.limits[(rows.end - 1) / call.group];
     const int panels = std::min(kChunkPanels, (num_keys - first_key + kKeyPanel - 1) / kKeyPanel);
     const int panel_stride = num_rows * kKeyPanel;
     float* const outputs = scratch.outputs + static_cast<size_t>(rows.begin) * head_dim;
@@ -87,7 +87,7 @@ void attend_block(const AttentionCall& call, const AttentionScratch& scratch, Ra
         bf16_block(num_rows, head_chunks, buffers.queries, keys, false, buffers.scores + panel * panel_stride);
     }
     for (int r = 0; r < num_rows; ++r) {
-        const int row = rows.begin + r, limit = call.positions[row / call.group] + 1 - first_key;
+        const int row = rows.begin + r, limit = call.limits[row / call.group] - first_key;
         float& largest = scratch.largest[row];
         const float before = largest;
         const float sum = softmax_row(buffers.scores + r * kKeyPanel, panel_stride, panels, limit, largest,
@@ -111,10 +111,10 @@ void attend(const AttentionCall& call, const AttentionScratch& scratch) {
     const RowBlocks blocks(call.rows * call.group);
     std::fill_n(scratch.largest, blocks.rows(), kMasked);
     std::fill_n(scratch.sums, blocks.rows(), 0.0f);
-    const int num_keys = call.positions[call.rows - 1] + 1;
+    const int num_keys = call.limits[call.rows - 1];
     for (int first_key = 0; first_key < num_keys; first_key += kKeyChunk)
         for (int b = 0; b < blocks.count(); ++b)
-            if (call.positions[(blocks[b].end - 1) / call.group] >= first_key)
+            if (call.limits[(blocks[b].end - 1) / call.group] > first_key)
                 attend_block(call, scratch, blocks[b], first_key, buffers);
 }
 

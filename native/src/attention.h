@@ -16,7 +16,7 @@ struct AttentionScratch {
 // Consecutive query rows of one text under one kv head.
 struct AttentionCall {
     const uint16_t* queries;  // [rows][group][head_dim] bf16, scaled by log2(e) / sqrt(head_dim)
-    const int* positions;     // [rows] in the text, ascending
+    const int* limits;        // [rows], not descending: row r sees the text's keys before this one
     int rows, group, head_dim;
     const uint16_t *keys, *values;  // of the text and head, see kv.h
     int padded_length;

@@ -22,6 +22,18 @@ FT_INLINE Floats exp2_lanes(Floats x) {
     return p * (Floats)(((Words)shifted + 127u) << 23);
 }
 
+// For x <= 0 and results that are kept in bf16: relative error below 1.1e-4 in less than half of the work. Arguments below
+// -126 are clamped.
+FT_INLINE Floats exp2_bf16(Floats x) {
+    x = larger(x, Floats{} - 126.0f);
+    const Floats shifted = x + kRoundingMagic;
+    const Floats f = x - (shifted - kRoundingMagic);
+    Floats p = f * 0.055171667f + 0.24261112f;
+    p = p * f + 0.69326099f;
+    p = p * f + 0.99992807f;
+    return (Floats)((Words)p + ((Words)shifted << 23));
+}
+
 inline float exp2_fast(float x) { return exp2_lanes(Floats{} + x)[0]; }
 
 }  // namespace farthing::FT_ISA

@@ -51,13 +51,20 @@ void gemm_groups(const QuantizedTile& a, const PackedMatrix& w, Range panels, Ep
     }
 }
 
+// A row's sums times its scale and the channels', vector by vector: use(first channel of the vector, values).
+template <class Use>
+FT_INLINE void scaled_row(const int32_t* sums, float row_scale, const float* channel_scales, Use use) {
+    for (int c = 0; c < kPanelChannels; c += kLanes)
+        use(c, to_floats(sums + c) * (load_floats(channel_scales + c) * row_scale));
+}
+
 // Row r goes to out + r * stride, column 0 of which is the first panel of the matrix.
 inline auto store_floats(const QuantizedTile& a, const PackedMatrix& w, float* out, size_t stride) {
     return [&a, &w, out, stride](int panel, Range rows, const int32_t* sums) {
         const float* const scales = w.scales(panel);
         for (int r = rows.begin; r < rows.end; ++r, sums += kPanelChannels) {
             float* const to = out + r * stride + panel * kPanelChannels;
-            for (int c = 0; c < kPanelChannels; ++c) to[c] = static_cast<float>(sums[c]) * (a.scales[r] * scales[c]);
+            scaled_row(sums, a.scales[r], scales, [to](int c, Floats values) { store(to + c, values); });
         }
     };
 }
@@ -68,7 +75,7 @@ inline auto add_floats(const QuantizedTile& a, const PackedMatrix& w, float* out
         const float* const scales = w.scales(panel);
         for (int r = rows.begin; r < rows.end; ++r, sums += kPanelChannels) {
             float* const to = out + rows_of[r] * stride + panel * kPanelChannels;
-            for (int c = 0; c < kPanelChannels; ++c) to[c] += static_cast<float>(sums[c]) * (a.scales[r] * scales[c]);
+            scaled_row(sums, a.scales[r], scales, [to](int c, Floats values) { store(to + c, load_floats(to + c) + values); });
         }
     };
 }

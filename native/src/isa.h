@@ -18,7 +18,7 @@ struct LinearCall {
     char* scratch;
 };
 
-struct LayerCall {
+struct Qwen3Call {
     ThreadPool& pool;
     const ft_qwen3_spec& spec;
     const ft_qwen3_weights& weights;
@@ -27,11 +27,21 @@ struct LayerCall {
     char* scratch;
 };
 
+struct BertCall {
+    ThreadPool& pool;
+    const ft_bert_spec& spec;
+    const ft_bert_weights& weights;
+    const ft_batch& batch;
+    float* hidden;
+    char* scratch;
+};
+
 struct Kernels {
     const char* name;
     void (*linear)(const LinearCall&);
-    void (*qwen3_layer)(const LayerCall&);
-    double (*peak_ops)();
+    void (*qwen3_layer)(const Qwen3Call&);
+    void (*bert_layer)(const BertCall&);
+    double (*peak_ops)();  // of the calling thread
 };
 
 namespace portable { const Kernels& kernels(); }

@@ -10,7 +10,8 @@
 namespace farthing::FT_ISA {
 
 void linear(const LinearCall& call);
-void qwen3_layer(const LayerCall& call);
+void qwen3_layer(const Qwen3Call& call);
+void bert_layer(const BertCall& call);
 
 namespace {
 
@@ -30,7 +31,7 @@ double peak_ops() {
 }  // namespace
 
 const Kernels& kernels() {
-    static constexpr Kernels kernels{FT_TEXT(FT_ISA), linear, qwen3_layer, peak_ops};
+    static constexpr Kernels kernels{FT_TEXT(FT_ISA), linear, qwen3_layer, bert_layer, peak_ops};
     return kernels;
 }
 

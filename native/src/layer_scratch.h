@@ -8,36 +8,58 @@ namespace farthing {
 
 constexpr int kTileAlign = kKeyPanel;  // tiles of keys begin at such tokens of a text
 
+struct LayerShape {
+    int hidden, intermediate, q_heads, kv_heads, head_dim;
+    bool post_norm;
+
+    explicit LayerShape(const ft_qwen3_spec& spec)
+        : hidden(spec.hidden), intermediate(spec.intermediate), q_heads(spec.q_heads), kv_heads(spec.kv_heads),
+          head_dim(spec.head_dim), post_norm(false) {}
+    explicit LayerShape(const ft_bert_spec& spec)
+        : hidden(spec.hidden), intermediate(spec.intermediate), q_heads(spec.heads), kv_heads(spec.heads),
+          head_dim(spec.hidden / spec.heads), post_norm(true) {}
+
+    int q_width() const { return q_heads * head_dim; }
+    int kv_width() const { return kv_heads * head_dim; }
+    int group() const { return q_heads / kv_heads; }
+};
+
+// Distance of rows in a tile of floats: were it a power of two, all rows of a block would fall into one cache set.
+constexpr size_t row_stride(int width) { return static_cast<size_t>(width) + 16; }
+
 // One thread's memory for a tile of rows as they go through the layer.
 struct TileScratch {
     QuantizedTile quantized;
-    float* row;            // [hidden]
-    float* floats;         // [kTileRows][widest output]: keys and values; queries, then attention's result; MLP
+    QuantizedTile inner;   // the MLP's
+    float* row;            // [hidden or q_width]
+    float* floats;         // [kTileRows][widest]: keys and values; queries, then attention's result; a group of the MLP
+    float* unnormed;       // [kTileRows][hidden], post-norm only: a product and the residual, before their norm
     uint16_t* queries;     // [kv_heads][kTileRows][group][head_dim]
     float* outputs;        // attention, see attention.h
     float *largest, *sums;
 };
 
 struct LayerScratch {
-    LayerScratch(char* base, const ft_qwen3_spec& spec, int64_t num_tokens, int64_t num_texts) : carver_(base) {
-        const int64_t kv_elements = padded_tokens_limit(num_tokens, num_texts) * spec.kv_heads * spec.head_dim;
+    LayerScratch(char* base, const LayerShape& shape, int64_t num_tokens, int64_t num_texts) : carver_(base) {
+        const int64_t kv_elements = padded_tokens_limit(num_tokens, num_texts) * shape.kv_width();
         kv.keys = carver_.take<uint16_t>(kv_elements);
         kv.values = carver_.take<uint16_t>(kv_elements);
         kv.starts = carver_.take<int32_t>(num_texts + 1);
-        kv.head_dim = spec.head_dim;
+        kv.head_dim = shape.head_dim;
     }
 
-    TileScratch take_tile(const ft_qwen3_spec& spec) {
-        const size_t rows = kTileRows, q_width = static_cast<size_t>(spec.q_heads) * spec.head_dim;
-        const size_t kv_width = static_cast<size_t>(spec.kv_heads) * spec.head_dim;
-        const size_t hidden = spec.hidden, intermediate = spec.intermediate, group = spec.q_heads / spec.kv_heads;
+    TileScratch take_tile(const LayerShape& shape) {
+        const size_t rows = kTileRows, group = shape.group(), widest_input = std::max(shape.hidden, shape.q_width());
         TileScratch tile;
-        tile.quantized.values = carver_.take<uint8_t>(rows * round_up(std::max({hidden, q_width, intermediate}), 64));
-        tile.quantized.scales = carver_.take<float>(rows * ((intermediate + kGroupInputs - 1) / kGroupInputs));
-        tile.row = carver_.take<float>(hidden);
-        tile.floats = carver_.take<float>(rows * (std::max({2 * kv_width, q_width, intermediate}) + 16));
-        tile.queries = carver_.take<uint16_t>(rows * q_width);
-        tile.outputs = carver_.take<float>(rows * group * spec.head_dim);
+        tile.quantized.values = carver_.take<uint8_t>(rows * round_up(widest_input, kChunkBytes));
+        tile.quantized.scales = carver_.take<float>(rows);
+        tile.inner.values = carver_.take<uint8_t>(rows * shape.intermediate);
+        tile.inner.scales = carver_.take<float>(rows * ((shape.intermediate + kGroupInputs - 1) / kGroupInputs));
+        tile.row = carver_.take<float>(widest_input);
+        tile.floats = carver_.take<float>(rows * row_stride(std::max({2 * shape.kv_width(), shape.q_width(), kGroupInputs})));
+        tile.unnormed = carver_.take<float>(shape.post_norm ? rows * row_stride(shape.hidden) : 0);
+        tile.queries = carver_.take<uint16_t>(rows * shape.q_width());
+        tile.outputs = carver_.take<float>(rows * group * shape.head_dim);
         tile.largest = carver_.take<float>(rows * group);
         tile.sums = carver_.take<float>(rows * group);
         return tile;

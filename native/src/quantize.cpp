@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "lanes.h"
+#include "rotate.h"
 
 namespace farthing::FT_ISA {
 namespace {
@@ -55,8 +56,7 @@ float quantize_row(const float* x, int k, uint8_t* out, size_t chunk_stride) {
 
 // Calls quantize(row, its first chunk, distance of its chunks) for each row.
 template <class Quantize>
-void for_each_row(int num_rows, int k, QuantizedTile& out, Quantize quantize) {
-    out.shape(num_rows, k);
+void for_each_row(const QuantizedTile& out, Quantize quantize) {
     for (int b = 0; b < out.blocks.count(); ++b) {
         const Range rows = out.blocks[b];
         uint8_t* chunks = out.block(b);
@@ -68,22 +68,34 @@ void for_each_row(int num_rows, int k, QuantizedTile& out, Quantize quantize) {
 }  // namespace
 
 void quantize_rows(const float* x, size_t stride, int num_rows, int k, QuantizedTile& out) {
-    for_each_row(num_rows, k, out, [&](int r, uint8_t* chunks, size_t chunk_stride) {
+    out.shape(num_rows, k);
+    for_each_row(out, [&](int r, uint8_t* chunks, size_t chunk_stride) {
         out.scales[r] = quantize_row(x + r * stride, k, chunks, chunk_stride);
     });
 }
 
-void quantize_groups(const float* x, size_t stride, int num_rows, int k, QuantizedTile& out) {
-    float* scale = out.scales;
-    for_each_row(num_rows, k, out, [&](int r, uint8_t* chunks, size_t chunk_stride) {
-        for (int i = 0; i < k; i += kGroupInputs, chunks += kGroupInputs / kChunkBytes * chunk_stride)
-            *scale++ = quantize_row(x + r * stride + i, std::min(kGroupInputs, k - i), chunks, chunk_stride);
+void quantize_group(const float* x, size_t stride, int group, QuantizedTile& out) {
+    const int first = group * kGroupInputs, num_groups = out.num_groups();
+    for_each_row(out, [&](int r, uint8_t* chunks, size_t chunk_stride) {
+        chunks += first / kChunkBytes * chunk_stride;
+        out.scales[r * num_groups + group] =
+            quantize_row(x + r * stride, std::min(kGroupInputs, out.padded_k - first), chunks, chunk_stride);
+    });
+}
+
+void rotate_quantize_rows(const float* x, size_t stride, const int* rows, int num_rows, int k, float* row_buffer,
+                          QuantizedTile& out) {
+    out.shape(num_rows, k);
+    for_each_row(out, [&](int r, uint8_t* chunks, size_t chunk_stride) {
+        rotate_row(x + (rows ? rows[r] : r) * stride, k, row_buffer);
+        out.scales[r] = quantize_row(row_buffer, k, chunks, chunk_stride);
     });
 }
 
 void norm_quantize_rows(const float* x, const int* rows, int num_rows, int k, const float* gain, float eps,
                         float* row_buffer, QuantizedTile& out) {
-    for_each_row(num_rows, k, out, [&](int r, uint8_t* chunks, size_t chunk_stride) {
+    out.shape(num_rows, k);
+    for_each_row(out, [&](int r, uint8_t* chunks, size_t chunk_stride) {
         const float* const row = x + static_cast<size_t>(rows[r]) * k;
         const float inverse = inverse_rms(row, k, eps);
         for (int i = 0; i < k; i += kLanes)

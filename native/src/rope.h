@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kv.h"
+#include <cstdint>
 
 namespace farthing::FT_ISA {
 
@@ -13,13 +13,5 @@ struct HeadTransform {
 
 // out [head_dim] = RoPE(RMSNorm(head), position) * scale.
 void norm_rotate(const float* head, int position, float scale, const HeadTransform& transform, float* out);
-
-// out [head_dim] likewise, in bf16.
-void store_query(const float* head, int position, float scale, const HeadTransform& transform, uint16_t* out);
-
-// Brings tokens (begin: a multiple of 32 from its text's beginning) of kv heads into `out`. `rows` holds one row a
-// token, [kv_heads][head_dim] keys, then as many values.
-void store_keys_values(const float* rows, size_t stride, int kv_heads, Range tokens, Range heads, const Texts& texts,
-                       const HeadTransform& transform, const KvBuffers& out);
 
 }  // namespace farthing::FT_ISA

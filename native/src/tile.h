@@ -12,6 +12,9 @@ constexpr int kBlockRows = 14;
 constexpr int kTileRows = 126;  // rows that one thread takes through a stage at once: whole blocks, fit for its L2 cache
 constexpr int kTileBlocks = (kTileRows + kBlockRows - 1) / kBlockRows;
 
+// Distance of rows in a buffer of one group's floats: were it a power of two, rows would fall into few cache sets.
+constexpr int kGroupStride = kGroupInputs + 16;
+
 struct Range {
     int begin, end;
     int size() const { return end - begin; }
@@ -39,7 +42,7 @@ private:
 // two rows of a block fight for the same cache set, as rows a power of two apart would.
 struct QuantizedTile {
     uint8_t* values;  // kTileRows * padded_k
-    float* scales;    // [rows][groups], groups being 1 but after quantize_groups
+    float* scales;    // [rows][groups], groups being 1 but for quantize_group
     RowBlocks blocks{0};
     int padded_k = 0;
 
@@ -47,6 +50,7 @@ struct QuantizedTile {
         blocks = RowBlocks(rows);
         padded_k = static_cast<int>(round_up(k, kChunkBytes));
     }
+    int num_groups() const { return (padded_k + kGroupInputs - 1) / kGroupInputs; }
     uint8_t* block(int index) const { return values + static_cast<size_t>(blocks[index].begin) * padded_k; }
 };
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from reference import assert_same_vectors
 from safetensors.torch import load_file, save_file
 from texts import SAMPLES
 
 from farthing import Embedder
 from farthing.core.settings import EngineSettings
-from farthing.engine import runner
+from farthing.engine import describe, runner
+from farthing.engine.convert import ConvertedTensors
 from farthing.engine.load import load_model
 from farthing.engine.runner import Runner
+from farthing.models.attention import attend_runs
+from farthing.models.batch import PackedBatch
 from farthing.models.synth import find_shape, write_synthetic
 from farthing.quant import int8
 
@@ -43,10 +48,55 @@ def test_qwen3_is_close_to_fp32(tiny_qwen3: Path, way: str) -> None:
     assert cosines.min() > 0.998
 
 
-def test_outlier_channels_cost_nothing(tiny_qwen3: Path, tmp_path: Path, way: str) -> None:
-    write_synthetic(find_shape("qwen3-tiny"), tmp_path / "outliers", outliers=True)
-    cosines = (vectors(tmp_path / "outliers", "int8") * vectors(tiny_qwen3, "fp32")).sum(1)
-    assert cosines.min() > 0.998
+@pytest.fixture(scope="module")
+def outliers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("models") / "outliers"
+    write_synthetic(replace(find_shape("qwen3-tiny"), hidden=512), path, outliers=True)
+    return path
+
+
+def test_outlier_channels_cost_little(outliers: Path, way: str) -> None:
+    cosines = (vectors(outliers, "int8") * vectors(outliers, "fp32")).sum(1)
+    assert cosines.min() > 0.995
+
+
+def untreated(_: ConvertedTensors, weight: torch.Tensor, *__: object) -> torch.Tensor:
+    return weight
+
+
+@pytest.mark.parametrize("left_out", ["gains", "rotation"])
+def test_they_would_cost_much_untreated(outliers: Path, left_out: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if left_out == "rotation":
+        monkeypatch.setattr(describe, "Rotation", lambda _: None)
+    else:
+        monkeypatch.setattr(ConvertedTensors, "_treated", untreated)
+    cosines = (vectors(outliers, "int8") * vectors(outliers, "fp32")).sum(1)
+    assert cosines.min() < 0.98
+
+
+def test_native_and_torch_round_alike_but_for_attention(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernels' attention multiplies bf16, torch's fp32; with the same rounding there, vectors are the same."""
+    if int8.native_kernels() is None:
+        pytest.skip("the native kernels were not built (no C++ compiler)")
+
+    def attend_bf16(
+        q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, batch: PackedBatch, causal: bool
+    ) -> torch.Tensor:
+        return attend_runs(*(x.bfloat16().float() for x in (q, k, v)), batch, causal)
+
+    write_synthetic(replace(find_shape("qwen3-tiny"), num_layers=1), tmp_path)
+    native = vectors(tmp_path, "int8")
+    for module in (int8, runner):
+        monkeypatch.setattr(module, "native_kernels", lambda: None)
+    monkeypatch.setattr(runner, "attend_runs", attend_bf16)
+    assert (native * vectors(tmp_path, "int8")).sum(1).min() > 0.9999
+
+
+def test_without_native_kernels_vectors_stay_close(tiny_qwen3: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    native = vectors(tiny_qwen3, "int8")
+    for module in (int8, runner):
+        monkeypatch.setattr(module, "native_kernels", lambda: None)
+    assert (native * vectors(tiny_qwen3, "int8")).sum(1).min() > 0.998
 
 
 def test_text_alone_equals_the_text_in_a_batch(tiny_qwen3: Path, way: str) -> None:

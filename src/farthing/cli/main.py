@@ -30,6 +30,7 @@ COMMANDS = {
     "embed": Entry("farthing.cli.embed:embed", "Embed a file of texts; a job that was stopped goes on."),
     "pull": Entry("farthing.cli.pull:pull", "Download a model."),
     "synth": Entry("farthing.cli.synth:synth", "Write a small random model, for trials and tests."),
+    "bench": Entry("farthing.cli.bench.command:bench", "Measure how fast a model runs on this machine."),
     "info": Entry("farthing.cli.info:info", "Show versions, devices and installed extras."),
 }
 

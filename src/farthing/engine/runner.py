@@ -45,6 +45,7 @@ class Runner:
             residual_dtype=plan.residual_dtype,
             chunk_tokens=plan.chunk_tokens,
             attend=attend_varlen if plan.flash_attention else attend_runs,
+            rotation=model.description.rotation,
             native=native_kernels() if plan.format.name == "int8" else None,
         )
         self._exact = replace(self._compute, dtype=torch.float32, residual_dtype=torch.float32, attend=attend_runs)

@@ -11,10 +11,12 @@ from typing import Any
 import torch
 
 from farthing.models import config as cfg
-from farthing.models.family import LayerWeights, PassStart
+from farthing.models.bert_native import NativeBertPass, native_shape
+from farthing.models.family import ForwardPass, LayerWeights, PassStart
 from farthing.models.layout import Layout, MatrixPart, VectorPart
 from farthing.models.ops import ACTIVATIONS, chunks, layer_norm
 from farthing.models.spec import EmbeddingSpec, ModelSpec
+from farthing.quant.packed import GROUP_INPUTS
 
 
 class BertFamily:
@@ -69,10 +71,19 @@ class BertFamily:
                     (hidden, hidden, hidden),
                     hidden,
                     bias=True,
+                    rotates_inputs=True,
                 ),
-                MatrixPart("o", ("attention.output.dense",), (hidden,), hidden, bias=True),
-                MatrixPart("up", ("intermediate.dense",), (spec.intermediate,), hidden, bias=True),
-                MatrixPart("down", ("output.dense",), (hidden,), spec.intermediate, bias=True),
+                MatrixPart("o", ("attention.output.dense",), (hidden,), hidden, bias=True, rotates_inputs=True),
+                MatrixPart("up", ("intermediate.dense",), (spec.intermediate,), hidden, bias=True, rotates_inputs=True),
+                MatrixPart(
+                    "down",
+                    ("output.dense",),
+                    (hidden,),
+                    spec.intermediate,
+                    bias=True,
+                    input_group=GROUP_INPUTS,
+                    rotates_inputs=True,
+                ),
             ),
             layer_prefix="encoder.layer.{layer}.",
             num_layers=spec.num_layers,
@@ -81,8 +92,12 @@ class BertFamily:
             optional=("pooler.", "cls.", "lm_head.", "embeddings.position_ids", "embeddings.token_type_ids"),
         )
 
-    def begin(self, start: PassStart) -> BertPass:
-        return BertPass(start)
+    def begin(self, start: PassStart) -> ForwardPass:
+        kernels = start.compute.native
+        hidden = embed(start)
+        if kernels is not None and native_shape(start.spec).fits():
+            return NativeBertPass(start, hidden, kernels)
+        return BertPass(start, hidden)
 
 
 def norm_parts(name: str, source: str, hidden: int) -> tuple[VectorPart, VectorPart]:
@@ -92,14 +107,19 @@ def norm_parts(name: str, source: str, hidden: int) -> tuple[VectorPart, VectorP
     )
 
 
+def embed(start: PassStart) -> torch.Tensor:
+    """The first layer's input [tokens, hidden] in fp32."""
+    shared = start.shared
+    hidden = start.rows.float() + shared["token_types"][0]  # single texts are of type 0 throughout
+    hidden += shared["positions"][start.batch.positions + start.spec.position_offset]
+    return layer_norm(hidden, shared["norm_gain"], shared["norm_bias"], start.spec.norm_eps)
+
+
 class BertPass:
-    def __init__(self, start: PassStart) -> None:
-        spec, batch, shared = start.spec, start.batch, start.shared
-        self._spec, self._batch, self._compute = spec, batch, start.compute
-        self._activation = ACTIVATIONS[spec.activation]
-        hidden = start.rows.float() + shared["token_types"][0].float()  # single texts are of type 0 throughout
-        hidden += shared["positions"][batch.positions + spec.position_offset].float()
-        self._hidden = self._norm(hidden, shared, "norm")  # [tokens, hidden]
+    def __init__(self, start: PassStart, hidden: torch.Tensor) -> None:
+        self._spec, self._batch, self._compute = start.spec, start.batch, start.compute
+        self._activation = ACTIVATIONS[start.spec.activation]
+        self._hidden = hidden.to(start.compute.residual_dtype)
 
     def layer(self, weights: LayerWeights, keep: torch.Tensor | None) -> None:
         compute, matrix = self._compute, weights.matrix

@@ -15,6 +15,7 @@ import torch
 from farthing.models.attention import Attend
 from farthing.models.batch import PackedBatch
 from farthing.models.layout import Layout
+from farthing.models.rotation import Rotation
 from farthing.models.spec import EmbeddingSpec, ModelSpec
 from farthing.quant.format import Linear
 from farthing.quant.native.binding import NativeKernels
@@ -36,6 +37,7 @@ class Compute:
         dtype: of the rows that go into matrix products and attention.
         residual_dtype: of the residual stream.
         chunk_tokens: rows of the feed-forward part computed at a time, which bounds its scratch memory.
+        rotation: of the residual stream, where the weights that read and write it were rotated.
         native: kernels that compute whole layers, where the weights are packed for them.
     """
 
@@ -43,6 +45,7 @@ class Compute:
     residual_dtype: torch.dtype
     chunk_tokens: int
     attend: Attend
+    rotation: Rotation | None = None
     native: NativeKernels | None = None
 
 
@@ -60,6 +63,17 @@ class PassStart:
     batch: PackedBatch
     shared: Mapping[str, torch.Tensor]
     compute: Compute
+
+    def residual(self) -> torch.Tensor:
+        """[tokens, hidden] the residual stream before the first layer; new memory."""
+        rotation = self.compute.rotation
+        rows = self.rows.to(self.compute.residual_dtype, copy=True)
+        return rows if rotation is None else rotation.apply(rows)
+
+    def unrotated(self, hidden: torch.Tensor) -> torch.Tensor:
+        """[rows, hidden] of the residual stream as the weights that were not rotated read it."""
+        rotation = self.compute.rotation
+        return hidden if rotation is None else rotation.inverse(hidden)
 
 
 class ForwardPass(Protocol):

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
+
+from farthing.quant.format import MatrixShape
 
 Shape = tuple[int, ...]
 
@@ -16,8 +19,14 @@ Shape = tuple[int, ...]
 class MatrixPart:
     """A matrix product of a layer; several stored matrices (q, k, v) are stacked along their outputs.
 
-    `gain` names the norm vector whose output it alone reads: that gain can be folded into the matrix.
-    `sources` are stems relative to the layer: `stem + ".weight"` [out, in] and, with `bias`, `stem + ".bias"` [out].
+    Attributes:
+        sources: stems relative to the layer: `stem + ".weight"` [out, in] and, with `bias`, `stem + ".bias"` [out].
+        gain: the norm vector whose output it reads, when all that read it say so: it can be folded into the matrix.
+        residual: whether it reads the residual stream (through RMSNorm with `gain`) or is added to it, in a model
+            whose stream can be rotated; None where it does neither.
+        input_group: inputs that share a scale where rows are quantised (`farthing.quant.format.MatrixShape`).
+        rotates_inputs: whether a format that quantises rotates its inputs as they come (`farthing.quant.rotation`), for
+            families whose norms make outliers that no gain can take along.
     """
 
     name: str
@@ -26,6 +35,14 @@ class MatrixPart:
     in_features: int
     bias: bool = False
     gain: str | None = None
+    residual: Literal["reads", "writes"] | None = None
+    input_group: int | None = None
+    rotates_inputs: bool = False
+
+    @property
+    def shape(self) -> MatrixShape:
+        """Of the stacked matrix."""
+        return MatrixShape(sum(self.out_features), self.in_features, self.input_group)
 
     def tensors(self, prefix: str) -> Iterator[tuple[str, Shape]]:
         for stem, width in zip(self.sources, self.out_features, strict=True):
@@ -47,6 +64,16 @@ class VectorPart:
 
 
 @dataclass(frozen=True)
+class ValueHeads:
+    """Attention's values, in heads of `width`: the rows of one source tensor, and the columns of the part that reads
+    what attention makes of them. Both can be rotated head by head."""
+
+    source: str
+    reader: str
+    width: int
+
+
+@dataclass(frozen=True)
 class Layout:
     """All tensors of a model.
 
@@ -56,6 +83,7 @@ class Layout:
         optional: tensors that may be in the checkpoint and have no part in the vectors (exact names or prefixes
             ending in a dot).
         wrappers: prefixes that saving a larger model puts before every name.
+        values: where the family's attention allows them to be rotated.
     """
 
     table: VectorPart
@@ -66,6 +94,12 @@ class Layout:
     num_layers: int
     wrappers: tuple[str, ...]
     optional: tuple[str, ...] = ()
+    values: ValueHeads | None = None
+
+    @property
+    def can_rotate(self) -> bool:
+        """Whether the residual stream can be rotated, and its readers and writers with it."""
+        return any(part.residual for part in self.matrices)
 
     def prefix(self, layer: int) -> str:
         return self.layer_prefix.format(layer=layer)

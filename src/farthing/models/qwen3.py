@@ -14,10 +14,11 @@ import torch
 from farthing.core.errors import CheckpointError
 from farthing.models import config as cfg
 from farthing.models.family import ForwardPass, LayerWeights, PassStart
-from farthing.models.layout import Layout, MatrixPart, VectorPart
+from farthing.models.layout import Layout, MatrixPart, ValueHeads, VectorPart
 from farthing.models.ops import ACTIVATIONS, chunks, rms_norm, rotary_tables, rotate
 from farthing.models.qwen3_native import NativeQwen3Pass, native_shape
 from farthing.models.spec import EmbeddingSpec, ModelSpec
+from farthing.quant.packed import GROUP_INPUTS
 
 INSTRUCTION = "Instruct: {task}\nQuery:"  # no space after "Query:"
 DEFAULT_TASK = "Given a web search query, retrieve relevant passages that answer the query"
@@ -75,20 +76,30 @@ class Qwen3Family:
                     (spec.q_width, spec.kv_width, spec.kv_width),
                     hidden,
                     gain="input_norm",
+                    residual="reads",
                 ),
-                MatrixPart("o", ("self_attn.o_proj",), (hidden,), spec.q_width),
+                MatrixPart("o", ("self_attn.o_proj",), (hidden,), spec.q_width, residual="writes"),
                 MatrixPart(
                     "gate_up",
                     ("mlp.gate_proj", "mlp.up_proj"),
                     (spec.intermediate, spec.intermediate),
                     hidden,
                     gain="mlp_norm",
+                    residual="reads",
                 ),
-                MatrixPart("down", ("mlp.down_proj",), (hidden,), spec.intermediate),
+                MatrixPart(
+                    "down",
+                    ("mlp.down_proj",),
+                    (hidden,),
+                    spec.intermediate,
+                    residual="writes",
+                    input_group=GROUP_INPUTS,
+                ),
             ),
             layer_prefix="layers.{layer}.",
             num_layers=spec.num_layers,
             wrappers=("model.",),
+            values=ValueHeads("self_attn.v_proj", "o", spec.head_dim),
             optional=("lm_head.weight",),  # of a causal LM; tied to the table or unused by an encoder
         )
 
@@ -113,8 +124,8 @@ def rope_theta(config: Mapping[str, Any]) -> float:
 class Qwen3Pass:
     def __init__(self, start: PassStart) -> None:
         spec, batch = start.spec, start.batch
-        self._spec, self._batch, self._shared, self._compute = spec, batch, start.shared, start.compute
-        self._hidden = start.rows.to(start.compute.residual_dtype)  # [tokens, hidden]
+        self._start, self._spec, self._batch, self._compute = start, spec, batch, start.compute
+        self._hidden = start.residual()  # [tokens, hidden]
         self._cos, self._sin = rotary_tables(batch.positions, spec.head_dim, spec.rope_theta)
         self._activation = ACTIVATIONS[spec.activation]
 
@@ -127,7 +138,7 @@ class Qwen3Pass:
             self._hidden[rows] += self._mlp(self._hidden[rows], weights)
 
     def finish(self) -> torch.Tensor:
-        return rms_norm(self._hidden, self._shared["norm"], self._spec.norm_eps)
+        return rms_norm(self._start.unrotated(self._hidden), self._start.shared["norm"], self._spec.norm_eps)
 
     def _attention(self, weights: LayerWeights) -> torch.Tensor:
         spec = self._spec

@@ -26,7 +26,7 @@ class NativeQwen3Pass:
     def __init__(self, start: PassStart, kernels: NativeKernels) -> None:
         self._start, self._kernels = start, kernels
         self._shape = native_shape(start.spec)
-        self._hidden = start.rows.to(torch.float32, copy=True).contiguous()  # [tokens, hidden]
+        self._hidden = start.residual()  # [tokens, hidden]
         positions = torch.arange(start.batch.max_length)
         cos, sin = rotary_tables(positions, start.spec.head_dim, start.spec.rope_theta)
         half = start.spec.head_dim // 2
@@ -42,7 +42,7 @@ class NativeQwen3Pass:
             self._hidden = self._hidden[keep]
 
     def finish(self) -> torch.Tensor:
-        return rms_norm(self._hidden, self._start.shared["norm"], self._start.spec.norm_eps)
+        return rms_norm(self._start.unrotated(self._hidden), self._start.shared["norm"], self._start.spec.norm_eps)
 
 
 def packed(weights: LayerWeights, name: str) -> torch.Tensor:

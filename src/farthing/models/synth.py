@@ -20,16 +20,11 @@ from farthing.checkpoint.writer import TensorSpec, write_tensors
 from farthing.core.errors import SettingsError
 from farthing.models.layout import Layout
 from farthing.models.qwen3 import DEFAULT_TASK, INSTRUCTION, Qwen3Family
+from farthing.models.synth_outliers import Outliers
 from farthing.models.synth_tokenizer import tokenizer_json
 
 RESIDUAL_SCALE = 8**-0.5  # the same at every depth, so that fewer layers leave the others as they are
-OUTLIER_CHANNELS = 4
-OUTLIER_SCALE = 64.0  # a power of two, so that moving it from a matrix into a gain rounds nothing
-# The matrices that read what each norm puts out.
-FOLLOWING = {
-    "input_layernorm.weight": ("q_proj", "k_proj", "v_proj"),
-    "post_attention_layernorm.weight": ("gate_proj", "up_proj"),
-}
+EMBEDDING_DEVIATION = 0.1
 
 
 @dataclass(frozen=True)
@@ -111,8 +106,7 @@ def write_synthetic(
 ) -> None:
     """Write a whole checkpoint; config.json comes last, so that what was interrupted is never taken for a model.
 
-    With `outliers`, a few channels behind each norm are `OUTLIER_SCALE` times the others, as in trained models, and the
-    following matrices undo it: the function stays exactly the same, only quantising becomes harder.
+    With `outliers`, a few channels dwarf the others, as in trained models (`farthing.models.synth_outliers`).
     """
     write_tensors(directory, list(tensor_specs(shape, seed, outliers, dtype)), on_tensor=on_tensor)
     write_json(directory / "tokenizer.json", tokenizer_json(appends_end=not shape.reranker, vocab=shape.vocab))
@@ -135,13 +129,13 @@ def layout_of(shape: Shape) -> Layout:
 
 def tensor_specs(shape: Shape, seed: int, outliers: bool, dtype: torch.dtype) -> Iterator[TensorSpec]:
     layout = layout_of(shape)
-    channels = torch.randperm(shape.hidden, generator=generator(seed, "outliers"))[:OUTLIER_CHANNELS]
+    enlarge = Outliers(shape.hidden, shape.num_layers, generator(seed, "outliers")) if outliers else None
     prefix = "model." if shape.reranker else ""  # as published: embedders are saved without the language-model head
 
     def maker(name: str, size: tuple[int, ...]) -> Callable[[], torch.Tensor]:
         def make() -> torch.Tensor:
             tensor = random_tensor(name, size, seed, dtype)
-            return tensor if not outliers else scale_channels(name, tensor, channels)
+            return tensor if enlarge is None else enlarge(name, tensor)
 
         return make
 
@@ -162,20 +156,10 @@ def random_tensor(name: str, size: tuple[int, ...], seed: int, dtype: torch.dtyp
     source = generator(seed, name)
     if len(size) == 1:
         return torch.empty(size, dtype=dtype).normal_(1.0, 0.1, generator=source)
-    deviation = 0.1 if name == "embed_tokens.weight" else size[1] ** -0.5
+    deviation = EMBEDDING_DEVIATION if name == "embed_tokens.weight" else size[1] ** -0.5
     if name.endswith(("o_proj.weight", "down_proj.weight")):
         deviation *= RESIDUAL_SCALE
     return torch.empty(size, dtype=dtype).normal_(0.0, deviation, generator=source)
-
-
-def scale_channels(name: str, tensor: torch.Tensor, channels: torch.Tensor) -> torch.Tensor:
-    """Larger norm gains, smaller columns in the matrices that read the normed channels."""
-    for gain, readers in FOLLOWING.items():
-        if name.endswith(gain):
-            tensor[channels] *= OUTLIER_SCALE
-        elif name.endswith(tuple(f"{reader}.weight" for reader in readers)):
-            tensor[:, channels] /= OUTLIER_SCALE
-    return tensor
 
 
 TOKENIZER_CONFIG: Mapping[str, Any] = {

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from farthing.quant.format import Linear
+from farthing.quant.format import Linear, MatrixShape
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,12 @@ class DenseFormat:
 
     name: str
     dtype: torch.dtype
-    folds_gains: bool = False
+    quantises: bool = False
 
     def pack(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
         return {"weight": weight.to(self.dtype)}
 
-    def linear(self, packed: Mapping[str, torch.Tensor], bias: torch.Tensor | None) -> Linear:
+    def linear(self, packed: Mapping[str, torch.Tensor], bias: torch.Tensor | None, shape: MatrixShape) -> Linear:  # noqa: ARG002
         weight = packed["weight"]
         if weight.dtype is torch.float32 and weight.device.type == "cpu" and can_prepack():
             return PrepackedLinear(weight, bias)

@@ -8,9 +8,22 @@ neither the format nor where the tensors came from.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+
+
+@dataclass(frozen=True)
+class MatrixShape:
+    """
+    Attributes:
+        input_group: where rows are quantised on their way in, so many inputs share a scale; None: the whole row does.
+    """
+
+    out_features: int
+    in_features: int
+    input_group: int | None = None
 
 
 class Linear(Protocol):
@@ -32,11 +45,11 @@ class WeightFormat(Protocol):
     def name(self) -> str: ...
 
     @property
-    def folds_gains(self) -> bool:
-        """Whether norm gains are to be multiplied into the matrices that follow.
+    def quantises(self) -> bool:
+        """Whether rows and weights are rounded to few steps, so that a channel that dwarfs the others does harm.
 
-        The function stays the same, and channels that a gain makes 50 to 100 times larger than the others, as trained
-        models have, no longer coarsen the steps in which a row is quantised.
+        Then `farthing.engine.convert` treats such channels before packing, which leaves the function as it is, and the
+        vectors form a space of their own.
         """
         ...
 
@@ -44,8 +57,8 @@ class WeightFormat(Protocol):
         """The tensors that store `weight` [out_features, in_features], on the same device."""
         ...
 
-    def linear(self, packed: Mapping[str, torch.Tensor], bias: torch.Tensor | None) -> Linear:
-        """Bind packed tensors; `bias` [out_features] in any float dtype."""
+    def linear(self, packed: Mapping[str, torch.Tensor], bias: torch.Tensor | None, shape: MatrixShape) -> Linear:
+        """Bind the packed tensors of a matrix of `shape`; `bias` [out_features] in any float dtype."""
         ...
 
     def num_bytes(self, out_features: int, in_features: int) -> int:

@@ -19,7 +19,8 @@ from farthing.core.errors import SettingsError, TooManyTextsError
 from farthing.core.resolve import resolve
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
 from farthing.core.space import VectorSpace
-from farthing.engine.load import LoadedModel, ModelDescription, describe_model, load_weights
+from farthing.engine.describe import ModelDescription, describe_model
+from farthing.engine.load import LoadedModel, load_weights
 from farthing.engine.plan import Plan, summary
 from farthing.engine.runner import Runner
 from farthing.serving.health import Health

@@ -29,7 +29,7 @@ def test_python_m_farthing_prints_the_version() -> None:
     assert (done.returncode, done.stdout) == (0, f"farthing {farthing.__version__}\n")
 
 
-@pytest.mark.parametrize("args", [[], ["--help"], ["embed", "--help"], ["info", "--help"]])
+@pytest.mark.parametrize("args", [[], ["--help"], ["embed", "--help"], ["bench", "--help"]])
 def test_help_does_not_load_torch(args: list[str]) -> None:
     script = f"import sys; from farthing.cli.main import run; run({args!r}); sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
@@ -44,7 +44,7 @@ def test_help_lists_all_commands_with_a_line_each(capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize(
-    ("typed", "hint"), [("embd", "Did you mean 'embed'?"), ("xyz", "Commands: serve, embed, pull, synth, info.")]
+    ("typed", "hint"), [("embd", "Did you mean 'embed'?"), ("xyz", "Commands: serve, embed, pull, synth, bench, info.")]
 )
 def test_an_unknown_command_gets_a_hint(typed: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run([typed]) == 2

@@ -11,11 +11,14 @@ import torch
 
 from farthing.core.errors import CheckpointError, SettingsError, UnknownArchitectureError
 from farthing.core.settings import EngineSettings
-from farthing.engine.load import NamedWeights, describe_model, load_model, resident_store, unwrap
+from farthing.engine.convert import ConvertedTensors
+from farthing.engine.describe import describe_model
+from farthing.engine.load import load_model, load_weights, resident_store, stream_weights
+from farthing.engine.named import unwrap
 from farthing.engine.plan import weight_bytes
 from farthing.engine.runner import Runner
 from farthing.models.synth import find_shape, write_synthetic
-from farthing.quant.format import Linear, WeightFormat
+from farthing.quant.format import Linear, MatrixShape, WeightFormat
 from farthing.quant.formats import FORMATS
 
 MIB = 2**20
@@ -166,15 +169,15 @@ class Counting:
         self.bound_bytes = 0
 
     @property
-    def folds_gains(self) -> bool:
-        return self.inner.folds_gains
+    def quantises(self) -> bool:
+        return self.inner.quantises
 
     def pack(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
         return self.inner.pack(weight)
 
-    def linear(self, packed: Mapping[str, torch.Tensor], bias: torch.Tensor | None) -> Linear:
+    def linear(self, packed: Mapping[str, torch.Tensor], bias: torch.Tensor | None, shape: MatrixShape) -> Linear:
         self.bound_bytes += sum(tensor.nbytes for tensor in packed.values()) + (0 if bias is None else bias.nbytes)
-        return self.inner.linear(packed, bias)
+        return self.inner.linear(packed, bias, shape)
 
 
 @EVERY_FAMILY
@@ -184,7 +187,7 @@ def test_the_plans_bytes_are_those_of_the_tensors_that_are_held(folder: Any, nam
     described = describe_model(folder.path, EngineSettings(format=name))
     counting = Counting(FORMATS[name])
     plan = replace(described.plan, format=counting, dtype=dtype)
-    store = resident_store(NamedWeights(described.checkpoint, described.layout), described.layout, plan)
+    store = resident_store(ConvertedTensors(replace(described, plan=plan)), described.layout, plan)
     vectors = [store.shared, *(layer.vector for layer in store.layers())]
     held = counting.bound_bytes + sum(tensor.nbytes for part in vectors for tensor in part.values())
     assert weight_bytes(described.layout, FORMATS[name], dtype) == held
@@ -241,3 +244,9 @@ def tiny_of(wide: Path) -> Path:
     path = wide.parent / "tiny"
     write_synthetic(replace(find_shape("qwen3-tiny"), vocab=200), path)
     return path
+
+
+def test_streamed_model_gives_the_same_rows_as_the_resident_one(tiny_qwen3: Path) -> None:
+    description, texts = describe_model(tiny_qwen3, EngineSettings()), [[5, 6, 151643], [7, 151643]]
+    resident, streamed = (Runner(load(description)).run(texts).rows for load in (load_weights, stream_weights))
+    assert np.array_equal(resident, streamed)

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from farthing.quant.dense import DenseLinear, PrepackedLinear, can_prepack
-from farthing.quant.format import Linear, WeightFormat
+from farthing.quant.format import Linear, MatrixShape, WeightFormat
 from farthing.quant.formats import FORMATS
 
 OUT, IN = 48, 80
@@ -30,7 +30,7 @@ def bias_or_none(with_bias: bool) -> torch.Tensor | None:
 
 
 def bind(stored: WeightFormat, weight: torch.Tensor, bias: torch.Tensor | None) -> Linear:
-    return stored.linear(stored.pack(weight), bias)
+    return stored.linear(stored.pack(weight), bias, MatrixShape(*weight.shape))
 
 
 def exact(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:

@@ -4,13 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from farthing.quant import int8
-from farthing.quant.int8 import Int8Format, NativeInt8Linear, TorchInt8Linear, quantise_rows
+from farthing.quant.format import MatrixShape
+from farthing.quant.int8 import Int8Format, NativeInt8Linear, TorchInt8Linear
 from farthing.quant.native.team import native_kernels
+from farthing.quant.packed import quantise_rows
 
 
 def random(*shape: int) -> torch.Tensor:
@@ -27,7 +28,7 @@ def without_native(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_torch_alone_gives_the_exact_quantised_product(without_native: None, num_tokens: int, bias: bool) -> None:
     x, weight, offset = random(num_tokens, 96), random(48, 96), random(48)
     form = Int8Format()
-    linear = form.linear(form.pack(weight), offset if bias else None)
+    linear = form.linear(form.pack(weight), offset if bias else None, MatrixShape(48, 96))
     assert isinstance(linear, TorchInt8Linear)
     (qx, sx), (qw, sw) = quantise_rows(x), quantise_rows(weight)
     exact = (qx.double() @ qw.double().T) * sx.double() * sw.double().T + (offset.double() if bias else 0)
@@ -38,10 +39,10 @@ def test_torch_alone_gives_the_exact_quantised_product(without_native: None, num
 @pytest.mark.parametrize("num_tokens", [1, 15, 300])
 def test_native_and_torch_give_the_same(monkeypatch: pytest.MonkeyPatch, num_tokens: int) -> None:
     x, weight, bias, form = random(num_tokens, 192), random(64, 192), random(64), Int8Format()
-    native = form.linear(form.pack(weight), bias)
+    native = form.linear(form.pack(weight), bias, MatrixShape(64, 192))
     assert isinstance(native, NativeInt8Linear)
     monkeypatch.setattr(int8, "native_kernels", lambda: None)
-    plain = form.linear(form.pack(weight), bias)
+    plain = form.linear(form.pack(weight), bias, MatrixShape(64, 192))
     assert float((native(x) - plain(x)).norm() / plain(x).norm()) < 2e-4
 
 
@@ -57,21 +58,19 @@ def test_the_native_team_has_the_threads_of_the_settings(tiny_qwen3: Path) -> No
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "1"
 
 
-def test_rows_are_quantised_to_nearest_with_the_largest_at_127() -> None:
-    quantised, scale = quantise_rows(torch.tensor([[-2.0, 1.0, 0.0], [0.0, 0.0, 0.0]]))
-    assert quantised.tolist() == [[-127, 64, 0], [0, 0, 0]]
-    assert float(scale[0]) == pytest.approx(2 / 127)
+def test_each_group_of_inputs_has_a_scale_of_its_own(without_native: None) -> None:
+    x, weight = random(9, 600), random(48, 600)
+    x[:, 256:512] *= 1000
+    form = Int8Format()
+    linear = form.linear(form.pack(weight), None, MatrixShape(48, 600, input_group=256))
+    qw, sw = quantise_rows(weight)
+    groups = [quantise_rows(part) for part in x.split(256, dim=1)]
+    rounded = torch.cat([quantised.double() * scale for quantised, scale in groups], dim=1)
+    assert linear(x).numpy() == pytest.approx((rounded @ (qw.double() * sw).T).numpy(), rel=1e-4, abs=1e-2)
 
 
 def test_bytes_are_those_that_are_stored() -> None:
     form = Int8Format()
     packed = form.pack(random(64, 128))
-    stored = sum(tensor.nbytes for tensor in packed.values())
-    assert form.num_bytes(64, 128) == stored
-
-
-def test_bytes_without_native_kernels(without_native: None) -> None:
-    packed = Int8Format().pack(random(64, 128))
-    assert Int8Format().num_bytes(64, 128) == 64 * 128 + 64 * 4
-    assert packed["weight"].dtype is torch.int8
-    assert np.isfinite(packed["scale"].numpy()).all()
+    assert list(packed) == ["packed"]
+    assert form.num_bytes(64, 128) == packed["packed"].nbytes

@@ -9,47 +9,23 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import torch
 
-ERRORS = {
-    1: "a width does not fit the kernels",
-    2: "a null pointer, a misaligned buffer, or offsets that do not ascend",
-    3: "the scratch memory is too small",
-    4: "this CPU lacks the instruction set asked for",
-    5: "the operating system refused a thread",
-}
+from farthing.quant.native.library import (
+    ERRORS,
+    BatchPointers,
+    BertPointers,
+    BertSpec,
+    Qwen3Pointers,
+    Qwen3Spec,
+    load,
+)
 
-
-class _Spec(ctypes.Structure):
-    _fields_ = (
-        *((name, ctypes.c_int32) for name in ("hidden", "intermediate", "q_heads", "kv_heads", "head_dim")),
-        ("rms_eps", ctypes.c_float),
-    )
-
-
-class _Weights(ctypes.Structure):
-    _fields_ = tuple(
-        (name, ctypes.c_void_p)
-        for name in ("input_norm", "mlp_norm", "q_norm", "k_norm", "qkv", "o", "gate_up", "down")
-    )
-
-
-class _Batch(ctypes.Structure):
-    _fields_ = (
-        ("num_tokens", ctypes.c_int32),
-        ("num_texts", ctypes.c_int32),
-        ("cu_seqlens", ctypes.c_void_p),
-        ("cos", ctypes.c_void_p),
-        ("sin", ctypes.c_void_p),
-        ("rope_positions", ctypes.c_int32),
-        ("num_keep", ctypes.c_int32),
-        ("keep", ctypes.c_void_p),
-    )
+ACTIVATION_CODES = {"gelu": 0, "gelu_tanh": 1, "silu": 2}
 
 
 @dataclass(frozen=True)
@@ -82,13 +58,64 @@ class Qwen3Weights:
 
 
 @dataclass(frozen=True)
+class BertShape:
+    """Widths of a BERT layer: hidden and intermediate multiples of 64, hidden / heads 32, 64, 96 or 128."""
+
+    hidden: int
+    intermediate: int
+    heads: int
+    activation: str
+    norm_eps: float
+
+    def fits(self) -> bool:
+        widths_fit = self.hidden % 64 == 0 and self.intermediate % 64 == 0
+        return widths_fit and self.hidden / self.heads in (32, 64, 96, 128) and self.activation in ACTIVATION_CODES
+
+
+@dataclass(frozen=True)
+class BertWeights:
+    """Matrices as `pack` returns them, of rotated weights (farthing.quant.rotation); biases and norms in fp32."""
+
+    qkv: torch.Tensor
+    o: torch.Tensor
+    up: torch.Tensor
+    down: torch.Tensor
+    qkv_bias: torch.Tensor
+    o_bias: torch.Tensor
+    up_bias: torch.Tensor
+    down_bias: torch.Tensor
+    attention_norm_gain: torch.Tensor
+    attention_norm_bias: torch.Tensor
+    mlp_norm_gain: torch.Tensor
+    mlp_norm_bias: torch.Tensor
+
+
+@dataclass(frozen=True)
 class NativeBatch:
-    """cu_seqlens [texts + 1] int32; cos, sin [positions, head_dim / 2] fp32; keep [rows] int32 ascending, or None."""
+    """Texts end to end.
+
+    Attributes:
+        cu_seqlens: [texts + 1] int32, where each text starts.
+        cos: [positions, head_dim / 2] fp32, as sin; only for layers that turn heads by position.
+        keep: [rows] int32 ascending, the only rows that go on after attention; None for all.
+    """
 
     cu_seqlens: torch.Tensor
-    cos: torch.Tensor
-    sin: torch.Tensor
-    keep: torch.Tensor | None
+    cos: torch.Tensor | None = None
+    sin: torch.Tensor | None = None
+    keep: torch.Tensor | None = None
+
+    def pointers(self, num_tokens: int) -> BatchPointers:
+        return BatchPointers(
+            num_tokens,
+            self.cu_seqlens.shape[0] - 1,
+            self.cu_seqlens.data_ptr(),
+            pointer(self.cos),
+            pointer(self.sin),
+            0 if self.cos is None else self.cos.shape[0],
+            0 if self.keep is None else self.keep.shape[0],
+            pointer(self.keep),
+        )
 
 
 class NativeKernels:
@@ -159,38 +186,52 @@ class NativeKernels:
 
     def qwen3_layer(self, shape: Qwen3Shape, weights: Qwen3Weights, batch: NativeBatch, hidden: torch.Tensor) -> None:
         """Bring hidden [tokens, hidden] fp32 through one layer, in place; with `keep` only these rows are brought."""
+        spec = Qwen3Spec(shape.hidden, shape.intermediate, shape.q_heads, shape.kv_heads, shape.head_dim, shape.rms_eps)
+        self._layer("qwen3", spec, pointers(Qwen3Pointers, weights), batch, hidden)
+
+    def bert_layer(self, shape: BertShape, weights: BertWeights, batch: NativeBatch, hidden: torch.Tensor) -> None:
+        """Likewise; `batch` needs no cos and sin."""
+        activation = ACTIVATION_CODES[shape.activation]
+        spec = BertSpec(shape.hidden, shape.intermediate, shape.heads, activation, shape.norm_eps)
+        self._layer("bert", spec, pointers(BertPointers, weights), batch, hidden)
+
+    def _layer(
+        self,
+        family: str,
+        spec: ctypes.Structure,
+        weights: ctypes.Structure,
+        batch: NativeBatch,
+        hidden: torch.Tensor,
+    ) -> None:
         assert hidden.dtype is torch.float32
         assert hidden.is_contiguous()
-        num_texts, keep = batch.cu_seqlens.shape[0] - 1, batch.keep
-        c_spec = _Spec(shape.hidden, shape.intermediate, shape.q_heads, shape.kv_heads, shape.head_dim, shape.rms_eps)
-        c_weights = _Weights(*(getattr(weights, field[0]).data_ptr() for field in _Weights._fields_))
-        c_batch = _Batch(
-            hidden.shape[0],
-            num_texts,
-            batch.cu_seqlens.data_ptr(),
-            batch.cos.data_ptr(),
-            batch.sin.data_ptr(),
-            batch.cos.shape[0],
-            0 if keep is None else keep.shape[0],
-            pointer(keep),
-        )
+        c_batch, c_spec = batch.pointers(hidden.shape[0]), ctypes.byref(spec)
+        scratch_bytes = getattr(self._library, f"ft_{family}_scratch_bytes")
+        layer = getattr(self._library, f"ft_{family}_layer")
         with self._turn:
-            spec = ctypes.byref(c_spec)
-            scratch = self._reserve(self._library.ft_qwen3_scratch_bytes(self._pool, spec, hidden.shape[0], num_texts))
-            status = self._library.ft_qwen3_layer(
+            scratch = self._reserve(scratch_bytes(self._pool, c_spec, c_batch.num_tokens, c_batch.num_texts))
+            status = layer(
                 self._pool,
-                spec,
-                ctypes.byref(c_weights),
+                c_spec,
+                ctypes.byref(weights),
                 ctypes.byref(c_batch),
                 hidden.data_ptr(),
                 scratch.data_ptr(),
                 scratch.numel(),
             )
-        self._check("ft_qwen3_layer", status)
+        self._check(f"ft_{family}_layer", status)
 
     def peak_ops(self) -> float:
-        """Int8 operations a second that one thread reaches from registers."""
-        return float(self._library.ft_peak_ops(self._pool))
+        """Int8 operations a second that the team reaches from registers: what no matrix product can exceed."""
+        with self._turn:
+            return float(self._library.ft_peak_ops(self._pool))
+
+    def profile(self) -> dict[str, int]:
+        """Cycles by stage since the last call, summed over threads; all 0 unless built with -DFT_PROFILE."""
+        with self._turn:
+            cycles = (ctypes.c_uint64 * self._library.ft_profile(self._pool, None, 0))()
+            self._library.ft_profile(self._pool, cycles, len(cycles))
+        return {self._library.ft_profile_stage(stage).decode(): count for stage, count in enumerate(cycles)}
 
     def _reserve(self, num_bytes: int) -> torch.Tensor:
         if self._scratch.numel() < num_bytes:
@@ -207,22 +248,8 @@ def pointer(tensor: torch.Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
-def load(path: Path) -> ctypes.CDLL:
-    library = ctypes.CDLL(str(path))
-    p, i, size = ctypes.c_void_p, ctypes.c_int32, ctypes.c_size_t
-    signatures: dict[str, tuple[Any, Sequence[Any]]] = {
-        "ft_pool_create": (ctypes.c_int, (i, ctypes.c_char_p, p)),
-        "ft_pool_destroy": (None, (p,)),
-        "ft_pool_isa": (ctypes.c_char_p, (p,)),
-        "ft_packed_bytes": (size, (i, i)),
-        "ft_pack_rows": (ctypes.c_int, (p, i, i, i, i, i, p)),
-        "ft_linear_scratch_bytes": (size, (p, i, i)),
-        "ft_linear": (ctypes.c_int, (p, p, i, p, i, i, p, p, p, size)),
-        "ft_qwen3_scratch_bytes": (size, (p, p, i, i)),
-        "ft_qwen3_layer": (ctypes.c_int, (p, p, p, p, p, p, size)),
-        "ft_peak_ops": (ctypes.c_double, (p,)),
-    }
-    for name, (result, arguments) in signatures.items():
-        function = getattr(library, name)
-        function.restype, function.argtypes = result, arguments
-    return library
+Pointers = TypeVar("Pointers", Qwen3Pointers, BertPointers)
+
+
+def pointers(kind: type[Pointers], weights: Qwen3Weights | BertWeights) -> Pointers:
+    return kind(*(getattr(weights, field[0]).data_ptr() for field in kind._fields_))

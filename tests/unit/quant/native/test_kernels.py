@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import time
 
 import numpy as np
 import pytest
 import torch
+from arithmetic import attend_texts, bf16, distance, grouped_linear, int8_linear
 
 from farthing.quant.native.binding import NativeBatch, NativeKernels, Qwen3Shape, Qwen3Weights
 from farthing.quant.native.team import LIBRARY
 
-pytestmark = pytest.mark.skipif(not LIBRARY.is_file(), reason="the native kernels were not built (no C++ compiler)")
-ISAS = ("portable", "avx2", "avx512vnni", "avx512bf16")
 EPS = 1e-6
-
-
-@pytest.fixture(params=ISAS)
-def kernels(request: pytest.FixtureRequest) -> Iterator[NativeKernels]:
-    try:
-        made = NativeKernels(LIBRARY, 2, request.param)
-    except RuntimeError:
-        pytest.skip(f"this CPU has no {request.param}")
-    yield made
-    made.close()
 
 
 def linear(kernels: NativeKernels, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
@@ -37,24 +27,6 @@ def batch(cu_seqlens: np.ndarray, cos: np.ndarray, sin: np.ndarray, keep: np.nda
                        None if keep is None else torch.from_numpy(keep))  # fmt: skip
 
 
-def quantize(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    scale = np.abs(rows).max(axis=-1, keepdims=True) / np.float32(127)
-    inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
-    return np.rint(rows * inverse), scale
-
-
-def grouped_linear(x: np.ndarray, weight: np.ndarray, group: int = 256) -> np.ndarray:
-    parts = [quantize(x[:, i : i + group]) for i in range(0, x.shape[1], group)]
-    x = np.concatenate([q * s for q, s in parts], axis=1)
-    qw, sw = quantize(weight)
-    return ((x.astype(np.float64) @ qw.T.astype(np.float64)) * sw.T).astype(np.float32)
-
-
-def int8_linear(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    (qx, sx), (qw, sw) = quantize(x), quantize(weight)
-    return ((qx.astype(np.float64) @ qw.T.astype(np.float64)) * (sx * sw.T)).astype(np.float32)
-
-
 def rms_norm(x: np.ndarray, gain: np.ndarray) -> np.ndarray:
     return (x / np.sqrt((x.astype(np.float64) ** 2).mean(-1, keepdims=True) + EPS) * gain).astype(np.float32)
 
@@ -63,24 +35,6 @@ def rotate(x: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> np.ndarray:  # x 
     half = x.shape[-1] // 2
     a, b = x[..., :half], x[..., half:]
     return np.concatenate((a * cos - b * sin, b * cos + a * sin), -1)
-
-
-def bf16(x: np.ndarray) -> np.ndarray:
-    bits = np.ascontiguousarray(x, dtype=np.float32).view(np.uint32)
-    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
-    return rounded.view(np.float32)
-
-
-def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
-    length, heads, dim = q.shape
-    if length == 0:
-        return q
-    group = heads // k.shape[1]
-    k, v = (bf16(np.repeat(t, group, axis=1)).astype(np.float64) for t in (k, v))
-    scores = np.einsum("qhd,khd->hqk", bf16(q * np.float32(1.4426950408889634 / np.sqrt(dim))), k)
-    scores = np.where(np.tril(np.ones((length, length), bool)), scores, -np.inf)
-    p = np.exp2(scores - scores.max(-1, keepdims=True))
-    return (np.einsum("hqk,khd->qhd", bf16(p), v) / p.sum(-1).T[..., None]).astype(np.float32)
 
 
 def layer(
@@ -92,9 +46,7 @@ def layer(
     positions = np.concatenate([np.arange(n) for n in lengths])
     c, s = cos[positions][:, None], sin[positions][:, None]
     q, k = rotate(rms_norm(q, w["q_norm"]), c, s), rotate(rms_norm(k, w["k_norm"]), c, s)
-    bounds = np.cumsum(lengths)[:-1]
-    parts = zip(*(np.split(t, bounds) for t in (q, k, v)), strict=True)
-    attended = np.concatenate([attention(*part) for part in parts]).reshape(len(x), qw)
+    attended = attend_texts(q, k, v, lengths, causal=True).reshape(len(x), qw)
     assert kw == v.shape[1] * spec.head_dim
     x = x + int8_linear(attended, w["o"])
     gate, up = np.split(int8_linear(rms_norm(x, w["mlp_norm"]), w["gate_up"]), 2, axis=-1)
@@ -104,10 +56,6 @@ def layer(
 def rope_tables(positions: int, head_dim: int) -> tuple[np.ndarray, np.ndarray]:
     angles = np.outer(np.arange(positions), 1e6 ** (-np.arange(0, head_dim, 2) / head_dim))
     return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
-
-
-def distance(got: np.ndarray, want: np.ndarray) -> float:
-    return float(np.linalg.norm(got - want) / np.linalg.norm(want))
 
 
 def random_layer(kernels: NativeKernels, spec: Qwen3Shape, seed: int = 0) -> tuple[dict[str, np.ndarray], Qwen3Weights]:
@@ -214,3 +162,32 @@ def test_offsets_that_do_not_ascend_are_refused(kernels: NativeKernels) -> None:
     for cu in ([0, 9], [0, 5, 3, 8], [1, 8]):
         with pytest.raises(RuntimeError, match="ascend"):
             kernels.qwen3_layer(spec, packed, batch(np.array(cu, np.int32), cos, sin), torch.from_numpy(x))
+
+
+def peak(num_threads: int) -> tuple[float, float]:
+    """Operations a second, and the processor's seconds that measuring them took."""
+    kernels = NativeKernels(LIBRARY, num_threads)
+    started = time.process_time()
+    ops = kernels.peak_ops()
+    seconds = time.process_time() - started
+    kernels.close()
+    return ops, seconds
+
+
+@pytest.mark.skipif(not LIBRARY.is_file(), reason="the native kernels were not built (no C++ compiler)")
+def test_the_peak_is_that_of_all_threads_at_once() -> None:
+    num_threads = 4 * (os.cpu_count() or 1)
+    one, seconds_of_one = peak(1)
+    team, seconds = peak(num_threads)
+    assert seconds > num_threads / 2 * seconds_of_one  # each of them did the work
+    assert team > one / 2  # a thread's own rate is a quarter of a core's, their sum is not
+
+
+def test_the_profile_names_every_stage_and_starts_anew_when_read(kernels: NativeKernels) -> None:
+    _, packed = random_layer(kernels, SPECS[0])
+    cos, sin = rope_tables(8, 32)
+    x = torch.zeros((8, SPECS[0].hidden))
+    kernels.qwen3_layer(SPECS[0], packed, batch(np.array([0, 8], np.int32), cos, sin), x)
+    counted = kernels.profile()
+    assert {"qkv", "attention", "o", "down", "wait"} <= set(counted)
+    assert kernels.profile() == dict.fromkeys(counted, 0)

@@ -1,0 +1,27 @@
+// LayerNorm (https://arxiv.org/abs/1607.06450) of a row.
+#pragma once
+
+#include "lanes.h"
+
+namespace farthing::FT_ISA {
+
+struct LayerNorm {
+    const float *gain, *bias;  // [k]
+    float eps;
+};
+
+// out [k] = x [k] with mean 0 and variance 1, times gain, plus bias; k a multiple of 16.
+inline void layer_norm_row(const float* x, int k, const LayerNorm& norm, float* out) {
+    Floats sums = {}, squares = {};
+    for (int i = 0; i < k; i += kLanes) sums += load_floats(x + i);
+    const float mean = sum_of(sums) / static_cast<float>(k);
+    for (int i = 0; i < k; i += kLanes) {
+        const Floats distance = load_floats(x + i) - mean;
+        squares += distance * distance;
+    }
+    const float inverse = 1.0f / std::sqrt(sum_of(squares) / static_cast<float>(k) + norm.eps);
+    for (int i = 0; i < k; i += kLanes)
+        store(out + i, (load_floats(x + i) - mean) * inverse * load_floats(norm.gain + i) + load_floats(norm.bias + i));
+}
+
+}  // namespace farthing::FT_ISA

@@ -1,0 +1,167 @@
+// How threads go through a layer together; what they compute on the way is the families' (layer.cpp, bert_layer.cpp).
+//
+// Usually each thread takes tiles of tokens through all of the layer, so that a tile stays in its L2 cache; they meet
+// once, when all keys and values are there. With so few rows that streaming the weights is what costs, the threads
+// split heads and output channels instead and share one tile: each reads only its part of the weights, but they meet
+// after each product.
+#pragma once
+
+#include <atomic>
+
+#include "attention.h"
+#include "layer_scratch.h"
+#include "threads.h"
+
+namespace farthing::FT_ISA {
+
+struct Team {
+    int index, size;
+    Range part(int total) const { return share(total, index, size); }
+};
+
+// What all threads of a call see.
+struct LayerWalk {
+    // Up to `shared_rows` rows (at most kTileRows) are one tile that threads share.
+    LayerWalk(ThreadPool& pool, const LayerShape& shape, const ft_batch& batch, char* memory, int shared_rows)
+        : pool(pool), shape(shape), batch(batch), texts(batch), shared_rows(shared_rows),
+          num_rows(batch.keep ? batch.num_keep : batch.num_tokens), scratch(memory, shape, batch.num_tokens, batch.num_texts) {
+        int32_t* const starts = scratch.kv.starts;
+        starts[0] = 0;
+        for (int text = 0; text < texts.count(); ++text)
+            starts[text + 1] = starts[text] + static_cast<int32_t>(round_up(texts[text].size(), kKeyPanel));
+        scratch.kv.padded_tokens = starts[texts.count()];
+        for (int thread = 0; thread < pool.num_threads(); ++thread) tiles[thread] = scratch.take_tile(shape);
+        key_tiles = num_tiles(batch.num_tokens, kTileRows - kTileAlign + 1);
+        row_tiles = num_tiles(num_rows, kTileRows);
+    }
+
+    int num_tiles(int rows, int tile_rows) const {
+        return static_cast<int>(round_up((rows + tile_rows - 1) / tile_rows, pool.num_threads()));
+    }
+
+    // The `index`-th share of the tokens, moved down so that it begins at a panel of its text's keys.
+    Range key_tile(int index) const {
+        const auto bound = [&](int i) {
+            if (i == key_tiles) return batch.num_tokens;
+            const int token = share(batch.num_tokens, i, key_tiles).begin, start = texts[texts.of(token)].begin;
+            return start + (token - start) / kTileAlign * kTileAlign;
+        };
+        return {bound(index), bound(index + 1)};
+    }
+
+    ThreadPool& pool;
+    const LayerShape shape;
+    const ft_batch& batch;
+    const Texts texts;
+    const int shared_rows, num_rows;  // num_rows: that go on after attention
+    LayerScratch scratch;
+    TileScratch tiles[kMaxThreads];
+    int key_tiles, row_tiles;
+    std::atomic<int> next_key_tile{0}, next_row_tile{0};
+};
+
+// A thread's way through the layer.
+class LayerWorker {
+protected:
+    LayerWorker(LayerWalk& walk, int thread)
+        : walk_(walk), shape_(walk.shape), batch_(walk.batch), thread_(thread), tile_(walk.tiles[thread]),
+          quantized_(tile_.quantized), profile_(walk.pool.profile(thread)) {
+        own_tile();
+    }
+
+    // Calls keys_values(tokens) until all have theirs, then finish(range of the rows that go on).
+    template <class KeysValues, class Finish>
+    void walk(KeysValues keys_values, Finish finish) {
+        if (batch_.num_tokens <= walk_.shared_rows) {
+            share_tile();
+            keys_values(Range{0, batch_.num_tokens});
+        } else {
+            for (int i; (i = walk_.next_key_tile.fetch_add(1)) < walk_.key_tiles;)
+                if (const Range tokens = walk_.key_tile(i); tokens.size() > 0) keys_values(tokens);
+        }
+        wait();
+        if (walk_.num_rows <= walk_.shared_rows) {
+            share_tile();
+            if (walk_.num_rows > 0) finish(Range{0, walk_.num_rows});
+        } else {
+            own_tile();
+            // A causal text's last rows attend to the most keys: they go first, so that threads end together.
+            for (int i; (i = walk_.next_row_tile.fetch_add(1)) < walk_.row_tiles;)
+                if (const Range rows = share(walk_.num_rows, walk_.row_tiles - 1 - i, walk_.row_tiles); rows.size() > 0)
+                    finish(rows);
+        }
+    }
+
+    void meet() {
+        if (team_.size > 1) wait();
+    }
+
+    // rows_[r] becomes the token that row r of the tile is.
+    void take_tokens(Range tokens) {
+        for (int r = 0; r < tokens.size(); ++r) rows_[r] = tokens.begin + r;
+    }
+    void take_rows(Range range) {
+        for (int r = 0; r < range.size(); ++r) rows_[r] = batch_.keep ? batch_.keep[range.begin + r] : range.begin + r;
+    }
+
+    Range text_of(int r) const { return walk_.texts[walk_.texts.of(rows_[r])]; }
+
+    // Panels of a matrix whose output channel `first_column` is the first of kv head 0.
+    Range panels_of_heads(int first_column, Range heads, int heads_per) const {
+        const int panels = shape_.head_dim / kPanelChannels, first = first_column / kPanelChannels;
+        return {first + heads.begin * heads_per * panels, first + heads.end * heads_per * panels};
+    }
+
+    uint16_t* query_row(int head, int row) const {
+        return tile_.queries + (static_cast<size_t>(head) * kTileRows + row) * shape_.group() * shape_.head_dim;
+    }
+
+    // floats_ [count][q_width] = attention of the tile's queries, row r seeing the first limits_[r] keys of its text.
+    void attention(int count, Range heads) {
+        const StageTimer timer(profile_, Stage::kAttention);
+        const KvBuffers& kv = walk_.scratch.kv;
+        const AttentionScratch scratch{tile_.outputs, tile_.largest, tile_.sums};
+        const size_t stride = row_stride(shape_.q_width());
+        const int head_dim = shape_.head_dim, group = shape_.group();
+        for (int begin = 0; begin < count;) {
+            const int text = walk_.texts.of(rows_[begin]);
+            int end = begin + 1;
+            while (end < count && rows_[end] < walk_.texts[text].end) ++end;
+            for (int head = heads.begin; head < heads.end; ++head)
+                attend({query_row(head, begin), limits_ + begin, end - begin, group, head_dim, kv.text_keys(head, text),
+                        kv.text_values(head, text), kv.padded_length(text),
+                        floats_ + begin * stride + head * group * head_dim, stride},
+                       scratch);
+            begin = end;
+        }
+    }
+
+    LayerWalk& walk_;
+    const LayerShape& shape_;
+    const ft_batch& batch_;
+    const int thread_;
+    TileScratch& tile_;
+    Team team_;
+    float *floats_, *unnormed_;  // of the tile, or of the one that all threads share
+    QuantizedTile inner_;    // likewise
+    QuantizedTile& quantized_;
+    Profile& profile_;
+    int rows_[kTileRows], limits_[kTileRows];
+
+private:
+    void use_tile(const TileScratch& tile, Team team) {
+        team_ = team;
+        floats_ = tile.floats;
+        unnormed_ = tile.unnormed;
+        inner_ = tile.inner;
+    }
+    void share_tile() { use_tile(walk_.tiles[0], {thread_, walk_.pool.num_threads()}); }
+    void own_tile() { use_tile(tile_, {0, 1}); }
+
+    void wait() {
+        const StageTimer timer(profile_, Stage::kWait);
+        walk_.pool.barrier().wait();
+    }
+};
+
+}  // namespace farthing::FT_ISA

@@ -1,0 +1,37 @@
+// A rotation of each chunk of 64 inputs: the orthonormal, symmetric Hadamard matrix (Sylvester's), as in QuaRot
+// (https://arxiv.org/abs/2404.00456). It spreads channels that dwarf the others, which would coarsen a row's int8 steps; the
+// matrix that follows was rotated likewise when it was packed, so that their product is the same.
+#pragma once
+
+#include "lanes.h"
+#include "packed.h"
+
+namespace farthing::FT_ISA {
+
+// x'[i] = x[i ^ step] + x[i], or - x[i] where i has the bit of `step`; both times `factor`.
+template <int kStep>
+FT_INLINE Floats butterfly(Floats x, float factor) {
+    constexpr Ints kLane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const Floats signs = __builtin_convertvector(1 - ((kLane & kStep) / kStep) * 2, Floats) * factor;
+    return __builtin_shuffle(x, (Words)(kLane ^ kStep)) * factor + x * signs;
+}
+
+FT_INLINE Floats rotate_lanes(Floats x) {
+    return butterfly<8>(butterfly<4>(butterfly<2>(butterfly<1>(x, 1.0f), 1.0f), 1.0f), 0.125f);
+}
+
+// `to` [k] = rotated `from` [k]; k a multiple of 64; they may be the same.
+inline void rotate_row(const float* from, int k, float* to) {
+    static_assert(kChunkBytes == 4 * kLanes);
+    for (int i = 0; i < k; i += kChunkBytes) {
+        const Floats a = load_floats(from + i), b = load_floats(from + i + kLanes);
+        const Floats c = load_floats(from + i + 2 * kLanes), d = load_floats(from + i + 3 * kLanes);
+        const Floats ab = a + b, a_b = a - b, cd = c + d, c_d = c - d;
+        store(to + i, rotate_lanes(ab + cd));
+        store(to + i + kLanes, rotate_lanes(a_b + c_d));
+        store(to + i + 2 * kLanes, rotate_lanes(ab - cd));
+        store(to + i + 3 * kLanes, rotate_lanes(a_b - c_d));
+    }
+}
+
+}  // namespace farthing::FT_ISA

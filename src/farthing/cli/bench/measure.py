@@ -1,0 +1,120 @@
+"""Runs workloads through the engine and takes the time.
+
+In: a model's folder and settings, then texts as token ids. Out: seconds of every run. Workloads take turns round by
+round, so that a machine whose speed drifts slows all alike; the native kernels' peak is taken once a round for the same
+reason.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from farthing.core.errors import ClosedError
+from farthing.core.settings import ServingSettings
+from farthing.engine.describe import ModelDescription
+from farthing.engine.load import LoadedModel, load_weights
+from farthing.engine.runner import Runner
+from farthing.quant.native.binding import NativeKernels
+from farthing.quant.native.team import native_kernels
+from farthing.serving.scheduler import BatchLimits, Job, Scheduler
+
+WARM_UP_TOKENS = 512  # of one text: a longer one warms up with its first tokens
+
+Texts = Sequence[list[int]]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A model that is ready.
+
+    Attributes:
+        kernels: where its matrix products run on them.
+        load_s: from the start of loading until it was ready.
+        first_vector_s: from the start of loading until it had embedded a short text.
+    """
+
+    model: LoadedModel
+    runner: Runner
+    kernels: NativeKernels | None
+    load_s: float
+    first_vector_s: float
+
+
+@dataclass
+class Task:
+    """A workload and its runs so far.
+
+    Attributes:
+        batches: its texts as the scheduler hands them out.
+        rounds: timed runs to do.
+        seconds: of each timed run.
+        cycles: of the native kernels by stage, over all timed runs.
+    """
+
+    batches: Sequence[Texts]
+    rounds: int
+    seconds: list[float] = field(default_factory=list)
+    cycles: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def lengths(self) -> list[int]:
+        return [len(text) for batch in self.batches for text in batch]
+
+
+def load_engine(describe: Callable[[], ModelDescription], short: list[int]) -> Engine:
+    """Raises what describing and loading raise."""
+    started = time.perf_counter()
+    model = load_weights(describe())
+    runner = Runner(model)
+    load_s = time.perf_counter() - started
+    embed(runner, [short])
+    first_vector_s = time.perf_counter() - started
+    kernels = native_kernels() if model.plan.format.name == "int8" else None
+    return Engine(model, runner, kernels, load_s, first_vector_s)
+
+
+def make_batches(texts: Texts, max_tokens: int) -> list[Texts]:
+    """The texts as the scheduler hands them out when they come in one request and nothing else waits."""
+    limits = BatchLimits(max_tokens, ServingSettings().max_batch_size, max_waiting_texts=len(texts))
+    scheduler = Scheduler(limits)
+    scheduler.submit(Job(texts))
+    scheduler.refuse(ClosedError("no further texts"), drop_open=False)
+    return [batch.texts for batch in iter(scheduler.take, None)]
+
+
+def run_rounds(engine: Engine, tasks: Sequence[Task], on_run: Callable[[Task], object]) -> list[float]:
+    """Fill in the tasks' runs, after a warm-up of each. Returns the kernels' peaks, operations/s, one a round.
+
+    Raises:
+        NonFiniteError: a text has no vector, so that its time would mean nothing.
+    """
+    for task in tasks:
+        embed(engine.runner, [text[:WARM_UP_TOKENS] for text in task.batches[0]])
+    peaks = []
+    for number in range(max(task.rounds for task in tasks)):
+        if engine.kernels is not None:
+            peaks.append(engine.kernels.peak_ops())
+        for task in tasks:
+            if number < task.rounds:
+                run_task(engine, task)
+                on_run(task)
+    return peaks
+
+
+def run_task(engine: Engine, task: Task) -> None:
+    if engine.kernels is not None:
+        engine.kernels.profile()  # what was counted before is not this task's
+    started = time.perf_counter()
+    for batch in task.batches:
+        embed(engine.runner, batch)
+    task.seconds.append(time.perf_counter() - started)
+    if engine.kernels is not None:
+        task.cycles.update(engine.kernels.profile())
+
+
+def embed(runner: Runner, texts: Texts) -> None:
+    for error in runner.run(texts).errors.values():
+        raise error

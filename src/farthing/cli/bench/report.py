@@ -1,0 +1,61 @@
+"""A benchmark's results in words, for people. The JSON line is made from the same objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from farthing.cli.bench.result import BenchResult
+from farthing.engine.plan import mebibytes
+
+
+def report_lines(result: BenchResult) -> Iterator[str]:
+    header = ("workload", "texts", "tokens", "median ms", "tokens/s", "texts/s")
+    rows = [
+        (
+            name,
+            f"{found.texts:,}",
+            f"{found.tokens:,}",
+            f"{found.median_s * 1e3:,.1f}",
+            f"{found.tokens_per_s:,.0f}",
+            f"{found.texts_per_s:,.1f}",
+        )
+        for name, found in result.workloads.items()
+    ]
+    yield from columns([header, *rows])
+    yield f"loaded in {result.load_s:.2f} s, first vector after {result.first_vector_s:.2f} s"
+    if result.peak_rss_bytes is not None and result.rss_bytes is not None:
+        yield f"resident memory {mebibytes(result.rss_bytes)}, at its peak {mebibytes(result.peak_rss_bytes)}"
+    if result.format == "int8":
+        yield int8_line(result)
+    if any(found.stage_shares for found in result.workloads.values()):
+        yield "share of the int8 kernels' cycles:"
+        yield from columns(stage_rows(result))
+
+
+def int8_line(result: BenchResult) -> str:
+    if result.gemm_peak_gops is None:
+        return "int8 by torch's own kernels (the native ones were not built)"
+    threads = "1 thread" if result.threads == 1 else f"{result.threads} threads"
+    line = f"int8 peak {result.gemm_peak_gops:,.0f} GOP/s (registers, {threads}, {result.int8_kernels})"
+    if result.gemm_peak_share is None:
+        return line
+    measured = result.workloads["throughput"]
+    return f"{line}; {measured.texts}x{measured.longest} reaches {result.gemm_peak_share:.0%}"
+
+
+def stage_rows(result: BenchResult) -> list[tuple[str, ...]]:
+    """A row a stage, a column a workload."""
+    shares = [found.stage_shares for found in result.workloads.values()]
+    stages = dict.fromkeys(stage for found in shares for stage in found)
+    return [
+        ("stage", *result.workloads),
+        *((stage, *(f"{found.get(stage, 0.0):.1%}" for found in shares)) for stage in stages),
+    ]
+
+
+def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Lines with the first column to the left and numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for name, *cells in rows:
+        numbers = (cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
+        yield "  ".join((name.ljust(widths[0]), *numbers))

@@ -1,0 +1,105 @@
+"""What a benchmark found, in numbers.
+
+In: runs and a model. Out: frozen results that are printed by `farthing.cli.bench.report`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from farthing.cli.bench.measure import Task
+from farthing.engine.cgroup import read_lines
+from farthing.engine.load import LoadedModel
+
+
+@dataclass(frozen=True)
+class WorkloadResult:
+    """
+    Attributes:
+        longest: tokens of the longest text.
+        stage_shares: of the native kernels' cycles; empty unless they were built with -DFT_PROFILE.
+    """
+
+    texts: int
+    tokens: int
+    longest: int
+    median_s: float
+    tokens_per_s: float
+    texts_per_s: float
+    runs_s: tuple[float, ...]
+    stage_shares: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """
+    Attributes:
+        model: as it was asked for.
+        shape: name of the shape, where the weights are synthetic.
+        int8_kernels: instruction set of the native kernels, where the model runs on them.
+        load_s, first_vector_s: see `farthing.cli.bench.measure.Engine`.
+        peak_rss_bytes, rss_bytes: of this process, mapped files included; None where the system does not tell.
+        gemm_peak_gops: 10^9 int8 operations/s that all threads together reach from registers; None without kernels.
+        gemm_peak_share: share of it that `throughput` reaches, by `matrix_operations` in its whole time; None without
+            kernels or that workload.
+    """
+
+    model: str
+    shape: str | None
+    format: str
+    device: str
+    cpu: str
+    threads: int
+    int8_kernels: str | None
+    versions: Mapping[str, str]
+    date: str
+    load_s: float
+    first_vector_s: float
+    peak_rss_bytes: int | None
+    rss_bytes: int | None
+    gemm_peak_gops: float | None
+    gemm_peak_share: float | None
+    workloads: Mapping[str, WorkloadResult]
+
+
+def workload_result(task: Task) -> WorkloadResult:
+    lengths, seconds = task.lengths, median(task.seconds)
+    counted = sum(task.cycles.values())
+    return WorkloadResult(
+        texts=len(lengths),
+        tokens=sum(lengths),
+        longest=max(lengths),
+        median_s=seconds,
+        tokens_per_s=sum(lengths) / seconds,
+        texts_per_s=len(lengths) / seconds,
+        runs_s=tuple(task.seconds),
+        stage_shares={stage: cycles / counted for stage, cycles in task.cycles.items()} if counted else {},
+    )
+
+
+def matrix_operations(model: LoadedModel, lengths: Sequence[int]) -> int:
+    """Multiplications and additions that the layers' matrix products need for texts of these lengths.
+
+    In the last layer that is keys and values of all tokens, and everything else of the rows that become vectors. A pass
+    that computes more gets no credit for it.
+    """
+    layout, num_tokens = model.description.layout, sum(lengths)
+    num_rows = num_tokens if model.embedding.pooling == "mean" else len(lengths)
+    a_token = sum(2 * sum(part.out_features) * part.in_features for part in layout.matrices)
+    qkv = next(part for part in layout.matrices if part.name == "qkv")
+    keys_values = 2 * sum(qkv.out_features[1:]) * qkv.in_features
+    last = keys_values * num_tokens + (a_token - keys_values) * num_rows
+    return (layout.num_layers - 1) * a_token * num_tokens + last
+
+
+def resident_bytes() -> tuple[int | None, int | None]:
+    """(peak, now) resident memory of this process; None where there is no /proc.
+
+    Not `getrusage`, whose ru_maxrss starts from that of the process which started this one.
+    """
+    lines = [line.split() for line in read_lines(Path("/proc/self/status"))]
+    sizes = {words[0]: int(words[1]) * 1024 for words in lines if words[0] in ("VmHWM:", "VmRSS:")}
+    return sizes.get("VmHWM:"), sizes.get("VmRSS:")

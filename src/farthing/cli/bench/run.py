@@ -1,0 +1,92 @@
+"""One benchmark from a folder to results; says on standard error what it is about to do, and how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from importlib.metadata import version
+from statistics import median
+
+import click
+from tqdm import tqdm
+
+from farthing import __version__
+from farthing.cli.bench.measure import Engine, Task, load_engine, make_batches, run_rounds
+from farthing.cli.bench.model import BenchModel
+from farthing.cli.bench.result import BenchResult, matrix_operations, resident_bytes, workload_result
+from farthing.cli.bench.workloads import SHORTEST, Workload, make_texts
+from farthing.core.settings import EngineSettings
+from farthing.engine.cpu import cpu_name
+from farthing.engine.describe import ModelDescription, describe_model
+from farthing.engine.plan import summary
+from farthing.serving.tokenizer import TextTokenizer
+
+
+def run_bench(
+    name: str, model: BenchModel, settings: EngineSettings, workloads: Mapping[str, Workload], rounds: int | None
+) -> BenchResult:
+    """`name` is the model as it was asked for; `rounds` replaces every workload's own number.
+
+    Raises:
+        ModelError: the folder holds no whole model.
+        SettingsError: the settings ask for what the model or the device cannot do.
+    """
+
+    def describe() -> ModelDescription:
+        description = describe_model(model.path, settings)
+        for key, value in summary(description.plan).items():
+            click.echo(f"{key:10}{value}", err=True)
+        return description
+
+    engine = load_engine(describe, short=[0] * SHORTEST)
+    tasks = make_tasks(engine, workloads, rounds)
+    total = sum(sum(task.lengths) * task.rounds for task in tasks.values())
+    with tqdm(total=total, unit=" tokens", desc="Measuring", disable=None) as bar:
+        peaks = run_rounds(engine, list(tasks.values()), lambda task: bar.update(sum(task.lengths)))
+    return bench_result(name, model.shape, engine, tasks, peaks)
+
+
+def make_tasks(engine: Engine, workloads: Mapping[str, Workload], rounds: int | None) -> dict[str, Task]:
+    model, plan = engine.model, engine.model.plan
+    vocab, longest = model.spec.vocab, max(max(workload.lengths) for workload in workloads.values())
+    if longest > plan.context_length:
+        click.echo(f"Texts of up to {longest} tokens are cut to the context of {plan.context_length}.", err=True)
+    special = TextTokenizer(model.description.path, vocab=vocab, end_token=model.embedding.end_token).special
+    tasks = {}
+    for name, workload in workloads.items():
+        texts = make_texts(
+            workload.lengths, vocab=vocab, max_tokens=plan.context_length, before=special.before, after=special.after
+        )
+        tasks[name] = Task(make_batches(texts, plan.max_batch_tokens), rounds or workload.rounds)
+    return tasks
+
+
+def bench_result(
+    name: str, shape: str | None, engine: Engine, tasks: Mapping[str, Task], peaks: list[float]
+) -> BenchResult:
+    plan, kernels = engine.model.plan, engine.kernels
+    workloads = {key: workload_result(task) for key, task in tasks.items()}
+    peak_ops = median(peaks) if peaks else None
+    share = None
+    if peak_ops is not None and "throughput" in workloads:
+        operations = matrix_operations(engine.model, tasks["throughput"].lengths)
+        share = operations / workloads["throughput"].median_s / peak_ops
+    peak_rss_bytes, rss_bytes = resident_bytes()
+    return BenchResult(
+        model=name,
+        shape=shape,
+        format=plan.format.name,
+        device=plan.device,
+        cpu=cpu_name(),
+        threads=plan.num_threads,
+        int8_kernels=None if kernels is None else kernels.isa,
+        versions={"farthing": __version__, "torch": version("torch")},
+        date=date.today().isoformat(),
+        load_s=engine.load_s,
+        first_vector_s=engine.first_vector_s,
+        peak_rss_bytes=peak_rss_bytes,
+        rss_bytes=rss_bytes,
+        gemm_peak_gops=None if peak_ops is None else peak_ops / 1e9,
+        gemm_peak_share=share,
+        workloads=workloads,
+    )

@@ -1,0 +1,59 @@
+"""What is known of a model before its weights are read: its files, its shape, and how it will be run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from farthing.checkpoint.reader import Checkpoint
+from farthing.core.settings import EngineSettings
+from farthing.engine.device import device_facts
+from farthing.engine.plan import Plan, make_plan
+from farthing.models.embedding_config import embedding_spec
+from farthing.models.families import family_of
+from farthing.models.family import Family
+from farthing.models.layout import Layout
+from farthing.models.rotation import Rotation
+from farthing.models.spec import EmbeddingSpec, ModelSpec
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """
+    Attributes:
+        rotation: of the residual stream, where the weights are quantised and the model allows it.
+    """
+
+    checkpoint: Checkpoint
+    family: Family
+    spec: ModelSpec
+    embedding: EmbeddingSpec
+    layout: Layout
+    plan: Plan
+    rotation: Rotation | None
+
+    @property
+    def path(self) -> Path:
+        return self.checkpoint.path
+
+
+def describe_model(path: Path, settings: EngineSettings) -> ModelDescription:
+    """
+    Raises:
+        CheckpointError: files are missing or broken, or ask for what is not built.
+        UnknownArchitectureError: no family computes this model.
+        SettingsError: the settings ask for what the model or device cannot do.
+    """
+    checkpoint = Checkpoint(path)
+    family = family_of(checkpoint.config)
+    spec = family.spec(checkpoint.config)
+    embedding = embedding_spec(checkpoint, spec, family.fallback)
+    layout = family.layout(spec)
+    facts = device_facts(settings.device)
+    # Before anything asks for the native kernels, whose team of threads is as large as torch's at that moment.
+    torch.set_num_threads(settings.num_threads or facts.num_threads)
+    plan = make_plan(settings, facts, spec, layout, embedding.max_tokens)
+    rotation = Rotation(spec.hidden) if plan.format.quantises and layout.can_rotate else None
+    return ModelDescription(checkpoint, family, spec, embedding, layout, plan, rotation)

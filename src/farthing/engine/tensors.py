@@ -1,0 +1,34 @@
+"""The seam between where a model's tensors come from and where its layers live."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import torch
+
+from farthing.models.layout import MatrixPart
+
+
+class ModelTensors(Protocol):
+    """A model's tensors as its weight format stores them; each call reads them anew."""
+
+    def table(self) -> torch.Tensor:
+        """The token embeddings [vocab, hidden] as stored, mapped from the file."""
+        ...
+
+    def shared(self) -> dict[str, torch.Tensor]:
+        """The layout's shared vectors by part name, fp32."""
+        ...
+
+    def vectors(self, layer: int) -> dict[str, torch.Tensor]:
+        """A layer's vectors by part name, fp32."""
+        ...
+
+    def packed(self, layer: int, part: MatrixPart) -> Mapping[str, torch.Tensor]:
+        """What the format's `pack` makes of a layer's matrix."""
+        ...
+
+    def bias(self, layer: int, part: MatrixPart) -> torch.Tensor | None:
+        """[out_features], where the part has one."""
+        ...

@@ -1,0 +1,90 @@
+"""The C interface of the native library (native/include/farthing_native.h) in ctypes: structures, functions, errors.
+
+What it does not do: own memory, or know tensors (farthing.quant.native.binding does).
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ERRORS = {
+    1: "a width does not fit the kernels",
+    2: "a null pointer, a misaligned buffer, or offsets that do not ascend",
+    3: "the scratch memory is too small",
+    4: "this CPU lacks the instruction set asked for",
+    5: "the operating system refused a thread",
+}
+
+
+class Qwen3Spec(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("hidden", "intermediate", "q_heads", "kv_heads", "head_dim")),
+        ("rms_eps", ctypes.c_float),
+    )
+
+
+class Qwen3Pointers(ctypes.Structure):
+    _fields_ = tuple(
+        (name, ctypes.c_void_p)
+        for name in ("input_norm", "mlp_norm", "q_norm", "k_norm", "qkv", "o", "gate_up", "down")
+    )
+
+
+class BertSpec(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("hidden", "intermediate", "heads", "activation")),
+        ("norm_eps", ctypes.c_float),
+    )
+
+
+class BertPointers(ctypes.Structure):
+    _fields_ = tuple(
+        (name, ctypes.c_void_p)
+        for name in (
+            *("qkv", "o", "up", "down"),
+            *("qkv_bias", "o_bias", "up_bias", "down_bias"),
+            *("attention_norm_gain", "attention_norm_bias", "mlp_norm_gain", "mlp_norm_bias"),
+        )
+    )
+
+
+class BatchPointers(ctypes.Structure):
+    _fields_ = (
+        ("num_tokens", ctypes.c_int32),
+        ("num_texts", ctypes.c_int32),
+        ("cu_seqlens", ctypes.c_void_p),
+        ("cos", ctypes.c_void_p),
+        ("sin", ctypes.c_void_p),
+        ("rope_positions", ctypes.c_int32),
+        ("num_keep", ctypes.c_int32),
+        ("keep", ctypes.c_void_p),
+    )
+
+
+def load(path: Path) -> ctypes.CDLL:
+    """Raises `OSError` when it cannot be loaded."""
+    library = ctypes.CDLL(str(path))
+    p, i, size = ctypes.c_void_p, ctypes.c_int32, ctypes.c_size_t
+    signatures: dict[str, tuple[Any, Sequence[Any]]] = {
+        "ft_pool_create": (ctypes.c_int, (i, ctypes.c_char_p, p)),
+        "ft_pool_destroy": (None, (p,)),
+        "ft_pool_isa": (ctypes.c_char_p, (p,)),
+        "ft_packed_bytes": (size, (i, i)),
+        "ft_pack_rows": (ctypes.c_int, (p, i, i, i, i, i, p)),
+        "ft_linear_scratch_bytes": (size, (p, i, i)),
+        "ft_linear": (ctypes.c_int, (p, p, i, p, i, i, p, p, p, size)),
+        "ft_qwen3_scratch_bytes": (size, (p, p, i, i)),
+        "ft_qwen3_layer": (ctypes.c_int, (p, p, p, p, p, p, size)),
+        "ft_bert_scratch_bytes": (size, (p, p, i, i)),
+        "ft_bert_layer": (ctypes.c_int, (p, p, p, p, p, p, size)),
+        "ft_peak_ops": (ctypes.c_double, (p,)),
+        "ft_profile": (i, (p, p, i)),
+        "ft_profile_stage": (ctypes.c_char_p, (i,)),
+    }
+    for name, (result, arguments) in signatures.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library

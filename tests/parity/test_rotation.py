@@ -1,0 +1,43 @@
+"""Weights with gains folded in and the residual stream and values rotated, in fp32: the same function."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from farthing.core.settings import EngineSettings
+from farthing.engine.load import load_model
+from farthing.engine.runner import Runner
+from farthing.models.synth import find_shape, write_synthetic
+from farthing.quant import formats
+from farthing.quant.dense import DenseFormat
+
+TEXTS = [np.random.default_rng(n).integers(0, 200, n).tolist() for n in (1, 5, 40)]
+
+
+@dataclass(frozen=True)
+class Treated(DenseFormat):
+    """fp32 that is treated as if it were rounded."""
+
+    quantises: bool = True
+
+
+def rows(path: Path) -> np.ndarray:
+    output = Runner(load_model(path, EngineSettings(format="fp32"))).run(TEXTS)
+    return output.rows / np.linalg.norm(output.rows, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("hidden", [64, 96])
+@pytest.mark.parametrize("outliers", [False, True])
+def test_treated_weights_are_the_same_function(
+    hidden: int, outliers: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = replace(find_shape("qwen3-tiny"), hidden=hidden, vocab=200)
+    write_synthetic(shape, tmp_path, outliers=outliers, dtype=torch.float32)
+    exact = rows(tmp_path)
+    monkeypatch.setitem(formats.FORMATS, "fp32", Treated("fp32", torch.float32))
+    assert np.abs(rows(tmp_path) - exact).max() < (1e-4 if outliers else 1e-5)

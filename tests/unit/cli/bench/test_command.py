@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from farthing.cli.bench.command import bench
+from farthing.cli.bench.report import report_lines
+from farthing.cli.bench.result import BenchResult, WorkloadResult
+from farthing.core.errors import SettingsError
+from farthing.quant.native.team import native_kernels
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    """Loading sets the threads of the whole process; the next test gets them back as they were."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def invoke(*args: object) -> Result:
+    result = CliRunner().invoke(bench, [str(arg) for arg in (*args, "--device", "cpu")])
+    assert result.exception is None, result.output
+    return result
+
+
+def found(*args: object) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads(invoke(*args, "--json").stdout.splitlines()[-1])
+    return facts
+
+
+def test_the_json_line_has_every_figure(tiny_qwen3: Path) -> None:
+    facts = found(tiny_qwen3, "--rounds", 2, "--format", "fp32")
+    assert (facts["model"], facts["shape"], facts["format"]) == (str(tiny_qwen3), None, "fp32")
+    assert set(facts["versions"]) == {"farthing", "torch"}
+    assert 0 < facts["load_s"] < facts["first_vector_s"]
+    assert facts["threads"] >= 1
+    assert facts["gemm_peak_gops"] is facts["gemm_peak_share"] is facts["int8_kernels"] is None
+    assert {name: (row["texts"], row["tokens"]) for name, row in facts["workloads"].items()} == {
+        "latency": (1, 128),
+        "throughput": (8, 1024),
+        "mixed": (64, 16865),
+    }
+    for row in facts["workloads"].values():
+        assert len(row["runs_s"]) == 2
+        assert row["tokens_per_s"] == pytest.approx(row["tokens"] / row["median_s"])
+        assert row["texts_per_s"] == pytest.approx(row["texts"] / row["median_s"])
+    if Path("/proc/self/status").is_file():
+        assert facts["peak_rss_bytes"] >= facts["rss_bytes"] > 2**20
+
+
+def test_int8_is_compared_with_the_peak_of_the_machine(tiny_qwen3: Path) -> None:
+    if native_kernels() is None:
+        pytest.skip("the native kernels were not built (no C++ compiler)")
+    result = invoke(tiny_qwen3, "--format", "int8", "--rounds", 1, "--workload", "throughput", "--json")
+    facts = json.loads(result.stdout.splitlines()[-1])
+    assert facts["gemm_peak_gops"] > 1
+    assert 0 < facts["gemm_peak_share"] < 1
+    assert f"8x128 reaches {facts['gemm_peak_share']:.0%}" in result.stdout
+
+
+def test_the_table_has_a_row_a_workload_and_only_those_asked_for(tiny_qwen3: Path) -> None:
+    shown = invoke(tiny_qwen3, "--workload", "mixed", "--workload", "latency", "--rounds", 1, "--format", "fp32")
+    table = [line.split() for line in shown.stdout.splitlines()[:4]]
+    assert table[0] == ["workload", "texts", "tokens", "median", "ms", "tokens/s", "texts/s"]
+    assert [row[:3] for row in table[1:3]] == [["latency", "1", "128"], ["mixed", "64", "16,865"]]
+    assert table[3][0] == "loaded"
+    assert "{" not in shown.stdout
+
+
+def test_a_short_context_cuts_the_texts_and_says_so(tiny_qwen3: Path) -> None:
+    shown = invoke(tiny_qwen3, "--workload", "long", "--context-length", 64, "--format", "fp32", "--json")
+    assert "Texts of up to 8192 tokens are cut to the context of 64." in shown.stderr
+    (row,) = json.loads(shown.stdout.splitlines()[-1])["workloads"].values()
+    assert (row["tokens"], len(row["runs_s"])) == (64, 1)
+
+
+def test_a_shape_is_measured_with_weights_that_are_said_where_they_lie(tmp_path: Path) -> None:
+    options = ("--cache-dir", tmp_path, "--workload", "latency", "--rounds", 1, "--json")
+    shown = invoke("tiny", *options)
+    assert f"Synthetic weights in {tmp_path / 'synthetic' / 'qwen3-tiny'}" in shown.stderr
+    facts = json.loads(shown.stdout.splitlines()[-1])
+    assert (facts["model"], facts["shape"]) == ("tiny", "qwen3-tiny")
+
+
+def test_a_device_that_is_not_there_is_refused_before_weights_are_made(tmp_path: Path) -> None:
+    result = CliRunner().invoke(bench, ["tiny", "--device", "tpu", "--cache-dir", str(tmp_path)])
+    assert isinstance(result.exception, SettingsError)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_workload_names_those_there_are() -> None:
+    result = CliRunner().invoke(bench, ["tiny", "--workload", "fast"])
+    assert (result.exit_code, "'latency', 'throughput', 'mixed', 'long'" in result.stderr) == (2, True)
+
+
+def result_of(**stage_shares: dict[str, float]) -> BenchResult:
+    row = WorkloadResult(8, 1024, 128, 1.25, 819.2, 6.4, (1.25,), {})
+    return BenchResult(
+        model="m",
+        shape=None,
+        format="int8",
+        device="cpu",
+        cpu="c",
+        threads=2,
+        int8_kernels="avx2",
+        versions={},
+        date="2026-11-21",
+        load_s=1.0,
+        first_vector_s=2.0,
+        peak_rss_bytes=3 * 2**20,
+        rss_bytes=2**20,
+        gemm_peak_gops=932.4,
+        gemm_peak_share=0.804,
+        workloads={name: replace(row, stage_shares=shares) for name, shares in stage_shares.items()},
+    )
+
+
+def test_the_report_of_kernels_that_count_cycles_has_a_table_of_stages() -> None:
+    assert list(report_lines(result_of(throughput={"qkv": 0.9, "wait": 0.1}, mixed={"qkv": 1.0}))) == [
+        "workload    texts  tokens  median ms  tokens/s  texts/s",
+        "throughput      8   1,024    1,250.0       819      6.4",
+        "mixed           8   1,024    1,250.0       819      6.4",
+        "loaded in 1.00 s, first vector after 2.00 s",
+        "resident memory 1 MiB, at its peak 3 MiB",
+        "int8 peak 932 GOP/s (registers, 2 threads, avx2); 8x128 reaches 80%",
+        "share of the int8 kernels' cycles:",
+        "stage  throughput   mixed",
+        "qkv         90.0%  100.0%",
+        "wait        10.0%    0.0%",
+    ]
+
+
+def test_the_report_says_when_a_figure_is_missing() -> None:
+    bare = replace(result_of(latency={}), peak_rss_bytes=None, rss_bytes=None, gemm_peak_share=None)
+    assert list(report_lines(bare))[2:] == [
+        "loaded in 1.00 s, first vector after 2.00 s",
+        "int8 peak 932 GOP/s (registers, 2 threads, avx2)",
+    ]
+    without_kernels = replace(bare, gemm_peak_gops=None, int8_kernels=None)
+    assert list(report_lines(without_kernels))[3:] == ["int8 by torch's own kernels (the native ones were not built)"]
+    assert len(list(report_lines(replace(without_kernels, format="fp32")))) == 3

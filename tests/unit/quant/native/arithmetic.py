@@ -1,0 +1,52 @@
+"""What the kernels compute, in numpy: the same rounding, none of the tricks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def quantize(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    scale = np.abs(rows).max(axis=-1, keepdims=True) / np.float32(127)
+    inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
+    return np.rint(rows * inverse), scale
+
+
+def grouped_linear(x: np.ndarray, weight: np.ndarray, group: int = 256) -> np.ndarray:
+    parts = [quantize(x[:, i : i + group]) for i in range(0, x.shape[1], group)]
+    x = np.concatenate([q * s for q, s in parts], axis=1)
+    qw, sw = quantize(weight)
+    return ((x.astype(np.float64) @ qw.T.astype(np.float64)) * sw.T).astype(np.float32)
+
+
+def int8_linear(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    (qx, sx), (qw, sw) = quantize(x), quantize(weight)
+    return ((qx.astype(np.float64) @ qw.T.astype(np.float64)) * (sx * sw.T)).astype(np.float32)
+
+
+def bf16(x: np.ndarray) -> np.ndarray:
+    bits = np.ascontiguousarray(x, dtype=np.float32).view(np.uint32)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
+    return rounded.view(np.float32)
+
+
+def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, causal: bool) -> np.ndarray:  # [tokens, heads, head_dim]
+    length, heads, dim = q.shape
+    if length == 0:
+        return q
+    group = heads // k.shape[1]
+    k, v = (bf16(np.repeat(t, group, axis=1)).astype(np.float64) for t in (k, v))
+    scores = np.einsum("qhd,khd->hqk", bf16(q * np.float32(1.4426950408889634 / np.sqrt(dim))), k)
+    if causal:
+        scores = np.where(np.tril(np.ones((length, length), bool)), scores, -np.inf)
+    p = np.exp2(scores - scores.max(-1, keepdims=True))
+    return (np.einsum("hqk,khd->qhd", bf16(p), v) / p.sum(-1).T[..., None]).astype(np.float32)
+
+
+def attend_texts(q: np.ndarray, k: np.ndarray, v: np.ndarray, lengths: list[int], causal: bool) -> np.ndarray:
+    bounds = np.cumsum(lengths)[:-1]
+    parts = zip(*(np.split(t, bounds) for t in (q, k, v)), strict=True)
+    return np.concatenate([attention(*part, causal) for part in parts])
+
+
+def distance(got: np.ndarray, want: np.ndarray) -> float:
+    return float(np.linalg.norm(got - want) / np.linalg.norm(want))
