@@ -1,4 +1,8 @@
-"""ONNX Runtime, int8 by `quantize_dynamic`: weights by output channel, rows by tensor."""
+"""ONNX Runtime, int8 by `quantize_dynamic`: weights by output channel, rows by tensor.
+
+All graph optimisations, which include the fusion of quantising with the product. Threads spin between operators, as is
+the default: without it long batches are as fast and one short text is slower. 8-bit MatMulNBits took 1.7 times as long.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""OpenVINO with int8 weights by output channel; rows are quantised on the way, one scale a group of inputs."""
+"""OpenVINO with int8 weights by output channel; rows are quantised on the way, one scale a group of inputs.
+
+Of what was tried on 2 cores of a Zen 4, this was fastest: bf16 between the products rather than fp32; groups of 512
+inputs (Qwen3) and 384 (MiniLM) rather than smaller or larger ones; causal attention without a mask. The throughput hint
+and pinned threads made no difference.
+"""
 
 from __future__ import annotations
 
