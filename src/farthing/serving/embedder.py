@@ -127,7 +127,11 @@ class Embedder:
 
     def facts(self) -> dict[str, str]:
         """Where the model came from and how it is run, in words, for start-up output."""
-        return {"origin": self.origin, "dimensions": str(self.dimensions), **summary(self.plan)}
+        return {"origin": self.origin, "dimensions": str(self.dimensions), **summary(self.plan), **self._closeness()}
+
+    def _closeness(self) -> dict[str, str]:
+        manifest = self._loaded.description.manifest
+        return {} if manifest is None else {"closeness": closeness_line(manifest)}
 
     def health(self) -> Health:
         return self._worker.health
