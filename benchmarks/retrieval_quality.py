@@ -61,7 +61,7 @@ def read_set(folder: Path) -> RetrievalSet:
     for line in (folder / "qrels.tsv").read_text(encoding="utf-8").splitlines()[1:]:
         query, document, grade = line.split("\t")
         relevance[rows[query], columns[document]] = float(grade)
-    judged = relevance.any(axis=1)
+    judged = np.asarray(relevance.any(axis=1))
     asked = [query for query, is_judged in zip(queries.values(), judged, strict=True) if is_judged]
     return RetrievalSet(list(documents.values()), asked, relevance[judged])
 

@@ -84,7 +84,7 @@ def is_closeness(value: object) -> bool:
         return True
     return (
         isinstance(value, dict)
-        and "cosine_mean" in value
+        and set(value) == {"cosine_mean", "cosine_min", "neighbours_kept", "num_texts"}
         and all(isinstance(number, (int, float)) for number in value.values())
     )
 

@@ -18,7 +18,7 @@ from farthing.engine.describe import ModelDescription, describe_model
 from farthing.engine.memory import trim_heap
 from farthing.engine.plan import Plan
 from farthing.engine.prepared import PreparedTensors
-from farthing.engine.store import ResidentStore, WeightStore
+from farthing.engine.store import ResidentStore, StreamedStore, WeightStore
 from farthing.engine.tensors import ModelTensors
 from farthing.models.family import Family, LayerWeights
 from farthing.models.layout import Layout, MatrixPart
@@ -54,14 +54,34 @@ class LoadedModel:
 
 def load_weights(description: ModelDescription) -> LoadedModel:
     """Raises `CheckpointError` when the tensors do not fit the description."""
-    tensors = PreparedTensors(description) if description.manifest else ConvertedTensors(description)
-    store = resident_store(tensors, description.layout, description.plan)
+    store = resident_store(model_tensors(description), description.layout, description.plan)
+    return LoadedModel(description, fingerprint(description), store)
+
+
+def stream_weights(description: ModelDescription) -> LoadedModel:
+    """A model of which nothing but small vectors stays loaded: each pass reads and converts its layers one by one.
+
+    Raises:
+        CheckpointError: as `load_weights`.
+    """
+    layout, plan, tensors = description.layout, description.plan, model_tensors(description)
+
+    def make_layer(index: int) -> LayerWeights:
+        trim_heap()
+        return bound_layer(tensors, layout, index, plan)
+
+    device = torch.device(plan.device)
+    store = StreamedStore(tensors.table(), tensors.shared(), make_layer, layout.num_layers, device)
     return LoadedModel(description, fingerprint(description), store)
 
 
 def load_model(path: Path, settings: EngineSettings) -> LoadedModel:
     """Both steps; raises what they raise."""
     return load_weights(describe_model(path, settings))
+
+
+def model_tensors(description: ModelDescription) -> ModelTensors:
+    return PreparedTensors(description) if description.manifest else ConvertedTensors(description)
 
 
 def fingerprint(description: ModelDescription) -> str:

@@ -1,12 +1,14 @@
 """Where layers live. A store is asked for layers in order; they come ready on the device.
 
-`ResidentStore` holds every layer on the device. The token embeddings stay where the checkpoint's file is mapped: a
-batch gathers a few thousand rows of them, so they need neither device memory nor conversion.
+`ResidentStore` holds every layer on the device; `StreamedStore` makes each anew when its turn comes, so that a model of
+any size needs the memory of one layer, and every pass the time to read and convert them all. The token embeddings stay
+where the checkpoint's file is mapped: a batch gathers a few thousand rows of them, so they need neither device memory
+nor conversion.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -29,7 +31,18 @@ class WeightStore(Protocol):
         ...
 
 
-class ResidentStore:
+class HostTable:
+    """Token embeddings [vocab, hidden] on the host; what is gathered goes to `device`."""
+
+    def __init__(self, table: torch.Tensor, device: torch.device) -> None:
+        self._table = table
+        self._device = device
+
+    def gather(self, ids: torch.Tensor) -> torch.Tensor:
+        return self._table[ids].to(self._device)
+
+
+class ResidentStore(HostTable):
     def __init__(
         self,
         table: torch.Tensor,
@@ -37,13 +50,29 @@ class ResidentStore:
         layers: Sequence[LayerWeights],
         device: torch.device,
     ) -> None:
+        super().__init__(table, device)
         self.shared = shared
-        self._table = table  # [vocab, hidden], on the host
         self._layers = layers
-        self._device = device
-
-    def gather(self, ids: torch.Tensor) -> torch.Tensor:
-        return self._table[ids].to(self._device)
 
     def layers(self) -> Iterator[LayerWeights]:
         return iter(self._layers)
+
+
+class StreamedStore(HostTable):
+    """`make_layer` reads, converts and binds the layer of that index."""
+
+    def __init__(
+        self,
+        table: torch.Tensor,
+        shared: Mapping[str, torch.Tensor],
+        make_layer: Callable[[int], LayerWeights],
+        num_layers: int,
+        device: torch.device,
+    ) -> None:
+        super().__init__(table, device)
+        self.shared = shared
+        self._make_layer = make_layer
+        self._num_layers = num_layers
+
+    def layers(self) -> Iterator[LayerWeights]:
+        return map(self._make_layer, range(self._num_layers))

@@ -62,13 +62,13 @@ class TorchInt8Linear:
     ) -> None:
         self._group = group or weight.shape[1]
         # Transposed views [inputs, out]: what _int_mm takes as its second factor.
-        self._weights = [part.contiguous().t() for part in weight.split(self._group, dim=1)]
+        self._weights = [part.contiguous().t() for part in torch.split(weight, self._group, dim=1)]
         self._scale = scale.t()
         self._bias = bias
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         y = torch.zeros((), dtype=torch.float32)
-        for rows, weight in zip(x.float().split(self._group, dim=1), self._weights, strict=True):
+        for rows, weight in zip(torch.split(x.float(), self._group, dim=1), self._weights, strict=True):
             quantised, scale = quantise_rows(rows)
             y = y + torch._int_mm(quantised, weight).float() * scale
         y = y * self._scale

@@ -2,13 +2,14 @@
 
 H is the Hadamard matrix of 64 (Sylvester's) on each 64 inputs. Channels that dwarf the others, as trained models have
 in the output of their LayerNorms, are spread over 64, so that they no longer coarsen the steps in which a row is
-quantised (QuaRot, https://arxiv.org/abs/2404.00456). What it does not do: quantise, or decide which matrices are rotated.
-Rotating the residual stream, which costs nothing when the model runs, is in `farthing.models.rotation`.
+quantised (QuaRot, https://arxiv.org/abs/2404.00456). What it does not do: quantise, or decide which matrices are
+rotated. Rotating the residual stream, which costs nothing when the model runs, is in `farthing.models.rotation`.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 
 import torch
 
@@ -27,7 +28,7 @@ def hadamard() -> torch.Tensor:
     matrix = torch.ones(1, 1)
     while matrix.shape[0] < BLOCK:
         matrix = torch.cat((torch.cat((matrix, matrix), 1), torch.cat((matrix, -matrix), 1)))
-    return matrix / BLOCK**0.5
+    return matrix.div_(math.sqrt(BLOCK))
 
 
 def rotate(rows: torch.Tensor) -> torch.Tensor:

@@ -19,9 +19,11 @@ from farthing.core.errors import SettingsError, TooManyTextsError
 from farthing.core.resolve import resolve
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
 from farthing.core.space import VectorSpace
-from farthing.engine.load import LoadedModel, ModelDescription, describe_model, load_weights
+from farthing.engine.describe import ModelDescription, describe_model
+from farthing.engine.load import LoadedModel, load_weights
 from farthing.engine.plan import Plan, summary
 from farthing.engine.runner import Runner
+from farthing.serving.closeness import in_words
 from farthing.serving.health import Health
 from farthing.serving.prepare import Prepared, Preparer
 from farthing.serving.prompts import prompt_prefix
@@ -131,7 +133,7 @@ class Embedder:
 
     def _closeness(self) -> dict[str, str]:
         manifest = self._loaded.description.manifest
-        return {} if manifest is None else {"closeness": closeness_line(manifest)}
+        return {} if manifest is None else {"closeness": in_words(manifest.closeness)}
 
     def health(self) -> Health:
         return self._worker.health

@@ -13,7 +13,7 @@ from farthing.core.errors import CheckpointError, SettingsError, UnknownArchitec
 from farthing.core.settings import EngineSettings
 from farthing.engine.convert import ConvertedTensors
 from farthing.engine.describe import describe_model
-from farthing.engine.load import load_model, resident_store
+from farthing.engine.load import load_model, load_weights, resident_store, stream_weights
 from farthing.engine.named import unwrap
 from farthing.engine.plan import weight_bytes
 from farthing.engine.runner import Runner
@@ -244,3 +244,9 @@ def tiny_of(wide: Path) -> Path:
     path = wide.parent / "tiny"
     write_synthetic(replace(find_shape("qwen3-tiny"), vocab=200), path)
     return path
+
+
+def test_streamed_model_gives_the_same_rows_as_the_resident_one(tiny_qwen3: Path) -> None:
+    description, texts = describe_model(tiny_qwen3, EngineSettings()), [[5, 6, 151643], [7, 151643]]
+    resident, streamed = (Runner(load(description)).run(texts).rows for load in (load_weights, stream_weights))
+    assert np.array_equal(resident, streamed)

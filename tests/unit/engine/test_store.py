@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from farthing.engine.store import ResidentStore
+from farthing.engine.store import ResidentStore, StreamedStore
 from farthing.models.family import LayerWeights
 
 CPU = torch.device("cpu")
@@ -32,3 +32,19 @@ def test_layers_come_first_to_last_as_often_as_asked() -> None:
 def test_shared_vectors_are_those_given() -> None:
     shared = {"norm": torch.ones(2)}
     assert ResidentStore(torch.ones(1, 2), shared, [], CPU).shared is shared
+
+
+def test_streamed_layers_are_made_when_their_turn_comes_and_again_for_each_pass() -> None:
+    made: list[int] = []
+
+    def make(index: int) -> LayerWeights:
+        made.append(index)
+        return LAYERS[index]
+
+    store = StreamedStore(torch.ones(1, 2), {}, make, len(LAYERS), CPU)
+    first = store.layers()
+    assert made == []
+    next(first)
+    assert made == [0]
+    assert list(store.layers()) == LAYERS
+    assert made == [0, 0, 1, 2]

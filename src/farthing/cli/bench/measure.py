@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 from farthing.core.errors import ClosedError
 from farthing.core.settings import ServingSettings
-from farthing.engine.load import LoadedModel, ModelDescription, load_weights
+from farthing.engine.describe import ModelDescription
+from farthing.engine.load import LoadedModel, load_weights
 from farthing.engine.runner import Runner
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.native.team import native_kernels

@@ -17,7 +17,7 @@ from farthing.cli.bench.result import BenchResult, matrix_operations, resident_b
 from farthing.cli.bench.workloads import SHORTEST, Workload, make_texts
 from farthing.core.settings import EngineSettings
 from farthing.engine.cpu import cpu_name
-from farthing.engine.load import ModelDescription, describe_model
+from farthing.engine.describe import ModelDescription, describe_model
 from farthing.engine.plan import summary
 from farthing.serving.tokenizer import TextTokenizer
 

@@ -12,7 +12,7 @@ from farthing.cli.bench.measure import Engine, Task, load_engine, make_batches, 
 from farthing.cli.bench.result import matrix_operations
 from farthing.core.errors import NonFiniteError
 from farthing.core.settings import EngineSettings
-from farthing.engine.load import describe_model
+from farthing.engine.describe import describe_model
 from farthing.models.synth import find_shape, write_synthetic
 
 SHORT = [[1] * 4]

@@ -1,0 +1,116 @@
+"""How close a quantised model's vectors are to the exact model's, on a built-in sample of texts.
+
+In: the folder of the exact model, and the quantised model. Out: cosines, and how many nearest neighbours stay. The
+sample holds short texts in fifteen languages, code and fragments, and one long text of each kind. It says how much
+rounding moves vectors, not how well they retrieve: that needs labelled data of one's own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from farthing.core.settings import EngineSettings
+from farthing.engine.describe import describe_model
+from farthing.engine.load import LoadedModel, stream_weights
+from farthing.engine.runner import Runner
+from farthing.serving.tokenizer import TextTokenizer
+
+NUM_NEIGHBOURS = 10
+BATCH_TOKENS = 4096
+
+
+@dataclass(frozen=True)
+class Closeness:
+    """
+    Attributes:
+        cosine_mean, cosine_min: of each text's two vectors.
+        neighbours_kept: share of each text's `NUM_NEIGHBOURS` nearest by the exact model that are among the nearest by
+            the other, 0 to 1.
+    """
+
+    cosine_mean: float
+    cosine_min: float
+    neighbours_kept: float
+    num_texts: int
+
+
+def measure_closeness(exact: Path, quantised: LoadedModel) -> Closeness:
+    """Embed the sample with both; the exact one in fp32, layer by layer, in the memory of one layer.
+
+    Raises:
+        ModelError: `exact` holds no whole model.
+        NonFiniteError: a text has no vector.
+    """
+    settings = EngineSettings(format="fp32", device=quantised.plan.device, num_threads=quantised.plan.num_threads)
+    reference = stream_weights(describe_model(exact, settings))
+    texts = tokenized_sample(reference)
+    return compare(embed(reference, texts), embed(quantised, texts))
+
+
+def in_words(closeness: Mapping[str, float] | None) -> str:
+    """One line of what `asdict` makes of a `Closeness`; None says that nobody measured."""
+    if closeness is None:
+        return "not measured"
+    return (
+        f"mean cosine {closeness['cosine_mean']:.4f}, least {closeness['cosine_min']:.4f}, "
+        f"{closeness['neighbours_kept']:.1%} of neighbours kept ({closeness['num_texts']} texts)"
+    )
+
+
+def sample_texts() -> list[str]:
+    """Every short text, then one long text of each language or kind: its short ones one behind the other."""
+    groups: dict[str, list[str]] = json.loads(
+        files("farthing.serving").joinpath("closeness_sample.json").read_text(encoding="utf-8")
+    )
+    return [text for group in groups.values() for text in group] + [" ".join(group) for group in groups.values()]
+
+
+def tokenized_sample(model: LoadedModel) -> list[list[int]]:
+    """The sample as the model's token ids, cut to its context."""
+    description, embedding = model.description, model.embedding
+    tokenizer = TextTokenizer(description.path, vocab=model.spec.vocab, end_token=embedding.end_token)
+    return [tokenizer.truncate(ids, model.plan.context_length) for ids in tokenizer.encode(sample_texts())]
+
+
+def embed(model: LoadedModel, texts: Sequence[list[int]]) -> np.ndarray:
+    """Unit vectors [texts, hidden] fp32."""
+    runner, rows = Runner(model), []
+    for batch in batches(texts):
+        output = runner.run(batch)
+        for error in output.errors.values():
+            raise error
+        rows.append(output.rows)
+    vectors = np.concatenate(rows)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+
+
+def batches(texts: Sequence[list[int]]) -> Iterator[list[list[int]]]:
+    """Consecutive texts of together at most `BATCH_TOKENS`, or one longer."""
+    batch: list[list[int]] = []
+    for text in texts:
+        if batch and sum(map(len, batch)) + len(text) > BATCH_TOKENS:
+            yield batch
+            batch = []
+        batch.append(text)
+    yield batch
+
+
+def compare(exact: np.ndarray, other: np.ndarray) -> Closeness:
+    """Both [texts, hidden], unit vectors of the same texts."""
+    cosines = np.einsum("ij,ij->i", exact, other)
+    kept = [len(a & b) / len(a) for a, b in zip(neighbours(exact), neighbours(other), strict=True)]
+    return Closeness(float(cosines.mean()), float(cosines.min()), float(np.mean(kept)), len(cosines))
+
+
+def neighbours(vectors: np.ndarray) -> list[set[int]]:
+    """Indices of each row's nearest other rows."""
+    scores = vectors @ vectors.T
+    np.fill_diagonal(scores, -np.inf)
+    nearest = np.argsort(-scores, axis=1, kind="stable")[:, : min(NUM_NEIGHBOURS, len(vectors) - 1)]
+    return [set(row.tolist()) for row in nearest]
