@@ -57,8 +57,8 @@ class PreparedTensors:
         if wrong or wanted[table.source][1] not in STORED_DTYPES:
             source = description.manifest.source
             raise CheckpointError(
-                f"{self._checkpoint.path} is damaged: {some(wrong or [table.source])} not as {description.plan.format.name} "
-                f"stores it. {remedy(source)}"
+                f"{self._checkpoint.path} is damaged: {some(wrong or [table.source])} not as "
+                f"{description.plan.format.name} stores it. {remedy(source)}"
             )
         self._mapped = self._checkpoint.map(name for name in wanted if name != table.source)
 
