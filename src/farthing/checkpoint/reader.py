@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -88,6 +88,17 @@ class Checkpoint:
             tensor = shard.get_tensor(name)
         assert isinstance(tensor, torch.Tensor)
         return tensor
+
+    def map(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
+        """Tensors as stored, by name, on one mapping of each file, which lives as long as any of them."""
+        by_file: dict[Path, list[str]] = {}
+        for name in names:
+            by_file.setdefault(self.tensors[name].file, []).append(name)
+        found: dict[str, torch.Tensor] = {}
+        for file, held in by_file.items():
+            with safe_open(file, framework="pt") as shard:
+                found.update({name: shard.get_tensor(name) for name in held})
+        return found
 
     @cached_property
     def fingerprint(self) -> str:

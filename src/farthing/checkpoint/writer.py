@@ -17,6 +17,7 @@ from typing import BinaryIO
 import torch
 
 DTYPE_NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.int8: "I8", torch.uint8: "U8"}
+DATA_ALIGNMENT = 64  # the format asks for 8; packed matrices, computed where they are mapped, need 64
 SHARD_BYTES = 4_000_000_000
 INDEX = "model.safetensors.index.json"
 
@@ -94,8 +95,9 @@ def write_shard(
         }
         offset += spec.num_bytes
     encoded = json.dumps(header).encode()
-    encoded += b" " * (-len(encoded) % 8)  # the format asks for data aligned to 8 bytes
-    stream.write(len(encoded).to_bytes(8, "little") + encoded)
+    length_bytes = 8
+    encoded += b" " * (-(length_bytes + len(encoded)) % DATA_ALIGNMENT)
+    stream.write(len(encoded).to_bytes(length_bytes, "little") + encoded)
     for spec in specs:
         write_tensor(stream, spec)
         if on_tensor is not None:

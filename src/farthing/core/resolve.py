@@ -107,6 +107,8 @@ def convert(name: str, value: object, wanted: type, origin: str) -> object:
             return value.lower() in ("1", "true", "yes", "on")
         if wanted is int and re.fullmatch(r"\s*-?[0-9]+\s*", value):
             return int(value)
+        if wanted is float and re.fullmatch(r"\s*-?[0-9]+(\.[0-9]+)?\s*", value):
+            return float(value)
     raise SettingsError(f"{name} from the {origin} is {value!r}; it must be of type {wanted.__name__}", param=name)
 
 

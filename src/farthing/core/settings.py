@@ -20,8 +20,8 @@ def option(
     *,
     flags: tuple[str, ...] = (),
     choices: tuple[str, ...] = (),
-    minimum: int | None = None,
-    maximum: int | None = None,
+    minimum: float | None = None,
+    maximum: float | None = None,
 ) -> Any:
     """A settings field. `flags` are further spellings on the command line (`--name-of-field` always works)."""
     metadata = {"help": help, "flags": flags, "choices": choices, "minimum": minimum, "maximum": maximum}
@@ -38,8 +38,10 @@ def base_type(kind: type[Checked], name: str) -> type:
 
 
 def is_of_type(value: object, wanted: type) -> bool:
-    """Whether `value` can stand in a field of that type; True and False are not whole numbers."""
-    return isinstance(value, wanted) and not (wanted is int and isinstance(value, bool))
+    """Whether `value` can stand in a field of that type; whole numbers are numbers, True and False are not."""
+    if wanted in (int, float):
+        return isinstance(value, (int, wanted)) and not isinstance(value, bool)
+    return isinstance(value, wanted)
 
 
 def check_field(item: Field[Any], wanted: type, value: object) -> None:
@@ -51,11 +53,13 @@ def check_field(item: Field[Any], wanted: type, value: object) -> None:
     choices, low, high = (item.metadata.get(key) for key in ("choices", "minimum", "maximum"))
     if choices and value not in choices:
         raise SettingsError(f"{item.name} is {value!r}; available: {', '.join(choices)}", param=item.name)
-    if low is not None and value < low:
-        raise SettingsError(f"{item.name} is {value!r}; it must be a whole number of at least {low}", param=item.name)
-    if high is not None and value > high:
+    what = "a whole number" if wanted is int else "a number"
+    # Negated, so that a NaN is refused too.
+    if low is not None and not value >= low:
+        raise SettingsError(f"{item.name} is {value!r}; it must be {what} of at least {low}", param=item.name)
+    if high is not None and not value <= high:
         raise SettingsError(
-            f"{item.name} is {value!r}; it must be a whole number of at most {high}. {item.metadata['help']}",
+            f"{item.name} is {value!r}; it must be {what} of at most {high}. {item.metadata['help']}",
             param=item.name,
         )
 
@@ -98,6 +102,12 @@ class EngineSettings(Checked):
     max_batch_tokens: int | None = option(None, "Token budget of one forward pass (default: by device).", minimum=1)
     num_threads: int | None = option(
         None, "CPU threads of the forward pass (default: physical cores, within cgroup limits).", minimum=1
+    )
+    min_fidelity: float = option(
+        0.95,
+        "Least mean cosine to the exact model that a folder of quantised weights may have; 0 accepts any.",
+        minimum=0,
+        maximum=1,
     )
     tensor_parallel_size: int = option(
         1,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
+from farthing.checkpoint.manifest import Manifest, read_manifest
 from farthing.checkpoint.reader import Checkpoint
+from farthing.core.errors import SettingsError
 from farthing.core.settings import EngineSettings
 from farthing.engine.device import device_facts
+from farthing.engine.fidelity import check_fidelity
 from farthing.engine.plan import Plan, make_plan
 from farthing.models.embedding_config import embedding_spec
 from farthing.models.families import family_of
@@ -24,6 +27,7 @@ class ModelDescription:
     """
     Attributes:
         rotation: of the residual stream, where the weights are quantised and the model allows it.
+        manifest: of a folder of quantised weights.
     """
 
     checkpoint: Checkpoint
@@ -33,6 +37,7 @@ class ModelDescription:
     layout: Layout
     plan: Plan
     rotation: Rotation | None
+    manifest: Manifest | None = None
 
     @property
     def path(self) -> Path:
@@ -46,7 +51,10 @@ def describe_model(path: Path, settings: EngineSettings) -> ModelDescription:
         UnknownArchitectureError: no family computes this model.
         SettingsError: the settings ask for what the model or device cannot do.
     """
-    checkpoint = Checkpoint(path)
+    checkpoint, manifest = Checkpoint(path), read_manifest(path)
+    if manifest:
+        settings = stored_settings(manifest, path, settings)
+        check_fidelity(manifest, checkpoint, settings)
     family = family_of(checkpoint.config)
     spec = family.spec(checkpoint.config)
     embedding = embedding_spec(checkpoint, spec, family.fallback)
@@ -55,5 +63,19 @@ def describe_model(path: Path, settings: EngineSettings) -> ModelDescription:
     # Before anything asks for the native kernels, whose team of threads is as large as torch's at that moment.
     torch.set_num_threads(settings.num_threads or facts.num_threads)
     plan = make_plan(settings, facts, spec, layout, embedding.max_tokens)
-    rotation = Rotation(spec.hidden) if plan.format.quantises and layout.can_rotate else None
-    return ModelDescription(checkpoint, family, spec, embedding, layout, plan, rotation)
+    if manifest:
+        plan = replace(plan, reasons=(f"{manifest.format}, because the folder holds it", *plan.reasons))
+    rotates = manifest.rotated if manifest else plan.format.quantises and layout.can_rotate
+    rotation = Rotation(spec.hidden) if rotates else None
+    return ModelDescription(checkpoint, family, spec, embedding, layout, plan, rotation, manifest)
+
+
+def stored_settings(manifest: Manifest, path: Path, settings: EngineSettings) -> EngineSettings:
+    """The settings with the folder's format. Raises `SettingsError` when they ask for another one."""
+    if settings.format not in ("auto", "none", manifest.format):
+        raise SettingsError(
+            f"format is {settings.format!r}, but {path} holds weights quantised to {manifest.format}. Leave the format "
+            f"out, or load {manifest.source} itself.",
+            param="format",
+        )
+    return replace(settings, format=manifest.format, device="cpu" if settings.device == "auto" else settings.device)

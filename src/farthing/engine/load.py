@@ -1,8 +1,8 @@
 """From a checkpoint folder to a model on the device.
 
 Weights are read through the page cache and converted one matrix at a time, so the peak while loading is the model plus
-its largest matrix. Before anything is read, the tensors' names, shapes and types are checked against the model's
-layout.
+its largest matrix; a folder of quantised weights is used where it is mapped. Before anything is read, the tensors'
+names, shapes and types are checked against the model's layout.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from farthing.engine.convert import ConvertedTensors, rotates_inputs
 from farthing.engine.describe import ModelDescription, describe_model
 from farthing.engine.memory import trim_heap
 from farthing.engine.plan import Plan
+from farthing.engine.prepared import PreparedTensors
 from farthing.engine.store import ResidentStore, StreamedStore, WeightStore
 from farthing.engine.tensors import ModelTensors
 from farthing.models.family import Family, LayerWeights
@@ -53,8 +54,8 @@ class LoadedModel:
 
 def load_weights(description: ModelDescription) -> LoadedModel:
     """Raises `CheckpointError` when the tensors do not fit the description."""
-    store = resident_store(ConvertedTensors(description), description.layout, description.plan)
-    return LoadedModel(description, description.checkpoint.fingerprint, store)
+    store = resident_store(model_tensors(description), description.layout, description.plan)
+    return LoadedModel(description, fingerprint(description), store)
 
 
 def stream_weights(description: ModelDescription) -> LoadedModel:
@@ -63,7 +64,7 @@ def stream_weights(description: ModelDescription) -> LoadedModel:
     Raises:
         CheckpointError: as `load_weights`.
     """
-    layout, plan, tensors = description.layout, description.plan, ConvertedTensors(description)
+    layout, plan, tensors = description.layout, description.plan, model_tensors(description)
 
     def make_layer(index: int) -> LayerWeights:
         trim_heap()
@@ -71,12 +72,26 @@ def stream_weights(description: ModelDescription) -> LoadedModel:
 
     device = torch.device(plan.device)
     store = StreamedStore(tensors.table(), tensors.shared(), make_layer, layout.num_layers, device)
-    return LoadedModel(description, description.checkpoint.fingerprint, store)
+    return LoadedModel(description, fingerprint(description), store)
 
 
 def load_model(path: Path, settings: EngineSettings) -> LoadedModel:
     """Both steps; raises what they raise."""
     return load_weights(describe_model(path, settings))
+
+
+def model_tensors(description: ModelDescription) -> ModelTensors:
+    return PreparedTensors(description) if description.manifest else ConvertedTensors(description)
+
+
+def fingerprint(description: ModelDescription) -> str:
+    """The checkpoint's; with the format's name where rounding makes the vectors a space of their own.
+
+    It is the same whether the weights were quantised now or come from a folder.
+    """
+    manifest, form = description.manifest, description.plan.format
+    source = manifest.source_fingerprint if manifest else description.checkpoint.fingerprint
+    return f"{source}-{form.name}" if form.quantises else source
 
 
 def resident_store(tensors: ModelTensors, layout: Layout, plan: Plan) -> ResidentStore:

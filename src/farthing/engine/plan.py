@@ -85,7 +85,8 @@ def make_plan(settings: EngineSettings, facts: DeviceFacts, spec: ModelSpec, lay
 def choose_format(settings: EngineSettings, facts: DeviceFacts) -> tuple[str, str | None]:
     if settings.format == "int8" and not facts.is_cpu:
         raise SettingsError(
-            f"format int8 is built for CPUs so far; the device is {facts.device}. Take bf16, fp16 or fp32.",
+            f"format int8 is built for CPUs so far; the device is {facts.device}. Take bf16, fp16 or fp32, "
+            "or device cpu.",
             param="format",
         )
     if settings.format not in ("auto", "none"):

@@ -24,6 +24,7 @@ from farthing.models.synth_outliers import Outliers
 from farthing.models.synth_tokenizer import tokenizer_json
 
 RESIDUAL_SCALE = 8**-0.5  # the same at every depth, so that fewer layers leave the others as they are
+SYNTHETIC = "farthing_synthetic"  # key in config.json
 EMBEDDING_DEVIATION = 0.1
 
 
@@ -115,7 +116,12 @@ def write_synthetic(
         for name, content in embedding_files(shape).items():
             write_json(directory / name, content)
     stored = {"torch_dtype": str(dtype).removeprefix("torch.")}
-    write_json(directory / "config.json", {**shape.config(), **stored})
+    write_json(directory / "config.json", {**shape.config(), **stored, SYNTHETIC: True})
+
+
+def is_synthetic(config: Mapping[str, Any]) -> bool:
+    """Whether a config.json is of a checkpoint that `write_synthetic` wrote."""
+    return config.get(SYNTHETIC) is True
 
 
 def num_parameters(shape: Shape) -> int:

@@ -8,7 +8,7 @@ rounding moves vectors, not how well they retrieve: that needs labelled data of 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -51,6 +51,16 @@ def measure_closeness(exact: Path, quantised: LoadedModel) -> Closeness:
     reference = stream_weights(describe_model(exact, settings))
     texts = tokenized_sample(reference)
     return compare(embed(reference, texts), embed(quantised, texts))
+
+
+def in_words(closeness: Mapping[str, float] | None) -> str:
+    """One line of what `asdict` makes of a `Closeness`; None says that nobody measured."""
+    if closeness is None:
+        return "not measured"
+    return (
+        f"mean cosine {closeness['cosine_mean']:.4f}, least {closeness['cosine_min']:.4f}, "
+        f"{closeness['neighbours_kept']:.1%} of neighbours kept ({closeness['num_texts']} texts)"
+    )
 
 
 def sample_texts() -> list[str]:

@@ -23,6 +23,7 @@ from farthing.engine.describe import ModelDescription, describe_model
 from farthing.engine.load import LoadedModel, load_weights
 from farthing.engine.plan import Plan, summary
 from farthing.engine.runner import Runner
+from farthing.serving.closeness import in_words
 from farthing.serving.health import Health
 from farthing.serving.prepare import Prepared, Preparer
 from farthing.serving.prompts import prompt_prefix
@@ -128,7 +129,11 @@ class Embedder:
 
     def facts(self) -> dict[str, str]:
         """Where the model came from and how it is run, in words, for start-up output."""
-        return {"origin": self.origin, "dimensions": str(self.dimensions), **summary(self.plan)}
+        return {"origin": self.origin, "dimensions": str(self.dimensions), **summary(self.plan), **self._closeness()}
+
+    def _closeness(self) -> dict[str, str]:
+        manifest = self._loaded.description.manifest
+        return {} if manifest is None else {"closeness": in_words(manifest.closeness)}
 
     def health(self) -> Health:
         return self._worker.health

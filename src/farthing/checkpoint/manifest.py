@@ -1,0 +1,94 @@
+"""farthing.json: what a folder of quantised weights holds, and what was done to them.
+
+In: such a folder. Out: a `Manifest`, read or written. It is written last, so that a folder that has one is whole.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from farthing.core.errors import CheckpointError
+
+FILE = "farthing.json"
+# Of the names and bytes of the tensors, the packed layout and the rotation: what a reader must know.
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """
+    Attributes:
+        format: row of `farthing.quant.formats.FORMATS`.
+        gains_folded: norm gains are multiplied into the matrices behind them.
+        rotated: the residual stream is rotated (`farthing.models.rotation`), and attention's values with it.
+        source, source_fingerprint: the checkpoint that was quantised, by its name and by its digest.
+        farthing_version: that wrote the folder.
+        closeness: to the exact model, as `farthing.serving.closeness` measures it; None when it was not measured.
+    """
+
+    format: str
+    gains_folded: bool
+    rotated: bool
+    source: str
+    source_fingerprint: str
+    farthing_version: str
+    closeness: Mapping[str, float] | None = None
+    version: int = VERSION
+
+    def write(self, folder: Path) -> None:
+        """In one step: a reader finds all of it or nothing."""
+        partial = folder / f".{FILE}.partial"
+        partial.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+        partial.replace(folder / FILE)
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The folder's manifest; None where there is none, so that its weights are not quantised.
+
+    Raises:
+        CheckpointError: it is damaged, or of a version that this Farthing does not know.
+    """
+    try:
+        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder / FILE} cannot be read: {error}. {remedy(None)}") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{folder / FILE} holds no JSON object. {remedy(None)}")
+    if content.get("version") != VERSION:
+        raise CheckpointError(
+            f"{folder} is of version {content.get('version')!r}, written by Farthing "
+            f"{content.get('farthing_version')}; this one reads version {VERSION}. {remedy(content.get('source'))}"
+        )
+    wrong = [name for name, is_right in checks(content).items() if not is_right]
+    if wrong:
+        raise CheckpointError(f"{folder / FILE} lacks or garbles {', '.join(wrong)}. {remedy(content.get('source'))}")
+    return Manifest(**{item.name: content[item.name] for item in fields(Manifest)})
+
+
+def checks(content: Mapping[str, Any]) -> dict[str, bool]:
+    """By name, whether each fact is there and of its type."""
+    kinds = {"gains_folded": bool, "rotated": bool}
+    names = ("format", "gains_folded", "rotated", "source", "source_fingerprint", "farthing_version")
+    facts = {name: isinstance(content.get(name), kinds.get(name, str)) for name in names}
+    return {**facts, "closeness": is_closeness(content.get("closeness", "none"))}
+
+
+def is_closeness(value: object) -> bool:
+    if value is None:
+        return True
+    return (
+        isinstance(value, dict)
+        and set(value) == {"cosine_mean", "cosine_min", "neighbours_kept", "num_texts"}
+        and all(isinstance(number, (int, float)) for number in value.values())
+    )
+
+
+def remedy(source: object) -> str:
+    """What to do about a folder that cannot be used."""
+    return f"Quantise the model again: farthing quantize {source or 'MODEL'} OUT."

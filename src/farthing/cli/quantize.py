@@ -1,0 +1,50 @@
+"""`farthing quantize`: write a folder of quantised weights, and measure how close they are to the exact ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from tqdm import tqdm
+
+from farthing.cli.options import SettingsCommand, settings_options
+from farthing.core.resolve import Resolved
+from farthing.core.settings import SourceSettings
+
+
+@click.command(
+    "quantize",
+    cls=SettingsCommand,
+    epilog="Example: farthing quantize Qwen/Qwen3-Embedding-0.6B ./qwen3-int8 && farthing serve ./qwen3-int8",
+)
+@click.argument("model")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--format", type=click.Choice(("int8",)), default="int8", show_default=True, help="Weight format.")
+@click.option(
+    "--measure/--no-measure",
+    default=True,
+    help="Embed a sample with the exact model too, and note how close the vectors are [default: on].",
+)
+@settings_options(SourceSettings)
+def quantize(model: str, out: Path, format: str, measure: bool, settings: Resolved) -> None:
+    """Write MODEL's weights, quantised, to the new folder OUT.
+
+    OUT loads in the time it takes to map its file, wherever a model is asked for. MODEL is an id on the Hugging Face
+    hub, modelscope:ID, starter, or a local folder.
+    """
+    from farthing.serving.closeness import in_words
+    from farthing.serving.quantise import quantise_model
+
+    with tqdm(unit="B", unit_scale=True, desc=model) as bar:
+        manifest = quantise_model(
+            model,
+            out,
+            settings.group(SourceSettings),
+            format=format,
+            measure=measure,
+            on_tensor=lambda spec: bar.update(spec.num_bytes),
+        )
+    sizes = [file.stat().st_size for file in out.rglob("*") if file.is_file()]
+    click.echo(f"path       {out}")
+    click.echo(f"size       {sum(sizes) / 2**20:.1f} MiB in {len(sizes)} files")
+    click.echo(f"closeness  {in_words(manifest.closeness)}")

@@ -1,0 +1,76 @@
+"""From a model to a folder of its quantised weights, with how close they are to the exact ones.
+
+In: a model's name, an empty place. Out: a folder that loads like any model. It is made under another name beside its
+place and renamed when whole, so that a job that breaks off leaves nothing that could be taken for a model.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from farthing.checkpoint.manifest import Manifest
+from farthing.checkpoint.writer import TensorSpec
+from farthing.core.errors import SettingsError
+from farthing.core.settings import EngineSettings, SourceSettings
+from farthing.engine.describe import ModelDescription, describe_model
+from farthing.engine.load import load_model
+from farthing.engine.quantise import write_quantised
+from farthing.serving.closeness import measure_closeness
+from farthing.sources.find import find_model
+
+
+def quantise_model(
+    model: str,
+    out: Path,
+    source: SourceSettings,
+    *,
+    format: str,
+    measure: bool,
+    on_tensor: Callable[[TensorSpec], object] | None = None,
+) -> Manifest:
+    """Write `out`, a new or empty folder; `on_tensor` is called after each tensor.
+
+    Raises:
+        SettingsError: `out` is in use, or the model is quantised already.
+        ModelError: the model cannot be found or used.
+    """
+    out = out.absolute()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SettingsError(f"{out} exists and is not an empty folder; name another one.", param="out")
+    path = find_model(model, source).path
+    description = describe_model(path, EngineSettings(format=format, device="cpu", min_fidelity=0.0))
+    if description.manifest is not None:
+        raise SettingsError(
+            f"{path} is quantised to {description.manifest.format} already. Quantise {description.manifest.source}, "
+            "from which it was made.",
+            param="model",
+        )
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+    try:
+        manifest = write_folder(description, partial, model, measure, on_tensor)
+        if out.exists():
+            out.rmdir()
+        partial.rename(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return manifest
+
+
+def write_folder(
+    description: ModelDescription,
+    folder: Path,
+    source: str,
+    measure: bool,
+    on_tensor: Callable[[TensorSpec], object] | None,
+) -> Manifest:
+    manifest = write_quantised(description, folder, source=source, on_tensor=on_tensor)
+    manifest.write(folder)
+    if measure:
+        quantised = load_model(folder, EngineSettings(min_fidelity=0.0))
+        manifest = replace(manifest, closeness=asdict(measure_closeness(description.path, quantised)))
+        manifest.write(folder)
+    return manifest
