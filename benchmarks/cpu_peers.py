@@ -12,6 +12,7 @@ that does not is an error. Every engine's vectors are compared with those of tra
 Each engine computes as suits it best, as far as measured (see the docstrings in benchmarks/peers): all but ours take
 texts sorted by length in batches with little padding, and transformers also as its documentation shows, in batches of
 8 as texts come. "MiB" is what is resident in the engine's process after the workload, Python and mapped files included.
+"Elsewhere" is how many cores other programs kept busy in the worst of an engine's runs: near 0 on a quiet machine.
 
 The Qwen3 shape has synthetic weights and is written to the cache once, as are the other engines' models. "minilm" and
 "e5" are real, and expected in the folder that FARTHING_TEST_MODELS names.
@@ -33,8 +34,8 @@ from farthing.engine.device import device_facts
 from peers.batching import Batches, Cut, by_length, in_order, packed
 from peers.engines import ENGINES, check_installed
 from peers.models import Model, find_model
-from peers.process import EngineProcess, export, run_alone
-from peers.task import Answer, Task
+from peers.process import EngineProcess, Run, export, run_alone
+from peers.task import Task
 from report import facts, json_line, table
 
 REFERENCE = "transformers"
@@ -47,7 +48,7 @@ WORKLOADS = {
     "1x128": [128],
     LONG: [8192],
 }
-HEADER = ["workload", "engine", "median s", "tokens/s", "times farthing int8", "least cosine", "MiB"]
+HEADER = ["workload", "engine", "median s", "tokens/s", "times farthing int8", "least cosine", "MiB", "elsewhere"]
 Texts = list[list[int]]
 
 
@@ -79,9 +80,21 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    seconds: list[float]
+    runs: list[Run]
     cosine: float
-    resident_bytes: int
+
+    @property
+    def seconds(self) -> list[float]:
+        return [run.answer.seconds for run in self.runs]
+
+    @property
+    def resident_mib(self) -> int:
+        return self.runs[-1].answer.resident_bytes >> 20
+
+    @property
+    def cores_elsewhere(self) -> float:
+        """The most of any run."""
+        return max(run.cores_elsewhere for run in self.runs)
 
 
 class Comparison:
@@ -104,23 +117,20 @@ class Comparison:
         timed = [label for label, job in self._jobs.items() if job.engine in engines]
         reference = next(label for label, job in self._jobs.items() if job.engine == REFERENCE)
         first = {label: self._run(label) for label in dict.fromkeys([reference, *timed])}  # also warms up
-        vectors = {label: self._in_order(label, answer.vectors) for label, answer in first.items()}
+        vectors = {label: self._in_order(label, run.answer.vectors) for label, run in first.items()}
         cosines = {label: least_cosine(rows, vectors[reference]) for label, rows in vectors.items()}
         wrong = {label: round(value, 4) for label, value in cosines.items() if not value >= LEAST_COSINE}
         if wrong:
             raise SystemExit(f"Least cosine with {reference} under {LEAST_COSINE}: {wrong}")
         runs = [{label: self._run(label) for label in timed} for _ in range(rounds)] or [first]
-        return {
-            label: Result([run[label].seconds for run in runs], cosines[label], runs[-1][label].resident_bytes)
-            for label in timed
-        }
+        return {label: Result([run[label] for run in runs], cosines[label]) for label in timed}
 
-    def _run(self, label: str) -> Answer:
+    def _run(self, label: str) -> Run:
         job = self._jobs[label]
         batches = [[self._texts[index] for index in batch] for batch in job.batches]
-        answer = run_alone(self._processes.values(), self._processes[job.engine], batches)
-        print(f"{label}: {answer.seconds:.3f} s", file=sys.stderr)
-        return answer
+        run = run_alone(list(self._processes.values()), self._processes[job.engine], batches)
+        print(f"{label}: {run.answer.seconds:.3f} s, {run.cores_elsewhere:.2f} cores busy elsewhere", file=sys.stderr)
+        return run
 
     def _in_order(self, label: str, vectors: np.ndarray) -> np.ndarray:
         rows = np.empty_like(vectors)
@@ -145,7 +155,8 @@ def rows_of(workload: str, results: Mapping[str, Result]) -> list[list[str]]:
                 f"{sum(WORKLOADS[workload]) / seconds:.0f}",
                 f"{seconds / median(ours.seconds):.2f}" if ours else "",
                 f"{result.cosine:.4f}",
-                f"{result.resident_bytes / 2**20:.0f}",
+                f"{result.resident_mib}",
+                f"{result.cores_elsewhere:.2f}",
             ]
         )
     return rows
@@ -178,7 +189,7 @@ def main() -> None:
     processes = {task.engine: EngineProcess("serve", task) for task in tasks}
     everyone = {label: item for label, item in contenders(model).items() if item.engine in needed}
     rng = np.random.default_rng(1)
-    lines, seconds, cosines, mib = [], {}, {}, {}
+    lines, seconds, cosines, mib, elsewhere = [], {}, {}, {}, {}
     for workload in options.workloads:
         lengths = WORKLOADS[workload]
         if max(lengths) > model.max_tokens:
@@ -191,12 +202,13 @@ def main() -> None:
         for label, result in results.items():
             key = f"{workload} / {label}"
             seconds[key] = result.seconds
-            cosines[key], mib[key] = round(result.cosine, 5), result.resident_bytes >> 20
+            cosines[key], mib[key] = round(result.cosine, 5), result.resident_mib
+            elsewhere[key] = round(result.cores_elsewhere, 2)
     for process in processes.values():
         process.close()
     print(table(HEADER, lines))
     more = {"benchmark": "cpu_peers", "model": options.model, "layers": model.num_layers}
-    print(json_line(facts(packages), seconds, **more, least_cosine=cosines, resident_mib=mib))
+    print(json_line(facts(packages), seconds, **more, least_cosine=cosines, resident_mib=mib, elsewhere=elsewhere))
 
 
 if __name__ == "__main__":

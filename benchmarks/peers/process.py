@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
@@ -74,16 +75,34 @@ def export(task: Task) -> None:
         EngineProcess("export", task).close()
 
 
-def run_alone(processes: Iterable[EngineProcess], chosen: EngineProcess, batches: Sequence[Texts]) -> Answer:
-    """Raises `EngineError` when another process computed meanwhile: idle threads that spin would slow this one."""
+@dataclass(frozen=True)
+class Run:
+    """
+    Attributes:
+        cores_elsewhere: how many cores processes that are not the comparison's kept busy meanwhile, on average.
+    """
+
+    answer: Answer
+    cores_elsewhere: float
+
+
+def run_alone(processes: Sequence[EngineProcess], chosen: EngineProcess, batches: Sequence[Texts]) -> Run:
+    """Raises `EngineError` when another engine computed meanwhile: idle threads that spin would slow this one."""
     time.sleep(SETTLE_SECONDS)
-    others = [process for process in processes if process is not chosen]
-    before = [process.cpu_seconds() for process in others]
+    machine, before = busy_seconds(), {process: process.cpu_seconds() for process in processes}
     answer = chosen.run(batches)
-    for process, then in zip(others, before, strict=True):
-        used = process.cpu_seconds() - then
-        if used > IDLE_SECONDS + IDLE_SHARE * answer.seconds:
+    machine = busy_seconds() - machine
+    used = {process: process.cpu_seconds() - then for process, then in before.items()}
+    for process, seconds in used.items():
+        if process is not chosen and seconds > IDLE_SECONDS + IDLE_SHARE * answer.seconds:
             raise EngineError(
-                f"{process.engine} used {used:.2f} s of CPU while {chosen.engine} computed for {answer.seconds:.2f} s"
+                f"{process.engine} used {seconds:.2f} s of CPU in the {answer.seconds:.2f} s that {chosen.engine} computed"
             )
-    return answer
+    return Run(answer, max(machine - sum(used.values()), 0.0) / answer.seconds)
+
+
+def busy_seconds() -> float:
+    """Of all cores of the machine since it started: proc(5), /proc/stat without idle and iowait."""
+    first = Path("/proc/stat").read_text().splitlines()[0].split()
+    user, nice, system, _, _, irq, softirq, steal = map(int, first[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
