@@ -4,7 +4,8 @@
 
 The main thread computes one batch again and again; other threads tokenise without a pause, which no server does for
 long. So what counts is the last column: how many tokens the batches lose for each thousand that are tokenised. A way
-that slows tokenising and leaves this as it is only spreads the loss over more time. Ways take turns; medians.
+that slows tokenising and leaves this as it is only spreads the loss over more time. Ways take turns, and the medians
+are of what each gives against the same round's run without tokenising.
 """
 
 from __future__ import annotations
@@ -107,12 +108,16 @@ def main() -> None:
         for way in WAYS:
             with tokenizing(way, tokenizer, texts) as counts:
                 rates[way].append(measure(runner, batch, arguments.seconds, counts))
-    medians = {way: tuple(median(column) for column in zip(*runs, strict=True)) for way, runs in rates.items()}
-    alone = medians[WAYS[0]][0]
+    alone = [computed for computed, _ in rates[WAYS[0]]]
     lines = []
-    for way, (computed, tokenized) in medians.items():
-        lost = f"{1000 * (alone - computed) / tokenized:.1f}" if tokenized else "-"
-        lines.append([str(way), f"{computed:.0f}", f"{computed / alone:.2f}", f"{tokenized / 1000:.0f}", lost])
+    for way, runs in rates.items():  # compared round by round, since the machine's speed drifts between them
+        shares = [computed / before for (computed, _), before in zip(runs, alone, strict=True)]
+        losses = [1000 * (before - computed) / max(1, tokenized)
+                  for (computed, tokenized), before in zip(runs, alone, strict=True)]  # fmt: skip
+        computed, tokenized = (median(column) for column in zip(*runs, strict=True))
+        lines.append(
+            [str(way), f"{computed:.0f}", f"{median(shares):.2f}", f"{tokenized / 1000:.0f}", f"{median(losses):.1f}"]
+        )
     print(table(["threads that tokenise", "computed/s", "of alone", "1000 tokenised/s", "lost for each 1000"], lines))
     seconds_per_token = {str(way): [1 / computed for computed, _ in runs] for way, runs in rates.items()}
     about = facts(["torch", "tokenizers", "farthing"])

@@ -21,7 +21,7 @@ struct Team {
 
 // What all threads of a call see.
 struct LayerWalk {
-    // Up to `shared_rows` rows (at most kTileRows) are one tile that threads share.
+    // Up to `shared_rows` rows (at most kTileRows) that go on are one tile that threads share.
     LayerWalk(ThreadPool& pool, const LayerShape& shape, const ft_batch& batch, char* memory, int shared_rows)
         : pool(pool), shape(shape), batch(batch), texts(batch), shared_rows(shared_rows),
           num_rows(batch.keep ? batch.num_keep : batch.num_tokens), scratch(memory, shape, batch.num_tokens, batch.num_texts) {
@@ -72,7 +72,7 @@ protected:
     // Calls keys_values(tokens) until all have theirs, then finish(range of the rows that go on).
     template <class KeysValues, class Finish>
     void walk(KeysValues keys_values, Finish finish) {
-        if (batch_.num_tokens <= walk_.shared_rows) {
+        if (batch_.num_tokens <= kTileRows) {
             share_tile();
             keys_values(Range{0, batch_.num_tokens});
         } else {

@@ -19,7 +19,9 @@ namespace {
 
 constexpr const char* kIsas[] = {"portable", "avx2", "avx512vnni", "avx512bf16"};
 constexpr int kMaxThreads = 4;
-constexpr ft_qwen3_spec kSpec{64, 128, 2, 1, 32, 1e-6f};
+constexpr int kHidden = 64, kIntermediate = 128;
+constexpr ft_qwen3_spec kQwen3{kHidden, kIntermediate, 2, 1, 32, 1e-6f};
+constexpr ft_bert_spec kBert{kHidden, kIntermediate, 2, FT_GELU, 1e-6f};
 
 void require(bool holds, const char* what, const char* isa, int num_threads) {
     if (holds) return;
@@ -88,41 +90,65 @@ struct Linear {
     const Block packed;
 };
 
-struct Qwen3Layer {
-    Qwen3Layer(const std::vector<int>& lengths, bool keep_last)
-        : qkv(random_matrix((kSpec.q_heads + 2 * kSpec.kv_heads) * kSpec.head_dim, kSpec.hidden)),
-          o(random_matrix(kSpec.hidden, kSpec.q_heads * kSpec.head_dim)),
-          gate_up(random_matrix(2 * kSpec.intermediate, kSpec.hidden)),
-          down(random_matrix(kSpec.hidden, kSpec.intermediate)), gain(kSpec.hidden, 1.0f), cu_seqlens{0} {
+// Packed texts; with `keep_last` only the last token of each goes on after attention.
+struct Texts {
+    Texts(const std::vector<int>& lengths, bool keep_last) : cu_seqlens{0} {
         int longest = 0;
         for (const int length : lengths) {
             cu_seqlens.push_back(cu_seqlens.back() + length);
             longest = std::max(longest, length);
             if (keep_last) keep.push_back(cu_seqlens.back() - 1);
         }
-        cos = random_floats(static_cast<size_t>(longest) * kSpec.head_dim / 2);
-        hidden = random_floats(static_cast<size_t>(cu_seqlens.back()) * kSpec.hidden);
+        cos = random_floats(static_cast<size_t>(longest) * kQwen3.head_dim / 2);
+        hidden = random_floats(static_cast<size_t>(cu_seqlens.back()) * kHidden);
         batch = {cu_seqlens.back(), static_cast<int32_t>(lengths.size()), cu_seqlens.data(), cos.data(), cos.data(),
                  longest, static_cast<int32_t>(keep.size()), keep.empty() ? nullptr : keep.data()};
     }
-    Qwen3Layer(const Qwen3Layer&) = delete;
+    Texts(const Texts&) = delete;
 
+    std::vector<int32_t> cu_seqlens, keep;
+    std::vector<float> cos, hidden;
+    ft_batch batch;
+};
+
+struct Qwen3Layer {
     std::vector<float> run(const Pool& team) const {
         const ft_qwen3_weights weights{gain.data(), gain.data(), gain.data(), gain.data(),
                                        qkv.get(),   o.get(),     gate_up.get(), down.get()};
-        const size_t bytes = ft_qwen3_scratch_bytes(team.pool, &kSpec, batch.num_tokens, batch.num_texts);
+        const ft_batch& batch = texts.batch;
+        const size_t bytes = ft_qwen3_scratch_bytes(team.pool, &kQwen3, batch.num_tokens, batch.num_texts);
         const Block scratch = block(bytes);
-        std::vector<float> result = hidden;
-        const int status = ft_qwen3_layer(team.pool, &kSpec, &weights, &batch, result.data(), scratch.get(), bytes);
+        std::vector<float> result = texts.hidden;
+        const int status = ft_qwen3_layer(team.pool, &kQwen3, &weights, &batch, result.data(), scratch.get(), bytes);
         require(status == FT_OK, "ft_qwen3_layer", team.isa, team.num_threads);
         return result;
     }
 
-    const Block qkv, o, gate_up, down;
-    const std::vector<float> gain;
-    std::vector<int32_t> cu_seqlens, keep;
-    std::vector<float> cos, hidden;
-    ft_batch batch;
+    const Texts& texts;
+    const Block qkv = random_matrix((kQwen3.q_heads + 2 * kQwen3.kv_heads) * kQwen3.head_dim, kHidden);
+    const Block o = random_matrix(kHidden, kQwen3.q_heads * kQwen3.head_dim);
+    const Block gate_up = random_matrix(2 * kIntermediate, kHidden), down = random_matrix(kHidden, kIntermediate);
+    const std::vector<float> gain = std::vector<float>(kHidden, 1.0f);
+};
+
+struct BertLayer {
+    std::vector<float> run(const Pool& team) const {
+        const float* const ones = gain.data();
+        const ft_bert_weights weights{qkv.get(),   o.get(),     up.get(), down.get(), bias.data(), bias.data(),
+                                      bias.data(), bias.data(), ones,     bias.data(), ones,        bias.data()};
+        const ft_batch& batch = texts.batch;
+        const size_t bytes = ft_bert_scratch_bytes(team.pool, &kBert, batch.num_tokens, batch.num_texts);
+        const Block scratch = block(bytes);
+        std::vector<float> result = texts.hidden;
+        const int status = ft_bert_layer(team.pool, &kBert, &weights, &batch, result.data(), scratch.get(), bytes);
+        require(status == FT_OK, "ft_bert_layer", team.isa, team.num_threads);
+        return result;
+    }
+
+    const Texts& texts;
+    const Block qkv = random_matrix(3 * kHidden, kHidden), o = random_matrix(kHidden, kHidden);
+    const Block up = random_matrix(kIntermediate, kHidden), down = random_matrix(kHidden, kIntermediate);
+    const std::vector<float> gain = std::vector<float>(kHidden, 1.0f), bias = random_floats(3 * kHidden);
 };
 
 template <class Call>
@@ -163,7 +189,7 @@ bool has(const char* isa) {
 
 int main() {
     const Linear few_rows(5, 96, 70), tiles(400, 64, 64);
-    const Qwen3Layer one_text({7}, false), one_tile({3, 1, 60}, true), long_texts({200, 1, 140, 300}, false),
+    const Texts one_text({7}, false), one_tile({3, 1, 60}, true), long_texts({200, 1, 140, 300}, false),
         last_tokens({200, 1, 140, 300}, true);
     for (const char* isa : kIsas) {
         if (!has(isa)) continue;
@@ -171,11 +197,12 @@ int main() {
         for (int round = 0; round < 20; ++round) few_rows.run(Pool(1 + round % kMaxThreads, isa));
         hammer("few rows", few_rows, isa, 40);
         hammer("tiles", tiles, isa, 20);
-        hammer("one text", one_text, isa, 40);
-        hammer("one tile", one_tile, isa, 40);
-        hammer("long texts", long_texts, isa, 10);
-        hammer("last tokens", last_tokens, isa, 10);
-        call_from_several_threads(few_rows, one_tile, isa);
+        for (const Texts* texts : {&one_text, &one_tile, &long_texts, &last_tokens}) {
+            const int rounds = texts->batch.num_tokens > 100 ? 10 : 40;
+            hammer("qwen3 layer", Qwen3Layer{*texts}, isa, rounds);
+            hammer("bert layer", BertLayer{*texts}, isa, rounds);
+        }
+        call_from_several_threads(few_rows, Qwen3Layer{one_tile}, isa);
         std::printf("%s\n", isa);
     }
     return 0;

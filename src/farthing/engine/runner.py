@@ -49,10 +49,12 @@ class Runner:
             native=native_kernels() if plan.format.name == "int8" else None,
         )
         self._exact = replace(self._compute, dtype=torch.float32, residual_dtype=torch.float32, attend=attend_runs)
-        torch.set_num_threads(plan.num_threads)
+        # After an operation torch's own threads spin for milliseconds, on the cores that the native team needs by then.
+        self._torch_threads = plan.num_threads if self._compute.native is None else 1
 
     def run(self, texts: Sequence[Sequence[int]]) -> BatchOutput:
         """Each text as token ids, at least one, special tokens included."""
+        torch.set_num_threads(self._torch_threads)  # of this thread, and of threads to come
         rows = self._forward(texts, self._compute)
         bad = non_finite(rows)
         again = bad if self._compute.dtype is not torch.float32 else []

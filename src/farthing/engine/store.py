@@ -39,7 +39,7 @@ class HostTable:
         self._device = device
 
     def gather(self, ids: torch.Tensor) -> torch.Tensor:
-        return self._table[ids].to(self._device)
+        return self._table.index_select(0, ids).to(self._device)
 
 
 class ResidentStore(HostTable):

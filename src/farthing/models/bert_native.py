@@ -11,7 +11,8 @@ import torch
 from farthing.models.family import LayerWeights, PassStart
 from farthing.models.spec import ModelSpec
 from farthing.quant.int8 import NativeInt8Linear
-from farthing.quant.native.binding import BertShape, BertWeights, NativeBatch, NativeKernels
+from farthing.quant.native.arguments import BertShape, BertWeights, NativeBatch
+from farthing.quant.native.binding import NativeKernels
 from farthing.quant.rotation import RotatedLinear
 
 VECTORS = ("attention_norm_gain", "attention_norm_bias", "mlp_norm_gain", "mlp_norm_bias")

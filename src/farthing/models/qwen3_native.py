@@ -12,7 +12,8 @@ from farthing.models.family import LayerWeights, PassStart
 from farthing.models.ops import rms_norm, rotary_tables
 from farthing.models.spec import ModelSpec
 from farthing.quant.int8 import NativeInt8Linear
-from farthing.quant.native.binding import NativeBatch, NativeKernels, Qwen3Shape, Qwen3Weights
+from farthing.quant.native.arguments import NativeBatch, Qwen3Shape, Qwen3Weights
+from farthing.quant.native.binding import NativeKernels
 
 MATRICES = ("qkv", "o", "gate_up", "down")
 VECTORS = ("input_norm", "mlp_norm", "q_norm", "k_norm")

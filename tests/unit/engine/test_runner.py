@@ -90,7 +90,7 @@ def test_a_row_that_fails_in_fp32_is_an_error_and_not_counted_as_computed_again(
 @EVERY_FAMILY
 def test_the_plans_threads_are_used(loaded: LoadedModel) -> None:
     for number in (1, 2):
-        Runner(planned(loaded, num_threads=number))
+        Runner(planned(loaded, num_threads=number)).run([[1, 2]])
         assert torch.get_num_threads() == number
 
 

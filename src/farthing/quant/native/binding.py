@@ -9,113 +9,19 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 
-from farthing.quant.native.library import (
-    ERRORS,
-    BatchPointers,
-    BertPointers,
-    BertSpec,
-    Qwen3Pointers,
-    Qwen3Spec,
-    load,
+from farthing.quant.native.arguments import (
+    BertShape,
+    BertWeights,
+    NativeBatch,
+    Qwen3Shape,
+    Qwen3Weights,
+    pointer,
 )
-
-ACTIVATION_CODES = {"gelu": 0, "gelu_tanh": 1, "silu": 2}
-
-
-@dataclass(frozen=True)
-class Qwen3Shape:
-    """Widths of a Qwen3 layer: hidden and intermediate multiples of 64, head_dim 32, 64, 96 or 128."""
-
-    hidden: int
-    intermediate: int
-    q_heads: int
-    kv_heads: int
-    head_dim: int
-    rms_eps: float
-
-    def fits(self) -> bool:
-        return self.hidden % 64 == 0 and self.intermediate % 64 == 0 and self.head_dim in (32, 64, 96, 128)
-
-
-@dataclass(frozen=True)
-class Qwen3Weights:
-    """Norm gains in fp32 ([hidden], [hidden], [head_dim], [head_dim]), and matrices as `pack` returns them."""
-
-    input_norm: torch.Tensor
-    mlp_norm: torch.Tensor
-    q_norm: torch.Tensor
-    k_norm: torch.Tensor
-    qkv: torch.Tensor
-    o: torch.Tensor
-    gate_up: torch.Tensor
-    down: torch.Tensor
-
-
-@dataclass(frozen=True)
-class BertShape:
-    """Widths of a BERT layer: hidden and intermediate multiples of 64, hidden / heads 32, 64, 96 or 128."""
-
-    hidden: int
-    intermediate: int
-    heads: int
-    activation: str
-    norm_eps: float
-
-    def fits(self) -> bool:
-        widths_fit = self.hidden % 64 == 0 and self.intermediate % 64 == 0
-        return widths_fit and self.hidden / self.heads in (32, 64, 96, 128) and self.activation in ACTIVATION_CODES
-
-
-@dataclass(frozen=True)
-class BertWeights:
-    """Matrices as `pack` returns them, of rotated weights (farthing.quant.rotation); biases and norms in fp32."""
-
-    qkv: torch.Tensor
-    o: torch.Tensor
-    up: torch.Tensor
-    down: torch.Tensor
-    qkv_bias: torch.Tensor
-    o_bias: torch.Tensor
-    up_bias: torch.Tensor
-    down_bias: torch.Tensor
-    attention_norm_gain: torch.Tensor
-    attention_norm_bias: torch.Tensor
-    mlp_norm_gain: torch.Tensor
-    mlp_norm_bias: torch.Tensor
-
-
-@dataclass(frozen=True)
-class NativeBatch:
-    """Texts end to end.
-
-    Attributes:
-        cu_seqlens: [texts + 1] int32, where each text starts.
-        cos: [positions, head_dim / 2] fp32, as sin; only for layers that turn heads by position.
-        keep: [rows] int32 ascending, the only rows that go on after attention; None for all.
-    """
-
-    cu_seqlens: torch.Tensor
-    cos: torch.Tensor | None = None
-    sin: torch.Tensor | None = None
-    keep: torch.Tensor | None = None
-
-    def pointers(self, num_tokens: int) -> BatchPointers:
-        return BatchPointers(
-            num_tokens,
-            self.cu_seqlens.shape[0] - 1,
-            self.cu_seqlens.data_ptr(),
-            pointer(self.cos),
-            pointer(self.sin),
-            0 if self.cos is None else self.cos.shape[0],
-            0 if self.keep is None else self.keep.shape[0],
-            pointer(self.keep),
-        )
+from farthing.quant.native.library import ERRORS, load
 
 
 class NativeKernels:
@@ -186,14 +92,11 @@ class NativeKernels:
 
     def qwen3_layer(self, shape: Qwen3Shape, weights: Qwen3Weights, batch: NativeBatch, hidden: torch.Tensor) -> None:
         """Bring hidden [tokens, hidden] fp32 through one layer, in place; with `keep` only these rows are brought."""
-        spec = Qwen3Spec(shape.hidden, shape.intermediate, shape.q_heads, shape.kv_heads, shape.head_dim, shape.rms_eps)
-        self._layer("qwen3", spec, pointers(Qwen3Pointers, weights), batch, hidden)
+        self._layer("qwen3", shape.c_spec(), weights.pointers(), batch, hidden)
 
     def bert_layer(self, shape: BertShape, weights: BertWeights, batch: NativeBatch, hidden: torch.Tensor) -> None:
         """Likewise; `batch` needs no cos and sin."""
-        activation = ACTIVATION_CODES[shape.activation]
-        spec = BertSpec(shape.hidden, shape.intermediate, shape.heads, activation, shape.norm_eps)
-        self._layer("bert", spec, pointers(BertPointers, weights), batch, hidden)
+        self._layer("bert", shape.c_spec(), weights.pointers(), batch, hidden)
 
     def _layer(
         self,
@@ -242,14 +145,3 @@ class NativeKernels:
     def _check(function: str, status: int) -> None:
         if status:
             raise RuntimeError(f"{function}: {ERRORS.get(status, f'error {status}')}")
-
-
-def pointer(tensor: torch.Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
-
-
-Pointers = TypeVar("Pointers", Qwen3Pointers, BertPointers)
-
-
-def pointers(kind: type[Pointers], weights: Qwen3Weights | BertWeights) -> Pointers:
-    return kind(*(getattr(weights, field[0]).data_ptr() for field in kind._fields_))

@@ -10,7 +10,8 @@ import pytest
 import torch
 from arithmetic import attend_texts, grouped_linear, int8_linear
 
-from farthing.quant.native.binding import BertShape, BertWeights, NativeBatch, NativeKernels
+from farthing.quant.native.arguments import BertShape, BertWeights, NativeBatch
+from farthing.quant.native.binding import NativeKernels
 from farthing.quant.native.team import LIBRARY
 from farthing.quant.rotation import rotate
 

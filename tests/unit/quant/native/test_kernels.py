@@ -10,7 +10,8 @@ import pytest
 import torch
 from arithmetic import attend_texts, bf16, distance, grouped_linear, int8_linear
 
-from farthing.quant.native.binding import NativeBatch, NativeKernels, Qwen3Shape, Qwen3Weights
+from farthing.quant.native.arguments import NativeBatch, Qwen3Shape, Qwen3Weights
+from farthing.quant.native.binding import NativeKernels
 from farthing.quant.native.team import LIBRARY
 
 EPS = 1e-6
