@@ -13,7 +13,6 @@ from pathlib import Path
 
 import torch
 
-from farthing import __version__
 from farthing.checkpoint.manifest import Manifest
 from farthing.checkpoint.writer import INDEX, TensorSpec, write_tensors
 from farthing.engine.convert import ConvertedTensors
@@ -27,6 +26,7 @@ def write_quantised(
     folder: Path,
     *,
     source: str,
+    farthing_version: str,
     on_tensor: Callable[[TensorSpec], object] | None = None,
 ) -> Manifest:
     """Write everything but the manifest, and return that: a folder without it is not taken for a model.
@@ -54,7 +54,7 @@ def write_quantised(
         rotated=description.rotation is not None,
         source=source,
         source_fingerprint=description.checkpoint.fingerprint,
-        farthing_version=__version__,
+        farthing_version=farthing_version,
     )
 
 

@@ -54,7 +54,10 @@ class WeightFormat(Protocol):
         ...
 
     def pack(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The tensors that store `weight` [out_features, in_features], on the same device."""
+        """The tensors that store `weight` [out_features, in_features], on the same device.
+
+        A format that quantises stores one: "packed", uint8 [num_bytes], its length a multiple of 64.
+        """
         ...
 
     def linear(self, packed: Mapping[str, torch.Tensor], bias: torch.Tensor | None, shape: MatrixShape) -> Linear:

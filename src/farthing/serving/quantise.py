@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from farthing import __version__
 from farthing.checkpoint.manifest import Manifest
 from farthing.checkpoint.writer import TensorSpec
 from farthing.core.errors import SettingsError
@@ -67,7 +68,7 @@ def write_folder(
     measure: bool,
     on_tensor: Callable[[TensorSpec], object] | None,
 ) -> Manifest:
-    manifest = write_quantised(description, folder, source=source, on_tensor=on_tensor)
+    manifest = write_quantised(description, folder, source=source, farthing_version=__version__, on_tensor=on_tensor)
     manifest.write(folder)
     if measure:
         quantised = load_model(folder, EngineSettings(min_fidelity=0.0))

@@ -64,10 +64,10 @@ def test_a_tensor_that_is_not_contiguous_is_written_as_it_reads(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name_length", range(1, 10))
-def test_data_starts_at_a_multiple_of_eight_bytes(tmp_path: Path, name_length: int) -> None:
+def test_data_starts_where_it_can_be_computed_from(tmp_path: Path, name_length: int) -> None:
     write_tensors(tmp_path, specs_of({"n" * name_length: torch.ones(3)}))
     start, header = header_of(tmp_path / "model.safetensors")
-    assert start % 8 == 0
+    assert start % 64 == 0
     assert header["__metadata__"] == {"format": "pt"}
     assert (tmp_path / "model.safetensors").stat().st_size == start + 12
 

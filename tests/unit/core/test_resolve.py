@@ -142,6 +142,25 @@ def test_a_wrong_value_is_refused_wherever_it_comes_from(origins: dict[str, Any]
     assert message(**origins) == expected
 
 
+@pytest.mark.parametrize(
+    "origins",
+    [
+        {"env": {"FARTHING_MIN_FIDELITY": " 0.25 "}},
+        {"file": {"min_fidelity": 0.25}},
+        {"flags": {"min_fidelity": 0.25}},
+    ],
+)
+def test_a_number_with_decimals_is_read_wherever_it_comes_from(origins: dict[str, Any]) -> None:
+    assert engine(**origins).min_fidelity == 0.25
+
+
+@pytest.mark.parametrize("text", ["half", "1e-1", "nan", ".5", "0,5"])
+def test_what_is_no_number_with_decimals_is_refused(text: str) -> None:
+    assert message(env={"FARTHING_MIN_FIDELITY": text}) == (
+        f"min_fidelity from the environment is {text!r}; it must be of type float"
+    )
+
+
 def test_a_flag_that_is_none_unsets_what_the_file_says() -> None:
     assert engine(file={"max_batch_tokens": 5}, flags={"max_batch_tokens": None}).max_batch_tokens is None
 
@@ -177,7 +196,7 @@ def test_a_table_in_the_config_file_is_an_unknown_setting(tmp_path: Path) -> Non
 
 def test_fields_are_described_with_plain_types() -> None:
     facts = {fact["name"]: fact for kind in GROUPS for fact in describe(kind)}
-    assert {fact["type"] for fact in facts.values()} == {str, int, bool}
+    assert {fact["type"] for fact in facts.values()} == {str, int, bool, float}
     assert facts["context_length"]["type"] is int
     assert facts["context_length"]["flags"] == ("--max-sequence-length", "--max-model-len")
     assert facts["port"]["default"] == 30000

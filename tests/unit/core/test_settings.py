@@ -34,8 +34,10 @@ def test_no_setting_can_be_changed_afterwards(kind: type[Checked], item: datacla
 
 @BY_NAME
 def test_every_setting_refuses_a_value_of_another_type(kind: type[Checked], item: dataclasses.Field[Any]) -> None:
-    with pytest.raises(SettingsError, match=rf"{item.name} is 1\.5; it must be of type (str|int|bool)") as caught:
-        kind(**{item.name: 1.5})
+    with pytest.raises(
+        SettingsError, match=rf"{item.name} is 1\.5j; it must be of type (str|int|bool|float)"
+    ) as caught:
+        kind(**{item.name: 1.5j})
     assert caught.value.param == item.name
 
 
@@ -67,6 +69,10 @@ def test_names_and_flags_are_unique_over_all_groups() -> None:
             {"tensor_parallel_size": 2},
             "tensor_parallel_size is 2; it must be a whole number of at most 1",
         ),
+        (EngineSettings, {"max_batch_tokens": 1.5}, "max_batch_tokens is 1.5; it must be of type int"),
+        (EngineSettings, {"min_fidelity": 1.5}, "min_fidelity is 1.5; it must be a number of at most 1"),
+        (EngineSettings, {"min_fidelity": float("nan")}, "min_fidelity is nan; it must be a number of at least 0"),
+        (EngineSettings, {"min_fidelity": True}, "min_fidelity is True; it must be of type float"),
         (ServingSettings, {"truncate": "no"}, "truncate is 'no'; it must be of type bool"),
         (ServingSettings, {"min_chars": -1}, "min_chars is -1; it must be a whole number of at least 0"),
         (ServerSettings, {"port": 65536}, "port is 65536; it must be a whole number of at most 65535"),

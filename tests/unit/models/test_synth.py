@@ -20,6 +20,7 @@ from farthing.models.synth import (
     SHAPES,
     Shape,
     find_shape,
+    is_synthetic,
     layout_of,
     num_parameters,
     tensor_specs,
@@ -123,6 +124,12 @@ def test_a_checkpoint_is_whole_and_fits_its_config(tmp_path: Path) -> None:
         "1_Pooling/config.json",
         "config_sentence_transformers.json",
     }
+
+
+def test_a_checkpoint_says_that_it_is_synthetic(tmp_path: Path) -> None:
+    write_synthetic(SMALL, tmp_path)
+    assert is_synthetic(Checkpoint(tmp_path).config)
+    assert not is_synthetic(SMALL.config())
 
 
 def test_a_reranker_has_no_files_of_sentence_transformers(tmp_path: Path) -> None:

@@ -1,0 +1,48 @@
+"""Quantising that breaks off, however it does, leaves no folder that loads, and can be given again."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from farthing.core.settings import EngineSettings, SourceSettings
+from farthing.engine.load import load_model
+from farthing.serving.quantise import quantise_model
+
+
+def quantise(path: Path, out: Path, stop_at: int | None = None) -> None:
+    def stop(_: object) -> None:
+        nonlocal written
+        written += 1
+        if written == stop_at:
+            raise KeyboardInterrupt
+
+    written = 0
+    quantise_model(str(path), out, SourceSettings(), format="int8", measure=False, on_tensor=stop)
+
+
+@pytest.mark.parametrize("stop_at", [1, 10, 34])
+def test_an_interrupt_leaves_nothing(tiny_qwen3: Path, tmp_path: Path, stop_at: int) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        quantise(tiny_qwen3, tmp_path / "out", stop_at)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_run_leaves_no_model_and_the_next_one_succeeds(tiny_qwen3: Path, tmp_path: Path) -> None:
+    program = (
+        "import os, signal, sys; from pathlib import Path; from farthing.core.settings import SourceSettings\n"
+        "from farthing.serving.quantise import quantise_model\n"
+        "quantise_model(sys.argv[1], Path(sys.argv[2]), SourceSettings(), format='int8', measure=False,\n"
+        "               on_tensor=lambda spec: os.kill(os.getpid(), signal.SIGKILL) if 'layers.2' in spec.name else 0)"
+    )
+    killed = subprocess.run([sys.executable, "-c", program, tiny_qwen3, tmp_path / "out"], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert [folder.name for folder in tmp_path.iterdir()] == [".out.partial"]
+    assert not (tmp_path / ".out.partial" / "farthing.json").exists()
+    quantise(tiny_qwen3, tmp_path / "out")
+    assert [folder.name for folder in tmp_path.iterdir()] == ["out"]
+    assert load_model(tmp_path / "out", EngineSettings()).plan.format.name == "int8"

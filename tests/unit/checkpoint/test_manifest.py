@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from farthing.checkpoint.manifest import FILE, Manifest, read_manifest
+from farthing.core.errors import CheckpointError
+
+CLOSENESS = {"cosine_mean": 0.99, "cosine_min": 0.9, "neighbours_kept": 1, "num_texts": 20}
+MANIFEST = Manifest("int8", True, False, "some/model", "0123", "0.1.0", CLOSENESS)
+
+
+def refusal(folder: Path, content: object) -> str:
+    (folder / FILE).write_text(content if isinstance(content, str) else json.dumps(content))
+    with pytest.raises(CheckpointError) as caught:
+        read_manifest(folder)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("closeness", [CLOSENESS, None])
+def test_what_is_written_is_read(tmp_path: Path, closeness: dict[str, float] | None) -> None:
+    written = replace(MANIFEST, closeness=closeness)
+    written.write(tmp_path)
+    assert read_manifest(tmp_path) == written
+    assert [file.name for file in tmp_path.iterdir()] == [FILE]
+
+
+def test_a_folder_without_one_is_not_quantised(tmp_path: Path) -> None:
+    assert read_manifest(tmp_path) is None
+
+
+@pytest.mark.parametrize(("content", "reason"), [("{", "cannot be read"), ("[]", "holds no JSON object")])
+def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path, content: str, reason: str) -> None:
+    message = refusal(tmp_path, content)
+    assert f"{tmp_path / FILE} {reason}" in message
+    assert message.endswith("Quantise the model again: farthing quantize MODEL OUT.")
+
+
+@pytest.mark.parametrize("version", [2, None, "1"])
+def test_an_unknown_version_says_who_wrote_it_and_what_to_do(tmp_path: Path, version: object) -> None:
+    assert refusal(tmp_path, {**asdict(MANIFEST), "version": version}) == (
+        f"{tmp_path} is of version {version!r}, written by Farthing 0.1.0; this one reads version 1. "
+        "Quantise the model again: farthing quantize some/model OUT."
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("format", 8),
+        ("rotated", "yes"),
+        ("source_fingerprint", None),
+        ("closeness", {"cosine_mean": 0.99}),
+        ("closeness", {**CLOSENESS, "cosine_mean": "high"}),
+        ("closeness", 0.99),
+    ],
+)
+def test_a_fact_of_another_type_is_named(tmp_path: Path, name: str, value: Any) -> None:
+    assert f"lacks or garbles {name}." in refusal(tmp_path, {**asdict(MANIFEST), name: value})
+
+
+@pytest.mark.parametrize("name", [name for name in asdict(MANIFEST) if name != "version"])
+def test_a_fact_that_is_missing_is_named(tmp_path: Path, name: str) -> None:
+    content = asdict(MANIFEST)
+    del content[name]
+    assert f"lacks or garbles {name}." in refusal(tmp_path, content)

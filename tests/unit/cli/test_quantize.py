@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from farthing.checkpoint.manifest import read_manifest
+from farthing.cli.main import run
+from farthing.models.synth import find_shape, write_synthetic
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("models") / "tiny"
+    write_synthetic(replace(find_shape("qwen3-tiny"), num_layers=1), path)
+    return path
+
+
+def test_it_says_where_the_folder_is_and_how_close_it_is(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["quantize", str(model), str(tmp_path / "out")]) == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert lines["path"] == str(tmp_path / "out")
+    assert "MiB in 8 files" in lines["size"]
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest is not None
+    assert manifest.closeness is not None
+    assert lines["closeness"].startswith(f"mean cosine {manifest.closeness['cosine_mean']:.4f}, least ")
+
+
+def test_measuring_can_be_left_out(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["quantize", str(model), str(tmp_path / "out"), "--no-measure"]) == 0
+    assert "closeness  not measured" in capsys.readouterr().out
+
+
+def test_a_place_in_use_is_the_callers_fault(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["quantize", str(model), str(model)]) == 2
+    assert "exists and is not an empty folder" in capsys.readouterr().err
