@@ -65,7 +65,7 @@ typedef struct {
     const void* qkv;         /* packed [(q_heads + 2 kv_heads) head_dim, hidden], in this order */
     const void* o;           /* packed [hidden, q_heads head_dim] */
     const void* gate_up;     /* packed [2 intermediate, hidden], gate first */
-    const void* down;        /* packed [hidden, intermediate] */
+    const void* down;        /* packed [hidden, intermediate], its inputs rotated as in ft_bert_weights */
 } ft_qwen3_weights;
 
 /* Texts lie one behind the other without padding. cos, sin: [rope_positions, head_dim / 2], by position in the text. */

@@ -1,5 +1,5 @@
 // The gated half of the MLP: both products of a panel, then SiLU and the product while the sums are in the L1 cache, then
-// int8 while the group is in the L2 cache: the MLP's inner rows never lie in memory as floats.
+// rotated (rotate.h) and int8 while the group is in the L2 cache: the MLP's inner rows never lie in memory as floats.
 #include "activation.h"
 
 #include <algorithm>
@@ -7,6 +7,7 @@
 #include "blocks.h"
 #include "gelu.h"
 #include "quantize.h"
+#include "rotate.h"
 
 namespace farthing::FT_ISA {
 namespace {
@@ -47,6 +48,8 @@ void gate_up(const QuantizedTile& a, const PackedMatrix& w, Range groups, float*
         const Range panels{group * kGroupPanels, std::min((group + 1) * kGroupPanels, w.num_panels() / 2)};
         for (int panel = panels.begin; panel < panels.end; ++panel)
             gate_up_panel(a, w, panel, buffer + (panel - panels.begin) * kPanelChannels);
+        const int width = panels.size() * kPanelChannels;
+        for (int r = 0; r < a.blocks.rows(); ++r) rotate_row(buffer + r * kGroupStride, width, buffer + r * kGroupStride);
         quantize_group(buffer, kGroupStride, group, out);
     }
 }

@@ -76,7 +76,8 @@ def test_they_would_cost_much_untreated(outliers: Path, left_out: str, monkeypat
 
 
 def test_native_and_torch_round_alike_but_for_attention(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernels' attention multiplies bf16, torch's fp32; with the same rounding there, vectors are the same."""
+    """The kernels' attention multiplies bf16, torch's fp32. With the same rounding there, what is left are values on the
+    edge of two int8 steps."""
     if int8.native_kernels() is None:
         pytest.skip("the native kernels were not built (no C++ compiler)")
 
@@ -90,7 +91,7 @@ def test_native_and_torch_round_alike_but_for_attention(tmp_path: Path, monkeypa
     for module in (int8, runner):
         monkeypatch.setattr(module, "native_kernels", lambda: None)
     monkeypatch.setattr(runner, "attend_runs", attend_bf16)
-    assert (native * vectors(tmp_path, "int8")).sum(1).min() > 0.9999
+    assert (native * vectors(tmp_path, "int8")).sum(1).min() > 0.9998
 
 
 def test_without_native_kernels_vectors_stay_close(tiny_qwen3: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,6 +94,7 @@ class Qwen3Family:
                     spec.intermediate,
                     residual="writes",
                     input_group=GROUP_INPUTS,
+                    rotates_inputs=True,
                 ),
             ),
             layer_prefix="layers.{layer}.",

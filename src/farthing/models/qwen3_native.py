@@ -14,6 +14,7 @@ from farthing.models.spec import ModelSpec
 from farthing.quant.int8 import NativeInt8Linear
 from farthing.quant.native.arguments import NativeBatch, Qwen3Shape, Qwen3Weights
 from farthing.quant.native.binding import NativeKernels
+from farthing.quant.rotation import RotatedLinear
 
 MATRICES = ("qkv", "o", "gate_up", "down")
 VECTORS = ("input_norm", "mlp_norm", "q_norm", "k_norm")
@@ -48,5 +49,7 @@ class NativeQwen3Pass:
 
 def packed(weights: LayerWeights, name: str) -> torch.Tensor:
     linear = weights.matrix[name]
+    if isinstance(linear, RotatedLinear):  # the kernels rotate the inputs of down themselves
+        linear = linear.linear
     assert isinstance(linear, NativeInt8Linear), f"{name} is not packed for the native kernels"
     return linear.packed

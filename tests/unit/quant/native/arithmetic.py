@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
+
+from farthing.quant.rotation import rotate
 
 
 def quantize(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -21,6 +24,10 @@ def grouped_linear(x: np.ndarray, weight: np.ndarray, group: int = 256) -> np.nd
 def int8_linear(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     (qx, sx), (qw, sw) = quantize(x), quantize(weight)
     return ((qx.astype(np.float64) @ qw.T.astype(np.float64)) * (sx * sw.T)).astype(np.float32)
+
+
+def rotated(x: np.ndarray) -> np.ndarray:
+    return rotate(torch.from_numpy(x)).numpy()
 
 
 def bf16(x: np.ndarray) -> np.ndarray:

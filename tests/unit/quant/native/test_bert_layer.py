@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from arithmetic import attend_texts, grouped_linear, int8_linear
+from arithmetic import attend_texts, grouped_linear, int8_linear, rotated
 
 from farthing.quant.native.arguments import BertShape, BertWeights, NativeBatch
 from farthing.quant.native.binding import NativeKernels
@@ -52,10 +52,6 @@ def layer_norm(x: np.ndarray, gain: np.ndarray, bias: np.ndarray, eps: float) ->
     x = x.astype(np.float64)
     centred = x - x.mean(-1, keepdims=True)
     return (centred / np.sqrt((centred**2).mean(-1, keepdims=True) + eps) * gain + bias).astype(np.float32)
-
-
-def rotated(x: np.ndarray) -> np.ndarray:
-    return rotate(torch.from_numpy(x)).numpy()
 
 
 def layer(x: np.ndarray, w: dict[str, np.ndarray], shape: BertShape, lengths: list[int]) -> np.ndarray:

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from arithmetic import attend_texts, bf16, distance, grouped_linear, int8_linear
+from arithmetic import attend_texts, bf16, distance, grouped_linear, int8_linear, rotated
 
 from farthing.quant.native.arguments import NativeBatch, Qwen3Shape, Qwen3Weights
 from farthing.quant.native.binding import NativeKernels
@@ -51,7 +51,7 @@ def layer(
     assert kw == v.shape[1] * spec.head_dim
     x = x + int8_linear(attended, w["o"])
     gate, up = np.split(int8_linear(rms_norm(x, w["mlp_norm"]), w["gate_up"]), 2, axis=-1)
-    return x + grouped_linear(gate / (1 + np.exp(-gate)) * up, w["down"])
+    return x + grouped_linear(rotated(gate / (1 + np.exp(-gate)) * up), w["down"])
 
 
 def rope_tables(positions: int, head_dim: int) -> tuple[np.ndarray, np.ndarray]:
