@@ -96,8 +96,7 @@ def run_alone(processes: Sequence[EngineProcess], chosen: EngineProcess, batches
     for process, seconds in used.items():
         if process is not chosen and seconds > IDLE_SECONDS + IDLE_SHARE * answer.seconds:
             raise EngineError(
-                f"{process.engine} used {seconds:.2f} s of CPU while {chosen.engine} computed for "
-                f"{answer.seconds:.2f} s"
+                f"{process.engine} used {seconds:.2f} s of CPU in {answer.seconds:.2f} s of {chosen.engine}'s"
             )
     return Run(answer, max(machine - sum(used.values()), 0.0) / answer.seconds)
 
