@@ -6,18 +6,15 @@ attention crosses texts, no padding is computed, and no tokens x tokens matrix i
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from farthing.models.batch import PackedBatch
-
-try:
-    from torch.nn.attention.varlen import varlen_attn
-except ImportError:  # torch before 2.10
-    varlen_attn = None  # type: ignore[assignment]
 
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, PackedBatch, bool], torch.Tensor]
 
@@ -35,13 +32,25 @@ def attend_runs(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, batch: Packed
     return out
 
 
+@functools.cache
+def varlen_kernel() -> Callable[..., Any] | None:
+    """torch's variable-length attention; None before torch 2.10. Importing it takes a second: only GPUs need it."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    return varlen_attn
+
+
 def has_varlen() -> bool:
     """Whether this torch's variable-length attention takes windows and grouped heads; its arguments are still young."""
+    varlen_attn = varlen_kernel()
     return varlen_attn is not None and {"window_size", "enable_gqa"} <= set(inspect.signature(varlen_attn).parameters)
 
 
 def attend_varlen(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, batch: PackedBatch, causal: bool) -> torch.Tensor:
     """All texts in one variable-length flash-attention kernel: CUDA, bf16 or fp16, compute capability 8.0 and up."""
+    varlen_attn = varlen_kernel()
     assert varlen_attn is not None
     out = varlen_attn(
         q.contiguous(),

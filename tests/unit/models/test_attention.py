@@ -101,7 +101,7 @@ def test_this_torch_is_asked_which_arguments_its_variable_length_attention_takes
     def later(query: object, window_size: object = None, enable_gqa: bool = False) -> None: ...
 
     for kernel, expected in ((None, False), (early, False), (later, True)):
-        monkeypatch.setattr("farthing.models.attention.varlen_attn", kernel)
+        monkeypatch.setattr("farthing.models.attention.varlen_kernel", lambda kernel=kernel: kernel)
         assert has_varlen() is expected
 
 
