@@ -109,7 +109,7 @@ class Comparison:
                 self._jobs[label] = job
 
     def measure(self, engines: Sequence[str], rounds: int) -> dict[str, Result]:
-        """By label; with no rounds, the run that is compared with the reference counts.
+        """By label; with no rounds, and for a reference that was not asked for, the run that is compared counts.
 
         Raises:
             SystemExit: an engine's vectors are not the reference's.
@@ -123,7 +123,8 @@ class Comparison:
         if wrong:
             raise SystemExit(f"Least cosine with {reference} under {LEAST_COSINE}: {wrong}")
         runs = [{label: self._run(label) for label in timed} for _ in range(rounds)] or [first]
-        return {label: Result([run[label] for run in runs], cosines[label]) for label in timed}
+        results = {label: Result([run[label] for run in runs], cosines[label]) for label in timed}
+        return results if reference in timed else {**results, reference: Result([first[reference]], 1.0)}
 
     def _run(self, label: str) -> Run:
         job = self._jobs[label]
