@@ -76,8 +76,8 @@ def test_they_would_cost_much_untreated(outliers: Path, left_out: str, monkeypat
 
 
 def test_native_and_torch_round_alike_but_for_attention(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernels' attention multiplies bf16, torch's fp32. With the same rounding there, what is left are values on the
-    edge of two int8 steps."""
+    """The kernels' attention multiplies bf16, torch's fp32. With the same rounding there, what is left are values on
+    the edge of two int8 steps."""
     if int8.native_kernels() is None:
         pytest.skip("the native kernels were not built (no C++ compiler)")
 
