@@ -21,6 +21,7 @@ from farthing.core.settings import EngineSettings, SourceSettings
 from farthing.engine import runner
 from farthing.engine.load import LoadedModel, load_model
 from farthing.engine.runner import Runner
+from farthing.models.qwen3_native import packed
 from farthing.quant import int8
 from farthing.serving.quantise import quantise_model
 
@@ -81,10 +82,7 @@ def test_packed_blocks_are_used_where_they_are_mapped(prepared: Path) -> None:
     if int8.native_kernels() is None:
         pytest.skip("without native kernels they are unpacked")
     layer = next(iter(load_model(prepared, EngineSettings()).store.layers()))
-    addresses = []
-    for linear in layer.matrix.values():
-        assert isinstance(linear, int8.NativeInt8Linear)
-        addresses.append(linear.packed.data_ptr())
+    addresses = [packed(layer, name).data_ptr() for name in layer.matrix]
     maps = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if "model.safetensors" in line]
     spans = [tuple(int(end, 16) for end in words[0].split("-")) for words in maps]
     for address in addresses:
