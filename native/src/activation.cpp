@@ -7,7 +7,6 @@
 #include "blocks.h"
 #include "gelu.h"
 #include "quantize.h"
-#include "rotate.h"
 
 namespace farthing::FT_ISA {
 namespace {
@@ -48,9 +47,7 @@ void gate_up(const QuantizedTile& a, const PackedMatrix& w, Range groups, float*
         const Range panels{group * kGroupPanels, std::min((group + 1) * kGroupPanels, w.num_panels() / 2)};
         for (int panel = panels.begin; panel < panels.end; ++panel)
             gate_up_panel(a, w, panel, buffer + (panel - panels.begin) * kPanelChannels);
-        const int width = panels.size() * kPanelChannels;
-        for (int r = 0; r < a.blocks.rows(); ++r) rotate_row(buffer + r * kGroupStride, width, buffer + r * kGroupStride);
-        quantize_group(buffer, kGroupStride, group, out);
+        rotate_quantize_group(buffer, kGroupStride, group, out);
     }
 }
 

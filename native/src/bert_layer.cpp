@@ -10,7 +10,6 @@
 #include "layer_norm.h"
 #include "layer_walk.h"
 #include "quantize.h"
-#include "rotate.h"
 
 namespace farthing::FT_ISA {
 namespace {
@@ -146,8 +145,7 @@ private:
                 store(to + kLanes, activation(b));
             });
             gemm(quantized_, w, {first / kPanelChannels, (first + width) / kPanelChannels}, epilogue);
-            for (int r = 0; r < count; ++r) rotate_row(buffer + r * kGroupStride, width, buffer + r * kGroupStride);
-            quantize_group(buffer, kGroupStride, group, inner_);
+            rotate_quantize_group(buffer, kGroupStride, group, inner_);
         }
     }
 
@@ -169,17 +167,6 @@ private:
 
 }  // namespace
 
-void bert_layer(const BertCall& call) {
-    struct Context {
-        const BertCall& call;
-        LayerWalk walk;
-    } context{call, {call.pool, LayerShape(call.spec), call.batch, call.scratch, kSharedRows}};
-    call.pool.run(
-        [](void* opaque, int thread) {
-            Context& context = *static_cast<Context*>(opaque);
-            Worker(context.walk, context.call, thread).run();
-        },
-        &context);
-}
+void bert_layer(const BertCall& call) { run_layer<Worker>(call, kSharedRows); }
 
 }  // namespace farthing::FT_ISA

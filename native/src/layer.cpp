@@ -132,17 +132,6 @@ private:
 
 }  // namespace
 
-void qwen3_layer(const Qwen3Call& call) {
-    struct Context {
-        const Qwen3Call& call;
-        LayerWalk walk;
-    } context{call, {call.pool, LayerShape(call.spec), call.batch, call.scratch, kTileRows}};
-    call.pool.run(
-        [](void* opaque, int thread) {
-            Context& context = *static_cast<Context*>(opaque);
-            Worker(context.walk, context.call, thread).run();
-        },
-        &context);
-}
+void qwen3_layer(const Qwen3Call& call) { run_layer<Worker>(call, kTileRows); }
 
 }  // namespace farthing::FT_ISA

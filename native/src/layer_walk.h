@@ -164,4 +164,19 @@ private:
     }
 };
 
+// Worker(walk, call, thread).run() on every thread; Call: what isa.h hands to a family's layer.
+template <class Worker, class Call>
+void run_layer(const Call& call, int shared_rows) {
+    struct Context {
+        const Call& call;
+        LayerWalk walk;
+    } context{call, {call.pool, LayerShape(call.spec), call.batch, call.scratch, shared_rows}};
+    call.pool.run(
+        [](void* opaque, int thread) {
+            Context& context = *static_cast<Context*>(opaque);
+            Worker(context.walk, context.call, thread).run();
+        },
+        &context);
+}
+
 }  // namespace farthing::FT_ISA

@@ -74,12 +74,13 @@ void quantize_rows(const float* x, size_t stride, int num_rows, int k, Quantized
     });
 }
 
-void quantize_group(const float* x, size_t stride, int group, QuantizedTile& out) {
+void rotate_quantize_group(float* x, size_t stride, int group, QuantizedTile& out) {
     const int first = group * kGroupInputs, num_groups = out.num_groups();
+    const int width = std::min(kGroupInputs, out.padded_k - first);
     for_each_row(out, [&](int r, uint8_t* chunks, size_t chunk_stride) {
         chunks += first / kChunkBytes * chunk_stride;
-        out.scales[r * num_groups + group] =
-            quantize_row(x + r * stride, std::min(kGroupInputs, out.padded_k - first), chunks, chunk_stride);
+        rotate_row(x + r * stride, width, x + r * stride);
+        out.scales[r * num_groups + group] = quantize_row(x + r * stride, width, chunks, chunk_stride);
     });
 }
 

@@ -6,8 +6,8 @@ namespace farthing::FT_ISA {
 
 void quantize_rows(const float* x, size_t stride, int num_rows, int k, QuantizedTile& out);
 // With one scale for each kGroupInputs values of a row, for rows in which a few values dwarf the others: group `group` of
-// all rows of `out`, which has its shape already.
-void quantize_group(const float* x, size_t stride, int group, QuantizedTile& out);
+// all rows of `out`, which has its shape already. `x` is rotated (rotate.h) in place before.
+void rotate_quantize_group(float* x, size_t stride, int group, QuantizedTile& out);
 // Each chunk of 64 inputs rotated first (rotate.h); rows are found through `rows`, or follow each other if that is null.
 void rotate_quantize_rows(const float* x, size_t stride, const int* rows, int num_rows, int k, float* row_buffer,
                           QuantizedTile& out);

@@ -42,7 +42,7 @@ private:
 // two rows of a block fight for the same cache set, as rows a power of two apart would.
 struct QuantizedTile {
     uint8_t* values;  // kTileRows * padded_k
-    float* scales;    // [rows][groups], groups being 1 but for quantize_group
+    float* scales;    // [rows][groups], groups being 1 but for rotate_quantize_group
     RowBlocks blocks{0};
     int padded_k = 0;
 
