@@ -36,13 +36,19 @@ inline void scale_row(float* outputs, int rows, int panels, float factor) {
         for (int c = 0; c < kPanelChannels; c += kLanes) store(outputs + c, load_floats(outputs + c) * factor);
 }
 
+// A panel's scores from `limit` on. By whole vectors: narrower stores could not be forwarded to the loads that follow.
+inline void mask_from(float* scores, int limit) {
+    constexpr Ints kLane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const Floats masked = Floats{} + kMasked;
+    store(scores, kLane < limit ? load_floats(scores) : masked);
+    store(scores + kLanes, kLane < limit - kLanes ? load_floats(scores + kLanes) : masked);
+}
+
 // Scores of one row (its panels `stride` apart) to probabilities relative to exp2(largest); keys from `limit` on are
 // masked. Returns their sum; `largest` grows where a score exceeds it.
 float softmax_row(float* scores, int stride, int panels, int limit, float& largest, uint16_t* probabilities) {
     const int used = std::min(panels, limit > 0 ? (limit + kKeyPanel - 1) / kKeyPanel : 0);
-    if (used > 0)
-        for (int j = std::min(kKeyPanel, limit - (used - 1) * kKeyPanel); j < kKeyPanel; ++j)
-            scores[(used - 1) * stride + j] = kMasked;
+    if (used > 0 && limit < used * kKeyPanel) mask_from(scores + (used - 1) * stride, limit - (used - 1) * kKeyPanel);
     Floats first = Floats{} + largest, second = first;
     for (int panel = 0; panel < used; ++panel) {
         first = larger(load_floats(scores + panel * stride), first);
@@ -63,13 +69,12 @@ float softmax_row(float* scores, int stride, int panels, int limit, float& large
 void write_block(const AttentionCall& call, Range rows, const float* outputs, const float* sums) {
     const int panels = call.head_dim / kPanelChannels;
     for (int r = rows.begin; r < rows.end; ++r, outputs += kPanelChannels) {
-        float* const out = call.out + r / call.group * call.out_stride + r % call.group * call.head_dim;
         const float inverse = 1.0f / sums[r];
-        for (int panel = 0; panel < panels; ++panel)
-            for (int c = 0; c < kPanelChannels; c += kLanes) {
-                const float* const from = outputs + panel * rows.size() * kPanelChannels + c;
-                store(out + panel * kPanelChannels + c, load_floats(from) * inverse);
-            }
+        for (int panel = 0; panel < panels; ++panel) {
+            const float* const from = outputs + panel * rows.size() * kPanelChannels;
+            store_bf16(call.queries + static_cast<size_t>(r) * call.head_dim + panel * kPanelChannels,
+                       load_floats(from) * inverse, load_floats(from + kLanes) * inverse);
+        }
     }
 }
 
@@ -77,14 +82,15 @@ void attend_block(const AttentionCall& call, const AttentionScratch& scratch, Ra
                   BlockBuffers& buffers) {
     const int num_rows = rows.size(), head_dim = call.head_dim, head_chunks = head_dim / kKeyPanel;
     const int num_keys = call.limits[(rows.end - 1) / call.group];
-    const int panels = std::min(kChunkPanels, (num_keys - first_key + kKeyPanel - 1) / kKeyPanel);
+    const int seen = std::min(kKeyChunk, num_keys - first_key), panels = (seen + kKeyPanel - 1) / kKeyPanel;
     const int panel_stride = num_rows * kKeyPanel;
     float* const outputs = scratch.outputs + static_cast<size_t>(rows.begin) * head_dim;
 
     load_queries(call.queries + static_cast<size_t>(rows.begin) * head_dim, num_rows, head_dim, buffers.queries);
     for (int panel = 0; panel < panels; ++panel) {
         const uint16_t* const keys = call.keys + static_cast<size_t>(first_key + panel * kKeyPanel) * head_dim;
-        bf16_block(num_rows, head_chunks, buffers.queries, keys, false, buffers.scores + panel * panel_stride);
+        const int columns = seen - panel * kKeyPanel <= kLanes ? kLanes : kKeyPanel;
+        bf16_block(num_rows, head_dim / 2, buffers.queries, keys, columns, false, buffers.scores + panel * panel_stride);
     }
     for (int r = 0; r < num_rows; ++r) {
         const int row = rows.begin + r, limit = call.limits[row / call.group] - first_key;
@@ -96,10 +102,12 @@ void attend_block(const AttentionCall& call, const AttentionScratch& scratch, Ra
         scratch.sums[row] = scratch.sums[row] * factor + sum;
         if (first_key > 0 && largest > before) scale_row(outputs + r * kPanelChannels, num_rows, head_chunks, factor);
     }
+    const int steps = static_cast<int>(round_up((seen + 1) / 2, kStepUnit));
     for (int panel = 0; panel < head_chunks; ++panel) {
         const uint16_t* const values =
             call.values + (static_cast<size_t>(panel) * call.padded_length + first_key) * kPanelChannels;
-        bf16_block(num_rows, panels, buffers.probabilities, values, first_key > 0, outputs + panel * panel_stride);
+        bf16_block(num_rows, steps, buffers.probabilities, values, kPanelChannels, first_key > 0,
+                   outputs + panel * panel_stride);
     }
     if (first_key + kKeyChunk >= num_keys) write_block(call, rows, outputs, scratch.sums);
 }

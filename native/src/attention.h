@@ -15,13 +15,11 @@ struct AttentionScratch {
 
 // Consecutive query rows of one text under one kv head.
 struct AttentionCall {
-    const uint16_t* queries;  // [rows][group][head_dim] bf16, scaled by log2(e) / sqrt(head_dim)
+    uint16_t* queries;  // [rows][group][head_dim] bf16, scaled by log2(e) / sqrt(head_dim); the result takes their place
     const int* limits;        // [rows], not descending: row r sees the text's keys before this one
     int rows, group, head_dim;
     const uint16_t *keys, *values;  // of the text and head, see kv.h
     int padded_length;
-    float* out;  // row r, head g of the group: out + r * out_stride + g * head_dim
-    size_t out_stride;
 };
 
 void attend(const AttentionCall& call, const AttentionScratch& scratch);

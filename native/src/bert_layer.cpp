@@ -53,22 +53,31 @@ private:
         take_tokens(tokens);
         quantize_hidden(tokens.size());
         const Range heads = team_.part(shape_.kv_heads);
-        const int hidden = shape_.hidden;
-        const size_t stride = row_stride(2 * hidden);
-        const PackedMatrix w = qkv();
-        {
-            const StageTimer timer(profile_, Stage::kQkv);
-            const auto epilogue = with_bias(quantized_, w, call_.weights.qkv_bias, [&](int r, int channel, Floats a, Floats b) {
-                float* const to = floats_ + r * stride + channel - hidden;
-                store(to, a);
-                store(to + kLanes, b);
-            });
-            gemm(quantized_, w, panels_of_heads(hidden, heads, 1), epilogue);
-            gemm(quantized_, w, panels_of_heads(2 * hidden, heads, 1), epilogue);
+        const size_t stride = row_stride(shape_.head_dim);
+        for (int head = heads.begin; head < heads.end; ++head) {
+            project_head(shape_.hidden, head);
+            const StageTimer timer(profile_, Stage::kRope);
+            store_keys(tile_.head, stride, head, tokens, walk_.texts, walk_.scratch.kv, [](const float* key, int) { return key; });
         }
-        const StageTimer timer(profile_, Stage::kRope);
-        store_keys_values(floats_, stride, shape_.kv_heads, tokens, heads, walk_.texts, walk_.scratch.kv,
-                          [](const float* key, int) { return key; });
+        for (int head = heads.begin; head < heads.end; ++head) {
+            project_head(2 * shape_.hidden, head);
+            const StageTimer timer(profile_, Stage::kRope);
+            store_values(tile_.head, stride, head, tokens, walk_.texts, walk_.scratch.kv);
+        }
+    }
+
+    // tile_.head = the tile's product with the head of qkv whose kind (k or v) begins at `first_column`.
+    void project_head(int first_column, int head) {
+        const StageTimer timer(profile_, Stage::kQkv);
+        const PackedMatrix w = qkv();
+        const size_t stride = row_stride(shape_.head_dim);
+        const int first = first_column + head * shape_.head_dim;
+        gemm(quantized_, w, panels_of_heads(first_column, {head, head + 1}, 1),
+             with_bias(quantized_, w, call_.weights.qkv_bias, [&](int r, int channel, Floats a, Floats b) {
+                 float* const to = tile_.head + r * stride + channel - first;
+                 store(to, a);
+                 store(to + kLanes, b);
+             }));
     }
 
     // Queries, attention, and everything behind it for some of the rows that go on.
@@ -108,7 +117,7 @@ private:
     void project(int count) {
         {
             const StageTimer timer(profile_, Stage::kQuantize);
-            rotate_quantize_rows(floats_, row_stride(shape_.hidden), nullptr, count, shape_.hidden, tile_.row, quantized_);
+            quantize_head_rows(attended(), count, true, tile_.row, quantized_);
         }
         const StageTimer timer(profile_, Stage::kOutput);
         const PackedMatrix w(call_.weights.o, shape_.hidden, shape_.hidden);
@@ -135,7 +144,7 @@ private:
         const StageTimer timer(profile_, Stage::kGateUp);
         const PackedMatrix w(call_.weights.up, shape_.intermediate, shape_.hidden);
         inner_.shape(count, shape_.intermediate);
-        float* const buffer = tile_.floats;
+        float* const buffer = tile_.group;
         const Range groups = team_.part(inner_.num_groups());
         for (int group = groups.begin; group < groups.end; ++group) {
             const int first = group * kGroupInputs, width = std::min(kGroupInputs, shape_.intermediate - first);

@@ -28,4 +28,13 @@ FT_INLINE void store_bf16(uint16_t* to, Floats first, Floats second) {
 #endif
 }
 
+inline void store_bf16_row(const float* from, int width, uint16_t* to) {
+    for (int i = 0; i < width; i += 2 * kLanes) store_bf16(to + i, load_floats(from + i), load_floats(from + i + kLanes));
+}
+
+inline void load_bf16_row(const uint16_t* from, int width, float* to) {
+    for (int i = 0; i < width; i += kLanes)
+        store(to + i, (Floats)(__builtin_convertvector(load<Shorts>(from + i), Words) << 16));
+}
+
 }  // namespace farthing::FT_ISA

@@ -24,7 +24,13 @@ struct Prefetch {
 void int8_block(int rows, int chunks, const uint8_t* a, const int8_t* b, const int32_t* starts, Prefetch next,
                 int32_t* sums);
 
-// sums [rows, 32] (+)= a b in bf16 pairs: a [chunks][rows][32], b [chunks * 16][32 columns][2].
-void bf16_block(int rows, int chunks, const uint16_t* a, const uint16_t* b, bool accumulate, float* sums);
+// Likewise, row r of the sums times scales[r * scale_stride] added to row r of `totals` [rows, 32] while they are in registers.
+void int8_block_scaled(int rows, int chunks, const uint8_t* a, const int8_t* b, const int32_t* starts, Prefetch next,
+                       const float* scales, int scale_stride, float* totals);
+
+// sums [rows, 32] (+)= a b in bf16 pairs: a [ceil(steps / 16)][rows][16 steps][2], b [steps][32 columns][2]; steps a multiple
+// of kStepUnit. Of 32 sums, only the first `columns` (16 or 32) need be right.
+constexpr int kStepUnit = 4;
+void bf16_block(int rows, int steps, const uint16_t* a, const uint16_t* b, int columns, bool accumulate, float* sums);
 
 }  // namespace farthing::FT_ISA

@@ -1,6 +1,7 @@
 // Plain C++, for CPUs without AVX2 and as the reference for the others.
 #include "blocks.h"
 #include "blocks_bf16.h"
+#include "blocks_scaled.h"
 
 namespace farthing::FT_ISA {
 
@@ -19,8 +20,13 @@ void int8_block(int rows, int chunks, const uint8_t* a, const int8_t* b, const i
     }
 }
 
-void bf16_block(int rows, int chunks, const uint16_t* a, const uint16_t* b, bool accumulate, float* sums) {
-    bf16_block_generic(rows, chunks, a, b, accumulate, sums);
+void int8_block_scaled(int rows, int chunks, const uint8_t* a, const int8_t* b, const int32_t* starts, Prefetch next,
+                       const float* scales, int scale_stride, float* totals) {
+    int8_block_scaled_generic(rows, chunks, a, b, starts, next, scales, scale_stride, totals);
+}
+
+void bf16_block(int rows, int steps, const uint16_t* a, const uint16_t* b, int, bool accumulate, float* sums) {
+    bf16_block_generic(rows, steps, a, b, accumulate, sums);
 }
 
 }  // namespace farthing::FT_ISA

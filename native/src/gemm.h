@@ -27,7 +27,6 @@ void gemm(const QuantizedTile& a, const PackedMatrix& w, Range panels, Epilogue 
 // Likewise for a tile with a scale a group: sums of the groups are scaled and added, float totals [rows.size(), 32].
 template <class Epilogue>
 void gemm_groups(const QuantizedTile& a, const PackedMatrix& w, Range panels, Epilogue epilogue) {
-    alignas(64) int32_t sums[kBlockRows * kPanelChannels];
     alignas(64) float totals[kBlockRows * kPanelChannels];
     constexpr int kGroupChunks = kGroupInputs / kChunkBytes;
     const int num_groups = w.num_groups();
@@ -38,13 +37,9 @@ void gemm_groups(const QuantizedTile& a, const PackedMatrix& w, Range panels, Ep
             std::fill_n(totals, rows.size() * kPanelChannels, 0.0f);
             for (int group = 0; group < num_groups; ++group, next.skip(kGroupChunks)) {
                 const int first = group * kGroupChunks, chunks = std::min(kGroupChunks, w.num_chunks() - first);
-                int8_block(rows.size(), chunks, a.block(b) + first * rows.size() * kChunkBytes,
-                           w.panel(panel) + first * kChunkBytes * kPanelChannels, w.corrections(panel, group), next, sums);
-                for (int r = 0; r < rows.size(); ++r) {
-                    const float scale = a.scales[(rows.begin + r) * num_groups + group];
-                    for (int i = r * kPanelChannels; i < (r + 1) * kPanelChannels; i += kLanes)
-                        store(totals + i, load_floats(totals + i) + to_floats(sums + i) * scale);
-                }
+                int8_block_scaled(rows.size(), chunks, a.block(b) + first * rows.size() * kChunkBytes,
+                                  w.panel(panel) + first * kChunkBytes * kPanelChannels, w.corrections(panel, group), next,
+                                  a.scales + rows.begin * num_groups + group, num_groups, totals);
             }
             epilogue(panel, rows, totals);
         }

@@ -11,18 +11,39 @@ namespace farthing::FT_ISA {
 
 constexpr int kMaxHeadDim = 128;
 
-inline void store_bf16_row(const float* from, int width, uint16_t* to) {
-    for (int i = 0; i < width; i += 2 * kLanes) store_bf16(to + i, load_floats(from + i), load_floats(from + i + kLanes));
+// Swaps the elements of `a` whose lane has the bit kStep with those of `b` that lie kStep lanes before.
+template <int kStep>
+FT_INLINE void swap_lanes(Words& a, Words& b) {
+    constexpr Ints kLane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    constexpr Ints kUpper = (kLane & kStep) / kStep;
+    const Words first = __builtin_shuffle(a, b, (Words)(kLane + kUpper * (kLanes - kStep)));
+    b = __builtin_shuffle(a, b, (Words)(kLane + kStep + kUpper * (kLanes - kStep)));
+    a = first;
 }
 
-// Token `index` of a text: pair i of the head goes to [index / 32][i][index % 32].
-inline void store_key(const float* head, int index, int head_dim, uint16_t* keys) {
-    uint32_t* const to = reinterpret_cast<uint32_t*>(keys + static_cast<size_t>(index / kKeyPanel) * kKeyPanel * head_dim);
-    uint16_t values[kMaxHeadDim];
-    store_bf16_row(head, head_dim, values);
-    uint32_t pairs[kMaxHeadDim / 2];
-    std::memcpy(pairs, values, sizeof pairs);
-    for (int i = 0; i < head_dim / 2; ++i) to[i * kKeyPanel + index % kKeyPanel] = pairs[i];
+template <int kStep>
+FT_INLINE void swap_rows(Words (&rows)[kLanes]) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kLanes; ++r)
+        if (!(r & kStep)) swap_lanes<kStep>(rows[r], rows[r + kStep]);
+}
+
+// Up to 16 tokens of a text, the first at `index`, a multiple of 16, as bf16 rows: pair i of a head's key goes to
+// [index / 32][i][index % 32].
+inline void store_keys_of(const uint16_t (&rows)[kLanes][kMaxHeadDim], int index, int head_dim, uint16_t* keys) {
+    uint32_t* const to = reinterpret_cast<uint32_t*>(keys) + static_cast<size_t>(index / kKeyPanel) * kKeyPanel * head_dim / 2 +
+                         index % kKeyPanel;
+    for (int first = 0; first < head_dim / 2; first += kLanes) {
+        Words pairs[kLanes];
+#pragma GCC unroll 16
+        for (int r = 0; r < kLanes; ++r) pairs[r] = load<Words>(rows[r] + 2 * first);
+        swap_rows<1>(pairs);
+        swap_rows<2>(pairs);
+        swap_rows<4>(pairs);
+        swap_rows<8>(pairs);
+#pragma GCC unroll 16
+        for (int i = 0; i < kLanes; ++i) store(to + (first + i) * kKeyPanel, pairs[i]);
+    }
 }
 
 // Tokens `index` (even) and the next; a missing next one is zero.
@@ -37,38 +58,56 @@ inline void store_value_pair(const float* first, const float* second, int index,
     }
 }
 
-inline void pad_text(int length, int padded, int head_dim, uint16_t* keys, uint16_t* values) {
-    const float zeros[kMaxHeadDim] = {};
-    for (int index = length; index < padded; ++index) store_key(zeros, index, head_dim, keys);
-    for (int index = length + length % 2; index < padded; index += 2)
-        store_value_pair(zeros, zeros, index, head_dim, padded, values);
-}
-
-// Brings tokens (begin: a multiple of 32 from its text's beginning) of kv heads into `out`. `rows` holds one row a
-// token, [kv_heads][head_dim] keys, then as many values. transform(key, index in the text) -> the key to be stored.
-template <class Transform>
-void store_keys_values(const float* rows, size_t stride, int kv_heads, Range tokens, Range heads, const Texts& texts,
-                       const KvBuffers& out, Transform transform) {
-    const int head_dim = out.head_dim;
-    const float zeros[kMaxHeadDim] = {};
+// Calls use(text, its part of `tokens`) for each text that has one.
+template <class Use>
+void for_each_text(Range tokens, const Texts& texts, Use use) {
     for (int begin = tokens.begin; begin < tokens.end;) {
-        const int text = texts.of(begin);
-        const Range whole = texts[text];
-        const int end = std::min(tokens.end, whole.end), padded = out.padded_length(text);
-        for (int head = heads.begin; head < heads.end; ++head) {
-            uint16_t *const keys = out.text_keys(head, text), *const values = out.text_values(head, text);
-            for (int token = begin; token < end; ++token) {
-                const float* const key = rows + (token - tokens.begin) * stride + head * head_dim;
-                const int index = token - whole.begin;
-                store_key(transform(key, index), index, head_dim, keys);
-                const float* const value = key + kv_heads * head_dim;
-                if (index % 2 == 0)
-                    store_value_pair(value, token + 1 < end ? value + stride : zeros, index, head_dim, padded, values);
-            }
-            if (end == whole.end) pad_text(whole.size(), padded, head_dim, keys, values);
-        }
+        const int text = texts.of(begin), end = std::min(tokens.end, texts[text].end);
+        use(text, Range{begin, end});
         begin = end;
     }
+}
+
+// Brings the keys of one kv head into `out`, from a row [head_dim] a token; tokens begin at a multiple of 32 from their
+// text's beginning, and end so or with it. transform(key, index in the text) -> the key to be stored.
+template <class Transform>
+void store_keys(const float* rows, size_t stride, int head, Range tokens, const Texts& texts, const KvBuffers& out,
+                Transform transform) {
+    for_each_text(tokens, texts, [&](int text, Range part) {
+        uint16_t* const keys = out.text_keys(head, text);
+        const Range whole = texts[text];
+        const int end = part.end == whole.end ? out.padded_length(text) : part.end - whole.begin;
+        for (int index = part.begin - whole.begin; index < end; index += kLanes) {
+            uint16_t converted[kLanes][kMaxHeadDim];
+            for (int r = 0; r < kLanes; ++r) {
+                const int token = whole.begin + index + r;
+                if (token < part.end)
+                    store_bf16_row(transform(rows + (token - tokens.begin) * stride, index + r), out.head_dim, converted[r]);
+                else
+                    std::memset(converted[r], 0, out.head_dim * sizeof(uint16_t));
+            }
+            store_keys_of(converted, index, out.head_dim, keys);
+        }
+    });
+}
+
+// Likewise values; tokens begin at a multiple of 2 from their text's beginning, and end so or with it.
+inline void store_values(const float* rows, size_t stride, int head, Range tokens, const Texts& texts,
+                         const KvBuffers& out) {
+    const float zeros[kMaxHeadDim] = {};
+    for_each_text(tokens, texts, [&](int text, Range part) {
+        uint16_t* const values = out.text_values(head, text);
+        const Range whole = texts[text];
+        const int padded = out.padded_length(text);
+        for (int token = part.begin; token < part.end; token += 2) {
+            const float* const value = rows + (token - tokens.begin) * stride;
+            store_value_pair(value, token + 1 < part.end ? value + stride : zeros, token - whole.begin, out.head_dim, padded,
+                             values);
+        }
+        if (part.end == whole.end)
+            for (int index = whole.size() + whole.size() % 2; index < padded; index += 2)
+                store_value_pair(zeros, zeros, index, out.head_dim, padded, values);
+    });
 }
 
 }  // namespace farthing::FT_ISA

@@ -37,23 +37,33 @@ private:
         take_tokens(tokens);
         normalize(call_.weights.input_norm, tokens.size());
         const Range heads = team_.part(shape_.kv_heads);
-        const int q_width = shape_.q_width(), kv_width = shape_.kv_width();
-        const size_t stride = row_stride(2 * kv_width);
-        const PackedMatrix w = qkv();
-        {
-            const StageTimer timer(profile_, Stage::kQkv);
-            const auto store = store_floats(quantized_, w, floats_ - q_width, stride);
-            gemm(quantized_, w, panels_of_heads(q_width, heads, 1), store);
-            gemm(quantized_, w, panels_of_heads(q_width + kv_width, heads, 1), store);
-        }
-        const StageTimer timer(profile_, Stage::kRope);
-        float turned[kMaxHeadDim];
+        const int q_width = shape_.q_width(), v_begin = q_width + shape_.kv_width();
+        const size_t stride = row_stride(shape_.head_dim);
         const HeadTransform transform = this->transform(call_.weights.k_norm);
-        store_keys_values(floats_, stride, shape_.kv_heads, tokens, heads, walk_.texts, walk_.scratch.kv,
-                          [&](const float* key, int index) {
-                              norm_rotate(key, index, 1.0f, transform, turned);
-                              return turned;
-                          });
+        float turned[kMaxHeadDim];
+        const auto turn = [&](const float* key, int index) {
+            norm_rotate(key, index, 1.0f, transform, turned);
+            return turned;
+        };
+        for (int head = heads.begin; head < heads.end; ++head) {
+            project_head(q_width, head);
+            const StageTimer timer(profile_, Stage::kRope);
+            store_keys(tile_.head, stride, head, tokens, walk_.texts, walk_.scratch.kv, turn);
+        }
+        for (int head = heads.begin; head < heads.end; ++head) {
+            project_head(v_begin, head);
+            const StageTimer timer(profile_, Stage::kRope);
+            store_values(tile_.head, stride, head, tokens, walk_.texts, walk_.scratch.kv);
+        }
+    }
+
+    // tile_.head = the tile's product with the head of qkv whose kind (q, k or v) begins at `first_column`: it is still in
+    // the L2 cache when it is used.
+    void project_head(int first_column, int head) {
+        const StageTimer timer(profile_, Stage::kQkv);
+        const PackedMatrix w = qkv();
+        gemm(quantized_, w, panels_of_heads(first_column, {head, head + 1}, 1),
+             store_floats(quantized_, w, tile_.head - (first_column + head * shape_.head_dim), row_stride(shape_.head_dim)));
     }
 
     // Queries, attention, and everything behind it for some of the rows that go on.
@@ -71,27 +81,17 @@ private:
 
     void queries(int count, Range heads) {
         normalize(call_.weights.input_norm, count);
-        const PackedMatrix w = qkv();
-        const size_t stride = row_stride(shape_.q_width());
-        {
-            const StageTimer timer(profile_, Stage::kQkv);
-            gemm(quantized_, w, panels_of_heads(0, heads, shape_.group()), store_floats(quantized_, w, floats_, stride));
-        }
-        const StageTimer timer(profile_, Stage::kRope);
-        const int head_dim = shape_.head_dim, group_width = shape_.group() * head_dim;
+        for (int r = 0; r < count; ++r) limits_[r] = rows_[r] - text_of(r).begin + 1;
+        const int head_dim = shape_.head_dim, group = shape_.group();
         const float scale = kLog2E / std::sqrt(static_cast<float>(head_dim));
         const HeadTransform transform = this->transform(call_.weights.q_norm);
         float turned[kMaxHeadDim];
-        for (int r = 0; r < count; ++r) {
-            const int position = rows_[r] - text_of(r).begin;
-            limits_[r] = position + 1;
-            for (int head = heads.begin; head < heads.end; ++head) {
-                const float* const from = floats_ + r * stride + head * group_width;
-                uint16_t* const to = query_row(head, r);
-                for (int g = 0; g < group_width; g += head_dim) {
-                    norm_rotate(from + g, position, scale, transform, turned);
-                    store_bf16_row(turned, head_dim, to + g);
-                }
+        for (int head = heads.begin * group; head < heads.end * group; ++head) {
+            project_head(0, head);
+            const StageTimer timer(profile_, Stage::kRope);
+            for (int r = 0; r < count; ++r) {
+                norm_rotate(tile_.head + r * row_stride(head_dim), limits_[r] - 1, scale, transform, turned);
+                store_bf16_row(turned, head_dim, query_row(head / group, r) + head % group * head_dim);
             }
         }
     }
@@ -99,7 +99,7 @@ private:
     void project(int count) {
         {
             const StageTimer timer(profile_, Stage::kQuantize);
-            quantize_rows(floats_, row_stride(shape_.q_width()), count, shape_.q_width(), quantized_);
+            quantize_head_rows(attended(), count, false, tile_.row, quantized_);
         }
         const StageTimer timer(profile_, Stage::kOutput);
         const PackedMatrix w(call_.weights.o, shape_.hidden, shape_.q_width());
@@ -112,7 +112,7 @@ private:
             const StageTimer timer(profile_, Stage::kGateUp);
             const PackedMatrix w(call_.weights.gate_up, 2 * shape_.intermediate, shape_.hidden);
             inner_.shape(count, shape_.intermediate);
-            gate_up(quantized_, w, team_.part(inner_.num_groups()), tile_.floats, inner_);
+            gate_up(quantized_, w, team_.part(inner_.num_groups()), tile_.group, inner_);
         }
         meet();
         const StageTimer timer(profile_, Stage::kDown);

@@ -32,9 +32,10 @@ struct TileScratch {
     QuantizedTile quantized;
     QuantizedTile inner;   // the MLP's
     float* row;            // [hidden or q_width]
-    float* floats;         // [kTileRows][widest]: keys and values; queries, then attention's result; a group of the MLP
+    float* head;           // [kTileRows][head_dim]: keys, values or queries of one head
+    float* group;          // [kTileRows][kGroupStride]: a group of the MLP's inner rows
     float* unnormed;       // [kTileRows][hidden], post-norm only: a product and the residual, before their norm
-    uint16_t* queries;     // [kv_heads][kTileRows][group][head_dim]
+    uint16_t* queries;     // [kv_heads][kTileRows][group][head_dim], then attention's result
     float* outputs;        // attention, see attention.h
     float *largest, *sums;
 };
@@ -56,7 +57,8 @@ struct LayerScratch {
         tile.inner.values = carver_.take<uint8_t>(rows * shape.intermediate);
         tile.inner.scales = carver_.take<float>(rows * ((shape.intermediate + kGroupInputs - 1) / kGroupInputs));
         tile.row = carver_.take<float>(widest_input);
-        tile.floats = carver_.take<float>(rows * row_stride(std::max({2 * shape.kv_width(), shape.q_width(), kGroupInputs})));
+        tile.head = carver_.take<float>(rows * row_stride(shape.head_dim));
+        tile.group = carver_.take<float>(rows * kGroupStride);
         tile.unnormed = carver_.take<float>(shape.post_norm ? rows * row_stride(shape.hidden) : 0);
         tile.queries = carver_.take<uint16_t>(rows * shape.q_width());
         tile.outputs = carver_.take<float>(rows * group * shape.head_dim);

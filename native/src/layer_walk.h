@@ -10,6 +10,7 @@
 
 #include "attention.h"
 #include "layer_scratch.h"
+#include "quantize.h"
 #include "threads.h"
 
 namespace farthing::FT_ISA {
@@ -113,15 +114,14 @@ protected:
     }
 
     uint16_t* query_row(int head, int row) const {
-        return tile_.queries + (static_cast<size_t>(head) * kTileRows + row) * shape_.group() * shape_.head_dim;
+        return queries_ + (static_cast<size_t>(head) * kTileRows + row) * shape_.group() * shape_.head_dim;
     }
 
-    // floats_ [count][q_width] = attention of the tile's queries, row r seeing the first limits_[r] keys of its text.
+    // The tile's queries become what attention makes of them, row r seeing the first limits_[r] keys of its text.
     void attention(int count, Range heads) {
         const StageTimer timer(profile_, Stage::kAttention);
         const KvBuffers& kv = walk_.scratch.kv;
         const AttentionScratch scratch{tile_.outputs, tile_.largest, tile_.sums};
-        const size_t stride = row_stride(shape_.q_width());
         const int head_dim = shape_.head_dim, group = shape_.group();
         for (int begin = 0; begin < count;) {
             const int text = walk_.texts.of(rows_[begin]);
@@ -129,11 +129,16 @@ protected:
             while (end < count && rows_[end] < walk_.texts[text].end) ++end;
             for (int head = heads.begin; head < heads.end; ++head)
                 attend({query_row(head, begin), limits_ + begin, end - begin, group, head_dim, kv.text_keys(head, text),
-                        kv.text_values(head, text), kv.padded_length(text),
-                        floats_ + begin * stride + head * group * head_dim, stride},
+                        kv.text_values(head, text), kv.padded_length(text)},
                        scratch);
             begin = end;
         }
+    }
+
+    // Attention's result as rows.
+    HeadRows attended() const {
+        const int width = shape_.group() * shape_.head_dim;
+        return {queries_, shape_.kv_heads, width, static_cast<size_t>(kTileRows) * width};
     }
 
     LayerWalk& walk_;
@@ -142,8 +147,9 @@ protected:
     const int thread_;
     TileScratch& tile_;
     Team team_;
-    float *floats_, *unnormed_;  // of the tile, or of the one that all threads share
-    QuantizedTile inner_;    // likewise
+    uint16_t* queries_;    // of the tile, or of the one that all threads share
+    float* unnormed_;      // likewise
+    QuantizedTile inner_;  // likewise
     QuantizedTile& quantized_;
     Profile& profile_;
     int rows_[kTileRows], limits_[kTileRows];
@@ -151,7 +157,7 @@ protected:
 private:
     void use_tile(const TileScratch& tile, Team team) {
         team_ = team;
-        floats_ = tile.floats;
+        queries_ = tile.queries;
         unnormed_ = tile.unnormed;
         inner_ = tile.inner;
     }

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "bf16.h"
 #include "lanes.h"
 #include "rotate.h"
 
@@ -88,7 +89,18 @@ void rotate_quantize_rows(const float* x, size_t stride, const int* rows, int nu
                           QuantizedTile& out) {
     out.shape(num_rows, k);
     for_each_row(out, [&](int r, uint8_t* chunks, size_t chunk_stride) {
-        rotate_row(x + (rows ? rows[r] : r) * stride, k, row_buffer);
+        rotate_row(x + rows[r] * stride, k, row_buffer);
+        out.scales[r] = quantize_row(row_buffer, k, chunks, chunk_stride);
+    });
+}
+
+void quantize_head_rows(const HeadRows& x, int num_rows, bool rotated, float* row_buffer, QuantizedTile& out) {
+    const int k = x.parts * x.width;
+    out.shape(num_rows, k);
+    for_each_row(out, [&](int r, uint8_t* chunks, size_t chunk_stride) {
+        for (int part = 0; part < x.parts; ++part)
+            load_bf16_row(x.values + part * x.part_stride + static_cast<size_t>(r) * x.width, x.width, row_buffer + part * x.width);
+        if (rotated) rotate_row(row_buffer, k, row_buffer);
         out.scales[r] = quantize_row(row_buffer, k, chunks, chunk_stride);
     });
 }

@@ -46,7 +46,7 @@ def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, causal: bool) -> np.n
     if causal:
         scores = np.where(np.tril(np.ones((length, length), bool)), scores, -np.inf)
     p = np.exp2(scores - scores.max(-1, keepdims=True))
-    return (np.einsum("hqk,khd->qhd", bf16(p), v) / p.sum(-1).T[..., None]).astype(np.float32)
+    return bf16(np.einsum("hqk,khd->qhd", bf16(p), v) / p.sum(-1).T[..., None])
 
 
 def attend_texts(q: np.ndarray, k: np.ndarray, v: np.ndarray, lengths: list[int], causal: bool) -> np.ndarray:

@@ -180,7 +180,7 @@ def test_the_peak_is_that_of_all_threads_at_once() -> None:
     num_threads = 4 * (os.cpu_count() or 1)
     one, seconds_of_one = peak(1)
     team, seconds = peak(num_threads)
-    assert seconds > num_threads / 2 * seconds_of_one  # each of them did the work
+    assert seconds > 2 * seconds_of_one  # of num_threads times as much; a processor's speed may halve meanwhile
     assert team > one / 2  # a thread's own rate is a quarter of a core's, their sum is not
 
 
