@@ -1,9 +1,10 @@
-"""Prepared folders of one model in several formats, in turn in one process: tokens a second, and time to unpack a layer.
+"""Prepared folders of one model in several formats, in turn in one process: tokens a second, milliseconds to unpack.
 
     farthing quantize MODEL int8 && farthing quantize MODEL nf4 --format nf4
     python benchmarks/format_speed.py int8 nf4 [--rounds 9] [--workloads 8x128 1x128]
 
-In: folders that `farthing quantize` wrote. Out: a table; ratios are to the first folder, of medians. Nothing is tokenised.
+In: folders that `farthing quantize` wrote. Out: a table; ratios are to the first folder, of medians. Nothing is
+tokenised.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from farthing.quant.format import Linear, MatrixShape
 from farthing.quant.int8 import NativeLinear
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.native.team import native_kernels
-from farthing.quant.nf4_packed import pack, packed_bytes, unpack
+from farthing.quant.nf4_packed import SCALE_CANDIDATES, pack, packed_bytes, unpack
 from farthing.quant.region import Region
 from farthing.quant.unpacked import UnpackedLinear
 
@@ -26,7 +26,12 @@ class Nf4Format:
     multiplies_int8 = True
 
     def pack(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {"packed": pack(weight)}
+        kernels = native_kernels() if weight.device.type == "cpu" else None
+        if kernels is None:
+            return {"packed": pack(weight)}
+        block = torch.zeros(packed_bytes(*weight.shape), dtype=torch.uint8)
+        kernels.pack_nf4(weight if weight.dtype is torch.bfloat16 else weight.float(), SCALE_CANDIDATES, block)
+        return {"packed": block}
 
     def linear(
         self, packed: Mapping[str, torch.Tensor], bias: torch.Tensor | None, shape: MatrixShape, region: Region

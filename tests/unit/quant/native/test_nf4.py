@@ -1,4 +1,4 @@
-"""NF4 blocks unpacked by the kernels are, byte for byte, the packed int8 form of the rounded values."""
+"""The kernels' NF4 blocks are torch's, byte for byte; unpacked they are the int8 block of the rounded values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ import pytest
 import torch
 
 from farthing.quant.native.binding import NativeKernels
-from farthing.quant.nf4_packed import LEVELS, MAX_HALF_STEPS, pack, packed_bytes, unpack_codes, views
+from farthing.quant.nf4_packed import (
+    LEVELS,
+    MAX_HALF_STEPS,
+    SCALE_CANDIDATES,
+    pack,
+    packed_bytes,
+    unpack,
+    unpack_codes,
+    views,
+)
 from farthing.quant.packed import lay_out, padded
 
 SHAPES = [(1, 1), (5, 7), (32, 64), (40, 65), (33, 513), (64, 256), (256, 1024)]
@@ -24,6 +33,34 @@ def unpacked(kernels: NativeKernels, block: torch.Tensor, n: int, k: int) -> tor
     out = torch.full((kernels.packed_bytes(n, k),), 85, dtype=torch.uint8)  # every byte must be written
     kernels.unpack_nf4(block, n, k, out)
     return out
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("candidates", [SCALE_CANDIDATES, (1.0,)])
+def test_a_matrix_is_packed_to_the_bytes_that_torch_makes(
+    kernels: NativeKernels, shape: tuple[int, int], dtype: torch.dtype, candidates: tuple[float, ...]
+) -> None:
+    weight = torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
+    weight[0] = 0
+    weight[-1, : shape[1] // 2] *= 1e-3
+    weight = weight.to(dtype)
+    block = torch.zeros(packed_bytes(*shape), dtype=torch.uint8)
+    kernels.pack_nf4(weight, candidates, block)
+    assert torch.equal(block, pack(weight, candidates))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_row_with_nan_or_inf_is_packed_with_a_scale_that_is_not_finite(kernels: NativeKernels, value: float) -> None:
+    weight = torch.randn(40, 130)
+    weight[5, 129] = value
+    block = torch.zeros(packed_bytes(40, 130), dtype=torch.uint8)
+    kernels.pack_nf4(weight, SCALE_CANDIDATES, block)
+    scales = views(block, 40, 130)[1].flatten()
+    assert torch.isfinite(scales).logical_not().nonzero().flatten().tolist() == [5]
+    out = torch.zeros(40, 130)
+    unpack(block, out)
+    assert not torch.isfinite(out[5]).any()
 
 
 @pytest.mark.parametrize("shape", SHAPES)
