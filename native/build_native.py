@@ -27,8 +27,8 @@ FLAGS = (
     "-fno-math-errno -fno-trapping-math -fno-strict-aliasing -Wno-psabi"
 )
 COMMON = ("api", "threads", "pack")
-KERNELS = ("layer", "bert_layer", "linear", "quantize", "rope", "attention", "activation", "nf4_pack", "nf4_unpack", "kernels")
-EXACT = ("nf4_pack", "nf4_unpack")  # rounds after each operation, as torch does, whatever the instruction set could fuse
+EXACT = ("nf4_pack", "nf4_unpack")  # rounded after each operation, as torch does, with nothing fused
+KERNELS = ("layer", "bert_layer", "linear", "quantize", "rope", "attention", "activation", "kernels", *EXACT)
 # Lowest first, and linked in this order: inline code that several objects share is taken from the first.
 INSTRUCTION_SETS = {"portable": ("blocks_portable", "")}
 if platform.machine() in ("x86_64", "AMD64"):
