@@ -164,6 +164,22 @@ int ft_bert_layer(ft_pool* pool, const ft_bert_spec* spec, const ft_bert_weights
     return FT_OK;
 }
 
+int ft_pack_nf4(ft_pool* pool, const void* rows, int32_t dtype, int32_t n, int32_t k, const float* candidates,
+                int32_t num_candidates, void* nf4) {
+    if (!pool || !rows || !candidates || num_candidates < 1 || !aligned(nf4)) return FT_BAD_ARGUMENT;
+    if (dtype != FT_FLOAT32 && dtype != FT_BFLOAT16) return FT_BAD_ARGUMENT;
+    if (n <= 0 || k <= 0 || k > kMaxInputs) return FT_BAD_SHAPE;
+    pool->kernels.pack_nf4({pool->threads, rows, dtype, n, k, candidates, num_candidates, nf4});
+    return FT_OK;
+}
+
+int ft_unpack_nf4(ft_pool* pool, const void* nf4, int32_t n, int32_t k, void* packed) {
+    if (!pool || !aligned(nf4) || !aligned(packed)) return FT_BAD_ARGUMENT;
+    if (n <= 0 || k <= 0 || k > kMaxInputs) return FT_BAD_SHAPE;
+    pool->kernels.unpack_nf4({pool->threads, nf4, n, k, packed});
+    return FT_OK;
+}
+
 double ft_peak_ops(ft_pool* pool) {
     struct {
         ft_pool* pool;

@@ -36,11 +36,29 @@ struct BertCall {
     char* scratch;
 };
 
+struct PackNf4Call {
+    ThreadPool& pool;
+    const void* rows;
+    int dtype, n, k;
+    const float* candidates;
+    int num_candidates;
+    void* nf4;
+};
+
+struct UnpackNf4Call {
+    ThreadPool& pool;
+    const void* nf4;
+    int n, k;
+    void* packed;
+};
+
 struct Kernels {
     const char* name;
     void (*linear)(const LinearCall&);
     void (*qwen3_layer)(const Qwen3Call&);
     void (*bert_layer)(const BertCall&);
+    void (*pack_nf4)(const PackNf4Call&);
+    void (*unpack_nf4)(const UnpackNf4Call&);
     double (*peak_ops)();  // of the calling thread
 };
 

@@ -90,6 +90,27 @@ struct Linear {
     const Block packed;
 };
 
+// To NF4 and on to int8, with and without a last panel and a last block that are not whole.
+struct Nf4 {
+    Nf4(int n, int k) : n(n), k(k), rows(random_floats(static_cast<size_t>(n) * k)) {}
+
+    std::vector<float> run(const Pool& team) const {
+        const size_t padded_n = (n + 31) / 32 * 32, padded_k = (k + 63) / 64 * 64;
+        const size_t nf4_bytes = (padded_n * padded_k / 2 + padded_n * sizeof(float) + padded_n * padded_k / 64 + 63) / 64 * 64;
+        const size_t packed_bytes = ft_packed_bytes(n, k);
+        const Block nf4 = block(nf4_bytes), packed = block(packed_bytes);
+        const float candidates[] = {1.0f, 0.9f};
+        require(ft_pack_nf4(team.pool, rows.data(), FT_FLOAT32, n, k, candidates, 2, nf4.get()) == FT_OK, "ft_pack_nf4",
+                team.isa, team.num_threads);
+        require(ft_unpack_nf4(team.pool, nf4.get(), n, k, packed.get()) == FT_OK, "ft_unpack_nf4", team.isa,
+                team.num_threads);
+        return {packed.get(), packed.get() + packed_bytes};
+    }
+
+    const int n, k;
+    const std::vector<float> rows;
+};
+
 // Packed texts; with `keep_last` only the last token of each goes on after attention.
 struct Texts {
     Texts(const std::vector<int>& lengths, bool keep_last) : cu_seqlens{0} {
@@ -189,6 +210,7 @@ bool has(const char* isa) {
 
 int main() {
     const Linear few_rows(5, 96, 70), tiles(400, 64, 64);
+    const Nf4 whole(128, 320), ragged(70, 65);
     const Texts one_text({7}, false), one_tile({3, 1, 60}, true), long_texts({200, 1, 140, 300}, false),
         last_tokens({200, 1, 140, 300}, true);
     for (const char* isa : kIsas) {
@@ -197,6 +219,8 @@ int main() {
         for (int round = 0; round < 20; ++round) few_rows.run(Pool(1 + round % kMaxThreads, isa));
         hammer("few rows", few_rows, isa, 40);
         hammer("tiles", tiles, isa, 20);
+        hammer("nf4", whole, isa, 20);
+        hammer("nf4, ragged", ragged, isa, 20);
         for (const Texts* texts : {&one_text, &one_tile, &long_texts, &last_tokens}) {
             const int rounds = texts->batch.num_tokens > 100 ? 10 : 40;
             hammer("qwen3 layer", Qwen3Layer{*texts}, isa, rounds);

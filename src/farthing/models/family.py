@@ -67,13 +67,14 @@ class PassStart:
     def residual(self) -> torch.Tensor:
         """[tokens, hidden] the residual stream before the first layer; new memory."""
         rotation = self.compute.rotation
-        rows = self.rows.to(self.compute.residual_dtype, copy=True)
-        return rows if rotation is None else rotation.apply(rows)
+        if rotation is None:
+            return self.rows.to(self.compute.residual_dtype, copy=True)
+        return rotation.apply(self.rows.float()).to(self.compute.residual_dtype)
 
     def unrotated(self, hidden: torch.Tensor) -> torch.Tensor:
         """[rows, hidden] of the residual stream as the weights that were not rotated read it."""
         rotation = self.compute.rotation
-        return hidden if rotation is None else rotation.inverse(hidden)
+        return hidden if rotation is None else rotation.inverse(hidden.float())
 
 
 class ForwardPass(Protocol):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -64,6 +65,25 @@ class NativeKernels:
         status = self._library.ft_pack_rows(weight.data_ptr(), dtype, 0, n, n, k, packed.data_ptr())
         self._check("ft_pack_rows", status)
         return packed
+
+    def pack_nf4(self, weight: torch.Tensor, candidates: Sequence[float], nf4: torch.Tensor) -> None:
+        """Write `nf4`, a block of zeros, from weight [out, in] in fp32 or bf16 (farthing.quant.nf4_packed)."""
+        assert weight.dtype in (torch.float32, torch.bfloat16)
+        weight, factors = weight.contiguous(), torch.tensor(candidates)
+        dtype = int(weight.dtype is torch.bfloat16)
+        with self._turn:
+            status = self._library.ft_pack_nf4(
+                self._pool, weight.data_ptr(), dtype, *weight.shape, factors.data_ptr(), len(factors), nf4.data_ptr()
+            )
+        self._check("ft_pack_nf4", status)
+
+    def unpack_nf4(self, nf4: torch.Tensor, out_features: int, in_features: int, packed: torch.Tensor) -> None:
+        """Write all of `packed` from the same matrix in NF4 (farthing.quant.nf4_packed)."""
+        with self._turn:
+            status = self._library.ft_unpack_nf4(
+                self._pool, nf4.data_ptr(), out_features, in_features, packed.data_ptr()
+            )
+        self._check("ft_unpack_nf4", status)
 
     def linear(
         self, x: torch.Tensor, packed: torch.Tensor, out_features: int, bias: torch.Tensor | None
