@@ -16,6 +16,7 @@ EXTRAS = {
     "server": ("fastapi", "uvicorn", "orjson", "prometheus-client"),
     "parquet": ("pyarrow",),
     "modelscope": ("modelscope",),
+    "gguf": ("gguf",),
 }
 
 
