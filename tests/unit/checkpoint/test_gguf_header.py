@@ -58,6 +58,14 @@ def test_a_file_is_known_by_its_first_bytes_alone(file: Path, tmp_path: Path) ->
     assert not is_gguf(tmp_path)
 
 
+def test_a_file_that_cannot_be_read_is_a_typed_error() -> None:
+    unreadable = Path("/proc/self/mem")  # for everybody, the superuser too
+    if not unreadable.is_file():
+        pytest.skip("no /proc/self/mem on this system")
+    with pytest.raises(CheckpointError, match=r"/proc/self/mem cannot be read: .*Check its permissions"):
+        is_gguf(unreadable)
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [
