@@ -1,8 +1,8 @@
 """The header of a GGUF file: its metadata, and where each tensor lies.
 
 In: a file. Out: a `GgufHeader`; no weights are read. Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
-The gguf package has a reader too; on a Qwen3 file, with its 300,000 tokens and merges, it takes 7 s and 450 MiB, where
-this takes a fraction of a second. It does not read version 1, big-endian files, or models split into several files.
+The gguf package has a reader too, which takes seconds and hundreds of MiB for a Qwen3 file's 300,000 tokens and merges
+(figures in docs/checkpoints.md). It does not read version 1, big-endian files, or models split into several files.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Matrices stored in quantised blocks, as fp32 matrices and as tables whose rows are gathered.
 
 In: a function that dequantises some rows. Out: all rows at once, or the few that a batch asks for. A table of 151,669
-rows is never dequantised as a whole: gathering 4,096 rows takes milliseconds, and the file's pages stay the only copy.
+rows is never dequantised as a whole: the file's pages stay the only copy.
 """
 
 from __future__ import annotations
