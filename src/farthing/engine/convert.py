@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import torch
 
+from farthing.checkpoint.table import Table
 from farthing.engine.describe import ModelDescription
 from farthing.engine.named import NamedWeights
 from farthing.models.layout import MatrixPart
@@ -33,8 +34,8 @@ class ConvertedTensors:
         self._weights = NamedWeights(description.checkpoint, description.layout)
         self._device = torch.device(description.plan.device)
 
-    def table(self) -> torch.Tensor:
-        return self._weights.read(self._layout.table.source)
+    def table(self) -> Table:
+        return self._weights.rows(self._layout.table.source)
 
     def shared(self) -> dict[str, torch.Tensor]:
         return {part.name: self._vector(part.source) for part in self._layout.shared}

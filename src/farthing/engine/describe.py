@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
+from farthing.checkpoint.files import ModelFiles, open_files
 from farthing.checkpoint.manifest import Manifest, read_manifest
-from farthing.checkpoint.reader import Checkpoint
 from farthing.core.errors import SettingsError
 from farthing.core.settings import EngineSettings
 from farthing.engine.device import device_facts
@@ -30,7 +30,7 @@ class ModelDescription:
         manifest: of a folder of quantised weights.
     """
 
-    checkpoint: Checkpoint
+    checkpoint: ModelFiles
     family: Family
     spec: ModelSpec
     embedding: EmbeddingSpec
@@ -51,7 +51,7 @@ def describe_model(path: Path, settings: EngineSettings) -> ModelDescription:
         UnknownArchitectureError: no family computes this model.
         SettingsError: the settings ask for what the model or device cannot do.
     """
-    checkpoint, manifest = Checkpoint(path), read_manifest(path)
+    checkpoint, manifest = open_files(path), read_manifest(path)
     if manifest:
         settings = stored_settings(manifest, path, settings)
         check_fidelity(manifest, checkpoint, settings)

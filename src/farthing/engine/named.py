@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from farthing.checkpoint.reader import Checkpoint
+from farthing.checkpoint.files import ModelFiles
+from farthing.checkpoint.table import Table
 from farthing.core.errors import CheckpointError
 from farthing.models.layout import Layout
 
@@ -18,7 +19,7 @@ class NamedWeights:
         CheckpointError: on construction, naming tensors that are missing, left over, of another shape or no floats.
     """
 
-    def __init__(self, checkpoint: Checkpoint, layout: Layout) -> None:
+    def __init__(self, checkpoint: ModelFiles, layout: Layout) -> None:
         self._checkpoint = checkpoint
         self._stored_name = {unwrap(name, layout.wrappers): name for name in checkpoint.tensors}
         wanted = dict(layout.tensors())
@@ -40,6 +41,9 @@ class NamedWeights:
 
     def read(self, name: str) -> torch.Tensor:
         return self._checkpoint.read(self._stored_name[name])
+
+    def rows(self, name: str) -> Table:
+        return self._checkpoint.rows(self._stored_name[name])
 
 
 def unwrap(name: str, wrappers: tuple[str, ...]) -> str:

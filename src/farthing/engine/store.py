@@ -13,6 +13,7 @@ from typing import Protocol
 
 import torch
 
+from farthing.checkpoint.table import Table
 from farthing.models.family import LayerWeights
 
 
@@ -34,7 +35,7 @@ class WeightStore(Protocol):
 class HostTable:
     """Token embeddings [vocab, hidden] on the host; what is gathered goes to `device`."""
 
-    def __init__(self, table: torch.Tensor, device: torch.device) -> None:
+    def __init__(self, table: Table, device: torch.device) -> None:
         self._table = table
         self._device = device
 
@@ -45,7 +46,7 @@ class HostTable:
 class ResidentStore(HostTable):
     def __init__(
         self,
-        table: torch.Tensor,
+        table: Table,
         shared: Mapping[str, torch.Tensor],
         layers: Sequence[LayerWeights],
         device: torch.device,
@@ -63,7 +64,7 @@ class StreamedStore(HostTable):
 
     def __init__(
         self,
-        table: torch.Tensor,
+        table: Table,
         shared: Mapping[str, torch.Tensor],
         make_layer: Callable[[int], LayerWeights],
         num_layers: int,
