@@ -1,4 +1,4 @@
-"""From a checkpoint folder to a model on the device.
+"""From a checkpoint folder to a model whose layers live where the plan says.
 
 Weights are read through the page cache and converted one matrix at a time, so the peak while loading is the model plus
 its largest matrix; a folder of quantised weights is used where it is mapped. Before anything is read, the tensors'
@@ -54,25 +54,9 @@ class LoadedModel:
 
 def load_weights(description: ModelDescription) -> LoadedModel:
     """Raises `CheckpointError` when the tensors do not fit the description."""
-    store = resident_store(model_tensors(description), description.layout, description.plan)
-    return LoadedModel(description, fingerprint(description), store)
-
-
-def stream_weights(description: ModelDescription) -> LoadedModel:
-    """A model of which nothing but small vectors stays loaded: each pass reads and converts its layers one by one.
-
-    Raises:
-        CheckpointError: as `load_weights`.
-    """
-    layout, plan, tensors = description.layout, description.plan, model_tensors(description)
-
-    def make_layer(index: int) -> LayerWeights:
-        trim_heap()
-        return bound_layer(tensors, layout, index, plan)
-
-    device = torch.device(plan.device)
-    store = StreamedStore(tensors.table(), tensors.shared(), make_layer, layout.num_layers, device)
-    return LoadedModel(description, fingerprint(description), store)
+    tensors, layout, plan = model_tensors(description), description.layout, description.plan
+    store = streamed_store if plan.residency == "disk" else resident_store
+    return LoadedModel(description, fingerprint(description), store(tensors, layout, plan))
 
 
 def load_model(path: Path, settings: EngineSettings) -> LoadedModel:
@@ -99,7 +83,26 @@ def resident_store(tensors: ModelTensors, layout: Layout, plan: Plan) -> Residen
     for index in range(layout.num_layers):
         layers.append(bound_layer(tensors, layout, index, plan))
         trim_heap()
-    return ResidentStore(tensors.table(), tensors.shared(), layers, torch.device(plan.device))
+    device = torch.device(plan.device)
+    return ResidentStore(tensors.table(), tensors.shared(), layers, device, keeps_table=plan.keeps_table)
+
+
+def streamed_store(tensors: ModelTensors, layout: Layout, plan: Plan) -> StreamedStore:
+    """Nothing but small vectors stays loaded: each pass takes its layers from the file one by one."""
+
+    def make_layer(index: int) -> LayerWeights:
+        trim_heap()
+        return bound_layer(tensors, layout, index, plan)
+
+    return StreamedStore(
+        tensors.table(),
+        tensors.shared(),
+        make_layer,
+        tensors.mapped,
+        layout.num_layers,
+        torch.device(plan.device),
+        keeps_table=plan.keeps_table,
+    )
 
 
 def bound_layer(tensors: ModelTensors, layout: Layout, index: int, plan: Plan) -> LayerWeights:

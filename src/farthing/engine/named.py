@@ -14,11 +14,14 @@ STORED_DTYPES = ("F32", "BF16", "F16")  # safetensors' names of what a weight ma
 class NamedWeights:
     """A checkpoint's tensors under the layout's names, whole and nothing left over.
 
+    Args:
+        keeps_mapping: map each file once for as long as this lives, instead of anew for every tensor.
+
     Raises:
         CheckpointError: on construction, naming tensors that are missing, left over, of another shape or no floats.
     """
 
-    def __init__(self, checkpoint: Checkpoint, layout: Layout) -> None:
+    def __init__(self, checkpoint: Checkpoint, layout: Layout, *, keeps_mapping: bool = False) -> None:
         self._checkpoint = checkpoint
         self._stored_name = {unwrap(name, layout.wrappers): name for name in checkpoint.tensors}
         wanted = dict(layout.tensors())
@@ -37,9 +40,11 @@ class NamedWeights:
                 raise CheckpointError(
                     f"{name} is stored as {stored.dtype}; checkpoints in {', '.join(STORED_DTYPES)} can be read."
                 )
+        self._mapped = checkpoint.map(map(self._stored_name.__getitem__, wanted)) if keeps_mapping else {}
 
     def read(self, name: str) -> torch.Tensor:
-        return self._checkpoint.read(self._stored_name[name])
+        stored = self._stored_name[name]
+        return self._mapped[stored] if stored in self._mapped else self._checkpoint.read(stored)
 
 
 def unwrap(name: str, wrappers: tuple[str, ...]) -> str:

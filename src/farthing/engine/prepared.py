@@ -79,6 +79,10 @@ class PreparedTensors:
     def bias(self, layer: int, part: MatrixPart) -> torch.Tensor | None:
         return self._mapped[bias_name(self._layout, layer, part)].clone() if part.bias else None
 
+    def mapped(self, layer: int) -> Iterator[torch.Tensor]:
+        for part in self._layout.matrices:
+            yield self._mapped[block_name(self._layout, layer, part)]
+
 
 def stored_tensors(layout: Layout, form: WeightFormat) -> Iterator[StoredTensor]:
     """All but the token embeddings, in the file's order: first the packed blocks, whose lengths keep them aligned."""
