@@ -27,7 +27,8 @@ FLAGS = (
     "-fno-math-errno -fno-trapping-math -fno-strict-aliasing -Wno-psabi"
 )
 COMMON = ("api", "threads", "pack")
-KERNELS = ("layer", "bert_layer", "linear", "quantize", "rope", "attention", "activation", "kernels")
+KERNELS = ("layer", "bert_layer", "linear", "quantize", "rope", "attention", "activation", "nf4", "kernels")
+EXACT = ("nf4",)  # rounds after each operation, as torch does, whatever the instruction set could fuse
 # Lowest first, and linked in this order: inline code that several objects share is taken from the first.
 INSTRUCTION_SETS = {"portable": ("blocks_portable", "")}
 if platform.machine() in ("x86_64", "AMD64"):
@@ -46,7 +47,9 @@ def build(library: Path = LIBRARY, extra_flags: str = "") -> None:
         raise FileNotFoundError("a C++ compiler for Linux (g++, or what CXX names)")
     units = [(source, source, "") for source in COMMON]
     for name, (blocks, flags) in INSTRUCTION_SETS.items():
-        units += [(source, f"{source}.{name}", f"-DFT_ISA={name} {flags}") for source in (*KERNELS, blocks)]
+        for source in (*KERNELS, blocks):
+            exact = "-ffp-contract=off" if source in EXACT else ""
+            units.append((source, f"{source}.{name}", f"-DFT_ISA={name} {flags} {exact}"))
     with tempfile.TemporaryDirectory() as scratch:
 
         def compile_unit(unit: tuple[str, str, str]) -> str:

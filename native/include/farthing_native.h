@@ -46,6 +46,10 @@ FT_API size_t ft_packed_bytes(int32_t n, int32_t k);
 FT_API int ft_pack_rows(const void* rows, int32_t dtype, int32_t first_row, int32_t num_rows, int32_t n, int32_t k,
                         void* packed);
 
+/* Writes all of `packed` from a matrix [n, k] in NF4, whose block src/farthing/quant/nf4_packed.py describes. Both blocks:
+ * alignment 64. */
+FT_API int ft_unpack_nf4(ft_pool* pool, const void* nf4, int32_t n, int32_t k, void* packed);
+
 /* y [tokens, n] = x [tokens, k] W^T + bias [n]; bias may be NULL. Scratch: alignment 64. */
 FT_API size_t ft_linear_scratch_bytes(const ft_pool* pool, int32_t n, int32_t k);
 FT_API int ft_linear(ft_pool* pool, const float* x, int32_t num_tokens, const void* packed, int32_t n, int32_t k,

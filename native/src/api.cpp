@@ -164,6 +164,13 @@ int ft_bert_layer(ft_pool* pool, const ft_bert_spec* spec, const ft_bert_weights
     return FT_OK;
 }
 
+int ft_unpack_nf4(ft_pool* pool, const void* nf4, int32_t n, int32_t k, void* packed) {
+    if (!pool || !aligned(nf4) || !aligned(packed)) return FT_BAD_ARGUMENT;
+    if (n <= 0 || k <= 0 || k > kMaxInputs) return FT_BAD_SHAPE;
+    pool->kernels.unpack_nf4({pool->threads, nf4, n, k, packed});
+    return FT_OK;
+}
+
 double ft_peak_ops(ft_pool* pool) {
     struct {
         ft_pool* pool;

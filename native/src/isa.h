@@ -36,11 +36,19 @@ struct BertCall {
     char* scratch;
 };
 
+struct UnpackNf4Call {
+    ThreadPool& pool;
+    const void* nf4;
+    int n, k;
+    void* packed;
+};
+
 struct Kernels {
     const char* name;
     void (*linear)(const LinearCall&);
     void (*qwen3_layer)(const Qwen3Call&);
     void (*bert_layer)(const BertCall&);
+    void (*unpack_nf4)(const UnpackNf4Call&);
     double (*peak_ops)();  // of the calling thread
 };
 

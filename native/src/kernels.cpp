@@ -12,6 +12,7 @@ namespace farthing::FT_ISA {
 void linear(const LinearCall& call);
 void qwen3_layer(const Qwen3Call& call);
 void bert_layer(const BertCall& call);
+void unpack_nf4(const UnpackNf4Call& call);
 
 namespace {
 
@@ -31,7 +32,7 @@ double peak_ops() {
 }  // namespace
 
 const Kernels& kernels() {
-    static constexpr Kernels kernels{FT_TEXT(FT_ISA), linear, qwen3_layer, bert_layer, peak_ops};
+    static constexpr Kernels kernels{FT_TEXT(FT_ISA), linear, qwen3_layer, bert_layer, unpack_nf4, peak_ops};
     return kernels;
 }
 

@@ -21,7 +21,7 @@ from farthing.core.settings import EngineSettings, SourceSettings
 from farthing.engine import runner
 from farthing.engine.load import LoadedModel, load_model
 from farthing.engine.runner import Runner
-from farthing.models.qwen3_native import packed
+from farthing.models.qwen3_native import int8_block
 from farthing.quant import int8
 from farthing.serving.quantise import quantise_model
 

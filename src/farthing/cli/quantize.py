@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
-from farthing.core.settings import SourceSettings
+from farthing.core.settings import QUANTISED_FORMATS, SourceSettings
 
 
 @click.command(
@@ -19,7 +19,9 @@ from farthing.core.settings import SourceSettings
 )
 @click.argument("model")
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--format", type=click.Choice(("int8",)), default="int8", show_default=True, help="Weight format.")
+@click.option(
+    "--format", type=click.Choice(QUANTISED_FORMATS), default="int8", show_default=True, help="Weight format."
+)
 @click.option(
     "--measure/--no-measure",
     default=True,

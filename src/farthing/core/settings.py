@@ -14,6 +14,8 @@ from typing import Any, get_args, get_type_hints
 from farthing.core.errors import SettingsError
 from farthing.core.sizes import parse_bytes
 
+QUANTISED_FORMATS = ("int8", "nf4", "fp8")  # that `farthing quantize` writes
+
 
 def option(
     default: Any,
@@ -90,9 +92,10 @@ class EngineSettings(Checked):
     device: str = option("auto", "Device: auto, cpu, cuda, or cuda:N.")
     format: str = option(
         "auto",
-        "Weight format; auto and none take what the device computes fastest without loss. int8 is for CPUs.",
+        "Weight format; auto and none take what the device computes fastest without loss. int8 is for CPUs; "
+        "nf4 takes the least memory.",
         flags=("--quantization",),
-        choices=("auto", "none", "fp32", "bf16", "fp16", "int8"),
+        choices=("auto", "none", "fp32", "bf16", "fp16", *QUANTISED_FORMATS),
     )
     memory: str = option(
         "auto",

@@ -78,4 +78,5 @@ def stored_settings(manifest: Manifest, path: Path, settings: EngineSettings) ->
             f"out, or load {manifest.source} itself.",
             param="format",
         )
-    return replace(settings, format=manifest.format, device="cpu" if settings.device == "auto" else settings.device)
+    only_cpu = manifest.format == "int8" and settings.device == "auto"
+    return replace(settings, format=manifest.format, device="cpu" if only_cpu else settings.device)

@@ -7,6 +7,7 @@ names, shapes and types are checked against the model's layout.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from farthing.models.family import Family, LayerWeights
 from farthing.models.layout import Layout, MatrixPart
 from farthing.models.spec import EmbeddingSpec, ModelSpec
 from farthing.quant.format import Linear
+from farthing.quant.region import Region
 from farthing.quant.rotation import RotatedLinear
 
 
@@ -79,9 +81,9 @@ def fingerprint(description: ModelDescription) -> str:
 
 
 def resident_store(tensors: ModelTensors, layout: Layout, plan: Plan) -> ResidentStore:
-    layers = []
+    layers, regions = [], layer_regions(layout)
     for index in range(layout.num_layers):
-        layers.append(bound_layer(tensors, layout, index, plan))
+        layers.append(bound_layer(tensors, layout, index, plan, regions))
         trim_heap()
     device = torch.device(plan.device)
     return ResidentStore(tensors.table(), tensors.shared(), layers, device, keeps_table=plan.keeps_table)
@@ -89,10 +91,11 @@ def resident_store(tensors: ModelTensors, layout: Layout, plan: Plan) -> Residen
 
 def streamed_store(tensors: ModelTensors, layout: Layout, plan: Plan) -> StreamedStore:
     """Nothing but small vectors stays loaded: each pass takes its layers from the file one by one."""
+    regions = layer_regions(layout)
 
     def make_layer(index: int) -> LayerWeights:
         trim_heap()
-        return bound_layer(tensors, layout, index, plan)
+        return bound_layer(tensors, layout, index, plan, regions)
 
     return StreamedStore(
         tensors.table(),
@@ -105,11 +108,18 @@ def streamed_store(tensors: ModelTensors, layout: Layout, plan: Plan) -> Streame
     )
 
 
-def bound_layer(tensors: ModelTensors, layout: Layout, index: int, plan: Plan) -> LayerWeights:
-    matrices = {part.name: bound_matrix(tensors, index, part, plan) for part in layout.matrices}
+def layer_regions(layout: Layout) -> Mapping[str, Region]:
+    """Where one layer's matrices are unpacked, for formats that do so; nothing is allocated yet."""
+    return {part.name: Region() for part in layout.matrices}
+
+
+def bound_layer(
+    tensors: ModelTensors, layout: Layout, index: int, plan: Plan, regions: Mapping[str, Region]
+) -> LayerWeights:
+    matrices = {part.name: bound_matrix(tensors, index, part, plan, regions[part.name]) for part in layout.matrices}
     return LayerWeights(matrices, tensors.vectors(index))
 
 
-def bound_matrix(tensors: ModelTensors, index: int, part: MatrixPart, plan: Plan) -> Linear:
-    linear = plan.format.linear(tensors.packed(index, part), tensors.bias(index, part), part.shape)
+def bound_matrix(tensors: ModelTensors, index: int, part: MatrixPart, plan: Plan, region: Region) -> Linear:
+    linear = plan.format.linear(tensors.packed(index, part), tensors.bias(index, part), part.shape, region)
     return RotatedLinear(linear) if rotates_inputs(plan.format, part) else linear

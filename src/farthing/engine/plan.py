@@ -85,12 +85,17 @@ def make_plan(settings: EngineSettings, facts: DeviceFacts, spec: ModelSpec, lay
 def choose_format(settings: EngineSettings, facts: DeviceFacts) -> tuple[str, str | None]:
     if settings.format == "int8" and not facts.is_cpu:
         raise SettingsError(
-            f"format int8 is built for CPUs so far; the device is {facts.device}. Take bf16, fp16 or fp32, "
+            f"format int8 is built for CPUs so far; the device is {facts.device}. Take nf4, fp8, bf16, fp16 or fp32, "
             "or device cpu.",
             param="format",
         )
     if settings.format not in ("auto", "none"):
         return settings.format, None
+    return fastest_format(facts)
+
+
+def fastest_format(facts: DeviceFacts) -> tuple[str, str]:
+    """Of those without loss, and why."""
     if facts.is_cpu and not facts.fast_bf16:
         return "fp32", "fp32, because bf16 products are slower than fp32 ones on a CPU without AMX"
     if facts.fast_bf16:
@@ -99,10 +104,14 @@ def choose_format(settings: EngineSettings, facts: DeviceFacts) -> tuple[str, st
 
 
 def compute_dtype(format_name: str, facts: DeviceFacts) -> torch.dtype:
-    """Half-precision formats compute in their own dtype where that is fast, in fp32 where it is not."""
-    assert format_name in FORMATS
-    if format_name == "int8":
+    """Half-precision formats compute in their own dtype where that is fast, in fp32 where it is not.
+
+    Quantised ones compute as the device does it fastest, but for fp32 around products in int8.
+    """
+    if facts.is_cpu and FORMATS[format_name].multiplies_int8:
         return torch.float32
+    if format_name not in COMPUTE_DTYPES:
+        format_name, _ = fastest_format(facts)
     if format_name == "bf16" and not facts.fast_bf16:
         return torch.float32
     if format_name == "fp16" and facts.is_cpu:

@@ -60,24 +60,28 @@ class PreparedTensors:
                 f"{self._checkpoint.path} is damaged: {some(wrong or [table.source])} not as "
                 f"{description.plan.format.name} stores it. {remedy(source)}"
             )
+        self._device = torch.device(description.plan.device)
         self._mapped = self._checkpoint.map(name for name in wanted if name != table.source)
 
     def table(self) -> torch.Tensor:
         return self._checkpoint.read(self._layout.table.source)
 
     def shared(self) -> dict[str, torch.Tensor]:
-        return {part.name: self._mapped[part.source].clone() for part in self._layout.shared}
+        return {part.name: self._copy(part.source) for part in self._layout.shared}
 
     def vectors(self, layer: int) -> dict[str, torch.Tensor]:
         prefix = self._layout.prefix(layer)
-        return {part.name: self._mapped[prefix + part.source].clone() for part in self._layout.vectors}
+        return {part.name: self._copy(prefix + part.source) for part in self._layout.vectors}
 
     def packed(self, layer: int, part: MatrixPart) -> Mapping[str, torch.Tensor]:
-        block = self._mapped[block_name(self._layout, layer, part)]
+        block = self._mapped[block_name(self._layout, layer, part)].to(self._device)
         return {"packed": block if block.data_ptr() % ALIGNMENT == 0 else block.clone()}
 
     def bias(self, layer: int, part: MatrixPart) -> torch.Tensor | None:
-        return self._mapped[bias_name(self._layout, layer, part)].clone() if part.bias else None
+        return self._copy(bias_name(self._layout, layer, part)) if part.bias else None
+
+    def _copy(self, name: str) -> torch.Tensor:
+        return self._mapped[name].to(self._device, copy=True)
 
     def mapped(self, layer: int) -> Iterator[torch.Tensor]:
         for part in self._layout.matrices:

@@ -46,7 +46,7 @@ class Runner:
             chunk_tokens=plan.chunk_tokens,
             attend=attend_varlen if plan.flash_attention else attend_runs,
             rotation=model.description.rotation,
-            native=native_kernels() if plan.format.name == "int8" else None,
+            native=native_kernels() if plan.format.multiplies_int8 and plan.device == "cpu" else None,
         )
         self._exact = replace(self._compute, dtype=torch.float32, residual_dtype=torch.float32, attend=attend_runs)
         # After an operation torch's own threads spin for milliseconds, on the cores that the native team needs by then.

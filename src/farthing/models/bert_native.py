@@ -10,7 +10,7 @@ import torch
 
 from farthing.models.family import LayerWeights, PassStart
 from farthing.models.spec import ModelSpec
-from farthing.quant.int8 import NativeInt8Linear
+from farthing.quant.int8 import NativeLinear
 from farthing.quant.native.arguments import BertShape, BertWeights, NativeBatch
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.rotation import RotatedLinear
@@ -44,7 +44,7 @@ def native_weights(weights: LayerWeights) -> BertWeights:
     for name, rotated in weights.matrix.items():
         assert isinstance(rotated, RotatedLinear), f"{name} is not rotated"
         linear = rotated.linear
-        assert isinstance(linear, NativeInt8Linear), f"{name} is not packed for the native kernels"
+        assert isinstance(linear, NativeLinear), f"{name} has no int8 block"
         assert linear.bias is not None
-        matrices[name], biases[f"{name}_bias"] = linear.packed, linear.bias
+        matrices[name], biases[f"{name}_bias"] = linear.int8_block(), linear.bias
     return BertWeights(**matrices, **biases, **{name: weights.vector[name] for name in VECTORS})

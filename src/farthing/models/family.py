@@ -71,14 +71,14 @@ class PassStart:
         shape = (batch.num_tokens, self.spec.hidden)
         hidden = torch.empty(shape, dtype=self.compute.residual_dtype, device=batch.positions.device)
         for part in chunks(batch.num_tokens, self.compute.chunk_tokens):
-            rows = self.gather(batch.ids[part]).to(hidden.dtype)
-            hidden[part] = rows if rotation is None else rotation.apply(rows)
+            rows = self.gather(batch.ids[part])
+            hidden[part] = rows if rotation is None else rotation.apply(rows.float())
         return hidden
 
     def unrotated(self, hidden: torch.Tensor) -> torch.Tensor:
         """[rows, hidden] of the residual stream as the weights that were not rotated read it."""
         rotation = self.compute.rotation
-        return hidden if rotation is None else rotation.inverse(hidden)
+        return hidden if rotation is None else rotation.inverse(hidden.float())
 
 
 class ForwardPass(Protocol):

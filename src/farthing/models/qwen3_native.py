@@ -11,7 +11,7 @@ import torch
 from farthing.models.family import LayerWeights, PassStart
 from farthing.models.ops import rms_norm, rotary_tables
 from farthing.models.spec import ModelSpec
-from farthing.quant.int8 import NativeInt8Linear
+from farthing.quant.int8 import NativeLinear
 from farthing.quant.native.arguments import NativeBatch, Qwen3Shape, Qwen3Weights
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.rotation import RotatedLinear
@@ -37,7 +37,7 @@ class NativeQwen3Pass:
     def layer(self, weights: LayerWeights, keep: torch.Tensor | None) -> None:
         kept = None if keep is None else keep.to(torch.int32)
         batch = NativeBatch(self._start.batch.cu_seqlens, self._cos, self._sin, kept)
-        matrices = {name: packed(weights, name) for name in MATRICES}
+        matrices = {name: int8_block(weights, name) for name in MATRICES}
         vectors = {name: weights.vector[name] for name in VECTORS}
         self._kernels.qwen3_layer(self._shape, Qwen3Weights(**vectors, **matrices), batch, self._hidden)
         if keep is not None:
@@ -47,9 +47,9 @@ class NativeQwen3Pass:
         return rms_norm(self._start.unrotated(self._hidden), self._start.shared["norm"], self._start.spec.norm_eps)
 
 
-def packed(weights: LayerWeights, name: str) -> torch.Tensor:
+def int8_block(weights: LayerWeights, name: str) -> torch.Tensor:
     linear = weights.matrix[name]
     if isinstance(linear, RotatedLinear):  # the kernels rotate the inputs of down themselves
         linear = linear.linear
-    assert isinstance(linear, NativeInt8Linear), f"{name} is not packed for the native kernels"
-    return linear.packed
+    assert isinstance(linear, NativeLinear), f"{name} has no int8 block"
+    return linear.int8_block()

@@ -28,15 +28,15 @@ class Rotation:
 
     def apply(self, rows: torch.Tensor) -> torch.Tensor:
         """rows [n, width] fp32 -> R x for each row x."""
-        return self._turn(rows * self._signs, self._a, self._b)
+        return self._turn(rows * self._signs.to(rows.device), self._a, self._b)
 
     def inverse(self, rows: torch.Tensor) -> torch.Tensor:
         """rows [n, width] fp32 -> R^T x for each row x."""
-        return self._turn(rows, self._a.T, self._b.T).mul_(self._signs)
+        return self._turn(rows, self._a.T, self._b.T).mul_(self._signs.to(rows.device))
 
     def _turn(self, rows: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         blocks = rows.reshape(-1, a.shape[0], b.shape[0])
-        return (a @ (blocks @ b.T)).view(-1, self.width)
+        return (a.to(rows.device) @ (blocks @ b.T.to(rows.device))).view(-1, self.width)
 
 
 def orthogonal(size: int) -> torch.Tensor:

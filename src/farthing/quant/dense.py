@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from farthing.quant.format import Linear, MatrixShape
+from farthing.quant.region import Region
 
 # Weights of another dtype are converted so many bytes at a time on a CPU: the piece is multiplied from the cache.
 CONVERTED_BYTES = 8 * 2**20
@@ -25,11 +26,18 @@ class DenseFormat:
     name: str
     dtype: torch.dtype
     quantises: bool = False
+    multiplies_int8: bool = False
 
     def pack(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
         return {"weight": weight.to(self.dtype)}
 
-    def linear(self, packed: Mapping[str, torch.Tensor], bias: torch.Tensor | None, shape: MatrixShape) -> Linear:  # noqa: ARG002
+    def linear(
+        self,
+        packed: Mapping[str, torch.Tensor],
+        bias: torch.Tensor | None,
+        shape: MatrixShape,  # noqa: ARG002
+        region: Region,  # noqa: ARG002
+    ) -> Linear:
         weight = packed["weight"]
         if weight.dtype is torch.float32 and weight.device.type == "cpu" and can_prepack():
             return PrepackedLinear(weight, bias)

@@ -13,6 +13,8 @@ from typing import Protocol
 
 import torch
 
+from farthing.quant.region import Region
+
 
 @dataclass(frozen=True)
 class MatrixShape:
@@ -53,6 +55,11 @@ class WeightFormat(Protocol):
         """
         ...
 
+    @property
+    def multiplies_int8(self) -> bool:
+        """Whether its `Linear`s on a CPU with native kernels are `farthing.quant.int8.NativeLinear`s."""
+        ...
+
     def pack(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
         """The tensors that store `weight` [out_features, in_features], on the same device.
 
@@ -60,8 +67,13 @@ class WeightFormat(Protocol):
         """
         ...
 
-    def linear(self, packed: Mapping[str, torch.Tensor], bias: torch.Tensor | None, shape: MatrixShape) -> Linear:
-        """Bind the packed tensors of a matrix of `shape`; `bias` [out_features] in any float dtype."""
+    def linear(
+        self, packed: Mapping[str, torch.Tensor], bias: torch.Tensor | None, shape: MatrixShape, region: Region
+    ) -> Linear:
+        """Bind the packed tensors of a matrix of `shape`; `bias` [out_features] in any float dtype.
+
+        `region` is for what must be unpacked before it is multiplied, and shared by the matrices of this name.
+        """
         ...
 
     def num_bytes(self, out_features: int, in_features: int) -> int:

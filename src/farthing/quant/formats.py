@@ -7,13 +7,17 @@ import torch
 from farthing.core.errors import SettingsError
 from farthing.quant.dense import DenseFormat
 from farthing.quant.format import WeightFormat
+from farthing.quant.fp8 import Fp8Format
 from farthing.quant.int8 import Int8Format
+from farthing.quant.nf4 import Nf4Format
 
 FORMATS: dict[str, WeightFormat] = {
     "fp32": DenseFormat("fp32", torch.float32),
     "bf16": DenseFormat("bf16", torch.bfloat16),
     "fp16": DenseFormat("fp16", torch.float16),
     "int8": Int8Format(),
+    "nf4": Nf4Format(),
+    "fp8": Fp8Format(),
 }
 
 

@@ -6,6 +6,7 @@ lies; without them it is unpacked when it is bound, and multiplied by torch.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 import torch
@@ -14,11 +15,13 @@ from farthing.quant.format import Linear, MatrixShape
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.native.team import native_kernels
 from farthing.quant.packed import pack, packed_bytes, quantise_rows, unpack
+from farthing.quant.region import Region
 
 
 class Int8Format:
     name = "int8"
     quantises = True
+    multiplies_int8 = True
 
     def pack(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
         kernels = native_kernels()
@@ -26,8 +29,13 @@ class Int8Format:
             return {"packed": pack(weight)}
         return {"packed": kernels.pack(weight if weight.dtype is torch.bfloat16 else weight.float())}
 
-    def linear(self, packed: Mapping[str, torch.Tensor], bias: torch.Tensor | None, shape: MatrixShape) -> Linear:
-        bias = None if bias is None else bias.float()
+    def linear(
+        self,
+        packed: Mapping[str, torch.Tensor],
+        bias: torch.Tensor | None,
+        shape: MatrixShape,
+        region: Region,  # noqa: ARG002
+    ) -> Linear:
         kernels = native_kernels()
         if kernels is not None:
             return NativeInt8Linear(kernels, packed["packed"], shape.out_features, bias)
@@ -39,19 +47,34 @@ class Int8Format:
         return packed_bytes(out_features, in_features)
 
 
-class NativeInt8Linear:
-    """Rows have one scale each, whatever the input group: groups are for `NativeKernels.qwen3_layer`."""
+class NativeLinear(ABC):
+    """What the native kernels multiply: an int8 block, in whatever form the matrix is stored; bias fp32 or None.
 
-    def __init__(
-        self, kernels: NativeKernels, packed: torch.Tensor, out_features: int, bias: torch.Tensor | None
-    ) -> None:
-        self.packed = packed
-        self.bias = bias
+    As a `Linear` it gives rows one scale each, whatever the input group: groups are for `NativeKernels.qwen3_layer`.
+    """
+
+    def __init__(self, kernels: NativeKernels, out_features: int, bias: torch.Tensor | None) -> None:
+        self.bias = None if bias is None else bias.float()
         self._kernels = kernels
         self._out_features = out_features
 
+    @abstractmethod
+    def int8_block(self) -> torch.Tensor:
+        """uint8, as `farthing.quant.packed` packs it; may be gone when another layer's is asked for."""
+
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return self._kernels.linear(x.float(), self.packed, self._out_features, self.bias).to(x.dtype)
+        return self._kernels.linear(x.float(), self.int8_block(), self._out_features, self.bias).to(x.dtype)
+
+
+class NativeInt8Linear(NativeLinear):
+    def __init__(
+        self, kernels: NativeKernels, packed: torch.Tensor, out_features: int, bias: torch.Tensor | None
+    ) -> None:
+        super().__init__(kernels, out_features, bias)
+        self._packed = packed
+
+    def int8_block(self) -> torch.Tensor:
+        return self._packed
 
 
 class TorchInt8Linear:
@@ -64,7 +87,7 @@ class TorchInt8Linear:
         # Transposed views [inputs, out]: what _int_mm takes as its second factor.
         self._weights = [part.contiguous().t() for part in torch.split(weight, self._group, dim=1)]
         self._scale = scale.t()
-        self._bias = bias
+        self._bias = None if bias is None else bias.float()
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         y = torch.zeros((), dtype=torch.float32)

@@ -27,15 +27,20 @@ def packed_bytes(out_features: int, in_features: int) -> int:
 
 def pack(weight: torch.Tensor) -> torch.Tensor:
     """weight [out, in] in any float dtype -> uint8 [packed_bytes]."""
-    quantised, scale = quantise_rows(weight.float())
-    n, k, num_groups = padded(*weight.shape)
-    quantised = F.pad(quantised, (0, k - weight.shape[1], 0, n - weight.shape[0]))
+    return lay_out(*quantise_rows(weight.float()))
+
+
+def lay_out(quantised: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """int8 [out, in] and scales [out, 1] fp32 -> uint8 [packed_bytes]."""
+    shape = quantised.shape
+    n, k, num_groups = padded(*shape)
+    quantised = F.pad(quantised, (0, k - shape[1], 0, n - shape[0]))
     panels = quantised.view(-1, PANEL_CHANNELS, k // 4, 4).transpose(1, 2)
     # Kernels add ACTIVATION_OFFSET to their unsigned factor; the corrections take it out of the sums again.
     grouped = F.pad(quantised, (0, num_groups * GROUP_INPUTS - k)).view(n, num_groups, GROUP_INPUTS)
     sums = grouped.sum(2, dtype=torch.int32) * -ACTIVATION_OFFSET  # [n, num_groups]
     by_panel = sums.view(-1, PANEL_CHANNELS, num_groups).transpose(1, 2)
-    scales = F.pad(scale[:, 0], (0, n - weight.shape[0]))
+    scales = F.pad(scale[:, 0], (0, n - shape[0]))
     parts = (panels, sums.sum(1, dtype=torch.int32), by_panel, scales)
     return torch.cat([part.contiguous().view(-1).view(torch.uint8) for part in parts])
 

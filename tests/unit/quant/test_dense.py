@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from farthing.quant.dense import DenseLinear, PrepackedLinear, can_prepack
 from farthing.quant.format import Linear, MatrixShape, WeightFormat
 from farthing.quant.formats import FORMATS
+from farthing.quant.region import Region
 
 OUT, IN = 48, 80
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -30,7 +31,7 @@ def bias_or_none(with_bias: bool) -> torch.Tensor | None:
 
 
 def bind(stored: WeightFormat, weight: torch.Tensor, bias: torch.Tensor | None) -> Linear:
-    return stored.linear(stored.pack(weight), bias, MatrixShape(*weight.shape))
+    return stored.linear(stored.pack(weight), bias, MatrixShape(*weight.shape), Region())
 
 
 def exact(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:

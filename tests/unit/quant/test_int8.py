@@ -12,6 +12,7 @@ from farthing.quant.format import MatrixShape
 from farthing.quant.int8 import Int8Format, NativeInt8Linear, TorchInt8Linear
 from farthing.quant.native.team import native_kernels
 from farthing.quant.packed import quantise_rows
+from farthing.quant.region import Region
 
 
 def random(*shape: int) -> torch.Tensor:
@@ -28,7 +29,7 @@ def without_native(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_torch_alone_gives_the_exact_quantised_product(without_native: None, num_tokens: int, bias: bool) -> None:
     x, weight, offset = random(num_tokens, 96), random(48, 96), random(48)
     form = Int8Format()
-    linear = form.linear(form.pack(weight), offset if bias else None, MatrixShape(48, 96))
+    linear = form.linear(form.pack(weight), offset if bias else None, MatrixShape(48, 96), Region())
     assert isinstance(linear, TorchInt8Linear)
     (qx, sx), (qw, sw) = quantise_rows(x), quantise_rows(weight)
     exact = (qx.double() @ qw.double().T) * sx.double() * sw.double().T + (offset.double() if bias else 0)
@@ -39,10 +40,10 @@ def test_torch_alone_gives_the_exact_quantised_product(without_native: None, num
 @pytest.mark.parametrize("num_tokens", [1, 15, 300])
 def test_native_and_torch_give_the_same(monkeypatch: pytest.MonkeyPatch, num_tokens: int) -> None:
     x, weight, bias, form = random(num_tokens, 192), random(64, 192), random(64), Int8Format()
-    native = form.linear(form.pack(weight), bias, MatrixShape(64, 192))
+    native = form.linear(form.pack(weight), bias, MatrixShape(64, 192), Region())
     assert isinstance(native, NativeInt8Linear)
     monkeypatch.setattr(int8, "native_kernels", lambda: None)
-    plain = form.linear(form.pack(weight), bias, MatrixShape(64, 192))
+    plain = form.linear(form.pack(weight), bias, MatrixShape(64, 192), Region())
     assert float((native(x) - plain(x)).norm() / plain(x).norm()) < 2e-4
 
 
@@ -62,7 +63,7 @@ def test_each_group_of_inputs_has_a_scale_of_its_own(without_native: None) -> No
     x, weight = random(9, 600), random(48, 600)
     x[:, 256:512] *= 1000
     form = Int8Format()
-    linear = form.linear(form.pack(weight), None, MatrixShape(48, 600, input_group=256))
+    linear = form.linear(form.pack(weight), None, MatrixShape(48, 600, input_group=256), Region())
     qw, sw = quantise_rows(weight)
     groups = [quantise_rows(part) for part in x.split(256, dim=1)]
     rounded = torch.cat([quantised.double() * scale for quantised, scale in groups], dim=1)

@@ -6,6 +6,7 @@ import torch
 from farthing.quant.dense import DenseLinear
 from farthing.quant.format import MatrixShape
 from farthing.quant.formats import weight_format
+from farthing.quant.region import Region
 from farthing.quant.rotation import RotatedLinear, can_rotate, hadamard, rotate
 
 
@@ -33,8 +34,8 @@ def test_an_outlier_channel_costs_int8_little_once_rotated() -> None:
         return float((y - want).norm() / want.norm())
 
     shape = MatrixShape(*weight.shape)
-    plain = error(int8.linear(int8.pack(weight), None, shape)(x))
-    rotated = error(RotatedLinear(int8.linear(int8.pack(rotate(weight)), None, shape))(x))
+    plain = error(int8.linear(int8.pack(weight), None, shape, Region())(x))
+    rotated = error(RotatedLinear(int8.linear(int8.pack(rotate(weight)), None, shape, Region()))(x))
     assert rotated < 0.01
     assert rotated < plain / 2
 

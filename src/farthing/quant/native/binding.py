@@ -65,6 +65,14 @@ class NativeKernels:
         self._check("ft_pack_rows", status)
         return packed
 
+    def unpack_nf4(self, nf4: torch.Tensor, out_features: int, in_features: int, packed: torch.Tensor) -> None:
+        """Write all of `packed` from the same matrix in NF4 (farthing.quant.nf4_packed)."""
+        with self._turn:
+            status = self._library.ft_unpack_nf4(
+                self._pool, nf4.data_ptr(), out_features, in_features, packed.data_ptr()
+            )
+        self._check("ft_unpack_nf4", status)
+
     def linear(
         self, x: torch.Tensor, packed: torch.Tensor, out_features: int, bias: torch.Tensor | None
     ) -> torch.Tensor:

@@ -74,6 +74,7 @@ def load(path: Path) -> ctypes.CDLL:
         "ft_pool_isa": (ctypes.c_char_p, (p,)),
         "ft_packed_bytes": (size, (i, i)),
         "ft_pack_rows": (ctypes.c_int, (p, i, i, i, i, i, p)),
+        "ft_unpack_nf4": (ctypes.c_int, (p, p, i, i, p)),
         "ft_linear_scratch_bytes": (size, (p, i, i)),
         "ft_linear": (ctypes.c_int, (p, p, i, p, i, i, p, p, p, size)),
         "ft_qwen3_scratch_bytes": (size, (p, p, i, i)),

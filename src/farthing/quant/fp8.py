@@ -1,0 +1,55 @@
+"""fp8: weights in e4m3 (https://arxiv.org/abs/2209.05433) with one scale an output channel.
+
+A matrix is one block: fp32 scales [out], e4m3 [out, in], zeros up to a multiple of 64 bytes. It is unpacked to the
+dtype of the rows before each product. What it does not do: multiply e4m3, as newer cards can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import torch
+
+from farthing.quant.format import Linear, MatrixShape
+from farthing.quant.packed import ALIGNMENT
+from farthing.quant.region import Region
+from farthing.quant.unpacked import UnpackedLinear
+
+E4M3 = torch.float8_e4m3fn
+LARGEST = torch.finfo(E4M3).max  # 448
+
+
+class Fp8Format:
+    name = "fp8"
+    quantises = True
+    multiplies_int8 = False
+
+    def pack(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+        block = torch.zeros(self.num_bytes(*weight.shape), dtype=torch.uint8, device=weight.device)
+        scales, values = views(block, *weight.shape)
+        scales.copy_(weight.abs().amax(1, keepdim=True).float() / LARGEST)
+        values.copy_(torch.where(scales == 0, 0.0, weight.float() / scales))
+        return {"packed": block}
+
+    def linear(
+        self, packed: Mapping[str, torch.Tensor], bias: torch.Tensor | None, shape: MatrixShape, region: Region
+    ) -> Linear:
+        return UnpackedLinear(partial(unpack, packed["packed"]), bias, shape, region)
+
+    def num_bytes(self, out_features: int, in_features: int) -> int:
+        num_bytes = out_features * (in_features + torch.float32.itemsize)
+        return num_bytes + -num_bytes % ALIGNMENT
+
+
+def unpack(block: torch.Tensor, out: torch.Tensor) -> None:
+    """Write the matrix that the block holds into `out` [out, in] of any float dtype."""
+    scales, values = views(block, *out.shape)
+    out.copy_(values).mul_(scales)
+
+
+def views(block: torch.Tensor, out_features: int, in_features: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The block's parts in place: scales [out, 1] fp32 and values [out, in] e4m3."""
+    first = out_features * torch.float32.itemsize
+    values = block[first : first + out_features * in_features].view(E4M3).view(out_features, in_features)
+    return block[:first].view(torch.float32).view(out_features, 1), values

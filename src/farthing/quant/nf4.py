@@ -1,0 +1,62 @@
+"""nf4: 4-bit NormalFloat weights, 4.16 bits each with their scales (`farthing.quant.nf4_packed`).
+
+Nothing multiplies four bits. On a CPU with native kernels a matrix is unpacked to the packed int8 form just before its
+layer runs, and the layer is int8's own; elsewhere it is unpacked to the dtype of the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import torch
+
+from farthing.quant.format import Linear, MatrixShape
+from farthing.quant.int8 import NativeLinear
+from farthing.quant.native.binding import NativeKernels
+from farthing.quant.native.team import native_kernels
+from farthing.quant.nf4_packed import pack, packed_bytes, unpack
+from farthing.quant.region import Region
+from farthing.quant.unpacked import UnpackedLinear
+
+
+class Nf4Format:
+    name = "nf4"
+    quantises = True
+    multiplies_int8 = True
+
+    def pack(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"packed": pack(weight)}
+
+    def linear(
+        self, packed: Mapping[str, torch.Tensor], bias: torch.Tensor | None, shape: MatrixShape, region: Region
+    ) -> Linear:
+        block = packed["packed"]
+        kernels = native_kernels() if block.device.type == "cpu" else None
+        if kernels is not None:
+            return NativeNf4Linear(kernels, block, bias, shape, region)
+        return UnpackedLinear(partial(unpack, block), bias, shape, region)
+
+    def num_bytes(self, out_features: int, in_features: int) -> int:
+        return packed_bytes(out_features, in_features)
+
+
+class NativeNf4Linear(NativeLinear):
+    """Its int8 block is unpacked anew at each call, and gone when the next matrix of its name is unpacked."""
+
+    def __init__(
+        self,
+        kernels: NativeKernels,
+        packed: torch.Tensor,
+        bias: torch.Tensor | None,
+        shape: MatrixShape,
+        region: Region,
+    ) -> None:
+        super().__init__(kernels, shape.out_features, bias)
+        self._packed, self._shape, self._region = packed, shape, region
+
+    def int8_block(self) -> torch.Tensor:
+        n, k = self._shape.out_features, self._shape.in_features
+        block = self._region.take((self._kernels.packed_bytes(n, k),), torch.uint8, self._packed.device)
+        self._kernels.unpack_nf4(self._packed, n, k, block)
+        return block

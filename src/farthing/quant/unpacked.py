@@ -1,0 +1,36 @@
+"""Products with weights that are stored smaller than they are multiplied, in torch.
+
+In: a function that unpacks a matrix, and a region to do it in. Out: a `Linear` that unpacks at each call. It serves
+every device and dtype; where native kernels multiply int8, `farthing.quant.int8.NativeLinear` takes its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+
+from farthing.quant.format import MatrixShape
+from farthing.quant.region import Region
+
+
+class UnpackedLinear:
+    """`unpack` writes the weight into a tensor [out, in] of the dtype and on the device of the rows."""
+
+    def __init__(
+        self,
+        unpack: Callable[[torch.Tensor], None],
+        bias: torch.Tensor | None,
+        shape: MatrixShape,
+        region: Region,
+    ) -> None:
+        self._unpack = unpack
+        self._bias = bias
+        self._shape = (shape.out_features, shape.in_features)
+        self._region = region
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        weight = self._region.take(self._shape, x.dtype, x.device)
+        self._unpack(weight)
+        return F.linear(x, weight, None if self._bias is None else self._bias.to(x.dtype))
