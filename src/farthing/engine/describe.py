@@ -11,9 +11,12 @@ from farthing.checkpoint.manifest import Manifest, read_manifest
 from farthing.checkpoint.reader import Checkpoint
 from farthing.core.errors import SettingsError
 from farthing.core.settings import EngineSettings
+from farthing.engine.choose import make_plan
 from farthing.engine.device import device_facts
 from farthing.engine.fidelity import check_fidelity
-from farthing.engine.plan import Plan, make_plan
+from farthing.engine.ledger import ModelShape
+from farthing.engine.plan import Plan
+from farthing.models.config import stored_format
 from farthing.models.embedding_config import embedding_spec
 from farthing.models.families import family_of
 from farthing.models.family import Family
@@ -62,12 +65,26 @@ def describe_model(path: Path, settings: EngineSettings) -> ModelDescription:
     facts = device_facts(settings.device)
     # Before anything asks for the native kernels, whose team of threads is as large as torch's at that moment.
     torch.set_num_threads(settings.num_threads or facts.num_threads)
-    plan = make_plan(settings, facts, spec, layout, embedding.max_tokens)
+    plan = make_plan(settings, facts, model_shape(checkpoint, manifest, spec, layout, embedding))
     if manifest:
         plan = replace(plan, reasons=(f"{manifest.format}, because the folder holds it", *plan.reasons))
     rotates = manifest.rotated if manifest else plan.format.quantises and layout.can_rotate
     rotation = Rotation(spec.hidden) if rotates else None
     return ModelDescription(checkpoint, family, spec, embedding, layout, plan, rotation, manifest)
+
+
+def model_shape(
+    checkpoint: Checkpoint, manifest: Manifest | None, spec: ModelSpec, layout: Layout, embedding: EmbeddingSpec
+) -> ModelShape:
+    tokenizer = checkpoint.path / "tokenizer.json"
+    return ModelShape(
+        spec=spec,
+        layout=layout,
+        max_tokens=embedding.max_tokens,
+        stored=stored_format(checkpoint.config),
+        tokenizer_bytes=tokenizer.stat().st_size if tokenizer.is_file() else None,
+        is_quantised=manifest is not None,
+    )
 
 
 def stored_settings(manifest: Manifest, path: Path, settings: EngineSettings) -> EngineSettings:

@@ -18,6 +18,7 @@ from farthing.engine.working import FP32_BYTES, Pass, native_pass_bytes, torch_p
 from farthing.models.layout import Layout, MatrixPart
 from farthing.models.spec import ModelSpec
 from farthing.quant.format import WeightFormat
+from farthing.quant.packed import packed_bytes
 
 MIB = 2**20
 Place = Literal["host", "device"]
@@ -26,10 +27,10 @@ Residency = Literal["resident", "host", "disk"]
 # Python with torch, tokenizers and the server, what they allocate when they first run, and what the allocator keeps for
 # later: `python benchmarks/memory_matrix.py --overhead`.
 RUNTIME_BYTES = 285 * MIB
-# A tokenizer in memory, of its file's bytes, by the same command; and a file's bytes of a token, for models whose files
-# are not here (Qwen3's has 75, XLM-R's 68).
-TOKENIZER_FACTOR = 12.0
-TOKENIZER_FILE_BYTES = 75
+# A tokenizer in memory, for each token of its vocabulary, by the same command on Qwen3's and multilingual-e5's; and at
+# most for each byte of its file.
+TOKEN_BYTES = {"qwen3": 650, "bert": 1200}
+TOKENIZER_FILE_FACTOR = 40
 # Texts of a batch that is planned for: each is padded to whole panels of keys.
 PLANNED_TEXTS = 512
 # What gathering 256 rows brings into memory at most, where a table's pages are let go: 64 KiB a row.
@@ -107,20 +108,31 @@ def make_ledger(model: ModelShape, way: Way) -> Ledger:
 
 def entries(model: ModelShape, way: Way) -> Iterator[Entry]:
     layout, main = model.layout, way.main_place
-    layer = layer_bytes(layout, way.format, way.dtype)
-    shared = sum(FP32_BYTES * math.prod(part.shape) for part in layout.shared)
+    layer, whole = layer_bytes(layout, way.format, way.dtype), weight_bytes(layout, way.format, way.dtype)
+    shared = whole - layout.num_layers * layer
     yield Entry("runtime", "host", RUNTIME_BYTES)
     yield Entry("tokenizer", "host", tokenizer_bytes(model))
     if way.residency == "resident":
-        yield Entry("weights", main, layout.num_layers * layer + shared)
+        yield Entry("weights", main, whole)
     elif way.residency == "host":
         yield Entry("weights", "host", layout.num_layers * layer)
         yield Entry("two layers", main, 2 * layer + shared)
     else:
         yield Entry("one layer", main, layer + shared)
+    yield Entry("a layer unpacked", main, unpacked_bytes(layout, way))
     table = table_bytes(model.spec)
     yield Entry("token table", "host", table if way.keeps_table else min(table, GATHERED_BYTES))
     yield Entry("working memory", main, working_bytes(model, way))
+
+
+def unpacked_bytes(layout: Layout, way: Way) -> int:
+    """A layer as it is multiplied, for formats that are stored smaller than that (`farthing.quant.region`)."""
+    if not way.format.quantises or way.format.name == "int8":
+        return 0
+    counts = [(sum(part.out_features), part.in_features) for part in layout.matrices]
+    if way.is_native:
+        return sum(packed_bytes(*count) for count in counts)
+    return sum(way.dtype.itemsize * out * inputs for out, inputs in counts)
 
 
 def table_bytes(spec: ModelSpec) -> int:
@@ -134,11 +146,17 @@ def layer_bytes(layout: Layout, form: WeightFormat, dtype: torch.dtype) -> int:
     return matrices + biases + sum(FP32_BYTES * math.prod(part.shape) for part in layout.vectors)
 
 
+def weight_bytes(layout: Layout, form: WeightFormat, dtype: torch.dtype) -> int:
+    """Everything but the token embeddings."""
+    shared = sum(FP32_BYTES * math.prod(part.shape) for part in layout.shared)
+    return layout.num_layers * layer_bytes(layout, form, dtype) + shared
+
+
 def tokenizer_bytes(model: ModelShape) -> int:
-    file_bytes = model.tokenizer_bytes
-    if file_bytes is None:
-        file_bytes = TOKENIZER_FILE_BYTES * model.spec.vocab
-    return int(TOKENIZER_FACTOR * file_bytes)
+    by_vocabulary = TOKEN_BYTES[model.spec.family] * model.spec.vocab
+    if model.tokenizer_bytes is None:
+        return by_vocabulary
+    return min(by_vocabulary, TOKENIZER_FILE_FACTOR * model.tokenizer_bytes)
 
 
 def working_bytes(model: ModelShape, way: Way) -> int:
@@ -147,7 +165,8 @@ def working_bytes(model: ModelShape, way: Way) -> int:
     What is converted while a pass waits is counted beside the pass's residual stream.
     """
     longest = way.context_length
-    runs = [make_pass(model, way, longest, 1, longest), make_pass(model, way, way.max_batch_tokens, PLANNED_TEXTS, longest)]
+    texts = ((longest, 1), (way.max_batch_tokens, PLANNED_TEXTS))
+    runs = [make_pass(model, way, num_tokens, num_texts, longest) for num_tokens, num_texts in texts]
     waiting = max(run.residual + run.positions for run in runs) if way.residency == "disk" else 0
     passes = (native_pass_bytes(run, way.num_threads) if way.is_native else torch_pass_bytes(run) for run in runs)
     return max(*passes, waiting + converting_bytes(model, way))

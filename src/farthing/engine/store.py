@@ -1,9 +1,9 @@
 """Where layers live. A store is asked for layers in order; they come ready on the device.
 
-`ResidentStore` holds every layer on the device. `StreamedStore` makes each when its turn comes, from tensors that lie in
-a mapped file: the next layer is read ahead while one is computed, and the pages of the last are let go, so that a model
-of any size needs the memory of one layer. The token embeddings stay where the checkpoint's file is mapped: a batch
-gathers a few thousand rows of them, so they need neither device memory nor conversion.
+`ResidentStore` holds every layer on the device. `StreamedStore` makes each when its turn comes, from tensors that lie
+in a mapped file: the next layer is read ahead while one is computed, and the pages of the last are let go, so that a
+model of any size needs the memory of one layer. The token embeddings stay where the checkpoint's file is mapped: a
+batch gathers a few thousand rows of them, so they need neither device memory nor conversion.
 """
 
 from __future__ import annotations

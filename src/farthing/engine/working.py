@@ -15,7 +15,7 @@ from farthing.quant.dense import CONVERTED_BYTES
 from farthing.quant.packed import GROUP_INPUTS
 
 FP32_BYTES, BF16_BYTES = 4, 2
-# Of the native kernels (native/src/tile.h, native/src/kv.h): rows of a tile, and tokens that a text's keys are padded to.
+# Of the native kernels (native/src/tile.h, kv.h): rows of a tile, and the multiple that a text's keys are padded to.
 TILE_ROWS, KEY_PANEL = 126, 32
 
 
@@ -89,6 +89,11 @@ def native_scratch_bytes(run: Pass, num_threads: int) -> int:
         *[TILE_ROWS * group * FP32_BYTES] * 2,
     )
     return sum(map(aligned, kv)) + num_threads * sum(map(aligned, tile))
+
+
+def fits_native(spec: ModelSpec) -> bool:
+    """As `fits` of `farthing.quant.native.arguments`' shapes."""
+    return spec.hidden % 64 == 0 and spec.intermediate % 64 == 0 and spec.head_dim in (32, 64, 96, 128)
 
 
 def aligned(num_bytes: int) -> int:
