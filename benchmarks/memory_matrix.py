@@ -31,8 +31,9 @@ WATCH_S = 0.005
 
 def child(arguments: dict[str, Any]) -> None:
     """One row, in a process of its own: prints what was planned and what happened."""
-    import farthing.server.run  # noqa: F401 - what a server has loaded is part of the whole process
     import torch
+
+    import farthing.server.run  # noqa: F401 - what a server has loaded is part of the whole process
     from farthing.core.settings import EngineSettings
     from farthing.engine.describe import describe_model
     from farthing.engine.ledger import PLANNED_TEXTS

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -65,7 +67,7 @@ def describe_model(path: Path, settings: EngineSettings) -> ModelDescription:
     facts = device_facts(settings.device)
     # Before anything asks for the native kernels, whose team of threads is as large as torch's at that moment.
     torch.set_num_threads(settings.num_threads or facts.num_threads)
-    plan = make_plan(settings, facts, model_shape(checkpoint, manifest, spec, layout, embedding))
+    plan = make_plan(settings, facts, model_shape(checkpoint, manifest, spec, layout, embedding.max_tokens))
     if manifest:
         plan = replace(plan, reasons=(f"{manifest.format}, because the folder holds it", *plan.reasons))
     rotates = manifest.rotated if manifest else plan.format.quantises and layout.can_rotate
@@ -73,14 +75,36 @@ def describe_model(path: Path, settings: EngineSettings) -> ModelDescription:
     return ModelDescription(checkpoint, family, spec, embedding, layout, plan, rotation, manifest)
 
 
+def read_shape(path: Path, settings: EngineSettings) -> tuple[ModelShape, EngineSettings]:
+    """What the planner needs of a folder, whose weights need not be there; and the settings with its format.
+
+    Raises:
+        CheckpointError, UnknownArchitectureError, SettingsError: as `describe_model`.
+    """
+    checkpoint, manifest = Checkpoint(path), read_manifest(path)
+    if manifest:
+        settings = stored_settings(manifest, path, settings)
+    family = family_of(checkpoint.config)
+    spec = family.spec(checkpoint.config)
+    max_tokens = embedding_spec(checkpoint, spec, family.fallback).max_tokens
+    return model_shape(checkpoint, manifest, spec, family.layout(spec), max_tokens), settings
+
+
+def shape_of_config(config: Mapping[str, Any]) -> ModelShape:
+    """Of a config.json alone. Raises `CheckpointError` and `UnknownArchitectureError`."""
+    family = family_of(config)
+    spec = family.spec(config)
+    return ModelShape(spec, family.layout(spec), spec.max_positions, stored_format(config))
+
+
 def model_shape(
-    checkpoint: Checkpoint, manifest: Manifest | None, spec: ModelSpec, layout: Layout, embedding: EmbeddingSpec
+    checkpoint: Checkpoint, manifest: Manifest | None, spec: ModelSpec, layout: Layout, max_tokens: int
 ) -> ModelShape:
     tokenizer = checkpoint.path / "tokenizer.json"
     return ModelShape(
         spec=spec,
         layout=layout,
-        max_tokens=embedding.max_tokens,
+        max_tokens=max_tokens,
         stored=stored_format(checkpoint.config),
         tokenizer_bytes=tokenizer.stat().st_size if tokenizer.is_file() else None,
         is_quantised=manifest is not None,

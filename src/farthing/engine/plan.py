@@ -93,6 +93,17 @@ def choose_context(asked: int | None, spec: ModelSpec, max_tokens: int) -> tuple
     return asked, None
 
 
+def speed(way: Way) -> str:
+    """The class of its speed: what multiplies, and what must happen before."""
+    if way.is_native:
+        multiplied = "int8 kernels"
+    elif way.format.name in COMPUTE_DTYPES and COMPUTE_DTYPES[way.format.name] is way.dtype:
+        multiplied = "full"
+    else:
+        multiplied = "converting"
+    return multiplied if way.residency == "resident" else f"{multiplied}, fetching"
+
+
 def summary(plan: Plan) -> Mapping[str, str]:
     """The plan in words, for start-up output."""
     entries = ", ".join(f"{entry.name} {mebibytes(entry.num_bytes)}" for entry in plan.ledger.entries)
