@@ -17,19 +17,19 @@ from safetensors.torch import load_file, save_file
 from farthing import Embedder
 from farthing.checkpoint.manifest import FILE, read_manifest
 from farthing.core.errors import CheckpointError, SettingsError
-from farthing.core.settings import EngineSettings, SourceSettings
+from farthing.core.settings import QUANTISED_FORMATS, EngineSettings, SourceSettings
 from farthing.engine import runner
 from farthing.engine.load import LoadedModel, load_model
 from farthing.engine.runner import Runner
 from farthing.models.qwen3_native import int8_block
-from farthing.quant import int8
+from farthing.quant import int8, nf4
 from farthing.serving.quantise import quantise_model
 
 TEXTS = [[*np.random.default_rng(n).integers(1000, 20_000, n).tolist(), 102] for n in (0, 5, 40)]
 
 
-def quantise(path: Path, out: Path) -> Path:
-    quantise_model(str(path), out, SourceSettings(), format="int8", measure=False)
+def quantise(path: Path, out: Path, name: str = "int8") -> Path:
+    quantise_model(str(path), out, SourceSettings(), format=name, measure=False)
     return out
 
 
@@ -58,15 +58,16 @@ def refusal(path: Path, error: type[Exception] = CheckpointError, **settings: An
 
 @pytest.mark.parametrize("kernels", ["native", "torch"])
 @pytest.mark.parametrize("model", ["tiny_qwen3", "starter_dir"])
+@pytest.mark.parametrize("name", QUANTISED_FORMATS)
 def test_vectors_and_space_are_those_of_quantising_while_loading(
-    model: str, kernels: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    name: str, model: str, kernels: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path: Path = request.getfixturevalue(model)
-    folder = quantise(path, tmp_path / "int8")  # with the native kernels, where they are
+    folder = quantise(path, tmp_path / name, name)  # with the native kernels, where they are
     if kernels == "torch":
-        for module in (int8, runner):
+        for module in (int8, nf4, runner):
             monkeypatch.setattr(module, "native_kernels", lambda: None)
-    now, stored = (load_model(place, EngineSettings(format=name)) for place, name in ((path, "int8"), (folder, "auto")))
+    now, stored = (load_model(place, EngineSettings(format=form)) for place, form in ((path, name), (folder, "auto")))
     assert stored.fingerprint == now.fingerprint
     assert stored.fingerprint != load_model(path, EngineSettings(format="fp32")).fingerprint
     assert np.array_equal(Runner(stored).run(TEXTS).rows, Runner(now).run(TEXTS).rows)
@@ -82,7 +83,7 @@ def test_packed_blocks_are_used_where_they_are_mapped(prepared: Path) -> None:
     if int8.native_kernels() is None:
         pytest.skip("without native kernels they are unpacked")
     layer = next(iter(load_model(prepared, EngineSettings()).store.layers()))
-    addresses = [packed(layer, name).data_ptr() for name in layer.matrix]
+    addresses = [int8_block(layer, name).data_ptr() for name in layer.matrix]
     maps = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if "model.safetensors" in line]
     spans = [tuple(int(end, 16) for end in words[0].split("-")) for words in maps]
     for address in addresses:

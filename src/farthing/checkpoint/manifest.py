@@ -54,7 +54,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     """
     try:
         content = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder / FILE} cannot be read: {error}. {remedy(None)}") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
+from farthing.checkpoint.table import Table
+from farthing.checkpoint.writer import INDEX
 from farthing.core.errors import CheckpointError
 
 
@@ -30,7 +33,7 @@ class TensorInfo:
 
 
 class Checkpoint:
-    """A checkpoint directory.
+    """A checkpoint directory of safetensors.
 
     Raises:
         CheckpointError: on construction, when config.json is missing or broken.
@@ -89,6 +92,10 @@ class Checkpoint:
         assert isinstance(tensor, torch.Tensor)
         return tensor
 
+    def rows(self, name: str) -> Table:
+        """As `read`: a mapped tensor's rows are gathered where they lie."""
+        return self.read(name)
+
     def map(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
         """Tensors as stored, by name, on one mapping of each file, which lives as long as any of them."""
         by_file: dict[Path, list[str]] = {}
@@ -107,17 +114,15 @@ class Checkpoint:
         Tells different models and fine-tunes apart without reading gigabytes; a few changed numbers in a large file
         may escape it, and it is no defence against forgery.
         """
-        digest = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode())
-        for name, info in sorted(self.tensors.items()):
-            digest.update(f"{name} {info.shape} {info.dtype}\n".encode())
-        for file in self._weight_files():
-            digest.update(str(file.stat().st_size).encode())
-            with file.open("rb") as stream:
-                header_bytes = int.from_bytes(stream.read(8), "little")
-                for offset in sample_offsets(8 + header_bytes, file.stat().st_size):
-                    stream.seek(offset)
-                    digest.update(stream.read(1024))
-        return digest.hexdigest()[:16]
+        return digest_weights(self.config, self.tensors, {file: data_start(file) for file in self._weight_files()})
+
+    def write_configuration(self, folder: Path) -> None:
+        """Copy the JSON files that say what the model is, how its vectors are made and how it splits texts."""
+        for file in [*self.path.glob("*.json"), *self.path.glob("*/config.json")]:
+            if file.name != INDEX:
+                copy = folder / file.relative_to(self.path)
+                copy.parent.mkdir(exist_ok=True)
+                shutil.copyfile(file, copy)  # a hub's cache holds links, which this follows
 
     def _weight_files(self) -> list[Path]:
         """The shards that the index names, else model.safetensors, else all *.safetensors there are."""
@@ -146,6 +151,26 @@ def shard_names(index: Any, path: Path) -> list[str]:
             f"{path / 'model.safetensors.index.json'} maps no tensors to files (weight_map). Download the model again."
         )
     return sorted(set(weight_map.values()))
+
+
+def data_start(file: Path) -> int:
+    """Where the tensors begin in a safetensors file."""
+    with file.open("rb") as stream:
+        return 8 + int.from_bytes(stream.read(8), "little")
+
+
+def digest_weights(config: Mapping[str, Any], tensors: Mapping[str, TensorInfo], data: Mapping[Path, int]) -> str:
+    """What `Checkpoint.fingerprint` says; `data` holds each weight file with the place where its tensors begin."""
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
+    for name, info in sorted(tensors.items()):
+        digest.update(f"{name} {info.shape} {info.dtype}\n".encode())
+    for file, start in data.items():
+        digest.update(str(file.stat().st_size).encode())
+        with file.open("rb") as stream:
+            for offset in sample_offsets(start, file.stat().st_size):
+                stream.seek(offset)
+                digest.update(stream.read(1024))
+    return digest.hexdigest()[:16]
 
 
 def sample_offsets(start: int, end: int, count: int = 64) -> range:

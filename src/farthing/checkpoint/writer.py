@@ -24,12 +24,12 @@ INDEX = "model.safetensors.index.json"
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A tensor to be written; `make` is called once, when its turn comes."""
+    """A tensor to be written; `make` is called once, when its turn comes, for all of it or for its rows in pieces."""
 
     name: str
     shape: tuple[int, ...]
     dtype: torch.dtype
-    make: Callable[[], torch.Tensor]
+    make: Callable[[], torch.Tensor | Iterator[torch.Tensor]]
 
     @property
     def num_bytes(self) -> int:
@@ -106,6 +106,9 @@ def write_shard(
 
 def write_tensor(stream: BinaryIO, spec: TensorSpec) -> None:
     # A function of its own, so that the tensor is gone before the next one is made.
-    tensor = spec.make()
-    assert tensor.shape == spec.shape and tensor.dtype == spec.dtype, spec.name
-    stream.write(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    made, num_rows = spec.make(), 0
+    for tensor in (made,) if isinstance(made, torch.Tensor) else made:
+        assert tensor.shape[1:] == spec.shape[1:] and tensor.dtype == spec.dtype, spec.name
+        num_rows += len(tensor)
+        stream.write(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    assert num_rows == spec.shape[0], spec.name

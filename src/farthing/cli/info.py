@@ -16,6 +16,7 @@ EXTRAS = {
     "server": ("fastapi", "uvicorn", "orjson", "prometheus-client"),
     "parquet": ("pyarrow",),
     "modelscope": ("modelscope",),
+    "gguf": ("gguf",),
 }
 
 
@@ -38,13 +39,17 @@ def gather(device: str) -> dict[str, dict[str, object]]:
     """Raises `SettingsError` when there is no such device."""
     # These load torch, which no other command's help should wait for.
     from farthing.engine.device import device_facts
+    from farthing.quant.formats import FORMATS
     from farthing.quant.native.team import native_kernels
 
     versions = {"farthing": __version__, "python": platform.python_version(), "platform": platform.platform()}
     kernels = native_kernels()
     return {
         "versions": {**versions, "torch": version("torch")},
-        "int8": {"kernels": "torch's own (the native ones were not built)" if kernels is None else kernels.isa},
+        "formats": {
+            "available": ", ".join(FORMATS),
+            "int8_kernels": "torch's own (the native ones were not built)" if kernels is None else kernels.isa,
+        },
         "device": asdict(device_facts(device)),
         "extras": {extra: all(map(is_installed, names)) for extra, names in EXTRAS.items()},
     }

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import torch
 
+from farthing.checkpoint.table import Table
 from farthing.engine.describe import ModelDescription
 from farthing.engine.named import NamedWeights
 from farthing.engine.pages import let_go
@@ -32,12 +33,12 @@ class ConvertedTensors:
         self._rotation, values = description.rotation, description.layout.values
         self._value_rotation = Rotation(values.width) if values else None
         # Layers that are read again for every pass are mapped once; else each tensor's mapping goes with the tensor.
-        self._keeps_mapping = description.plan.residency == "disk"
-        self._weights = NamedWeights(description.checkpoint, description.layout, keeps_mapping=self._keeps_mapping)
+        streams = description.plan.residency == "disk"
+        self._weights = NamedWeights(description.checkpoint, description.layout, keeps_mapping=streams)
         self._device = torch.device(description.plan.device)
 
-    def table(self) -> torch.Tensor:
-        return self._weights.read(self._layout.table.source)
+    def table(self) -> Table:
+        return self._weights.rows(self._layout.table.source)
 
     def shared(self) -> dict[str, torch.Tensor]:
         return {part.name: self._vector(part.source) for part in self._layout.shared}
@@ -62,7 +63,7 @@ class ConvertedTensors:
         packed = form.pack(weights[0] if len(weights) == 1 else torch.cat(weights))
         used_as_it_lies = {tensor.data_ptr() for tensor in packed.values()}
         for weight in stored:
-            if self._keeps_mapping and weight.data_ptr() not in used_as_it_lies:
+            if self._weights.mapped and weight.data_ptr() not in used_as_it_lies:
                 let_go(weight)
         return packed
 
@@ -75,7 +76,7 @@ class ConvertedTensors:
 
     def mapped(self, layer: int) -> Iterator[torch.Tensor]:
         prefix = self._layout.prefix(layer)
-        for part in self._layout.matrices:
+        for part in self._layout.matrices if self._weights.mapped else ():
             for name, _ in part.tensors(prefix):
                 yield self._weights.read(name)
 

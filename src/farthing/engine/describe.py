@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from farthing.checkpoint.files import ModelFiles, open_files
 from farthing.checkpoint.manifest import Manifest, read_manifest
 from farthing.checkpoint.reader import Checkpoint
 from farthing.core.errors import SettingsError
@@ -35,7 +36,7 @@ class ModelDescription:
         manifest: of a folder of quantised weights.
     """
 
-    checkpoint: Checkpoint
+    checkpoint: ModelFiles
     family: Family
     spec: ModelSpec
     embedding: EmbeddingSpec
@@ -56,7 +57,7 @@ def describe_model(path: Path, settings: EngineSettings) -> ModelDescription:
         UnknownArchitectureError: no family computes this model.
         SettingsError: the settings ask for what the model or device cannot do.
     """
-    checkpoint, manifest = Checkpoint(path), read_manifest(path)
+    checkpoint, manifest = open_files(path), read_manifest(path)
     if manifest:
         settings = stored_settings(manifest, path, settings)
         check_fidelity(manifest, checkpoint, settings)
@@ -81,7 +82,7 @@ def read_shape(path: Path, settings: EngineSettings) -> tuple[ModelShape, Engine
     Raises:
         CheckpointError, UnknownArchitectureError, SettingsError: as `describe_model`.
     """
-    checkpoint, manifest = Checkpoint(path), read_manifest(path)
+    checkpoint, manifest = open_files(path), read_manifest(path)
     if manifest:
         settings = stored_settings(manifest, path, settings)
     family = family_of(checkpoint.config)
@@ -98,14 +99,15 @@ def shape_of_config(config: Mapping[str, Any]) -> ModelShape:
 
 
 def model_shape(
-    checkpoint: Checkpoint, manifest: Manifest | None, spec: ModelSpec, layout: Layout, max_tokens: int
+    checkpoint: ModelFiles, manifest: Manifest | None, spec: ModelSpec, layout: Layout, max_tokens: int
 ) -> ModelShape:
     tokenizer = checkpoint.path / "tokenizer.json"
     return ModelShape(
         spec=spec,
         layout=layout,
         max_tokens=max_tokens,
-        stored=stored_format(checkpoint.config),
+        # GGUF files and MLX's folders are read as fp32, whatever is in them.
+        stored=stored_format(checkpoint.config) if isinstance(checkpoint, Checkpoint) else "fp32",
         tokenizer_bytes=tokenizer.stat().st_size if tokenizer.is_file() else None,
         is_quantised=manifest is not None,
     )

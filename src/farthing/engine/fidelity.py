@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from farthing.checkpoint.files import ModelFiles
 from farthing.checkpoint.manifest import Manifest
-from farthing.checkpoint.reader import Checkpoint
 from farthing.core.errors import SettingsError
 from farthing.core.settings import EngineSettings
 from farthing.models.synth import is_synthetic
@@ -13,7 +13,7 @@ from farthing.models.synth import is_synthetic
 log = logging.getLogger(__name__)
 
 
-def check_fidelity(manifest: Manifest, checkpoint: Checkpoint, settings: EngineSettings) -> None:
+def check_fidelity(manifest: Manifest, checkpoint: ModelFiles, settings: EngineSettings) -> None:
     """Raise `SettingsError` when the measured mean cosine is under the floor; synthetic checkpoints may be under it."""
     if settings.min_fidelity == 0 or is_synthetic(checkpoint.config):
         return

@@ -14,6 +14,7 @@ from functools import partial
 import torch
 
 from farthing.checkpoint.manifest import remedy
+from farthing.checkpoint.reader import Checkpoint
 from farthing.core.errors import CheckpointError
 from farthing.engine.describe import ModelDescription
 from farthing.engine.named import STORED_DTYPES, some
@@ -43,7 +44,7 @@ class PreparedTensors:
     """
 
     def __init__(self, description: ModelDescription) -> None:
-        assert description.manifest is not None
+        assert description.manifest is not None and isinstance(description.checkpoint, Checkpoint)
         self._checkpoint, self._layout = description.checkpoint, description.layout
         found = {name: (info.shape, info.dtype) for name, info in self._checkpoint.tensors.items()}
         wanted = {

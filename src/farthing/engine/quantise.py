@@ -6,7 +6,6 @@ source's configuration and tokenizer beside the weights. It does not measure how
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,8 @@ from pathlib import Path
 import torch
 
 from farthing.checkpoint.manifest import Manifest
-from farthing.checkpoint.writer import INDEX, TensorSpec, write_tensors
+from farthing.checkpoint.table import pieces
+from farthing.checkpoint.writer import TensorSpec, write_tensors
 from farthing.engine.convert import ConvertedTensors
 from farthing.engine.describe import ModelDescription
 from farthing.engine.memory import trim_heap
@@ -44,10 +44,10 @@ def write_quantised(
         TensorSpec(stored.name, stored.shape, stored.dtype, partial(make, stored))
         for stored in stored_tensors(description.layout, description.plan.format)
     ]
-    table = description.layout.table
-    specs.append(TensorSpec(table.source, table.shape, tensors.table().dtype, tensors.table))
+    part, table = description.layout.table, tensors.table()
+    specs.append(TensorSpec(part.source, part.shape, table.dtype, partial(pieces, table)))
     write_tensors(folder, specs, on_tensor=on_tensor)
-    copy_configuration(description.path, folder)
+    description.checkpoint.write_configuration(folder)
     return Manifest(
         format=description.plan.format.name,
         gains_folded=any(part.gain for part in description.layout.matrices),
@@ -56,12 +56,3 @@ def write_quantised(
         source_fingerprint=description.checkpoint.fingerprint,
         farthing_version=farthing_version,
     )
-
-
-def copy_configuration(source: Path, folder: Path) -> None:
-    """The JSON files that say what the model is, how its vectors are made and how it splits texts."""
-    for file in [*source.glob("*.json"), *source.glob("*/config.json")]:
-        if file.name != INDEX:
-            copy = folder / file.relative_to(source)
-            copy.parent.mkdir(exist_ok=True)
-            shutil.copyfile(file, copy)  # a hub's cache holds links, which this follows

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import torch
 
+from farthing.checkpoint.table import Table
 from farthing.engine.pages import let_go, read_ahead
 from farthing.models.family import LayerWeights
 
@@ -41,7 +42,7 @@ class HostTable:
     With `keeps_table` the pages that were read stay in memory, which is faster; without, none do.
     """
 
-    def __init__(self, table: torch.Tensor, device: torch.device, keeps_table: bool) -> None:
+    def __init__(self, table: Table, device: torch.device, keeps_table: bool) -> None:
         self._table = table
         self._device = device
         self._keeps_table = keeps_table
@@ -51,15 +52,16 @@ class HostTable:
             return self._table.index_select(0, ids).to(self._device)
         rows = torch.empty((ids.shape[0], self._table.shape[1]), dtype=self._table.dtype)
         for part, into in zip(ids.split(GATHER_ROWS), rows.split(GATHER_ROWS), strict=True):
-            torch.index_select(self._table, 0, part, out=into)
-            let_go(self._table)
+            into.copy_(self._table.index_select(0, part))
+            if isinstance(self._table, torch.Tensor):
+                let_go(self._table)
         return rows.to(self._device)
 
 
 class ResidentStore(HostTable):
     def __init__(
         self,
-        table: torch.Tensor,
+        table: Table,
         shared: Mapping[str, torch.Tensor],
         layers: Sequence[LayerWeights],
         device: torch.device,
@@ -79,7 +81,7 @@ class StreamedStore(HostTable):
 
     def __init__(
         self,
-        table: torch.Tensor,
+        table: Table,
         shared: Mapping[str, torch.Tensor],
         make_layer: Callable[[int], LayerWeights],
         mapped: Callable[[int], Iterator[torch.Tensor]],

@@ -7,13 +7,14 @@ from typing import Protocol
 
 import torch
 
+from farthing.checkpoint.table import Table
 from farthing.models.layout import MatrixPart
 
 
 class ModelTensors(Protocol):
     """A model's tensors as its weight format stores them; each call reads them anew."""
 
-    def table(self) -> torch.Tensor:
+    def table(self) -> Table:
         """The token embeddings [vocab, hidden] as stored, mapped from the file."""
         ...
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from farthing.checkpoint.reader import Checkpoint
+from farthing.checkpoint.files import ModelFiles
 from farthing.core.errors import CheckpointError
 from farthing.models.spec import EmbeddingSpec, ModelSpec, Pooling
 
@@ -25,7 +25,7 @@ LEGACY_POOLINGS = {
 }
 
 
-def embedding_spec(checkpoint: Checkpoint, spec: ModelSpec, fallback: EmbeddingSpec) -> EmbeddingSpec:
+def embedding_spec(checkpoint: ModelFiles, spec: ModelSpec, fallback: EmbeddingSpec) -> EmbeddingSpec:
     """Raises `CheckpointError` for poolings and modules that are not built."""
     prompts_file = checkpoint.json("config_sentence_transformers.json") or {}
     stored = {name: text for name, text in (prompts_file.get("prompts") or {}).items() if isinstance(text, str)}
@@ -45,7 +45,7 @@ def embedding_spec(checkpoint: Checkpoint, spec: ModelSpec, fallback: EmbeddingS
     )
 
 
-def pooling(checkpoint: Checkpoint, fallback: Pooling) -> Pooling:
+def pooling(checkpoint: ModelFiles, fallback: Pooling) -> Pooling:
     found = fallback
     for module in checkpoint.json("modules.json") or []:
         kind = str(module.get("type", "")).rsplit(".", 1)[-1]
@@ -72,7 +72,7 @@ def read_pooling(config: dict[str, Any]) -> Pooling:
     return POOLINGS[modes[0]]
 
 
-def max_tokens(checkpoint: Checkpoint, spec: ModelSpec) -> int:
+def max_tokens(checkpoint: ModelFiles, spec: ModelSpec) -> int:
     """The least of what the files state and what the positions can tell apart."""
     stated = (
         (checkpoint.json("sentence_bert_config.json") or {}).get("max_seq_length"),

@@ -1,4 +1,4 @@
-"""A model's tokenizer, from its tokenizer.json alone.
+"""A model's tokenizer, from its tokenizer.json alone, or from what a GGUF file says in its stead.
 
 In: cleaned texts. Out: token ids with the special tokens that the model was trained with. Padding and truncation that
 the file asks for are switched off: nothing is padded here, and what is too long is the caller's to decide.
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, models, normalizers
 
+from farthing.checkpoint.tokenizer_file import tokenizer_json
 from farthing.core.errors import InvalidTokenError, TokenizerError
 
 
@@ -35,13 +36,14 @@ class TextTokenizer:
     """
 
     def __init__(self, model_path: Path, *, vocab: int, end_token: str | None) -> None:
-        file = model_path / "tokenizer.json"
-        if not file.is_file():
+        content, where = tokenizer_json(model_path), "beside it" if model_path.is_file() else "there"
+        if content is None:
             raise TokenizerError(
-                f"{model_path} has no tokenizer.json. Save the model's tokenizer there in the fast format."
+                f"{model_path} has no tokenizer.json. Save the model's tokenizer {where} in the fast format."
             )
+        file = model_path if model_path.is_file() else model_path / "tokenizer.json"
         try:
-            self._tokenizer = Tokenizer.from_file(str(file))
+            self._tokenizer = Tokenizer.from_buffer(content)
         except Exception as error:  # the library raises bare Exception for whatever is wrong with the file
             raise TokenizerError(f"{file} cannot be read: {error}") from error
         if isinstance(self._tokenizer.model, models.Unigram):

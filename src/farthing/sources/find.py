@@ -1,8 +1,9 @@
 """Where a model comes from.
 
 In: a name as the user gave it. Out: a local folder with config.json, and a phrase that says where it came from. The
-name is, in this order: a local folder; `modelscope:ID`; `starter`, a small English model that can also come from the
-package index; an id on the Hugging Face hub. What is in the folder is the business of `farthing.checkpoint.reader`.
+name is, in this order: a local folder or GGUF file; `modelscope:ID`; `starter`, a small English model that can also
+come from the package index; an id on the Hugging Face hub. What is in the files is the business of
+`farthing.checkpoint`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from farthing.checkpoint.gguf_header import is_gguf
 from farthing.core.errors import ModelNotFoundError, SettingsError
 from farthing.core.settings import SourceSettings
 from farthing.sources.hub import cache_folder, cached_snapshot, check_id, download_snapshot, endpoint
@@ -44,7 +46,8 @@ class ModelSource:
 
     Attributes:
         name: the name as asked for.
-        path: folder with config.json and, where the model has them, *.safetensors, tokenizer.json and so on.
+        path: folder with config.json and, where the model has them, *.safetensors, tokenizer.json and so on; or a
+            GGUF file.
         origin: one phrase for logs.
         revision: commit or tag, where the source has revisions.
     """
@@ -80,7 +83,7 @@ def find_model(
     """
     folder = local_folder(name)
     if folder is not None:
-        source = use_folder(name, folder, settings)
+        source = use_path(name, folder, settings)
     elif name.startswith(MODELSCOPE_PREFIX):
         source = first_found(name, modelscope_attempts(name, settings), settings)
     elif name == "starter":
@@ -99,22 +102,43 @@ def local_folder(name: str) -> Path | None:
     return path if is_path else None
 
 
-def use_folder(name: str, folder: Path, settings: SourceSettings) -> ModelSource:
-    """A folder that the user pointed at."""
+def use_path(name: str, path: Path, settings: SourceSettings) -> ModelSource:
+    """A folder or a GGUF file that the user pointed at."""
+    file = path if path.is_file() else gguf_in(path)
+    if file is None:
+        require_model_folder(path)
+    elif not is_gguf(file):
+        raise ModelNotFoundError(f"{file} is a file. Give a folder with config.json and *.safetensors, or a GGUF file.")
+    if settings.revision:
+        raise SettingsError(
+            f"revision is {settings.revision!r}, but {name} is a local folder or file, which has none. Leave the "
+            "revision out.",
+            param="revision",
+        )
+    return ModelSource(name, file or path, f"local file {file}" if file else f"local folder {path}", None)
+
+
+def require_model_folder(folder: Path) -> None:
+    """Raise `ModelNotFoundError` when it is none, or lacks a config.json."""
     if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
-        raise ModelNotFoundError(f"{folder} {what}. Give a folder with config.json and *.safetensors.")
+        raise ModelNotFoundError(f"{folder} does not exist. Give a folder with config.json and *.safetensors.")
     if not (folder / "config.json").is_file():
         raise ModelNotFoundError(
             f"The folder {folder} has no config.json, so it holds no model. If you meant a model of that name "
             "on a hub, start from another working directory."
         )
-    if settings.revision:
-        raise SettingsError(
-            f"revision is {settings.revision!r}, but {name} is a local folder, which has none. Leave the revision out.",
-            param="revision",
+
+
+def gguf_in(folder: Path) -> Path | None:
+    """The one *.gguf of a folder without safetensors. Raises `ModelNotFoundError` when there are several."""
+    files = sorted(folder.glob("*.gguf"))
+    if not files or any(folder.glob("*.safetensors")):
+        return None
+    if len(files) > 1:
+        raise ModelNotFoundError(
+            f"The folder {folder} holds several models. Name one: {', '.join(file.name for file in files)}."
         )
-    return ModelSource(name, folder, f"local folder {folder}", None)
+    return files[0]
 
 
 def modelscope_attempts(name: str, settings: SourceSettings) -> list[Attempt]:

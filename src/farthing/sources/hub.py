@@ -168,6 +168,10 @@ def check_offer(repo_id: str, names: Iterable[str]) -> None:
             f"{repo_id} offers its weights only as pickles ({', '.join(pickles[:3])}), which can run code when "
             "they are read. Only safetensors are read: take a revision or a copy that has them, or convert the model."
         )
+    if any(name.endswith(".gguf") for name in files):
+        raise CheckpointError(
+            f"{repo_id} offers GGUF files. Download one of them (hf download {repo_id} FILE) and give its path."
+        )
     shown = ", ".join(files[:5]) or "no files"
     raise CheckpointError(f"{repo_id} offers no *.safetensors ({shown}). Take a model that has them.")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrieval_quality import RetrievalSet, Vectors, compare, ndcg, read_set
+from retrieval_quality import RetrievalSet, Vectors, compare, first_documents, ndcg, read_set
 
 
 def test_ndcg_is_what_a_calculation_by_hand_gives() -> None:
@@ -49,3 +49,14 @@ def test_formats_are_compared_query_by_query_with_the_first() -> None:
     assert (half["difference"], half["standard_error"]) == pytest.approx((-lost / 2, lost / 2))
     assert (none["difference"], none["standard_error"]) == pytest.approx((-lost, 0))
     assert (none["cosine_mean"], none["cosine_min"]) == (0.5, 0)
+
+
+def test_fewer_documents_are_all_that_answer_a_query_and_the_first_others() -> None:
+    relevance = np.zeros((2, 5), np.float32)
+    relevance[0, 3], relevance[1, 1] = 1, 2
+    data = RetrievalSet(list("abcde"), ["x", "y"], relevance)
+    fewer = first_documents(data, 3)
+    assert fewer.documents == ["a", "b", "d"]
+    np.testing.assert_array_equal(fewer.relevance, relevance[:, [0, 1, 3]])
+    assert first_documents(data, 1).documents == ["b", "d"]
+    assert first_documents(data, 99).documents == data.documents

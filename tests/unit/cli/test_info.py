@@ -12,8 +12,9 @@ from farthing.core.errors import SettingsError
 def test_info_prints_versions_kernels_device_and_extras() -> None:
     shown = CliRunner().invoke(info, []).stdout
     lines = [" ".join(line.split()) for line in shown.splitlines()]
-    assert [line for line in lines if line.endswith(":")] == ["versions:", "int8:", "device:", "extras:"]
+    assert [line for line in lines if line.endswith(":")] == ["versions:", "formats:", "device:", "extras:"]
     assert f"torch {version('torch')}" in lines
+    assert "available fp32, bf16, fp16, int8, nf4, fp8" in lines
     assert "parquet yes" in lines
     assert next(line for line in lines if line.startswith("total_bytes")).endswith(" GiB")
 

@@ -63,6 +63,16 @@ def test_the_format_that_is_chosen_for_a_device(
         ("a100", "fp32", torch.float32, torch.float32),
         ("a100", "bf16", torch.bfloat16, torch.bfloat16),
         ("a100", "fp16", torch.float16, torch.float32),
+        ("cpu", "int8", torch.float32, torch.float32),
+        ("amx", "int8", torch.float32, torch.float32),
+        ("cpu", "nf4", torch.float32, torch.float32),
+        ("amx", "nf4", torch.float32, torch.float32),
+        ("t4", "nf4", torch.float16, torch.float32),
+        ("a100", "nf4", torch.bfloat16, torch.bfloat16),
+        ("cpu", "fp8", torch.float32, torch.float32),
+        ("amx", "fp8", torch.bfloat16, torch.bfloat16),
+        ("t4", "fp8", torch.float16, torch.float32),
+        ("a100", "fp8", torch.bfloat16, torch.bfloat16),
     ],
 )
 def test_a_format_that_is_asked_for_is_kept_and_computed_in_what_is_fast_and_safe(

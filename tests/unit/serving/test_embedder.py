@@ -127,7 +127,7 @@ def test_space_tells_models_apart_and_not_names(tiny_qwen3: Path, starter_dir: P
     ("settings", "message"),
     [
         ({"formt": "fp32"}, "Did you mean format"),
-        ({"format": "nf5"}, "available: auto, none, fp32, bf16, fp16, int8"),
+        ({"format": "nf5"}, "available: auto, none, fp32, bf16, fp16, int8, nf4, fp8"),
         ({"device": "tpu"}, "available: cpu"),
         ({"context_length": 10**6}, "positions reach 32768"),
         ({"context_length": 1}, "must be more"),

@@ -1,0 +1,66 @@
+"""A model's files, in whatever form they come.
+
+In: a folder of safetensors, such a folder that MLX quantised, or a GGUF file. Out: `ModelFiles`, the same for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from farthing.checkpoint.gguf import GgufCheckpoint
+from farthing.checkpoint.mlx import MlxCheckpoint, is_mlx
+from farthing.checkpoint.reader import Checkpoint, TensorInfo
+from farthing.checkpoint.table import Table
+
+
+class ModelFiles(Protocol):
+    """
+    Attributes:
+        path: the folder, or the file.
+        config: what config.json says.
+    """
+
+    path: Path
+    config: dict[str, Any]
+
+    def json(self, name: str) -> Any:
+        """The parsed file of a Hugging Face style folder, or None when there is none of that name."""
+        ...
+
+    @property
+    def tensors(self) -> Mapping[str, TensorInfo]:
+        """Every tensor by name, with the shape and type that `read` gives it."""
+        ...
+
+    def read(self, name: str) -> torch.Tensor:
+        """One tensor; what the file holds in quantised blocks comes as fp32, everything else as it is stored."""
+        ...
+
+    def rows(self, name: str) -> Table:
+        """A matrix of which only rows will be asked for."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that differ when the weights do."""
+        ...
+
+    def write_configuration(self, folder: Path) -> None:
+        """Into `folder`, what belongs beside other weights of the same model: configuration and tokenizer."""
+        ...
+
+
+def open_files(path: Path) -> ModelFiles:
+    """
+    Raises:
+        CheckpointError: something is missing or broken.
+        UnknownArchitectureError, MissingExtraError: a GGUF file that cannot be read here.
+    """
+    if path.is_file():
+        return GgufCheckpoint(path)
+    folder = Checkpoint(path)
+    return MlxCheckpoint(folder) if is_mlx(folder.config) else folder

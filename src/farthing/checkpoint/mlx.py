@@ -1,0 +1,141 @@
+"""A checkpoint folder that MLX quantised, dequantised tensor by tensor.
+
+In: safetensors with `.weight` packed into uint32, `.scales` and `.biases`, and config.json's "quantization". Out: the
+tensors under their usual names, fp32. A value is scale * q + bias, with one scale and bias for each group of a row, and
+q packed from the lowest bits up (https://ml-explore.github.io/mlx/build/html/python/_autosummary/mlx.core.quantize.html).
+Not built: widths that straddle bytes (3, 5, 6 bits), and the floating-point modes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from farthing.checkpoint.reader import Checkpoint, TensorInfo
+from farthing.checkpoint.table import Dequantise, QuantisedTable, Table, dequantised
+from farthing.core.errors import CheckpointError
+
+BITS = (2, 4, 8)
+SETTINGS = ("quantization", "quantization_config")  # MLX writes both, with the same content
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How a matrix [rows, width] is packed: `bits` a value, one scale and bias for `group_size` values of a row."""
+
+    rows: int
+    width: int
+    bits: int
+    group_size: int
+
+
+def is_mlx(config: Mapping[str, Any]) -> bool:
+    return isinstance(config.get(SETTINGS[0]), dict)
+
+
+class MlxCheckpoint:
+    """`ModelFiles` of a folder whose config.json has "quantization"."""
+
+    def __init__(self, folder: Checkpoint) -> None:
+        self._folder = folder
+        self.path, self.config = folder.path, folder.config
+
+    def json(self, name: str) -> Any:
+        return self._folder.json(name)
+
+    @cached_property
+    def tensors(self) -> Mapping[str, TensorInfo]:
+        """By name, as `read` gives them. Raises `CheckpointError` for what `packings` refuses."""
+        found = dict(self._folder.tensors)
+        for stem, packing in self._packings.items():
+            file = found[f"{stem}.weight"].file
+            found[f"{stem}.weight"] = TensorInfo(file, (packing.rows, packing.width), "F32")
+            del found[f"{stem}.scales"], found[f"{stem}.biases"]
+        return found
+
+    def read(self, name: str) -> torch.Tensor:
+        """The tensor as stored, mapped from the file, or dequantised to fp32."""
+        stem = name.removesuffix(".weight")
+        packing = self._packings.get(stem)
+        if packing is None:
+            return self._folder.read(name)
+        return dequantised(packing.rows, packing.width, self._dequantise(stem, packing))
+
+    def rows(self, name: str) -> Table:
+        """The matrix for gathering rows, which are dequantised then; the file stays mapped."""
+        stem = name.removesuffix(".weight")
+        packing = self._packings.get(stem)
+        if packing is None:
+            return self._folder.rows(name)
+        return QuantisedTable(packing.rows, packing.width, self._dequantise(stem, packing))
+
+    @property
+    def fingerprint(self) -> str:
+        return self._folder.fingerprint
+
+    def write_configuration(self, folder: Path) -> None:
+        """As the folder's own, without the word that its weights are quantised."""
+        self._folder.write_configuration(folder)
+        config = {key: value for key, value in self.config.items() if key not in SETTINGS}
+        (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+
+    @cached_property
+    def _packings(self) -> Mapping[str, Packing]:
+        return packings(self.config[SETTINGS[0]], self._folder.tensors)
+
+    def _dequantise(self, stem: str, packing: Packing) -> Dequantise:
+        packed, scales, biases = (self._folder.read(f"{stem}.{part}") for part in ("weight", "scales", "biases"))
+        octets = packed.view(torch.uint8)  # little-endian, so that the lowest bits come first
+        return lambda rows: dequantise(octets[rows], scales[rows], biases[rows], packing)
+
+
+def packings(settings: Mapping[str, Any], tensors: Mapping[str, TensorInfo]) -> dict[str, Packing]:
+    """By stem, the matrices that have scales.
+
+    Args:
+        settings: config.json's "quantization": `bits` and `group_size`, and by stem what differs from them.
+
+    Raises:
+        CheckpointError: of a kind that is not built, or tensors that do not fit each other.
+    """
+    found = {}
+    for name in tensors:
+        stem, _, part = name.rpartition(".")
+        if part != "scales":
+            continue
+        own = settings.get(stem)
+        chosen = {**settings, **(own if isinstance(own, dict) else {})}
+        bits, group_size, mode = (chosen.get(key) for key in ("bits", "group_size", "mode"))
+        if bits not in BITS or not isinstance(group_size, int) or mode not in (None, "affine"):
+            raise CheckpointError(
+                f"{stem} is quantised by MLX to {bits} bits in groups of {group_size}, mode {mode or 'affine'}; built "
+                f"are {', '.join(map(str, BITS))} bits in mode affine. Take a copy with one of these."
+            )
+        packed, scales, biases = (tensors.get(f"{stem}.{part}") for part in ("weight", "scales", "biases"))
+        rows, num_groups = (*tensors[name].shape, 0)[:2]
+        shape = (rows, num_groups * group_size * bits // 32)
+        if not (packed and scales and biases) or (packed.shape, packed.dtype, biases.shape) != (
+            shape,
+            "U32",
+            scales.shape,
+        ):
+            raise CheckpointError(
+                f"{stem}: weight, scales and biases do not fit {bits} bits in groups of {group_size}, as config.json "
+                "says. Download the model again."
+            )
+        found[stem] = Packing(rows, num_groups * group_size, bits, group_size)
+    return found
+
+
+def dequantise(octets: torch.Tensor, scales: torch.Tensor, biases: torch.Tensor, packing: Packing) -> torch.Tensor:
+    """octets [n, width * bits / 8] uint8, scales and biases [n, groups] to values [n, width] fp32."""
+    shifts, mask = range(0, 8, packing.bits), 2**packing.bits - 1
+    values = torch.stack([(octets >> shift) & mask for shift in shifts], dim=-1)
+    groups = values.view(len(octets), -1, packing.group_size).float()
+    return torch.addcmul(biases.float()[..., None], groups, scales.float()[..., None]).view(len(octets), packing.width)
