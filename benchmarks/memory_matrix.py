@@ -3,10 +3,10 @@
 python benchmarks/memory_matrix.py FOLDER [FOLDER ...] [--formats fp32,bf16,int8] [--residencies resident,disk]
     [--context 4096] [--batch 4096] [--limit-mb N]
 
-Each row is a process of its own that loads the model as `farthing serve` does and embeds a batch of many short texts, one
-of a few longer ones, and one text as long as the context allows; where the token table stays in memory, every row of it
-is gathered once. Peaks are VmHWM: the whole process, mapped files included. With --limit-mb a process that grows over it
-is killed, and the row says so. A folder of quantised weights has one format. Linux only.
+Each row is a process of its own that loads the model as `farthing serve` does and embeds a batch of many short texts,
+one of a few longer ones, and one text as long as the context allows; where the token table stays in memory, every row
+of it is gathered once. Peaks are VmHWM: the whole process, mapped files included. With --limit-mb a process that grows
+over it is killed, and the row says so. A folder of quantised weights has one format. Linux only.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def child(arguments: dict[str, Any]) -> None:
         assert not runner.run(random.integers(0, vocab, (count, length)).tolist()).errors
         seconds[name] = round(time.perf_counter() - started, 2)
     if plan.keeps_table:
-        for ids in torch.arange(vocab).split(256):
+        for ids in torch.split(torch.arange(vocab), 256):
             model.store.gather(ids)
     print(json.dumps({
         "format": plan.format.name,

@@ -16,7 +16,7 @@ from farthing.core.errors import DoesNotFitError, SettingsError
 from farthing.core.settings import EngineSettings
 from farthing.core.sizes import mebibytes, parse_bytes
 from farthing.engine.device import DeviceFacts
-from farthing.engine.ledger import Ledger, ModelShape, Residency, Way, make_ledger
+from farthing.engine.ledger import RESIDENCIES, Ledger, ModelShape, Residency, Way, make_ledger
 from farthing.engine.plan import FETCHED, Plan, choose_context, choose_format, compute_dtype
 from farthing.engine.working import fits_native
 from farthing.quant.formats import FORMATS, weight_format
@@ -155,7 +155,7 @@ def residencies(settings: EngineSettings, facts: DeviceFacts) -> Sequence[Reside
         return ("resident", "disk") if facts.is_cpu else ("resident", "host", "disk")
     if settings.residency == "host" and facts.is_cpu:
         return ("resident",)
-    return [name for name in FETCHED if name == settings.residency]
+    return [name for name in RESIDENCIES if name == settings.residency]
 
 
 def needs_folder(format_name: str, model: ModelShape) -> bool:

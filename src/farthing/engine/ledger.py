@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
@@ -23,6 +23,7 @@ from farthing.quant.packed import packed_bytes
 MIB = 2**20
 Place = Literal["host", "device"]
 Residency = Literal["resident", "host", "disk"]
+RESIDENCIES: tuple[Residency, ...] = get_args(Residency)
 
 # Python with torch, tokenizers and the server, what they allocate when they first run, and what the allocator keeps for
 # later: `python benchmarks/memory_matrix.py --overhead`.
@@ -162,14 +163,14 @@ def tokenizer_bytes(model: ModelShape) -> int:
 def working_bytes(model: ModelShape, way: Way) -> int:
     """The most of: a batch of the longest text, a batch of the token budget, bringing a layer into the format.
 
-    What is converted while a pass waits is counted beside the pass's residual stream.
+    Layers from disk are converted while a pass waits: the allocator keeps those buffers beside the pass's.
     """
     longest = way.context_length
     texts = ((longest, 1), (way.max_batch_tokens, PLANNED_TEXTS))
     runs = [make_pass(model, way, num_tokens, num_texts, longest) for num_tokens, num_texts in texts]
-    waiting = max(run.residual + run.positions for run in runs) if way.residency == "disk" else 0
-    passes = (native_pass_bytes(run, way.num_threads) if way.is_native else torch_pass_bytes(run) for run in runs)
-    return max(*passes, waiting + converting_bytes(model, way))
+    one_pass = max(native_pass_bytes(run, way.num_threads) if way.is_native else torch_pass_bytes(run) for run in runs)
+    converting = converting_bytes(model, way)
+    return one_pass + converting if way.residency == "disk" else max(one_pass, converting)
 
 
 def make_pass(model: ModelShape, way: Way, num_tokens: int, num_texts: int, longest: int) -> Pass:

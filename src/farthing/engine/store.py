@@ -51,7 +51,7 @@ class HostTable:
         if self._keeps_table:
             return self._table.index_select(0, ids).to(self._device)
         rows = torch.empty((ids.shape[0], self._table.shape[1]), dtype=self._table.dtype)
-        for part, into in zip(ids.split(GATHER_ROWS), rows.split(GATHER_ROWS), strict=True):
+        for part, into in zip(torch.split(ids, GATHER_ROWS), torch.split(rows, GATHER_ROWS), strict=True):
             into.copy_(self._table.index_select(0, part))
             if isinstance(self._table, torch.Tensor):
                 let_go(self._table)

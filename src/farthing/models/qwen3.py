@@ -143,7 +143,7 @@ class Qwen3Pass:
 
     def _attention(self, weights: LayerWeights) -> torch.Tensor:
         spec, compute, num_tokens = self._spec, self._compute, self._hidden.shape[0]
-        heads = (spec.num_heads, spec.num_kv_heads, spec.num_kv_heads)
+        heads = [spec.num_heads, spec.num_kv_heads, spec.num_kv_heads]
         q, k, v = (
             torch.empty((num_tokens, count, spec.head_dim), dtype=compute.dtype, device=self._hidden.device)
             for count in heads

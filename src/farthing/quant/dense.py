@@ -58,7 +58,7 @@ class DenseLinear:
             return F.linear(x, self._weight.to(x.dtype), bias)
         y = torch.empty((x.shape[0], self._weight.shape[0]), dtype=x.dtype)
         rows = max(1, CONVERTED_BYTES // (self._weight.shape[1] * x.dtype.itemsize))
-        for weight, part in zip(self._weight.split(rows), y.split(rows, dim=1), strict=True):
+        for weight, part in zip(torch.split(self._weight, rows), torch.split(y, rows, dim=1), strict=True):
             torch.mm(x, weight.to(x.dtype).t(), out=part)
         return y if bias is None else y.add_(bias)
 
