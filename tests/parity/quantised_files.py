@@ -150,7 +150,9 @@ def tokenizer_metadata(tokens: list[str], types: list[int], merges: list[str], e
 
 
 def add(writer: GGUFWriter, key: str, value: Any) -> None:
-    if isinstance(value, bool):
+    if key == "general.alignment":
+        writer.add_custom_alignment(value)
+    elif isinstance(value, bool):
         writer.add_bool(key, value)
     elif isinstance(value, str):
         writer.add_string(key, value)

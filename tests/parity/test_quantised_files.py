@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -112,15 +111,3 @@ def test_files_of_other_weights_are_other_spaces(q4: GgufModel, tmp_path: Path) 
     write_mlx(tmp_path / "mlx", {"group_size": 64, "bits": 4})
     prints = {load_model(path, EngineSettings()).fingerprint for path in (q4.path, other.path, tmp_path / "mlx")}
     assert len(prints) == 3
-
-
-def test_a_tokenizer_json_beside_the_file_stands_in_for_one_that_is_not_built(tmp_path: Path, q4: GgufModel) -> None:
-    from farthing.checkpoint.tokenizer_file import tokenizer_json
-
-    content = json.loads(tokenizer_json(q4.path) or b"")
-    content["model"]["merges"], content["model"]["vocab"]["no"] = [], 259
-    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
-    known = write_gguf(tmp_path / "known.gguf", "F16")
-    foreign = write_gguf(tmp_path / "foreign.gguf", "F16", {"tokenizer.ggml.pre": "deepseek-llm"})
-    assert json.loads(tokenizer_json(known.path) or b"")["model"]["merges"] == [["n", "o"]]
-    assert json.loads(tokenizer_json(foreign.path) or b"")["model"]["merges"] == []

@@ -60,9 +60,15 @@ class GgufCheckpoint:
     @cached_property
     def tensors(self) -> Mapping[str, TensorInfo]:
         """By name, as `read` gives them."""
+        kinds = {name: self._types[tensor.type] for name, tensor in self._stored.items()}
         return {
-            name: TensorInfo(self.path, tensor.shape, PLAIN_NAMES[self._types[tensor.type].plain or torch.float32])
-            for name, tensor in self._stored.items()
+            name: TensorInfo(
+                self.path,
+                self._stored[name].shape,
+                PLAIN_NAMES[kind.plain or torch.float32],
+                None if kind.plain else kind.name,
+            )
+            for name, kind in kinds.items()
         }
 
     def read(self, name: str) -> torch.Tensor:

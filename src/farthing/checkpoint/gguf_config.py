@@ -18,6 +18,7 @@ from farthing.core.errors import CheckpointError, UnknownArchitectureError
 # qwen3.pooling_type as llama.cpp numbers it; a file that has none, or 0, leaves it to the family.
 POOLINGS = {1: "mean", 2: "cls", 3: "lasttoken"}
 NO_POOLING, RANK_POOLING = 0, 4
+ANOTHER_FILE = "Convert the model again with llama.cpp's convert_hf_to_gguf.py, or take another file."
 LAYER_NAME = re.compile(r"blk\.(\d+)\.(.+)\.(weight|bias)")
 
 
@@ -116,9 +117,6 @@ def config_of(metadata: Mapping[str, Any], vocab: int, dtype: str) -> dict[str, 
         "vocab_size": vocab,
         "dtype": dtype,
     }
-
-
-ANOTHER_FILE = "Convert the model again with llama.cpp's convert_hf_to_gguf.py, or take another file."
 
 
 def as_stated(value: Any) -> Any:

@@ -56,11 +56,14 @@ class GgufHeader:
 
 
 def is_gguf(path: Path) -> bool:
-    """Whether it is a file that begins as GGUF files do; its name does not count."""
+    """Whether it is a file that begins as GGUF files do; its name does not count. Raises `CheckpointError`."""
     if not path.is_file():
         return False
-    with path.open("rb") as stream:
-        return stream.read(len(MAGIC)) == MAGIC
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(MAGIC)) == MAGIC
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}. Check its permissions, and the disk.") from error
 
 
 def read_header(path: Path, *, with_arrays: bool = False) -> GgufHeader:

@@ -55,7 +55,7 @@ class MlxCheckpoint:
         found = dict(self._folder.tensors)
         for stem, packing in self._packings.items():
             file = found[f"{stem}.weight"].file
-            found[f"{stem}.weight"] = TensorInfo(file, (packing.rows, packing.width), "F32")
+            found[f"{stem}.weight"] = TensorInfo(file, (packing.rows, packing.width), "F32", f"{packing.bits} bits")
             del found[f"{stem}.scales"], found[f"{stem}.biases"]
         return found
 

@@ -25,11 +25,17 @@ from farthing.core.errors import CheckpointError
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """Where a tensor is and what it looks like; `dtype` is safetensors' own name ("F32", "BF16", ...)."""
+    """Where a tensor is and what it looks like when it is read.
+
+    Attributes:
+        dtype: safetensors' own name ("F32", "BF16", ...).
+        packed_as: what the file holds instead, where reading dequantises ("Q4_K", "4 bits").
+    """
 
     file: Path
     shape: tuple[int, ...]
     dtype: str
+    packed_as: str | None = None
 
 
 class Checkpoint:

@@ -106,9 +106,9 @@ def write_shard(
 
 def write_tensor(stream: BinaryIO, spec: TensorSpec) -> None:
     # A function of its own, so that the tensor is gone before the next one is made.
-    made, num_rows = spec.make(), 0
+    made, num_values = spec.make(), 0
     for tensor in (made,) if isinstance(made, torch.Tensor) else made:
         assert tensor.shape[1:] == spec.shape[1:] and tensor.dtype == spec.dtype, spec.name
-        num_rows += len(tensor)
+        num_values += tensor.numel()
         stream.write(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
-    assert num_rows == spec.shape[0], spec.name
+    assert num_values == torch.Size(spec.shape).numel(), spec.name

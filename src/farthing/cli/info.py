@@ -1,15 +1,20 @@
-"""`farthing info`: what a bug report needs. Versions, the device that would be used, the extras that are installed."""
+"""`farthing info`: what a bug report needs.
+
+Versions, the device that would be used, the extras that are installed, and, where a model is named, what its files say.
+"""
 
 from __future__ import annotations
 
 import json
 import platform
+from collections import Counter
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 
 import click
 
 from farthing import __version__
+from farthing.core.settings import EngineSettings, SourceSettings
 
 # The distributions of each extra in pyproject.toml that its code imports.
 EXTRAS = {
@@ -21,11 +26,14 @@ EXTRAS = {
 
 
 @click.command("info")
+@click.argument("model", required=False)
 @click.option("--device", default="auto", help="Device to describe: auto, cpu, cuda, or cuda:N. [default: auto]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def info(device: str, as_json: bool) -> None:
-    """Show versions, the device and the installed extras."""
+def info(model: str | None, device: str, as_json: bool) -> None:
+    """Show versions, the device and the installed extras, and what the files of MODEL say, if one is named."""
     facts = gather(device)
+    if model is not None:
+        facts["model"] = model_facts(model, device)
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return
@@ -52,6 +60,27 @@ def gather(device: str) -> dict[str, dict[str, object]]:
         },
         "device": asdict(device_facts(device)),
         "extras": {extra: all(map(is_installed, names)) for extra, names in EXTRAS.items()},
+    }
+
+
+def model_facts(name: str, device: str) -> dict[str, object]:
+    """Raises `ModelError` when it cannot be found or used. No weights are read."""
+    from farthing.engine.describe import describe_model
+    from farthing.sources.find import find_model
+
+    source = find_model(name, SourceSettings())
+    description = describe_model(source.path, EngineSettings(device=device))
+    spec, tensors = description.spec, description.checkpoint.tensors.values()
+    stored = Counter(info.packed_as or info.dtype for info in tensors)
+    return {
+        "origin": source.origin,
+        "family": spec.family,
+        "layers": spec.num_layers,
+        "dimensions": spec.hidden,
+        "context": description.embedding.max_tokens,
+        "pooling": description.embedding.pooling,
+        "stored as": ", ".join(f"{kind} ({count} tensors)" for kind, count in stored.most_common()),
+        "fingerprint": description.checkpoint.fingerprint,
     }
 
 

@@ -32,7 +32,7 @@ def quantize(model: str, out: Path, format: str, measure: bool, settings: Resolv
     """Write MODEL's weights, quantised, to the new folder OUT.
 
     OUT loads in the time it takes to map its file, wherever a model is asked for. MODEL is an id on the Hugging Face
-    hub, modelscope:ID, starter, or a local folder.
+    hub, modelscope:ID, starter, a local folder or a GGUF file.
     """
     from farthing.serving.closeness import in_words
     from farthing.serving.quantise import quantise_model

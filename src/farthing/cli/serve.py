@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 def serve(model: str | None, model_path: str | None, is_embedding: bool, settings: Resolved) -> int:  # noqa: ARG001
     """Serve MODEL with OpenAI's embeddings API.
 
-    MODEL is an id on the Hugging Face hub (Qwen/Qwen3-Embedding-0.6B), modelscope:ID, starter, or a local folder.
+    MODEL is an id on the Hugging Face hub (Qwen/Qwen3-Embedding-0.6B), modelscope:ID, starter, a local folder or a GGUF
+    file.
     """
     name = choose_model(model, model_path)
     server_settings = settings.group(ServerSettings)

@@ -45,7 +45,7 @@ class Embedder:
     """A model, loaded and ready.
 
     Args:
-        model: a local folder, a Hugging Face id, `modelscope:ID`, or `starter`.
+        model: a local folder or GGUF file, a Hugging Face id, `modelscope:ID`, or `starter`.
         settings: any of the settings in docs/settings.md that concern the model, engine or queue, by name.
 
     Raises:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,20 @@ def test_a_tensor_that_is_not_contiguous_is_written_as_it_reads(tmp_path: Path) 
     tensors = {"t": torch.arange(12.0).view(3, 4).T}
     write_tensors(tmp_path, specs_of(tensors))
     assert_same(load_file(tmp_path / "model.safetensors"), tensors)
+
+
+def test_a_tensor_is_written_in_pieces_of_its_rows(tmp_path: Path) -> None:
+    tensors = {"before": torch.ones(3), "t": torch.arange(70.0).view(10, 7)}
+    before, whole = specs_of(tensors)
+    write_tensors(tmp_path, [before, replace(whole, make=lambda: iter(tensors["t"].split(4)))])
+    assert_same(load_file(tmp_path / "model.safetensors"), tensors)
+
+
+@pytest.mark.parametrize("lost", [slice(0, 9), slice(0, 0)])
+def test_pieces_that_are_not_the_whole_tensor_are_our_fault(tmp_path: Path, lost: slice) -> None:
+    (spec,) = specs_of({"t": torch.arange(70.0).view(10, 7)})
+    with pytest.raises(AssertionError, match="t"):
+        write_tensors(tmp_path, [replace(spec, make=lambda: iter([torch.zeros(10, 7)[lost]]))])
 
 
 @pytest.mark.parametrize("name_length", range(1, 10))

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 from importlib.metadata import metadata, version
+from pathlib import Path
 
 from click.testing import CliRunner
+from quantised_files import write_gguf
 
 from farthing.cli.info import EXTRAS, info
 from farthing.core.errors import SettingsError
@@ -24,6 +26,21 @@ def test_info_json_has_the_same_facts_in_plain_units() -> None:
     assert facts["device"]["device"] == "cpu"
     assert facts["device"]["total_bytes"] > 2**20
     assert facts["extras"]["server"] is True
+
+
+def test_info_says_what_a_models_files_hold(tmp_path: Path) -> None:
+    path = write_gguf(tmp_path / "model.gguf", "Q8_0").path
+    facts = json.loads(CliRunner().invoke(info, [str(path), "--json"]).stdout)["model"]
+    assert facts.pop("fingerprint")
+    assert facts == {
+        "origin": f"local file {path}",
+        "family": "qwen3",
+        "layers": 2,
+        "dimensions": 256,
+        "context": 2048,
+        "pooling": "last",
+        "stored as": "Q8_0 (15 tensors), F32 (9 tensors)",
+    }
 
 
 def test_info_refuses_a_device_that_is_not_there() -> None:

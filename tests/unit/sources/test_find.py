@@ -76,7 +76,37 @@ def test_a_folder_without_a_config_is_no_model(hub: Any, folder: Path, settings:
 
 
 def test_a_file_is_not_a_folder(folder: Path, settings: SourceSettings) -> None:
-    assert message_of("my-model/config.json", settings).startswith(f"{folder / 'config.json'} is a file.")
+    message = message_of("my-model/config.json", settings)
+    assert message.startswith(f"{folder / 'config.json'} is a file.")
+    assert message.endswith("or a GGUF file.")
+
+
+def test_a_gguf_file_is_used_whatever_it_is_called(folder: Path, settings: SourceSettings) -> None:
+    (folder / "blob").write_bytes(b"GGUF and more")
+    source = find_model("./my-model/blob", settings)
+    assert (source.path, source.origin) == (folder / "blob", f"local file {folder / 'blob'}")
+
+
+@pytest.mark.parametrize("has_config", [True, False])
+def test_the_one_gguf_of_a_folder_is_used(folder: Path, settings: SourceSettings, has_config: bool) -> None:
+    (folder / "model.gguf").write_bytes(b"GGUF and more")
+    if not has_config:
+        (folder / "config.json").unlink()
+    assert find_model("my-model", settings).path == folder / "model.gguf"
+
+
+def test_several_gguf_files_are_listed(folder: Path, settings: SourceSettings) -> None:
+    for name in ("model-q8_0.gguf", "model-q4_k.gguf"):
+        (folder / name).write_bytes(b"GGUF and more")
+    assert message_of("my-model", settings) == (
+        f"The folder {folder} holds several models. Name one: model-q4_k.gguf, model-q8_0.gguf."
+    )
+
+
+def test_safetensors_go_before_gguf_files_beside_them(folder: Path, settings: SourceSettings) -> None:
+    for name in ("a.gguf", "b.gguf", "model.safetensors"):
+        (folder / name).write_bytes(b"GGUF and more")
+    assert find_model("my-model", settings).path == folder
 
 
 def test_a_local_folder_has_no_revision(folder: Path) -> None:

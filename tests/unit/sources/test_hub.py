@@ -97,9 +97,16 @@ def test_weights_that_are_only_pickles_are_refused_before_anything_is_fetched(
 
 
 def test_a_model_without_any_weights_we_read_is_refused_with_what_it_has(hub: Any, settings: SourceSettings) -> None:
-    hub.add(REPO, FIRST, {"README.md": b"", "model.gguf": b""})
-    with pytest.raises(CheckpointError, match=r"no \*\.safetensors \(README\.md, model\.gguf\)"):
+    hub.add(REPO, FIRST, {"README.md": b"", "model.onnx": b""})
+    with pytest.raises(CheckpointError, match=r"no \*\.safetensors \(README\.md, model\.onnx\)"):
         download(settings)
+
+
+def test_gguf_files_are_left_to_the_user_to_choose_from(hub: Any, settings: SourceSettings) -> None:
+    hub.add(REPO, FIRST, {"README.md": b"", "model-q8_0.gguf": b"", "model-q4_k.gguf": b""})
+    with pytest.raises(CheckpointError, match=r"offers GGUF files.*hf download some/model FILE"):
+        download(settings)
+    assert hub.fetched() == set()
 
 
 def reason_of(settings: SourceSettings, **options: Any) -> str:
