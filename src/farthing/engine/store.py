@@ -1,6 +1,7 @@
 """Where layers live. A store is asked for layers in order; they come ready on the device.
 
-`ResidentStore` holds every layer on the device. `StreamedStore` makes each when its turn comes, from tensors that lie
+`ResidentStore` holds every layer on the device. `HostStore` holds them in pinned host memory and copies each to the
+device while the one before is computed. `StreamedStore` makes each when its turn comes, from tensors that lie
 in a mapped file: the next layer is read ahead while one is computed, and the pages of the last are let go, so that a
 model of any size needs the memory of one layer. The token embeddings stay where the checkpoint's file is mapped: a
 batch gathers a few thousand rows of them, so they need neither device memory nor conversion.
@@ -74,6 +75,52 @@ class ResidentStore(HostTable):
 
     def layers(self) -> Iterator[LayerWeights]:
         return iter(self._layers)
+
+
+class HostStore(HostTable):
+    """Layers in pinned host memory, copied one ahead into two slots on the device by a stream of its own.
+
+    `layers` are the tensors of each layer by part and name, of the same shapes in all; `bind` makes weights of such
+    tensors on the device. The copies overlap only on a card, where this has not been run.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        shared: Mapping[str, torch.Tensor],
+        layers: Sequence[Mapping[tuple[str, str], torch.Tensor]],
+        bind: Callable[[Mapping[tuple[str, str], torch.Tensor]], LayerWeights],
+        device: torch.device,
+    ) -> None:
+        super().__init__(table, device, keeps_table=True)
+        self.shared = shared
+        self._layers, self._bind = layers, bind
+        self._slots = [
+            {name: torch.empty_like(tensor, device=device) for name, tensor in layers[0].items()} for _ in range(2)
+        ]
+        self._copying = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def layers(self) -> Iterator[LayerWeights]:
+        copied = self._copy(0)
+        for index in range(len(self._layers)):
+            if copied is not None:
+                torch.cuda.current_stream(self._device).wait_event(copied)
+            if index + 1 < len(self._layers):
+                copied = self._copy(index + 1)
+            yield self._bind(self._slots[index % 2])
+
+    def _copy(self, index: int) -> torch.cuda.Event | None:
+        """Start copying a layer into its slot, behind everything that was computed with what is there."""
+        slot, layer = self._slots[index % 2], self._layers[index]
+        if self._copying is None:
+            for name, tensor in layer.items():
+                slot[name].copy_(tensor)
+            return None
+        self._copying.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(self._copying):
+            for name, tensor in layer.items():
+                slot[name].copy_(tensor, non_blocking=True)
+        return self._copying.record_event()
 
 
 class StreamedStore(HostTable):

@@ -49,11 +49,11 @@ def position(model: Any, device: DeviceFacts, chosen: dict[str, Any], num_bytes:
 def test_a_plan_never_exceeds_the_memory_and_keeps_to_what_was_asked(
     model: Any, device: DeviceFacts, chosen: dict[str, Any], num_bytes: int
 ) -> None:
-    try:
-        plan = plan_for(model, device, **chosen, memory=f"{num_bytes}B")
-    except DoesNotFitError as error:
-        assert error.short_bytes > 0
+    if position(model, device, chosen, num_bytes) is None:
+        with pytest.raises(DoesNotFitError):
+            plan_for(model, device, **chosen, memory=f"{num_bytes}B")
         return
+    plan = plan_for(model, device, **chosen, memory=f"{num_bytes}B")
     assert plan.ledger.total(plan.main_place) <= num_bytes
     assert chosen["format"] in ("auto", "none", plan.format.name)
     assert chosen["format"] != "none" or not plan.format.quantises
@@ -92,7 +92,7 @@ def test_a_quantised_format_is_taken_only_where_no_exact_one_fits_and_said() -> 
     exact, forced = plan_for(**asked, memory="1300MiB"), plan_for(**asked, memory="1150MiB", residency="resident")
     assert not exact.format.quantises
     assert forced.format.quantises
-    assert forced.reasons[0] == f"{forced.format.name}, which rounds the weights, because no exact format fits 1,150 MiB"
+    assert forced.reasons[0].endswith(", which rounds the weights, because no exact format fits 1,150 MiB")
     with pytest.raises(DoesNotFitError):
         plan_for(**asked, memory="1150MiB", residency="resident", format="none")
 

@@ -7,8 +7,8 @@ import torch
 
 from farthing.core.errors import SettingsError
 from farthing.core.settings import EngineSettings
-from farthing.engine.device import DeviceFacts
 from farthing.engine.choose import make_plan
+from farthing.engine.device import DeviceFacts
 from farthing.engine.ledger import ModelShape, weight_bytes
 from farthing.engine.plan import Plan, summary
 from farthing.models.qwen3 import Qwen3Family
@@ -130,8 +130,9 @@ def test_bytes_of_the_0_6b() -> None:
 
 
 def test_a_text_of_the_context_counts_where_it_is_longer_than_a_batch() -> None:
-    activations = [plan_for(CPU, context_length=length).ledger.named("working memory") for length in (100, 4096, 8192, 16384)]
-    assert activations[0] == activations[1] < activations[2] < activations[3]
+    ledgers = [plan_for(CPU, context_length=length).ledger for length in (100, 4096, 8192, 16384)]
+    working = [ledger.named("working memory") for ledger in ledgers]
+    assert working[0] == working[1] < working[2] < working[3]
 
 
 @pytest.mark.parametrize("device", FACTS)
