@@ -62,8 +62,8 @@ class DoesNotFitError(SettingsError):
 
     code = "does_not_fit"
 
-    def __init__(self, message: str, short_bytes: int) -> None:
-        super().__init__(message, param="memory")
+    def __init__(self, message: str, *, param: str | None = "memory", short_bytes: int = 0) -> None:
+        super().__init__(message, param=param)
         self.short_bytes = short_bytes
 
 

@@ -7,7 +7,7 @@ names, shapes and types are checked against the model's layout.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import torch
 from farthing.core.settings import EngineSettings
 from farthing.engine.convert import ConvertedTensors, rotates_inputs
 from farthing.engine.describe import ModelDescription, describe_model
+from farthing.engine.ledger import Residency
 from farthing.engine.memory import trim_heap
 from farthing.engine.plan import Plan
 from farthing.engine.prepared import PreparedTensors
@@ -59,8 +60,9 @@ class LoadedModel:
 def load_weights(description: ModelDescription) -> LoadedModel:
     """Raises `CheckpointError` when the tensors do not fit the description."""
     tensors, layout, plan = model_tensors(description), description.layout, description.plan
-    make_store = {"resident": resident_store, "host": host_store, "disk": streamed_store}[plan.residency]
-    return LoadedModel(description, fingerprint(description), make_store(tensors, layout, plan))
+    makers: dict[Residency, Callable[[ModelTensors, Layout, Plan], WeightStore]]
+    makers = {"resident": resident_store, "host": host_store, "disk": streamed_store}
+    return LoadedModel(description, fingerprint(description), makers[plan.residency](tensors, layout, plan))
 
 
 def load_model(path: Path, settings: EngineSettings) -> LoadedModel:

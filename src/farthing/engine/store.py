@@ -98,7 +98,7 @@ class HostStore(HostTable):
         self._slots = [
             {name: torch.empty_like(tensor, device=device) for name, tensor in layers[0].items()} for _ in range(2)
         ]
-        self._copying = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._copying = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
     def layers(self) -> Iterator[LayerWeights]:
         copied = self._copy(0)
@@ -120,7 +120,8 @@ class HostStore(HostTable):
         with torch.cuda.stream(self._copying):
             for name, tensor in layer.items():
                 slot[name].copy_(tensor, non_blocking=True)
-        return self._copying.record_event()
+        copied: torch.cuda.Event = self._copying.record_event()
+        return copied
 
 
 class StreamedStore(HostTable):
