@@ -62,7 +62,7 @@ class DoesNotFitError(SettingsError):
 
     code = "does_not_fit"
 
-    def __init__(self, message: str, *, param: str | None = "memory", short_bytes: int = 0) -> None:
+    def __init__(self, message: str, *, param: str | None = None, short_bytes: int = 0) -> None:
         super().__init__(message, param=param)
         self.short_bytes = short_bytes
 

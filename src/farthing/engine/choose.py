@@ -209,6 +209,7 @@ def too_large(
         f"Nothing that was asked for fits {mebibytes(budget)} ({budget:,} bytes): the least is {in_words(least.way)}, "
         f"which needs {least.num_bytes:,} bytes, {short_bytes:,} more. {remedy}"
         + (", or a folder that farthing quantize wrote, which can be read from disk." if folder else "."),
+        param="memory",
         short_bytes=short_bytes,
     )
 
