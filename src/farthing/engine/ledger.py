@@ -26,10 +26,11 @@ Residency = Literal["resident", "host", "disk"]
 RESIDENCIES: tuple[Residency, ...] = get_args(Residency)
 
 # Python with torch, tokenizers and the server, what they allocate when they first run, and what the allocator keeps for
-# later: `python benchmarks/memory_matrix.py --overhead`.
+# later: what is left of the peak of a model of no size (`farthing synth qwen3-tiny TINY`, `python
+# benchmarks/memory_matrix.py TINY`) without the other entries.
 RUNTIME_BYTES = 285 * MIB
-# A tokenizer in memory, for each token of its vocabulary, by the same command on Qwen3's and multilingual-e5's; and at
-# most for each byte of its file.
+# A tokenizer in memory, for each token of its vocabulary (docs/log.md: Qwen3's, multilingual-e5's), and at most for each
+# byte of its file.
 TOKEN_BYTES = {"qwen3": 650, "bert": 1200}
 TOKENIZER_FILE_FACTOR = 40
 # Texts of a batch that is planned for: each is padded to whole panels of keys.
