@@ -29,7 +29,7 @@ RESIDENCIES: tuple[Residency, ...] = get_args(Residency)
 # later: what is left of the peak of a model of no size (`farthing synth qwen3-tiny TINY`, `python
 # benchmarks/memory_matrix.py TINY`) without the other entries.
 RUNTIME_BYTES = 285 * MIB
-# A tokenizer in memory, for each token of its vocabulary (docs/log.md: Qwen3's, multilingual-e5's), and at most for each
+# A tokenizer in memory, for each token of its vocabulary (docs/log.md has what was measured), and at most for each
 # byte of its file.
 TOKEN_BYTES = {"qwen3": 650, "bert": 1200}
 TOKENIZER_FILE_FACTOR = 40
