@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from farthing import Embedder
 
-with Embedder(sys.argv[1], memory=f"{sys.argv[2]}B", residency=sys.argv[3], max_batch_size=512) as embedder:
-    lengths = [8000 if number in (7, 31) else 1 + number * 37 % 600 for number in range(50)]
+with Embedder(sys.argv[1], memory=f"{sys.argv[2]}B", residency=sys.argv[3], context_length=2048) as embedder:
+    lengths = [2000 if number in (7, 31) else 1 + number * 37 % 200 for number in range(50)]
     with ThreadPoolExecutor(16) as pool:
         found = list(pool.map(lambda length: embedder.encode("word " * length, truncate=True), lengths))
     plan = embedder.plan
