@@ -32,6 +32,7 @@ COMMANDS = {
     "pull": Entry("farthing.cli.pull:pull", "Download a model."),
     "synth": Entry("farthing.cli.synth:synth", "Write a small random model, for trials and tests."),
     "bench": Entry("farthing.cli.bench.command:bench", "Measure how fast a model runs on this machine."),
+    "plan": Entry("farthing.cli.plan:plan", "Show how a model would be run in the memory there is."),
     "info": Entry("farthing.cli.info:info", "Show versions, devices and installed extras."),
 }
 

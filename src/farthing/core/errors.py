@@ -4,6 +4,7 @@ The tree (indentation is inheritance)::
 
     FarthingError
       SettingsError               a setting is unknown, malformed or out of range
+        DoesNotFitError           no way to run the model fits the memory
       MissingExtraError           an optional package is not installed
       InputError                  the caller's texts or parameters cannot be served as they are
         EmptyInputError           nothing to embed
@@ -54,6 +55,16 @@ class FarthingError(Exception):
 
 class SettingsError(FarthingError):
     code = "invalid_setting"
+
+
+class DoesNotFitError(SettingsError):
+    """The way that needs the least memory needs `short_bytes` more than there is."""
+
+    code = "does_not_fit"
+
+    def __init__(self, message: str, *, param: str | None = None, short_bytes: int = 0) -> None:
+        super().__init__(message, param=param)
+        self.short_bytes = short_bytes
 
 
 class MissingExtraError(FarthingError):

@@ -12,6 +12,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, get_args, get_type_hints
 
 from farthing.core.errors import SettingsError
+from farthing.core.sizes import parse_bytes
 
 QUANTISED_FORMATS = ("int8", "nf4", "fp8")  # that `farthing quantize` writes
 
@@ -96,6 +97,17 @@ class EngineSettings(Checked):
         flags=("--quantization",),
         choices=("auto", "none", "fp32", "bf16", "fp16", *QUANTISED_FORMATS),
     )
+    memory: str = option(
+        "auto",
+        "Most memory to use: on a CPU of the whole process, on a card of the card. A size such as 6GB or 900MiB; auto "
+        "takes what is free, less a tenth; none plans without a limit.",
+    )
+    residency: str = option(
+        "auto",
+        "Where layers live: on the device (resident), in pinned host memory, copied for each batch (host), or in the "
+        "file, read for each batch (disk). auto takes the first that fits.",
+        choices=("auto", "resident", "host", "disk"),
+    )
     context_length: int | None = option(
         None,
         "Most tokens of one text (default: the model's own limit).",
@@ -119,6 +131,13 @@ class EngineSettings(Checked):
         minimum=1,
         maximum=1,
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.memory not in ("auto", "none") and not parse_bytes(self.memory):
+            raise SettingsError(
+                f"memory is {self.memory!r}; it must be a size such as 6GB or 900MiB, or auto, or none", param="memory"
+            )
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ stream and attention's values are rotated (QuaRot, https://arxiv.org/abs/2404.00
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 
 from farthing.checkpoint.table import Table
 from farthing.engine.describe import ModelDescription
 from farthing.engine.named import NamedWeights
+from farthing.engine.pages import let_go
 from farthing.models.layout import MatrixPart
 from farthing.models.rotation import Rotation
 from farthing.quant.format import WeightFormat
@@ -31,7 +32,9 @@ class ConvertedTensors:
         self._layout, self._plan = description.layout, description.plan
         self._rotation, values = description.rotation, description.layout.values
         self._value_rotation = Rotation(values.width) if values else None
-        self._weights = NamedWeights(description.checkpoint, description.layout)
+        # Layers that are read again for every pass are mapped once; else each tensor's mapping goes with the tensor.
+        streams = description.plan.residency == "disk"
+        self._weights = NamedWeights(description.checkpoint, description.layout, keeps_mapping=streams)
         self._device = torch.device(description.plan.device)
 
     def table(self) -> Table:
@@ -50,13 +53,19 @@ class ConvertedTensors:
 
     def packed(self, layer: int, part: MatrixPart) -> Mapping[str, torch.Tensor]:
         form, prefix = self._plan.format, self._layout.prefix(layer)
-        weights = [self._weights.read(f"{prefix}{stem}.weight").to(self._device) for stem in part.sources]
+        stored = [self._weights.read(f"{prefix}{stem}.weight") for stem in part.sources]
+        weights = [weight.to(self._device) for weight in stored]
         if form.quantises:
             gain = self._gain(prefix, part)
             weights = [
                 self._treated(weight, gain, stem, part) for weight, stem in zip(weights, part.sources, strict=True)
             ]
-        return form.pack(weights[0] if len(weights) == 1 else torch.cat(weights))
+        packed = form.pack(weights[0] if len(weights) == 1 else torch.cat(weights))
+        used_as_it_lies = {tensor.data_ptr() for tensor in packed.values()}
+        for weight in stored:
+            if self._weights.mapped and weight.data_ptr() not in used_as_it_lies:
+                let_go(weight)
+        return packed
 
     def bias(self, layer: int, part: MatrixPart) -> torch.Tensor | None:
         if not part.bias:
@@ -64,6 +73,12 @@ class ConvertedTensors:
         prefix = self._layout.prefix(layer)
         biases = [self._weights.read(f"{prefix}{stem}.bias") for stem in part.sources]
         return torch.cat(biases).to(self._device, self._plan.dtype)
+
+    def mapped(self, layer: int) -> Iterator[torch.Tensor]:
+        prefix = self._layout.prefix(layer)
+        for part in self._layout.matrices if self._weights.mapped else ():
+            for name, _ in part.tensors(prefix):
+                yield self._weights.read(name)
 
     def _treated(self, weight: torch.Tensor, gain: torch.Tensor | None, stem: str, part: MatrixPart) -> torch.Tensor:
         """weight [out, in] with its gain folded in, and turned as what it reads and writes is."""

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from farthing.checkpoint.files import ModelFiles, open_files
 from farthing.checkpoint.manifest import Manifest, read_manifest
+from farthing.checkpoint.reader import Checkpoint
 from farthing.core.errors import SettingsError
 from farthing.core.settings import EngineSettings
+from farthing.engine.choose import make_plan
 from farthing.engine.device import device_facts
 from farthing.engine.fidelity import check_fidelity
-from farthing.engine.plan import Plan, make_plan
+from farthing.engine.ledger import ModelShape
+from farthing.engine.plan import Plan
+from farthing.models.config import stored_format
 from farthing.models.embedding_config import embedding_spec
 from farthing.models.families import family_of
 from farthing.models.family import Family
@@ -62,12 +68,49 @@ def describe_model(path: Path, settings: EngineSettings) -> ModelDescription:
     facts = device_facts(settings.device)
     # Before anything asks for the native kernels, whose team of threads is as large as torch's at that moment.
     torch.set_num_threads(settings.num_threads or facts.num_threads)
-    plan = make_plan(settings, facts, spec, layout, embedding.max_tokens)
+    plan = make_plan(settings, facts, model_shape(checkpoint, manifest, spec, layout, embedding.max_tokens))
     if manifest:
         plan = replace(plan, reasons=(f"{manifest.format}, because the folder holds it", *plan.reasons))
     rotates = manifest.rotated if manifest else plan.format.quantises and layout.can_rotate
     rotation = Rotation(spec.hidden) if rotates else None
     return ModelDescription(checkpoint, family, spec, embedding, layout, plan, rotation, manifest)
+
+
+def read_shape(path: Path, settings: EngineSettings) -> tuple[ModelShape, EngineSettings]:
+    """What the planner needs of a folder, whose weights need not be there; and the settings with its format.
+
+    Raises:
+        CheckpointError, UnknownArchitectureError, SettingsError: as `describe_model`.
+    """
+    checkpoint, manifest = open_files(path), read_manifest(path)
+    if manifest:
+        settings = stored_settings(manifest, path, settings)
+    family = family_of(checkpoint.config)
+    spec = family.spec(checkpoint.config)
+    max_tokens = embedding_spec(checkpoint, spec, family.fallback).max_tokens
+    return model_shape(checkpoint, manifest, spec, family.layout(spec), max_tokens), settings
+
+
+def shape_of_config(config: Mapping[str, Any]) -> ModelShape:
+    """Of a config.json alone. Raises `CheckpointError` and `UnknownArchitectureError`."""
+    family = family_of(config)
+    spec = family.spec(config)
+    return ModelShape(spec, family.layout(spec), spec.max_positions, stored_format(config))
+
+
+def model_shape(
+    checkpoint: ModelFiles, manifest: Manifest | None, spec: ModelSpec, layout: Layout, max_tokens: int
+) -> ModelShape:
+    tokenizer = checkpoint.path / "tokenizer.json"
+    return ModelShape(
+        spec=spec,
+        layout=layout,
+        max_tokens=max_tokens,
+        # GGUF files and MLX's folders are read as fp32, whatever is in them.
+        stored=stored_format(checkpoint.config) if isinstance(checkpoint, Checkpoint) else "fp32",
+        tokenizer_bytes=tokenizer.stat().st_size if tokenizer.is_file() else None,
+        is_quantised=manifest is not None,
+    )
 
 
 def stored_settings(manifest: Manifest, path: Path, settings: EngineSettings) -> EngineSettings:

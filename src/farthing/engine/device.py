@@ -9,6 +9,7 @@ import torch
 from farthing.core.errors import SettingsError
 from farthing.engine.cpu import cpu_name, cpu_threads, host_memory_bytes
 from farthing.models.attention import has_varlen
+from farthing.quant.native.team import LIBRARY
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class DeviceFacts:
         fast_bf16: bf16 products are faster than fp32 ones (on CPUs: only with AMX).
         flash_attention: the variable-length attention kernel runs here (CUDA, compute capability 8.0 and up).
         num_threads: threads worth using on the CPU.
+        has_native: the native int8 kernels were built.
     """
 
     device: str
@@ -30,6 +32,7 @@ class DeviceFacts:
     fast_bf16: bool
     flash_attention: bool
     num_threads: int
+    has_native: bool = False
 
     @property
     def is_cpu(self) -> bool:
@@ -64,6 +67,7 @@ def cpu_facts() -> DeviceFacts:
         fast_bf16=torch.cpu._is_amx_tile_supported(),
         flash_attention=False,
         num_threads=cpu_threads(),
+        has_native=LIBRARY.is_file(),
     )
 
 

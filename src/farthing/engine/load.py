@@ -1,4 +1,4 @@
-"""From a checkpoint folder to a model on the device.
+"""From a checkpoint folder to a model whose layers live where the plan says.
 
 Weights are read through the page cache and converted one matrix at a time, so the peak while loading is the model plus
 its largest matrix; a folder of quantised weights is used where it is mapped. Before anything is read, the tensors'
@@ -7,7 +7,7 @@ names, shapes and types are checked against the model's layout.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +16,11 @@ import torch
 from farthing.core.settings import EngineSettings
 from farthing.engine.convert import ConvertedTensors, rotates_inputs
 from farthing.engine.describe import ModelDescription, describe_model
+from farthing.engine.ledger import Residency
 from farthing.engine.memory import trim_heap
 from farthing.engine.plan import Plan
 from farthing.engine.prepared import PreparedTensors
-from farthing.engine.store import ResidentStore, StreamedStore, WeightStore
+from farthing.engine.store import HostStore, ResidentStore, StreamedStore, WeightStore
 from farthing.engine.tensors import ModelTensors
 from farthing.models.family import Family, LayerWeights
 from farthing.models.layout import Layout, MatrixPart
@@ -27,6 +28,8 @@ from farthing.models.spec import EmbeddingSpec, ModelSpec
 from farthing.quant.format import Linear
 from farthing.quant.region import Region
 from farthing.quant.rotation import RotatedLinear
+
+BIAS = "bias"  # beside what a format's `pack` names
 
 
 @dataclass(frozen=True)
@@ -56,26 +59,10 @@ class LoadedModel:
 
 def load_weights(description: ModelDescription) -> LoadedModel:
     """Raises `CheckpointError` when the tensors do not fit the description."""
-    store = resident_store(model_tensors(description), description.layout, description.plan)
-    return LoadedModel(description, fingerprint(description), store)
-
-
-def stream_weights(description: ModelDescription) -> LoadedModel:
-    """A model of which nothing but small vectors stays loaded: each pass reads and converts its layers one by one.
-
-    Raises:
-        CheckpointError: as `load_weights`.
-    """
-    layout, plan, tensors = description.layout, description.plan, model_tensors(description)
-    regions = layer_regions(layout)
-
-    def make_layer(index: int) -> LayerWeights:
-        trim_heap()
-        return bound_layer(tensors, layout, index, plan, regions)
-
-    device = torch.device(plan.device)
-    store = StreamedStore(tensors.table(), tensors.shared(), make_layer, layout.num_layers, device)
-    return LoadedModel(description, fingerprint(description), store)
+    tensors, layout, plan = model_tensors(description), description.layout, description.plan
+    makers: dict[Residency, Callable[[ModelTensors, Layout, Plan], WeightStore]]
+    makers = {"resident": resident_store, "host": host_store, "disk": streamed_store}
+    return LoadedModel(description, fingerprint(description), makers[plan.residency](tensors, layout, plan))
 
 
 def load_model(path: Path, settings: EngineSettings) -> LoadedModel:
@@ -102,7 +89,54 @@ def resident_store(tensors: ModelTensors, layout: Layout, plan: Plan) -> Residen
     for index in range(layout.num_layers):
         layers.append(bound_layer(tensors, layout, index, plan, regions))
         trim_heap()
-    return ResidentStore(tensors.table(), tensors.shared(), layers, torch.device(plan.device))
+    device = torch.device(plan.device)
+    return ResidentStore(tensors.table(), tensors.shared(), layers, device, keeps_table=plan.keeps_table)
+
+
+def host_store(tensors: ModelTensors, layout: Layout, plan: Plan) -> HostStore:
+    """Layers in pinned host memory, in their format."""
+    regions, layers = layer_regions(layout), []
+    for index in range(layout.num_layers):
+        found = {part.name: matrix_tensors(tensors, index, part) for part in layout.matrices}
+        found["vectors"] = tensors.vectors(index)
+        layers.append({(group, name): pinned(tensor) for group, held in found.items() for name, tensor in held.items()})
+        trim_heap()
+
+    def bind(found: Mapping[tuple[str, str], torch.Tensor]) -> LayerWeights:
+        def held(group: str) -> dict[str, torch.Tensor]:
+            return {name: tensor for (of, name), tensor in found.items() if of == group}
+
+        matrices = {
+            part.name: bound_matrix(held(part.name), part, plan, regions[part.name]) for part in layout.matrices
+        }
+        return LayerWeights(matrices, held("vectors"))
+
+    return HostStore(tensors.table(), tensors.shared(), layers, bind, torch.device(plan.device))
+
+
+def pinned(tensor: torch.Tensor) -> torch.Tensor:
+    """In host memory that a card can copy from while it computes."""
+    tensor = tensor.cpu()
+    return tensor.pin_memory() if torch.cuda.is_available() else tensor
+
+
+def streamed_store(tensors: ModelTensors, layout: Layout, plan: Plan) -> StreamedStore:
+    """Nothing but small vectors stays loaded: each pass takes its layers from the file one by one."""
+    regions = layer_regions(layout)
+
+    def make_layer(index: int) -> LayerWeights:
+        trim_heap()
+        return bound_layer(tensors, layout, index, plan, regions)
+
+    return StreamedStore(
+        tensors.table(),
+        tensors.shared(),
+        make_layer,
+        tensors.mapped,
+        layout.num_layers,
+        torch.device(plan.device),
+        keeps_table=plan.keeps_table,
+    )
 
 
 def layer_regions(layout: Layout) -> Mapping[str, Region]:
@@ -113,10 +147,21 @@ def layer_regions(layout: Layout) -> Mapping[str, Region]:
 def bound_layer(
     tensors: ModelTensors, layout: Layout, index: int, plan: Plan, regions: Mapping[str, Region]
 ) -> LayerWeights:
-    matrices = {part.name: bound_matrix(tensors, index, part, plan, regions[part.name]) for part in layout.matrices}
+    """One matrix after the other, so that no more than one is there twice."""
+    matrices = {
+        part.name: bound_matrix(matrix_tensors(tensors, index, part), part, plan, regions[part.name])
+        for part in layout.matrices
+    }
     return LayerWeights(matrices, tensors.vectors(index))
 
 
-def bound_matrix(tensors: ModelTensors, index: int, part: MatrixPart, plan: Plan, region: Region) -> Linear:
-    linear = plan.format.linear(tensors.packed(index, part), tensors.bias(index, part), part.shape, region)
+def matrix_tensors(tensors: ModelTensors, index: int, part: MatrixPart) -> dict[str, torch.Tensor]:
+    """What a matrix is stored in, and its bias."""
+    bias = tensors.bias(index, part)
+    return {**tensors.packed(index, part), **({} if bias is None else {BIAS: bias})}
+
+
+def bound_matrix(found: Mapping[str, torch.Tensor], part: MatrixPart, plan: Plan, region: Region) -> Linear:
+    packed = {name: tensor for name, tensor in found.items() if name != BIAS}
+    linear = plan.format.linear(packed, found.get(BIAS), part.shape, region)
     return RotatedLinear(linear) if rotates_inputs(plan.format, part) else linear

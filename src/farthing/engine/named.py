@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
 from farthing.checkpoint.files import ModelFiles
+from farthing.checkpoint.reader import Checkpoint
 from farthing.checkpoint.table import Table
 from farthing.core.errors import CheckpointError
 from farthing.models.layout import Layout
@@ -15,11 +18,17 @@ STORED_DTYPES = ("F32", "BF16", "F16")  # safetensors' names of what a weight ma
 class NamedWeights:
     """A checkpoint's tensors under the layout's names, whole and nothing left over.
 
+    Args:
+        keeps_mapping: map each safetensors file once for as long as this lives, instead of anew for every tensor.
+
+    Attributes:
+        mapped: by stored name, the tensors that are mapped for as long as this lives.
+
     Raises:
         CheckpointError: on construction, naming tensors that are missing, left over, of another shape or no floats.
     """
 
-    def __init__(self, checkpoint: ModelFiles, layout: Layout) -> None:
+    def __init__(self, checkpoint: ModelFiles, layout: Layout, *, keeps_mapping: bool = False) -> None:
         self._checkpoint = checkpoint
         self._stored_name = {unwrap(name, layout.wrappers): name for name in checkpoint.tensors}
         wanted = dict(layout.tensors())
@@ -38,9 +47,13 @@ class NamedWeights:
                 raise CheckpointError(
                     f"{name} is stored as {stored.dtype}; checkpoints in {', '.join(STORED_DTYPES)} can be read."
                 )
+        self.mapped: Mapping[str, torch.Tensor] = {}
+        if keeps_mapping and isinstance(checkpoint, Checkpoint):
+            self.mapped = checkpoint.map(map(self._stored_name.__getitem__, wanted))
 
     def read(self, name: str) -> torch.Tensor:
-        return self._checkpoint.read(self._stored_name[name])
+        stored = self._stored_name[name]
+        return self.mapped[stored] if stored in self.mapped else self._checkpoint.read(stored)
 
     def rows(self, name: str) -> Table:
         return self._checkpoint.rows(self._stored_name[name])

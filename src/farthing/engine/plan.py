@@ -1,11 +1,11 @@
 """How a model will be run: every "auto" resolved, with the reason. Pure arithmetic, nothing is loaded.
 
-In: settings, device facts, the model's spec. Out: a frozen `Plan` that the loader and the runner follow to the letter.
+In: settings and device facts. Out: the parts of a frozen `Plan`, which the loader and the runner follow to the letter.
+Which of the ways that there are is taken, by memory, is in `farthing.engine.choose`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,73 +13,35 @@ import torch
 
 from farthing.core.errors import SettingsError
 from farthing.core.settings import EngineSettings
+from farthing.core.sizes import mebibytes
 from farthing.engine.device import DeviceFacts
-from farthing.models.layout import Layout
+from farthing.engine.ledger import Ledger, Way
 from farthing.models.spec import ModelSpec
-from farthing.quant.format import WeightFormat
-from farthing.quant.formats import FORMATS, weight_format
+from farthing.quant.formats import FORMATS
 
-# A CPU is saturated by about a thousand tokens; more only makes others wait. A GPU wants many more.
-CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 4096, 16384
-# Rows of the feed-forward part at a time: bounds scratch without starving the matrix products.
-CPU_CHUNK_TOKENS, GPU_CHUNK_TOKENS = 1024, 8192
 COMPUTE_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+FETCHED = {
+    "resident": "resident",
+    "host": "in pinned host memory, copied for each batch",
+    "disk": "read from disk for each batch",
+}
 
 
 @dataclass(frozen=True)
-class Plan:
-    """
+class Plan(Way):
+    """A way to run a model, chosen.
+
     Attributes:
-        format: how matrices are stored.
-        dtype: of the rows that go into matrix products and attention.
-        residual_dtype: of the residual stream; fp32 where dtype is fp16, which overflows in it
-            (https://github.com/QwenLM/Qwen3-Embedding/issues/164).
-        context_length: most tokens of one text.
-        max_batch_tokens: token budget of a batch; a longer text runs alone.
-        weight_bytes: everything but the token embeddings, as held on the device.
-        table_bytes: token embeddings, mapped from the file.
-        activation_bytes: upper estimate for a batch of the token budget or one text of the context length.
+        flash_attention: one variable-length kernel does all attention of a batch.
+        ledger: what the model will hold in memory.
+        budget_bytes: the most it may hold, on a card of the card's memory; None: no limit.
         reasons: one sentence for each choice that was not the user's.
     """
 
-    device: str
-    format: WeightFormat
-    dtype: torch.dtype
-    residual_dtype: torch.dtype
-    context_length: int
-    max_batch_tokens: int
-    chunk_tokens: int
-    num_threads: int
     flash_attention: bool
-    weight_bytes: int
-    table_bytes: int
-    activation_bytes: int
+    ledger: Ledger
+    budget_bytes: int | None
     reasons: tuple[str, ...]
-
-
-def make_plan(settings: EngineSettings, facts: DeviceFacts, spec: ModelSpec, layout: Layout, max_tokens: int) -> Plan:
-    """Raises `SettingsError` when a setting asks for what the model or the device cannot do."""
-    name, reason = choose_format(settings, facts)
-    dtype = compute_dtype(name, facts)
-    context_length, context_reason = choose_context(settings.context_length, spec, max_tokens)
-    budget = settings.max_batch_tokens or (CPU_BATCH_TOKENS if facts.is_cpu else GPU_BATCH_TOKENS)
-    chunk_tokens = CPU_CHUNK_TOKENS if facts.is_cpu else GPU_CHUNK_TOKENS
-    stored = weight_format(name)
-    return Plan(
-        device=facts.device,
-        format=stored,
-        dtype=dtype,
-        residual_dtype=torch.float32 if dtype is torch.float16 else dtype,
-        context_length=context_length,
-        max_batch_tokens=budget,
-        chunk_tokens=chunk_tokens,
-        num_threads=settings.num_threads or facts.num_threads,
-        flash_attention=facts.flash_attention and dtype is not torch.float32,
-        weight_bytes=weight_bytes(layout, stored, dtype),
-        table_bytes=spec.vocab * spec.hidden * spec.stored_bytes,
-        activation_bytes=activation_bytes(spec, dtype, max(budget, context_length), chunk_tokens),
-        reasons=tuple(filter(None, (reason, context_reason))),
-    )
 
 
 def choose_format(settings: EngineSettings, facts: DeviceFacts) -> tuple[str, str | None]:
@@ -131,36 +93,27 @@ def choose_context(asked: int | None, spec: ModelSpec, max_tokens: int) -> tuple
     return asked, None
 
 
-def weight_bytes(layout: Layout, stored: WeightFormat, dtype: torch.dtype) -> int:
-    """Matrices in their format, their biases in `dtype`, vectors in fp32."""
-    matrices = sum(stored.num_bytes(sum(part.out_features), part.in_features) for part in layout.matrices)
-    biases = sum(dtype.itemsize * sum(part.out_features) for part in layout.matrices if part.bias)
-    vectors, shared = (
-        sum(torch.float32.itemsize * math.prod(part.shape) for part in parts)
-        for parts in (layout.vectors, layout.shared)
-    )
-    return layout.num_layers * (matrices + biases + vectors) + shared
-
-
-def activation_bytes(spec: ModelSpec, dtype: torch.dtype, num_tokens: int, chunk_tokens: int) -> int:
-    """Residual stream and its normed copy, q/k/v, attention output, and one chunk of the feed-forward part."""
-    wide = 2 * spec.hidden + 2 * (spec.q_width + 2 * spec.kv_width) + spec.q_width
-    chunk = min(num_tokens, chunk_tokens) * 4 * spec.intermediate
-    return (num_tokens * wide + chunk) * max(dtype.itemsize, 4)
+def speed(way: Way) -> str:
+    """The class of its speed: what multiplies, and what must happen before."""
+    if way.is_native:
+        multiplied = "int8 kernels"
+    elif way.format.name in COMPUTE_DTYPES and COMPUTE_DTYPES[way.format.name] is way.dtype:
+        multiplied = "full"
+    else:
+        multiplied = "converting"
+    return multiplied if way.residency == "resident" else f"{multiplied}, fetching"
 
 
 def summary(plan: Plan) -> Mapping[str, str]:
     """The plan in words, for start-up output."""
+    entries = ", ".join(f"{entry.name} {mebibytes(entry.num_bytes)}" for entry in plan.ledger.entries)
+    total, budget = mebibytes(plan.ledger.total(plan.main_place)), plan.budget_bytes
     return {
         "device": plan.device,
         "format": f"{plan.format.name}, computed in {str(plan.dtype).removeprefix('torch.')}",
+        "layers": FETCHED[plan.residency],
         **({"reason": "; ".join(plan.reasons)} if plan.reasons else {}),
         "context": f"{plan.context_length:,} tokens",
         "batch": f"up to {plan.max_batch_tokens:,} tokens",
-        "memory": f"weights {mebibytes(plan.weight_bytes)}, token table {mebibytes(plan.table_bytes)} (mapped from "
-        f"the file), activations up to {mebibytes(plan.activation_bytes)}",
+        "memory": f"{entries}: at most {total}" + ("" if budget is None else f" of {mebibytes(budget)}"),
     }
-
-
-def mebibytes(num_bytes: int) -> str:
-    return f"{num_bytes / 2**20:,.0f} MiB"

@@ -84,6 +84,10 @@ class PreparedTensors:
     def _copy(self, name: str) -> torch.Tensor:
         return self._mapped[name].to(self._device, copy=True)
 
+    def mapped(self, layer: int) -> Iterator[torch.Tensor]:
+        for part in self._layout.matrices:
+            yield self._mapped[block_name(self._layout, layer, part)]
+
 
 def stored_tensors(layout: Layout, form: WeightFormat) -> Iterator[StoredTensor]:
     """All but the token embeddings, in the file's order: first the packed blocks, whose lengths keep them aligned."""

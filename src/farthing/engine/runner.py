@@ -83,10 +83,12 @@ class Runner:
         model = self._model
         store, last = model.store, model.spec.num_layers - 1
         keep = pooled_rows(model.embedding.pooling, batch)
-        start = PassStart(model.spec, store.gather(batch.ids), batch, store.shared, compute)
+        start = PassStart(model.spec, store.gather, batch, store.shared, compute)
         forward = model.family.begin(start)
-        for index, weights in enumerate(store.layers()):
-            forward.layer(weights, keep if index == last else None)
+        layers = store.layers()
+        for index in range(model.spec.num_layers):
+            # Kept under no name: a layer that is not resident goes before the next one comes.
+            forward.layer(next(layers), keep if index == last else None)
         hidden = forward.finish()
         return hidden if keep is not None else mean_pool(hidden, batch)
 

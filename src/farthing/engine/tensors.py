@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import torch
@@ -32,4 +32,8 @@ class ModelTensors(Protocol):
 
     def bias(self, layer: int, part: MatrixPart) -> torch.Tensor | None:
         """[out_features], where the part has one."""
+        ...
+
+    def mapped(self, layer: int) -> Iterator[torch.Tensor]:
+        """A layer's stored tensors where they lie in the mapped file; their pages can be read ahead and let go."""
         ...

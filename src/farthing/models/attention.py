@@ -2,6 +2,7 @@
 
 In: q [tokens, heads, head_dim], k and v [tokens, kv_heads, head_dim], packed. Out: [tokens, heads, head_dim]. No
 attention crosses texts, no padding is computed, and no tokens x tokens matrix is held (both ways are tiled kernels).
+The memory of q may be used for the result.
 """
 
 from __future__ import annotations
@@ -15,21 +16,29 @@ import torch
 import torch.nn.functional as F
 
 from farthing.models.batch import PackedBatch
+from farthing.models.ops import chunks
+
+# Of longer runs so few heads are taken at a time that the result, before it is copied, is that of a run of this length.
+ALL_HEADS_TOKENS = 4096
 
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, PackedBatch, bool], torch.Tensor]
 
 
 def attend_runs(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, batch: PackedBatch, causal: bool) -> torch.Tensor:
     """One scaled_dot_product_attention a run of equally long texts; works on every device and dtype."""
-    out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
-    grouped = q.shape[1] != k.shape[1]
+    kv_heads, group = k.shape[1], q.shape[1] // k.shape[1]
     for run in batch.runs:
         # [tokens, heads, d] -> [texts, heads, length, d], views only
         rq, rk, rv = (t[run.tokens].view(run.count, run.length, *t.shape[1:]).transpose(1, 2) for t in (q, k, v))
-        # SDPA knows causality by position, so a text of one token needs no mask at all.
-        attended = F.scaled_dot_product_attention(rq, rk, rv, is_causal=causal and run.length > 1, enable_gqa=grouped)
-        out[run.tokens].view(run.count, run.length, *q.shape[1:]).copy_(attended.transpose(1, 2))
-    return out
+        together = max(1, kv_heads * ALL_HEADS_TOKENS // (run.count * run.length))
+        for heads in chunks(kv_heads, together):
+            queries = rq[:, heads.start * group : heads.stop * group]
+            # SDPA knows causality by position, so a text of one token needs no mask at all.
+            attended = F.scaled_dot_product_attention(
+                queries, rk[:, heads], rv[:, heads], is_causal=causal and run.length > 1, enable_gqa=group > 1
+            )
+            queries.copy_(attended)
+    return q
 
 
 @functools.cache

@@ -110,7 +110,7 @@ def norm_parts(name: str, source: str, hidden: int) -> tuple[VectorPart, VectorP
 def embed(start: PassStart) -> torch.Tensor:
     """The first layer's input [tokens, hidden] in fp32."""
     shared = start.shared
-    hidden = start.rows.float() + shared["token_types"][0]  # single texts are of type 0 throughout
+    hidden = start.gather(start.batch.ids).float() + shared["token_types"][0]  # single texts are of type 0 throughout
     hidden += shared["positions"].index_select(0, start.batch.positions + start.spec.position_offset)
     return layer_norm(hidden, shared["norm_gain"], shared["norm_bias"], start.spec.norm_eps)
 

@@ -31,10 +31,15 @@ def only(config: Mapping[str, Any], key: str, allowed: Sequence[object], default
         raise CheckpointError(f"config.json: {key} is {value!r}; this model family is computed only with {shown}.")
 
 
+def stored_format(config: Mapping[str, Any]) -> str:
+    """Row of `farthing.quant.formats.FORMATS` in which the checkpoint is stored, by its own word."""
+    name = str(config.get("dtype") or config.get("torch_dtype")).removeprefix("torch.")
+    return {"bfloat16": "bf16", "float16": "fp16"}.get(name, "fp32")
+
+
 def stored_bytes(config: Mapping[str, Any]) -> int:
     """Bytes of a number in the checkpoint's files, by their own word; 4 when they do not say."""
-    name = str(config.get("dtype") or config.get("torch_dtype")).removeprefix("torch.")
-    return 2 if name in ("bfloat16", "float16") else 4
+    return 4 if stored_format(config) == "fp32" else 2
 
 
 def check_multiple(name: str, value: int, of_name: str, of: int) -> None:

@@ -6,7 +6,7 @@ It never asks in which format a matrix is stored or where a layer lives.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ import torch
 from farthing.models.attention import Attend
 from farthing.models.batch import PackedBatch
 from farthing.models.layout import Layout
+from farthing.models.ops import chunks
 from farthing.models.rotation import Rotation
 from farthing.models.spec import EmbeddingSpec, ModelSpec
 from farthing.quant.format import Linear
@@ -54,22 +55,25 @@ class PassStart:
     """What a pass begins with.
 
     Attributes:
-        rows: [tokens, hidden] embeddings of the batch's tokens, as stored.
+        gather: embeddings [n, hidden] of token ids [n], as stored, on the device.
         shared: the layout's shared vectors by part name.
     """
 
     spec: ModelSpec
-    rows: torch.Tensor
+    gather: Callable[[torch.Tensor], torch.Tensor]
     batch: PackedBatch
     shared: Mapping[str, torch.Tensor]
     compute: Compute
 
     def residual(self) -> torch.Tensor:
         """[tokens, hidden] the residual stream before the first layer; new memory."""
-        rotation = self.compute.rotation
-        if rotation is None:
-            return self.rows.to(self.compute.residual_dtype, copy=True)
-        return rotation.apply(self.rows.float()).to(self.compute.residual_dtype)
+        rotation, batch = self.compute.rotation, self.batch
+        shape = (batch.num_tokens, self.spec.hidden)
+        hidden = torch.empty(shape, dtype=self.compute.residual_dtype, device=batch.positions.device)
+        for part in chunks(batch.num_tokens, self.compute.chunk_tokens):
+            rows = self.gather(batch.ids[part])
+            hidden[part] = rows if rotation is None else rotation.apply(rows.float())
+        return hidden
 
     def unrotated(self, hidden: torch.Tensor) -> torch.Tensor:
         """[rows, hidden] of the residual stream as the weights that were not rotated read it."""

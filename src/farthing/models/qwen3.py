@@ -134,25 +134,30 @@ class Qwen3Pass:
         attended = self._attention(weights)  # [tokens, q_width]
         if keep is not None:
             self._hidden, attended = self._hidden[keep], attended[keep]
-        self._hidden += weights.matrix["o"](attended)
         for rows in chunks(self._hidden.shape[0], self._compute.chunk_tokens):
+            self._hidden[rows] += weights.matrix["o"](attended[rows])
             self._hidden[rows] += self._mlp(self._hidden[rows], weights)
 
     def finish(self) -> torch.Tensor:
         return rms_norm(self._start.unrotated(self._hidden), self._start.shared["norm"], self._spec.norm_eps)
 
     def _attention(self, weights: LayerWeights) -> torch.Tensor:
-        spec = self._spec
-        x = rms_norm(self._hidden, weights.vector["input_norm"], spec.norm_eps).to(self._compute.dtype)
-        qkv = weights.matrix["qkv"](x)  # [tokens, (heads + 2 kv_heads) head_dim]
-        qkv = qkv.view(qkv.shape[0], -1, spec.head_dim)
-        q, k, v = torch.split(qkv, [spec.num_heads, spec.num_kv_heads, spec.num_kv_heads], dim=1)
-        q = self._rotate(rms_norm(q, weights.vector["q_norm"], spec.norm_eps))
-        k = self._rotate(rms_norm(k, weights.vector["k_norm"], spec.norm_eps))
-        return self._compute.attend(q, k, v, self._batch, True).flatten(1)
+        spec, compute, num_tokens = self._spec, self._compute, self._hidden.shape[0]
+        heads = [spec.num_heads, spec.num_kv_heads, spec.num_kv_heads]
+        q, k, v = (
+            torch.empty((num_tokens, count, spec.head_dim), dtype=compute.dtype, device=self._hidden.device)
+            for count in heads
+        )
+        for rows in chunks(num_tokens, compute.chunk_tokens):
+            x = rms_norm(self._hidden[rows], weights.vector["input_norm"], spec.norm_eps).to(compute.dtype)
+            qkv = weights.matrix["qkv"](x).view(x.shape[0], -1, spec.head_dim)
+            raw_q, raw_k, v[rows] = torch.split(qkv, heads, dim=1)
+            q[rows] = self._rotate(rms_norm(raw_q, weights.vector["q_norm"], spec.norm_eps), rows)
+            k[rows] = self._rotate(rms_norm(raw_k, weights.vector["k_norm"], spec.norm_eps), rows)
+        return compute.attend(q, k, v, self._batch, True).flatten(1)
 
-    def _rotate(self, x: torch.Tensor) -> torch.Tensor:
-        return rotate(x, self._cos, self._sin).to(self._compute.dtype)
+    def _rotate(self, x: torch.Tensor, rows: slice) -> torch.Tensor:
+        return rotate(x, self._cos[rows], self._sin[rows])
 
     def _mlp(self, hidden: torch.Tensor, weights: LayerWeights) -> torch.Tensor:
         x = rms_norm(hidden, weights.vector["mlp_norm"], self._spec.norm_eps).to(self._compute.dtype)

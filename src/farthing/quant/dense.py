@@ -15,6 +15,9 @@ import torch.nn.functional as F
 from farthing.quant.format import Linear, MatrixShape
 from farthing.quant.region import Region
 
+# Weights of another dtype are converted so many bytes at a time on a CPU: the piece is multiplied from the cache.
+CONVERTED_BYTES = 8 * 2**20
+
 
 @dataclass(frozen=True)
 class DenseFormat:
@@ -51,7 +54,13 @@ class DenseLinear:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         bias = None if self._bias is None else self._bias.to(x.dtype)
-        return F.linear(x, self._weight.to(x.dtype), bias)
+        if self._weight.dtype is x.dtype or self._weight.device.type != "cpu":
+            return F.linear(x, self._weight.to(x.dtype), bias)
+        y = torch.empty((x.shape[0], self._weight.shape[0]), dtype=x.dtype)
+        rows = max(1, CONVERTED_BYTES // (self._weight.shape[1] * x.dtype.itemsize))
+        for weight, part in zip(torch.split(self._weight, rows), torch.split(y, rows, dim=1), strict=True):
+            torch.mm(x, weight.to(x.dtype).t(), out=part)
+        return y if bias is None else y.add_(bias)
 
 
 def can_prepack() -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 
 from farthing.core.settings import EngineSettings
 from farthing.engine.describe import describe_model
-from farthing.engine.load import LoadedModel, stream_weights
+from farthing.engine.load import LoadedModel, load_weights
 from farthing.engine.runner import Runner
 from farthing.serving.tokenizer import TextTokenizer
 
@@ -47,8 +47,14 @@ def measure_closeness(exact: Path, quantised: LoadedModel) -> Closeness:
         ModelError: `exact` holds no whole model.
         NonFiniteError: a text has no vector.
     """
-    settings = EngineSettings(format="fp32", device=quantised.plan.device, num_threads=quantised.plan.num_threads)
-    reference = stream_weights(describe_model(exact, settings))
+    settings = EngineSettings(
+        format="fp32",
+        residency="disk",
+        memory="none",
+        device=quantised.plan.device,
+        num_threads=quantised.plan.num_threads,
+    )
+    reference = load_weights(describe_model(exact, settings))
     texts = tokenized_sample(reference)
     return compare(embed(reference, texts), embed(quantised, texts))
 

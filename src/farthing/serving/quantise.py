@@ -42,7 +42,7 @@ def quantise_model(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingsError(f"{out} exists and is not an empty folder; name another one.", param="out")
     path = find_model(model, source).path
-    description = describe_model(path, EngineSettings(format=format, device="cpu", min_fidelity=0.0))
+    description = describe_model(path, EngineSettings(format=format, device="cpu", memory="none", min_fidelity=0.0))
     if description.manifest is not None:
         raise SettingsError(
             f"{path} is quantised to {description.manifest.format} already. Quantise {description.manifest.source}, "

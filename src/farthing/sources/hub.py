@@ -33,6 +33,15 @@ from farthing.core.settings import SourceSettings
 WANTED = ["*.safetensors", "*.json", "*.txt", "*.model"]
 # Their json files match too, but belong to weights that are not fetched.
 UNWANTED = ["onnx/*", "openvino/*"]
+# What a model is and how its vectors are made.
+CONFIGURATION = [
+    "config.json",
+    "modules.json",
+    "*_Pooling/config.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+    "tokenizer_config.json",
+]
 # Base of the network errors. Which HTTP library it comes from depends on the hub library's version, its place does not.
 HTTPError: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -108,6 +117,23 @@ def download_snapshot(
             tqdm_class=None if show_progress else SilentBar,
         )
     return Path(folder)
+
+
+def download_configuration(repo_id: str, settings: SourceSettings, folder: Path, *, answer_within_s: float) -> None:
+    """Put the files that say what the model is into `folder`: some kilobytes, and not into the library's cache.
+
+    Raises:
+        ModelNotFoundError: as `download_snapshot`.
+    """
+    with reasons(repo_id, settings.revision):
+        ask(repo_id, settings.revision, answer_within_s)
+        snapshot_download(
+            repo_id,
+            revision=settings.revision,
+            local_dir=folder,
+            allow_patterns=CONFIGURATION,
+            tqdm_class=SilentBar,
+        )
 
 
 def ask(repo_id: str, revision: str | None, within_s: float) -> ModelInfo:

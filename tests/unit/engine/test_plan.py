@@ -7,8 +7,10 @@ import torch
 
 from farthing.core.errors import SettingsError
 from farthing.core.settings import EngineSettings
+from farthing.engine.choose import make_plan
 from farthing.engine.device import DeviceFacts
-from farthing.engine.plan import Plan, make_plan, summary
+from farthing.engine.ledger import ModelShape, weight_bytes
+from farthing.engine.plan import Plan, summary
 from farthing.models.qwen3 import Qwen3Family
 from farthing.models.synth import find_shape
 
@@ -24,7 +26,8 @@ LAYOUT = Qwen3Family().layout(SPEC)
 
 
 def plan_for(facts: DeviceFacts, *, max_tokens: int = 8192, **settings: object) -> Plan:
-    return make_plan(EngineSettings(**settings), facts, SPEC, LAYOUT, max_tokens)  # type: ignore[arg-type]
+    asked = EngineSettings(**{"memory": "none", **settings})  # type: ignore[arg-type]
+    return make_plan(asked, facts, ModelShape(SPEC, LAYOUT, max_tokens, "bf16"))
 
 
 @pytest.mark.parametrize("setting", ["auto", "none"])
@@ -120,14 +123,16 @@ def test_bytes_of_the_0_6b() -> None:
     in_matrices = 28 * 1024 * (2048 + 1024 + 1024 + 2048 + 3 * 3072)
     in_vectors = 28 * (2 * 1024 + 2 * 128) + 1024
     assert in_matrices + in_vectors + 151669 * 1024 == 595_776_512
-    assert plan_for(A100).weight_bytes == 2 * in_matrices + 4 * in_vectors
-    assert plan_for(CPU).weight_bytes == 4 * in_matrices + 4 * in_vectors
-    assert plan_for(CPU).table_bytes == plan_for(A100).table_bytes == 2 * 151669 * 1024
+    assert plan_for(A100).ledger.named("weights") == 2 * in_matrices + 4 * in_vectors
+    assert plan_for(CPU).ledger.named("weights") == 4 * in_matrices + 4 * in_vectors
+    assert weight_bytes(LAYOUT, plan_for(CPU).format, torch.float32) == 4 * in_matrices + 4 * in_vectors
+    assert plan_for(CPU).ledger.named("token table") == plan_for(A100).ledger.named("token table") == 2 * 151669 * 1024
 
 
 def test_a_text_of_the_context_counts_where_it_is_longer_than_a_batch() -> None:
-    activations = [plan_for(CPU, context_length=length).activation_bytes for length in (100, 4096, 8192, 16384)]
-    assert activations[0] == activations[1] < activations[2] < activations[3]
+    ledgers = [plan_for(CPU, context_length=length).ledger for length in (100, 4096, 8192, 16384)]
+    working = [ledger.named("working memory") for ledger in ledgers]
+    assert working[0] == working[1] < working[2] < working[3]
 
 
 @pytest.mark.parametrize("device", FACTS)
@@ -136,5 +141,5 @@ def test_the_summary_says_the_plan_in_words(device: str) -> None:
     lines = summary(plan)
     assert lines["device"].startswith(plan.device)
     assert lines["format"] == f"{plan.format.name}, computed in {str(plan.dtype).removeprefix('torch.')}"
-    assert f"weights {plan.weight_bytes / 2**20:,.0f} MiB, token table 296 MiB" in lines["memory"]
+    assert f"weights {plan.ledger.named('weights') / 2**20:,.0f} MiB, token table 296 MiB" in lines["memory"]
     assert plan.reasons[0] in lines["reason"]

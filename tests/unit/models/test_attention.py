@@ -49,7 +49,7 @@ def test_every_text_attends_to_itself_alone(
     torch.manual_seed(seed)
     batch = pack([[0] * length for length in lengths], torch.device("cpu"))
     q, k, v = random_qkv(batch.num_tokens, kv_heads * groups, kv_heads)
-    got = attend_runs(q, k, v, batch, causal)
+    got = attend_runs(q.clone(), k, v, batch, causal)
     assert got.is_contiguous()
     torch.testing.assert_close(got.double(), naive(q, k, v, batch.lengths, causal), atol=1e-5, rtol=1e-5)
 
@@ -59,8 +59,18 @@ def test_queries_that_lie_between_keys_and_values_are_taken_as_they_lie(causal: 
     torch.manual_seed(0)
     batch = pack([[0] * length for length in (1, 5, 5, 9)], torch.device("cpu"))
     q, k, v = torch.randn(batch.num_tokens, 3, 4, HEAD_DIM).unbind(1)
+    expected = naive(q, k, v, batch.lengths, causal)
     got = attend_runs(q, k, v, batch, causal)
-    torch.testing.assert_close(got.double(), naive(q, k, v, batch.lengths, causal), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(got.double(), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_runs_longer_than_all_heads_are_taken_for_go_a_few_heads_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    monkeypatch.setattr("farthing.models.attention.ALL_HEADS_TOKENS", 8)
+    batch = pack([[0] * length for length in (3, 12, 40)], torch.device("cpu"))
+    q, k, v = random_qkv(batch.num_tokens, 8, 4)
+    got = attend_runs(q.clone(), k, v, batch, True)
+    torch.testing.assert_close(got.double(), naive(q, k, v, batch.lengths, True), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -68,7 +78,7 @@ def test_half_precision_stays_in_its_type(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     batch = pack([[0] * length for length in (3, 40)], torch.device("cpu"))
     q, k, v = (t.to(dtype) for t in random_qkv(batch.num_tokens, 4, 2))
-    got = attend_runs(q, k, v, batch, True)
+    got = attend_runs(q.clone(), k, v, batch, True)
     assert got.dtype is dtype
     torch.testing.assert_close(got.double(), naive(q, k, v, batch.lengths, True), atol=0.02, rtol=0.02)
 
@@ -117,4 +127,4 @@ def test_the_variable_length_kernel_equals_the_runs(causal: bool, kv_heads: int)
     q = torch.randn(batch.num_tokens, 4, 64, dtype=torch.bfloat16, device=device)
     k, v = torch.randn(2, batch.num_tokens, kv_heads, 64, dtype=torch.bfloat16, device=device)
     got = attend_varlen(q, k, v, batch, causal)
-    torch.testing.assert_close(got, attend_runs(q, k, v, batch, causal), atol=0.02, rtol=0.02)
+    torch.testing.assert_close(got, attend_runs(q.clone(), k, v, batch, causal), atol=0.02, rtol=0.02)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from farthing.cli.bench.result import BenchResult
-from farthing.engine.plan import mebibytes
+from farthing.core.sizes import mebibytes
 
 
 def report_lines(result: BenchResult) -> Iterator[str]:

@@ -1,0 +1,218 @@
+"""Which way to run a model: the first, in order of preference, that stays inside the memory.
+
+In: settings, device facts, the model's shape. Out: every way there is with its ledger, and the chosen one as a `Plan`.
+The order keeps what users would miss most: exact weights before quantised ones, then long texts, then layers on the
+device before layers that are fetched for each batch. Nothing is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from farthing.core.errors import DoesNotFitError, SettingsError
+from farthing.core.settings import EngineSettings
+from farthing.core.sizes import mebibytes, parse_bytes
+from farthing.engine.device import DeviceFacts
+from farthing.engine.ledger import RESIDENCIES, Ledger, ModelShape, Residency, Way, make_ledger
+from farthing.engine.plan import FETCHED, Plan, choose_context, choose_format, compute_dtype
+from farthing.engine.working import fits_native
+from farthing.quant.formats import FORMATS, weight_format
+
+# A CPU is saturated by about a thousand tokens; more only makes others wait. A GPU wants many more.
+CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 4096, 16384
+# Rows between two attentions that are taken at a time: bounds working memory without starving the matrix products.
+CPU_CHUNK_TOKENS, GPU_CHUNK_TOKENS = 1024, 8192
+# The shortest contexts and batches that are chosen to keep weights exact, and at all.
+EXACT_TOKENS, LEAST_TOKENS = 2048, 512
+# Of what is free, this much is left free.
+MARGIN = 0.1
+
+
+@dataclass(frozen=True)
+class Option:
+    """A way with its ledger; `fits` says whether it stays inside the budget."""
+
+    way: Way
+    ledger: Ledger
+    fits: bool
+
+    @property
+    def num_bytes(self) -> int:
+        return self.ledger.total(self.way.main_place)
+
+
+def make_plan(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> Plan:
+    """
+    Raises:
+        SettingsError: a setting asks for what the model or the device cannot do.
+        DoesNotFitError: no way that the settings allow stays inside the memory.
+    """
+    found = list(options(settings, facts, model))
+    chosen = next((option for option in found if option.fits), None)
+    if chosen is None:
+        raise too_large(settings, facts, model, found)
+    way = chosen.way
+    return Plan(
+        **{name: getattr(way, name) for name in Way.__dataclass_fields__},
+        flash_attention=facts.flash_attention and way.dtype is not torch.float32,
+        ledger=chosen.ledger,
+        budget_bytes=budget_bytes(settings, facts),
+        reasons=tuple(reasons(settings, facts, model, way)),
+    )
+
+
+def budget_bytes(settings: EngineSettings, facts: DeviceFacts) -> int | None:
+    """The most bytes that may be held; None without a limit."""
+    if settings.memory == "none":
+        return None
+    return int(facts.free_bytes * (1 - MARGIN)) if settings.memory == "auto" else parse_bytes(settings.memory)
+
+
+def options(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> Iterator[Option]:
+    """Every way that the settings allow, best first. Raises as `make_plan`."""
+    budget = budget_bytes(settings, facts)
+    seen = set()
+    for way in ways(settings, facts, model):
+        if way not in seen:
+            seen.add(way)
+            ledger = make_ledger(model, way)
+            yield Option(way, ledger, budget is None or ledger.total(way.main_place) <= budget)
+
+
+def ways(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> Iterator[Way]:
+    check(settings, model)
+    exact, quantised = formats(settings, facts, model)
+    for names, least in ((exact, EXACT_TOKENS), (quantised, LEAST_TOKENS), (exact, LEAST_TOKENS)):
+        for context, batch in lengths(settings, facts, model, least):
+            for residency in residencies(settings, facts):
+                for name in names:
+                    if residency == "disk" and needs_folder(name, model):
+                        continue
+                    for keeps_table in (True, False) if residency != "disk" else (False,):
+                        yield make_way(settings, facts, model, name, residency, context, batch, keeps_table)
+
+
+def make_way(
+    settings: EngineSettings,
+    facts: DeviceFacts,
+    model: ModelShape,
+    name: str,
+    residency: Residency,
+    context_length: int,
+    max_batch_tokens: int,
+    keeps_table: bool,
+) -> Way:
+    form, dtype = weight_format(name), compute_dtype(name, facts)
+    return Way(
+        device=facts.device,
+        format=form,
+        residency=residency,
+        dtype=dtype,
+        residual_dtype=torch.float32 if dtype is torch.float16 else dtype,
+        context_length=context_length,
+        max_batch_tokens=max_batch_tokens,
+        chunk_tokens=CPU_CHUNK_TOKENS if facts.is_cpu else GPU_CHUNK_TOKENS,
+        num_threads=settings.num_threads or facts.num_threads,
+        keeps_table=keeps_table or not facts.is_cpu,
+        is_native=form.multiplies_int8 and facts.is_cpu and facts.has_native and fits_native(model.spec),
+    )
+
+
+def formats(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> tuple[Sequence[str], Sequence[str]]:
+    """Names of those that may be taken: exact ones, best first, and quantised ones, the closest first."""
+    best, _ = choose_format(settings, facts)
+    if settings.format not in ("auto", "none"):
+        return (best,), ()
+    exact = [best]
+    # On a card the fastest format rounds as much as a smaller one would; on a CPU a stored one needs no rounding.
+    if facts.is_cpu and weight_format(model.stored).num_bytes(64, 64) < weight_format(best).num_bytes(64, 64):
+        exact.append(model.stored)
+    usable = [form for form in FORMATS.values() if form.quantises and (facts.is_cpu or form.name != "int8")]
+    quantised = sorted(usable, key=lambda form: -form.num_bytes(64, 64))
+    return exact, [form.name for form in quantised] if settings.format == "auto" else ()
+
+
+def lengths(settings: EngineSettings, facts: DeviceFacts, model: ModelShape, least: int) -> Iterator[tuple[int, int]]:
+    """(context, token budget of a batch): what is asked for or usual, then halves of what nobody asked for."""
+    context, _ = choose_context(settings.context_length, model.spec, model.max_tokens)
+    batch = settings.max_batch_tokens or (CPU_BATCH_TOKENS if facts.is_cpu else GPU_BATCH_TOKENS)
+    longest = max(context, batch)
+    while True:
+        yield (
+            context if settings.context_length else min(context, longest),
+            batch if settings.max_batch_tokens else min(batch, longest),
+        )
+        longest //= 2
+        if longest < least:
+            return
+
+
+def residencies(settings: EngineSettings, facts: DeviceFacts) -> Sequence[Residency]:
+    if settings.residency == "auto":
+        return ("resident", "disk") if facts.is_cpu else ("resident", "host", "disk")
+    if settings.residency == "host" and facts.is_cpu:
+        return ("resident",)
+    return [name for name in RESIDENCIES if name == settings.residency]
+
+
+def needs_folder(format_name: str, model: ModelShape) -> bool:
+    """Whether weights must be quantised beforehand to be read for each batch: doing it each time takes too long."""
+    return weight_format(format_name).quantises and not model.is_quantised
+
+
+def check(settings: EngineSettings, model: ModelShape) -> None:
+    if settings.residency == "disk" and settings.format in FORMATS and needs_folder(settings.format, model):
+        raise SettingsError(
+            f"residency is 'disk' and format {settings.format!r}, but the model's weights are not quantised yet. Do "
+            f"that once: farthing quantize MODEL OUT --format {settings.format}; then give OUT as the model.",
+            param="residency",
+        )
+
+
+def reasons(settings: EngineSettings, facts: DeviceFacts, model: ModelShape, way: Way) -> Iterator[str]:
+    """A sentence for each choice that was not the user's."""
+    best, why_best = choose_format(settings, facts)
+    budget = budget_bytes(settings, facts)
+    limit = "" if budget is None else mebibytes(budget)
+    if way.format.name == best:
+        yield from filter(None, (why_best,))
+    elif way.format.quantises:
+        yield f"{way.format.name}, which rounds the weights, because no exact format fits {limit}"
+    else:
+        yield f"{way.format.name}, in which the weights are stored, because {best} does not fit {limit}"
+    if settings.residency == "auto" and way.residency != "resident":
+        yield f"layers {FETCHED[way.residency]}, because they do not fit {limit} together"
+    if settings.residency == "host" and way.residency == "resident":
+        yield "layers resident, because on a CPU the host's memory is the device's"
+    context, why_context = choose_context(settings.context_length, model.spec, model.max_tokens)
+    if way.context_length < context:
+        yield f"texts of up to {way.context_length:,} tokens of the {context:,} that the model takes, to fit {limit}"
+    elif why_context:
+        yield why_context
+
+
+def too_large(
+    settings: EngineSettings, facts: DeviceFacts, model: ModelShape, found: Sequence[Option]
+) -> DoesNotFitError:
+    budget = budget_bytes(settings, facts)
+    assert budget is not None
+    least = min(found, key=lambda option: option.num_bytes)
+    short_bytes = least.num_bytes - budget
+    free = replace(settings, format="auto" if not model.is_quantised else settings.format, residency="auto")
+    others = [option for option in options(free, facts, model) if option.fits]
+    remedy = f"{in_words(others[0].way)} would fit" if others else f"Give {mebibytes(least.num_bytes + 2**20)} or more"
+    folder = needs_folder(least.way.format.name, model)
+    return DoesNotFitError(
+        f"Nothing that was asked for fits {mebibytes(budget)} ({budget:,} bytes): the least is {in_words(least.way)}, "
+        f"which needs {least.num_bytes:,} bytes, {short_bytes:,} more. {remedy}"
+        + (", or a folder that farthing quantize wrote, which can be read from disk." if folder else "."),
+        param="memory",
+        short_bytes=short_bytes,
+    )
+
+
+def in_words(way: Way) -> str:
+    return f"{way.format.name}, {FETCHED[way.residency]}, with texts of up to {way.context_length:,} tokens"

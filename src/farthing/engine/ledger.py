@@ -1,0 +1,210 @@
+"""What a model will hold in memory, byte by byte, before anything is loaded.
+
+In: the model's shape and a way to run it. Out: a `Ledger` of entries, on the host and on the device. Pure arithmetic
+from config.json; `benchmarks/memory_matrix.py` holds it against measured peaks. Costs of a card's runtime are not known
+here: no card has been measured.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+
+from farthing.engine.working import FP32_BYTES, Pass, native_pass_bytes, torch_pass_bytes
+from farthing.models.layout import Layout, MatrixPart
+from farthing.models.spec import ModelSpec
+from farthing.quant.format import WeightFormat
+from farthing.quant.packed import packed_bytes
+
+MIB = 2**20
+Place = Literal["host", "device"]
+Residency = Literal["resident", "host", "disk"]
+RESIDENCIES: tuple[Residency, ...] = get_args(Residency)
+
+# Python with torch, tokenizers and the server, what they allocate when they first run, and what the allocator keeps for
+# later: what is left of the peak of a model of no size (`farthing synth qwen3-tiny TINY`, `python
+# benchmarks/memory_matrix.py TINY`) without the other entries.
+RUNTIME_BYTES = 285 * MIB
+# A tokenizer in memory, for each token of its vocabulary (docs/log.md has what was measured), and at most for each
+# byte of its file.
+TOKEN_BYTES = {"qwen3": 650, "bert": 1200}
+TOKENIZER_FILE_FACTOR = 40
+# Texts of a batch that is planned for: each is padded to whole panels of keys.
+PLANNED_TEXTS = 512
+# What gathering 256 rows brings into memory at most, where a table's pages are let go: 64 KiB a row.
+GATHERED_BYTES = 256 * 64 * 1024
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """What the planner knows of a model.
+
+    Attributes:
+        max_tokens: most tokens of one text that its files recommend.
+        stored: row of `farthing.quant.formats.FORMATS` in which its weights are stored.
+        tokenizer_bytes: of the tokenizer's file; None where it is not here.
+        is_quantised: its folder holds packed matrices, which are used where they are mapped.
+    """
+
+    spec: ModelSpec
+    layout: Layout
+    max_tokens: int
+    stored: str
+    tokenizer_bytes: int | None = None
+    is_quantised: bool = False
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to run a model.
+
+    Attributes:
+        device: "cpu", or a card.
+        dtype, residual_dtype: of rows in products and of the residual stream.
+        keeps_table: the pages of the token table that were read stay in memory.
+        is_native: layers are computed by the native int8 kernels.
+    """
+
+    device: str
+    format: WeightFormat
+    residency: Residency
+    dtype: torch.dtype
+    residual_dtype: torch.dtype
+    context_length: int
+    max_batch_tokens: int
+    chunk_tokens: int
+    num_threads: int
+    keeps_table: bool
+    is_native: bool
+
+    @property
+    def main_place(self) -> Place:
+        return "host" if self.device == "cpu" else "device"
+
+
+@dataclass(frozen=True)
+class Entry:
+    name: str
+    place: Place
+    num_bytes: int
+
+
+@dataclass(frozen=True)
+class Ledger:
+    entries: tuple[Entry, ...]
+
+    def total(self, place: Place) -> int:
+        return sum(entry.num_bytes for entry in self.entries if entry.place == place)
+
+    def named(self, name: str) -> int:
+        return sum(entry.num_bytes for entry in self.entries if entry.name == name)
+
+
+def make_ledger(model: ModelShape, way: Way) -> Ledger:
+    return Ledger(tuple(entry for entry in entries(model, way) if entry.num_bytes))
+
+
+def entries(model: ModelShape, way: Way) -> Iterator[Entry]:
+    layout, main = model.layout, way.main_place
+    layer, whole = layer_bytes(layout, way.format, way.dtype), weight_bytes(layout, way.format, way.dtype)
+    shared = whole - layout.num_layers * layer
+    yield Entry("runtime", "host", RUNTIME_BYTES)
+    yield Entry("tokenizer", "host", tokenizer_bytes(model))
+    if way.residency == "resident":
+        yield Entry("weights", main, whole)
+    elif way.residency == "host":
+        yield Entry("weights", "host", layout.num_layers * layer)
+        yield Entry("two layers", main, 2 * layer + shared)
+    else:
+        yield Entry("one layer", main, layer + shared)
+    yield Entry("a layer unpacked", main, unpacked_bytes(layout, way))
+    table = table_bytes(model.spec)
+    yield Entry("token table", "host", table if way.keeps_table else min(table, GATHERED_BYTES))
+    yield Entry("working memory", main, working_bytes(model, way))
+
+
+def unpacked_bytes(layout: Layout, way: Way) -> int:
+    """A layer as it is multiplied, for formats that are stored smaller than that (`farthing.quant.region`)."""
+    if not way.format.quantises or way.format.name == "int8":
+        return 0
+    counts = [(sum(part.out_features), part.in_features) for part in layout.matrices]
+    if way.is_native:
+        return sum(packed_bytes(*count) for count in counts)
+    return sum(way.dtype.itemsize * out * inputs for out, inputs in counts)
+
+
+def table_bytes(spec: ModelSpec) -> int:
+    return spec.vocab * spec.hidden * spec.stored_bytes
+
+
+def layer_bytes(layout: Layout, form: WeightFormat, dtype: torch.dtype) -> int:
+    """A layer's matrices in their format, their biases in `dtype`, vectors in fp32."""
+    matrices = sum(form.num_bytes(sum(part.out_features), part.in_features) for part in layout.matrices)
+    biases = sum(dtype.itemsize * sum(part.out_features) for part in layout.matrices if part.bias)
+    return matrices + biases + sum(FP32_BYTES * math.prod(part.shape) for part in layout.vectors)
+
+
+def weight_bytes(layout: Layout, form: WeightFormat, dtype: torch.dtype) -> int:
+    """Everything but the token embeddings."""
+    shared = sum(FP32_BYTES * math.prod(part.shape) for part in layout.shared)
+    return layout.num_layers * layer_bytes(layout, form, dtype) + shared
+
+
+def tokenizer_bytes(model: ModelShape) -> int:
+    by_vocabulary = TOKEN_BYTES[model.spec.family] * model.spec.vocab
+    if model.tokenizer_bytes is None:
+        return by_vocabulary
+    return min(by_vocabulary, TOKENIZER_FILE_FACTOR * model.tokenizer_bytes)
+
+
+def working_bytes(model: ModelShape, way: Way) -> int:
+    """The most of: a batch of the longest text, a batch of the token budget, bringing a layer into the format.
+
+    Layers from disk are converted while a pass waits: the allocator keeps those buffers beside the pass's.
+    """
+    longest = way.context_length
+    texts = ((longest, 1), (way.max_batch_tokens, PLANNED_TEXTS))
+    runs = [make_pass(model, way, num_tokens, num_texts, longest) for num_tokens, num_texts in texts]
+    one_pass = max(native_pass_bytes(run, way.num_threads) if way.is_native else torch_pass_bytes(run) for run in runs)
+    converting = converting_bytes(model, way)
+    return one_pass + converting if way.residency == "disk" else max(one_pass, converting)
+
+
+def make_pass(model: ModelShape, way: Way, num_tokens: int, num_texts: int, longest: int) -> Pass:
+    return Pass(
+        model.spec,
+        num_tokens,
+        min(num_texts, num_tokens),
+        min(num_tokens, longest),
+        way.chunk_tokens,
+        way.dtype.itemsize,
+        way.residual_dtype.itemsize,
+        converts=way.device == "cpu" and way.dtype.itemsize > stored_itemsize(way.format),
+    )
+
+
+def stored_itemsize(form: WeightFormat) -> int:
+    return form.num_bytes(64, 64) // 64**2
+
+
+def converting_bytes(model: ModelShape, way: Way) -> int:
+    """What bringing a layer's largest matrix into its format takes beyond the layer itself."""
+    if model.is_quantised:
+        return 0
+    return max(matrix_converting_bytes(model, way, part) for part in model.layout.matrices)
+
+
+def matrix_converting_bytes(model: ModelShape, way: Way, part: MatrixPart) -> int:
+    """Stored pieces (mapped), those joined, and what is made of them; fp32 on a CPU is laid out again at the end."""
+    count, stored = sum(part.out_features) * part.in_features, model.spec.stored_bytes
+    packed = way.format.num_bytes(sum(part.out_features), part.in_features)
+    joined = count * stored if len(part.sources) > 1 else 0
+    if way.format.quantises:
+        # Each piece is treated in fp32 (farthing.engine.convert): gains, rotations, and then all are joined.
+        return count * stored + 3 * count * FP32_BYTES
+    is_laid_out = way.device == "cpu" and way.format.name == "fp32"
+    return max(count * stored + joined, packed if is_laid_out else 0)

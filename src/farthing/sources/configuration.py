@@ -1,0 +1,43 @@
+"""A model's configuration without its weights, for planning before anything large is downloaded.
+
+In: a name as the user gave it. Out: a folder with config.json: the model's own where it is on this machine, else a
+temporary one with the few files that the hub has of that kind.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from farthing.core.errors import ModelNotFoundError
+from farthing.core.settings import SourceSettings
+from farthing.sources.find import ANSWER_WITHIN_S, MODELSCOPE_PREFIX, STARTER, find_model, local_folder
+from farthing.sources.hub import download_configuration
+
+
+@contextmanager
+def find_configuration(name: str, settings: SourceSettings) -> Iterator[Path]:
+    """
+    Raises:
+        ModelNotFoundError: neither this machine nor the hub has it. Of ModelScope only what was downloaded is found.
+        SettingsError: a revision of a local folder.
+    """
+    try:
+        found = find_model(name, replace(settings, offline=True), show_progress=False)
+    except ModelNotFoundError as error:
+        if local_folder(name) is not None or settings.offline or name.startswith(MODELSCOPE_PREFIX):
+            raise ModelNotFoundError(f"{error}\nTo download a model: farthing pull {name}") from error
+    else:
+        yield found.path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        repo_id = STARTER if name == "starter" else name
+        download_configuration(repo_id, settings, Path(folder), answer_within_s=ANSWER_WITHIN_S)
+        if not (Path(folder) / "config.json").is_file():
+            raise ModelNotFoundError(
+                f"{repo_id} has no config.json on the hub, so that nothing can be planned from it."
+            )
+        yield Path(folder)

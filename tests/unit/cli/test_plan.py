@@ -1,0 +1,67 @@
+"""`farthing plan`, read aloud."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner, Result
+
+from farthing.cli.plan import plan
+from farthing.core.errors import DoesNotFitError, ModelNotFoundError
+
+
+def invoke(*args: object) -> Result:
+    return CliRunner().invoke(plan, [*map(str, args), "--device", "cpu"])
+
+
+def planned(*args: object) -> dict[str, Any]:
+    result = invoke(*args, "--json")
+    assert result.exception is None, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def test_a_shape_is_planned_without_any_file() -> None:
+    result = invoke("qwen3-4b", "--memory", "2GB", "--context-length", "8192")
+    assert result.exception is None
+    lines = result.stdout.splitlines()
+    assert lines[0] == "model   qwen3-4b: 36 layers of width 2,560, stored in bf16"
+    assert lines[2] == "memory  1,907 MiB (2,000,000,000 bytes)"
+    rows = {tuple(line.split()[:2]): line for line in lines}
+    assert " no " in rows["fp32", "resident"]
+    assert " yes " in rows["bf16", "disk"]
+    assert " yes " in rows["int8", "disk"]
+    sentence = next(line for line in lines if " is chosen: " in line)
+    assert sentence.startswith("fp32, read from disk for each batch, is chosen: ")
+    assert sentence.endswith("because they do not fit 1,907 MiB together.")
+
+
+def test_every_option_adds_up_and_the_choice_fits() -> None:
+    found = planned("qwen3-0.6b", "--memory", "1500MiB")
+    for option in found["options"]:
+        assert option["total_bytes"] == sum(entry["bytes"] for entry in option["ledger"])
+        assert option["fits"] is (option["total_bytes"] <= found["budget_bytes"])
+    assert found["choice"]["total_bytes"] <= found["budget_bytes"] == 1500 * 2**20
+
+
+def test_a_folder_is_planned_as_it_would_be_served(tiny_qwen3: Path) -> None:
+    found = planned(tiny_qwen3, "--memory", "none", "--context-length", "128")
+    assert found["budget_bytes"] is None
+    assert (found["choice"]["format"], found["choice"]["residency"]) == ("fp32", "resident")
+    assert {(option["format"], option["residency"]) for option in found["options"]} >= {
+        ("bf16", "disk"), ("int8", "resident"), ("nf4", "disk")
+    }  # fmt: skip
+
+
+def test_where_nothing_fits_every_option_is_shown_and_then_the_error() -> None:
+    result = invoke("qwen3-8b", "--memory", "300MB")
+    assert isinstance(result.exception, DoesNotFitError)
+    assert " yes " not in result.stdout
+    assert "int8" in result.stdout
+
+
+def test_a_model_that_no_source_has_is_not_planned(tmp_path: Path) -> None:
+    assert isinstance(invoke(tmp_path / "nothing").exception, ModelNotFoundError)
+    assert isinstance(invoke("no/model", "--offline", "--cache-dir", tmp_path).exception, ModelNotFoundError)

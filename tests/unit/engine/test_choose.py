@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from farthing.core.errors import DoesNotFitError, SettingsError
+from farthing.core.settings import EngineSettings
+from farthing.engine.choose import Option, make_plan, options
+from farthing.engine.describe import shape_of_config
+from farthing.engine.device import DeviceFacts
+from farthing.engine.plan import Plan, speed, summary
+from farthing.models.synth import SHAPES
+
+GIB = 2**30
+CPU = DeviceFacts("cpu", "AMD EPYC", 64 * GIB, 60 * GIB, False, False, num_threads=2, has_native=True)
+A100 = DeviceFacts("cuda:0", "A100", 80 * GIB, 79 * GIB, True, True, num_threads=8, has_native=True)
+MODELS = {name: shape_of_config(SHAPES[name].config()) for name in ("qwen3-0.6b", "qwen3-4b", "qwen3-8b")}
+SMALL = MODELS["qwen3-0.6b"]
+
+sizes = st.integers(2 * 10**8, 60 * 10**9)
+models = st.sampled_from(list(MODELS.values()))
+facts = st.sampled_from([CPU, A100])
+asked = st.fixed_dictionaries(
+    {
+        "format": st.sampled_from(["auto", "none", "fp32", "bf16", "nf4"]),
+        "residency": st.sampled_from(["auto", "resident", "host"]),
+        "context_length": st.sampled_from([None, 512, 32768]),
+        "max_batch_tokens": st.sampled_from([None, 1000]),
+    }
+)
+
+
+def plan_for(model: Any = SMALL, device: DeviceFacts = CPU, **chosen: Any) -> Plan:
+    return make_plan(EngineSettings(**chosen), device, model)
+
+
+def position(model: Any, device: DeviceFacts, chosen: dict[str, Any], num_bytes: int) -> int | None:
+    """Place of the plan in the order of preference; None where nothing fits."""
+    found: list[Option] = list(options(EngineSettings(**chosen, memory=f"{num_bytes}B"), device, model))
+    return next((index for index, option in enumerate(found) if option.fits), None)
+
+
+@settings(max_examples=60, deadline=None)
+@given(models, facts, asked, sizes)
+def test_a_plan_never_exceeds_the_memory_and_keeps_to_what_was_asked(
+    model: Any, device: DeviceFacts, chosen: dict[str, Any], num_bytes: int
+) -> None:
+    if position(model, device, chosen, num_bytes) is None:
+        with pytest.raises(DoesNotFitError):
+            plan_for(model, device, **chosen, memory=f"{num_bytes}B")
+        return
+    plan = plan_for(model, device, **chosen, memory=f"{num_bytes}B")
+    assert plan.ledger.total(plan.main_place) <= num_bytes
+    assert chosen["format"] in ("auto", "none", plan.format.name)
+    assert chosen["format"] != "none" or not plan.format.quantises
+    assert chosen["residency"] in ("auto", plan.residency) or (device is CPU and plan.residency == "resident")
+    assert chosen["context_length"] in (None, plan.context_length)
+    assert chosen["max_batch_tokens"] in (None, plan.max_batch_tokens)
+
+
+@settings(max_examples=40, deadline=None)
+@given(models, facts, asked, sizes, sizes)
+def test_more_memory_never_leads_to_a_worse_plan(
+    model: Any, device: DeviceFacts, chosen: dict[str, Any], one: int, other: int
+) -> None:
+    with_less, with_more = (position(model, device, chosen, num_bytes) for num_bytes in sorted((one, other)))
+    assert with_less is None or (with_more is not None and with_more <= with_less)
+
+
+@pytest.mark.parametrize(
+    ("memory", "format", "residency", "context"),
+    [
+        ("64GB", "fp32", "resident", 32768),
+        ("2500MiB", "bf16", "resident", 32768),
+        ("1500MiB", "fp32", "disk", 32768),
+        ("750MiB", "fp32", "disk", 8192),
+    ],
+)
+def test_what_the_0_6b_becomes_with_less_and_less_memory(
+    memory: str, format: str, residency: str, context: int
+) -> None:
+    plan = plan_for(memory=memory)
+    assert (plan.format.name, plan.residency, plan.context_length) == (format, residency, context)
+
+
+def test_a_quantised_format_is_taken_only_where_no_exact_one_fits_and_said() -> None:
+    asked = {"context_length": 32768}
+    exact, forced = plan_for(**asked, memory="1300MiB"), plan_for(**asked, memory="1150MiB", residency="resident")
+    assert not exact.format.quantises
+    assert forced.format.quantises
+    assert forced.reasons[0].endswith(", which rounds the weights, because no exact format fits 1,150 MiB")
+    with pytest.raises(DoesNotFitError):
+        plan_for(**asked, memory="1150MiB", residency="resident", format="none")
+
+
+def test_what_does_not_fit_is_said_with_bytes_and_what_would() -> None:
+    with pytest.raises(DoesNotFitError) as caught:
+        plan_for(memory="1GB", format="bf16", residency="resident", context_length=512)
+    error = caught.value
+    least = plan_for(memory="none", format="bf16", residency="resident", context_length=512, max_batch_tokens=512)
+    assert error.param == "memory"
+    assert 0 < error.short_bytes <= least.ledger.total("host") - 10**9
+    assert f"{error.short_bytes:,} more" in str(error)
+    assert "read from disk for each batch, with texts of up to 512 tokens would fit" in str(error)
+
+
+def test_the_plan_for_exactly_the_bytes_it_needs_is_the_same_plan() -> None:
+    plan = plan_for(memory="none", context_length=4096)
+    assert plan.budget_bytes is None
+    again = plan_for(memory=f"{plan.ledger.total('host')}B", context_length=4096)
+    assert (again.ledger, again.keeps_table) == (plan.ledger, plan.keeps_table)
+    short = plan_for(memory=f"{plan.ledger.total('host') - 1}B", context_length=4096)
+    assert (short.format, short.residency, short.keeps_table) == (plan.format, plan.residency, False)
+
+
+def test_by_default_a_tenth_of_what_is_free_is_left() -> None:
+    assert plan_for(device=replace(CPU, free_bytes=10 * GIB)).budget_bytes == 9 * GIB
+
+
+def test_weights_that_are_not_quantised_yet_are_not_read_from_disk_in_such_a_format() -> None:
+    with pytest.raises(SettingsError, match="farthing quantize MODEL OUT --format int8; then give OUT"):
+        plan_for(format="int8", residency="disk")
+    folder = replace(SMALL, is_quantised=True)
+    assert plan_for(folder, format="int8", residency="disk").residency == "disk"
+
+
+def test_on_a_cpu_host_memory_is_the_devices() -> None:
+    plan = plan_for(residency="host")
+    assert plan.residency == "resident"
+    assert plan.reasons[-1] == "layers resident, because on a CPU the host's memory is the device's"
+
+
+def test_on_a_card_layers_go_to_the_host_before_they_go_to_disk() -> None:
+    model = MODELS["qwen3-8b"]
+    kinds = [plan_for(model, A100, memory=f"{gigabytes}GB", context_length=512).residency for gigabytes in (40, 6)]
+    assert kinds == ["resident", "host"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        ({"format": "int8"}, "int8 kernels"),
+        ({"format": "fp32"}, "full"),
+        ({"format": "bf16"}, "converting"),
+        ({"format": "fp32", "residency": "disk"}, "full, fetching"),
+    ],
+)
+def test_the_class_of_speed_says_what_multiplies_and_what_comes_before(chosen: dict[str, str], expected: str) -> None:
+    assert speed(plan_for(**chosen)) == expected
+
+
+def test_the_summary_says_the_ledger_and_the_memory() -> None:
+    lines = summary(plan_for(memory="750MiB"))
+    assert lines["layers"] == "read from disk for each batch"
+    assert lines["memory"].endswith(" MiB of 750 MiB")
+    assert "one layer 60 MiB" in lines["memory"]
+    assert "texts of up to 8,192 tokens of the 32,768 that the model takes, to fit 750 MiB" in lines["reason"]
