@@ -48,17 +48,22 @@ def gather(device: str) -> dict[str, dict[str, object]]:
     # These load torch, which no other command's help should wait for.
     from farthing.engine.device import device_facts
     from farthing.quant.formats import FORMATS
+    from farthing.quant.gpu.support import triton_problem
     from farthing.quant.native.team import native_kernels
 
     versions = {"farthing": __version__, "python": platform.python_version(), "platform": platform.platform()}
-    kernels = native_kernels()
+    kernels, described = native_kernels(), device_facts(device)
+    formats = {
+        "available": ", ".join(FORMATS),
+        "int8_kernels": "torch's own (the native ones were not built)" if kernels is None else kernels.isa,
+    }
+    if not described.is_cpu:
+        problem = triton_problem(described.device)
+        formats["gpu_kernels"] = "Triton's" if problem is None else f"torch's own ({problem})"
     return {
         "versions": {**versions, "torch": version("torch")},
-        "formats": {
-            "available": ", ".join(FORMATS),
-            "int8_kernels": "torch's own (the native ones were not built)" if kernels is None else kernels.isa,
-        },
-        "device": asdict(device_facts(device)),
+        "formats": formats,
+        "device": asdict(described),
         "extras": {extra: all(map(is_installed, names)) for extra, names in EXTRAS.items()},
     }
 

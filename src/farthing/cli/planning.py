@@ -67,7 +67,7 @@ def after_quantising(settings: EngineSettings, facts: DeviceFacts, model: ModelS
         return
     written = replace(model, is_quantised=True)
     for form in FORMATS.values():
-        if form.quantises and settings.format in ("auto", form.name) and (facts.is_cpu or form.name != "int8"):
+        if form.quantises and settings.format in ("auto", form.name):
             yield from options(replace(settings, format=form.name, residency="disk"), facts, written)
 
 

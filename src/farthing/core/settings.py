@@ -92,8 +92,7 @@ class EngineSettings(Checked):
     device: str = option("auto", "Device: auto, cpu, cuda, or cuda:N.")
     format: str = option(
         "auto",
-        "Weight format; auto and none take what the device computes fastest without loss. int8 is for CPUs; "
-        "nf4 takes the least memory.",
+        "Weight format; auto and none take what the device computes fastest without loss. nf4 takes the least memory.",
         flags=("--quantization",),
         choices=("auto", "none", "fp32", "bf16", "fp16", *QUANTISED_FORMATS),
     )

@@ -25,6 +25,8 @@ from farthing.quant.formats import FORMATS, weight_format
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 4096, 16384
 # Rows between two attentions that are taken at a time: bounds working memory without starving the matrix products.
 CPU_CHUNK_TOKENS, GPU_CHUNK_TOKENS = 1024, 8192
+# On a card that is short of memory; a few hundred rows would leave it waiting.
+SMALL_GPU_CHUNK_TOKENS = 2048
 # The shortest contexts and batches that are chosen to keep weights exact, and at all.
 EXACT_TOKENS, LEAST_TOKENS = 2048, 512
 # Of what is free, this much is left free.
@@ -71,15 +73,23 @@ def budget_bytes(settings: EngineSettings, facts: DeviceFacts) -> int | None:
     return int(facts.free_bytes * (1 - MARGIN)) if settings.memory == "auto" else parse_bytes(settings.memory)
 
 
+def host_budget_bytes(settings: EngineSettings, facts: DeviceFacts) -> int | None:
+    """Of the machine that a card is in; None without a limit."""
+    if facts.is_cpu or facts.host_free_bytes is None or settings.memory == "none":
+        return None
+    return int(facts.host_free_bytes * (1 - MARGIN))
+
+
 def options(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> Iterator[Option]:
     """Every way that the settings allow, best first. Raises as `make_plan`."""
-    budget = budget_bytes(settings, facts)
+    budget, host_budget = budget_bytes(settings, facts), host_budget_bytes(settings, facts)
     seen = set()
     for way in ways(settings, facts, model):
         if way not in seen:
             seen.add(way)
             ledger = make_ledger(model, way)
-            yield Option(way, ledger, budget is None or ledger.total(way.main_place) <= budget)
+            fits = budget is None or ledger.total(way.main_place) <= budget
+            yield Option(way, ledger, fits and (host_budget is None or ledger.total("host") <= host_budget))
 
 
 def ways(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> Iterator[Way]:
@@ -91,8 +101,16 @@ def ways(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> Ite
                 for name in names:
                     if residency == "disk" and needs_folder(name, model):
                         continue
-                    for keeps_table in (True, False) if residency != "disk" else (False,):
-                        yield make_way(settings, facts, model, name, residency, context, batch, keeps_table)
+                    for keeps_table, chunk in savings(residency, facts):
+                        yield make_way(settings, facts, model, name, residency, context, batch, keeps_table, chunk)
+
+
+def savings(residency: Residency, facts: DeviceFacts) -> Sequence[tuple[bool, int]]:
+    """(keeps_table, chunk_tokens): what saves memory at the least cost first."""
+    if not facts.is_cpu:
+        return (True, GPU_CHUNK_TOKENS), (False, GPU_CHUNK_TOKENS), (False, SMALL_GPU_CHUNK_TOKENS)
+    saved = (False, CPU_CHUNK_TOKENS)
+    return (saved,) if residency == "disk" else ((True, CPU_CHUNK_TOKENS), saved)
 
 
 def make_way(
@@ -104,6 +122,7 @@ def make_way(
     context_length: int,
     max_batch_tokens: int,
     keeps_table: bool,
+    chunk_tokens: int,
 ) -> Way:
     form, dtype = weight_format(name), compute_dtype(name, facts)
     return Way(
@@ -114,11 +133,19 @@ def make_way(
         residual_dtype=torch.float32 if dtype is torch.float16 else dtype,
         context_length=context_length,
         max_batch_tokens=max_batch_tokens,
-        chunk_tokens=CPU_CHUNK_TOKENS if facts.is_cpu else GPU_CHUNK_TOKENS,
+        chunk_tokens=chunk_tokens,
         num_threads=settings.num_threads or facts.num_threads,
-        keeps_table=keeps_table or not facts.is_cpu,
+        keeps_table=keeps_table and (facts.is_cpu or model.has_plain_table),
         is_native=form.multiplies_int8 and facts.is_cpu and facts.has_native and fits_native(model.spec),
+        unpacks=unpacks(name, residency, facts),
     )
+
+
+def unpacks(format_name: str, residency: Residency, facts: DeviceFacts) -> bool:
+    """Whether a layer is unpacked before it is multiplied. On a card int8 is, when it is brought there."""
+    if format_name == "int8":
+        return not facts.is_cpu and residency != "resident"
+    return weight_format(format_name).quantises and not (format_name == "fp8" and facts.fast_fp8)
 
 
 def formats(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> tuple[Sequence[str], Sequence[str]]:
@@ -130,8 +157,9 @@ def formats(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> 
     # On a card the fastest format rounds as much as a smaller one would; on a CPU a stored one needs no rounding.
     if facts.is_cpu and weight_format(model.stored).num_bytes(64, 64) < weight_format(best).num_bytes(64, 64):
         exact.append(model.stored)
-    usable = [form for form in FORMATS.values() if form.quantises and (facts.is_cpu or form.name != "int8")]
-    quantised = sorted(usable, key=lambda form: -form.num_bytes(64, 64))
+    quantised = sorted(
+        (form for form in FORMATS.values() if form.quantises), key=lambda form: -form.num_bytes(64, 64)
+    )
     return exact, [form.name for form in quantised] if settings.format == "auto" else ()
 
 

@@ -9,6 +9,7 @@ import torch
 from farthing.core.errors import SettingsError
 from farthing.engine.cpu import cpu_name, cpu_threads, host_memory_bytes
 from farthing.models.attention import has_varlen
+from farthing.quant.gpu.support import multiplies_fp8
 from farthing.quant.native.team import LIBRARY
 
 
@@ -23,6 +24,8 @@ class DeviceFacts:
         flash_attention: the variable-length attention kernel runs here (CUDA, compute capability 8.0 and up).
         num_threads: threads worth using on the CPU.
         has_native: the native int8 kernels were built.
+        fast_fp8: e4m3 is multiplied as it is stored (CUDA, compute capability 8.9 and up).
+        host_free_bytes: free memory of the machine that a card is in; None where it does not limit.
     """
 
     device: str
@@ -33,6 +36,8 @@ class DeviceFacts:
     flash_attention: bool
     num_threads: int
     has_native: bool = False
+    fast_fp8: bool = False
+    host_free_bytes: int | None = None
 
     @property
     def is_cpu(self) -> bool:
@@ -68,18 +73,31 @@ def cpu_facts() -> DeviceFacts:
         flash_attention=False,
         num_threads=cpu_threads(),
         has_native=LIBRARY.is_file(),
+        host_free_bytes=free,
     )
 
 
 def cuda_facts(index: int) -> DeviceFacts:
     free, total = torch.cuda.mem_get_info(index)
+    reserved, allocated = torch.cuda.memory_reserved(index), torch.cuda.memory_allocated(index)
+    limit_bytes = int(torch.cuda.get_per_process_memory_fraction(index) * total)
     modern = torch.cuda.get_device_capability(index) >= (8, 0)
     return DeviceFacts(
         device=f"cuda:{index}",
         name=torch.cuda.get_device_name(index),
         total_bytes=total,
-        free_bytes=free,
+        free_bytes=free_on_card(free, limit_bytes, reserved, allocated),
         fast_bf16=modern,
         flash_attention=modern and has_varlen(),
         num_threads=cpu_threads(),
+        fast_fp8=multiplies_fp8(torch.device("cuda", index)),
+        host_free_bytes=host_memory_bytes()[1],
     )
+
+
+def free_on_card(free_bytes: int, limit_bytes: int, reserved_bytes: int, allocated_bytes: int) -> int:
+    """What this process may still take of a card: of what is free and of what torch holds unused, up to its limit.
+
+    The limit is that of torch.cuda.set_per_process_memory_fraction.
+    """
+    return max(0, min(free_bytes + reserved_bytes, limit_bytes) - allocated_bytes)

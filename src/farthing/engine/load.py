@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from farthing.checkpoint.table import Table
 from farthing.core.settings import EngineSettings
 from farthing.engine.convert import ConvertedTensors, rotates_inputs
 from farthing.engine.describe import ModelDescription, describe_model
@@ -90,7 +91,7 @@ def resident_store(tensors: ModelTensors, layout: Layout, plan: Plan) -> Residen
         layers.append(bound_layer(tensors, layout, index, plan, regions))
         trim_heap()
     device = torch.device(plan.device)
-    return ResidentStore(tensors.table(), tensors.shared(), layers, device, keeps_table=plan.keeps_table)
+    return ResidentStore(token_table(tensors, plan), tensors.shared(), layers, device, keeps_table=keeps_pages(plan))
 
 
 def host_store(tensors: ModelTensors, layout: Layout, plan: Plan) -> HostStore:
@@ -111,7 +112,18 @@ def host_store(tensors: ModelTensors, layout: Layout, plan: Plan) -> HostStore:
         }
         return LayerWeights(matrices, held("vectors"))
 
-    return HostStore(tensors.table(), tensors.shared(), layers, bind, torch.device(plan.device))
+    return HostStore(token_table(tensors, plan), tensors.shared(), layers, bind, torch.device(plan.device))
+
+
+def token_table(tensors: ModelTensors, plan: Plan) -> Table:
+    """On a card where the plan keeps it there, else where it is mapped."""
+    table = tensors.table()
+    return table.to(plan.device) if plan.keeps_table and isinstance(table, torch.Tensor) else table
+
+
+def keeps_pages(plan: Plan) -> bool:
+    """Whether pages of the mapped token table stay in memory: where a card's memory is short, the host's is not."""
+    return plan.keeps_table or plan.main_place == "device"
 
 
 def pinned(tensor: torch.Tensor) -> torch.Tensor:
@@ -129,13 +141,13 @@ def streamed_store(tensors: ModelTensors, layout: Layout, plan: Plan) -> Streame
         return bound_layer(tensors, layout, index, plan, regions)
 
     return StreamedStore(
-        tensors.table(),
+        token_table(tensors, plan),
         tensors.shared(),
         make_layer,
         tensors.mapped,
         layout.num_layers,
         torch.device(plan.device),
-        keeps_table=plan.keeps_table,
+        keeps_table=keeps_pages(plan),
     )
 
 

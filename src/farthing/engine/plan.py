@@ -45,12 +45,6 @@ class Plan(Way):
 
 
 def choose_format(settings: EngineSettings, facts: DeviceFacts) -> tuple[str, str | None]:
-    if settings.format == "int8" and not facts.is_cpu:
-        raise SettingsError(
-            f"format int8 is built for CPUs so far; the device is {facts.device}. Take nf4, fp8, bf16, fp16 or fp32, "
-            "or device cpu.",
-            param="format",
-        )
     if settings.format not in ("auto", "none"):
         return settings.format, None
     return fastest_format(facts)
@@ -97,6 +91,8 @@ def speed(way: Way) -> str:
     """The class of its speed: what multiplies, and what must happen before."""
     if way.is_native:
         multiplied = "int8 kernels"
+    elif way.format.quantises and way.main_place == "device" and (way.format.name == "int8" or not way.unpacks):
+        multiplied = f"{way.format.name} tensor cores"
     elif way.format.name in COMPUTE_DTYPES and COMPUTE_DTYPES[way.format.name] is way.dtype:
         multiplied = "full"
     else:
