@@ -46,9 +46,8 @@ def info(model: str | None, device: str, as_json: bool) -> None:
 def gather(device: str) -> dict[str, dict[str, object]]:
     """Raises `SettingsError` when there is no such device."""
     # These load torch, which no other command's help should wait for.
-    from farthing.engine.device import device_facts
+    from farthing.engine.device import device_facts, gpu_kernels
     from farthing.quant.formats import FORMATS
-    from farthing.quant.gpu.support import triton_problem
     from farthing.quant.native.team import native_kernels
 
     versions = {"farthing": __version__, "python": platform.python_version(), "platform": platform.platform()}
@@ -58,8 +57,7 @@ def gather(device: str) -> dict[str, dict[str, object]]:
         "int8_kernels": "torch's own (the native ones were not built)" if kernels is None else kernels.isa,
     }
     if not described.is_cpu:
-        problem = triton_problem(described.device)
-        formats["gpu_kernels"] = "Triton's" if problem is None else f"torch's own ({problem})"
+        formats["gpu_kernels"] = gpu_kernels(described)
     return {
         "versions": {**versions, "torch": version("torch")},
         "formats": formats,

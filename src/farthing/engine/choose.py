@@ -157,9 +157,7 @@ def formats(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> 
     # On a card the fastest format rounds as much as a smaller one would; on a CPU a stored one needs no rounding.
     if facts.is_cpu and weight_format(model.stored).num_bytes(64, 64) < weight_format(best).num_bytes(64, 64):
         exact.append(model.stored)
-    quantised = sorted(
-        (form for form in FORMATS.values() if form.quantises), key=lambda form: -form.num_bytes(64, 64)
-    )
+    quantised = sorted((form for form in FORMATS.values() if form.quantises), key=lambda form: -form.num_bytes(64, 64))
     return exact, [form.name for form in quantised] if settings.format == "auto" else ()
 
 

@@ -9,7 +9,7 @@ import torch
 from farthing.core.errors import SettingsError
 from farthing.engine.cpu import cpu_name, cpu_threads, host_memory_bytes
 from farthing.models.attention import has_varlen
-from farthing.quant.gpu.support import multiplies_fp8
+from farthing.quant.gpu.support import multiplies_fp8, triton_problem
 from farthing.quant.native.team import LIBRARY
 
 
@@ -93,6 +93,12 @@ def cuda_facts(index: int) -> DeviceFacts:
         fast_fp8=multiplies_fp8(torch.device("cuda", index)),
         host_free_bytes=host_memory_bytes()[1],
     )
+
+
+def gpu_kernels(facts: DeviceFacts) -> str:
+    """Whose kernels quantise rows and unpack and multiply weights on a card."""
+    problem = triton_problem(torch.device(facts.device))
+    return "Triton's" if problem is None else f"torch's own ({problem})"
 
 
 def free_on_card(free_bytes: int, limit_bytes: int, reserved_bytes: int, allocated_bytes: int) -> int:

@@ -1,8 +1,8 @@
 """What a model will hold in memory, byte by byte, before anything is loaded.
 
 In: the model's shape and a way to run it. Out: a `Ledger` of entries, on the host and on the device. Pure arithmetic
-from config.json; `benchmarks/memory_matrix.py` holds it against measured peaks. On a card it counts what torch takes, not
-the driver's context.
+from config.json; `benchmarks/memory_matrix.py` holds it against measured peaks. On a card it counts what torch takes,
+not the driver's context.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def entries(model: ModelShape, way: Way) -> Iterator[Entry]:
     if way.residency == "resident":
         yield Entry("weights", main, whole)
     elif way.residency == "host":
-        yield Entry("weights", "host", layout.num_layers * layer)
+        yield Entry("weights", "host", layout.num_layers * pinned_bytes(layout, way))
         yield Entry("two layers", main, 2 * layer + shared)
     else:
         yield Entry("one layer", main, layer + shared)
@@ -168,6 +168,14 @@ def weight_bytes(layout: Layout, form: WeightFormat, dtype: torch.dtype) -> int:
     """Everything but the token embeddings."""
     shared = sum(FP32_BYTES * math.prod(part.shape) for part in layout.shared)
     return layout.num_layers * layer_bytes(layout, form, dtype) + shared
+
+
+def pinned_bytes(layout: Layout, way: Way) -> int:
+    """A layer in pinned host memory, of which torch hands out powers of two."""
+    return sum(
+        1 << (way.format.num_bytes(sum(part.out_features), part.in_features) - 1).bit_length()
+        for part in layout.matrices
+    )
 
 
 def tokenizer_bytes(model: ModelShape) -> int:

@@ -1,7 +1,8 @@
 """int8: weights with one scale an output channel, rows of x with one scale a token, sums exact in int32.
 
 A matrix is one packed block (`farthing.quant.packed`), which the native kernels (farthing.quant.native) multiply as it
-lies; without them it is unpacked when it is bound, and multiplied by torch. On a card `farthing.quant.gpu.int8` does that.
+lies; without them it is unpacked when it is bound, and multiplied by torch; on a card `farthing.quant.gpu.int8`
+does both.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from farthing.core.errors import SettingsError
-from farthing.engine.device import device_facts
+from farthing.engine.device import device_facts, free_on_card
 
 
 def test_facts_of_this_machine() -> None:
@@ -41,3 +41,19 @@ def test_facts_of_a_card(name: str) -> None:
     assert facts.name == torch.cuda.get_device_name(0)
     assert 0 < facts.free_bytes <= facts.total_bytes
     assert facts.fast_bf16 is (torch.cuda.get_device_capability(0) >= (8, 0))
+
+
+def test_what_torch_holds_unused_is_free_and_its_limit_holds() -> None:
+    assert free_on_card(free_bytes=70, limit_bytes=80, reserved_bytes=0, allocated_bytes=0) == 70
+    assert free_on_card(free_bytes=70, limit_bytes=80, reserved_bytes=8, allocated_bytes=3) == 75
+    assert free_on_card(free_bytes=70, limit_bytes=20, reserved_bytes=8, allocated_bytes=3) == 17
+    assert free_on_card(free_bytes=70, limit_bytes=2, reserved_bytes=8, allocated_bytes=3) == 0
+
+
+@pytest.mark.gpu
+def test_a_limit_for_the_process_is_all_that_is_free() -> None:
+    torch.cuda.set_per_process_memory_fraction(0.01)
+    try:
+        assert device_facts("cuda").free_bytes <= torch.cuda.mem_get_info()[1] // 100
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)

@@ -48,6 +48,18 @@ def scaled_product(
         from farthing.quant.gpu import int8_kernel
 
         return int8_kernel.scaled_product(rows, row_scales, weight, scales, bias, dtype)
+    return product_by_torch(rows, row_scales, weight, scales, bias, dtype)
+
+
+def product_by_torch(
+    rows: torch.Tensor,
+    row_scales: torch.Tensor,
+    weight: torch.Tensor,
+    scales: torch.Tensor,
+    bias: torch.Tensor | None,
+    dtype: torch.dtype,
+) -> torch.Tensor:
+    """As `scaled_product`: torch._int_mm writes the sums, and they are scaled after it."""
     y = torch.empty((rows.shape[0], weight.shape[0]), dtype=dtype, device=rows.device)
     parts = zip(*(torch.split(tensor, SCALED_ROWS) for tensor in (rows, row_scales, y)), strict=True)
     for some, some_scales, into in parts:

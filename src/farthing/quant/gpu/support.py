@@ -11,8 +11,8 @@ import logging
 
 import torch
 
-TRITON_CAPABILITY = (8, 0)  # the least that Triton compiles for (https://github.com/triton-lang/triton, "Compatibility")
-FP8_CAPABILITY = (8, 9)
+# The least that Triton compiles for (https://github.com/triton-lang/triton, "Compatibility"), and that multiplies e4m3.
+TRITON_CAPABILITY, FP8_CAPABILITY = (8, 0), (8, 9)
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def triton_runs(device: torch.device) -> bool:
 
 
 @functools.cache
-def triton_problem(device: torch.device | str) -> str | None:
+def triton_problem(device: torch.device) -> str | None:
     """Why Triton's kernels do not run on a card; None where they do. Compiles and runs one to find out."""
     if importlib.util.find_spec("triton") is None:
         return "triton is not installed"
