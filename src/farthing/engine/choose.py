@@ -93,7 +93,7 @@ def options(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> 
 
 
 def ways(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> Iterator[Way]:
-    check(settings, model)
+    check(settings, facts, model)
     exact, quantised = formats(settings, facts, model)
     for names, least in ((exact, EXACT_TOKENS), (quantised, LEAST_TOKENS), (exact, LEAST_TOKENS)):
         for context, batch in lengths(settings, facts, model, least):
@@ -127,6 +127,7 @@ def make_way(
     form, dtype = weight_format(name), compute_dtype(name, facts)
     return Way(
         device=facts.device,
+        others=facts.others,
         format=form,
         residency=residency,
         dtype=dtype,
@@ -177,6 +178,8 @@ def lengths(settings: EngineSettings, facts: DeviceFacts, model: ModelShape, lea
 
 
 def residencies(settings: EngineSettings, facts: DeviceFacts) -> Sequence[Residency]:
+    if facts.others:
+        return ("resident",)
     if settings.residency == "auto":
         return ("resident", "disk") if facts.is_cpu else ("resident", "host", "disk")
     if settings.residency == "host" and facts.is_cpu:
@@ -189,7 +192,13 @@ def needs_folder(format_name: str, model: ModelShape) -> bool:
     return weight_format(format_name).quantises and not model.is_quantised
 
 
-def check(settings: EngineSettings, model: ModelShape) -> None:
+def check(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> None:
+    if facts.others and settings.residency not in ("auto", "resident"):
+        raise SettingsError(
+            f"residency is {settings.residency!r}, and the device is {settings.device!r}: several cards share layers "
+            "that stay on them. Give one card, or leave the residency out.",
+            param="residency",
+        )
     if settings.residency == "disk" and settings.format in FORMATS and needs_folder(settings.format, model):
         raise SettingsError(
             f"residency is 'disk' and format {settings.format!r}, but the model's weights are not quantised yet. Do "

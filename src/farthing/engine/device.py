@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -26,6 +27,7 @@ class DeviceFacts:
         has_native: the native int8 kernels were built.
         fast_fp8: e4m3 is multiplied as it is stored (CUDA, compute capability 8.9 and up).
         host_free_bytes: free memory of the machine that a card is in; None where it does not limit.
+        others: further cards, among which and this one the layers are shared; each has at least `free_bytes`.
     """
 
     device: str
@@ -38,6 +40,7 @@ class DeviceFacts:
     has_native: bool = False
     fast_fp8: bool = False
     host_free_bytes: int | None = None
+    others: tuple[str, ...] = ()
 
     @property
     def is_cpu(self) -> bool:
@@ -45,11 +48,33 @@ class DeviceFacts:
 
 
 def device_facts(device: str) -> DeviceFacts:
-    """Facts of "cpu", "cuda", "cuda:N", or of the best there is ("auto").
+    """Facts of "cpu", "cuda", "cuda:N", of several cards ("cuda:0,cuda:1"), or of the best there is ("auto").
 
     Raises:
         SettingsError: no such device; says which there are.
     """
+    first, *others = [one_device(name) for name in device.split(",")]
+    names = [facts.device for facts in (first, *others)]
+    if others and ("cpu" in names or len(set(names)) < len(names)):
+        raise SettingsError(f"device is {device!r}; several devices must be different cards", param="device")
+    return together(first, others)
+
+
+def together(first: DeviceFacts, others: Sequence[DeviceFacts]) -> DeviceFacts:
+    """Several cards as one that can do what all can, and has what the smallest has."""
+    cards = [first, *others]
+    return replace(
+        first,
+        total_bytes=min(card.total_bytes for card in cards),
+        free_bytes=min(card.free_bytes for card in cards),
+        fast_bf16=all(card.fast_bf16 for card in cards),
+        flash_attention=all(card.flash_attention for card in cards),
+        fast_fp8=all(card.fast_fp8 for card in cards),
+        others=tuple(card.device for card in others),
+    )
+
+
+def one_device(device: str) -> DeviceFacts:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu":

@@ -68,6 +68,7 @@ class Way:
 
     Attributes:
         device: "cpu", or a card.
+        others: further cards, that share the layers with it.
         dtype, residual_dtype: of rows in products and of the residual stream.
         keeps_table: the token table stays in the device's memory: on a CPU the pages of it that were read, on a card a
             copy. Else rows are gathered on the host.
@@ -76,6 +77,7 @@ class Way:
     """
 
     device: str
+    others: tuple[str, ...]
     format: WeightFormat
     residency: Residency
     dtype: torch.dtype
@@ -91,6 +93,16 @@ class Way:
     @property
     def main_place(self) -> Place:
         return "host" if self.device == "cpu" else "device"
+
+    def shares(self, num_layers: int) -> list[tuple[str, range]]:
+        """Each device with its layers, of which the first ones have the same number."""
+        devices = (self.device, *self.others)
+        size = math.ceil(num_layers / len(devices))
+        starts = range(0, num_layers, size)
+        return [
+            (device, range(start, min(start + size, num_layers)))
+            for device, start in zip(devices, starts, strict=False)
+        ]
 
 
 @dataclass(frozen=True)
@@ -119,12 +131,13 @@ def entries(model: ModelShape, way: Way) -> Iterator[Entry]:
     layout, main = model.layout, way.main_place
     layer, whole = layer_bytes(layout, way.format, way.dtype), weight_bytes(layout, way.format, way.dtype)
     shared = whole - layout.num_layers * layer
+    _, first_share = way.shares(layout.num_layers)[0]
     yield Entry("runtime", "host", RUNTIME_BYTES)
     if main == "device":
         yield Entry("libraries", main, CARD_LIBRARY_BYTES)
     yield Entry("tokenizer", "host", tokenizer_bytes(model))
     if way.residency == "resident":
-        yield Entry("weights", main, whole)
+        yield Entry("weights", main, len(first_share) * layer + shared)
     elif way.residency == "host":
         yield Entry("weights", "host", layout.num_layers * pinned_bytes(layout, way))
         yield Entry("two layers", main, 2 * layer + shared)

@@ -86,10 +86,12 @@ def fingerprint(description: ModelDescription) -> str:
 
 
 def resident_store(tensors: ModelTensors, layout: Layout, plan: Plan) -> ResidentStore:
-    layers, regions = [], layer_regions(layout)
-    for index in range(layout.num_layers):
-        layers.append(bound_layer(tensors, layout, index, plan, regions))
-        trim_heap()
+    layers = []
+    for name, indices in plan.shares(layout.num_layers):
+        regions = layer_regions(layout)
+        for index in indices:
+            layers.append(bound_layer(tensors, layout, index, plan, regions, torch.device(name)))
+            trim_heap()
     device = torch.device(plan.device)
     return ResidentStore(token_table(tensors, plan), tensors.shared(), layers, device, keeps_table=keeps_pages(plan))
 
@@ -134,11 +136,11 @@ def pinned(tensor: torch.Tensor) -> torch.Tensor:
 
 def streamed_store(tensors: ModelTensors, layout: Layout, plan: Plan) -> StreamedStore:
     """Nothing but small vectors stays loaded: each pass takes its layers from the file one by one."""
-    regions = layer_regions(layout)
+    regions, device = layer_regions(layout), torch.device(plan.device)
 
     def make_layer(index: int) -> LayerWeights:
         trim_heap()
-        return bound_layer(tensors, layout, index, plan, regions)
+        return bound_layer(tensors, layout, index, plan, regions, device)
 
     return StreamedStore(
         token_table(tensors, plan),
@@ -146,7 +148,7 @@ def streamed_store(tensors: ModelTensors, layout: Layout, plan: Plan) -> Streame
         make_layer,
         tensors.mapped,
         layout.num_layers,
-        torch.device(plan.device),
+        device,
         keeps_table=keeps_pages(plan),
     )
 
@@ -157,14 +159,23 @@ def layer_regions(layout: Layout) -> Mapping[str, Region]:
 
 
 def bound_layer(
-    tensors: ModelTensors, layout: Layout, index: int, plan: Plan, regions: Mapping[str, Region]
+    tensors: ModelTensors,
+    layout: Layout,
+    index: int,
+    plan: Plan,
+    regions: Mapping[str, Region],
+    device: torch.device,
 ) -> LayerWeights:
     """One matrix after the other, so that no more than one is there twice."""
     matrices = {
-        part.name: bound_matrix(matrix_tensors(tensors, index, part), part, plan, regions[part.name])
+        part.name: bound_matrix(moved(matrix_tensors(tensors, index, part), device), part, plan, regions[part.name])
         for part in layout.matrices
     }
-    return LayerWeights(matrices, tensors.vectors(index))
+    return LayerWeights(matrices, moved(tensors.vectors(index), device))
+
+
+def moved(tensors: Mapping[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
+    return {name: tensor.to(device) for name, tensor in tensors.items()}
 
 
 def matrix_tensors(tensors: ModelTensors, index: int, part: MatrixPart) -> dict[str, torch.Tensor]:

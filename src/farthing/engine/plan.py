@@ -105,7 +105,7 @@ def summary(plan: Plan) -> Mapping[str, str]:
     entries = ", ".join(f"{entry.name} {mebibytes(entry.num_bytes)}" for entry in plan.ledger.entries)
     total, budget = mebibytes(plan.ledger.total(plan.main_place)), plan.budget_bytes
     return {
-        "device": plan.device,
+        "device": ", ".join((plan.device, *plan.others)),
         "format": f"{plan.format.name}, computed in {str(plan.dtype).removeprefix('torch.')}",
         "layers": FETCHED[plan.residency],
         **({"reason": "; ".join(plan.reasons)} if plan.reasons else {}),
