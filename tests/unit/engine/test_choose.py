@@ -174,6 +174,18 @@ def test_what_fits_small_cards(model: str, format: str, memory: str, context: in
     assert plan.context_length >= context
 
 
+def test_cards_that_share_the_layers_hold_a_model_that_one_cannot() -> None:
+    asked = {"format": "bf16", "residency": "resident", "context_length": 4096, "memory": "9GB"}
+    with pytest.raises(DoesNotFitError):
+        plan_for(MODELS["qwen3-8b"], A100, **asked)
+    plan = plan_for(MODELS["qwen3-8b"], replace(A100, others=("cuda:1",)), **asked)
+    assert plan.shares(36) == [("cuda:0", range(18)), ("cuda:1", range(18, 36))]
+    assert plan.shares(35)[1] == ("cuda:1", range(18, 35))
+    assert summary(plan)["device"] == "cuda:0, cuda:1"
+    with pytest.raises(SettingsError, match="several cards share layers that stay on them"):
+        plan_for(MODELS["qwen3-8b"], replace(A100, others=("cuda:1",)), residency="host")
+
+
 def test_layers_go_to_the_host_only_where_it_has_room_for_them() -> None:
     small_host = replace(A100, host_free_bytes=8 * GIB)
     roomy, tight = (plan_for(MODELS["qwen3-8b"], device, memory="6GB") for device in (A100, small_host))

@@ -34,12 +34,13 @@ def quantise_kernel(
     # A maximum passes over NaN; the row's scale must not.
     is_nan = tl.max(tl.max((x != x).to(tl.int32), 1), 0)
     largest = tl.where(is_nan > 0, float("nan"), tl.max(tl.max(tl.abs(x), 1), 0))
-    steps = x * tl.where(largest == 0.0, 0.0, tl.div_rn(largest * 0.0 + LARGEST, largest))
+    limit = tl.full((), LARGEST, tl.float32)
+    steps = x * tl.div_rn(limit, tl.where(largest == 0.0, limit, largest))
     steps = tl.where(steps == steps, steps, 0.0)
     if ROUNDS:
         steps = (steps + 12582912.0) - 12582912.0  # 1.5 * 2^23: to nearest, ties to even, as torch.round
     tl.store(values + row * width + column, steps.to(values.dtype.element_ty), mask=column < width)
-    tl.store(scales + row, tl.div_rn(largest, largest * 0.0 + LARGEST))
+    tl.store(scales + row, tl.div_rn(largest, limit))
 
 
 def quantise(rows: torch.Tensor, dtype: torch.dtype, *, rotates: bool) -> tuple[torch.Tensor, torch.Tensor]:
