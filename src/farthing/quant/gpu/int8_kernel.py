@@ -4,7 +4,7 @@ torch._int_mm writes its sums as int32, which must be read and scaled again: for
 product. Here sums are scaled where they are made. The walk over blocks is that of Triton's tutorial on matrix products.
 """
 
-# mypy: disable-error-code="no-untyped-def,untyped-decorator,no-any-unimported"
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator"
 from __future__ import annotations
 
 import torch

@@ -4,7 +4,7 @@ A program takes the 32 channels of a panel and 128 of their inputs: each word of
 are those of `farthing.quant.nf4_packed.unpack` bit for bit.
 """
 
-# mypy: disable-error-code="no-untyped-def,untyped-decorator,no-any-unimported"
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator"
 from __future__ import annotations
 
 import functools

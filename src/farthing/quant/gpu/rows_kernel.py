@@ -4,7 +4,7 @@ A row is one program's; the rotation is the product of its blocks of 64 with the
 (`farthing.quant.rotation`). Numbers of 16 bits are exact in tf32, and so is the matrix: only the sums are rounded.
 """
 
-# mypy: disable-error-code="no-untyped-def,untyped-decorator,no-any-unimported"
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator"
 from __future__ import annotations
 
 import torch
