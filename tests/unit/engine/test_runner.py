@@ -11,7 +11,7 @@ from farthing.core.settings import EngineSettings
 from farthing.engine.load import LoadedModel, load_model, load_weights
 from farthing.engine.runner import Runner, non_finite
 from farthing.models.attention import attend_runs
-from farthing.models.batch import pack
+from farthing.models.batch import PackedBatch, pack
 from farthing.models.family import Compute, LayerWeights, PassStart
 from farthing.quant.dense import DenseLinear
 
@@ -117,7 +117,12 @@ def test_devices_that_share_the_layers_give_the_vectors_of_one(loaded: LoadedMod
 def test_a_pass_takes_all_that_its_layers_need_along_to_another_device(loaded: LoadedModel) -> None:
     """The meta device mixes with no other: whatever stayed behind would fail the layer."""
     meta, batch = torch.device("meta"), pack(TEXTS, torch.device("cpu"))
-    compute = Compute(torch.float32, torch.float32, chunk_tokens=8, attend=attend_runs)
+
+    def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, packed: PackedBatch, causal: bool) -> torch.Tensor:
+        assert packed.cu_seqlens.device == packed.positions.device == q.device
+        return attend_runs(q, k, v, packed, causal)
+
+    compute = Compute(torch.float32, torch.float32, chunk_tokens=8, attend=attend)
     forward = loaded.family.begin(PassStart(loaded.spec, loaded.store.gather, batch, loaded.store.shared, compute))
     layout = loaded.description.layout
     matrices = {

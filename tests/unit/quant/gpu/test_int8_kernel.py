@@ -10,7 +10,9 @@ from farthing.quant.gpu.int8_kernel import scaled_product
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize(("num_rows", "out_features", "in_features"), [(1, 32, 64), (17, 96, 192), (140, 288, 128)])
+@pytest.mark.parametrize(
+    ("num_rows", "out_features", "in_features"), [(1, 32, 64), (17, 96, 192), (140, 288, 128), (1100, 160, 64)]
+)
 @pytest.mark.parametrize("has_bias", [True, False])
 def test_a_product_is_that_of_torch(
     device: torch.device, dtype: torch.dtype, num_rows: int, out_features: int, in_features: int, has_bias: bool
