@@ -12,7 +12,8 @@ import triton
 import triton.language as tl
 
 GROUP_ROWS = 8  # blocks of rows that take turns with the same weights, which stay in the L2 cache
-HOPPER = (9, 0)
+# Major compute capabilities with 227 KB of shared memory a program (Hopper, and Blackwell for data centres).
+LARGE_SHARED_MEMORY = (9, 10)
 
 
 @triton.jit(do_not_specialize=["num_rows"])
@@ -42,6 +43,20 @@ def product_kernel(
     tl.store(at, y.to(out.dtype.element_ty), mask=(row < num_rows)[:, None] & (channel < out_features)[None, :])
 
 
+def launch_options(num_rows: int, in_features: int, major: int) -> dict[str, int]:
+    """Sizes of the blocks that a program takes, for a card of that major compute capability."""
+    block_rows = min(128, max(16, triton.next_power_of_2(num_rows)))
+    is_large = major in LARGE_SHARED_MEMORY
+    return {
+        "ROWS": block_rows,
+        "OUT": 256 if is_large and block_rows == 128 else 128,
+        "INPUTS": 128 if is_large and in_features % 128 == 0 else 64,
+        "GROUP": GROUP_ROWS,
+        "num_warps": 8 if block_rows == 128 else 4,
+        "num_stages": 3,
+    }
+
+
 def scaled_product(
     rows: torch.Tensor,
     row_scales: torch.Tensor,
@@ -53,10 +68,9 @@ def scaled_product(
     """As `farthing.quant.gpu.int8.scaled_product`; in_features must be a multiple of 64."""
     num_rows, (out_features, in_features) = rows.shape[0], weight.shape
     y = torch.empty((num_rows, out_features), dtype=dtype, device=rows.device)
-    is_hopper = rows.is_cuda and torch.cuda.get_device_capability(rows.device) >= HOPPER
-    block_rows = min(128, max(16, triton.next_power_of_2(num_rows)))
-    block_out = 256 if is_hopper and block_rows == 128 else 128
-    grid = (triton.cdiv(num_rows, block_rows) * triton.cdiv(out_features, block_out),)
+    major = torch.cuda.get_device_capability(rows.device)[0] if rows.is_cuda else 0
+    options = launch_options(num_rows, in_features, major)
+    grid = (triton.cdiv(num_rows, options["ROWS"]) * triton.cdiv(out_features, options["OUT"]),)
     with torch.cuda.device_of(rows):
         product_kernel[grid](
             rows,
@@ -69,11 +83,6 @@ def scaled_product(
             out_features,
             in_features,
             HAS_BIAS=bias is not None,
-            ROWS=block_rows,
-            OUT=block_out,
-            INPUTS=128 if is_hopper and in_features % 128 == 0 else 64,
-            GROUP=GROUP_ROWS,
-            num_warps=8 if block_rows == 128 else 4,
-            num_stages=3,
+            **options,
         )
     return y

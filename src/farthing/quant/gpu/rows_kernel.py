@@ -43,6 +43,11 @@ def quantise_kernel(
     tl.store(scales + row, tl.div_rn(largest, limit))
 
 
+def launch_options(width: int) -> dict[str, int]:
+    blocks = max(LEAST_BLOCKS, triton.next_power_of_2(triton.cdiv(width, BLOCK)))
+    return {"BLOCKS": blocks, "WIDTH": BLOCK, "num_warps": 4 if blocks <= SMALL_ROW_BLOCKS else 8}
+
+
 def quantise(rows: torch.Tensor, dtype: torch.dtype, *, rotates: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """rows [n, width] of any float dtype -> int8 or e4m3 [n, width], and scales [n, 1] fp32.
 
@@ -52,7 +57,6 @@ def quantise(rows: torch.Tensor, dtype: torch.dtype, *, rotates: bool) -> tuple[
     num_rows, width = rows.shape
     values = torch.empty((num_rows, width), dtype=dtype, device=rows.device)
     scales = torch.empty((num_rows, 1), dtype=torch.float32, device=rows.device)
-    blocks = max(LEAST_BLOCKS, triton.next_power_of_2(triton.cdiv(width, BLOCK)))
     with torch.cuda.device_of(rows):
         quantise_kernel[(num_rows,)](
             rows,
@@ -64,8 +68,6 @@ def quantise(rows: torch.Tensor, dtype: torch.dtype, *, rotates: bool) -> tuple[
             ROUNDS=dtype is torch.int8,
             ROTATES=rotates,
             PRECISION="ieee" if rows.dtype is torch.float32 else "tf32",
-            BLOCKS=blocks,
-            WIDTH=BLOCK,
-            num_warps=4 if blocks <= SMALL_ROW_BLOCKS else 8,
+            **launch_options(width),
         )
     return values, scales
