@@ -30,7 +30,7 @@ class Case:
     run: Callable[[], Figures]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # so that it can be a key
 class Setting:
     """
     Attributes:
