@@ -39,7 +39,7 @@ def child(arguments: dict[str, Any]) -> None:
     from farthing.engine.ledger import PLANNED_TEXTS
     from farthing.engine.load import load_weights
     from farthing.engine.runner import Runner
-    from farthing.serving.embedder import open_tokenizer
+    from farthing.serving.tokenizer import open_tokenizer
 
     description = describe_model(Path(arguments["model"]), EngineSettings(**arguments["settings"]))
     tokenizer = open_tokenizer(description)

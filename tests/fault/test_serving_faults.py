@@ -14,16 +14,17 @@ import pytest
 from farthing import Embedder
 from farthing.core.errors import BatchFailedError, FarthingError, NonFiniteError, WorkerDiedError
 from farthing.core.settings import EngineSettings, ServingSettings
+from farthing.engine.live import LiveModel
 from farthing.engine.load import load_model
-from farthing.engine.runner import BatchOutput, Runner
+from farthing.engine.runner import BatchOutput
 
 Texts = Sequence[Sequence[int]]
 
 
 class Faulty:
-    """The real runner, with a fault in front of it that can be switched on."""
+    """The real model, with a fault in front of it that can be switched on."""
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: LiveModel) -> None:
         self._runner = runner
         self.fault: Callable[[Texts], None] | None = None
 
@@ -34,9 +35,9 @@ class Faulty:
 
 
 def open_embedder(path: Path, **serving: object) -> tuple[Embedder, Faulty]:
-    loaded = load_model(path, EngineSettings())
-    runner = Faulty(Runner(loaded))
-    return Embedder.assemble("tiny", "test", loaded, runner, ServingSettings(**serving)), runner  # type: ignore[arg-type]
+    live = LiveModel(load_model(path, EngineSettings()))
+    runner = Faulty(live)
+    return Embedder.assemble("tiny", "test", live, ServingSettings(**serving), runner=runner), runner  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_row_of_nan_is_an_error_for_its_caller_alone(faulty: tuple[Embedder, Fau
     def with_a_bad_row(texts: Texts) -> BatchOutput:
         output = real(texts)
         bad = {index: NonFiniteError("NaN") for index, text in enumerate(texts) if ord("Z") in text}
-        return BatchOutput(output.rows, bad, 0)
+        return BatchOutput(output.rows, bad, 0, output.fingerprint)
 
     runner.run = with_a_bad_row  # type: ignore[method-assign]
     with ThreadPoolExecutor(2) as pool:

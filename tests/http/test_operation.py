@@ -57,6 +57,7 @@ def test_health_is_loading_then_ready(launch_load: Any, tiny_qwen3: Path) -> Non
             "dimensions": running.embedder.dimensions,
             "context_length": running.embedder.context_length,
             "space": running.embedder.space.id,
+            "memory": {"step": 0, "name": "as planned", "readings": health.json()["memory"]["readings"]},
         }
         head = httpx.head(f"{running.url}/health")
         assert (head.status_code, head.content) == (200, b"")
@@ -102,7 +103,7 @@ def test_requests_that_outlast_the_stop_are_told_so(
 ) -> None:
     begun = threading.Event()
 
-    async def never(_: object) -> None:
+    async def never(*_: object) -> None:
         begun.set()
         await asyncio.sleep(1000)
 

@@ -24,9 +24,11 @@ The tree (indentation is inheritance)::
       EngineError                 the forward pass failed
         NonFiniteError            a vector has NaN or Inf even when computed in fp32
         BatchFailedError          the batch that held a text raised
+        OutOfMemoryError          a single text needs more memory than there is
       ServingError                the service cannot take or finish the work
         QueueFullError            more texts are waiting than allowed
         WorkerDiedError           the thread on the device died with work pending
+        MemoryShortError          no new work is taken until memory is free again
         ClosedError               the service was shut down
 
 A message says what was got, what the limit is, and what to do about it. Errors are raised where the fault is
@@ -160,6 +162,10 @@ class BatchFailedError(EngineError):
     code = "batch_failed"
 
 
+class OutOfMemoryError(EngineError):
+    code = "out_of_memory"
+
+
 class ServingError(FarthingError):
     code = "serving_error"
 
@@ -170,6 +176,10 @@ class QueueFullError(ServingError):
 
 class WorkerDiedError(ServingError):
     code = "worker_died"
+
+
+class MemoryShortError(ServingError):
+    code = "memory_short"
 
 
 class ClosedError(ServingError):

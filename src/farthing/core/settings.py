@@ -160,6 +160,18 @@ class ServingSettings(Checked):
         "Texts under min-chars: refuse (error), answer a zero vector (zero), or embed them anyway (embed).",
         choices=("error", "zero", "embed"),
     )
+    memory_steps: str = option(
+        "all",
+        "When memory runs short: do nothing (off), take steps that keep every vector as it is (exact), or, while "
+        "serving, round the weights too, which each answer says (all).",
+        choices=("off", "exact", "all"),
+    )
+    memory_high: float = option(
+        0.9, "Share of what could be held from which memory counts as short.", minimum=0.1, maximum=1
+    )
+    fallback_model: str | None = option(
+        None, "A small model that answers requests for the model auto while memory is very short."
+    )
     on_worker_death: str = option(
         "restart",
         "When the thread on the device dies: start a new one, or exit the process with status 70.",

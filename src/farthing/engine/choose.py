@@ -57,12 +57,18 @@ def make_plan(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -
     if chosen is None:
         raise too_large(settings, facts, model, found)
     way = chosen.way
+    return plan_of(
+        way, chosen.ledger, facts, budget_bytes(settings, facts), tuple(reasons(settings, facts, model, way))
+    )
+
+
+def plan_of(way: Way, ledger: Ledger, facts: DeviceFacts, budget_bytes: int | None, reasons: tuple[str, ...]) -> Plan:
     return Plan(
         **{name: getattr(way, name) for name in Way.__dataclass_fields__},
         flash_attention=facts.flash_attention and way.dtype is not torch.float32,
-        ledger=chosen.ledger,
-        budget_bytes=budget_bytes(settings, facts),
-        reasons=tuple(reasons(settings, facts, model, way)),
+        ledger=ledger,
+        budget_bytes=budget_bytes,
+        reasons=reasons,
     )
 
 
@@ -78,6 +84,14 @@ def host_budget_bytes(settings: EngineSettings, facts: DeviceFacts) -> int | Non
     if facts.is_cpu or facts.host_free_bytes is None or settings.memory == "none":
         return None
     return int(facts.host_free_bytes * (1 - MARGIN))
+
+
+def less_memory(settings: EngineSettings, num_bytes: int) -> EngineSettings:
+    """The settings with a memory that was given as a size smaller by `num_bytes`; what is free is less by itself."""
+    if settings.memory in ("auto", "none"):
+        return settings
+    left = (parse_bytes(settings.memory) or 0) - num_bytes
+    return replace(settings, memory=f"{max(1, left)}B")
 
 
 def options(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> Iterator[Option]:

@@ -49,6 +49,14 @@ class ModelDescription:
     def path(self) -> Path:
         return self.checkpoint.path
 
+    @property
+    def shape(self) -> ModelShape:
+        return model_shape(self.checkpoint, self.manifest, self.spec, self.layout, self.embedding.max_tokens)
+
+    def with_plan(self, plan: Plan) -> ModelDescription:
+        """The same model, run in another way."""
+        return replace(self, plan=plan, rotation=rotation_of(self.spec, self.layout, plan, self.manifest))
+
 
 def describe_model(path: Path, settings: EngineSettings) -> ModelDescription:
     """
@@ -71,9 +79,14 @@ def describe_model(path: Path, settings: EngineSettings) -> ModelDescription:
     plan = make_plan(settings, facts, model_shape(checkpoint, manifest, spec, layout, embedding.max_tokens))
     if manifest:
         plan = replace(plan, reasons=(f"{manifest.format}, because the folder holds it", *plan.reasons))
-    rotates = manifest.rotated if manifest else plan.format.quantises and layout.can_rotate
-    rotation = Rotation(spec.hidden) if rotates else None
+    rotation = rotation_of(spec, layout, plan, manifest)
     return ModelDescription(checkpoint, family, spec, embedding, layout, plan, rotation, manifest)
+
+
+def rotation_of(spec: ModelSpec, layout: Layout, plan: Plan, manifest: Manifest | None) -> Rotation | None:
+    """A folder's weights are rotated or not as they were written; others when they are quantised."""
+    rotates = manifest.rotated if manifest else plan.format.quantises and layout.can_rotate
+    return Rotation(spec.hidden) if rotates else None
 
 
 def read_shape(path: Path, settings: EngineSettings) -> tuple[ModelShape, EngineSettings]:

@@ -119,6 +119,10 @@ class Ledger:
     def total(self, place: Place) -> int:
         return sum(entry.num_bytes for entry in self.entries if entry.place == place)
 
+    def own_bytes(self, place: Place) -> int:
+        """What the model adds to a process that runs another one already."""
+        return sum(entry.num_bytes for entry in self.entries if entry.place == place and entry.name != "runtime")
+
     def named(self, name: str) -> int:
         return sum(entry.num_bytes for entry in self.entries if entry.name == name)
 

@@ -1,10 +1,15 @@
-"""Giving freed memory back to the system."""
+"""Giving freed memory back to the system, and knowing when there was none."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
 from collections.abc import Callable
+
+import torch
+
+# What torch's allocator for the host says, in a RuntimeError (c10/core/impl/alloc_cpu.cpp).
+HOST_ALLOCATOR = ("can't allocate memory", "not enough memory")
 
 
 def trim_heap() -> None:
@@ -16,6 +21,19 @@ def trim_heap() -> None:
     trim = glibc_trim()
     if trim is not None:
         trim(0)
+
+
+def release_cached() -> None:
+    """Give back what allocators keep for later, on the host and on cards."""
+    trim_heap()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in HOST_ALLOCATOR)
 
 
 @functools.cache

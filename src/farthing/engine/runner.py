@@ -6,19 +6,23 @@ too, the text is reported, never a vector of nulls. Knows nothing of queues, pro
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from farthing.core.errors import NonFiniteError
+from farthing.core.errors import NonFiniteError, OutOfMemoryError
 from farthing.engine.load import LoadedModel
+from farthing.engine.memory import is_out_of_memory, release_cached
 from farthing.models.attention import attend_runs, attend_varlen
 from farthing.models.batch import PackedBatch, pack
 from farthing.models.family import Compute, PassStart
 from farthing.models.pooling import mean_pool, pooled_rows
 from farthing.quant.native.team import native_kernels
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,11 +32,13 @@ class BatchOutput:
         rows: [texts, hidden] float32, in the caller's order; pooled, neither cut nor normalised.
         errors: by index, texts that have no vector; their rows are meaningless.
         num_recomputed: texts that were computed again in fp32.
+        fingerprint: of the weights that made the rows; those of different ones must not be compared.
     """
 
     rows: np.ndarray
     errors: dict[int, NonFiniteError]
     num_recomputed: int
+    fingerprint: str
 
 
 class Runner:
@@ -53,7 +59,23 @@ class Runner:
         self._torch_threads = plan.num_threads if self._compute.native is None else 1
 
     def run(self, texts: Sequence[Sequence[int]]) -> BatchOutput:
-        """Each text as token ids, at least one, special tokens included."""
+        """Each text as token ids, at least one, special tokens included.
+
+        Raises:
+            OutOfMemoryError: the batch needs more memory than there is; what was cached for later is given back.
+        """
+        try:
+            return self._run(texts)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            failure = OutOfMemoryError(out_of_memory_message(texts))
+            # Not as its cause: the traceback would keep the batch's tensors alive.
+            logger.warning("%s (%s)", failure, error)
+        release_cached()
+        raise failure
+
+    def _run(self, texts: Sequence[Sequence[int]]) -> BatchOutput:
         torch.set_num_threads(self._torch_threads)  # of this thread, and of threads to come
         rows = self._forward(texts, self._compute)
         bad = non_finite(rows)
@@ -69,7 +91,7 @@ class Runner:
             )
             for index in bad
         }
-        return BatchOutput(rows, errors, num_recomputed=len(again))
+        return BatchOutput(rows, errors, num_recomputed=len(again), fingerprint=self._model.fingerprint)
 
     @torch.inference_mode()
     def _forward(self, texts: Sequence[Sequence[int]], compute: Compute) -> np.ndarray:
@@ -94,6 +116,15 @@ class Runner:
         forward.move_to(self._device)
         hidden = forward.finish()
         return hidden if keep is not None else mean_pool(hidden, batch)
+
+
+def out_of_memory_message(texts: Sequence[Sequence[int]]) -> str:
+    if len(texts) > 1:
+        return f"A batch of {len(texts)} texts, {sum(map(len, texts)):,} tokens, needs more memory than there is."
+    return (
+        f"A text of {len(texts[0]):,} tokens needs more memory than there is now. Send it in parts, or again later; a "
+        "lower context_length refuses such texts at once."
+    )
 
 
 def non_finite(rows: np.ndarray) -> list[int]:

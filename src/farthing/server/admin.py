@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -12,6 +12,9 @@ from farthing import __version__
 from farthing.server.docs import render_page
 from farthing.server.metrics import Metrics
 from farthing.server.service import Service
+
+if TYPE_CHECKING:
+    from farthing.serving.governor import MemoryState
 
 
 def router(service: Service, metrics: Metrics) -> APIRouter:
@@ -29,6 +32,9 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
                 "context_length": service.embedder.context_length,
                 "space": service.embedder.space.id,
             }
+            memory = service.embedder.memory()
+            if memory is not None:
+                content["memory"] = memory_object(memory)
         return JSONResponse(content, 200 if state.status == "ready" else 503)
 
     not_ready: dict[int | str, dict[str, Any]] = {503: {"description": "Not now; `reason` says why."}}
@@ -51,3 +57,15 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         return {"name": "farthing", "version": __version__, "model": service.name, "docs": "/docs", "health": "/health"}
 
     return routes
+
+
+def memory_object(memory: MemoryState) -> dict[str, object]:
+    """Which step to save memory is taken, and what was read last; sizes in bytes."""
+    return {
+        "step": memory.step,
+        "name": memory.name,
+        "readings": [
+            {"place": reading.place, "used": reading.used_bytes, "limit": reading.limit_bytes}
+            for reading in memory.readings
+        ],
+    }

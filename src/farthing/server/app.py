@@ -5,6 +5,8 @@ In: a `Service`, started by whoever runs it, and settings. Out: an ASGI applicat
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fastapi import FastAPI
 
 from farthing import __version__
@@ -16,6 +18,9 @@ from farthing.server.metrics import Metrics
 from farthing.server.service import Service
 from farthing.serving.stats import ServingStats
 
+if TYPE_CHECKING:
+    from farthing.serving.governor import MemoryState
+
 
 def create_app(service: Service, settings: ServerSettings) -> FastAPI:
     """The application over `service`; several can live in one process."""
@@ -23,7 +28,10 @@ def create_app(service: Service, settings: ServerSettings) -> FastAPI:
     def read_stats() -> ServingStats | None:
         return service.embedder.stats() if service.embedder else None
 
-    metrics = Metrics(read_stats)
+    def read_memory() -> MemoryState | None:
+        return service.embedder.memory() if service.embedder else None
+
+    metrics = Metrics(read_stats, read_memory)
     # FastAPI's own pages load their scripts from a CDN; ours works without a network.
     app = FastAPI(
         title="Farthing",

@@ -21,7 +21,7 @@ from farthing.server.access import count_work
 from farthing.server.body import read_body
 from farthing.server.disconnect import unless_hung_up
 from farthing.server.schemas import EmbeddingsRequest, EmbeddingsResponse, ErrorResponse, Model, ModelList
-from farthing.server.service import Service
+from farthing.server.service import Answer, Service
 from farthing.serving.request import EmbedResult
 
 LARGE_NUMBERS = 100_000  # a response that takes more than a few milliseconds to write
@@ -33,12 +33,20 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     413: {"model": ErrorResponse, "description": "The body is larger than the server takes."},
     429: {"model": ErrorResponse, "description": "Too many texts are waiting; try again."},
     500: {"model": ErrorResponse, "description": "The computation failed."},
-    503: {"model": ErrorResponse, "description": "The model is loading, or the server is stopping."},
+    503: {"model": ErrorResponse, "description": "The model is loading, memory is short, or the server is stopping."},
 }
 EMBEDDINGS: dict[str, Any] = {
     "model": EmbeddingsResponse,
     "description": "One vector an input.",
     "headers": {
+        "x-farthing-space": {
+            "description": "Identity of these vectors' space: only vectors of the same one can be compared.",
+            "schema": {"type": "string"},
+        },
+        "x-farthing-memory": {
+            "description": "What is being done to save memory, if anything is.",
+            "schema": {"type": "string"},
+        },
         "x-farthing-warning": {
             "description": "What lowers the quality of these vectors, if anything does.",
             "schema": {"type": "string"},
@@ -69,14 +77,15 @@ def router(service: Service) -> APIRouter:
         """Embed texts, in the order they are sent."""
         body = await read_body(request, EmbeddingsRequest)
         service.check_model(body.model)
-        result = await unless_hung_up(request, service.embed(body.to_embed_request()))
+        answer = await unless_hung_up(request, service.embed(body.to_embed_request(), body.model))
+        result = answer.result
         count_work(request, len(result.vectors), result.num_tokens)
         as_base64 = body.encoding_format == "base64"
         if result.vectors.size > LARGE_NUMBERS:
-            content = await run_in_threadpool(write_embeddings, result, service.name, as_base64)
+            content = await run_in_threadpool(write_embeddings, result, answer.model, as_base64)
         else:
-            content = write_embeddings(result, service.name, as_base64)
-        return Response(content, headers=notes(result), media_type="application/json")
+            content = write_embeddings(result, answer.model, as_base64)
+        return Response(content, headers=notes(answer), media_type="application/json")
 
     for path in ("/v1/embeddings", "/embeddings"):
         routes.add_api_route(
@@ -131,9 +140,12 @@ def write_embeddings(result: EmbedResult, model: str, as_base64: bool) -> bytes:
     return orjson.dumps({"object": "list", "data": data, "model": model, "usage": usage})
 
 
-def notes(result: EmbedResult) -> dict[str, str]:
+def notes(answer: Answer) -> dict[str, str]:
     """What OpenAI's body has no place for, as headers of bounded length."""
-    headers = {}
+    result = answer.result
+    headers = {"x-farthing-space": result.space.id}
+    if answer.memory_step:
+        headers["x-farthing-memory"] = answer.memory_step
     if result.warnings:
         headers["x-farthing-warning"] = "; ".join(result.warnings)
     if result.truncated:

@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,10 +49,25 @@ def run(
         # Torch takes seconds to import; the port should answer before that.
         from farthing.serving.embedder import Embedder
 
-        return Embedder.from_settings(model, source, engine, serving)
+        small = service.fallback.plan if service.fallback is not None else None
+        held = small.ledger.own_bytes(small.main_place) if small is not None else 0
+        return Embedder.from_settings(model, source, engine, serving, may_round=True, reserved_bytes=held)
+
+    def load_fallback() -> Embedder:
+        from farthing.serving.embedder import Embedder
+
+        assert serving.fallback_model is not None
+        own = replace(engine, format="auto", residency="auto", context_length=None, max_batch_tokens=None)
+        return Embedder.from_settings(serving.fallback_model, source, own, replace(serving, memory_steps="off"))
 
     name = settings.served_model_name or display_name(model)
-    service = Service(name, load, serving, other_names=() if settings.served_model_name else (model,))
+    service = Service(
+        name,
+        load,
+        serving,
+        other_names=() if settings.served_model_name else (model,),
+        load_fallback=load_fallback if serving.fallback_model else None,
+    )
     server = make_server(create_app(service, settings))
 
     def stop() -> None:

@@ -1,44 +1,43 @@
 """The public face: a loaded model that turns texts into vectors, for many callers at once.
 
-In: texts and what is asked of the vectors. Out: float32 arrays. A request is cut into slices; each is tokenised while
-earlier ones are computed, and queued as one job. Sync and async calls differ only in who waits for the futures.
+In: texts and what is asked of the vectors. Out: float32 arrays. What happens to a request is in
+`farthing.serving.pipeline`; here the parts are put together, asked, and closed.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from types import TracebackType
 
 import numpy as np
-from tqdm import tqdm
 
-from farthing.core.errors import SettingsError, TooManyTextsError
+from farthing.core.errors import MemoryShortError, TooManyTextsError
 from farthing.core.resolve import resolve
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
 from farthing.core.space import VectorSpace
-from farthing.engine.describe import ModelDescription, describe_model
-from farthing.engine.load import LoadedModel, load_weights
+from farthing.engine.choose import less_memory
+from farthing.engine.describe import describe_model
+from farthing.engine.live import LiveModel
+from farthing.engine.load import fingerprint, load_weights
 from farthing.engine.plan import Plan, summary
-from farthing.engine.runner import Runner
 from farthing.serving.closeness import in_words
+from farthing.serving.governor import Governor, MemoryState, make_governor
 from farthing.serving.health import Health
-from farthing.serving.prepare import Prepared, Preparer
-from farthing.serving.prompts import prompt_prefix
+from farthing.serving.pipeline import Pipeline
+from farthing.serving.prepare import Preparer
 from farthing.serving.request import EmbedRequest, EmbedResult, InputType
-from farthing.serving.scheduler import BatchLimits, Job, Scheduler
-from farthing.serving.slices import Collector, Running, Slice, cancel, wait, wait_async
+from farthing.serving.scheduler import BatchLimits, Scheduler
+from farthing.serving.slices import Collector
 from farthing.serving.stats import ServingStats, StatsCounter
-from farthing.serving.tokenizer import TextTokenizer
+from farthing.serving.token_budget import TokenBudget
+from farthing.serving.tokenizer import TextTokenizer, open_tokenizer
 from farthing.serving.worker import BatchRunner, Worker
 from farthing.sources.find import find_model
 
-# Texts that are tokenised and queued together: enough to fill a batch of short ones.
-SLICE_TEXTS = 256
-# Slices of one call that wait or run at the same time: bounds memory, keeps the device busy.
-SLICES_IN_FLIGHT = 4
+Govern = Callable[[TokenBudget, TextTokenizer], Governor]
 
 
 class Embedder:
@@ -61,68 +60,114 @@ class Embedder:
 
     @classmethod
     def from_settings(
-        cls, model: str, source: SourceSettings, engine: EngineSettings, serving: ServingSettings
+        cls,
+        model: str,
+        source: SourceSettings,
+        engine: EngineSettings,
+        serving: ServingSettings,
+        *,
+        may_round: bool = False,
+        reserved_bytes: int = 0,
     ) -> Embedder:
+        """
+        Args:
+            may_round: weights may be rounded when memory is short; only for callers who read each result's space.
+            reserved_bytes: of the memory in the settings, what others in this process hold.
+        """
         embedder = cls.__new__(cls)
-        embedder._open(model, source, engine, serving)
+        embedder._open(model, source, engine, serving, may_round=may_round, reserved_bytes=reserved_bytes)
         return embedder
 
     @classmethod
     def assemble(
-        cls, model: str, origin: str, loaded: LoadedModel, runner: BatchRunner, serving: ServingSettings
+        cls,
+        model: str,
+        origin: str,
+        live: LiveModel,
+        serving: ServingSettings,
+        *,
+        runner: BatchRunner | None = None,
+        govern: Govern | None = None,
     ) -> Embedder:
-        """An embedder of parts made elsewhere."""
+        """An embedder of parts made elsewhere.
+
+        Args:
+            runner: runs the batches in the model's stead.
+            govern: makes what watches the memory; nothing does without.
+        """
         embedder = cls.__new__(cls)
-        embedder._assemble(model, origin, open_tokenizer(loaded.description), loaded, runner, serving)
+        embedder._assemble(model, origin, open_tokenizer(live.description), live, serving, runner or live, govern)
         return embedder
 
-    def _open(self, model: str, source: SourceSettings, engine: EngineSettings, serving: ServingSettings) -> None:
+    def _open(
+        self,
+        model: str,
+        source: SourceSettings,
+        engine: EngineSettings,
+        serving: ServingSettings,
+        *,
+        may_round: bool = False,
+        reserved_bytes: int = 0,
+    ) -> None:
         found = find_model(model, source)
-        description = describe_model(found.path, engine)
+        description = describe_model(found.path, less_memory(engine, reserved_bytes))
         tokenizer = open_tokenizer(description)  # what is wrong with it should not wait for gigabytes of weights
-        loaded = load_weights(description)
-        self._assemble(model, found.origin, tokenizer, loaded, Runner(loaded), serving)
+        live = LiveModel(load_weights(description))
+        govern = partial(make_governor, live, engine, serving, may_round=may_round and serving.memory_steps == "all")
+        self._assemble(
+            model, found.origin, tokenizer, live, serving, live, None if serving.memory_steps == "off" else govern
+        )
 
     def _assemble(
         self,
         model: str,
         origin: str,
         tokenizer: TextTokenizer,
-        loaded: LoadedModel,
-        runner: BatchRunner,
+        live: LiveModel,
         serving: ServingSettings,
+        runner: BatchRunner,
+        govern: Govern | None,
     ) -> None:
         self.model, self.origin = model, origin
-        self._loaded, self._settings = loaded, serving
-        self._preparer = Preparer(tokenizer, loaded.plan.context_length, serving)
-        limits = BatchLimits(loaded.plan.max_batch_tokens, serving.max_batch_size, serving.max_queue_texts)
-        self._scheduler = Scheduler(limits)
+        self._live, self._settings = live, serving
+        plan = live.plan
+        self._preparer = Preparer(tokenizer, plan.context_length, serving)
+        self._scheduler = Scheduler(BatchLimits(plan.max_batch_tokens, serving.max_batch_size, serving.max_queue_texts))
+        budget = TokenBudget(self._scheduler)
         self._stats = StatsCounter()
-        self._worker = Worker(runner, self._scheduler, self._stats, restart=serving.on_worker_death == "restart")
+        restart = serving.on_worker_death == "restart"
+        self._worker = Worker(runner, self._scheduler, self._stats, budget, restart=restart)
         self._pool = ThreadPoolExecutor(serving.tokenizer_threads, thread_name_prefix="farthing-tokenizer")
+        self._pipeline = Pipeline(live.description, self._preparer, self._scheduler, self._pool)
+        self._governor = govern(budget, tokenizer) if govern is not None else None
+        if self._governor is not None:
+            self._governor.start()
 
     # --- facts ---------------------------------------------------------------------------------------------------
 
     @property
     def dimensions(self) -> int:
         """Length of the full vectors."""
-        return self._loaded.spec.hidden
+        return self._live.description.spec.hidden
 
     @property
     def context_length(self) -> int:
         """Most tokens of one text, prompt and special tokens included."""
-        return self._loaded.plan.context_length
+        return self.plan.context_length
 
     @property
     def plan(self) -> Plan:
-        return self._loaded.plan
+        """How the model is run now."""
+        return self._live.plan
 
     @property
     def space(self) -> VectorSpace:
+        """Of full vectors of length 1 made now."""
+        description = self._live.description
         return VectorSpace(
             model=self.model,
-            fingerprint=self._loaded.fingerprint,
-            pooling=self._loaded.embedding.pooling,
+            fingerprint=fingerprint(description),
+            pooling=description.embedding.pooling,
             dimensions=self.dimensions,
             normalized=True,
         )
@@ -132,11 +177,15 @@ class Embedder:
         return {"origin": self.origin, "dimensions": str(self.dimensions), **summary(self.plan), **self._closeness()}
 
     def _closeness(self) -> dict[str, str]:
-        manifest = self._loaded.description.manifest
+        manifest = self._live.description.manifest
         return {} if manifest is None else {"closeness": in_words(manifest.closeness)}
 
     def health(self) -> Health:
         return self._worker.health
+
+    def memory(self) -> MemoryState | None:
+        """Which step to save memory is taken; None when nobody watches it."""
+        return None if self._governor is None else self._governor.state()
 
     def stats(self) -> ServingStats:
         return self._stats.snapshot(self._scheduler.num_waiting_texts)
@@ -166,7 +215,7 @@ class Embedder:
         """
         inputs = [texts] if isinstance(texts, str) else list(texts)
         request = EmbedRequest(inputs, prompt, prompt_name, instruction, input_type, dimensions, normalize, truncate)
-        vectors = self._embed(request, show_progress).vectors
+        vectors = self._finish(request, self._pipeline.run(request, show_progress=show_progress)).vectors
         return vectors[0] if isinstance(texts, str) else vectors
 
     async def encode_async(
@@ -184,68 +233,33 @@ class Embedder:
         """As `encode`, without blocking the event loop. Cancelling it takes its texts out of the queue."""
         inputs = [texts] if isinstance(texts, str) else list(texts)
         request = EmbedRequest(inputs, prompt, prompt_name, instruction, input_type, dimensions, normalize, truncate)
-        vectors = (await self._embed_async(request)).vectors
+        vectors = self._finish(request, await self._pipeline.run_async(request)).vectors
         return vectors[0] if isinstance(texts, str) else vectors
 
     def embed(self, request: EmbedRequest) -> EmbedResult:
-        """One request, of at most `max_texts_per_request` texts."""
-        self._check_size(request)
-        return self._embed(request, show_progress=False)
+        """One request, of at most `max_texts_per_request` texts.
+
+        Raises what `encode` raises, and `MemoryShortError` while no new work is taken.
+        """
+        self._admit(request)
+        return self._finish(request, self._pipeline.run(request))
 
     async def embed_async(self, request: EmbedRequest) -> EmbedResult:
         """As `embed`, without blocking the event loop. Cancelling it takes its texts out of the queue."""
-        self._check_size(request)
-        return await self._embed_async(request)
+        self._admit(request)
+        return self._finish(request, await self._pipeline.run_async(request))
 
-    def _embed(self, request: EmbedRequest, show_progress: bool) -> EmbedResult:
-        collector = Collector(request, self._loaded)
-        in_flight: deque[Running] = deque()
-        try:
-            with tqdm(total=len(request.inputs), unit="text", disable=not show_progress) as bar:
-                for item in self._slices(request):
-                    in_flight.append(self._submit(item, self._prepare(item)))
-                    if len(in_flight) >= SLICES_IN_FLIGHT:
-                        bar.update(collector.add(in_flight[0], wait(in_flight.popleft())))
-                while in_flight:
-                    bar.update(collector.add(in_flight[0], wait(in_flight.popleft())))
-        finally:
-            cancel(in_flight)
-        return collector.result()
+    def _finish(self, request: EmbedRequest, collector: Collector) -> EmbedResult:
+        space = replace(self.space, dimensions=request.dimensions or self.dimensions, normalized=request.normalize)
+        return collector.result(replace(space, fingerprint=collector.fingerprint or space.fingerprint))
 
-    async def _embed_async(self, request: EmbedRequest) -> EmbedResult:
-        collector = Collector(request, self._loaded)
-        in_flight: deque[Running] = deque()
-        loop = asyncio.get_running_loop()
-        try:
-            for item in self._slices(request):
-                prepared = await loop.run_in_executor(self._pool, self._prepare, item)
-                in_flight.append(self._submit(item, prepared))
-                if len(in_flight) >= SLICES_IN_FLIGHT:
-                    collector.add(in_flight[0], await wait_async(in_flight[0]))
-                    in_flight.popleft()
-            while in_flight:
-                collector.add(in_flight[0], await wait_async(in_flight[0]))
-                in_flight.popleft()
-        finally:
-            cancel(in_flight)
-        return collector.result()
-
-    def _slices(self, request: EmbedRequest) -> Iterator[Slice]:
-        prefix = prompt_prefix(request, self._loaded.embedding)
-        for start in range(0, len(request.inputs), SLICE_TEXTS):
-            yield Slice(request.inputs[start : start + SLICE_TEXTS], start, prefix, request.truncate)
-
-    def _prepare(self, item: Slice) -> Prepared:
-        return self._preparer.prepare(item.inputs, item.start, item.prefix, item.truncate)
-
-    def _submit(self, item: Slice, prepared: Prepared) -> Running:
-        if not prepared.texts:
-            return Running(item, prepared, None)
-        job = Job(prepared.texts)
-        self._scheduler.submit(job)
-        return Running(item, prepared, job.future)
-
-    def _check_size(self, request: EmbedRequest) -> None:
+    def _admit(self, request: EmbedRequest) -> None:
+        memory = self.memory()
+        if memory is not None and memory.refuses:
+            raise MemoryShortError(
+                "Memory is short and nothing more can be freed; no new work is taken until there is room. Try again in "
+                "a while."
+            )
         limit = self._settings.max_texts_per_request
         if len(request.inputs) > limit:
             raise TooManyTextsError(
@@ -258,6 +272,8 @@ class Embedder:
 
     def close(self) -> None:
         """Finish what was accepted, then refuse work. Closing twice is fine."""
+        if self._governor is not None:
+            self._governor.close()
         self._pool.shutdown()
         self._worker.close()
 
@@ -268,16 +284,3 @@ class Embedder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def open_tokenizer(description: ModelDescription) -> TextTokenizer:
-    """Raises `TokenizerError`, and `SettingsError` where the context has no room beside the special tokens."""
-    tokenizer = TextTokenizer(description.path, vocab=description.spec.vocab, end_token=description.embedding.end_token)
-    context_length, num_special = description.plan.context_length, tokenizer.special.count
-    if context_length <= num_special:
-        raise SettingsError(
-            f"context_length is {context_length}; this model adds {num_special} special tokens to every text, so it "
-            "must be more",
-            param="context_length",
-        )
-    return tokenizer

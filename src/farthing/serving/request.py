@@ -8,6 +8,8 @@ from typing import Literal
 
 import numpy as np
 
+from farthing.core.space import VectorSpace
+
 InputType = Literal["query", "document"]
 
 
@@ -41,11 +43,13 @@ class EmbedResult:
     Attributes:
         vectors: float32 [texts, dimensions], in the order of the inputs.
         num_tokens: tokens computed for the request, prompts and special tokens included.
+        space: what the vectors can be compared with.
         truncated: indices of texts that were cut to the context.
         warnings: one ASCII sentence each.
     """
 
     vectors: np.ndarray
     num_tokens: int
+    space: VectorSpace
     truncated: tuple[int, ...] = ()
     warnings: tuple[str, ...] = ()

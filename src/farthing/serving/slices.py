@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from farthing.engine.load import LoadedModel
+from farthing.core.space import VectorSpace
+from farthing.engine.describe import ModelDescription
 from farthing.serving.prepare import Input, Prepared
 from farthing.serving.request import EmbedRequest, EmbedResult
+from farthing.serving.scheduler import Rows
 from farthing.serving.vectors import check_dimensions, finish_vectors
 
 
@@ -31,42 +33,59 @@ class Running:
 
     slice: Slice
     prepared: Prepared
-    rows: Future[np.ndarray] | None
+    rows: Future[Rows] | None
+
+
+@dataclass(frozen=True)
+class Done:
+    """What is known of a slice whose vectors are there; no fingerprint where nothing was computed."""
+
+    slice: Slice
+    prepared: Prepared
+    fingerprint: str | None
 
 
 class Collector:
     """Puts the rows of finished slices together as the vectors that were asked for."""
 
-    def __init__(self, request: EmbedRequest, loaded: LoadedModel) -> None:
-        self._warnings = check_dimensions(request, loaded.spec.hidden, loaded.embedding)
+    def __init__(self, request: EmbedRequest, description: ModelDescription) -> None:
+        hidden = description.spec.hidden
+        self._warnings = check_dimensions(request, hidden, description.embedding)
         self._request = request
-        width = request.dimensions or loaded.spec.hidden
-        self._vectors = np.zeros((len(request.inputs), width), dtype=np.float32)
-        self._num_tokens = 0
-        self._truncated: list[int] = []
+        self._vectors = np.zeros((len(request.inputs), request.dimensions or hidden), dtype=np.float32)
+        self._done: dict[int, Done] = {}  # by the start of the slice
+        self.fingerprint: str | None = None  # of the weights that made the latest rows
 
-    def add(self, running: Running, rows: np.ndarray | None) -> int:
-        """Returns how many texts of the request that were."""
+    def add(self, running: Running, found: Rows | None) -> int:
+        """Returns how many texts of the request were not there yet."""
         prepared, start = running.prepared, running.slice.start
-        if rows is not None:
+        if found is not None:
             places = [start + place for place in prepared.places]
-            self._vectors[places] = finish_vectors(rows, self._vectors.shape[1], self._request.normalize)
-        self._num_tokens += prepared.num_tokens
-        self._truncated.extend(prepared.truncated)
-        return len(running.slice.inputs)
+            self._vectors[places] = finish_vectors(found.rows, self._vectors.shape[1], self._request.normalize)
+            self.fingerprint = found.fingerprint
+        is_new = start not in self._done
+        self._done[start] = Done(running.slice, prepared, found.fingerprint if found else None)
+        return len(running.slice.inputs) if is_new else 0
 
-    def result(self) -> EmbedResult:
-        return EmbedResult(self._vectors, self._num_tokens, tuple(self._truncated), self._warnings)
+    def outdated(self) -> list[Slice]:
+        """Slices whose vectors are of other weights than the latest ones."""
+        return [done.slice for done in self._done.values() if done.fingerprint not in (None, self.fingerprint)]
+
+    def result(self, space: VectorSpace) -> EmbedResult:
+        done = [self._done[start] for start in sorted(self._done)]
+        truncated = tuple(index for item in done for index in item.prepared.truncated)
+        num_tokens = sum(item.prepared.num_tokens for item in done)
+        return EmbedResult(self._vectors, num_tokens, space, truncated, self._warnings)
 
 
-def wait(running: Running) -> np.ndarray | None:
+def wait(running: Running) -> Rows | None:
     return None if running.rows is None else running.rows.result()
 
 
-async def wait_async(running: Running) -> np.ndarray | None:
+async def wait_async(running: Running) -> Rows | None:
     if running.rows is None:
         return None
-    rows: np.ndarray = await asyncio.wrap_future(running.rows)
+    rows: Rows = await asyncio.wrap_future(running.rows)
     return rows
 
 

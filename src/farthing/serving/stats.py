@@ -16,6 +16,7 @@ class ServingStats:
     batches_total: int = 0
     batch_seconds_total: float = 0.0
     failed_batches_total: int = 0
+    out_of_memory_batches_total: int = 0
     recomputed_texts_total: int = 0
     worker_deaths_total: int = 0
 

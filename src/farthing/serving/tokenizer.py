@@ -13,7 +13,8 @@ from pathlib import Path
 from tokenizers import Tokenizer, models, normalizers
 
 from farthing.checkpoint.tokenizer_file import tokenizer_json
-from farthing.core.errors import InvalidTokenError, TokenizerError
+from farthing.core.errors import InvalidTokenError, SettingsError, TokenizerError
+from farthing.engine.describe import ModelDescription
 
 
 @dataclass(frozen=True)
@@ -116,3 +117,16 @@ class TextTokenizer:
                 f"{file} ends texts with token {got}; this model needs {wanted} ({end_token}) there, else its vectors "
                 "are silently wrong. Take tokenizer.json from the original model."
             )
+
+
+def open_tokenizer(description: ModelDescription) -> TextTokenizer:
+    """Raises `TokenizerError`, and `SettingsError` where the context has no room beside the special tokens."""
+    tokenizer = TextTokenizer(description.path, vocab=description.spec.vocab, end_token=description.embedding.end_token)
+    context_length, num_special = description.plan.context_length, tokenizer.special.count
+    if context_length <= num_special:
+        raise SettingsError(
+            f"context_length is {context_length}; this model adds {num_special} special tokens to every text, so it "
+            "must be more",
+            param="context_length",
+        )
+    return tokenizer

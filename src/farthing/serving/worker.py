@@ -1,8 +1,8 @@
 """The only thread that touches the device.
 
-Takes batches from the scheduler, runs them, hands back rows. A batch that raises fails only the jobs that raise alone
-too. If the thread itself dies, every unanswered job is failed with `WorkerDiedError`, health says so, and a new life
-begins after a pause, or not, by setting. Nobody is left waiting.
+Takes batches from the scheduler, runs them, hands back rows. A batch that finds no memory is run in halves; one that
+raises fails only the jobs that raise alone too. If the thread itself dies, every unanswered job is failed with
+`WorkerDiedError`, health says so, and a new life begins after a pause, or not, by setting. Nobody is left waiting.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from farthing.core.errors import BatchFailedError, ClosedError, EngineError, WorkerDiedError
+from farthing.core.errors import BatchFailedError, ClosedError, EngineError, OutOfMemoryError, WorkerDiedError
 from farthing.engine.runner import BatchOutput
 from farthing.serving.health import Health
 from farthing.serving.scheduler import Batch, Scheduler
 from farthing.serving.stats import StatsCounter
+from farthing.serving.token_budget import TokenBudget
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class Worker:
         runner: BatchRunner,
         scheduler: Scheduler,
         stats: StatsCounter,
+        budget: TokenBudget,
         *,
         restart: bool = True,
         restart_pause_s: float = 1.0,
@@ -46,6 +48,7 @@ class Worker:
         self._runner = runner
         self._scheduler = scheduler
         self._stats = stats
+        self._budget = budget
         self._restart = restart
         self._restart_pause_s = restart_pause_s
         self._closing = threading.Event()
@@ -104,6 +107,9 @@ class Worker:
         texts = batch.texts
         try:
             output = self._runner.run(texts)
+        except OutOfMemoryError as error:
+            self._run_in_halves(batch, error)
+            return
         except Exception as error:
             logger.exception("A batch of %d texts of %d requests failed", len(texts), len(batch.shares))
             self._stats.add(failed_batches_total=1)
@@ -120,7 +126,20 @@ class Worker:
             batch_seconds_total=time.perf_counter() - started,
             recomputed_texts_total=output.num_recomputed,
         )
-        batch.deliver(output)
+        self._budget.note_success()
+        for job in batch.deliver(output):
+            self._scheduler.put_back(job)
+
+    def _run_in_halves(self, batch: Batch, error: OutOfMemoryError) -> None:
+        """After the batch found no memory; only a text that does not fit alone is failed."""
+        self._stats.add(out_of_memory_batches_total=1)
+        halves = batch.halves()
+        if halves is None:
+            batch.fail(error)
+            return
+        self._budget.halve(sum(map(len, batch.texts)))
+        for half in halves:
+            self._run(half)
 
 
 def typed(error: Exception) -> EngineError:

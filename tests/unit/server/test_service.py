@@ -31,8 +31,9 @@ def start(load: Callable[[], Embedder], **settings: object) -> Service:
 def test_it_embeds_until_it_is_closed(tiny_qwen3: Path) -> None:
     service = start(lambda: Embedder(str(tiny_qwen3)))
     assert service.health().status == "ready"
-    result = asyncio.run(service.embed(REQUEST))
-    assert result.vectors.shape == (1, service.embedder.dimensions if service.embedder else 0)
+    answer = asyncio.run(service.embed(REQUEST))
+    assert (answer.model, answer.memory_step) == ("m", "")
+    assert answer.result.vectors.shape == (1, service.embedder.dimensions if service.embedder else 0)
     assert service.close()
     assert service.health().status == "closed"
     with pytest.raises(ClosedError, match="shutting down"):

@@ -29,7 +29,7 @@ def lengths(batch: Batch | None) -> list[int]:
 def run(batch: Batch) -> None:
     """Answer every text with its own length."""
     rows = np.array([[len(text)] for text in batch.texts], dtype=np.float32)
-    batch.deliver(BatchOutput(rows, {}, 0))
+    batch.deliver(BatchOutput(rows, {}, 0, "weights"))
 
 
 def test_texts_of_several_jobs_share_a_batch_in_order_of_arrival() -> None:
@@ -73,7 +73,7 @@ def test_every_text_is_answered_once_within_the_limits(jobs: list[list[int]], bu
         run(batch)
     assert seen == [length for one in jobs for length in one]
     for one, wanted in zip(submitted, jobs, strict=True):
-        assert one.future.result(timeout=0).ravel().tolist() == wanted
+        assert one.future.result(timeout=0).rows.ravel().tolist() == wanted
 
 
 def test_cancelled_job_leaves_the_queue() -> None:
@@ -95,7 +95,7 @@ def test_job_cancelled_while_it_runs_disturbs_nobody() -> None:
     assert batch is not None
     first.future.cancel()
     run(batch)
-    assert second.future.result(timeout=0).tolist() == [[2.0]]
+    assert second.future.result(timeout=0).rows.tolist() == [[2.0]]
 
 
 def test_job_that_failed_in_one_batch_leaves_the_rest_of_its_texts_unqueued() -> None:
@@ -117,7 +117,7 @@ def test_text_without_a_vector_fails_its_own_job_only() -> None:
     queue.submit(second)
     batch = queue.take()
     assert batch is not None
-    batch.deliver(BatchOutput(np.zeros((3, 1), np.float32), {1: NonFiniteError("bad row")}, 0))
+    batch.deliver(BatchOutput(np.zeros((3, 1), np.float32), {1: NonFiniteError("bad row")}, 0, "weights"))
     with pytest.raises(NonFiniteError):
         first.future.result(timeout=0)
     assert second.future.done()
@@ -167,3 +167,51 @@ def test_closed_queue_hands_out_what_it_has_then_ends() -> None:
     queue.accept()
     with pytest.raises(ClosedError):
         queue.submit(job(1))
+
+
+@given(st.lists(st.lists(st.integers(1, 50), min_size=1, max_size=6), min_size=1, max_size=6))
+def test_halves_hold_every_text_once_and_about_as_many_tokens(jobs: list[list[int]]) -> None:
+    queue = scheduler(max_tokens=10_000)
+    for one in jobs:
+        queue.submit(job(*one))
+    batch = queue.take()
+    assert batch is not None
+    halves = batch.halves()
+    if len(batch.texts) == 1:
+        assert halves is None
+        return
+    assert halves is not None
+    assert [text for half in halves for text in half.texts] == batch.texts
+    first, second = (sum(map(len, half.texts)) for half in halves)
+    assert 0 < first < first + second
+    assert abs(first - second) <= max(map(len, batch.texts))
+
+
+def test_a_job_whose_rows_are_of_two_weights_begins_again_before_all_others() -> None:
+    queue = scheduler(max_tokens=10)
+    split, later = job(8, 8), job(8)
+    queue.submit(split)
+    queue.submit(later)
+    first, second = queue.take(), queue.take()
+    assert first is not None
+    assert second is not None
+    assert first.deliver(BatchOutput(np.zeros((1, 1), np.float32), {}, 0, "exact")) == []
+    assert second.deliver(BatchOutput(np.ones((1, 1), np.float32), {}, 0, "rounded")) == [split]
+    queue.put_back(split)
+    assert queue.num_waiting_texts == 3
+    for number in (2, 3, 4):
+        batch = queue.take()
+        assert batch is not None
+        assert batch.deliver(BatchOutput(np.full((1, 1), number, np.float32), {}, 0, "rounded")) == []
+    assert split.future.result(timeout=0).rows.ravel().tolist() == [2, 3]
+    assert split.future.result(timeout=0).fingerprint == "rounded"
+    assert later.future.result(timeout=0).rows.ravel().tolist() == [4]
+
+
+def test_a_lower_token_limit_holds_from_the_next_batch_and_never_rises_over_the_first() -> None:
+    queue = scheduler(max_tokens=100)
+    queue.submit(job(*[30] * 6))
+    queue.limit_tokens(60)
+    assert lengths(queue.take()) == [30, 30]
+    queue.limit_tokens(1000)
+    assert lengths(queue.take()) == [30, 30, 30]

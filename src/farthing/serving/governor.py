@@ -1,0 +1,250 @@
+"""Keeps a served model inside the memory that there is while others take theirs: down a ladder, and up again.
+
+In: readings of the memory, twice a second. Out: steps, one at a time, each logged and counted: smaller batches, weights
+as they are stored, layers fetched for each batch, weights rounded further (if they stay close enough, and only where
+the caller is told), requests that asked for any model answered by a small one, and at last no new work until there is
+room.
+A step up waits until what it needs would leave memory well below the mark, and has done so for a while.
+
+It decides when; `farthing.engine.ladder` knows what there is, and `farthing.engine.live` does it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from farthing.core.settings import EngineSettings, ServingSettings
+from farthing.core.sizes import parse_bytes
+from farthing.engine.device import device_facts
+from farthing.engine.ladder import Rung, make_rungs
+from farthing.engine.live import LiveModel
+from farthing.engine.memory import release_cached
+from farthing.engine.meter import CardMeter, HostMeter, MemoryMeter, MemoryReading
+from farthing.serving.moves import Mover
+from farthing.serving.token_budget import TokenBudget
+from farthing.serving.tokenizer import TextTokenizer
+
+logger = logging.getLogger(__name__)
+
+# Of the mark, the level that a step up must stay below.
+LOW_SHARE = 0.85
+FALLBACK: Literal["small model answers"] = "small model answers"
+REFUSED: Literal["work refused"] = "work refused"
+
+
+@dataclass(frozen=True)
+class Pace:
+    """
+    Attributes:
+        high: level from which memory is short.
+        low: level that a step up must stay below.
+        stalled: share of time lost to waiting for memory from which `low` counts instead of `high`.
+        interval_s: between two readings.
+        settle_s: after a step, before the next one down.
+        relief_s: how long there must be room before a step up.
+    """
+
+    high: float = 0.9
+    low: float = 0.75
+    stalled: float = 0.1
+    interval_s: float = 0.5
+    settle_s: float = 2.0
+    relief_s: float = 10.0
+
+
+@dataclass(frozen=True)
+class MemoryState:
+    """
+    Attributes:
+        step: 0 as planned, and one more for each step down.
+        name: of the step.
+        answers_by_fallback: requests for any model go to the small one.
+        refuses: no new work is taken.
+    """
+
+    step: int
+    name: str
+    answers_by_fallback: bool
+    refuses: bool
+    steps_down_total: int
+    steps_up_total: int
+    readings: tuple[MemoryReading, ...]
+
+
+class Governor:
+    """
+    Args:
+        rungs: ways to run the model, each with less memory than the one before (`farthing.engine.ladder`).
+        move: goes to a rung's plan; False when the rung turns out not to be usable.
+        has_fallback: there is a small model to answer for this one.
+    """
+
+    def __init__(
+        self,
+        live: LiveModel,
+        rungs: Sequence[Rung],
+        budget: TokenBudget,
+        meter: MemoryMeter,
+        move: Callable[[Rung], bool],
+        pace: Pace,
+        *,
+        has_fallback: bool = False,
+    ) -> None:
+        self._live, self._rungs, self._budget = live, rungs, budget
+        self._meter, self._move, self._pace = meter, move, pace
+        self._last_resorts = ["", *([FALLBACK] if has_fallback else []), REFUSED]
+        self._unusable: set[int] = set()
+        self._rung = self._resort = self._num_down = self._num_up = 0
+        self._stepped_at = self._room_since = float("-inf")
+        self._has_room = False
+        self._readings: tuple[MemoryReading, ...] = ()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="farthing-governor", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def state(self) -> MemoryState:
+        name = self._last_resorts[self._resort]
+        return MemoryState(
+            step=self._rung + self._resort,
+            name=name or self._rungs[self._rung].name,
+            answers_by_fallback=FALLBACK in self._last_resorts[: self._resort + 1],
+            refuses=name == REFUSED,
+            steps_down_total=self._num_down,
+            steps_up_total=self._num_up,
+            readings=self._readings,
+        )
+
+    def _watch(self) -> None:
+        while not self._closing.wait(self._pace.interval_s):
+            try:
+                self.tick(time.monotonic())
+            except Exception:  # a step that failed is tried again; a watch that ended would never be noticed
+                logger.exception("A step to save memory failed")
+
+    def tick(self, now_s: float) -> None:
+        """Read the memory and take one step at most. Raises what a step raises; the model then runs as before."""
+        self._readings = tuple(self._meter.read())
+        if not self._live.is_loaded:
+            self._live.move(self._live.plan)
+        if any(self._is_short(reading) for reading in self._readings):
+            self._has_room = False
+            if now_s - self._stepped_at >= self._pace.settle_s:
+                self._step_down(now_s)
+        elif not self._can_step_up():
+            self._has_room = False
+        elif not self._has_room:
+            self._has_room, self._room_since = True, now_s
+        elif now_s - self._room_since >= self._pace.relief_s:
+            self._step_up(now_s)
+
+    def _is_short(self, reading: MemoryReading) -> bool:
+        """A budget may be used to its end, as the plan does; what is free for everyone may not."""
+        if reading.place == "budget":
+            return reading.level > 1
+        return reading.level > (self._pace.low if reading.stalled >= self._pace.stalled else self._pace.high)
+
+    def _step_down(self, now_s: float) -> None:
+        """To the next rung that can be reached; after the last one, to the last resorts."""
+        lower = (rung for rung in range(self._rung + 1, len(self._rungs)) if rung not in self._unusable)
+        reachable = next((rung for rung in lower if self._host_has_room(rung)), None)
+        if reachable is not None:
+            self._go(reachable, self._resort, now_s)
+        elif self._resort < len(self._last_resorts) - 1:
+            self._go(self._rung, self._resort + 1, now_s)
+
+    def _step_up(self, now_s: float) -> None:
+        if self._resort:
+            self._go(self._rung, self._resort - 1, now_s)
+        else:
+            self._go(self._rung_above(), 0, now_s)
+
+    def _can_step_up(self) -> bool:
+        """Whether there is a step up, and memory would be well below the mark after it."""
+        if self._rung == self._resort == 0:
+            return False
+        above = self._rung if self._resort else self._rung_above()
+        return all(self._leaves_room(reading, above) for reading in self._readings)
+
+    def _rung_above(self) -> int:
+        return max(rung for rung in range(self._rung) if rung not in self._unusable)
+
+    def _leaves_room(self, reading: MemoryReading, rung: int) -> bool:
+        level = (reading.used_bytes + self._extra_bytes(rung, reading.place)) / max(1, reading.limit_bytes)
+        is_low = level <= (1 if reading.place == "budget" else self._pace.low)
+        return is_low and reading.stalled < self._pace.stalled
+
+    def _host_has_room(self, rung: int) -> bool:
+        """For what a step moves from the card to the host."""
+        extra = self._extra_bytes(rung, "host")
+        hosts = [reading for reading in self._readings if reading.place == "host"]
+        return extra <= 0 or all(read.used_bytes + extra <= self._pace.high * read.limit_bytes for read in hosts)
+
+    def _extra_bytes(self, rung: int, place: str) -> int:
+        """What a rung takes more than the present one, by the plans' ledgers."""
+        new, now = self._rungs[rung], self._rungs[self._rung]
+        if place == "budget":
+            return new.num_bytes - now.num_bytes
+        return bytes_at(new, place) - bytes_at(now, place)
+
+    def _go(self, rung: int, resort: int, now_s: float) -> None:
+        self._stepped_at, self._has_room = now_s, False  # also of a step that fails: it is not tried at once again
+        before, started = self.state(), time.perf_counter()
+        self._budget.set_ceiling(self._rungs[rung].plan.max_batch_tokens)
+        release_cached()
+        if rung != self._rung and not self._move(self._rungs[rung]):
+            self._unusable.add(rung)
+            return
+        self._rung, self._resort = rung, resort
+        after = self.state()
+        self._num_down += after.step > before.step
+        self._num_up += after.step < before.step
+        logger.warning(
+            "Memory is %s (%s): %s -> %s, in %.1f s.",
+            "short" if after.step > before.step else "free again",
+            in_words(self._readings),
+            before.name,
+            after.name,
+            time.perf_counter() - started,
+        )
+
+
+def bytes_at(rung: Rung, place: str) -> int:
+    return sum(entry.num_bytes for entry in rung.plan.ledger.entries if entry.place == place)
+
+
+def in_words(readings: Sequence[MemoryReading]) -> str:
+    return ", ".join(
+        f"{reading.place} {reading.used_bytes / 2**20:,.0f} of {reading.limit_bytes / 2**20:,.0f} MiB"
+        for reading in readings
+    )
+
+
+def make_governor(
+    live: LiveModel,
+    engine: EngineSettings,
+    serving: ServingSettings,
+    budget: TokenBudget,
+    tokenizer: TextTokenizer,
+    *,
+    may_round: bool,
+) -> Governor:
+    """For a model that was loaded by those settings."""
+    plan, facts = live.plan, device_facts(live.plan.device)
+    rungs = make_rungs(live.description, engine, facts, may_round=may_round)
+    limit = parse_bytes(engine.memory) if engine.memory not in ("auto", "none") else None
+    meter = HostMeter(limit) if facts.is_cpu else CardMeter(plan.device, limit)
+    pace = Pace(high=serving.memory_high, low=serving.memory_high * LOW_SHARE)
+    move = Mover(live, tokenizer, engine.min_fidelity)
+    return Governor(live, rungs, budget, meter, move, pace, has_fallback=serving.fallback_model is not None)

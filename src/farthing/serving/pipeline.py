@@ -1,0 +1,99 @@
+"""A request on its way through the queue: cut into slices, each tokenised while earlier ones are computed.
+
+In: a request. Out: its `Collector`, filled. Sync and async callers differ only in who waits for the futures. Should the
+weights change while a request is under way, what the old ones made is computed again: one request, one vector space.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NoReturn
+
+from tqdm import tqdm
+
+from farthing.engine.describe import ModelDescription
+from farthing.serving.prepare import Prepared, Preparer
+from farthing.serving.prompts import prompt_prefix
+from farthing.serving.request import EmbedRequest
+from farthing.serving.scheduler import Job, Scheduler
+from farthing.serving.slices import Collector, Running, Slice, cancel, wait, wait_async
+
+# Texts that are tokenised and queued together: enough to fill a batch of short ones.
+SLICE_TEXTS = 256
+# Slices of one call that wait or run at the same time: bounds memory, keeps the device busy.
+SLICES_IN_FLIGHT = 4
+
+
+class Pipeline:
+    """`pool` tokenises for async callers; sync ones do it on their own thread."""
+
+    def __init__(
+        self, description: ModelDescription, preparer: Preparer, scheduler: Scheduler, pool: ThreadPoolExecutor
+    ) -> None:
+        self._description, self._preparer = description, preparer
+        self._scheduler, self._pool = scheduler, pool
+
+    def run(self, request: EmbedRequest, *, show_progress: bool = False) -> Collector:
+        """Raises `InputError` for what cannot be served as it is, `EngineError`, `ServingError`."""
+        collector = Collector(request, self._description)
+        with tqdm(total=len(request.inputs), unit="text", disable=not show_progress) as bar:
+            slices: Iterable[Slice] = self._slices(request)
+            while slices:
+                self._run(slices, collector, bar)
+                slices = collector.outdated()
+        return collector
+
+    async def run_async(self, request: EmbedRequest) -> Collector:
+        """As `run`. Cancelling takes the request's texts out of the queue."""
+        collector = Collector(request, self._description)
+        slices: Iterable[Slice] = self._slices(request)
+        while slices:
+            await self._run_async(slices, collector)
+            slices = collector.outdated()
+        return collector
+
+    def _run(self, slices: Iterable[Slice], collector: Collector, bar: tqdm[NoReturn]) -> None:
+        in_flight: deque[Running] = deque()
+        try:
+            for item in slices:
+                in_flight.append(self._submit(item, self._prepare(item)))
+                if len(in_flight) >= SLICES_IN_FLIGHT:
+                    bar.update(collector.add(in_flight[0], wait(in_flight.popleft())))
+            while in_flight:
+                bar.update(collector.add(in_flight[0], wait(in_flight.popleft())))
+        finally:
+            cancel(in_flight)
+
+    async def _run_async(self, slices: Iterable[Slice], collector: Collector) -> None:
+        in_flight: deque[Running] = deque()
+        loop = asyncio.get_running_loop()
+        try:
+            for item in slices:
+                prepared = await loop.run_in_executor(self._pool, self._prepare, item)
+                in_flight.append(self._submit(item, prepared))
+                if len(in_flight) >= SLICES_IN_FLIGHT:
+                    collector.add(in_flight[0], await wait_async(in_flight[0]))
+                    in_flight.popleft()
+            while in_flight:
+                collector.add(in_flight[0], await wait_async(in_flight[0]))
+                in_flight.popleft()
+        finally:
+            cancel(in_flight)
+
+    def _slices(self, request: EmbedRequest) -> Iterator[Slice]:
+        prefix = prompt_prefix(request, self._description.embedding)
+        for start in range(0, len(request.inputs), SLICE_TEXTS):
+            yield Slice(request.inputs[start : start + SLICE_TEXTS], start, prefix, request.truncate)
+
+    def _prepare(self, item: Slice) -> Prepared:
+        return self._preparer.prepare(item.inputs, item.start, item.prefix, item.truncate)
+
+    def _submit(self, item: Slice, prepared: Prepared) -> Running:
+        if not prepared.texts:
+            return Running(item, prepared, None)
+        job = Job(prepared.texts)
+        self._scheduler.submit(job)
+        return Running(item, prepared, job.future)
