@@ -111,7 +111,7 @@ def add_if_less(
         residency,
         last.plan.context_length,
         last.plan.max_batch_tokens,
-        keeps_table=last.plan.keeps_table and residency != "disk",
+        keeps_table=last.plan.keeps_table and residency == "resident",
         chunk_tokens=last.plan.chunk_tokens,
     )
     rung = Rung(name, plan_at(way, description, facts), last.keeps_vectors and name != "weights rounded")
