@@ -14,10 +14,11 @@ import torch
 
 from farthing.core.errors import DoesNotFitError, SettingsError
 from farthing.core.settings import EngineSettings
-from farthing.core.sizes import mebibytes, parse_bytes
+from farthing.core.sizes import mebibytes
+from farthing.engine.budget import budget_bytes, host_budget_bytes
 from farthing.engine.device import DeviceFacts
 from farthing.engine.ledger import RESIDENCIES, Ledger, ModelShape, Residency, Way, make_ledger
-from farthing.engine.plan import FETCHED, Plan, choose_context, choose_format, compute_dtype
+from farthing.engine.plan import FETCHED, Plan, choose_context, choose_format, compute_dtype, plan_of
 from farthing.engine.working import fits_native
 from farthing.quant.formats import FORMATS, weight_format
 
@@ -29,17 +30,19 @@ CPU_CHUNK_TOKENS, GPU_CHUNK_TOKENS = 1024, 8192
 SMALL_GPU_CHUNK_TOKENS = 2048
 # The shortest contexts and batches that are chosen to keep weights exact, and at all.
 EXACT_TOKENS, LEAST_TOKENS = 2048, 512
-# Of what is free, this much is left free.
-MARGIN = 0.1
 
 
 @dataclass(frozen=True)
 class Option:
-    """A way with its ledger; `fits` says whether it stays inside the budget."""
+    """A way with its ledger, and by how many bytes it exceeds the budget."""
 
     way: Way
     ledger: Ledger
-    fits: bool
+    short_bytes: int
+
+    @property
+    def fits(self) -> bool:
+        return self.short_bytes == 0
 
     @property
     def num_bytes(self) -> int:
@@ -62,48 +65,21 @@ def make_plan(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -
     )
 
 
-def plan_of(way: Way, ledger: Ledger, facts: DeviceFacts, budget_bytes: int | None, reasons: tuple[str, ...]) -> Plan:
-    return Plan(
-        **{name: getattr(way, name) for name in Way.__dataclass_fields__},
-        flash_attention=facts.flash_attention and way.dtype is not torch.float32,
-        ledger=ledger,
-        budget_bytes=budget_bytes,
-        reasons=reasons,
-    )
-
-
-def budget_bytes(settings: EngineSettings, facts: DeviceFacts) -> int | None:
-    """The most bytes that may be held; None without a limit."""
-    if settings.memory == "none":
-        return None
-    return int(facts.free_bytes * (1 - MARGIN)) if settings.memory == "auto" else parse_bytes(settings.memory)
-
-
-def host_budget_bytes(settings: EngineSettings, facts: DeviceFacts) -> int | None:
-    """Of the machine that a card is in; None without a limit."""
-    if facts.is_cpu or facts.host_free_bytes is None or settings.memory == "none":
-        return None
-    return int(facts.host_free_bytes * (1 - MARGIN))
-
-
-def less_memory(settings: EngineSettings, num_bytes: int) -> EngineSettings:
-    """The settings with a memory that was given as a size smaller by `num_bytes`; what is free is less by itself."""
-    if settings.memory in ("auto", "none"):
-        return settings
-    left = (parse_bytes(settings.memory) or 0) - num_bytes
-    return replace(settings, memory=f"{max(1, left)}B")
-
-
 def options(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> Iterator[Option]:
     """Every way that the settings allow, best first. Raises as `make_plan`."""
-    budget, host_budget = budget_bytes(settings, facts), host_budget_bytes(settings, facts)
     seen = set()
     for way in ways(settings, facts, model):
         if way not in seen:
             seen.add(way)
             ledger = make_ledger(model, way)
-            fits = budget is None or ledger.total(way.main_place) <= budget
-            yield Option(way, ledger, fits and (host_budget is None or ledger.total("host") <= host_budget))
+            yield Option(way, ledger, short_bytes(settings, facts, way, ledger))
+
+
+def short_bytes(settings: EngineSettings, facts: DeviceFacts, way: Way, ledger: Ledger) -> int:
+    """What is missing on the device or, where that is enough, on the host of a card."""
+    budget, host_budget = budget_bytes(settings, facts), host_budget_bytes(settings, facts)
+    on_device = 0 if budget is None else max(0, ledger.total(way.main_place) - budget)
+    return on_device or (0 if host_budget is None else max(0, ledger.total("host") - host_budget))
 
 
 def ways(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> Iterator[Way]:
@@ -248,18 +224,21 @@ def too_large(
 ) -> DoesNotFitError:
     budget = budget_bytes(settings, facts)
     assert budget is not None
-    least = min(found, key=lambda option: option.num_bytes)
-    short_bytes = least.num_bytes - budget
+    least = min(found, key=lambda option: option.short_bytes)
+    if least.num_bytes > budget:
+        needed = f"{least.num_bytes:,} bytes"
+    else:
+        needed = f"{least.ledger.total('host'):,} bytes of the host's memory"
     free = replace(settings, format="auto" if not model.is_quantised else settings.format, residency="auto")
     others = [option for option in options(free, facts, model) if option.fits]
     remedy = f"{in_words(others[0].way)} would fit" if others else f"Give {mebibytes(least.num_bytes + 2**20)} or more"
     folder = needs_folder(least.way.format.name, model)
     return DoesNotFitError(
         f"Nothing that was asked for fits {mebibytes(budget)} ({budget:,} bytes): the least is {in_words(least.way)}, "
-        f"which needs {least.num_bytes:,} bytes, {short_bytes:,} more. {remedy}"
+        f"which needs {needed}, {least.short_bytes:,} more. {remedy}"
         + (", or a folder that farthing quantize wrote, which can be read from disk." if folder else "."),
         param="memory",
-        short_bytes=short_bytes,
+        short_bytes=least.short_bytes,
     )
 
 

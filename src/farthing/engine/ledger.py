@@ -99,10 +99,8 @@ class Way:
         devices = (self.device, *self.others)
         size = math.ceil(num_layers / len(devices))
         starts = range(0, num_layers, size)
-        return [
-            (device, range(start, min(start + size, num_layers)))
-            for device, start in zip(devices, starts, strict=False)
-        ]
+        ends = (min(start + size, num_layers) for start in starts)
+        return [(device, range(start, end)) for device, start, end in zip(devices, starts, ends, strict=False)]
 
 
 @dataclass(frozen=True)
@@ -135,13 +133,12 @@ def entries(model: ModelShape, way: Way) -> Iterator[Entry]:
     layout, main = model.layout, way.main_place
     layer, whole = layer_bytes(layout, way.format, way.dtype), weight_bytes(layout, way.format, way.dtype)
     shared = whole - layout.num_layers * layer
-    _, first_share = way.shares(layout.num_layers)[0]
     yield Entry("runtime", "host", RUNTIME_BYTES)
     if main == "device":
         yield Entry("libraries", main, CARD_LIBRARY_BYTES)
     yield Entry("tokenizer", "host", tokenizer_bytes(model))
     if way.residency == "resident":
-        yield Entry("weights", main, len(first_share) * layer + shared)
+        yield Entry("weights", main, len(way.shares(layout.num_layers)[0][1]) * layer + shared)
     elif way.residency == "host":
         yield Entry("weights", "host", layout.num_layers * pinned_bytes(layout, way))
         yield Entry("two layers", main, 2 * layer + shared)

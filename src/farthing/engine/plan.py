@@ -44,6 +44,16 @@ class Plan(Way):
     reasons: tuple[str, ...]
 
 
+def plan_of(way: Way, ledger: Ledger, facts: DeviceFacts, budget_bytes: int | None, reasons: tuple[str, ...]) -> Plan:
+    return Plan(
+        **{name: getattr(way, name) for name in Way.__dataclass_fields__},
+        flash_attention=facts.flash_attention and way.dtype is not torch.float32,
+        ledger=ledger,
+        budget_bytes=budget_bytes,
+        reasons=reasons,
+    )
+
+
 def choose_format(settings: EngineSettings, facts: DeviceFacts) -> tuple[str, str | None]:
     if settings.format not in ("auto", "none"):
         return settings.format, None

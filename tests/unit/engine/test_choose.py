@@ -191,6 +191,8 @@ def test_layers_go_to_the_host_only_where_it_has_room_for_them() -> None:
     roomy, tight = (plan_for(MODELS["qwen3-8b"], device, memory="6GB") for device in (A100, small_host))
     assert (roomy.residency, tight.residency) == ("host", "disk")
     assert tight.ledger.total("host") <= 8 * GIB
+    with pytest.raises(DoesNotFitError, match=r"bytes of the host's memory, [0-9,]+ more"):
+        plan_for(MODELS["qwen3-8b"], small_host, memory="6GB", residency="host", format="bf16")
 
 
 @pytest.mark.parametrize(
