@@ -101,7 +101,9 @@ def make_models(shapes: Mapping[str, str], cache: str | None) -> dict[str, Path]
 
 
 def load(setting: Setting, model: str, **settings: object) -> LoadedModel:
-    return load_model(setting.models[model], EngineSettings(device=setting.device, **settings))  # type: ignore[arg-type]
+    num_threads = None if setting.on_card else 1  # tiny operations on several threads are mostly waiting
+    chosen = EngineSettings(device=setting.device, num_threads=num_threads, **settings)  # type: ignore[arg-type]
+    return load_model(setting.models[model], chosen)
 
 
 def synchronise(setting: Setting) -> None:
