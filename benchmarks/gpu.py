@@ -4,8 +4,8 @@ python benchmarks/gpu.py [--sections peak,speed,peers,small,streaming,closeness]
 
 Synthetic weights of the true shapes are written to DIR (some 25 GB, default ~/.cache/farthing) and kept. Each section
 runs in a process of its own, and its rows are printed as they come; a case that fails says so, and the exit status is
-then 1. The goals follow with their figures, and one JSON line with everything. --small runs the same code on the CPU
-with tiny shapes: its figures mean nothing, and are held against no goal.
+then 1. What is expected of a card follows with its figures, and one JSON line with everything. --small runs the same code
+on the CPU with tiny shapes: its figures mean nothing, and are held against nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from farthing.engine.device import device_facts, gpu_kernels
-from gpu_parts.goals import goal_lines
+from gpu_parts.expected import expectation_lines
 from gpu_parts.memory import small
 from gpu_parts.products import peak
 from gpu_parts.setting import Case, Figures, Setting, clean_up, full_setting, small_setting
@@ -121,7 +121,7 @@ def main() -> int:
             rows[f"{name} / {case}"] = figures
             print(f"| {name} | {case} | {cells(figures)} |", flush=True)
     if not options.small:
-        print("\n" + "\n".join(goal_lines(rows)))
+        print("\n" + "\n".join(expectation_lines(rows)))
     print(json.dumps({**card_facts(options.small), "benchmark": "gpu", "small": options.small, "rows": rows}))
     return int(any("error" in figures for figures in rows.values()))
 

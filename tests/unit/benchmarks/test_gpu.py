@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import gpu
-from gpu_parts.goals import GOALS, goal_lines
+from gpu_parts.expected import EXPECTATIONS, expectation_lines
 from gpu_parts.setting import Case, Setting, small_setting
 
 
@@ -35,13 +35,13 @@ def test_a_case_that_fails_says_so_and_the_next_one_runs(setting: Setting, monke
     }
 
 
-def test_a_goal_is_met_missed_or_not_measured() -> None:
+def test_an_expectation_is_met_missed_or_not_measured() -> None:
     rows = {
         "speed / 0.6b bf16 resident": {"8x512 tokens/s": 100.0, "32x512 share": 0.5, "32x512 tokens/s": 1.0},
         "speed / 0.6b nf4 resident": {"8x512 tokens/s": 95.0},
     }
-    lines = list(goal_lines(rows))
-    assert len(lines) == len(GOALS)
+    lines = list(expectation_lines(rows))
+    assert len(lines) == len(EXPECTATIONS)
     assert "0.6b nf4 / bf16 at 8x512: 0.95, wanted 0.92: met" in lines
     assert "0.6b bf16 share of the peak at 32x512: 0.50, wanted 0.55: MISSED" in lines
     assert "4b nf4 / bf16 at 8x512: not measured" in lines

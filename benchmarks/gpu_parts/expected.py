@@ -1,4 +1,4 @@
-"""What the figures are held against: each goal with its figure, and whether it is met."""
+"""What is expected of a card: each expectation with its figure, and whether it is met."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Rows = Mapping[str, Figures]  # by "section / case"
 
 
 @dataclass(frozen=True)
-class Goal:
+class Expectation:
     """`figure` raises KeyError where the cases it needs were not run or failed."""
 
     name: str
@@ -38,23 +38,23 @@ def fits(case: str) -> Callable[[Rows], float]:
     return lambda rows: float("planned MiB" in rows[f"small / {case}"])
 
 
-GOALS: Sequence[Goal] = (
+EXPECTATIONS: Sequence[Expectation] = (
     *(
-        Goal(f"{case} runs", fits(case), 1.0)
+        Expectation(f"{case} runs", fits(case), 1.0)
         for case in ("4b bf16 in 9.5GB", "4b nf4 in 3.5GB", "8b nf4 in 6GB", "0.6b auto in 1.6GB")
     ),
-    Goal(
+    Expectation(
         "4b bf16 streamed from the host / resident",
         ratio(("streaming / 4b bf16 host, 2GB", "tokens/s"), ("streaming / 4b bf16 resident, auto", "tokens/s")),
         0.9,
     ),
-    *(Goal(f"{model} nf4 / bf16 at 8x512", speeds(model, "nf4", "bf16"), 0.92) for model in ("0.6b", "4b")),
+    *(Expectation(f"{model} nf4 / bf16 at 8x512", speeds(model, "nf4", "bf16"), 0.92) for model in ("0.6b", "4b")),
     *(
-        Goal(f"{model} {name} / bf16 at 32x512", speeds(model, name, "bf16", "32x512"), 1.0)
+        Expectation(f"{model} {name} / bf16 at 32x512", speeds(model, name, "bf16", "32x512"), 1.0)
         for model in ("0.6b", "4b")
         for name in ("int8", "fp8")
     ),
-    Goal(
+    Expectation(
         "0.6b bf16 / sentence-transformers on mixed lengths",
         ratio(
             ("speed / 0.6b bf16 resident", "mixed tokens/s"),
@@ -63,7 +63,7 @@ GOALS: Sequence[Goal] = (
         3.0,
     ),
     *(
-        Goal(
+        Expectation(
             f"{model} bf16 share of the peak at 32x512",
             share(model),
             0.55,
@@ -73,11 +73,11 @@ GOALS: Sequence[Goal] = (
 )
 
 
-def goal_lines(rows: Rows) -> Iterator[str]:
-    for goal in GOALS:
+def expectation_lines(rows: Rows) -> Iterator[str]:
+    for one in EXPECTATIONS:
         try:
-            value = goal.figure(rows)
+            value = one.figure(rows)
         except KeyError:
-            yield f"{goal.name}: not measured"
+            yield f"{one.name}: not measured"
             continue
-        yield f"{goal.name}: {value:.2f}, wanted {goal.least:.2f}: {'met' if value >= goal.least else 'MISSED'}"
+        yield f"{one.name}: {value:.2f}, wanted {one.least:.2f}: {'met' if value >= one.least else 'MISSED'}"
