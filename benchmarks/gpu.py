@@ -4,7 +4,7 @@ python benchmarks/gpu.py [--sections peak,speed,peers,small,streaming,closeness]
 
 Synthetic weights of the true shapes are written to DIR (some 25 GB, default ~/.cache/farthing) and kept. Each section
 runs in a process of its own, and its rows are printed as they come; a case that fails says so, and the exit status is
-then 1. What is expected of a card follows with its figures, and one JSON line with everything. --small runs the same code
+then 1. What is expected of a card follows with its figures, and one JSON line with all. --small runs the same code
 on the CPU with tiny shapes: its figures mean nothing, and are held against nothing.
 """
 
