@@ -25,7 +25,7 @@ Runner.run = die
 ENDLESS_LOADING = """
 import time
 from farthing.serving.embedder import Embedder
-Embedder.from_settings = lambda *_: time.sleep(1000)
+Embedder.from_settings = lambda *_, **__: time.sleep(1000)
 """
 
 

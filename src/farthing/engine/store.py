@@ -148,9 +148,11 @@ class StreamedStore(GatheringStore):
         self._read_ahead(0)
         for index in range(self._num_layers):
             self._read_ahead(index + 1)
-            yield self._make_layer(index)
-            for tensor in self._mapped(index):
-                let_go(tensor)
+            try:
+                yield self._make_layer(index)
+            finally:  # also of the last layer, after which nobody asks for more
+                for tensor in self._mapped(index):
+                    let_go(tensor)
 
     def _read_ahead(self, index: int) -> None:
         if index < self._num_layers:
