@@ -12,6 +12,9 @@ from farthing.core.settings import SourceSettings
 from farthing.models.synth import find_shape, write_synthetic
 from farthing.sources.find import find_model
 
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported, by whichever test or library that is
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests marked slow too")

@@ -6,14 +6,13 @@ Stored weights are treated (gains folded in, inputs and outputs rotated); here t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from reference import assert_same_vectors
-from transformers import AutoModel, BertConfig, BertModel, PreTrainedModel
+from transformers import AutoModel, PreTrainedModel
 
 from farthing.core.settings import EngineSettings
 from farthing.engine import runner
@@ -23,29 +22,12 @@ from farthing.engine.load import load_model
 from farthing.engine.runner import Runner
 from farthing.models.layout import MatrixPart
 from farthing.models.rotation import Rotation
-from farthing.models.synth import find_shape, write_synthetic
 from farthing.quant import fp8, nf4, nf4_packed
 from farthing.quant.native.team import native_kernels
 from farthing.quant.rotation import rotate
 
 TEXTS = [[*np.random.default_rng(n).integers(0, 400, n).tolist(), 7] for n in (0, 1, 5, 40, 40, 100)]
 UNPACK = {"nf4": nf4_packed.unpack, "fp8": fp8.unpack}
-
-
-@pytest.fixture(params=["qwen3", "bert"])
-def model(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    if request.param == "qwen3":
-        write_synthetic(replace(find_shape("qwen3-tiny"), hidden=128, vocab=500), tmp_path)
-        return tmp_path
-    config = BertConfig(
-        vocab_size=500, hidden_size=128, num_hidden_layers=3, num_attention_heads=4, intermediate_size=192
-    )
-    torch.manual_seed(3)
-    bert = BertModel(config)
-    for parameter in bert.parameters():
-        torch.nn.init.normal_(parameter, mean=parameter.mean().item(), std=0.1)
-    bert.save_pretrained(tmp_path)
-    return tmp_path
 
 
 def vectors(path: Path, name: str) -> np.ndarray:

@@ -46,19 +46,22 @@ def info(model: str | None, device: str, as_json: bool) -> None:
 def gather(device: str) -> dict[str, dict[str, object]]:
     """Raises `SettingsError` when there is no such device."""
     # These load torch, which no other command's help should wait for.
-    from farthing.engine.device import device_facts
+    from farthing.engine.device import device_facts, gpu_kernels
     from farthing.quant.formats import FORMATS
     from farthing.quant.native.team import native_kernels
 
     versions = {"farthing": __version__, "python": platform.python_version(), "platform": platform.platform()}
-    kernels = native_kernels()
+    kernels, described = native_kernels(), device_facts(device)
+    formats = {
+        "available": ", ".join(FORMATS),
+        "int8_kernels": "torch's own (the native ones were not built)" if kernels is None else kernels.isa,
+    }
+    if not described.is_cpu:
+        formats["gpu_kernels"] = gpu_kernels(described)
     return {
         "versions": {**versions, "torch": version("torch")},
-        "formats": {
-            "available": ", ".join(FORMATS),
-            "int8_kernels": "torch's own (the native ones were not built)" if kernels is None else kernels.isa,
-        },
-        "device": asdict(device_facts(device)),
+        "formats": formats,
+        "device": asdict(described),
         "extras": {extra: all(map(is_installed, names)) for extra, names in EXTRAS.items()},
     }
 

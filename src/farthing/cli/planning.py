@@ -11,7 +11,8 @@ from farthing.cli.bench.report import columns
 from farthing.core.errors import DoesNotFitError
 from farthing.core.settings import EngineSettings, SourceSettings
 from farthing.core.sizes import mebibytes
-from farthing.engine.choose import Option, budget_bytes, make_plan, options
+from farthing.engine.budget import budget_bytes
+from farthing.engine.choose import Option, make_plan, options
 from farthing.engine.describe import read_shape, shape_of_config
 from farthing.engine.device import DeviceFacts, device_facts
 from farthing.engine.ledger import ModelShape
@@ -67,7 +68,7 @@ def after_quantising(settings: EngineSettings, facts: DeviceFacts, model: ModelS
         return
     written = replace(model, is_quantised=True)
     for form in FORMATS.values():
-        if form.quantises and settings.format in ("auto", form.name) and (facts.is_cpu or form.name != "int8"):
+        if form.quantises and settings.format in ("auto", form.name):
             yield from options(replace(settings, format=form.name, residency="disk"), facts, written)
 
 

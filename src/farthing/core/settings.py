@@ -89,11 +89,14 @@ class SourceSettings(Checked):
 class EngineSettings(Checked):
     """How the model is held and computed."""
 
-    device: str = option("auto", "Device: auto, cpu, cuda, or cuda:N.")
+    device: str = option(
+        "auto",
+        "Device: auto, cpu, cuda, or cuda:N; several cards (cuda:0,cuda:1) share the layers of a model that one cannot "
+        "hold.",
+    )
     format: str = option(
         "auto",
-        "Weight format; auto and none take what the device computes fastest without loss. int8 is for CPUs; "
-        "nf4 takes the least memory.",
+        "Weight format; auto and none take what the device computes fastest without loss. nf4 takes the least memory.",
         flags=("--quantization",),
         choices=("auto", "none", "fp32", "bf16", "fp16", *QUANTISED_FORMATS),
     )
@@ -126,7 +129,8 @@ class EngineSettings(Checked):
     )
     tensor_parallel_size: int = option(
         1,
-        "GPUs that share each layer. Only 1 is built: run one server a GPU behind a load balancer.",
+        "GPUs that share each layer. Only 1 is built: run one server a GPU behind a load balancer, or, where the model "
+        "does not fit one GPU, give several as device (cuda:0,cuda:1), which share the layers between them.",
         flags=("--tp-size", "--tp"),
         minimum=1,
         maximum=1,

@@ -14,10 +14,11 @@ import torch
 
 from farthing.core.errors import DoesNotFitError, SettingsError
 from farthing.core.settings import EngineSettings
-from farthing.core.sizes import mebibytes, parse_bytes
+from farthing.core.sizes import mebibytes
+from farthing.engine.budget import budget_bytes, host_budget_bytes
 from farthing.engine.device import DeviceFacts
 from farthing.engine.ledger import RESIDENCIES, Ledger, ModelShape, Residency, Way, make_ledger
-from farthing.engine.plan import FETCHED, Plan, choose_context, choose_format, compute_dtype
+from farthing.engine.plan import FETCHED, Plan, choose_context, choose_format, compute_dtype, plan_of
 from farthing.engine.working import fits_native
 from farthing.quant.formats import FORMATS, weight_format
 
@@ -25,19 +26,23 @@ from farthing.quant.formats import FORMATS, weight_format
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 4096, 16384
 # Rows between two attentions that are taken at a time: bounds working memory without starving the matrix products.
 CPU_CHUNK_TOKENS, GPU_CHUNK_TOKENS = 1024, 8192
+# On a card that is short of memory; a few hundred rows would leave it waiting.
+SMALL_GPU_CHUNK_TOKENS = 2048
 # The shortest contexts and batches that are chosen to keep weights exact, and at all.
 EXACT_TOKENS, LEAST_TOKENS = 2048, 512
-# Of what is free, this much is left free.
-MARGIN = 0.1
 
 
 @dataclass(frozen=True)
 class Option:
-    """A way with its ledger; `fits` says whether it stays inside the budget."""
+    """A way with its ledger, and by how many bytes it exceeds the budget."""
 
     way: Way
     ledger: Ledger
-    fits: bool
+    short_bytes: int
+
+    @property
+    def fits(self) -> bool:
+        return self.short_bytes == 0
 
     @property
     def num_bytes(self) -> int:
@@ -60,44 +65,25 @@ def make_plan(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -
     )
 
 
-def plan_of(way: Way, ledger: Ledger, facts: DeviceFacts, budget_bytes: int | None, reasons: tuple[str, ...]) -> Plan:
-    return Plan(
-        **{name: getattr(way, name) for name in Way.__dataclass_fields__},
-        flash_attention=facts.flash_attention and way.dtype is not torch.float32,
-        ledger=ledger,
-        budget_bytes=budget_bytes,
-        reasons=reasons,
-    )
-
-
-def budget_bytes(settings: EngineSettings, facts: DeviceFacts) -> int | None:
-    """The most bytes that may be held; None without a limit."""
-    if settings.memory == "none":
-        return None
-    return int(facts.free_bytes * (1 - MARGIN)) if settings.memory == "auto" else parse_bytes(settings.memory)
-
-
-def less_memory(settings: EngineSettings, num_bytes: int) -> EngineSettings:
-    """The settings with a memory that was given as a size smaller by `num_bytes`; what is free is less by itself."""
-    if settings.memory in ("auto", "none"):
-        return settings
-    left = (parse_bytes(settings.memory) or 0) - num_bytes
-    return replace(settings, memory=f"{max(1, left)}B")
-
-
 def options(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> Iterator[Option]:
     """Every way that the settings allow, best first. Raises as `make_plan`."""
-    budget = budget_bytes(settings, facts)
     seen = set()
     for way in ways(settings, facts, model):
         if way not in seen:
             seen.add(way)
             ledger = make_ledger(model, way)
-            yield Option(way, ledger, budget is None or ledger.total(way.main_place) <= budget)
+            yield Option(way, ledger, short_bytes(settings, facts, way, ledger))
+
+
+def short_bytes(settings: EngineSettings, facts: DeviceFacts, way: Way, ledger: Ledger) -> int:
+    """What is missing on the device or, where that is enough, on the host of a card."""
+    budget, host_budget = budget_bytes(settings, facts), host_budget_bytes(settings, facts)
+    on_device = 0 if budget is None else max(0, ledger.total(way.main_place) - budget)
+    return on_device or (0 if host_budget is None else max(0, ledger.total("host") - host_budget))
 
 
 def ways(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> Iterator[Way]:
-    check(settings, model)
+    check(settings, facts, model)
     exact, quantised = formats(settings, facts, model)
     for names, least in ((exact, EXACT_TOKENS), (quantised, LEAST_TOKENS), (exact, LEAST_TOKENS)):
         for context, batch in lengths(settings, facts, model, least):
@@ -105,8 +91,16 @@ def ways(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> Ite
                 for name in names:
                     if residency == "disk" and needs_folder(name, model):
                         continue
-                    for keeps_table in (True, False) if residency != "disk" else (False,):
-                        yield make_way(settings, facts, model, name, residency, context, batch, keeps_table)
+                    for keeps_table, chunk in savings(residency, facts):
+                        yield make_way(settings, facts, model, name, residency, context, batch, keeps_table, chunk)
+
+
+def savings(residency: Residency, facts: DeviceFacts) -> Sequence[tuple[bool, int]]:
+    """(keeps_table, chunk_tokens): what saves memory at the least cost first."""
+    if not facts.is_cpu:
+        return (True, GPU_CHUNK_TOKENS), (False, GPU_CHUNK_TOKENS), (False, SMALL_GPU_CHUNK_TOKENS)
+    saved = (False, CPU_CHUNK_TOKENS)
+    return (saved,) if residency == "disk" else ((True, CPU_CHUNK_TOKENS), saved)
 
 
 def make_way(
@@ -118,21 +112,31 @@ def make_way(
     context_length: int,
     max_batch_tokens: int,
     keeps_table: bool,
+    chunk_tokens: int,
 ) -> Way:
     form, dtype = weight_format(name), compute_dtype(name, facts)
     return Way(
         device=facts.device,
+        others=facts.others,
         format=form,
         residency=residency,
         dtype=dtype,
         residual_dtype=torch.float32 if dtype is torch.float16 else dtype,
         context_length=context_length,
         max_batch_tokens=max_batch_tokens,
-        chunk_tokens=CPU_CHUNK_TOKENS if facts.is_cpu else GPU_CHUNK_TOKENS,
+        chunk_tokens=chunk_tokens,
         num_threads=settings.num_threads or facts.num_threads,
-        keeps_table=keeps_table or not facts.is_cpu,
+        keeps_table=keeps_table and (facts.is_cpu or model.has_plain_table),
         is_native=form.multiplies_int8 and facts.is_cpu and facts.has_native and fits_native(model.spec),
+        unpacks=unpacks(name, residency, facts),
     )
+
+
+def unpacks(format_name: str, residency: Residency, facts: DeviceFacts) -> bool:
+    """Whether a layer is unpacked before it is multiplied. On a card int8 is, when it is brought there."""
+    if format_name == "int8":
+        return not facts.is_cpu and residency != "resident"
+    return weight_format(format_name).quantises and not (format_name == "fp8" and facts.fast_fp8)
 
 
 def formats(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> tuple[Sequence[str], Sequence[str]]:
@@ -144,8 +148,7 @@ def formats(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> 
     # On a card the fastest format rounds as much as a smaller one would; on a CPU a stored one needs no rounding.
     if facts.is_cpu and weight_format(model.stored).num_bytes(64, 64) < weight_format(best).num_bytes(64, 64):
         exact.append(model.stored)
-    usable = [form for form in FORMATS.values() if form.quantises and (facts.is_cpu or form.name != "int8")]
-    quantised = sorted(usable, key=lambda form: -form.num_bytes(64, 64))
+    quantised = sorted((form for form in FORMATS.values() if form.quantises), key=lambda form: -form.num_bytes(64, 64))
     return exact, [form.name for form in quantised] if settings.format == "auto" else ()
 
 
@@ -165,6 +168,8 @@ def lengths(settings: EngineSettings, facts: DeviceFacts, model: ModelShape, lea
 
 
 def residencies(settings: EngineSettings, facts: DeviceFacts) -> Sequence[Residency]:
+    if facts.others:
+        return ("resident",)
     if settings.residency == "auto":
         return ("resident", "disk") if facts.is_cpu else ("resident", "host", "disk")
     if settings.residency == "host" and facts.is_cpu:
@@ -177,7 +182,13 @@ def needs_folder(format_name: str, model: ModelShape) -> bool:
     return weight_format(format_name).quantises and not model.is_quantised
 
 
-def check(settings: EngineSettings, model: ModelShape) -> None:
+def check(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> None:
+    if facts.others and settings.residency not in ("auto", "resident"):
+        raise SettingsError(
+            f"residency is {settings.residency!r}, and the device is {settings.device!r}: several cards share layers "
+            "that stay on them. Give one card, or leave the residency out.",
+            param="residency",
+        )
     if settings.residency == "disk" and settings.format in FORMATS and needs_folder(settings.format, model):
         raise SettingsError(
             f"residency is 'disk' and format {settings.format!r}, but the model's weights are not quantised yet. Do "
@@ -213,18 +224,21 @@ def too_large(
 ) -> DoesNotFitError:
     budget = budget_bytes(settings, facts)
     assert budget is not None
-    least = min(found, key=lambda option: option.num_bytes)
-    short_bytes = least.num_bytes - budget
+    least = min(found, key=lambda option: option.short_bytes)
+    if least.num_bytes > budget:
+        needed = f"{least.num_bytes:,} bytes"
+    else:
+        needed = f"{least.ledger.total('host'):,} bytes of the host's memory"
     free = replace(settings, format="auto" if not model.is_quantised else settings.format, residency="auto")
     others = [option for option in options(free, facts, model) if option.fits]
     remedy = f"{in_words(others[0].way)} would fit" if others else f"Give {mebibytes(least.num_bytes + 2**20)} or more"
     folder = needs_folder(least.way.format.name, model)
     return DoesNotFitError(
         f"Nothing that was asked for fits {mebibytes(budget)} ({budget:,} bytes): the least is {in_words(least.way)}, "
-        f"which needs {least.num_bytes:,} bytes, {short_bytes:,} more. {remedy}"
+        f"which needs {needed}, {least.short_bytes:,} more. {remedy}"
         + (", or a folder that farthing quantize wrote, which can be read from disk." if folder else "."),
         param="memory",
-        short_bytes=short_bytes,
+        short_bytes=least.short_bytes,
     )
 
 

@@ -123,6 +123,7 @@ def model_shape(
         stored=stored_format(checkpoint.config) if isinstance(checkpoint, Checkpoint) else "fp32",
         tokenizer_bytes=tokenizer.stat().st_size if tokenizer.is_file() else None,
         is_quantised=manifest is not None,
+        has_plain_table=isinstance(checkpoint, Checkpoint),
     )
 
 
@@ -134,5 +135,4 @@ def stored_settings(manifest: Manifest, path: Path, settings: EngineSettings) ->
             f"out, or load {manifest.source} itself.",
             param="format",
         )
-    only_cpu = manifest.format == "int8" and settings.device == "auto"
-    return replace(settings, format=manifest.format, device="cpu" if only_cpu else settings.device)
+    return replace(settings, format=manifest.format)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
 from farthing.core.errors import SettingsError
 from farthing.engine.cpu import cpu_name, cpu_threads, host_memory_bytes
 from farthing.models.attention import has_varlen
+from farthing.quant.gpu.support import multiplies_fp8, triton_problem
 from farthing.quant.native.team import LIBRARY
 
 
@@ -23,6 +25,9 @@ class DeviceFacts:
         flash_attention: the variable-length attention kernel runs here (CUDA, compute capability 8.0 and up).
         num_threads: threads worth using on the CPU.
         has_native: the native int8 kernels were built.
+        fast_fp8: e4m3 is multiplied as it is stored (CUDA, compute capability 8.9 and up).
+        host_free_bytes: free memory of the machine that a card is in; None where it does not limit.
+        others: further cards, among which and this one the layers are shared; each has at least `free_bytes`.
     """
 
     device: str
@@ -33,6 +38,9 @@ class DeviceFacts:
     flash_attention: bool
     num_threads: int
     has_native: bool = False
+    fast_fp8: bool = False
+    host_free_bytes: int | None = None
+    others: tuple[str, ...] = ()
 
     @property
     def is_cpu(self) -> bool:
@@ -40,11 +48,33 @@ class DeviceFacts:
 
 
 def device_facts(device: str) -> DeviceFacts:
-    """Facts of "cpu", "cuda", "cuda:N", or of the best there is ("auto").
+    """Facts of "cpu", "cuda", "cuda:N", of several cards ("cuda:0,cuda:1"), or of the best there is ("auto").
 
     Raises:
         SettingsError: no such device; says which there are.
     """
+    first, *others = [one_device(name) for name in device.split(",")]
+    names = [facts.device for facts in (first, *others)]
+    if others and ("cpu" in names or len(set(names)) < len(names)):
+        raise SettingsError(f"device is {device!r}; several devices must be different cards", param="device")
+    return together(first, others)
+
+
+def together(first: DeviceFacts, others: Sequence[DeviceFacts]) -> DeviceFacts:
+    """Several cards as one that can do what all can, and has what the smallest has."""
+    cards = [first, *others]
+    return replace(
+        first,
+        total_bytes=min(card.total_bytes for card in cards),
+        free_bytes=min(card.free_bytes for card in cards),
+        fast_bf16=all(card.fast_bf16 for card in cards),
+        flash_attention=all(card.flash_attention for card in cards),
+        fast_fp8=all(card.fast_fp8 for card in cards),
+        others=tuple(card.device for card in others),
+    )
+
+
+def one_device(device: str) -> DeviceFacts:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu":
@@ -68,18 +98,37 @@ def cpu_facts() -> DeviceFacts:
         flash_attention=False,
         num_threads=cpu_threads(),
         has_native=LIBRARY.is_file(),
+        host_free_bytes=free,
     )
 
 
 def cuda_facts(index: int) -> DeviceFacts:
     free, total = torch.cuda.mem_get_info(index)
+    reserved, allocated = torch.cuda.memory_reserved(index), torch.cuda.memory_allocated(index)
+    limit_bytes = int(torch.cuda.get_per_process_memory_fraction(index) * total)
     modern = torch.cuda.get_device_capability(index) >= (8, 0)
     return DeviceFacts(
         device=f"cuda:{index}",
         name=torch.cuda.get_device_name(index),
         total_bytes=total,
-        free_bytes=free,
+        free_bytes=free_on_card(free, limit_bytes, reserved, allocated),
         fast_bf16=modern,
         flash_attention=modern and has_varlen(),
         num_threads=cpu_threads(),
+        fast_fp8=multiplies_fp8(torch.device("cuda", index)),
+        host_free_bytes=host_memory_bytes()[1],
     )
+
+
+def gpu_kernels(facts: DeviceFacts) -> str:
+    """Whose kernels quantise rows and unpack and multiply weights on a card."""
+    problem = triton_problem(torch.device(facts.device))
+    return "Triton's" if problem is None else f"torch's own ({problem})"
+
+
+def free_on_card(free_bytes: int, limit_bytes: int, reserved_bytes: int, allocated_bytes: int) -> int:
+    """What this process may still take of a card: of what is free and of what torch holds unused, up to its limit.
+
+    The limit is that of torch.cuda.set_per_process_memory_fraction.
+    """
+    return max(0, min(free_bytes + reserved_bytes, limit_bytes) - allocated_bytes)

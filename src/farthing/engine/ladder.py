@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from farthing.core.settings import EngineSettings
-from farthing.engine.choose import LEAST_TOKENS, formats, make_way, plan_of
+from farthing.engine.choose import LEAST_TOKENS, formats, make_way
 from farthing.engine.describe import ModelDescription
 from farthing.engine.device import DeviceFacts
 from farthing.engine.ledger import RESIDENCIES, Residency, Way, make_ledger
-from farthing.engine.plan import Plan
+from farthing.engine.plan import Plan, plan_of
 
 RungName = Literal["as planned", "smaller batches", "weights as stored", "layers fetched", "weights rounded"]
 # A batch of a quarter of the tokens still keeps a device busy.
@@ -77,7 +77,7 @@ def lower_residencies(
     plan: Plan, settings: EngineSettings, facts: DeviceFacts, description: ModelDescription
 ) -> Iterator[Residency]:
     """Those below the plan's, where the settings leave it open."""
-    if settings.residency != "auto":
+    if settings.residency != "auto" or facts.others:
         return
     for residency in RESIDENCIES[RESIDENCIES.index(plan.residency) + 1 :]:
         is_same = residency == "host" and facts.is_cpu
@@ -111,7 +111,8 @@ def add_if_less(
         residency,
         last.plan.context_length,
         last.plan.max_batch_tokens,
-        keeps_table=last.plan.keeps_table and residency != "disk",
+        keeps_table=last.plan.keeps_table and residency == "resident",
+        chunk_tokens=last.plan.chunk_tokens,
     )
     rung = Rung(name, plan_at(way, description, facts), last.keeps_vectors and name != "weights rounded")
     if last.num_bytes - rung.num_bytes > LEAST_SAVING * last.weight_bytes:

@@ -1,8 +1,8 @@
 """What a model will hold in memory, byte by byte, before anything is loaded.
 
 In: the model's shape and a way to run it. Out: a `Ledger` of entries, on the host and on the device. Pure arithmetic
-from config.json; `benchmarks/memory_matrix.py` holds it against measured peaks. Costs of a card's runtime are not known
-here: no card has been measured.
+from config.json; `benchmarks/memory_matrix.py` holds it against measured peaks. On a card it counts what torch takes,
+not the driver's context.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ RESIDENCIES: tuple[Residency, ...] = get_args(Residency)
 # later: what is left of the peak of a model of no size (`farthing synth qwen3-tiny TINY`, `python
 # benchmarks/memory_matrix.py TINY`) without the other entries.
 RUNTIME_BYTES = 285 * MIB
+# What torch gives cuBLAS and cuBLASLt to work in, on the cards to which it gives most (Hopper, 32 MiB each).
+CARD_LIBRARY_BYTES = 64 * MIB
 # A tokenizer in memory, for each token of its vocabulary (docs/log.md has what was measured), and at most for each
 # byte of its file.
 TOKEN_BYTES = {"qwen3": 650, "bert": 1200}
@@ -48,6 +50,7 @@ class ModelShape:
         stored: row of `farthing.quant.formats.FORMATS` in which its weights are stored.
         tokenizer_bytes: of the tokenizer's file; None where it is not here.
         is_quantised: its folder holds packed matrices, which are used where they are mapped.
+        has_plain_table: its token table is stored as plain numbers, which can be copied to a card.
     """
 
     spec: ModelSpec
@@ -56,6 +59,7 @@ class ModelShape:
     stored: str
     tokenizer_bytes: int | None = None
     is_quantised: bool = False
+    has_plain_table: bool = True
 
 
 @dataclass(frozen=True)
@@ -64,12 +68,16 @@ class Way:
 
     Attributes:
         device: "cpu", or a card.
+        others: further cards, that share the layers with it.
         dtype, residual_dtype: of rows in products and of the residual stream.
-        keeps_table: the pages of the token table that were read stay in memory.
+        keeps_table: the token table stays in the device's memory: on a CPU the pages of it that were read, on a card a
+            copy. Else rows are gathered on the host.
         is_native: layers are computed by the native int8 kernels.
+        unpacks: matrices are unpacked before they are multiplied.
     """
 
     device: str
+    others: tuple[str, ...]
     format: WeightFormat
     residency: Residency
     dtype: torch.dtype
@@ -80,10 +88,19 @@ class Way:
     num_threads: int
     keeps_table: bool
     is_native: bool
+    unpacks: bool
 
     @property
     def main_place(self) -> Place:
         return "host" if self.device == "cpu" else "device"
+
+    def shares(self, num_layers: int) -> list[tuple[str, range]]:
+        """Each device with its layers, of which the first ones have the same number."""
+        devices = (self.device, *self.others)
+        size = math.ceil(num_layers / len(devices))
+        starts = range(0, num_layers, size)
+        ends = (min(start + size, num_layers) for start in starts)
+        return [(device, range(start, end)) for device, start, end in zip(devices, starts, ends, strict=False)]
 
 
 @dataclass(frozen=True)
@@ -117,26 +134,35 @@ def entries(model: ModelShape, way: Way) -> Iterator[Entry]:
     layer, whole = layer_bytes(layout, way.format, way.dtype), weight_bytes(layout, way.format, way.dtype)
     shared = whole - layout.num_layers * layer
     yield Entry("runtime", "host", RUNTIME_BYTES)
+    if main == "device":
+        yield Entry("libraries", main, CARD_LIBRARY_BYTES)
     yield Entry("tokenizer", "host", tokenizer_bytes(model))
     if way.residency == "resident":
-        yield Entry("weights", main, whole)
+        yield Entry("weights", main, len(way.shares(layout.num_layers)[0][1]) * layer + shared)
     elif way.residency == "host":
-        yield Entry("weights", "host", layout.num_layers * layer)
+        yield Entry("weights", "host", layout.num_layers * pinned_bytes(layout, way))
         yield Entry("two layers", main, 2 * layer + shared)
     else:
         yield Entry("one layer", main, layer + shared)
     yield Entry("a layer unpacked", main, unpacked_bytes(layout, way))
-    table = table_bytes(model.spec)
-    yield Entry("token table", "host", table if way.keeps_table else min(table, GATHERED_BYTES))
+    yield token_table(model, way)
     yield Entry("working memory", main, working_bytes(model, way))
 
 
+def token_table(model: ModelShape, way: Way) -> Entry:
+    """The pages of the file, or a card's copy."""
+    table = table_bytes(model.spec)
+    if way.main_place == "device":
+        return Entry("token table", "device" if way.keeps_table else "host", table)
+    return Entry("token table", "host", table if way.keeps_table else min(table, GATHERED_BYTES))
+
+
 def unpacked_bytes(layout: Layout, way: Way) -> int:
-    """A layer as it is multiplied, for formats that are stored smaller than that (`farthing.quant.region`)."""
-    if not way.format.quantises or way.format.name == "int8":
+    """A layer as it is multiplied, where that is not as it is stored (`farthing.quant.region`)."""
+    if not way.unpacks:
         return 0
     counts = [(sum(part.out_features), part.in_features) for part in layout.matrices]
-    if way.is_native:
+    if way.is_native or way.format.name == "int8":
         return sum(packed_bytes(*count) for count in counts)
     return sum(way.dtype.itemsize * out * inputs for out, inputs in counts)
 
@@ -156,6 +182,14 @@ def weight_bytes(layout: Layout, form: WeightFormat, dtype: torch.dtype) -> int:
     """Everything but the token embeddings."""
     shared = sum(FP32_BYTES * math.prod(part.shape) for part in layout.shared)
     return layout.num_layers * layer_bytes(layout, form, dtype) + shared
+
+
+def pinned_bytes(layout: Layout, way: Way) -> int:
+    """A layer in pinned host memory, of which torch hands out powers of two."""
+    return sum(
+        1 << (way.format.num_bytes(sum(part.out_features), part.in_features) - 1).bit_length()
+        for part in layout.matrices
+    )
 
 
 def tokenizer_bytes(model: ModelShape) -> int:
@@ -188,6 +222,7 @@ def make_pass(model: ModelShape, way: Way, num_tokens: int, num_texts: int, long
         way.dtype.itemsize,
         way.residual_dtype.itemsize,
         converts=way.device == "cpu" and way.dtype.itemsize > stored_itemsize(way.format),
+        on_card=way.device != "cpu",
     )
 
 

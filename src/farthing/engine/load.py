@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from farthing.checkpoint.table import Table
 from farthing.core.settings import EngineSettings
 from farthing.engine.convert import ConvertedTensors, rotates_inputs
 from farthing.engine.describe import ModelDescription, describe_model
@@ -85,12 +86,14 @@ def fingerprint(description: ModelDescription) -> str:
 
 
 def resident_store(tensors: ModelTensors, layout: Layout, plan: Plan) -> ResidentStore:
-    layers, regions = [], layer_regions(layout)
-    for index in range(layout.num_layers):
-        layers.append(bound_layer(tensors, layout, index, plan, regions))
-        trim_heap()
+    layers = []
+    for name, indices in plan.shares(layout.num_layers):
+        regions = layer_regions(layout)
+        for index in indices:
+            layers.append(bound_layer(tensors, layout, index, plan, regions, torch.device(name)))
+            trim_heap()
     device = torch.device(plan.device)
-    return ResidentStore(tensors.table(), tensors.shared(), layers, device, keeps_table=plan.keeps_table)
+    return ResidentStore(token_table(tensors, plan), tensors.shared(), layers, device, keeps_table=keeps_pages(plan))
 
 
 def host_store(tensors: ModelTensors, layout: Layout, plan: Plan) -> HostStore:
@@ -111,7 +114,18 @@ def host_store(tensors: ModelTensors, layout: Layout, plan: Plan) -> HostStore:
         }
         return LayerWeights(matrices, held("vectors"))
 
-    return HostStore(tensors.table(), tensors.shared(), layers, bind, torch.device(plan.device))
+    return HostStore(token_table(tensors, plan), tensors.shared(), layers, bind, torch.device(plan.device))
+
+
+def token_table(tensors: ModelTensors, plan: Plan) -> Table:
+    """On a card where the plan keeps it there, else where it is mapped."""
+    table = tensors.table()
+    return table.to(plan.device) if plan.keeps_table and isinstance(table, torch.Tensor) else table
+
+
+def keeps_pages(plan: Plan) -> bool:
+    """Whether pages of the mapped token table stay in memory: where a card's memory is short, the host's is not."""
+    return plan.keeps_table or plan.main_place == "device"
 
 
 def pinned(tensor: torch.Tensor) -> torch.Tensor:
@@ -122,20 +136,20 @@ def pinned(tensor: torch.Tensor) -> torch.Tensor:
 
 def streamed_store(tensors: ModelTensors, layout: Layout, plan: Plan) -> StreamedStore:
     """Nothing but small vectors stays loaded: each pass takes its layers from the file one by one."""
-    regions = layer_regions(layout)
+    regions, device = layer_regions(layout), torch.device(plan.device)
 
     def make_layer(index: int) -> LayerWeights:
         trim_heap()
-        return bound_layer(tensors, layout, index, plan, regions)
+        return bound_layer(tensors, layout, index, plan, regions, device)
 
     return StreamedStore(
-        tensors.table(),
+        token_table(tensors, plan),
         tensors.shared(),
         make_layer,
         tensors.mapped,
         layout.num_layers,
-        torch.device(plan.device),
-        keeps_table=plan.keeps_table,
+        device,
+        keeps_table=keeps_pages(plan),
     )
 
 
@@ -145,14 +159,23 @@ def layer_regions(layout: Layout) -> Mapping[str, Region]:
 
 
 def bound_layer(
-    tensors: ModelTensors, layout: Layout, index: int, plan: Plan, regions: Mapping[str, Region]
+    tensors: ModelTensors,
+    layout: Layout,
+    index: int,
+    plan: Plan,
+    regions: Mapping[str, Region],
+    device: torch.device,
 ) -> LayerWeights:
     """One matrix after the other, so that no more than one is there twice."""
     matrices = {
-        part.name: bound_matrix(matrix_tensors(tensors, index, part), part, plan, regions[part.name])
+        part.name: bound_matrix(moved(matrix_tensors(tensors, index, part), device), part, plan, regions[part.name])
         for part in layout.matrices
     }
-    return LayerWeights(matrices, tensors.vectors(index))
+    return LayerWeights(matrices, moved(tensors.vectors(index), device))
+
+
+def moved(tensors: Mapping[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
+    return {name: tensor.to(device) for name, tensor in tensors.items()}
 
 
 def matrix_tensors(tensors: ModelTensors, index: int, part: MatrixPart) -> dict[str, torch.Tensor]:

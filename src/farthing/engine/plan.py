@@ -44,13 +44,17 @@ class Plan(Way):
     reasons: tuple[str, ...]
 
 
+def plan_of(way: Way, ledger: Ledger, facts: DeviceFacts, budget_bytes: int | None, reasons: tuple[str, ...]) -> Plan:
+    return Plan(
+        **{name: getattr(way, name) for name in Way.__dataclass_fields__},
+        flash_attention=facts.flash_attention and way.dtype is not torch.float32,
+        ledger=ledger,
+        budget_bytes=budget_bytes,
+        reasons=reasons,
+    )
+
+
 def choose_format(settings: EngineSettings, facts: DeviceFacts) -> tuple[str, str | None]:
-    if settings.format == "int8" and not facts.is_cpu:
-        raise SettingsError(
-            f"format int8 is built for CPUs so far; the device is {facts.device}. Take nf4, fp8, bf16, fp16 or fp32, "
-            "or device cpu.",
-            param="format",
-        )
     if settings.format not in ("auto", "none"):
         return settings.format, None
     return fastest_format(facts)
@@ -97,6 +101,8 @@ def speed(way: Way) -> str:
     """The class of its speed: what multiplies, and what must happen before."""
     if way.is_native:
         multiplied = "int8 kernels"
+    elif way.format.quantises and way.main_place == "device" and (way.format.name == "int8" or not way.unpacks):
+        multiplied = f"{way.format.name} tensor cores"
     elif way.format.name in COMPUTE_DTYPES and COMPUTE_DTYPES[way.format.name] is way.dtype:
         multiplied = "full"
     else:
@@ -109,7 +115,7 @@ def summary(plan: Plan) -> Mapping[str, str]:
     entries = ", ".join(f"{entry.name} {mebibytes(entry.num_bytes)}" for entry in plan.ledger.entries)
     total, budget = mebibytes(plan.ledger.total(plan.main_place)), plan.budget_bytes
     return {
-        "device": plan.device,
+        "device": ", ".join((plan.device, *plan.others)),
         "format": f"{plan.format.name}, computed in {str(plan.dtype).removeprefix('torch.')}",
         "layers": FETCHED[plan.residency],
         **({"reason": "; ".join(plan.reasons)} if plan.reasons else {}),

@@ -108,9 +108,12 @@ class Runner:
         start = PassStart(model.spec, store.gather, batch, store.shared, compute)
         forward = model.family.begin(start)
         layers = store.layers()
-        for index in range(model.spec.num_layers):
-            # Kept under no name: a layer that is not resident goes before the next one comes.
-            forward.layer(next(layers), keep if index == last else None)
+        for device, indices in model.plan.shares(model.spec.num_layers):
+            forward.move_to(torch.device(device))
+            for index in indices:
+                # Kept under no name: a layer that is not resident goes before the next one comes.
+                forward.layer(next(layers), keep if index == last else None)
+        forward.move_to(self._device)
         hidden = forward.finish()
         return hidden if keep is not None else mean_pool(hidden, batch)
 

@@ -3,8 +3,8 @@
 `ResidentStore` holds every layer on the device. `HostStore` holds them in pinned host memory and copies each to the
 device while the one before is computed. `StreamedStore` makes each when its turn comes, from tensors that lie
 in a mapped file: the next layer is read ahead while one is computed, and the pages of the last are let go, so that a
-model of any size needs the memory of one layer. The token embeddings stay where the checkpoint's file is mapped: a
-batch gathers a few thousand rows of them, so they need neither device memory nor conversion.
+model of any size needs the memory of one layer. The token embeddings are not converted, and stay where the checkpoint's
+file is mapped: a batch gathers a few thousand rows of them. On a card that has room for them they are copied there.
 """
 
 from __future__ import annotations
@@ -37,20 +37,21 @@ class WeightStore(Protocol):
         ...
 
 
-class HostTable:
-    """Token embeddings [vocab, hidden] on the host, in a mapped file; what is gathered goes to `device`.
+class GatheringStore:
+    """Gathers from token embeddings [vocab, hidden] on the device, or in a file mapped on the host.
 
-    With `keeps_table` the pages that were read stay in memory, which is faster; without, none do.
+    With `keeps_table` the file's pages that were read stay in memory, which is faster; without, none do.
     """
 
     def __init__(self, table: Table, device: torch.device, keeps_table: bool) -> None:
         self._table = table
         self._device = device
         self._keeps_table = keeps_table
+        self._place = table.device if isinstance(table, torch.Tensor) else torch.device("cpu")
 
     def gather(self, ids: torch.Tensor) -> torch.Tensor:
         if self._keeps_table:
-            return self._table.index_select(0, ids).to(self._device)
+            return self._table.index_select(0, ids.to(self._place)).to(self._device)
         rows = torch.empty((ids.shape[0], self._table.shape[1]), dtype=self._table.dtype)
         for part, into in zip(torch.split(ids, GATHER_ROWS), torch.split(rows, GATHER_ROWS), strict=True):
             into.copy_(self._table.index_select(0, part))
@@ -59,7 +60,7 @@ class HostTable:
         return rows.to(self._device)
 
 
-class ResidentStore(HostTable):
+class ResidentStore(GatheringStore):
     def __init__(
         self,
         table: Table,
@@ -77,7 +78,7 @@ class ResidentStore(HostTable):
         return iter(self._layers)
 
 
-class HostStore(HostTable):
+class HostStore(GatheringStore):
     """Layers in pinned host memory, copied one ahead into two slots on the device by a stream of its own.
 
     `layers` are the tensors of each layer by part and name, of the same shapes in all; `bind` makes weights of such
@@ -124,7 +125,7 @@ class HostStore(HostTable):
         return copied
 
 
-class StreamedStore(HostTable):
+class StreamedStore(GatheringStore):
     """`make_layer` binds the layer of that index; `mapped` gives its tensors as they lie in the file."""
 
     def __init__(

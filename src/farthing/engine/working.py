@@ -28,6 +28,7 @@ class Pass:
         chunk_tokens: rows taken at a time between attention and attention.
         dtype_bytes, residual_bytes: of the numbers in products and in the residual stream.
         converts: weights are converted piece by piece when they are multiplied.
+        on_card: attention's result is all there at once, or that of some heads with their keys and values repeated.
     """
 
     spec: ModelSpec
@@ -38,6 +39,7 @@ class Pass:
     dtype_bytes: int
     residual_bytes: int
     converts: bool
+    on_card: bool = False
 
     @property
     def residual(self) -> int:
@@ -55,8 +57,10 @@ def torch_pass_bytes(run: Pass) -> int:
     projections = run.num_tokens * (spec.q_width + 2 * spec.kv_width) * run.dtype_bytes
     in_projections = chunk * (3 * spec.hidden + 3 * spec.q_width + 2 * spec.kv_width) * FP32_BYTES
     attended = min(run.num_tokens, max(ALL_HEADS_TOKENS, run.longest // spec.num_kv_heads))
+    if run.on_card:
+        attended = max(run.num_tokens, 3 * attended)
     in_attention = attended * spec.q_width * run.dtype_bytes
-    feed_forward = chunk * (4 * spec.hidden + 3 * spec.intermediate) * FP32_BYTES
+    feed_forward = chunk * (4 * spec.hidden * FP32_BYTES + 3 * spec.intermediate * run.dtype_bytes)
     after_attention = run.num_tokens * spec.q_width * run.dtype_bytes + feed_forward
     peak = max(projections + max(in_projections, in_attention), after_attention)
     return run.residual + run.positions + peak + (CONVERTED_BYTES if run.converts else 0)

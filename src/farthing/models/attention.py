@@ -25,7 +25,11 @@ Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, PackedBatch, bool],
 
 
 def attend_runs(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, batch: PackedBatch, causal: bool) -> torch.Tensor:
-    """One scaled_dot_product_attention a run of equally long texts; works on every device and dtype."""
+    """One scaled_dot_product_attention a run of equally long texts; works on every device and dtype.
+
+    On a card only its flash attention shares keys between heads: other dtypes and older cards would hold a matrix of
+    tokens x tokens, so there keys and values are repeated.
+    """
     kv_heads, group = k.shape[1], q.shape[1] // k.shape[1]
     for run in batch.runs:
         # [tokens, heads, d] -> [texts, heads, length, d], views only
@@ -33,12 +37,20 @@ def attend_runs(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, batch: Packed
         together = max(1, kv_heads * ALL_HEADS_TOKENS // (run.count * run.length))
         for heads in chunks(kv_heads, together):
             queries = rq[:, heads.start * group : heads.stop * group]
+            keys, values, shares = rk[:, heads], rv[:, heads], group > 1
+            if shares and not shares_keys(q.device):
+                keys, values, shares = keys.repeat_interleave(group, 1), values.repeat_interleave(group, 1), False
             # SDPA knows causality by position, so a text of one token needs no mask at all.
             attended = F.scaled_dot_product_attention(
-                queries, rk[:, heads], rv[:, heads], is_causal=causal and run.length > 1, enable_gqa=group > 1
+                queries, keys, values, is_causal=causal and run.length > 1, enable_gqa=shares
             )
             queries.copy_(attended)
     return q
+
+
+def shares_keys(device: torch.device) -> bool:
+    """Whether all of its attention kernels take one key for several heads."""
+    return device.type == "cpu"
 
 
 @functools.cache

@@ -7,7 +7,7 @@ dense tensor. `order` leads back to the caller's order.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
@@ -53,6 +53,10 @@ class PackedBatch:
     @property
     def max_length(self) -> int:
         return self.lengths[-1]
+
+    def to(self, device: torch.device) -> PackedBatch:
+        """With what is on the device moved to another one."""
+        return replace(self, positions=self.positions.to(device), cu_seqlens=self.cu_seqlens.to(device))
 
     def first_rows(self) -> torch.Tensor:
         """[texts] int64, the row of each text's first token."""

@@ -121,12 +121,16 @@ class BertPass:
         self._activation = ACTIVATIONS[start.spec.activation]
         self._hidden = hidden.to(start.compute.residual_dtype)
 
+    def move_to(self, device: torch.device) -> None:
+        self._hidden, self._batch = self._hidden.to(device), self._batch.to(device)
+
     def layer(self, weights: LayerWeights, keep: torch.Tensor | None) -> None:
         compute, matrix = self._compute, weights.matrix
         qkv = matrix["qkv"](self._hidden.to(compute.dtype))
         q, k, v = qkv.view(-1, 3, self._spec.num_heads, self._spec.head_dim).unbind(1)
         attended = compute.attend(q, k, v, self._batch, False).flatten(1)  # [tokens, hidden]
         if keep is not None:
+            keep = keep.to(attended.device)
             self._hidden, attended = self._hidden[keep], attended[keep]
         hidden = self._norm(self._hidden + matrix["o"](attended), weights.vector, "attention_norm")
         for rows in chunks(hidden.shape[0], compute.chunk_tokens):

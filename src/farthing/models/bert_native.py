@@ -29,6 +29,9 @@ class NativeBertPass:
         self._shape = native_shape(start.spec)
         self._hidden = hidden.contiguous()
 
+    def move_to(self, device: torch.device) -> None:
+        assert device.type == "cpu", "native kernels compute on the CPU"
+
     def layer(self, weights: LayerWeights, keep: torch.Tensor | None) -> None:
         batch = NativeBatch(self._cu_seqlens, keep=None if keep is None else keep.to(torch.int32))
         self._kernels.bert_layer(self._shape, native_weights(weights), batch, self._hidden)

@@ -84,8 +84,15 @@ class PassStart:
 class ForwardPass(Protocol):
     """One batch on its way through the layers; holds the residual stream."""
 
+    def move_to(self, device: torch.device) -> None:
+        """Move all that a layer needs of the batch to where the next layers lie; nothing where it is there."""
+        ...
+
     def layer(self, weights: LayerWeights, keep: torch.Tensor | None) -> None:
-        """Go through one layer. With `keep` [rows] int64, only these rows go on after its attention."""
+        """Go through one layer. With `keep` [rows] int64, only these rows go on after its attention.
+
+        `keep` may be on another device than the layer.
+        """
         ...
 
     def finish(self) -> torch.Tensor:

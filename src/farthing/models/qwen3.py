@@ -130,9 +130,14 @@ class Qwen3Pass:
         self._cos, self._sin = rotary_tables(batch.positions, spec.head_dim, spec.rope_theta)
         self._activation = ACTIVATIONS[spec.activation]
 
+    def move_to(self, device: torch.device) -> None:
+        self._hidden, self._cos, self._sin = (t.to(device) for t in (self._hidden, self._cos, self._sin))
+        self._batch = self._batch.to(device)
+
     def layer(self, weights: LayerWeights, keep: torch.Tensor | None) -> None:
         attended = self._attention(weights)  # [tokens, q_width]
         if keep is not None:
+            keep = keep.to(attended.device)
             self._hidden, attended = self._hidden[keep], attended[keep]
         for rows in chunks(self._hidden.shape[0], self._compute.chunk_tokens):
             self._hidden[rows] += weights.matrix["o"](attended[rows])

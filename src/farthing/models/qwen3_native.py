@@ -34,6 +34,9 @@ class NativeQwen3Pass:
         half = start.spec.head_dim // 2
         self._cos, self._sin = (table[:, 0, :half].contiguous() for table in (cos, sin))
 
+    def move_to(self, device: torch.device) -> None:
+        assert device.type == "cpu", "native kernels compute on the CPU"
+
     def layer(self, weights: LayerWeights, keep: torch.Tensor | None) -> None:
         kept = None if keep is None else keep.to(torch.int32)
         batch = NativeBatch(self._start.batch.cu_seqlens, self._cos, self._sin, kept)

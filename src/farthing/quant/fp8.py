@@ -1,7 +1,8 @@
 """fp8: weights in e4m3 (https://arxiv.org/abs/2209.05433) with one scale an output channel.
 
-A matrix is one block: fp32 scales [out], e4m3 [out, in], zeros up to a multiple of 64 bytes. It is unpacked to the
-dtype of the rows before each product. What it does not do: multiply e4m3, as newer cards can.
+A matrix is one block: fp32 scales [out], e4m3 [out, in], zeros up to a multiple of 64 bytes. Cards of compute
+capability 8.9 and up multiply it as it lies (`farthing.quant.gpu.fp8`); elsewhere it is unpacked to the dtype of the
+rows before each product.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from functools import partial
 import torch
 
 from farthing.quant.format import Linear, MatrixShape
+from farthing.quant.gpu.fp8 import GpuFp8Linear, can_multiply
+from farthing.quant.gpu.support import multiplies_fp8
 from farthing.quant.packed import ALIGNMENT
 from farthing.quant.region import Region
 from farthing.quant.unpacked import UnpackedLinear
@@ -35,7 +38,12 @@ class Fp8Format:
     def linear(
         self, packed: Mapping[str, torch.Tensor], bias: torch.Tensor | None, shape: MatrixShape, region: Region
     ) -> Linear:
-        return UnpackedLinear(partial(unpack, packed["packed"]), bias, shape, region)
+        block, size = packed["packed"], (shape.out_features, shape.in_features)
+        unpacked = UnpackedLinear(partial(unpack, block), bias, shape, region)
+        if multiplies_fp8(block.device) and can_multiply(*size):
+            scales, values = views(block, *size)
+            return GpuFp8Linear(values, scales, bias, unpacked)
+        return unpacked
 
     def num_bytes(self, out_features: int, in_features: int) -> int:
         num_bytes = out_features * (in_features + torch.float32.itemsize)

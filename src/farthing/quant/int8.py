@@ -1,7 +1,8 @@
-"""int8 on a CPU: weights with one scale an output channel, rows of x with one scale a token, sums exact in int32.
+"""int8: weights with one scale an output channel, rows of x with one scale a token, sums exact in int32.
 
 A matrix is one packed block (`farthing.quant.packed`), which the native kernels (farthing.quant.native) multiply as it
-lies; without them it is unpacked when it is bound, and multiplied by torch.
+lies; without them it is unpacked when it is bound, and multiplied by torch; on a card `farthing.quant.gpu.int8`
+does both.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 import torch
 
 from farthing.quant.format import Linear, MatrixShape
+from farthing.quant.gpu.int8 import GpuInt8Linear
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.native.team import native_kernels
 from farthing.quant.packed import pack, packed_bytes, quantise_rows, unpack
@@ -24,7 +26,7 @@ class Int8Format:
     multiplies_int8 = True
 
     def pack(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
-        kernels = native_kernels()
+        kernels = native_kernels() if weight.device.type == "cpu" else None
         if kernels is None:
             return {"packed": pack(weight)}
         return {"packed": kernels.pack(weight if weight.dtype is torch.bfloat16 else weight.float())}
@@ -36,12 +38,13 @@ class Int8Format:
         shape: MatrixShape,
         region: Region,  # noqa: ARG002
     ) -> Linear:
+        block = packed["packed"]
+        if block.device.type != "cpu":
+            return GpuInt8Linear(block, bias, shape)
         kernels = native_kernels()
         if kernels is not None:
-            return NativeInt8Linear(kernels, packed["packed"], shape.out_features, bias)
-        return TorchInt8Linear(
-            *unpack(packed["packed"], shape.out_features, shape.in_features), bias, shape.input_group
-        )
+            return NativeInt8Linear(kernels, block, shape.out_features, bias)
+        return TorchInt8Linear(*unpack(block, shape.out_features, shape.in_features), bias, shape.input_group)
 
     def num_bytes(self, out_features: int, in_features: int) -> int:
         return packed_bytes(out_features, in_features)

@@ -6,12 +6,13 @@ layer runs, and the layer is int8's own; elsewhere it is unpacked to the dtype o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
 
 from farthing.quant.format import Linear, MatrixShape
+from farthing.quant.gpu.support import triton_runs
 from farthing.quant.int8 import NativeLinear
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.native.team import native_kernels
@@ -40,10 +41,19 @@ class Nf4Format:
         kernels = native_kernels() if block.device.type == "cpu" else None
         if kernels is not None:
             return NativeNf4Linear(kernels, block, bias, shape, region)
-        return UnpackedLinear(partial(unpack, block), bias, shape, region)
+        return UnpackedLinear(partial(unpacker(block.device), block), bias, shape, region)
 
     def num_bytes(self, out_features: int, in_features: int) -> int:
         return packed_bytes(out_features, in_features)
+
+
+def unpacker(device: torch.device) -> Callable[[torch.Tensor, torch.Tensor], None]:
+    """What writes a block's matrix on that device: one Triton kernel where it runs, else torch's operations."""
+    if not triton_runs(device):
+        return unpack
+    from farthing.quant.gpu import nf4_kernel
+
+    return nf4_kernel.unpack
 
 
 class NativeNf4Linear(NativeLinear):

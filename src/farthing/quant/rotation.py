@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import functools
 import math
+from abc import ABC, abstractmethod
 
 import torch
 
 from farthing.quant.format import Linear
 
 BLOCK = 64
+CPU = torch.device("cpu")
 
 
 def can_rotate(in_features: int) -> bool:
@@ -23,18 +25,36 @@ def can_rotate(in_features: int) -> bool:
 
 
 @functools.cache
-def hadamard() -> torch.Tensor:
-    """[64, 64] fp32, orthonormal and symmetric."""
+def hadamard(device: torch.device = CPU, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """[64, 64], orthonormal and symmetric, exact in every float dtype: all numbers are 1/8 and -1/8."""
     matrix = torch.ones(1, 1)
     while matrix.shape[0] < BLOCK:
         matrix = torch.cat((torch.cat((matrix, matrix), 1), torch.cat((matrix, -matrix), 1)))
-    return matrix.div_(math.sqrt(BLOCK))
+    return matrix.div_(math.sqrt(BLOCK)).to(device, dtype)
 
 
 def rotate(rows: torch.Tensor) -> torch.Tensor:
     """rows [n, width], width a multiple of 64 -> x H, in fp32."""
-    blocks = rows.float().reshape(-1, BLOCK) @ hadamard().to(rows.device)
+    blocks = rows.float().reshape(-1, BLOCK) @ hadamard(rows.device)
     return blocks.view(rows.shape)
+
+
+def rotate_rows(rows: torch.Tensor) -> torch.Tensor:
+    """As `rotate`, to the dtype of the rows; on a card in that dtype too, with sums in fp32."""
+    if rows.device.type == "cpu":
+        return rotate(rows).to(rows.dtype)
+    return (rows.reshape(-1, BLOCK) @ hadamard(rows.device, rows.dtype)).view(rows.shape)
+
+
+class QuantisingLinear(ABC):
+    """A `Linear` that quantises its rows itself, and can rotate them in the same pass over them."""
+
+    @abstractmethod
+    def product(self, x: torch.Tensor, *, rotates: bool) -> torch.Tensor:
+        """x [tokens, in_features] -> [tokens, out_features] of the same dtype."""
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return self.product(x, rotates=False)
 
 
 class RotatedLinear:
@@ -44,4 +64,6 @@ class RotatedLinear:
         self.linear = linear
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return self.linear(rotate(x).to(x.dtype))
+        if isinstance(self.linear, QuantisingLinear):
+            return self.linear.product(x, rotates=True)
+        return self.linear(rotate_rows(x))

@@ -18,7 +18,7 @@ from farthing.core.errors import MemoryShortError, TooManyTextsError
 from farthing.core.resolve import resolve
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
 from farthing.core.space import VectorSpace
-from farthing.engine.choose import less_memory
+from farthing.engine.budget import less_memory
 from farthing.engine.describe import describe_model
 from farthing.engine.live import LiveModel
 from farthing.engine.load import fingerprint, load_weights

@@ -18,6 +18,7 @@ from farthing.models.synth import SHAPES
 GIB = 2**30
 CPU = DeviceFacts("cpu", "AMD EPYC", 64 * GIB, 60 * GIB, False, False, num_threads=2, has_native=True)
 A100 = DeviceFacts("cuda:0", "A100", 80 * GIB, 79 * GIB, True, True, num_threads=8, has_native=True)
+H100 = replace(A100, name="H100", fast_fp8=True)
 MODELS = {name: shape_of_config(SHAPES[name].config()) for name in ("qwen3-0.6b", "qwen3-4b", "qwen3-8b")}
 SMALL = MODELS["qwen3-0.6b"]
 
@@ -26,7 +27,7 @@ models = st.sampled_from(list(MODELS.values()))
 facts = st.sampled_from([CPU, A100])
 asked = st.fixed_dictionaries(
     {
-        "format": st.sampled_from(["auto", "none", "fp32", "bf16", "nf4"]),
+        "format": st.sampled_from(["auto", "none", "fp32", "bf16", "int8", "nf4"]),
         "residency": st.sampled_from(["auto", "resident", "host"]),
         "context_length": st.sampled_from([None, 512, 32768]),
         "max_batch_tokens": st.sampled_from([None, 1000]),
@@ -138,6 +139,79 @@ def test_on_a_card_layers_go_to_the_host_before_they_go_to_disk() -> None:
     model = MODELS["qwen3-8b"]
     kinds = [plan_for(model, A100, memory=f"{gigabytes}GB", context_length=512).residency for gigabytes in (40, 6)]
     assert kinds == ["resident", "host"]
+
+
+def test_a_card_holds_the_token_table_only_where_there_is_room() -> None:
+    roomy = plan_for(device=A100)
+    tight = plan_for(device=A100, memory=f"{roomy.ledger.total('device') - 1}B")
+    places = [
+        next(entry.place for entry in plan.ledger.entries if entry.name == "token table") for plan in (roomy, tight)
+    ]
+    assert places == ["device", "host"]
+    assert (tight.format, tight.residency, tight.context_length) == (roomy.format, "resident", roomy.context_length)
+    gguf = replace(SMALL, has_plain_table=False)
+    assert not plan_for(gguf, A100).keeps_table
+
+
+def test_a_card_that_is_short_of_memory_takes_fewer_rows_at_a_time_before_shorter_texts() -> None:
+    tight = plan_for(device=A100, memory="1500MB")
+    assert (tight.format.name, tight.residency, tight.context_length) == ("bf16", "resident", 32768)
+    assert tight.chunk_tokens < plan_for(device=A100).chunk_tokens
+
+
+@pytest.mark.parametrize(
+    ("model", "format", "memory", "context"),
+    [
+        ("qwen3-4b", "bf16", "9.5GB", 32768),
+        ("qwen3-4b", "nf4", "3.5GB", 4096),
+        ("qwen3-8b", "nf4", "6GB", 4096),
+        ("qwen3-0.6b", "bf16", "1.6GB", 32768),
+    ],
+)
+def test_what_fits_small_cards(model: str, format: str, memory: str, context: int) -> None:
+    plan = plan_for(MODELS[model], A100, format=format, memory=memory)
+    assert plan.residency == "resident"
+    assert plan.context_length >= context
+
+
+def test_cards_that_share_the_layers_hold_a_model_that_one_cannot() -> None:
+    asked = {"format": "bf16", "residency": "resident", "context_length": 4096, "memory": "9GB"}
+    with pytest.raises(DoesNotFitError):
+        plan_for(MODELS["qwen3-8b"], A100, **asked)
+    plan = plan_for(MODELS["qwen3-8b"], replace(A100, others=("cuda:1",)), **asked)
+    assert plan.shares(36) == [("cuda:0", range(18)), ("cuda:1", range(18, 36))]
+    assert plan.shares(35)[1] == ("cuda:1", range(18, 35))
+    assert summary(plan)["device"] == "cuda:0, cuda:1"
+    with pytest.raises(SettingsError, match="several cards share layers that stay on them"):
+        plan_for(MODELS["qwen3-8b"], replace(A100, others=("cuda:1",)), residency="host")
+
+
+def test_layers_go_to_the_host_only_where_it_has_room_for_them() -> None:
+    small_host = replace(A100, host_free_bytes=8 * GIB)
+    roomy, tight = (plan_for(MODELS["qwen3-8b"], device, memory="6GB") for device in (A100, small_host))
+    assert (roomy.residency, tight.residency) == ("host", "disk")
+    assert tight.ledger.total("host") <= 8 * GIB
+    with pytest.raises(DoesNotFitError, match=r"bytes of the host's memory, [0-9,]+ more"):
+        plan_for(MODELS["qwen3-8b"], small_host, memory="6GB", residency="host", format="bf16")
+
+
+@pytest.mark.parametrize(
+    ("format", "residency", "device", "unpacked", "expected"),
+    [
+        ("int8", "resident", A100, False, "int8 tensor cores"),
+        ("int8", "host", A100, True, "int8 tensor cores, fetching"),
+        ("fp8", "resident", A100, True, "converting"),
+        ("fp8", "resident", H100, False, "fp8 tensor cores"),
+        ("nf4", "resident", H100, True, "converting"),
+        ("bf16", "resident", H100, False, "full"),
+    ],
+)
+def test_on_a_card_the_format_decides_what_multiplies(
+    format: str, residency: str, device: DeviceFacts, unpacked: bool, expected: str
+) -> None:
+    plan = plan_for(device=device, format=format, residency=residency)
+    assert speed(plan) == expected
+    assert (plan.ledger.named("a layer unpacked") > 0) is unpacked
 
 
 @pytest.mark.parametrize(

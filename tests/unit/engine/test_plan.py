@@ -76,6 +76,8 @@ def test_the_format_that_is_chosen_for_a_device(
         ("amx", "fp8", torch.bfloat16, torch.bfloat16),
         ("t4", "fp8", torch.float16, torch.float32),
         ("a100", "fp8", torch.bfloat16, torch.bfloat16),
+        ("t4", "int8", torch.float16, torch.float32),
+        ("a100", "int8", torch.bfloat16, torch.bfloat16),
     ],
 )
 def test_a_format_that_is_asked_for_is_kept_and_computed_in_what_is_fast_and_safe(

@@ -8,8 +8,12 @@ import pytest
 import torch
 
 from farthing.core.settings import EngineSettings
-from farthing.engine.load import LoadedModel, load_model
+from farthing.engine.load import LoadedModel, load_model, load_weights
 from farthing.engine.runner import Runner, non_finite
+from farthing.models.attention import attend_runs
+from farthing.models.batch import PackedBatch, pack
+from farthing.models.family import Compute, LayerWeights, PassStart
+from farthing.quant.dense import DenseLinear
 
 RNG = np.random.default_rng(2)
 TEXTS = [RNG.integers(1, 90, size=length).tolist() for length in (9, 1, 4, 33, 4, 1, 17, 4)]
@@ -99,3 +103,38 @@ def test_rows_with_nan_or_inf_are_found() -> None:
     rows[1, 2], rows[3, 0], rows[4, 1] = np.nan, np.inf, -np.inf
     assert non_finite(rows) == [1, 3, 4]
     assert non_finite(rows[[0, 2]]) == []
+
+
+@EVERY_FAMILY
+def test_devices_that_share_the_layers_give_the_vectors_of_one(loaded: LoadedModel) -> None:
+    shared = planned(loaded, others=("cpu",))
+    assert [device for device, layers in shared.plan.shares(loaded.spec.num_layers) if layers] == ["cpu", "cpu"]
+    again = load_weights(shared.description)
+    assert np.array_equal(Runner(again).run(TEXTS).rows, Runner(loaded).run(TEXTS).rows)
+
+
+@EVERY_FAMILY
+def test_a_pass_takes_all_that_its_layers_need_along_to_another_device(loaded: LoadedModel) -> None:
+    """The meta device mixes with no other: whatever stayed behind would fail the layer."""
+    meta, batch = torch.device("meta"), pack(TEXTS, torch.device("cpu"))
+
+    def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, packed: PackedBatch, causal: bool) -> torch.Tensor:
+        assert packed.cu_seqlens.device == packed.positions.device == q.device
+        return attend_runs(q, k, v, packed, causal)
+
+    compute = Compute(torch.float32, torch.float32, chunk_tokens=8, attend=attend)
+    forward = loaded.family.begin(PassStart(loaded.spec, loaded.store.gather, batch, loaded.store.shared, compute))
+    layout = loaded.description.layout
+    matrices = {
+        part.name: DenseLinear(
+            torch.empty(part.shape.out_features, part.in_features, device=meta),
+            torch.empty(part.shape.out_features, device=meta) if part.bias else None,
+        )
+        for part in layout.matrices
+    }
+    weights = LayerWeights(matrices, {part.name: torch.empty(part.shape, device=meta) for part in layout.vectors})
+    forward.move_to(meta)
+    forward.layer(weights, None)
+    forward.layer(weights, batch.last_rows())
+    assert forward._hidden.device == meta  # type: ignore[attr-defined]
+    assert forward._hidden.shape == (len(TEXTS), loaded.spec.hidden)  # type: ignore[attr-defined]

@@ -26,6 +26,15 @@ def test_gathered_rows_may_be_changed_without_changing_the_table() -> None:
     assert torch.equal(table, torch.ones(3, 2))
 
 
+@pytest.mark.gpu
+def test_a_table_on_a_card_is_gathered_from_there() -> None:
+    card = torch.device("cuda", 0)
+    table = torch.arange(10.0, device=card).view(5, 2)
+    got = ResidentStore(table, {}, [], card).gather(torch.tensor([4, 0, 4]))
+    assert got.device == card
+    assert got.tolist() == [[8.0, 9.0], [0.0, 1.0], [8.0, 9.0]]
+
+
 def test_layers_come_first_to_last_as_often_as_asked() -> None:
     store = ResidentStore(torch.ones(1, 2), {}, LAYERS, CPU)
     for _ in range(2):

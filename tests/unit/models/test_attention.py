@@ -128,3 +128,23 @@ def test_the_variable_length_kernel_equals_the_runs(causal: bool, kv_heads: int)
     k, v = torch.randn(2, batch.num_tokens, kv_heads, 64, dtype=torch.bfloat16, device=device)
     got = attend_varlen(q, k, v, batch, causal)
     torch.testing.assert_close(got, attend_runs(q.clone(), k, v, batch, causal), atol=0.02, rtol=0.02)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_keys_that_are_repeated_for_a_card_change_nothing(causal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    batch = pack([[0] * length for length in (1, 7, 7, 40)], torch.device("cpu"))
+    q, k, v = random_qkv(batch.num_tokens, 8, 2)
+    shared = attend_runs(q.clone(), k, v, batch, causal)
+    monkeypatch.setattr("farthing.models.attention.shares_keys", lambda _: False)
+    torch.testing.assert_close(attend_runs(q.clone(), k, v, batch, causal), shared, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.gpu
+def test_a_long_text_in_fp32_needs_no_matrix_of_tokens_by_tokens_on_a_card() -> None:
+    batch = pack([[0] * 16384], torch.device("cuda"))
+    q, k, v = (torch.randn(batch.num_tokens, heads, 64, device="cuda") for heads in (8, 2, 2))
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    attend_runs(q, k, v, batch, True)
+    assert torch.cuda.max_memory_allocated() - before < 256 * MIB  # one head's matrix would be 1 GiB

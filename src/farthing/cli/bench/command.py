@@ -48,10 +48,9 @@ def bench(model: str, names: tuple[str, ...], rounds: int | None, as_json: bool,
     from farthing.cli.bench.report import report_lines
     from farthing.cli.bench.run import run_bench
     from farthing.engine.device import device_facts
-    from farthing.engine.plan import choose_format
 
     engine = settings.group(EngineSettings)
-    choose_format(engine, device_facts(engine.device))  # an error of theirs should not wait until weights are made
+    device_facts(engine.device)  # its error should not wait until weights are made
     found = find_bench_model(model, settings.group(SourceSettings))
     chosen = {name: workload for name, workload in WORKLOADS.items() if name in names}
     result = run_bench(model, found, engine, chosen, rounds)

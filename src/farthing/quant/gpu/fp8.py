@@ -1,0 +1,42 @@
+"""fp8 on cards that multiply it: rows in e4m3 with one scale a token, weights with one a channel.
+
+The block is multiplied as it is stored. Only bf16 rows are; rows in fp32, which are computed again because they
+overflowed, are multiplied by the unpacked weight.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from farthing.quant.gpu.rows import E4M3, quantise
+from farthing.quant.rotation import QuantisingLinear, rotate_rows
+from farthing.quant.unpacked import UnpackedLinear
+
+ALIGNED_FEATURES = 16  # widths that torch._scaled_mm takes are multiples of it
+
+
+def can_multiply(out_features: int, in_features: int) -> bool:
+    return out_features % ALIGNED_FEATURES == 0 and in_features % ALIGNED_FEATURES == 0
+
+
+class GpuFp8Linear(QuantisingLinear):
+    """weight e4m3 [out, in], scales [out, 1] fp32; `unpacked` multiplies by the same weight."""
+
+    def __init__(
+        self, weight: torch.Tensor, scales: torch.Tensor, bias: torch.Tensor | None, unpacked: UnpackedLinear
+    ) -> None:
+        self._weight, self._scales, self._bias, self._unpacked = weight, scales, bias, unpacked
+
+    def product(self, x: torch.Tensor, *, rotates: bool) -> torch.Tensor:
+        if x.dtype is not torch.bfloat16:
+            return self._unpacked(rotate_rows(x) if rotates else x)
+        rows, scales = quantise(x, E4M3, rotates=rotates)
+        y = torch._scaled_mm(
+            rows,
+            self._weight.t(),
+            scale_a=scales,
+            scale_b=self._scales.t(),
+            out_dtype=x.dtype,
+            use_fast_accum=True,
+        )
+        return y if self._bias is None else y.add_(self._bias.to(x.dtype))

@@ -1,0 +1,70 @@
+"""int8 on a card: rows with one scale a token, weights with one a channel, sums exact in int32, all on tensor cores.
+
+The same numbers as on a CPU, but that a row has one scale in every product: groups of inputs, as the CPU has them where
+a few values dwarf the rest, would make many small products of one. The block is unpacked once, when it is bound.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from farthing.quant.format import MatrixShape
+from farthing.quant.gpu.rows import quantise
+from farthing.quant.gpu.support import triton_runs
+from farthing.quant.packed import padded, unpack
+from farthing.quant.rotation import QuantisingLinear
+
+# torch._int_mm on a card takes more than 16 rows, and widths that are multiples of 8: blocks are padded to 32 and 64.
+LEAST_ROWS = 32
+# Rows whose sums are scaled together, so that the sums stay in the card's cache and take little memory.
+SCALED_ROWS = 1024
+
+
+class GpuInt8Linear(QuantisingLinear):
+    def __init__(self, block: torch.Tensor, bias: torch.Tensor | None, shape: MatrixShape) -> None:
+        num_channels, num_inputs, _ = padded(shape.out_features, shape.in_features)
+        self._weight, self._scales = unpack(block, num_channels, num_inputs)
+        self._bias = None if bias is None else F.pad(bias.float(), (0, num_channels - shape.out_features))
+        self._out_features, self._more_inputs = shape.out_features, num_inputs - shape.in_features
+
+    def product(self, x: torch.Tensor, *, rotates: bool) -> torch.Tensor:
+        rows, scales = quantise(x, torch.int8, rotates=rotates)
+        if self._more_inputs:
+            rows = F.pad(rows, (0, self._more_inputs))
+        return scaled_product(rows, scales, self._weight, self._scales, self._bias, x.dtype)[:, : self._out_features]
+
+
+def scaled_product(
+    rows: torch.Tensor,
+    row_scales: torch.Tensor,
+    weight: torch.Tensor,
+    scales: torch.Tensor,
+    bias: torch.Tensor | None,
+    dtype: torch.dtype,
+) -> torch.Tensor:
+    """int8 rows [n, in] and weight [out, in], their scales [n, 1] and [out, 1] fp32, bias [out] fp32 -> [n, out]."""
+    if triton_runs(rows.device):
+        from farthing.quant.gpu import int8_kernel
+
+        return int8_kernel.scaled_product(rows, row_scales, weight, scales, bias, dtype)
+    return product_by_torch(rows, row_scales, weight, scales, bias, dtype)
+
+
+def product_by_torch(
+    rows: torch.Tensor,
+    row_scales: torch.Tensor,
+    weight: torch.Tensor,
+    scales: torch.Tensor,
+    bias: torch.Tensor | None,
+    dtype: torch.dtype,
+) -> torch.Tensor:
+    """As `scaled_product`: torch._int_mm writes the sums, and they are scaled after it."""
+    y = torch.empty((rows.shape[0], weight.shape[0]), dtype=dtype, device=rows.device)
+    parts = zip(*(torch.split(tensor, SCALED_ROWS) for tensor in (rows, row_scales, y)), strict=True)
+    for some, some_scales, into in parts:
+        missing = max(0, LEAST_ROWS - some.shape[0])
+        sums = torch._int_mm(F.pad(some, (0, 0, 0, missing)) if missing else some, weight.t())[: some.shape[0]]
+        scaled = (sums * some_scales).mul_(scales.t())
+        into.copy_(scaled if bias is None else scaled.add_(bias))
+    return y

@@ -1,0 +1,33 @@
+"""Rows quantised on their way into a product on a card: one scale a row, by Triton's kernel or torch's own."""
+
+from __future__ import annotations
+
+import torch
+
+from farthing.quant.gpu.support import triton_runs
+from farthing.quant.packed import quantise_rows
+from farthing.quant.rotation import rotate_rows
+
+E4M3 = torch.float8_e4m3fn
+
+
+def quantise(rows: torch.Tensor, dtype: torch.dtype, *, rotates: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """rows [n, width] of any float dtype -> int8 or e4m3 [n, width], and scales [n, 1] fp32.
+
+    With `rotates` the rows are rotated first (`farthing.quant.rotation`). A NaN or Inf gives its row a scale of NaN or
+    Inf.
+    """
+    if triton_runs(rows.device):
+        from farthing.quant.gpu.rows_kernel import quantise as quantise_in_triton
+
+        return quantise_in_triton(rows, dtype, rotates=rotates)
+    rows = (rotate_rows(rows) if rotates else rows).float()
+    return quantise_rows(rows) if dtype is torch.int8 else e4m3_rows(rows)
+
+
+def e4m3_rows(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """rows [n, width] fp32, with the largest magnitude on 448."""
+    largest = rows.abs().amax(1, keepdim=True)
+    limit = torch.finfo(E4M3).max
+    inverse = torch.where(largest == 0, 0.0, torch.tensor(limit) / largest)
+    return (rows * inverse).nan_to_num(0).to(E4M3), largest / limit
