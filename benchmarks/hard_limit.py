@@ -3,7 +3,7 @@
 python benchmarks/hard_limit.py FOLDER --memory 1.6GB [--format bf16] [--residency disk] [--requests 50] [--long 16000]
 
 A process of its own opens the model with that budget and answers requests of 8 callers at once: texts of 1 to 200
-tokens, and two of `--long`. Its limit is the kernel's where a control group can be made (then the page cache counts too,
+tokens, and two of `--long`. Its limit is the kernel's where a control group can be made (the page cache counts then,
 and the kernel kills what goes over); otherwise the process is killed when its resident memory is seen above. One table
 and one JSON line. Linux only.
 """
