@@ -79,7 +79,8 @@ class Load:
     def caller(self, seed: int) -> list[tuple[list[str], EmbedResult | MemoryShortError]]:
         random, found = np.random.default_rng(seed), []
         while not self.stop.is_set():
-            texts = [TEXTS[place] for place in random.integers(0, len(TEXTS), random.integers(1, 300))]
+            count = random.choice([1, 10, 40, 300], p=[0.4, 0.3, 0.25, 0.05])  # 300 are more than a slice
+            texts = [TEXTS[place] for place in random.integers(0, len(TEXTS), count)]
             try:
                 found.append((texts, self.embedder.embed(EmbedRequest(texts))))
             except MemoryShortError as error:
