@@ -103,15 +103,12 @@ def cpu_facts() -> DeviceFacts:
 
 
 def cuda_facts(index: int) -> DeviceFacts:
-    free, total = torch.cuda.mem_get_info(index)
-    reserved, allocated = torch.cuda.memory_reserved(index), torch.cuda.memory_allocated(index)
-    limit_bytes = int(torch.cuda.get_per_process_memory_fraction(index) * total)
     modern = torch.cuda.get_device_capability(index) >= (8, 0)
     return DeviceFacts(
         device=f"cuda:{index}",
         name=torch.cuda.get_device_name(index),
-        total_bytes=total,
-        free_bytes=free_on_card(free, limit_bytes, reserved, allocated),
+        total_bytes=torch.cuda.mem_get_info(index)[1],
+        free_bytes=card_free_bytes(index),
         fast_bf16=modern,
         flash_attention=modern and has_varlen(),
         num_threads=cpu_threads(),
@@ -124,6 +121,13 @@ def gpu_kernels(facts: DeviceFacts) -> str:
     """Whose kernels quantise rows and unpack and multiply weights on a card."""
     problem = triton_problem(torch.device(facts.device))
     return "Triton's" if problem is None else f"torch's own ({problem})"
+
+
+def card_free_bytes(device: int | str) -> int:
+    """What this process may still take of a card, whose memory others may use too."""
+    free, total = torch.cuda.mem_get_info(device)
+    limit_bytes = int(torch.cuda.get_per_process_memory_fraction(device) * total)
+    return free_on_card(free, limit_bytes, torch.cuda.memory_reserved(device), torch.cuda.memory_allocated(device))
 
 
 def free_on_card(free_bytes: int, limit_bytes: int, reserved_bytes: int, allocated_bytes: int) -> int:

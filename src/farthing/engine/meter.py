@@ -11,7 +11,7 @@ free, with all processes counted, as NVML would; what torch's allocator keeps fo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +20,7 @@ import torch
 
 from farthing.engine.cgroup import ROOT, groups, read_lines
 from farthing.engine.cpu import host_memory_bytes
+from farthing.engine.device import card_free_bytes
 
 
 @dataclass(frozen=True)
@@ -66,17 +67,19 @@ class HostMeter:
 
 
 class CardMeter:
-    """The card's memory and the host's. Not run on a card yet."""
+    """The cards' memory and the host's; each card has the budget. Not run on a card yet."""
 
-    def __init__(self, device: str, budget_bytes: int | None = None) -> None:
-        self._device, self._budget_bytes, self._host = device, budget_bytes, HostMeter()
+    def __init__(self, devices: Sequence[str], budget_bytes: int | None = None) -> None:
+        self._devices, self._budget_bytes, self._host = devices, budget_bytes, HostMeter()
 
     def read(self) -> Sequence[MemoryReading]:
-        used, reserved = torch.cuda.memory_allocated(self._device), torch.cuda.memory_reserved(self._device)
-        free, _ = torch.cuda.mem_get_info(self._device)
-        card = MemoryReading("device", used, reserved + free)
-        budget = [] if self._budget_bytes is None else [MemoryReading("budget", reserved, self._budget_bytes)]
-        return [card, *budget, *self._host.read()]
+        return [reading for device in self._devices for reading in self._read_card(device)] + [*self._host.read()]
+
+    def _read_card(self, device: str) -> Iterator[MemoryReading]:
+        used = torch.cuda.memory_allocated(device)
+        yield MemoryReading("device", used, used + card_free_bytes(device))
+        if self._budget_bytes is not None:
+            yield MemoryReading("budget", torch.cuda.memory_reserved(device), self._budget_bytes)
 
 
 def process_bytes(root: Path = ROOT) -> dict[str, int]:

@@ -241,10 +241,12 @@ def make_governor(
     may_round: bool,
 ) -> Governor:
     """For a model that was loaded by those settings."""
-    plan, facts = live.plan, device_facts(live.plan.device)
+    plan = live.plan
+    devices = (plan.device, *plan.others)
+    facts = device_facts(",".join(devices))
     rungs = make_rungs(live.description, engine, facts, may_round=may_round)
     limit = parse_bytes(engine.memory) if engine.memory not in ("auto", "none") else None
-    meter = HostMeter(limit) if facts.is_cpu else CardMeter(plan.device, limit)
+    meter = HostMeter(limit) if facts.is_cpu else CardMeter(devices, limit)
     pace = Pace(high=serving.memory_high, low=serving.memory_high * LOW_SHARE)
     move = Mover(live, tokenizer, engine.min_fidelity)
     return Governor(live, rungs, budget, meter, move, pace, has_fallback=serving.fallback_model is not None)
