@@ -1,6 +1,6 @@
 """Mixed requests, two of them long, in a process that may not hold more than it was told.
 
-python benchmarks/hard_limit.py FOLDER --memory 1.6GB [--format bf16] [--residency disk] [--requests 50] [--long 16000]
+python benchmarks/hard_limit.py FOLDER --memory 1.6GB [--format bf16] [--residency disk] [--requests 50] [--long 16000] [--context N]
 
 A process of its own opens the model with that budget and answers requests of 8 callers at once: texts of 1 to 200
 tokens, and two of `--long`. Its limit is the kernel's where a control group can be made (the page cache counts then,
@@ -109,9 +109,10 @@ def main() -> None:
     parser.add_argument("--residency", default="auto")
     parser.add_argument("--requests", type=int, default=50)
     parser.add_argument("--long", type=int, default=16_000)
+    parser.add_argument("--context", type=int, help="tokens that a text may have; default: 100 more than --long")
     options = parser.parse_args()
     settings = {"format": options.format, "residency": options.residency, "memory": options.memory, "device": "cpu",
-                "context_length": options.long + 100}  # fmt: skip
+                "context_length": options.context or options.long + 100}  # fmt: skip
     arguments = {"model": options.model, "settings": settings, "requests": options.requests, "long": options.long}
     limit_bytes = parse_bytes(options.memory)
     assert limit_bytes is not None, f"--memory is {options.memory!r}; it must be a size such as 1.6GB"

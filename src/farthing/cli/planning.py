@@ -15,8 +15,8 @@ from farthing.engine.budget import budget_bytes
 from farthing.engine.choose import Option, make_plan, options
 from farthing.engine.describe import read_shape, shape_of_config
 from farthing.engine.device import DeviceFacts, device_facts
-from farthing.engine.ledger import ModelShape
 from farthing.engine.plan import FETCHED, Plan, speed
+from farthing.engine.way import ModelShape
 from farthing.models.synth import SHAPES
 from farthing.quant.formats import FORMATS
 from farthing.sources.configuration import find_configuration

@@ -17,8 +17,9 @@ from farthing.core.settings import EngineSettings
 from farthing.core.sizes import mebibytes
 from farthing.engine.budget import budget_bytes, host_budget_bytes
 from farthing.engine.device import DeviceFacts
-from farthing.engine.ledger import RESIDENCIES, Ledger, ModelShape, Residency, Way, make_ledger
+from farthing.engine.ledger import Ledger, make_ledger
 from farthing.engine.plan import FETCHED, Plan, choose_context, choose_format, compute_dtype, plan_of
+from farthing.engine.way import RESIDENCIES, ModelShape, Residency, Way
 from farthing.engine.working import fits_native
 from farthing.quant.formats import FORMATS, weight_format
 

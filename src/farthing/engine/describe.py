@@ -17,8 +17,8 @@ from farthing.core.settings import EngineSettings
 from farthing.engine.choose import make_plan
 from farthing.engine.device import device_facts
 from farthing.engine.fidelity import check_fidelity
-from farthing.engine.ledger import ModelShape
 from farthing.engine.plan import Plan
+from farthing.engine.way import ModelShape
 from farthing.models.config import stored_format
 from farthing.models.embedding_config import embedding_spec
 from farthing.models.families import family_of

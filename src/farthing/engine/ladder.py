@@ -15,8 +15,9 @@ from farthing.core.settings import EngineSettings
 from farthing.engine.choose import LEAST_TOKENS, formats, make_way
 from farthing.engine.describe import ModelDescription
 from farthing.engine.device import DeviceFacts
-from farthing.engine.ledger import RESIDENCIES, Residency, Way, make_ledger
+from farthing.engine.ledger import make_ledger
 from farthing.engine.plan import Plan, plan_of
+from farthing.engine.way import RESIDENCIES, Residency, Way
 
 RungName = Literal["as planned", "smaller batches", "weights as stored", "layers fetched", "weights rounded"]
 # A batch of a quarter of the tokens still keeps a device busy.

@@ -10,20 +10,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 
+from farthing.engine.converting import converting_bytes
+from farthing.engine.way import ModelShape, Place, Way
 from farthing.engine.working import FP32_BYTES, Pass, native_pass_bytes, torch_pass_bytes
-from farthing.models.layout import Layout, MatrixPart
+from farthing.models.layout import Layout
 from farthing.models.spec import ModelSpec
 from farthing.quant.format import WeightFormat
 from farthing.quant.packed import packed_bytes
 
 MIB = 2**20
-Place = Literal["host", "device"]
-Residency = Literal["resident", "host", "disk"]
-RESIDENCIES: tuple[Residency, ...] = get_args(Residency)
 
 # Python with torch, tokenizers and the server, what they allocate when they first run, and what the allocator keeps for
 # later: what is left of measured peaks without the other entries (`python benchmarks/memory_matrix.py FOLDER ...`).
@@ -36,72 +34,12 @@ CARD_LIBRARY_BYTES = 64 * MIB
 # byte of its file.
 TOKEN_BYTES = {"qwen3": 650, "bert": 1200}
 TOKENIZER_FILE_FACTOR = 40
+# glibc gives freed buffers above this back at once (DEFAULT_MMAP_THRESHOLD_MAX); smaller ones it may keep.
+ALLOCATOR_KEEPS_BYTES = 32 * MIB
 # Texts of a batch that is planned for: each is padded to whole panels of keys.
 PLANNED_TEXTS = 512
 # What gathering 256 rows brings into memory at most, where a table's pages are let go: 64 KiB a row.
 GATHERED_BYTES = 256 * 64 * 1024
-
-
-@dataclass(frozen=True)
-class ModelShape:
-    """What the planner knows of a model.
-
-    Attributes:
-        max_tokens: most tokens of one text that its files recommend.
-        stored: row of `farthing.quant.formats.FORMATS` in which its weights are stored.
-        tokenizer_bytes: of the tokenizer's file; None where it is not here.
-        is_quantised: its folder holds packed matrices, which are used where they are mapped.
-        has_plain_table: its token table is stored as plain numbers, which can be copied to a card.
-    """
-
-    spec: ModelSpec
-    layout: Layout
-    max_tokens: int
-    stored: str
-    tokenizer_bytes: int | None = None
-    is_quantised: bool = False
-    has_plain_table: bool = True
-
-
-@dataclass(frozen=True)
-class Way:
-    """A way to run a model.
-
-    Attributes:
-        device: "cpu", or a card.
-        others: further cards, that share the layers with it.
-        dtype, residual_dtype: of rows in products and of the residual stream.
-        keeps_table: the token table stays in the device's memory: on a CPU the pages of it that were read, on a card a
-            copy. Else rows are gathered on the host.
-        is_native: layers are computed by the native int8 kernels.
-        unpacks: matrices are unpacked before they are multiplied.
-    """
-
-    device: str
-    others: tuple[str, ...]
-    format: WeightFormat
-    residency: Residency
-    dtype: torch.dtype
-    residual_dtype: torch.dtype
-    context_length: int
-    max_batch_tokens: int
-    chunk_tokens: int
-    num_threads: int
-    keeps_table: bool
-    is_native: bool
-    unpacks: bool
-
-    @property
-    def main_place(self) -> Place:
-        return "host" if self.device == "cpu" else "device"
-
-    def shares(self, num_layers: int) -> list[tuple[str, range]]:
-        """Each device with its layers, of which the first ones have the same number."""
-        devices = (self.device, *self.others)
-        size = math.ceil(num_layers / len(devices))
-        starts = range(0, num_layers, size)
-        ends = (min(start + size, num_layers) for start in starts)
-        return [(device, range(start, end)) for device, start, end in zip(devices, starts, ends, strict=False)]
 
 
 @dataclass(frozen=True)
@@ -203,14 +141,19 @@ def tokenizer_bytes(model: ModelShape) -> int:
 def working_bytes(model: ModelShape, way: Way) -> int:
     """The most of: a batch of the longest text, a batch of the token budget, bringing a layer into the format.
 
-    Layers from disk are converted while a pass waits: the allocator keeps those buffers beside the pass's.
+    Layers from disk are converted while a pass waits. The allocator keeps small buffers of that beside the pass's, and
+    gives large ones back before the pass goes on.
     """
     longest = way.context_length
     texts = ((longest, 1), (way.max_batch_tokens, PLANNED_TEXTS))
     runs = [make_pass(model, way, num_tokens, num_texts, longest) for num_tokens, num_texts in texts]
     one_pass = max(native_pass_bytes(run, way.num_threads) if way.is_native else torch_pass_bytes(run) for run in runs)
     converting = converting_bytes(model, way)
-    return one_pass + converting if way.residency == "disk" else max(one_pass, converting)
+    if way.residency != "disk":
+        return max(one_pass, converting)
+    if converting <= ALLOCATOR_KEEPS_BYTES:
+        return one_pass + converting
+    return max(one_pass, max(run.residual + run.positions for run in runs) + converting)
 
 
 def make_pass(model: ModelShape, way: Way, num_tokens: int, num_texts: int, longest: int) -> Pass:
@@ -229,22 +172,3 @@ def make_pass(model: ModelShape, way: Way, num_tokens: int, num_texts: int, long
 
 def stored_itemsize(form: WeightFormat) -> int:
     return form.num_bytes(64, 64) // 64**2
-
-
-def converting_bytes(model: ModelShape, way: Way) -> int:
-    """What bringing a layer's largest matrix into its format takes beyond the layer itself."""
-    if model.is_quantised:
-        return 0
-    return max(matrix_converting_bytes(model, way, part) for part in model.layout.matrices)
-
-
-def matrix_converting_bytes(model: ModelShape, way: Way, part: MatrixPart) -> int:
-    """Stored pieces (mapped), those joined, and what is made of them; fp32 on a CPU is laid out again at the end."""
-    count, stored = sum(part.out_features) * part.in_features, model.spec.stored_bytes
-    packed = way.format.num_bytes(sum(part.out_features), part.in_features)
-    joined = count * stored if len(part.sources) > 1 else 0
-    if way.format.quantises:
-        # Each piece is treated in fp32 (farthing.engine.convert): gains, rotations, and then all are joined.
-        return count * stored + 3 * count * FP32_BYTES
-    is_laid_out = way.device == "cpu" and way.format.name == "fp32"
-    return max(count * stored + joined, packed if is_laid_out else 0)

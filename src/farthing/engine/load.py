@@ -17,12 +17,12 @@ from farthing.checkpoint.table import Table
 from farthing.core.settings import EngineSettings
 from farthing.engine.convert import ConvertedTensors, rotates_inputs
 from farthing.engine.describe import ModelDescription, describe_model
-from farthing.engine.ledger import Residency
 from farthing.engine.memory import trim_heap
 from farthing.engine.plan import Plan
 from farthing.engine.prepared import PreparedTensors
 from farthing.engine.store import HostStore, ResidentStore, StreamedStore, WeightStore
 from farthing.engine.tensors import ModelTensors
+from farthing.engine.way import Residency
 from farthing.models.family import Family, LayerWeights
 from farthing.models.layout import Layout, MatrixPart
 from farthing.models.spec import EmbeddingSpec, ModelSpec

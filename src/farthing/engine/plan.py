@@ -15,7 +15,8 @@ from farthing.core.errors import SettingsError
 from farthing.core.settings import EngineSettings
 from farthing.core.sizes import mebibytes
 from farthing.engine.device import DeviceFacts
-from farthing.engine.ledger import Ledger, Way
+from farthing.engine.ledger import Ledger
+from farthing.engine.way import Way
 from farthing.models.spec import ModelSpec
 from farthing.quant.formats import FORMATS
 

@@ -60,7 +60,9 @@ def torch_pass_bytes(run: Pass) -> int:
     if run.on_card:
         attended = max(run.num_tokens, 3 * attended)
     in_attention = attended * spec.q_width * run.dtype_bytes
-    feed_forward = chunk * (4 * spec.hidden * FP32_BYTES + 3 * spec.intermediate * run.dtype_bytes)
+    # Either the norm's steps, or its result, gate and up and their product, and what comes out.
+    inner = 2 * spec.hidden * FP32_BYTES + 3 * spec.intermediate * run.dtype_bytes
+    feed_forward = chunk * max(4 * spec.hidden * FP32_BYTES, inner)
     after_attention = run.num_tokens * spec.q_width * run.dtype_bytes + feed_forward
     peak = max(projections + max(in_projections, in_attention), after_attention)
     return run.residual + run.positions + peak + (CONVERTED_BYTES if run.converts else 0)

@@ -9,8 +9,9 @@ from farthing.core.errors import SettingsError
 from farthing.core.settings import EngineSettings
 from farthing.engine.choose import make_plan
 from farthing.engine.device import DeviceFacts
-from farthing.engine.ledger import ModelShape, weight_bytes
+from farthing.engine.ledger import weight_bytes
 from farthing.engine.plan import Plan, summary
+from farthing.engine.way import ModelShape
 from farthing.models.qwen3 import Qwen3Family
 from farthing.models.synth import find_shape
 
