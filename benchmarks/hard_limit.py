@@ -1,6 +1,7 @@
 """Mixed requests, two of them long, in a process that may not hold more than it was told.
 
-python benchmarks/hard_limit.py FOLDER --memory 1.6GB [--format bf16] [--residency disk] [--requests 50] [--long 16000] [--context N]
+python benchmarks/hard_limit.py FOLDER --memory 1.6GB [--format bf16] [--residency disk] [--requests 50]
+    [--long 16000] [--context N]
 
 A process of its own opens the model with that budget and answers requests of 8 callers at once: texts of 1 to 200
 tokens, and two of `--long`. Its limit is the kernel's where a control group can be made (the page cache counts then,

@@ -100,7 +100,7 @@ def test_row_of_nan_is_an_error_for_its_caller_alone(faulty: tuple[Embedder, Fau
     def with_a_bad_row(texts: Texts) -> BatchOutput:
         output = real(texts)
         bad = {index: NonFiniteError("NaN") for index, text in enumerate(texts) if ord("Z") in text}
-        return BatchOutput(output.rows, bad, 0, output.fingerprint)
+        return BatchOutput(output.rows, bad, 0, output.fingerprint, output.computed)
 
     runner.run = with_a_bad_row  # type: ignore[method-assign]
     with ThreadPoolExecutor(2) as pool:

@@ -33,12 +33,14 @@ class BatchOutput:
         errors: by index, texts that have no vector; their rows are meaningless.
         num_recomputed: texts that were computed again in fp32.
         fingerprint: of the weights that made the rows; those of different ones must not be compared.
+        computed: tokens that were computed for each text: what texts share counts for the first of them alone.
     """
 
     rows: np.ndarray
     errors: dict[int, NonFiniteError]
     num_recomputed: int
     fingerprint: str
+    computed: tuple[int, ...]
 
 
 class Runner:
@@ -91,7 +93,13 @@ class Runner:
             )
             for index in bad
         }
-        return BatchOutput(rows, errors, num_recomputed=len(again), fingerprint=self._model.fingerprint)
+        return BatchOutput(
+            rows,
+            errors,
+            num_recomputed=len(again),
+            fingerprint=self._model.fingerprint,
+            computed=tuple(map(len, texts)),
+        )
 
     @torch.inference_mode()
     def _forward(self, texts: Sequence[Sequence[int]], compute: Compute) -> np.ndarray:

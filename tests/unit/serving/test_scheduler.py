@@ -29,7 +29,7 @@ def lengths(batch: Batch | None) -> list[int]:
 def run(batch: Batch) -> None:
     """Answer every text with its own length."""
     rows = np.array([[len(text)] for text in batch.texts], dtype=np.float32)
-    batch.deliver(BatchOutput(rows, {}, 0, "weights"))
+    batch.deliver(BatchOutput(rows, {}, 0, "weights", (1,) * len(rows)))
 
 
 def test_texts_of_several_jobs_share_a_batch_in_order_of_arrival() -> None:
@@ -117,7 +117,7 @@ def test_text_without_a_vector_fails_its_own_job_only() -> None:
     queue.submit(second)
     batch = queue.take()
     assert batch is not None
-    batch.deliver(BatchOutput(np.zeros((3, 1), np.float32), {1: NonFiniteError("bad row")}, 0, "weights"))
+    batch.deliver(BatchOutput(np.zeros((3, 1), np.float32), {1: NonFiniteError("bad row")}, 0, "weights", (1,) * 3))
     with pytest.raises(NonFiniteError):
         first.future.result(timeout=0)
     assert second.future.done()
@@ -195,14 +195,14 @@ def test_a_job_whose_rows_are_of_two_weights_begins_again_before_all_others() ->
     first, second = queue.take(), queue.take()
     assert first is not None
     assert second is not None
-    assert first.deliver(BatchOutput(np.zeros((1, 1), np.float32), {}, 0, "exact")) == []
-    assert second.deliver(BatchOutput(np.ones((1, 1), np.float32), {}, 0, "rounded")) == [split]
+    assert first.deliver(BatchOutput(np.zeros((1, 1), np.float32), {}, 0, "exact", (1,))) == []
+    assert second.deliver(BatchOutput(np.ones((1, 1), np.float32), {}, 0, "rounded", (1,))) == [split]
     queue.put_back(split)
     assert queue.num_waiting_texts == 3
     for number in (2, 3, 4):
         batch = queue.take()
         assert batch is not None
-        assert batch.deliver(BatchOutput(np.full((1, 1), number, np.float32), {}, 0, "rounded")) == []
+        assert batch.deliver(BatchOutput(np.full((1, 1), number, np.float32), {}, 0, "rounded", (1,))) == []
     assert split.future.result(timeout=0).rows.ravel().tolist() == [2, 3]
     assert split.future.result(timeout=0).fingerprint == "rounded"
     assert later.future.result(timeout=0).rows.ravel().tolist() == [4]
