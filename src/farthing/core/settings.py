@@ -118,6 +118,17 @@ class EngineSettings(Checked):
         minimum=1,
     )
     max_batch_tokens: int | None = option(None, "Token budget of one forward pass (default: by device).", minimum=1)
+    share_prefixes: str = option(
+        "auto",
+        "Compute tokens that texts of a batch share at their beginning once: causal models on a CPU (auto), wherever "
+        "it is built (on), never (off).",
+        choices=("auto", "on", "off"),
+    )
+    prefix_cache: str = option(
+        "auto",
+        "Memory for keys and values of beginnings that come back, such as instructions, where they are shared. A size "
+        "such as 64MiB; 0B holds none; auto takes 64 MiB or a 32nd of the memory.",
+    )
     num_threads: int | None = option(
         None, "CPU threads of the forward pass (default: physical cores, within cgroup limits).", minimum=1
     )
@@ -141,6 +152,11 @@ class EngineSettings(Checked):
         if self.memory not in ("auto", "none") and not parse_bytes(self.memory):
             raise SettingsError(
                 f"memory is {self.memory!r}; it must be a size such as 6GB or 900MiB, or auto, or none", param="memory"
+            )
+        if self.prefix_cache != "auto" and parse_bytes(self.prefix_cache) is None:
+            raise SettingsError(
+                f"prefix_cache is {self.prefix_cache!r}; it must be a size such as 64MiB or 0B, or auto",
+                param="prefix_cache",
             )
 
 

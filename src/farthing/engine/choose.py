@@ -19,6 +19,7 @@ from farthing.engine.budget import budget_bytes, host_budget_bytes
 from farthing.engine.device import DeviceFacts
 from farthing.engine.ledger import Ledger, make_ledger
 from farthing.engine.plan import FETCHED, Plan, choose_context, choose_format, compute_dtype, plan_of
+from farthing.engine.sharing import prefix_bytes, shares_prefixes
 from farthing.engine.way import RESIDENCIES, ModelShape, Residency, Way
 from farthing.engine.working import fits_native
 from farthing.quant.formats import FORMATS, weight_format
@@ -130,6 +131,8 @@ def make_way(
         keeps_table=keeps_table and (facts.is_cpu or model.has_plain_table),
         is_native=form.multiplies_int8 and facts.is_cpu and facts.has_native and fits_native(model.spec),
         unpacks=unpacks(name, residency, facts),
+        shares_prefixes=shares_prefixes(settings, facts, model.spec),
+        prefix_bytes=prefix_bytes(settings, facts, model.spec),
     )
 
 

@@ -70,7 +70,7 @@ def make_rungs(
 
 def with_smaller_batches(plan: Plan, description: ModelDescription) -> Plan:
     least = min(LEAST_TOKENS, plan.max_batch_tokens)
-    smaller = replace(plan, max_batch_tokens=max(least, plan.max_batch_tokens // SMALLER))
+    smaller = replace(plan, max_batch_tokens=max(least, plan.max_batch_tokens // SMALLER), prefix_bytes=0)
     return replace(smaller, ledger=make_ledger(description.shape, smaller))
 
 
@@ -115,6 +115,7 @@ def add_if_less(
         keeps_table=last.plan.keeps_table and residency == "resident",
         chunk_tokens=last.plan.chunk_tokens,
     )
+    way = replace(way, shares_prefixes=last.plan.shares_prefixes, prefix_bytes=last.plan.prefix_bytes)
     rung = Rung(name, plan_at(way, description, facts), last.keeps_vectors and name != "weights rounded")
     if last.num_bytes - rung.num_bytes > LEAST_SAVING * last.weight_bytes:
         rungs.append(rung)

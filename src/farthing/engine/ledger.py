@@ -85,6 +85,7 @@ def entries(model: ModelShape, way: Way) -> Iterator[Entry]:
         yield Entry("one layer", main, layer + shared)
     yield Entry("a layer unpacked", main, unpacked_bytes(layout, way))
     yield token_table(model, way)
+    yield Entry("shared prefixes", main, way.prefix_bytes)
     yield Entry("working memory", main, working_bytes(model, way))
 
 

@@ -63,6 +63,7 @@ class LiveModel:
         with self._lock:
             before, self._description = self._description, self._description.with_plan(plan)
             if self._loaded is not None and not needs_loading(before.plan, plan):
+                self._loaded.runner.limit_prefixes(plan.prefix_bytes)
                 return
             try:
                 self._load()

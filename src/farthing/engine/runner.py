@@ -16,8 +16,10 @@ import torch
 from farthing.core.errors import NonFiniteError, OutOfMemoryError
 from farthing.engine.load import LoadedModel
 from farthing.engine.memory import is_out_of_memory, release_cached
+from farthing.engine.prefix_cache import PrefixCache, distinct_forest
+from farthing.engine.sharing import held_token_bytes
 from farthing.models.attention import attend_runs, attend_varlen
-from farthing.models.batch import PackedBatch, pack
+from farthing.models.batch import PackedBatch, pack, pack_forest
 from farthing.models.family import Compute, PassStart
 from farthing.models.pooling import mean_pool, pooled_rows
 from farthing.quant.native.team import native_kernels
@@ -57,8 +59,16 @@ class Runner:
             native=native_kernels() if plan.format.multiplies_int8 and plan.device == "cpu" else None,
         )
         self._exact = replace(self._compute, dtype=torch.float32, residual_dtype=torch.float32, attend=attend_runs)
+        self._prefixes = None
+        if plan.shares_prefixes and model.embedding.pooling == "last":
+            self._prefixes = PrefixCache(plan.prefix_bytes, held_token_bytes(model.spec, plan))
         # After an operation torch's own threads spin for milliseconds, on the cores that the native team needs by then.
         self._torch_threads = plan.num_threads if self._compute.native is None else 1
+
+    def limit_prefixes(self, num_bytes: int) -> None:
+        """Hold at most so much of what texts have in common from one batch to the next."""
+        if self._prefixes is not None:
+            self._prefixes.limit(num_bytes)
 
     def run(self, texts: Sequence[Sequence[int]]) -> BatchOutput:
         """Each text as token ids, at least one, special tokens included.
@@ -79,11 +89,14 @@ class Runner:
 
     def _run(self, texts: Sequence[Sequence[int]]) -> BatchOutput:
         torch.set_num_threads(self._torch_threads)  # of this thread, and of threads to come
-        rows = self._forward(texts, self._compute)
+        forest = distinct_forest(texts) if self._prefixes is None else self._prefixes.forest(texts)
+        rows = self._forward(pack_forest(forest, self._device), self._compute)
+        if self._prefixes is not None:
+            self._prefixes.keep(forest)
         bad = non_finite(rows)
         again = bad if self._compute.dtype is not torch.float32 else []
         if again:
-            rows[again] = self._forward([texts[index] for index in again], self._exact)
+            rows[again] = self._forward(pack([texts[index] for index in again], self._device), self._exact)
             bad = non_finite(rows)
         errors = {
             index: NonFiniteError(
@@ -98,16 +111,14 @@ class Runner:
             errors,
             num_recomputed=len(again),
             fingerprint=self._model.fingerprint,
-            computed=tuple(map(len, texts)),
+            computed=forest.computed(),
         )
 
     @torch.inference_mode()
-    def _forward(self, texts: Sequence[Sequence[int]], compute: Compute) -> np.ndarray:
-        batch = pack(texts, self._device)
-        pooled = self._pooled(batch, compute).cpu().numpy()  # [texts, hidden], in packed order
-        rows = np.empty_like(pooled)
-        rows[list(batch.order)] = pooled
-        return rows
+    def _forward(self, batch: PackedBatch, compute: Compute) -> np.ndarray:
+        """[texts, hidden] fp32, in the caller's order."""
+        pooled = self._pooled(batch, compute).cpu().numpy()
+        return np.asarray(pooled[batch.text_rows])
 
     def _pooled(self, batch: PackedBatch, compute: Compute) -> torch.Tensor:
         model = self._model

@@ -50,6 +50,8 @@ class Way:
             copy. Else rows are gathered on the host.
         is_native: layers are computed by the native int8 kernels.
         unpacks: matrices are unpacked before they are multiplied.
+        shares_prefixes: what texts share at their beginning is computed once.
+        prefix_bytes: the most that keys and values of beginnings that come back may take, on the device.
     """
 
     device: str
@@ -65,6 +67,8 @@ class Way:
     keeps_table: bool
     is_native: bool
     unpacks: bool
+    shares_prefixes: bool
+    prefix_bytes: int
 
     @property
     def main_place(self) -> Place:

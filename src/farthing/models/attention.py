@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from farthing.models.batch import PackedBatch
+from farthing.models.batch import PackedBatch, Run
 from farthing.models.ops import chunks
 
 # Of longer runs so few heads are taken at a time that the result, before it is copied, is that of a run of this length.
@@ -30,22 +30,27 @@ def attend_runs(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, batch: Packed
     On a card only its flash attention shares keys between heads: other dtypes and older cards would hold a matrix of
     tokens x tokens, so there keys and values are repeated.
     """
-    kv_heads, group = k.shape[1], q.shape[1] // k.shape[1]
     for run in batch.runs:
-        # [tokens, heads, d] -> [texts, heads, length, d], views only
-        rq, rk, rv = (t[run.tokens].view(run.count, run.length, *t.shape[1:]).transpose(1, 2) for t in (q, k, v))
-        together = max(1, kv_heads * ALL_HEADS_TOKENS // (run.count * run.length))
-        for heads in chunks(kv_heads, together):
-            queries = rq[:, heads.start * group : heads.stop * group]
-            keys, values, shares = rk[:, heads], rv[:, heads], group > 1
-            if shares and not shares_keys(q.device):
-                keys, values, shares = keys.repeat_interleave(group, 1), values.repeat_interleave(group, 1), False
-            # SDPA knows causality by position, so a text of one token needs no mask at all.
-            attended = F.scaled_dot_product_attention(
-                queries, keys, values, is_causal=causal and run.length > 1, enable_gqa=shares
-            )
-            queries.copy_(attended)
+        attend_run(q, k, v, run, causal)
     return q
+
+
+def attend_run(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, run: Run, causal: bool) -> None:
+    """The run's part of `attend_runs`, to its own keys."""
+    kv_heads, group = k.shape[1], q.shape[1] // k.shape[1]
+    # [tokens, heads, d] -> [texts, heads, length, d], views only
+    rq, rk, rv = (t[run.tokens].view(run.count, run.length, *t.shape[1:]).transpose(1, 2) for t in (q, k, v))
+    together = max(1, kv_heads * ALL_HEADS_TOKENS // (run.count * run.length))
+    for heads in chunks(kv_heads, together):
+        queries = rq[:, heads.start * group : heads.stop * group]
+        keys, values, shares = rk[:, heads], rv[:, heads], group > 1
+        if shares and not shares_keys(q.device):
+            keys, values, shares = keys.repeat_interleave(group, 1), values.repeat_interleave(group, 1), False
+        # SDPA knows causality by position, so a text of one token needs no mask at all.
+        attended = F.scaled_dot_product_attention(
+            queries, keys, values, is_causal=causal and run.length > 1, enable_gqa=shares
+        )
+        queries.copy_(attended)
 
 
 def shares_keys(device: torch.device) -> bool:

@@ -1,30 +1,52 @@
 """A packed batch: the tokens of many texts end to end, without padding.
 
-Texts are ordered by length, so that texts of equal length lie side by side and attention takes each such run as one
-dense tensor. `order` leads back to the caller's order.
+A segment is a whole text, or, where texts of a causal model share their beginnings, a part of texts
+(`farthing.models.forest`). Segments are ordered by length, so that those of equal length that go on from the same place
+lie side by side and attention takes each such run as one dense tensor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
 import torch
 
+from farthing.models.forest import Forest
+from farthing.models.held_keys import HeldKeys, KnownPrefix
+
 
 @dataclass(frozen=True)
 class Run:
-    """`count` neighbouring texts of `length` tokens each, from token `start` on."""
+    """`count` neighbouring segments of `length` tokens each, from token `start` on, that follow `parent`."""
 
     start: int
     count: int
     length: int
+    parent: int = -1
 
     @property
     def tokens(self) -> slice:
         return slice(self.start, self.start + self.count * self.length)
+
+
+@dataclass(frozen=True)
+class Prefixes:
+    """What segments go on from.
+
+    Attributes:
+        parents: [segments] the segment before each; -1: none; the number of segments and above: `known`, in order.
+        offsets: [segments] tokens before each.
+        known: held since earlier batches; these have nothing before them.
+        stored: by segment, where its keys and values are to be held; these have nothing before them either.
+    """
+
+    parents: tuple[int, ...]
+    offsets: tuple[int, ...]
+    known: tuple[KnownPrefix, ...]
+    stored: Mapping[int, HeldKeys]
 
 
 @dataclass(frozen=True)
@@ -33,10 +55,13 @@ class PackedBatch:
     Attributes:
         ids: [tokens] int64, on the host: embeddings are gathered there.
         positions: [tokens] int64, on the device, place of each token in its text.
-        lengths: [texts] tokens of each text, in packed order.
-        runs: texts of equal length, in packed order.
-        order: caller's index of each packed text.
-        cu_seqlens: [texts + 1] int32, where each text starts; for variable-length kernels.
+        lengths: [segments] tokens of each segment, in packed order.
+        runs: segments of equal length with the same parent, in packed order.
+        order: the forest's index of each packed segment.
+        cu_seqlens: [segments + 1] int32, where each segment starts; for variable-length kernels.
+        ends: [n] int64, ascending, the segments that texts end with.
+        text_rows: [texts] int64, for each text the place in `ends` of its own.
+        prefixes: None where every segment is a text.
     """
 
     ids: torch.Tensor
@@ -45,6 +70,9 @@ class PackedBatch:
     runs: tuple[Run, ...]
     order: tuple[int, ...]
     cu_seqlens: torch.Tensor
+    ends: torch.Tensor
+    text_rows: np.ndarray
+    prefixes: Prefixes | None = None
 
     @property
     def num_tokens(self) -> int:
@@ -54,32 +82,63 @@ class PackedBatch:
     def max_length(self) -> int:
         return self.lengths[-1]
 
+    @property
+    def num_positions(self) -> int:
+        """One more than the highest position."""
+        if self.prefixes is None:
+            return self.max_length
+        return max(map(sum, zip(self.prefixes.offsets, self.lengths, strict=True)))
+
+    def tokens(self, segment: int) -> slice:
+        start = int(self.cu_seqlens[segment])
+        return slice(start, start + self.lengths[segment])
+
     def to(self, device: torch.device) -> PackedBatch:
         """With what is on the device moved to another one."""
         return replace(self, positions=self.positions.to(device), cu_seqlens=self.cu_seqlens.to(device))
 
     def first_rows(self) -> torch.Tensor:
-        """[texts] int64, the row of each text's first token."""
-        return self.cu_seqlens[:-1].long()
+        """[n] int64, the row of the first token of each segment that texts end with."""
+        return self.cu_seqlens[:-1].long()[self.ends.to(self.cu_seqlens.device)]
 
     def last_rows(self) -> torch.Tensor:
-        """[texts] int64, the row of each text's last token."""
-        return self.cu_seqlens[1:].long() - 1
+        """[n] int64, the row of the last token of each segment that texts end with."""
+        return self.cu_seqlens[1:].long()[self.ends.to(self.cu_seqlens.device)] - 1
 
 
 def pack(texts: Sequence[Sequence[int]], device: torch.device) -> PackedBatch:
-    """Pack token ids; every text must have at least one token."""
-    assert texts and all(len(text) > 0 for text in texts), "a batch needs texts, and every text needs tokens"
-    order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-    lengths = [len(texts[index]) for index in order]
+    """Pack token ids, each text by itself; every text must have at least one token."""
+    return pack_forest(Forest.plain(texts), device)
+
+
+def pack_forest(forest: Forest, device: torch.device) -> PackedBatch:
+    """Pack the segments of texts, of which there is at least one; none is empty."""
+    segments, texts = forest.segments, forest.texts
+    assert segments and all(segment.num_tokens > 0 for segment in segments), (
+        "a batch needs texts, and every text needs tokens"
+    )
+    order = sorted(range(len(segments)), key=lambda i: (segments[i].num_tokens, segments[i].parent, segments[i].known))
+    places = np.empty(len(order), dtype=np.int64)
+    places[order] = np.arange(len(order))
+    packed = [segments[index] for index in order]
+    lengths = [segment.num_tokens for segment in packed]
+    parents = [
+        int(places[s.parent]) if s.parent >= 0 else len(packed) + s.known if s.known >= 0 else -1 for s in packed
+    ]
     runs, start = [], 0
-    for length, group in groupby(lengths):
+    for (length, parent), group in groupby(zip(lengths, parents, strict=True)):
         count = sum(1 for _ in group)
-        runs.append(Run(start, count, length))
+        runs.append(Run(start, count, length, parent))
         start += count * length
-    ids = np.concatenate([np.asarray(texts[index], dtype=np.int64) for index in order])
-    positions = np.concatenate([np.arange(length, dtype=np.int64) for length in lengths])
+    ids = np.concatenate([np.asarray(texts[s.text][s.start : s.stop], dtype=np.int64) for s in packed])
+    positions = np.concatenate([np.arange(s.start, s.stop, dtype=np.int64) for s in packed])
     starts = np.cumsum([0, *lengths], dtype=np.int32)
+    ends, text_rows = np.unique(places[forest.ends], return_inverse=True)
+    prefixes = None
+    if forest.has_prefixes:
+        stored = {int(places[segment]): held for segment, held in forest.stored.items()}
+        offsets = tuple(segment.start for segment in packed)
+        prefixes = Prefixes(tuple(parents), offsets, tuple(forest.known), stored)
     return PackedBatch(
         ids=torch.from_numpy(ids),
         positions=torch.from_numpy(positions).to(device),
@@ -87,4 +146,7 @@ def pack(texts: Sequence[Sequence[int]], device: torch.device) -> PackedBatch:
         runs=tuple(runs),
         order=tuple(order),
         cu_seqlens=torch.from_numpy(starts).to(device),
+        ends=torch.from_numpy(ends),
+        text_rows=text_rows,
+        prefixes=prefixes,
     )

@@ -9,7 +9,7 @@ from farthing.models.spec import Pooling
 
 
 def pooled_rows(pooling: Pooling, batch: PackedBatch) -> torch.Tensor | None:
-    """[texts] int64: the only rows that pooling will look at; None when it looks at all."""
+    """[n] int64, one for each set of identical texts: the only rows pooling looks at; None: all."""
     if pooling == "last":
         return batch.last_rows()
     if pooling == "cls":
@@ -18,5 +18,8 @@ def pooled_rows(pooling: Pooling, batch: PackedBatch) -> torch.Tensor | None:
 
 
 def mean_pool(hidden: torch.Tensor, batch: PackedBatch) -> torch.Tensor:
-    """[tokens, hidden] -> [texts, hidden]: the mean over each text's tokens, special tokens included."""
+    """[tokens, hidden] -> [texts, hidden]: the mean over each text's tokens, special tokens included.
+
+    Of batches without prefixes, where each segment is a text.
+    """
     return torch.cat([hidden[run.tokens].view(run.count, run.length, -1).mean(1) for run in batch.runs])

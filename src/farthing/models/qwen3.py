@@ -16,6 +16,7 @@ from farthing.models import config as cfg
 from farthing.models.family import ForwardPass, LayerWeights, PassStart
 from farthing.models.layout import Layout, MatrixPart, ValueHeads, VectorPart
 from farthing.models.ops import ACTIVATIONS, chunks, rms_norm, rotary_tables, rotate
+from farthing.models.prefix_attention import attend_prefixes
 from farthing.models.qwen3_native import NativeQwen3Pass, native_shape
 from farthing.models.spec import EmbeddingSpec, ModelSpec
 from farthing.quant.packed import GROUP_INPUTS
@@ -56,6 +57,7 @@ class Qwen3Family:
             activation=cfg.activation(config),
             stored_bytes=cfg.stored_bytes(config),
             rope_theta=rope_theta(config),
+            causal=True,
         )
 
     def layout(self, spec: ModelSpec) -> Layout:
@@ -129,6 +131,7 @@ class Qwen3Pass:
         self._hidden = start.residual()  # [tokens, hidden]
         self._cos, self._sin = rotary_tables(batch.positions, spec.head_dim, spec.rope_theta)
         self._activation = ACTIVATIONS[spec.activation]
+        self._num_layers_done = 0
 
     def move_to(self, device: torch.device) -> None:
         self._hidden, self._cos, self._sin = (t.to(device) for t in (self._hidden, self._cos, self._sin))
@@ -142,6 +145,7 @@ class Qwen3Pass:
         for rows in chunks(self._hidden.shape[0], self._compute.chunk_tokens):
             self._hidden[rows] += weights.matrix["o"](attended[rows])
             self._hidden[rows] += self._mlp(self._hidden[rows], weights)
+        self._num_layers_done += 1
 
     def finish(self) -> torch.Tensor:
         return rms_norm(self._start.unrotated(self._hidden), self._start.shared["norm"], self._spec.norm_eps)
@@ -159,7 +163,16 @@ class Qwen3Pass:
             raw_q, raw_k, v[rows] = torch.split(qkv, heads, dim=1)
             q[rows] = self._rotate(rms_norm(raw_q, weights.vector["q_norm"], spec.norm_eps), rows)
             k[rows] = self._rotate(rms_norm(raw_k, weights.vector["k_norm"], spec.norm_eps), rows)
-        return compute.attend(q, k, v, self._batch, True).flatten(1)
+        return self._attend(q, k, v).flatten(1)
+
+    def _attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        batch, prefixes = self._batch, self._batch.prefixes
+        if prefixes is None:
+            return self._compute.attend(q, k, v, batch, True)
+        for segment, held in prefixes.stored.items():
+            held.layers.append((k[batch.tokens(segment)].clone(), v[batch.tokens(segment)].clone()))
+        known = [prefix.held.layers[self._num_layers_done] for prefix in prefixes.known]
+        return attend_prefixes(q, k, v, batch, [(keys, values) for keys, values in known])
 
     def _rotate(self, x: torch.Tensor, rows: slice) -> torch.Tensor:
         return rotate(x, self._cos[rows], self._sin[rows])

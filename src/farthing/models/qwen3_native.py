@@ -29,8 +29,9 @@ class NativeQwen3Pass:
         self._start, self._kernels = start, kernels
         self._shape = native_shape(start.spec)
         self._hidden = start.residual()  # [tokens, hidden]
-        positions = torch.arange(start.batch.max_length)
+        positions = torch.arange(start.batch.num_positions)
         cos, sin = rotary_tables(positions, start.spec.head_dim, start.spec.rope_theta)
+        self._num_layers_done = 0
         half = start.spec.head_dim // 2
         self._cos, self._sin = (table[:, 0, :half].contiguous() for table in (cos, sin))
 
@@ -39,12 +40,28 @@ class NativeQwen3Pass:
 
     def layer(self, weights: LayerWeights, keep: torch.Tensor | None) -> None:
         kept = None if keep is None else keep.to(torch.int32)
-        batch = NativeBatch(self._start.batch.cu_seqlens, self._cos, self._sin, kept)
+        batch = NativeBatch(self._start.batch.cu_seqlens, self._cos, self._sin, kept, self._prefixes())
         matrices = {name: int8_block(weights, name) for name in MATRICES}
         vectors = {name: weights.vector[name] for name in VECTORS}
         self._kernels.qwen3_layer(self._shape, Qwen3Weights(**vectors, **matrices), batch, self._hidden)
         if keep is not None:
             self._hidden = self._hidden[keep]
+        self._num_layers_done += 1
+
+    def _prefixes(self) -> NativePrefixes | None:
+        """What the batch's segments go on from in this layer, and where keys and values are to be held."""
+        prefixes = self._start.batch.prefixes
+        if prefixes is None:
+            return None
+        for held in prefixes.stored.values():
+            held.layers.append((aligned_bytes(self._kernels.qwen3_kv_bytes(self._shape, held.num_tokens)),))
+        known = [
+            KnownKeys(prefix.held.layers[self._num_layers_done][0], prefix.num_tokens, prefix.held.num_tokens)
+            for prefix in prefixes.known
+        ]
+        parents, offsets = (torch.tensor(values, dtype=torch.int32) for values in (prefixes.parents, prefixes.offsets))
+        stored = {segment: held.layers[-1][0] for segment, held in prefixes.stored.items()}
+        return NativePrefixes(parents, offsets, known, stored)
 
     def finish(self) -> torch.Tensor:
         return rms_norm(self._start.unrotated(self._hidden), self._start.shared["norm"], self._start.spec.norm_eps)

@@ -24,6 +24,7 @@ class ModelSpec:
         activation: "silu", "gelu" (exact, by erf) or "gelu_tanh".
         rope_theta: base of the rotary frequencies; 0.0 where positions are learned.
         stored_bytes: bytes of a number in the checkpoint, as its config says.
+        causal: a token sees those before it and itself only.
         position_offset: first row of a learned position table that is used (XLM-R counts from padding_idx + 1).
     """
 
@@ -42,6 +43,7 @@ class ModelSpec:
     position_offset: int = 0
     num_token_types: int = 0
     stored_bytes: int = 4
+    causal: bool = False
 
     @property
     def q_width(self) -> int:
