@@ -12,7 +12,7 @@ from farthing.models.family import LayerWeights, PassStart
 from farthing.models.ops import rms_norm, rotary_tables
 from farthing.models.spec import ModelSpec
 from farthing.quant.int8 import NativeLinear
-from farthing.quant.native.arguments import NativeBatch, Qwen3Shape, Qwen3Weights
+from farthing.quant.native.arguments import KnownKeys, NativeBatch, NativePrefixes, Qwen3Shape, Qwen3Weights
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.rotation import RotatedLinear
 
@@ -54,7 +54,7 @@ class NativeQwen3Pass:
         if prefixes is None:
             return None
         for held in prefixes.stored.values():
-            held.layers.append((aligned_bytes(self._kernels.qwen3_kv_bytes(self._shape, held.num_tokens)),))
+            held.layers.append((self._new_block(held.num_tokens),))
         known = [
             KnownKeys(prefix.held.layers[self._num_layers_done][0], prefix.num_tokens, prefix.held.num_tokens)
             for prefix in prefixes.known
@@ -62,6 +62,9 @@ class NativeQwen3Pass:
         parents, offsets = (torch.tensor(values, dtype=torch.int32) for values in (prefixes.parents, prefixes.offsets))
         stored = {segment: held.layers[-1][0] for segment, held in prefixes.stored.items()}
         return NativePrefixes(parents, offsets, known, stored)
+
+    def _new_block(self, num_tokens: int) -> torch.Tensor:
+        return torch.empty(self._kernels.qwen3_kv_bytes(self._shape, num_tokens), dtype=torch.uint8)
 
     def finish(self) -> torch.Tensor:
         return rms_norm(self._start.unrotated(self._hidden), self._start.shared["norm"], self._start.spec.norm_eps)
