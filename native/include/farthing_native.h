@@ -21,7 +21,7 @@ extern "C" {
 enum {
     FT_OK = 0,
     FT_BAD_SHAPE = 1,     /* a width is not a multiple of what the kernels need, see ft_qwen3_spec */
-    FT_BAD_ARGUMENT = 2,  /* a null pointer, a misaligned buffer, offsets that do not ascend */
+    FT_BAD_ARGUMENT = 2,  /* a null pointer, a misaligned buffer, offsets that do not ascend, a parent that does not fit */
     FT_SCRATCH_SMALL = 3, /* scratch is smaller than ft_qwen3_scratch_bytes or ft_linear_scratch_bytes asks for */
     FT_NO_KERNEL = 4,     /* this CPU does not have the instruction set asked for */
     FT_NO_THREAD = 5      /* the operating system refused a thread */
@@ -76,6 +76,27 @@ typedef struct {
     const void* down;        /* packed [hidden, intermediate], its inputs rotated as in ft_bert_weights */
 } ft_qwen3_weights;
 
+/* Keys and values of earlier tokens, as an earlier call laid them into ft_prefixes.stored; alignment 64. The first of them
+ * has position 0. padded_tokens: a multiple of 32, and not less than num_tokens, how many are seen; what lies behind those
+ * must be finite. */
+typedef struct {
+    const void* kv; /* bf16 [2][kv_heads][padded_tokens][head_dim], permuted */
+    int32_t padded_tokens, num_tokens;
+} ft_known;
+
+/* Makes segments of a batch's texts: tokens of a segment see all of its parent's, and of the parent's parents, before their
+ * own. Each row comes out bit for bit as it does where all tokens before it are computed with it as one text. */
+typedef struct {
+    /* [num_texts]: -1, none; j < num_texts, segment j of the batch, with at least one token; num_texts + k, known[k] */
+    const int32_t* parents;
+    const int32_t* offsets; /* [num_texts] position of a segment's first token: the tokens of all its ancestors */
+    int32_t num_known;
+    const ft_known* known;
+    /* NULL, or [num_texts] of NULL or the caller's memory, of ft_qwen3_kv_bytes and alignment 64, that a segment's keys and
+     * values are laid into; only for segments without a parent. Nothing that is known to the same call. */
+    void* const* stored;
+} ft_prefixes;
+
 /* Texts lie one behind the other without padding. cos, sin: [rope_positions, head_dim / 2], by position in the text. */
 typedef struct {
     int32_t num_tokens, num_texts;
@@ -85,10 +106,14 @@ typedef struct {
     int32_t rope_positions;
     int32_t num_keep;
     const int32_t* keep; /* NULL, or [num_keep] ascending tokens: only these rows of hidden are brought up to date */
+    const ft_prefixes* prefixes; /* NULL where no text has a parent and none is stored; always for ft_bert_layer */
 } ft_batch;
 
 FT_API size_t ft_qwen3_scratch_bytes(const ft_pool* pool, const ft_qwen3_spec* spec, int32_t num_tokens,
                                      int32_t num_texts);
+
+/* Bytes of a segment's keys and values in ft_prefixes.stored; 0 where the spec does not fit. */
+FT_API size_t ft_qwen3_kv_bytes(const ft_qwen3_spec* spec, int32_t num_tokens);
 
 /* hidden [num_tokens, hidden] fp32, in and out. */
 FT_API int ft_qwen3_layer(ft_pool* pool, const ft_qwen3_spec* spec, const ft_qwen3_weights* weights,

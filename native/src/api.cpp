@@ -6,6 +6,7 @@
 #include <numeric>
 #include <system_error>
 
+#include "batch_check.h"
 #include "isa.h"
 #include "layer_scratch.h"
 
@@ -43,8 +44,6 @@ const Kernels* choose(const char* isa) {
     return nullptr;
 }
 
-bool aligned(const void* pointer) { return pointer && reinterpret_cast<uintptr_t>(pointer) % 64 == 0; }
-
 bool shape_fits(const LayerShape& shape) {
     return shape.hidden > 0 && shape.hidden % 64 == 0 && shape.intermediate > 0 && shape.intermediate % 64 == 0 &&
            shape.hidden <= kMaxInputs && shape.intermediate <= kMaxInputs && shape.kv_heads > 0 && shape.q_heads > 0 &&
@@ -57,20 +56,6 @@ bool spec_fits(const ft_qwen3_spec& spec) { return shape_fits(LayerShape(spec));
 bool spec_fits(const ft_bert_spec& spec) {
     return spec.heads > 0 && spec.hidden % spec.heads == 0 && shape_fits(LayerShape(spec)) &&
            spec.activation >= FT_GELU && spec.activation <= FT_SILU;
-}
-
-int check_batch(const ft_batch& batch, int max_length) {
-    if (batch.num_tokens < 0 || batch.num_texts < 0 || !batch.cu_seqlens) return FT_BAD_ARGUMENT;
-    if (batch.cu_seqlens[0] != 0 || batch.cu_seqlens[batch.num_texts] != batch.num_tokens) return FT_BAD_ARGUMENT;
-    for (int text = 0; text < batch.num_texts; ++text) {
-        const int length = batch.cu_seqlens[text + 1] - batch.cu_seqlens[text];
-        if (length < 0 || length > max_length) return FT_BAD_ARGUMENT;
-    }
-    if (!batch.keep) return FT_OK;
-    if (batch.num_keep < 0) return FT_BAD_ARGUMENT;
-    for (int i = 0, before = -1; i < batch.num_keep; before = batch.keep[i++])
-        if (batch.keep[i] <= before || batch.keep[i] >= batch.num_tokens) return FT_BAD_ARGUMENT;
-    return FT_OK;
 }
 
 template <class Spec>
@@ -131,6 +116,11 @@ size_t ft_qwen3_scratch_bytes(const ft_pool* pool, const ft_qwen3_spec* spec, in
     return scratch_bytes_of(pool, *spec, num_tokens, num_texts);
 }
 
+size_t ft_qwen3_kv_bytes(const ft_qwen3_spec* spec, int32_t num_tokens) {
+    if (!spec_fits(*spec) || num_tokens < 0) return 0;
+    return 2 * sizeof(uint16_t) * LayerShape(*spec).kv_width() * round_up(num_tokens, kKeyPanel);
+}
+
 int ft_qwen3_layer(ft_pool* pool, const ft_qwen3_spec* spec, const ft_qwen3_weights* weights, const ft_batch* batch,
                    float* hidden, void* scratch, size_t scratch_bytes) {
     if (!pool || !spec || !weights || !batch || !hidden || !aligned(scratch)) return FT_BAD_ARGUMENT;
@@ -157,6 +147,7 @@ int ft_bert_layer(ft_pool* pool, const ft_bert_spec* spec, const ft_bert_weights
         return FT_BAD_ARGUMENT;
     if (!all_aligned({weights->qkv, weights->o, weights->up, weights->down})) return FT_BAD_ARGUMENT;
     if (!spec_fits(*spec)) return FT_BAD_SHAPE;
+    if (batch->prefixes) return FT_BAD_ARGUMENT;
     if (const int error = check_batch(*batch, batch->num_tokens)) return error;
     if (scratch_bytes < ft_bert_scratch_bytes(pool, spec, batch->num_tokens, batch->num_texts)) return FT_SCRATCH_SMALL;
     if (batch->num_tokens > 0)

@@ -9,14 +9,13 @@
 #include "bf16.h"
 #include "blocks.h"
 #include "exp2.h"
-#include "kv.h"
+#include "kv_gather.h"
 #include "lanes.h"
 
 namespace farthing::FT_ISA {
 namespace {
 
 constexpr int kChunkPanels = kKeyChunk / kKeyPanel;
-constexpr int kMaxHeadDim = 128;
 constexpr float kMasked = -1e30f;
 
 // One block of rows against one chunk of keys.
@@ -78,7 +77,8 @@ void write_block(const AttentionCall& call, Range rows, const float* outputs, co
     }
 }
 
-void attend_block(const AttentionCall& call, const AttentionScratch& scratch, Range rows, int first_key,
+// Against the chunk of keys that begins at `first_key`.
+void attend_block(const AttentionCall& call, const AttentionScratch& scratch, Range rows, int first_key, const KvSpan& chunk,
                   BlockBuffers& buffers) {
     const int num_rows = rows.size(), head_dim = call.head_dim, head_chunks = head_dim / kKeyPanel;
     const int num_keys = call.limits[(rows.end - 1) / call.group];
@@ -88,7 +88,7 @@ void attend_block(const AttentionCall& call, const AttentionScratch& scratch, Ra
 
     load_queries(call.queries + static_cast<size_t>(rows.begin) * head_dim, num_rows, head_dim, buffers.queries);
     for (int panel = 0; panel < panels; ++panel) {
-        const uint16_t* const keys = call.keys + static_cast<size_t>(first_key + panel * kKeyPanel) * head_dim;
+        const uint16_t* const keys = chunk.keys + static_cast<size_t>(panel * kKeyPanel) * head_dim;
         const int columns = seen - panel * kKeyPanel <= kLanes ? kLanes : kKeyPanel;
         bf16_block(num_rows, head_dim / 2, buffers.queries, keys, columns, false, buffers.scores + panel * panel_stride);
     }
@@ -104,8 +104,7 @@ void attend_block(const AttentionCall& call, const AttentionScratch& scratch, Ra
     }
     const int steps = static_cast<int>(round_up((seen + 1) / 2, kStepUnit));
     for (int panel = 0; panel < head_chunks; ++panel) {
-        const uint16_t* const values =
-            call.values + (static_cast<size_t>(panel) * call.padded_length + first_key) * kPanelChannels;
+        const uint16_t* const values = chunk.values + static_cast<size_t>(panel) * chunk.padded_length * kPanelChannels;
         bf16_block(num_rows, steps, buffers.probabilities, values, kPanelChannels, first_key > 0,
                    outputs + panel * panel_stride);
     }
@@ -120,10 +119,13 @@ void attend(const AttentionCall& call, const AttentionScratch& scratch) {
     std::fill_n(scratch.largest, blocks.rows(), kMasked);
     std::fill_n(scratch.sums, blocks.rows(), 0.0f);
     const int num_keys = call.limits[call.rows - 1];
-    for (int first_key = 0; first_key < num_keys; first_key += kKeyChunk)
+    const KeyGatherer keys(call.kv, call.head, call.text, scratch.gathered);
+    for (int first_key = 0; first_key < num_keys; first_key += kKeyChunk) {
+        const KvSpan chunk = keys.chunk(first_key, std::min(first_key + kKeyChunk, num_keys));
         for (int b = 0; b < blocks.count(); ++b)
             if (call.limits[(blocks[b].end - 1) / call.group] > first_key)
-                attend_block(call, scratch, blocks[b], first_key, buffers);
+                attend_block(call, scratch, blocks[b], first_key, chunk, buffers);
+    }
 }
 
 }  // namespace farthing::FT_ISA

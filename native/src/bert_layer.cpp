@@ -102,7 +102,7 @@ private:
     }
 
     void queries(int count, Range heads) {
-        for (int r = 0; r < count; ++r) limits_[r] = text_of(r).size();
+        for (int r = 0; r < count; ++r) limits_[r] = walk_.texts[text_of(r)].size();
         quantize_hidden(count);
         const StageTimer timer(profile_, Stage::kQkv);
         const PackedMatrix w = qkv();

@@ -12,6 +12,8 @@
 namespace farthing {
 
 constexpr int kKeyPanel = 32;
+constexpr int kMaxHeadDim = 128;
+constexpr int kKeyChunk = 256;  // keys taken at once: theirs, the values' and the queries' bytes fit into the L2 cache
 
 // Where texts begin and end among the tokens.
 class Texts {
@@ -26,16 +28,47 @@ private:
     int count_;
 };
 
+// Keys and values of one text, or from one of its panels on, under one kv head.
+struct KvSpan {
+    const uint16_t *keys, *values;
+    int padded_length;  // of the text
+};
+
 struct KvBuffers {
     uint16_t* keys;     // [kv_heads][padded_tokens][head_dim], permuted as above
     uint16_t* values;   // likewise
     int32_t* starts;    // [num_texts + 1], where a text's padded tokens begin
     int64_t padded_tokens;
-    int head_dim;
+    int num_texts, kv_heads, head_dim;
+    const ft_prefixes* prefixes;  // NULL, or which texts have ancestors, and which lie in memory of the caller
 
-    uint16_t* text_keys(int head, int text) const { return keys + (head * padded_tokens + starts[text]) * head_dim; }
-    uint16_t* text_values(int head, int text) const { return values + (head * padded_tokens + starts[text]) * head_dim; }
+    uint16_t* text_keys(int head, int text) const {
+        if (uint16_t* const block = stored(text)) return block + block_elements(head, padded_length(text));
+        return keys + (head * padded_tokens + starts[text]) * head_dim;
+    }
+    uint16_t* text_values(int head, int text) const {
+        if (uint16_t* const block = stored(text)) return block + block_elements(kv_heads + head, padded_length(text));
+        return values + (head * padded_tokens + starts[text]) * head_dim;
+    }
     int padded_length(int text) const { return starts[text + 1] - starts[text]; }
+
+    // `text` may be an ancestor that is not in the batch: num_texts + k is the k-th that is known.
+    KvSpan span(int head, int text) const {
+        if (text < num_texts) return {text_keys(head, text), text_values(head, text), padded_length(text)};
+        const ft_known& known = prefixes->known[text - num_texts];
+        const uint16_t* const block = static_cast<const uint16_t*>(known.kv);
+        return {block + block_elements(head, known.padded_tokens), block + block_elements(kv_heads + head, known.padded_tokens),
+                known.padded_tokens};
+    }
+    // The position of its first token; where that is not 0, `parent` has those before it.
+    int offset(int text) const { return prefixes && text < num_texts ? prefixes->offsets[text] : 0; }
+    int parent(int text) const { return prefixes->parents[text]; }
+
+private:
+    uint16_t* stored(int text) const {
+        return prefixes && prefixes->stored ? static_cast<uint16_t*>(prefixes->stored[text]) : nullptr;
+    }
+    int64_t block_elements(int64_t heads, int padded_length) const { return heads * padded_length * head_dim; }
 };
 
 // Upper bound of padded_tokens.

@@ -9,8 +9,6 @@
 
 namespace farthing::FT_ISA {
 
-constexpr int kMaxHeadDim = 128;
-
 // Swaps the elements of `a` whose lane has the bit kStep with those of `b` that lie kStep lanes before.
 template <int kStep>
 FT_INLINE void swap_lanes(Words& a, Words& b) {
@@ -69,20 +67,21 @@ void for_each_text(Range tokens, const Texts& texts, Use use) {
 }
 
 // Brings the keys of one kv head into `out`, from a row [head_dim] a token; tokens begin at a multiple of 32 from their
-// text's beginning, and end so or with it. transform(key, index in the text) -> the key to be stored.
+// text's beginning, and end so or with it. transform(key, its position) -> the key to be stored.
 template <class Transform>
 void store_keys(const float* rows, size_t stride, int head, Range tokens, const Texts& texts, const KvBuffers& out,
                 Transform transform) {
     for_each_text(tokens, texts, [&](int text, Range part) {
         uint16_t* const keys = out.text_keys(head, text);
         const Range whole = texts[text];
-        const int end = part.end == whole.end ? out.padded_length(text) : part.end - whole.begin;
+        const int offset = out.offset(text), end = part.end == whole.end ? out.padded_length(text) : part.end - whole.begin;
         for (int index = part.begin - whole.begin; index < end; index += kLanes) {
             uint16_t converted[kLanes][kMaxHeadDim];
             for (int r = 0; r < kLanes; ++r) {
                 const int token = whole.begin + index + r;
                 if (token < part.end)
-                    store_bf16_row(transform(rows + (token - tokens.begin) * stride, index + r), out.head_dim, converted[r]);
+                    store_bf16_row(transform(rows + (token - tokens.begin) * stride, offset + index + r), out.head_dim,
+                                   converted[r]);
                 else
                     std::memset(converted[r], 0, out.head_dim * sizeof(uint16_t));
             }

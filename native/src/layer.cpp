@@ -41,8 +41,8 @@ private:
         const size_t stride = row_stride(shape_.head_dim);
         const HeadTransform transform = this->transform(call_.weights.k_norm);
         float turned[kMaxHeadDim];
-        const auto turn = [&](const float* key, int index) {
-            norm_rotate(key, index, 1.0f, transform, turned);
+        const auto turn = [&](const float* key, int position) {
+            norm_rotate(key, position, 1.0f, transform, turned);
             return turned;
         };
         for (int head = heads.begin; head < heads.end; ++head) {
@@ -81,7 +81,10 @@ private:
 
     void queries(int count, Range heads) {
         normalize(call_.weights.input_norm, count);
-        for (int r = 0; r < count; ++r) limits_[r] = rows_[r] - text_of(r).begin + 1;
+        for (int r = 0; r < count; ++r) {
+            const int text = text_of(r);
+            limits_[r] = walk_.scratch.kv.offset(text) + rows_[r] - walk_.texts[text].begin + 1;
+        }
         const int head_dim = shape_.head_dim, group = shape_.group();
         const float scale = kLog2E / std::sqrt(static_cast<float>(head_dim));
         const HeadTransform transform = this->transform(call_.weights.q_norm);

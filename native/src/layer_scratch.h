@@ -33,7 +33,7 @@ struct TileScratch {
     QuantizedTile inner;   // the MLP's
     float* row;            // [hidden or q_width]
     float* head;           // [kTileRows][head_dim]: keys, values or queries of one head
-    float* group;          // [kTileRows][kGroupStride]: a group of the MLP's inner rows
+    float* group;          // [kTileRows][kGroupStride]: a group of the MLP's inner rows, or a KeyGatherer's keys and values
     float* unnormed;       // [kTileRows][hidden], post-norm only: a product and the residual, before their norm
     uint16_t* queries;     // [kv_heads][kTileRows][group][head_dim], then attention's result
     float* outputs;        // attention, see attention.h
@@ -46,7 +46,10 @@ struct LayerScratch {
         kv.keys = carver_.take<uint16_t>(kv_elements);
         kv.values = carver_.take<uint16_t>(kv_elements);
         kv.starts = carver_.take<int32_t>(num_texts + 1);
+        kv.num_texts = static_cast<int>(num_texts);
+        kv.kv_heads = shape.kv_heads;
         kv.head_dim = shape.head_dim;
+        kv.prefixes = nullptr;
     }
 
     TileScratch take_tile(const LayerShape& shape) {

@@ -31,6 +31,7 @@ struct LayerWalk {
         for (int text = 0; text < texts.count(); ++text)
             starts[text + 1] = starts[text] + static_cast<int32_t>(round_up(texts[text].size(), kKeyPanel));
         scratch.kv.padded_tokens = starts[texts.count()];
+        scratch.kv.prefixes = batch.prefixes;
         for (int thread = 0; thread < pool.num_threads(); ++thread) tiles[thread] = scratch.take_tile(shape);
         key_tiles = num_tiles(batch.num_tokens, kTileRows - kTileAlign + 1);
         row_tiles = num_tiles(num_rows, kTileRows);
@@ -105,7 +106,7 @@ protected:
         for (int r = 0; r < range.size(); ++r) rows_[r] = batch_.keep ? batch_.keep[range.begin + r] : range.begin + r;
     }
 
-    Range text_of(int r) const { return walk_.texts[walk_.texts.of(rows_[r])]; }
+    int text_of(int r) const { return walk_.texts.of(rows_[r]); }
 
     // Panels of a matrix whose output channel `first_column` is the first of kv head 0.
     Range panels_of_heads(int first_column, Range heads, int heads_per) const {
@@ -117,20 +118,19 @@ protected:
         return queries_ + (static_cast<size_t>(head) * kTileRows + row) * shape_.group() * shape_.head_dim;
     }
 
-    // The tile's queries become what attention makes of them, row r seeing the first limits_[r] keys of its text.
+    // The tile's queries become what attention makes of them, row r seeing the keys before position limits_[r].
     void attention(int count, Range heads) {
         const StageTimer timer(profile_, Stage::kAttention);
         const KvBuffers& kv = walk_.scratch.kv;
-        const AttentionScratch scratch{tile_.outputs, tile_.largest, tile_.sums};
+        static_assert(kTileRows * kGroupStride * sizeof *tile_.group >= 2 * kKeyChunk * kMaxHeadDim * sizeof(uint16_t));
+        const AttentionScratch scratch{tile_.outputs, tile_.largest, tile_.sums, reinterpret_cast<uint16_t*>(tile_.group)};
         const int head_dim = shape_.head_dim, group = shape_.group();
         for (int begin = 0; begin < count;) {
             const int text = walk_.texts.of(rows_[begin]);
             int end = begin + 1;
             while (end < count && rows_[end] < walk_.texts[text].end) ++end;
             for (int head = heads.begin; head < heads.end; ++head)
-                attend({query_row(head, begin), limits_ + begin, end - begin, group, head_dim, kv.text_keys(head, text),
-                        kv.text_values(head, text), kv.padded_length(text)},
-                       scratch);
+                attend({query_row(head, begin), limits_ + begin, end - begin, group, head_dim, kv, head, text}, scratch);
             begin = end;
         }
     }

@@ -5,12 +5,23 @@ In and out: contiguous CPU tensors that the caller owns and keeps alive during t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import ctypes
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 
-from farthing.quant.native.library import BatchPointers, BertPointers, BertSpec, Qwen3Pointers, Qwen3Spec
+from farthing.quant.native.library import (
+    BatchPointers,
+    BertPointers,
+    BertSpec,
+    KnownPointers,
+    PrefixPointers,
+    Qwen3Pointers,
+    Qwen3Spec,
+)
 
+KEY_PANEL = 32  # blocks of keys and values have room for a multiple of so many tokens
 ACTIVATION_CODES = {"gelu": 0, "gelu_tanh": 1, "silu": 2}
 
 
@@ -89,6 +100,54 @@ class BertWeights:
 
 
 @dataclass(frozen=True)
+class KnownKeys:
+    """Keys and values of tokens from position 0 on, as an earlier call stored them.
+
+    Attributes:
+        kv: uint8 [qwen3_kv_bytes(shape, held_tokens)], aligned to 64; its layout is the kernels' own.
+        num_tokens: how many of them are seen, at least 1.
+        held_tokens: how many there are.
+    """
+
+    kv: torch.Tensor
+    num_tokens: int
+    held_tokens: int
+
+    def pointers(self) -> KnownPointers:
+        padded_tokens = -(-self.held_tokens // KEY_PANEL) * KEY_PANEL
+        return KnownPointers(self.kv.data_ptr(), padded_tokens, self.num_tokens)
+
+
+@dataclass(frozen=True)
+class NativePrefixes:
+    """Texts of a batch as segments: a segment's tokens see all of its parent's, and of the parent's parents, before their own.
+
+    Attributes:
+        parents: [texts] int32; -1 for none, j < texts for segment j, which is not empty, texts + k for known[k].
+        offsets: [texts] int32, the position of each segment's first token: the tokens of all its ancestors.
+        known: prefixes that are not in the batch.
+        stored: by segment, one without a parent, uint8 [qwen3_kv_bytes(shape, its tokens)], aligned to 64: written with the
+            segment's keys and values.
+    """
+
+    parents: torch.Tensor
+    offsets: torch.Tensor
+    known: Sequence[KnownKeys] = ()
+    stored: Mapping[int, torch.Tensor] = field(default_factory=dict)
+
+    def pointers(self) -> PrefixPointers:
+        num_texts = self.parents.shape[0]
+        blocks = [pointer(self.stored.get(text)) for text in range(num_texts)] if self.stored else None
+        return PrefixPointers(
+            self.parents.data_ptr(),
+            self.offsets.data_ptr(),
+            len(self.known),
+            (KnownPointers * len(self.known))(*(known.pointers() for known in self.known)),
+            None if blocks is None else (ctypes.c_void_p * num_texts)(*blocks),
+        )
+
+
+@dataclass(frozen=True)
 class NativeBatch:
     """Texts end to end.
 
@@ -96,12 +155,14 @@ class NativeBatch:
         cu_seqlens: [texts + 1] int32, where each text starts.
         cos: [positions, head_dim / 2] fp32, as sin; only for layers that turn heads by position.
         keep: [rows] int32 ascending, the only rows that go on after attention; None for all.
+        prefixes: None where each text stands alone; only for Qwen3, whose cos and sin then cover offset + length.
     """
 
     cu_seqlens: torch.Tensor
     cos: torch.Tensor | None = None
     sin: torch.Tensor | None = None
     keep: torch.Tensor | None = None
+    prefixes: NativePrefixes | None = None
 
     def pointers(self, num_tokens: int) -> BatchPointers:
         return BatchPointers(
@@ -113,6 +174,7 @@ class NativeBatch:
             0 if self.cos is None else self.cos.shape[0],
             0 if self.keep is None else self.keep.shape[0],
             pointer(self.keep),
+            None if self.prefixes is None else ctypes.pointer(self.prefixes.pointers()),
         )
 
 

@@ -18,6 +18,7 @@ from farthing.quant.native.arguments import (
     BertShape,
     BertWeights,
     NativeBatch,
+    NativePrefixes,
     Qwen3Shape,
     Qwen3Weights,
     pointer,
@@ -110,8 +111,17 @@ class NativeKernels:
         self._check("ft_linear", status)
         return y
 
+    def qwen3_kv_bytes(self, shape: Qwen3Shape, num_tokens: int) -> int:
+        """Bytes of the keys and values of so many tokens of one layer, as `NativePrefixes` stores and knows them."""
+        return int(self._library.ft_qwen3_kv_bytes(ctypes.byref(shape.c_spec()), num_tokens))
+
     def qwen3_layer(self, shape: Qwen3Shape, weights: Qwen3Weights, batch: NativeBatch, hidden: torch.Tensor) -> None:
-        """Bring hidden [tokens, hidden] fp32 through one layer, in place; with `keep` only these rows are brought."""
+        """Bring hidden [tokens, hidden] fp32 through one layer, in place; with `keep` only these rows are brought.
+
+        With prefixes each row comes out bit for bit as it does with all tokens that it sees in one text.
+        """
+        if batch.prefixes is not None:
+            self._check_sizes(shape, batch.cu_seqlens, batch.prefixes)
         self._layer("qwen3", shape.c_spec(), weights.pointers(), batch, hidden)
 
     def bert_layer(self, shape: BertShape, weights: BertWeights, batch: NativeBatch, hidden: torch.Tensor) -> None:
@@ -143,6 +153,17 @@ class NativeKernels:
                 scratch.numel(),
             )
         self._check(f"ft_{family}_layer", status)
+
+    def _check_sizes(self, shape: Qwen3Shape, cu_seqlens: torch.Tensor, prefixes: NativePrefixes) -> None:
+        """What the library cannot see: it would write behind a block that is too short."""
+        num_texts = (cu_seqlens.shape[0] - 1,)
+        assert prefixes.parents.dtype is torch.int32
+        assert prefixes.offsets.dtype is torch.int32
+        assert prefixes.parents.shape == prefixes.offsets.shape == num_texts
+        for known in prefixes.known:
+            assert known.kv.nbytes == self.qwen3_kv_bytes(shape, known.held_tokens)
+        for text, kv in prefixes.stored.items():
+            assert kv.nbytes == self.qwen3_kv_bytes(shape, int(cu_seqlens[text + 1] - cu_seqlens[text]))
 
     def peak_ops(self) -> float:
         """Int8 operations a second that the team reaches from registers: what no matrix product can exceed."""

@@ -12,7 +12,7 @@ from typing import Any
 
 ERRORS = {
     1: "a width does not fit the kernels",
-    2: "a null pointer, a misaligned buffer, or offsets that do not ascend",
+    2: "a null pointer, a misaligned buffer, offsets that do not ascend, or a parent that does not fit",
     3: "the scratch memory is too small",
     4: "this CPU lacks the instruction set asked for",
     5: "the operating system refused a thread",
@@ -51,6 +51,20 @@ class BertPointers(ctypes.Structure):
     )
 
 
+class KnownPointers(ctypes.Structure):
+    _fields_ = (("kv", ctypes.c_void_p), ("padded_tokens", ctypes.c_int32), ("num_tokens", ctypes.c_int32))
+
+
+class PrefixPointers(ctypes.Structure):  # what a POINTER is set to lives as long as the structure
+    _fields_ = (
+        ("parents", ctypes.c_void_p),
+        ("offsets", ctypes.c_void_p),
+        ("num_known", ctypes.c_int32),
+        ("known", ctypes.POINTER(KnownPointers)),
+        ("stored", ctypes.POINTER(ctypes.c_void_p)),
+    )
+
+
 class BatchPointers(ctypes.Structure):
     _fields_ = (
         ("num_tokens", ctypes.c_int32),
@@ -61,6 +75,7 @@ class BatchPointers(ctypes.Structure):
         ("rope_positions", ctypes.c_int32),
         ("num_keep", ctypes.c_int32),
         ("keep", ctypes.c_void_p),
+        ("prefixes", ctypes.POINTER(PrefixPointers)),
     )
 
 
@@ -79,6 +94,7 @@ def load(path: Path) -> ctypes.CDLL:
         "ft_linear_scratch_bytes": (size, (p, i, i)),
         "ft_linear": (ctypes.c_int, (p, p, i, p, i, i, p, p, p, size)),
         "ft_qwen3_scratch_bytes": (size, (p, p, i, i)),
+        "ft_qwen3_kv_bytes": (size, (p, i)),
         "ft_qwen3_layer": (ctypes.c_int, (p, p, p, p, p, p, size)),
         "ft_bert_scratch_bytes": (size, (p, p, i, i)),
         "ft_bert_layer": (ctypes.c_int, (p, p, p, p, p, p, size)),
