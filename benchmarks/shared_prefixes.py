@@ -15,6 +15,7 @@ import argparse
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -131,7 +132,7 @@ def main() -> None:
         for workload in options.workloads.split(","):
             if workload == "pairs":
                 forest.MIN_SHARED_TOKENS = 1
-                made = {f"pairs of {n}": lambda n=int(n): pairs(n) for n in options.shared.split(",")}
+                made = {f"pairs of {n}": partial(pairs, int(n)) for n in options.shared.split(",")}
             else:
                 made = {workload: WORKLOADS[workload]}
             for title, make in made.items():

@@ -54,7 +54,7 @@ def test_what_is_held_is_in_the_plan() -> None:
 
 @pytest.mark.parametrize("size", ["none", "64", "-1MB", ""])
 def test_a_size_that_is_none_is_refused(size: str) -> None:
-    with pytest.raises(SettingsError, match="prefix_cache is .*64MiB or 0B"):
+    with pytest.raises(SettingsError, match=r"prefix_cache is .*64MiB or 0B"):
         EngineSettings(prefix_cache=size)
 
 

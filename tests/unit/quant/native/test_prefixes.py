@@ -207,7 +207,9 @@ def run_segments(kernels: NativeKernels, prefixes: NativePrefixes) -> None:
     (cu_seqlens,) = ints([0, *np.cumsum(lengths)])
     cos, sin = (torch.from_numpy(table) for table in rope_tables(16, SHAPE.head_dim))
     weights = random_layer(kernels, SHAPE)[1]
-    kernels.qwen3_layer(SHAPE, weights, NativeBatch(cu_seqlens, cos, sin, prefixes=prefixes), torch.zeros(8, SHAPE.hidden))
+    kernels.qwen3_layer(
+        SHAPE, weights, NativeBatch(cu_seqlens, cos, sin, prefixes=prefixes), torch.zeros(8, SHAPE.hidden)
+    )
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -231,7 +233,9 @@ def test_bidirectional_layers_refuse_prefixes(kernels: NativeKernels) -> None:
     batch = NativeBatch(ints([0, 4])[0])
     kernels.bert_layer(shape, weights, batch, torch.zeros(4, 64))
     with pytest.raises(RuntimeError, match="parent that does not fit"):
-        kernels.bert_layer(shape, weights, replace(batch, prefixes=NativePrefixes(*ints([-1], [0]))), torch.zeros(4, 64))
+        kernels.bert_layer(
+            shape, weights, replace(batch, prefixes=NativePrefixes(*ints([-1], [0]))), torch.zeros(4, 64)
+        )
 
 
 def test_a_block_has_keys_and_values_of_whole_panels_in_bf16(kernels: NativeKernels) -> None:
