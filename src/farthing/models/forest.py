@@ -18,7 +18,7 @@ from farthing.models.token_key import common_tokens
 
 # A segment of its own costs each layer a little; fewer tokens than this are computed again instead
 # (`python benchmarks/shared_prefixes.py`).
-MIN_SHARED_TOKENS = 8
+MIN_SHARED_TOKENS = 4
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farthing.engine.prefix_cache import MIN_HELD_TOKENS, PrefixCache, distinct_forest
-from farthing.models.forest import Forest
+from farthing.models.forest import MIN_SHARED_TOKENS, Forest
 
 RNG = np.random.default_rng(0)
 TOKEN_BYTES = 8
@@ -45,7 +45,7 @@ def test_part_of_what_is_held_is_enough() -> None:
     for last in (1, 2):
         run(cache, [*INSTRUCTION, last])
     assert run(cache, [*INSTRUCTION[:20], 7, 7]) == (2,)
-    assert run(cache, [*INSTRUCTION[:4], 7, 7]) == (6,)
+    assert run(cache, [*INSTRUCTION[: MIN_SHARED_TOKENS - 1], 7]) == (MIN_SHARED_TOKENS,)
 
 
 def test_the_last_token_is_always_computed() -> None:
