@@ -120,14 +120,14 @@ class KnownKeys:
 
 @dataclass(frozen=True)
 class NativePrefixes:
-    """Texts of a batch as segments: a segment's tokens see all of its parent's, and of the parent's parents, before their own.
+    """Texts of a batch as segments, whose tokens see all of the parent's, and of its parents, before their own.
 
     Attributes:
         parents: [texts] int32; -1 for none, j < texts for segment j, which is not empty, texts + k for known[k].
         offsets: [texts] int32, the position of each segment's first token: the tokens of all its ancestors.
         known: prefixes that are not in the batch.
-        stored: by segment, one without a parent, uint8 [qwen3_kv_bytes(shape, its tokens)], aligned to 64: written with the
-            segment's keys and values.
+        stored: by segment, one without a parent: uint8 [qwen3_kv_bytes(shape, its tokens)], aligned to 64, which its keys
+            and values are written to.
     """
 
     parents: torch.Tensor
