@@ -42,6 +42,7 @@ def tokens(count: int) -> list[int]:
 
 # As many as Qwen3-Reranker's template has with its default instruction: before the query, and behind the document.
 INSTRUCTION, PROMPT, CLOSING = tokens(24), tokens(62), tokens(9)
+TASK = tokens(16)  # by which an instruction of two lines is longer than the default one
 
 
 def queries() -> Texts:
@@ -49,9 +50,9 @@ def queries() -> Texts:
     return [[*INSTRUCTION, *tokens(8 + place % 9), END] for place in range(256)]
 
 
-def documents(count: int, least: int, most: int, query_tokens: int = 12) -> Texts:
+def documents(count: int, least: int, most: int, query_tokens: int = 12, task: Sequence[int] = ()) -> Texts:
     """Of one query: prompt and instruction, the query, the document, and what closes the prompt."""
-    query = tokens(query_tokens)
+    query = [*task, *tokens(query_tokens)]
     lengths = np.linspace(least, most, count).round().astype(int)
     return [[*PROMPT, *query, *tokens(length), *CLOSING] for length in random.permutation(lengths)]
 
@@ -60,7 +61,7 @@ WORKLOADS: dict[str, Callable[[], Texts]] = {
     "queries": queries,
     "rerank": lambda: documents(50, 80, 120),
     "rerank-short": lambda: documents(100, 30, 30),
-    "rerank-long-query": lambda: documents(50, 80, 120, query_tokens=24),
+    "rerank-own-task": lambda: documents(50, 80, 120, query_tokens=24, task=TASK),
     "8x128": lambda: [[*tokens(127), END] for _ in range(8)],
     "512x16": lambda: [[*tokens(15), END] for _ in range(512)],
 }
