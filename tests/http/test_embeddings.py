@@ -38,7 +38,9 @@ def test_the_body_is_openais_to_the_letter(client: httpx.Client) -> None:
     body = post(client, input="Hello", model="minilm").json()
     assert set(body) == {"object", "data", "model", "usage"}
     assert (body["object"], body["model"]) == ("list", "minilm")
-    assert body["usage"] == {"prompt_tokens": 3, "total_tokens": 3}  # [CLS] hello [SEP]
+    details = {"cached_tokens": 0}
+    # [CLS] hello [SEP]
+    assert body["usage"] == {"prompt_tokens": 3, "total_tokens": 3, "prompt_tokens_details": details}
     (item,) = body["data"]
     assert set(item) == {"object", "index", "embedding"}
     assert (item["object"], item["index"], len(item["embedding"])) == ("embedding", 0, 384)

@@ -30,6 +30,7 @@ def test_the_openai_client_gets_the_known_vectors(openai_client: openai.OpenAI) 
     answer = openai_client.embeddings.create(model="minilm", input=SENTENCES)  # asks for base64 by itself
     assert cosines([item.embedding for item in answer.data]) == pytest.approx(COSINES, abs=5e-4)
     assert answer.usage.prompt_tokens == answer.usage.total_tokens > 0
+    assert answer.usage.model_dump()["prompt_tokens_details"] == {"cached_tokens": 0}
 
 
 def test_the_openai_client_takes_dimensions_and_our_own_fields(openai_client: openai.OpenAI) -> None:

@@ -129,6 +129,9 @@ def test_metrics_count_requests_texts_and_tokens(launch: Any, tiny_qwen3: Path) 
     assert response.headers["content-type"].startswith("text/plain")
     assert found["farthing_texts_total",] == 5
     assert found["farthing_tokens_total",] == stats.tokens_total > 0
+    assert found["farthing_computed_tokens_total",] == stats.computed_tokens_total > 0
+    assert found["farthing_saved_tokens_total",] == stats.saved_tokens_total
+    assert stats.tokens_total == stats.computed_tokens_total + stats.saved_tokens_total
     assert found["farthing_batches_total",] == stats.batches_total > 0
     assert found["farthing_waiting_texts",] == 0
     assert found["farthing_http_requests_total", "/v1/embeddings", "200"] == 2

@@ -28,7 +28,12 @@ LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1,
 
 COUNTERS = {
     "texts_total": ("farthing_texts", "Texts computed."),
-    "tokens_total": ("farthing_tokens", "Tokens computed."),
+    "tokens_total": (
+        "farthing_tokens",
+        "Tokens of computed texts, those that were saved too.",
+    ),
+    "computed_tokens_total": ("farthing_computed_tokens", "Tokens that went through the model."),
+    "saved_tokens_total": ("farthing_saved_tokens", "Tokens not computed, because texts of a batch share them."),
     "batches_total": ("farthing_batches", "Forward passes."),
     "batch_seconds_total": ("farthing_batch_seconds", "Seconds spent in forward passes."),
     "failed_batches_total": ("farthing_failed_batches", "Forward passes that raised."),

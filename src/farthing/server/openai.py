@@ -136,7 +136,11 @@ def write_embeddings(result: EmbedResult, model: str, as_base64: bool) -> bytes:
         )
         for index, vector in enumerate(vectors)
     ]
-    usage = {"prompt_tokens": result.num_tokens, "total_tokens": result.num_tokens}
+    usage = {
+        "prompt_tokens": result.num_tokens,
+        "total_tokens": result.num_tokens,
+        "prompt_tokens_details": {"cached_tokens": result.num_tokens - result.num_computed_tokens},
+    }
     return orjson.dumps({"object": "list", "data": data, "model": model, "usage": usage})
 
 

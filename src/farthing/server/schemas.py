@@ -118,9 +118,14 @@ class Embedding(BaseModel):
     embedding: list[float] | str
 
 
+class PromptTokensDetails(BaseModel):
+    cached_tokens: int = Field(description="Of prompt_tokens, those not computed, because texts of a batch share them.")
+
+
 class Usage(BaseModel):
     prompt_tokens: int
     total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
 
 
 class EmbeddingsResponse(BaseModel):
@@ -137,7 +142,11 @@ class EmbeddingsResponse(BaseModel):
                 "object": "list",
                 "data": [{"object": "embedding", "index": 0, "embedding": [0.019, -0.038, 0.121]}],
                 "model": "all-MiniLM-L6-v2",
-                "usage": {"prompt_tokens": 8, "total_tokens": 8},
+                "usage": {
+                    "prompt_tokens": 8,
+                    "total_tokens": 8,
+                    "prompt_tokens_details": {"cached_tokens": 0},
+                },
             }
         }
     )

@@ -15,10 +15,11 @@ from typing import NoReturn
 from tqdm import tqdm
 
 from farthing.engine.describe import ModelDescription
-from farthing.serving.prepare import Prepared, Preparer
+from farthing.serving.job import Job
+from farthing.serving.prepare import Preparer
 from farthing.serving.prompts import prompt_prefix
 from farthing.serving.request import EmbedRequest
-from farthing.serving.scheduler import Job, Scheduler
+from farthing.serving.scheduler import Scheduler
 from farthing.serving.slices import Collector, Running, Slice, cancel, wait, wait_async
 
 # Texts that are tokenised and queued together: enough to fill a batch of short ones.
@@ -59,7 +60,7 @@ class Pipeline:
         in_flight: deque[Running] = deque()
         try:
             for item in slices:
-                in_flight.append(self._submit(item, self._prepare(item)))
+                in_flight.append(self._submit(self._prepare(item)))
                 if len(in_flight) >= SLICES_IN_FLIGHT:
                     bar.update(collector.add(in_flight[0], wait(in_flight.popleft())))
             while in_flight:
@@ -72,8 +73,8 @@ class Pipeline:
         loop = asyncio.get_running_loop()
         try:
             for item in slices:
-                prepared = await loop.run_in_executor(self._pool, self._prepare, item)
-                in_flight.append(self._submit(item, prepared))
+                running = await loop.run_in_executor(self._pool, self._prepare, item)
+                in_flight.append(self._submit(running))
                 if len(in_flight) >= SLICES_IN_FLIGHT:
                     collector.add(in_flight[0], await wait_async(in_flight[0]))
                     in_flight.popleft()
@@ -88,12 +89,11 @@ class Pipeline:
         for start in range(0, len(request.inputs), SLICE_TEXTS):
             yield Slice(request.inputs[start : start + SLICE_TEXTS], start, prefix, request.truncate)
 
-    def _prepare(self, item: Slice) -> Prepared:
-        return self._preparer.prepare(item.inputs, item.start, item.prefix, item.truncate)
+    def _prepare(self, item: Slice) -> Running:
+        prepared = self._preparer.prepare(item.inputs, item.start, item.prefix, item.truncate)
+        return Running(item, prepared, Job(prepared.texts) if prepared.texts else None)
 
-    def _submit(self, item: Slice, prepared: Prepared) -> Running:
-        if not prepared.texts:
-            return Running(item, prepared, None)
-        job = Job(prepared.texts)
-        self._scheduler.submit(job)
-        return Running(item, prepared, job.future)
+    def _submit(self, running: Running) -> Running:
+        if running.job is not None:
+            self._scheduler.submit(running.job)
+        return running

@@ -42,7 +42,8 @@ class EmbedResult:
     """
     Attributes:
         vectors: float32 [texts, dimensions], in the order of the inputs.
-        num_tokens: tokens computed for the request, prompts and special tokens included.
+        num_tokens: tokens of the request's texts, prompts and special tokens included.
+        num_computed_tokens: those that were computed for them; what a batch shares counts for one text of it alone.
         space: what the vectors can be compared with.
         truncated: indices of texts that were cut to the context.
         warnings: one ASCII sentence each.
@@ -50,6 +51,7 @@ class EmbedResult:
 
     vectors: np.ndarray
     num_tokens: int
+    num_computed_tokens: int
     space: VectorSpace
     truncated: tuple[int, ...] = ()
     warnings: tuple[str, ...] = ()

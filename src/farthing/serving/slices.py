@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
 
 from farthing.core.space import VectorSpace
 from farthing.engine.describe import ModelDescription
+from farthing.serving.job import Job, Rows
 from farthing.serving.prepare import Input, Prepared
 from farthing.serving.request import EmbedRequest, EmbedResult
-from farthing.serving.scheduler import Rows
 from farthing.serving.vectors import check_dimensions, finish_vectors
 
 
@@ -29,11 +28,11 @@ class Slice:
 
 @dataclass(frozen=True)
 class Running:
-    """A slice on its way; `rows` is None when none of its texts has to be computed."""
+    """A slice on its way; `job` is None when none of its texts has to be computed."""
 
     slice: Slice
     prepared: Prepared
-    rows: Future[Rows] | None
+    job: Job | None
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,7 @@ class Done:
     slice: Slice
     prepared: Prepared
     fingerprint: str | None
+    num_computed_tokens: int
 
 
 class Collector:
@@ -64,7 +64,8 @@ class Collector:
             self._vectors[places] = finish_vectors(found.rows, self._vectors.shape[1], self._request.normalize)
             self.fingerprint = found.fingerprint
         is_new = start not in self._done
-        self._done[start] = Done(running.slice, prepared, found.fingerprint if found else None)
+        fingerprint, num_computed = (found.fingerprint, found.num_computed_tokens) if found else (None, 0)
+        self._done[start] = Done(running.slice, prepared, fingerprint, num_computed)
         return len(running.slice.inputs) if is_new else 0
 
     def outdated(self) -> list[Slice]:
@@ -75,22 +76,23 @@ class Collector:
         done = [self._done[start] for start in sorted(self._done)]
         truncated = tuple(index for item in done for index in item.prepared.truncated)
         num_tokens = sum(item.prepared.num_tokens for item in done)
-        return EmbedResult(self._vectors, num_tokens, space, truncated, self._warnings)
+        num_computed = sum(item.num_computed_tokens for item in done)
+        return EmbedResult(self._vectors, num_tokens, num_computed, space, truncated, self._warnings)
 
 
 def wait(running: Running) -> Rows | None:
-    return None if running.rows is None else running.rows.result()
+    return None if running.job is None else running.job.future.result()
 
 
 async def wait_async(running: Running) -> Rows | None:
-    if running.rows is None:
+    if running.job is None:
         return None
-    rows: Rows = await asyncio.wrap_future(running.rows)
+    rows: Rows = await asyncio.wrap_future(running.job.future)
     return rows
 
 
 def cancel(in_flight: Iterable[Running]) -> None:
     """Take what has not run out of the queue; nothing happens to what is done."""
     for running in in_flight:
-        if running.rows is not None:
-            running.rows.cancel()
+        if running.job is not None:
+            running.job.future.cancel()

@@ -8,11 +8,19 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class ServingStats:
-    """A snapshot; everything but the queue only ever grows."""
+    """A snapshot; everything but the queue only ever grows.
+
+    Attributes:
+        tokens_total: of the texts that were computed, each text with all of its tokens.
+        computed_tokens_total: that went through the model.
+        saved_tokens_total: that did not, because texts of a batch share them.
+    """
 
     waiting_texts: int = 0
     texts_total: int = 0
     tokens_total: int = 0
+    computed_tokens_total: int = 0
+    saved_tokens_total: int = 0
     batches_total: int = 0
     batch_seconds_total: float = 0.0
     failed_batches_total: int = 0

@@ -15,8 +15,9 @@ from typing import Protocol
 
 from farthing.core.errors import BatchFailedError, ClosedError, EngineError, OutOfMemoryError, WorkerDiedError
 from farthing.engine.runner import BatchOutput
+from farthing.serving.batch import Batch
 from farthing.serving.health import Health
-from farthing.serving.scheduler import Batch, Scheduler
+from farthing.serving.scheduler import Scheduler
 from farthing.serving.stats import StatsCounter
 from farthing.serving.token_budget import TokenBudget
 
@@ -116,13 +117,16 @@ class Worker:
             if len(batch.shares) == 1:
                 batch.fail(typed(error))
                 return
-            for share in batch.shares:
-                self._run(Batch((share,)))
+            for part in batch.by_job():
+                self._run(part)
             return
+        num_tokens, num_computed = sum(map(len, texts)), sum(output.computed)
         self._stats.add(
             batches_total=1,
             texts_total=len(texts),
-            tokens_total=sum(map(len, texts)),
+            tokens_total=num_tokens,
+            computed_tokens_total=num_computed,
+            saved_tokens_total=num_tokens - num_computed,
             batch_seconds_total=time.perf_counter() - started,
             recomputed_texts_total=output.num_recomputed,
         )
@@ -137,7 +141,7 @@ class Worker:
         if halves is None:
             batch.fail(error)
             return
-        self._budget.halve(sum(map(len, batch.texts)))
+        self._budget.halve(batch.num_tokens)
         for half in halves:
             self._run(half)
 

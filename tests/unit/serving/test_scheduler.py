@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import itertools
 import threading
 import time
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +13,12 @@ from hypothesis import strategies as st
 
 from farthing.core.errors import ClosedError, NonFiniteError, QueueFullError, WorkerDiedError
 from farthing.engine.runner import BatchOutput
-from farthing.serving.scheduler import Batch, BatchLimits, Job, Scheduler
+from farthing.serving.batch import Batch
+from farthing.serving.job import Job
+from farthing.serving.scheduler import LOOK_AHEAD_TEXTS, BatchLimits, Scheduler
+from farthing.serving.token_counter import TokenCounter
+
+numbers = itertools.count()
 
 
 def scheduler(*, max_tokens: int = 100, max_texts: int = 50, max_waiting: int = 10_000) -> Scheduler:
@@ -18,7 +26,8 @@ def scheduler(*, max_tokens: int = 100, max_texts: int = 50, max_waiting: int = 
 
 
 def job(*lengths: int) -> Job:
-    return Job([[1] * length for length in lengths])
+    """Of texts that share nothing."""
+    return Job([[next(numbers)] * length for length in lengths])
 
 
 def lengths(batch: Batch | None) -> list[int]:
@@ -169,24 +178,6 @@ def test_closed_queue_hands_out_what_it_has_then_ends() -> None:
         queue.submit(job(1))
 
 
-@given(st.lists(st.lists(st.integers(1, 50), min_size=1, max_size=6), min_size=1, max_size=6))
-def test_halves_hold_every_text_once_and_about_as_many_tokens(jobs: list[list[int]]) -> None:
-    queue = scheduler(max_tokens=10_000)
-    for one in jobs:
-        queue.submit(job(*one))
-    batch = queue.take()
-    assert batch is not None
-    halves = batch.halves()
-    if len(batch.texts) == 1:
-        assert halves is None
-        return
-    assert halves is not None
-    assert [text for half in halves for text in half.texts] == batch.texts
-    first, second = (sum(map(len, half.texts)) for half in halves)
-    assert 0 < first < first + second
-    assert abs(first - second) <= max(map(len, batch.texts))
-
-
 def test_a_job_whose_rows_are_of_two_weights_begins_again_before_all_others() -> None:
     queue = scheduler(max_tokens=10)
     split, later = job(8, 8), job(8)
@@ -215,3 +206,96 @@ def test_a_lower_token_limit_holds_from_the_next_batch_and_never_rises_over_the_
     assert lengths(queue.take()) == [30, 30]
     queue.limit_tokens(1000)
     assert lengths(queue.take()) == [30, 30, 30]
+
+
+def sharing(*, max_tokens: int, max_texts: int = 50) -> Scheduler:
+    return Scheduler(BatchLimits(max_tokens, max_texts, 200_000), partial(TokenCounter, shares_prefixes=True))
+
+
+def behind(prefix: int, length: int, *, own: int) -> list[int]:
+    """A text of a prefix of that many tokens, and then some that no other text has."""
+    return [prefix] * length + [next(numbers) + 1_000_000 for _ in range(own)]
+
+
+def submit(queue: Scheduler, *texts: list[int]) -> None:
+    queue.submit(Job(texts))
+
+
+def taken(queue: Scheduler) -> Sequence[list[int]]:
+    batch = queue.take()
+    assert batch is not None
+    return batch.texts
+
+
+def test_a_prefix_that_texts_share_counts_once() -> None:
+    texts = [behind(1, 20, own=10) for _ in range(5)]
+    shares, does_not = sharing(max_tokens=50), scheduler(max_tokens=50)
+    for queue in (shares, does_not):
+        submit(queue, *texts)
+    assert taken(shares) == texts[:3]
+    assert taken(does_not) == texts[:1]
+
+
+def test_identical_texts_count_once_for_every_model() -> None:
+    queue = scheduler(max_tokens=50)
+    submit(queue, *[[1] * 50] * 40, [2] * 50)
+    assert taken(queue) == [[1] * 50] * 40
+
+
+def test_the_room_left_goes_to_texts_that_share_and_what_was_passed_over_is_next() -> None:
+    queue = sharing(max_tokens=50)
+    first, large, small = behind(1, 20, own=10), behind(2, 20, own=10), behind(3, 3, own=2)
+    some, too_much, rest = (behind(1, 20, own=own) for own in (15, 6, 5))
+    submit(queue, first, large, small, some)
+    submit(queue, too_much, list(first), rest)
+    assert taken(queue) == [first, some, first, rest]
+    assert queue.num_waiting_texts == 3
+    assert taken(queue) == [large, small]
+    assert taken(queue) == [too_much]
+
+
+def test_only_what_is_free_rides_with_a_text_over_the_budget() -> None:
+    queue = sharing(max_tokens=50)
+    long = behind(1, 20, own=100)
+    submit(queue, long, behind(1, 20, own=1), long, long[:60])
+    assert taken(queue) == [long, long, long[:60]]
+
+
+def test_texts_that_share_come_together_only_up_to_max_texts() -> None:
+    queue = sharing(max_tokens=50, max_texts=3)
+    first, other = behind(1, 20, own=10), behind(2, 20, own=10)
+    submit(queue, first, other, first, first, first)
+    assert [len(taken(queue)) for _ in range(3)] == [3, 1, 1]
+
+
+def test_a_job_whose_texts_are_computed_out_of_order_gets_its_rows_in_order() -> None:
+    queue = sharing(max_tokens=50)
+    texts = [behind(1, 20, own=10), behind(2, 20, own=19), behind(1, 20, own=11), behind(1, 20, own=8)]
+    one = Job(texts)
+    queue.submit(one)
+    for expected in ([0, 2, 3], [1]):
+        batch = queue.take()
+        assert batch is not None
+        assert batch.texts == [texts[index] for index in expected]
+        run(batch)
+    assert one.future.result(timeout=0).rows.ravel().tolist() == [30, 39, 31, 28]
+    assert one.future.result(timeout=0).num_computed_tokens == 4
+
+
+class CountingCalls(TokenCounter):
+    num_calls = 0
+
+    def cost(self, key: bytes, most: int) -> int | None:
+        CountingCalls.num_calls += 1
+        return super().cost(key, most)
+
+
+def test_a_batch_looks_at_a_bounded_number_of_texts_however_many_wait() -> None:
+    limits = BatchLimits(max_tokens=100, max_texts=50, max_waiting_texts=100_000)
+    queue = Scheduler(limits, partial(CountingCalls, shares_prefixes=True))
+    for _ in range(100):
+        submit(queue, *(behind(1, 20, own=10 + number % 90) for number in range(1000)))
+    for _ in range(20):
+        CountingCalls.num_calls = 0
+        assert taken(queue)
+        assert CountingCalls.num_calls <= LOOK_AHEAD_TEXTS + limits.max_texts + 1

@@ -19,7 +19,9 @@ from farthing.engine.load import LoadedModel, load_weights
 from farthing.engine.runner import Runner
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.native.team import native_kernels
-from farthing.serving.scheduler import BatchLimits, Job, Scheduler
+from farthing.serving.job import Job
+from farthing.serving.scheduler import BatchLimits, Scheduler
+from farthing.serving.token_counter import TokenCounter
 
 WARM_UP_TOKENS = 512  # of one text: a longer one warms up with its first tokens
 
@@ -52,12 +54,14 @@ class Task:
         rounds: timed runs to do.
         seconds: of each timed run.
         cycles: of the native kernels by stage, over all timed runs.
+        num_computed_tokens: in all timed runs.
     """
 
     batches: Sequence[Texts]
     rounds: int
     seconds: list[float] = field(default_factory=list)
     cycles: Counter[str] = field(default_factory=Counter)
+    num_computed_tokens: int = 0
 
     @property
     def lengths(self) -> list[int]:
@@ -76,10 +80,10 @@ def load_engine(describe: Callable[[], ModelDescription], short: list[int]) -> E
     return Engine(model, runner, kernels, load_s, first_vector_s)
 
 
-def make_batches(texts: Texts, max_tokens: int) -> list[Texts]:
+def make_batches(texts: Texts, max_tokens: int, new_counter: Callable[[], TokenCounter]) -> list[Texts]:
     """The texts as the scheduler hands them out when they come in one request and nothing else waits."""
     limits = BatchLimits(max_tokens, ServingSettings().max_batch_size, max_waiting_texts=len(texts))
-    scheduler = Scheduler(limits)
+    scheduler = Scheduler(limits, new_counter)
     scheduler.submit(Job(texts))
     scheduler.refuse(ClosedError("no further texts"), drop_open=False)
     return [batch.texts for batch in iter(scheduler.take, None)]
@@ -109,12 +113,15 @@ def run_task(engine: Engine, task: Task) -> None:
         engine.kernels.profile()  # what was counted before is not this task's
     started = time.perf_counter()
     for batch in task.batches:
-        embed(engine.runner, batch)
+        task.num_computed_tokens += embed(engine.runner, batch)
     task.seconds.append(time.perf_counter() - started)
     if engine.kernels is not None:
         task.cycles.update(engine.kernels.profile())
 
 
-def embed(runner: Runner, texts: Texts) -> None:
-    for error in runner.run(texts).errors.values():
+def embed(runner: Runner, texts: Texts) -> int:
+    """Returns how many tokens were computed."""
+    output = runner.run(texts)
+    for error in output.errors.values():
         raise error
+    return sum(output.computed)

@@ -9,7 +9,7 @@ from farthing.core.sizes import mebibytes
 
 
 def report_lines(result: BenchResult) -> Iterator[str]:
-    header = ("workload", "texts", "tokens", "median ms", "tokens/s", "texts/s")
+    header = ("workload", "texts", "tokens", "median ms", "tokens/s", "texts/s", "saved")
     rows = [
         (
             name,
@@ -18,6 +18,7 @@ def report_lines(result: BenchResult) -> Iterator[str]:
             f"{found.median_s * 1e3:,.1f}",
             f"{found.tokens_per_s:,.0f}",
             f"{found.texts_per_s:,.1f}",
+            f"{found.saved_share:.0%}",
         )
         for name, found in result.workloads.items()
     ]

@@ -19,12 +19,15 @@ from farthing.engine.load import LoadedModel
 class WorkloadResult:
     """
     Attributes:
+        tokens: of all texts, shared ones in each.
+        saved_share: of these tokens, those that were not computed, because texts of a batch share them.
         longest: tokens of the longest text.
         stage_shares: of the native kernels' cycles; empty unless they were built with -DFT_PROFILE.
     """
 
     texts: int
     tokens: int
+    saved_share: float
     longest: int
     median_s: float
     tokens_per_s: float
@@ -71,6 +74,7 @@ def workload_result(task: Task) -> WorkloadResult:
     return WorkloadResult(
         texts=len(lengths),
         tokens=sum(lengths),
+        saved_share=1 - task.num_computed_tokens / (sum(lengths) * len(task.seconds)),
         longest=max(lengths),
         median_s=seconds,
         tokens_per_s=sum(lengths) / seconds,

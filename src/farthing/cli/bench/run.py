@@ -19,6 +19,7 @@ from farthing.core.settings import EngineSettings
 from farthing.engine.cpu import cpu_name
 from farthing.engine.describe import ModelDescription, describe_model
 from farthing.engine.plan import summary
+from farthing.serving.token_counter import TokenCounter
 from farthing.serving.tokenizer import TextTokenizer
 
 
@@ -55,9 +56,16 @@ def make_tasks(engine: Engine, workloads: Mapping[str, Workload], rounds: int | 
     tasks = {}
     for name, workload in workloads.items():
         texts = make_texts(
-            workload.lengths, vocab=vocab, max_tokens=plan.context_length, before=special.before, after=special.after
+            workload.lengths,
+            vocab=vocab,
+            max_tokens=plan.context_length,
+            prefix_tokens=workload.prefix_tokens,
+            suffix_tokens=workload.suffix_tokens,
+            before=special.before,
+            after=special.after,
         )
-        tasks[name] = Task(make_batches(texts, plan.max_batch_tokens), rounds or workload.rounds)
+        batches = make_batches(texts, plan.max_batch_tokens, TokenCounter)
+        tasks[name] = Task(batches, rounds or workload.rounds)
     return tasks
 
 

@@ -69,7 +69,7 @@ def test_int8_is_compared_with_the_peak_of_the_machine(tiny_qwen3: Path) -> None
 def test_the_table_has_a_row_a_workload_and_only_those_asked_for(tiny_qwen3: Path) -> None:
     shown = invoke(tiny_qwen3, "--workload", "mixed", "--workload", "latency", "--rounds", 1, "--format", "fp32")
     table = [line.split() for line in shown.stdout.splitlines()[:4]]
-    assert table[0] == ["workload", "texts", "tokens", "median", "ms", "tokens/s", "texts/s"]
+    assert table[0] == ["workload", "texts", "tokens", "median", "ms", "tokens/s", "texts/s", "saved"]
     assert [row[:3] for row in table[1:3]] == [["latency", "1", "128"], ["mixed", "64", "16,865"]]
     assert table[3][0] == "loaded"
     assert "{" not in shown.stdout
@@ -102,7 +102,7 @@ def test_a_wrong_workload_names_those_there_are() -> None:
 
 
 def result_of(**stage_shares: dict[str, float]) -> BenchResult:
-    row = WorkloadResult(8, 1024, 128, 1.25, 819.2, 6.4, (1.25,), {})
+    row = WorkloadResult(8, 1024, 0.25, 128, 1.25, 819.2, 6.4, (1.25,), {})
     return BenchResult(
         model="m",
         shape=None,
@@ -125,9 +125,9 @@ def result_of(**stage_shares: dict[str, float]) -> BenchResult:
 
 def test_the_report_of_kernels_that_count_cycles_has_a_table_of_stages() -> None:
     assert list(report_lines(result_of(throughput={"qkv": 0.9, "wait": 0.1}, mixed={"qkv": 1.0}))) == [
-        "workload    texts  tokens  median ms  tokens/s  texts/s",
-        "throughput      8   1,024    1,250.0       819      6.4",
-        "mixed           8   1,024    1,250.0       819      6.4",
+        "workload    texts  tokens  median ms  tokens/s  texts/s  saved",
+        "throughput      8   1,024    1,250.0       819      6.4    25%",
+        "mixed           8   1,024    1,250.0       819      6.4    25%",
         "loaded in 1.00 s, first vector after 2.00 s",
         "resident memory 1 MiB, at its peak 3 MiB",
         "int8 peak 932 GOP/s (registers, 2 threads, avx2); 8x128 reaches 80%",

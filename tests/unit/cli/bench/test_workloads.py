@@ -15,6 +15,44 @@ def test_workloads_have_the_texts_that_their_help_says() -> None:
     assert lengths("long") == [8192]
 
 
+def shared(name: str) -> tuple[list[list[int]], set[tuple[int, ...]], set[tuple[int, ...]]]:
+    """A workload's texts, for a model that ends each of them with the token 999; their beginnings and ends."""
+    workload = WORKLOADS[name]
+    prefix, suffix = workload.prefix_tokens, workload.suffix_tokens
+    texts = make_texts(
+        workload.lengths, vocab=900, max_tokens=40_000, prefix_tokens=prefix, suffix_tokens=suffix, after=[999]
+    )
+    return texts, {tuple(text[:prefix]) for text in texts}, {tuple(text[-suffix:]) for text in texts}
+
+
+def test_queries_are_short_texts_behind_one_instruction() -> None:
+    texts, beginnings, ends = shared("queries")
+    assert len(texts) == 256
+    assert {len(text) for text in texts} == set(range(24 + 8 + 1, 24 + 16 + 2))
+    assert ([len(beginning) for beginning in beginnings], ends) == ([24], {(999,)})
+    assert len({tuple(text[24:28]) for text in texts}) > 250
+
+
+@pytest.mark.parametrize(("name", "count", "lengths"), [("rerank", 50, (80, 120)), ("rerank-short", 100, (30, 30))])
+def test_documents_lie_between_a_prompt_and_its_end(name: str, count: int, lengths: tuple[int, int]) -> None:
+    texts, beginnings, ends = shared(name)
+    own = [len(text) - 72 - 9 for text in texts]
+    assert (len(texts), min(own), max(own)) == (count, *lengths)
+    assert sum(own) / count == pytest.approx(sum(lengths) / 2, abs=1)
+    assert [len(beginning) for beginning in beginnings] == [72]
+    assert [(len(end), end[-1]) for end in ends] == [(9, 999)]
+
+
+@pytest.mark.parametrize(("max_tokens", "head", "suffix"), [(20, 16, 3), (9, 6, 2), (8, 6, 1), (6, 5, 0)])
+def test_a_texts_own_tokens_are_cut_before_what_all_share(max_tokens: int, head: int, suffix: int) -> None:
+    whole, cut = (
+        make_texts([20], vocab=900, max_tokens=limit, prefix_tokens=6, suffix_tokens=4, before=[901], after=[902])[0]
+        for limit in (20, max_tokens)
+    )
+    assert cut == [*whole[:head], *whole[16 : 16 + suffix], 902]
+    assert (len(cut), cut[0]) == (max_tokens, 901)
+
+
 def test_mixed_texts_are_of_16_to_512_tokens_in_no_order() -> None:
     found = lengths("mixed")
     assert (len(found), min(found), max(found)) == (64, 16, 512)
