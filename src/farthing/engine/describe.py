@@ -53,6 +53,11 @@ class ModelDescription:
     def shape(self) -> ModelShape:
         return model_shape(self.checkpoint, self.manifest, self.spec, self.layout, self.embedding.max_tokens)
 
+    @property
+    def shares_prefixes(self) -> bool:
+        """Whether what texts of a batch begin with alike is computed once; their vectors are their last tokens' rows."""
+        return self.plan.shares_prefixes and self.embedding.pooling == "last"
+
     def with_plan(self, plan: Plan) -> ModelDescription:
         """The same model, run in another way."""
         return replace(self, plan=plan, rotation=rotation_of(self.spec, self.layout, plan, self.manifest))

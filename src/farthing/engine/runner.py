@@ -60,7 +60,7 @@ class Runner:
         )
         self._exact = replace(self._compute, dtype=torch.float32, residual_dtype=torch.float32, attend=attend_runs)
         self._prefixes = None
-        if plan.shares_prefixes and model.embedding.pooling == "last":
+        if model.description.shares_prefixes:
             self._prefixes = PrefixCache(plan.prefix_bytes, held_token_bytes(model.spec, plan))
         # After an operation torch's own threads spin for milliseconds, on the cores that the native team needs by then.
         self._torch_threads = plan.num_threads if self._compute.native is None else 1

@@ -46,7 +46,7 @@ class Batch:
     @property
     def num_tokens(self) -> int:
         """Tokens that are computed for it."""
-        return sum(self._costs())
+        return sum(self._added())
 
     def deliver(self, output: BatchOutput) -> list[Job]:
         """Hand every job its rows; a text without a vector fails its own job only.
@@ -80,7 +80,7 @@ class Batch:
         places = list(self._places())
         if len({job.keys[index] for job, index in places}) == 1:
             return None
-        ends = list(itertools.accumulate(self._costs()))
+        ends = list(itertools.accumulate(self._added()))
 
         def imbalance(count: int) -> tuple[int, int]:
             return abs(2 * ends[count - 1] - ends[-1]), abs(2 * count - len(places))
@@ -91,12 +91,11 @@ class Batch:
     def _places(self) -> Iterable[tuple[Job, int]]:
         return ((share.job, index) for share in self.shares for index in share.indices)
 
-    def _costs(self) -> Iterable[int]:
-        """Tokens that each text adds to those before it."""
+    def _added(self) -> Iterable[int]:
+        """Tokens that each text adds to those of the texts before it."""
         counter = self.new_counter()
         for job, index in self._places():
             key = job.keys[index]
-            cost = counter.cost(key, most=len(key) // TOKEN_BYTES)
-            assert cost is not None, "no text costs more than its own tokens"
-            counter.add(key)
-            yield cost
+            num_added = counter.add(key, most=len(key) // TOKEN_BYTES)
+            assert num_added is not None, "no text adds more than its own tokens"
+            yield num_added

@@ -33,6 +33,7 @@ from farthing.serving.scheduler import BatchLimits, Scheduler
 from farthing.serving.slices import Collector
 from farthing.serving.stats import ServingStats, StatsCounter
 from farthing.serving.token_budget import TokenBudget
+from farthing.serving.token_counter import counter_of
 from farthing.serving.tokenizer import TextTokenizer, open_tokenizer
 from farthing.serving.worker import BatchRunner, Worker
 from farthing.sources.find import find_model
@@ -132,7 +133,8 @@ class Embedder:
         self._live, self._settings = live, serving
         plan = live.plan
         self._preparer = Preparer(tokenizer, plan.context_length, serving)
-        self._scheduler = Scheduler(BatchLimits(plan.max_batch_tokens, serving.max_batch_size, serving.max_queue_texts))
+        limits = BatchLimits(plan.max_batch_tokens, serving.max_batch_size, serving.max_queue_texts)
+        self._scheduler = Scheduler(limits, counter_of(live.description))
         budget = TokenBudget(self._scheduler)
         self._stats = StatsCounter()
         restart = serving.on_worker_death == "restart"

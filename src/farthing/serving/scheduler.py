@@ -124,13 +124,13 @@ class Scheduler:
             job, index = text
             key = job.keys[index]
             num_tokens = len(key) // TOKEN_BYTES
-            cost = counter.cost(key, most=left if taken else num_tokens)
-            if cost is None or (num_passed and cost == num_tokens):
+            most = num_tokens if not taken else left if not num_passed else min(left, num_tokens - 1)
+            num_added = counter.add(key, most)
+            if num_added is None:
                 num_passed += 1
-                continue
-            counter.add(key)
-            left -= cost
-            taken.append(text)
+            else:
+                left -= num_added
+                taken.append(text)
         for text in taken:
             del self._waiting[text]
         return taken

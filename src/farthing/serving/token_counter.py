@@ -2,16 +2,37 @@
 
 In: token keys (`farthing.models.token_key`), one text after the other. Out: the tokens that each adds. A text that is
 in the batch already adds none; where the model shares prefixes, one that begins as another adds what follows that
-beginning. Does not know how the engine computes them.
+beginning. In all about what `farthing.models.forest` makes of the batch, rather more than less. Which beginnings are
+held from earlier batches is not known here: they count as computed.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
+from farthing.engine.describe import ModelDescription
+from farthing.models.forest import MIN_SHARED_TOKENS
 from farthing.models.token_key import TOKEN_BYTES, common_tokens
 
-MIN_SHARED_TOKENS = 8
+
+@dataclass(eq=False)
+class Branch:
+    """A beginning that is computed once, from the end of its parent's (None: from the first token) up to `depth`."""
+
+    depth: int
+    parent: Branch | None = None
+
+    def parent_at(self, depth: int) -> tuple[Branch, Branch]:
+        """The deepest beginning of this one of at most `depth` tokens, and the next on the way to this one."""
+        child = self
+        while True:
+            assert child.parent is not None, "the root has no tokens"
+            if child.parent.depth <= depth:
+                return child.parent, child
+            child = child.parent
 
 
 class TokenCounter:
@@ -25,22 +46,43 @@ class TokenCounter:
     def __init__(self, *, shares_prefixes: bool = False) -> None:
         self._head_bytes = MIN_SHARED_TOKENS * TOKEN_BYTES if shares_prefixes else None  # None: the whole key
         self._groups: dict[bytes, list[bytes]] = {}
+        self._texts: dict[bytes, Branch] = {}
+        self._root = Branch(0)
 
-    def cost(self, key: bytes, most: int) -> int | None:
-        """Tokens that the text would add; None when they are more than `most`, which takes less time to see."""
-        length = len(key) // TOKEN_BYTES
-        group = self._groups.get(key[: self._head_bytes])
-        if group is None:
-            return length if length <= most else None
-        place = bisect_left(group, key)
-        neighbours = group[max(0, place - 1) : place + 1]
-        if key in neighbours:
+    def add(self, key: bytes, most: int) -> int | None:
+        """Put a text into the batch and return how many tokens it adds; None, and not put, when more than `most`."""
+        if key in self._texts:
             return 0
-        needed = (length - max(0, most)) * TOKEN_BYTES  # that many bytes in common, or it is too much
-        if needed > 0 and all(other[:needed] != key[:needed] for other in neighbours):
+        length = len(key) // TOKEN_BYTES
+        group = self._groups.setdefault(key[: self._head_bytes], [])
+        place = bisect_left(group, key)
+        near = group[max(0, place - 1) : place + 1]
+        needed = max(0, length - max(0, most)) * TOKEN_BYTES
+        if needed and all(other[:needed] != key[:needed] for other in near):
+            return None  # seen in less time than it takes to count what they have in common
+        parent, child, depth = self._fork(key, near)
+        if length - depth > max(0, most):
             return None
-        return length - max(common_tokens(other, key) for other in neighbours)
+        if depth > parent.depth:
+            child.parent = parent = Branch(depth, parent)
+        group.insert(place, key)
+        self._texts[key] = Branch(length, parent)
+        return length - depth
 
-    def add(self, key: bytes) -> None:
-        """Put a text into the batch."""
-        insort(self._groups.setdefault(key[: self._head_bytes], []), key)
+    def _fork(self, key: bytes, near: list[bytes]) -> tuple[Branch, Branch, int]:
+        """From where a text goes on: the parent, or a new branch of that depth between parent and child."""
+        if not near:
+            return self._root, self._root, 0
+        depth, other = max((common_tokens(other, key), other) for other in near)
+        text = self._texts[other]
+        parent, child = text.parent_at(depth)
+        above, below = depth - parent.depth, child.depth - depth
+        # The engine would not share so few tokens; below, too, it would then share fewer than were counted.
+        if above < MIN_SHARED_TOKENS or (child is not text and below < MIN_SHARED_TOKENS):
+            depth = parent.depth
+        return parent, child, depth
+
+
+def counter_of(description: ModelDescription) -> Callable[[], TokenCounter]:
+    """What makes a counter for a batch of this model."""
+    return partial(TokenCounter, shares_prefixes=description.shares_prefixes)

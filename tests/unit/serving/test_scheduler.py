@@ -285,9 +285,9 @@ def test_a_job_whose_texts_are_computed_out_of_order_gets_its_rows_in_order() ->
 class CountingCalls(TokenCounter):
     num_calls = 0
 
-    def cost(self, key: bytes, most: int) -> int | None:
+    def add(self, key: bytes, most: int) -> int | None:
         CountingCalls.num_calls += 1
-        return super().cost(key, most)
+        return super().add(key, most)
 
 
 def test_a_batch_looks_at_a_bounded_number_of_texts_however_many_wait() -> None:

@@ -1,52 +1,102 @@
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from farthing.models.forest import MIN_SHARED_TOKENS, Forest, distinct, grow
 from farthing.models.token_key import token_key
-from farthing.serving.token_counter import MIN_SHARED_TOKENS, TokenCounter
+from farthing.serving.token_counter import TokenCounter
 
 Text = list[int]
-# Beginnings that are alike in no, few, just enough and many tokens, and one that is a text by itself.
-beginnings = st.integers(0, 20).map(lambda length: [7] * length)
-texts = st.lists(st.builds(lambda a, b: a + b, beginnings, st.lists(st.integers(0, 2), min_size=1, max_size=12)))
+# Beginnings that are alike in no, few, just enough and many tokens, and some that are texts by themselves.
+beginnings = st.builds(
+    lambda first, second: [7] * first + [8] * second, st.integers(0, 30), st.integers(0, 12) | st.just(0)
+)
+text = st.builds(lambda a, b: a + b, beginnings, st.lists(st.integers(0, 1), max_size=12)).filter(bool)
+texts = st.lists(text, min_size=1, max_size=30)
 
 
-def common(first: Text, second: Text) -> int:
-    pairs = enumerate(zip(first, second, strict=False))
-    return next((index for index, (a, b) in pairs if a != b), min(len(first), len(second)))
-
-
-def expected_cost(text: Text, before: Sequence[Text], *, shares_prefixes: bool) -> int:
-    if text in before:
-        return 0
-    shared = max((common(text, other) for other in before), default=0)
-    return len(text) - shared if shares_prefixes and shared >= MIN_SHARED_TOKENS else len(text)
-
-
-@given(texts, st.booleans(), st.integers(-5, 30))
-def test_a_text_costs_what_follows_the_longest_beginning_that_is_there(
-    batch: list[Text], shares_prefixes: bool, most: int
-) -> None:
+def counted(batch: Sequence[Text], *, shares_prefixes: bool = True) -> list[int]:
     counter = TokenCounter(shares_prefixes=shares_prefixes)
+    added = [counter.add(token_key(text), most=len(text)) for text in batch]
+    return [number for number in added if number is not None]
+
+
+def computed(batch: Sequence[Text]) -> int:
+    """What the engine makes of it."""
+    keys = [token_key(text) for text in batch]
+    forest = Forest(batch, ends=[-1] * len(batch))
+    first, like = distinct(keys)
+    grow(forest, keys, first)
+    forest.ends = [forest.ends[index] for index in like]
+    return sum(forest.computed())
+
+
+@given(texts)
+def test_no_text_is_counted_with_much_less_than_is_computed(batch: list[Text]) -> None:
+    added = counted(batch)
+    assert len(added) == len(batch)
+    assert computed(batch) <= sum(added) + (MIN_SHARED_TOKENS - 1) * len(batch)
+    assert sum(added) <= sum(map(len, batch))
+
+
+@pytest.mark.parametrize("num_frequent", [30, 300, 3000])
+def test_queries_that_begin_with_the_same_few_words_are_counted_closely_and_not_with_less(num_frequent: int) -> None:
+    source = random.Random(0)
+    batch = []
+    for _ in range(256):
+        words = [int(num_frequent ** source.random()) for _ in range(source.randrange(4, 12))]
+        batch.append([*range(10_000, 10_024), *words, 99_999])
+    assert computed(batch) <= sum(counted(batch)) <= 1.25 * computed(batch)
+
+
+@pytest.mark.parametrize("own", [8, 100])
+@pytest.mark.parametrize("prefixes", [[24], [24, 8], [60, 12, 40]])
+def test_nested_prefixes_count_once_each(prefixes: list[int], own: int) -> None:
+    beginning, batch = [], []
+    for depth, length in enumerate(prefixes):
+        beginning = beginning + [depth] * length
+        batch += [beginning + [100 * (depth + 1) + number] * own for number in range(5)]
+    expected = sum(prefixes) + 5 * len(prefixes) * own
+    for order in (batch, batch[::-1], batch[::2] + batch[1::2]):
+        assert sum(counted(order)) == expected == computed(order)
+
+
+def test_identical_texts_and_beginnings_of_others_add_nothing() -> None:
+    long = [*range(40)]
+    assert counted([long, long, long[:30], long[:8]]) == [40, 0, 0, 0]
+    assert counted([long[:30], long]) == [30, 10]
+    assert counted([long, long, long[:30]], shares_prefixes=False) == [40, 0, 30]
+
+
+def test_too_short_a_beginning_is_not_shared() -> None:
+    assert counted([[1] * 7 + [2] * 9, [1] * 7 + [3] * 9]) == [16, 16]
+    assert counted([[1] * 8 + [2] * 9, [1] * 8 + [3] * 9]) == [17, 9]
+    behind = [1] * 20
+    assert counted([behind + [2] * 9, behind + [3] * 9, behind + [3] * 7 + [4]]) == [29, 9, 8]
+
+
+@given(texts, st.integers(-5, 30))
+def test_a_text_that_adds_too_much_is_not_put_in(batch: list[Text], most: int) -> None:
+    limited, followed = (TokenCounter(shares_prefixes=True) for _ in range(2))
+    for text in batch:
+        found = limited.add(token_key(text), most)
+        if found is not None:
+            assert found <= max(0, most)
+            assert found == followed.add(token_key(text), len(text))
+
+
+@given(texts, st.integers(0, 30))
+def test_a_text_is_refused_only_when_it_adds_too_much(batch: list[Text], most: int) -> None:
     for index, text in enumerate(batch):
-        key, expected = token_key(text), expected_cost(text, batch[:index], shares_prefixes=shares_prefixes)
-        assert counter.cost(key, most=len(text)) == expected
-        assert counter.cost(key, most) == (expected if expected <= max(0, most) else None)
-        counter.add(key)
-
-
-@given(texts, st.randoms(use_true_random=False))
-def test_a_batch_costs_the_same_in_any_order(batch: list[Text], source: object) -> None:
-    def total(order: Sequence[Text]) -> int:
-        counter, sum_of_costs = TokenCounter(shares_prefixes=True), 0
-        for text in order:
-            sum_of_costs += counter.cost(token_key(text), most=len(text)) or 0
-            counter.add(token_key(text))
-        return sum_of_costs
-
-    shuffled = list(batch)
-    source.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert total(batch) == total(shuffled)
+        before, also_before = (TokenCounter(shares_prefixes=True) for _ in range(2))
+        for other in batch[:index]:
+            before.add(token_key(other), len(other))
+            also_before.add(token_key(other), len(other))
+        added = before.add(token_key(text), len(text))
+        assert added is not None
+        assert (also_before.add(token_key(text), most) is None) == (added > most)

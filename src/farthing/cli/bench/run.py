@@ -19,7 +19,7 @@ from farthing.core.settings import EngineSettings
 from farthing.engine.cpu import cpu_name
 from farthing.engine.describe import ModelDescription, describe_model
 from farthing.engine.plan import summary
-from farthing.serving.token_counter import TokenCounter
+from farthing.serving.token_counter import counter_of
 from farthing.serving.tokenizer import TextTokenizer
 
 
@@ -64,7 +64,7 @@ def make_tasks(engine: Engine, workloads: Mapping[str, Workload], rounds: int | 
             before=special.before,
             after=special.after,
         )
-        batches = make_batches(texts, plan.max_batch_tokens, TokenCounter)
+        batches = make_batches(texts, plan.max_batch_tokens, counter_of(model.description))
         tasks[name] = Task(batches, rounds or workload.rounds)
     return tasks
 
