@@ -77,8 +77,7 @@ typedef struct {
 } ft_qwen3_weights;
 
 /* Keys and values of earlier tokens, as an earlier call laid them into ft_prefixes.stored; alignment 64. The first of them
- * has position 0. padded_tokens: a multiple of 32, and not less than num_tokens, how many are seen; what lies behind those
- * must be finite. */
+ * has position 0. num_tokens: how many of them are seen. padded_tokens: how many the block has room for, a multiple of 32. */
 typedef struct {
     const void* kv; /* bf16 [2][kv_heads][padded_tokens][head_dim], permuted */
     int32_t padded_tokens, num_tokens;

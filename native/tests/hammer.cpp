@@ -2,7 +2,8 @@
 //
 // Every instruction set of this CPU, teams of 1 to 4 threads (more than some machines have cores): teams made and ended
 // with and without work, calls from several threads in turn, calls so far apart that the team has gone to sleep. Every
-// result must be bit for bit that of one thread. Exits with 1 when one is not, and prints which.
+// result must be bit for bit that of one thread. Exits with 1 when one is not, and prints which. Blocks of keys and values are
+// exactly as long as they must be.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -123,7 +124,7 @@ struct Texts {
         cos = random_floats(static_cast<size_t>(longest) * kQwen3.head_dim / 2);
         hidden = random_floats(static_cast<size_t>(cu_seqlens.back()) * kHidden);
         batch = {cu_seqlens.back(), static_cast<int32_t>(lengths.size()), cu_seqlens.data(), cos.data(), cos.data(),
-                 longest, static_cast<int32_t>(keep.size()), keep.empty() ? nullptr : keep.data()};
+                 longest, static_cast<int32_t>(keep.size()), keep.empty() ? nullptr : keep.data(), nullptr};
     }
     Texts(const Texts&) = delete;
 
@@ -132,11 +133,43 @@ struct Texts {
     ft_batch batch;
 };
 
+// Keys and values of so many tokens, as a call may know them.
+Block random_keys(int num_tokens) {
+    const size_t bytes = ft_qwen3_kv_bytes(&kQwen3, num_tokens);
+    Block kv = block(bytes);
+    const std::vector<float> values = random_floats(bytes / sizeof(uint16_t));
+    for (size_t i = 0; i < values.size(); ++i) std::memcpy(kv.get() + 2 * i, reinterpret_cast<const char*>(&values[i]) + 2, 2);
+    return kv;
+}
+
+// Texts as segments that see their parents; the first, which has none, is stored. -2: a known parent.
+struct Forest : Texts {
+    Forest(const std::vector<int>& lengths, const std::vector<int32_t>& parents, bool keep_last)
+        : Texts(lengths, keep_last), stored_bytes(ft_qwen3_kv_bytes(&kQwen3, lengths[0])) {
+        const int num_texts = static_cast<int>(lengths.size());
+        for (int text = 0; text < num_texts; ++text) {
+            const int32_t parent = parents[text];
+            offsets.push_back(parent == -2 ? known.num_tokens : parent < 0 ? 0 : offsets[parent] + lengths[parent]);
+            this->parents.push_back(parent == -2 ? num_texts : parent);
+            batch.rope_positions = std::max(batch.rope_positions, offsets[text] + lengths[text]);
+        }
+        cos = random_floats(static_cast<size_t>(batch.rope_positions) * kQwen3.head_dim / 2);
+        batch.cos = batch.sin = cos.data();
+    }
+
+    static constexpr int kHeldTokens = 70;
+    const size_t stored_bytes;
+    const Block held = random_keys(kHeldTokens);
+    const ft_known known{held.get(), 96, 45};
+    std::vector<int32_t> parents, offsets;
+};
+
 struct Qwen3Layer {
-    std::vector<float> run(const Pool& team) const {
+    std::vector<float> run(const Pool& team, const ft_prefixes* prefixes = nullptr) const {
         const ft_qwen3_weights weights{gain.data(), gain.data(), gain.data(), gain.data(),
                                        qkv.get(),   o.get(),     gate_up.get(), down.get()};
-        const ft_batch& batch = texts.batch;
+        ft_batch batch = texts.batch;
+        batch.prefixes = prefixes;
         const size_t bytes = ft_qwen3_scratch_bytes(team.pool, &kQwen3, batch.num_tokens, batch.num_texts);
         const Block scratch = block(bytes);
         std::vector<float> result = texts.hidden;
@@ -150,6 +183,21 @@ struct Qwen3Layer {
     const Block o = random_matrix(kHidden, kQwen3.q_heads * kQwen3.head_dim);
     const Block gate_up = random_matrix(2 * kIntermediate, kHidden), down = random_matrix(kHidden, kIntermediate);
     const std::vector<float> gain = std::vector<float>(kHidden, 1.0f);
+};
+
+struct SharedPrefixes {
+    std::vector<float> run(const Pool& team) const {
+        const Block kv = block(forest.stored_bytes);
+        std::vector<void*> stored(forest.parents.size());
+        stored[0] = kv.get();
+        const ft_prefixes prefixes{forest.parents.data(), forest.offsets.data(), 1, &forest.known, stored.data()};
+        std::vector<float> result = layer.run(team, &prefixes);
+        result.insert(result.end(), kv.get(), kv.get() + forest.stored_bytes);
+        return result;
+    }
+
+    const Forest& forest;
+    const Qwen3Layer layer{forest};
 };
 
 struct BertLayer {
@@ -213,6 +261,9 @@ int main() {
     const Nf4 whole(128, 320), ragged(70, 65);
     const Texts one_text({7}, false), one_tile({3, 1, 60}, true), long_texts({200, 1, 140, 300}, false),
         last_tokens({200, 1, 140, 300}, true);
+    const Forest few_segments({21, 12, 1, 30}, {-1, 0, 1, -2}, false);
+    const Forest segments({33, 300, 1, 1, 40, 140, 31}, {-1, 0, 1, 2, -2, 4, 3}, false);
+    const Forest last_of_segments({33, 300, 1, 1, 40, 140, 31}, {-1, 0, 1, 2, -2, 4, 3}, true);
     for (const char* isa : kIsas) {
         if (!has(isa)) continue;
         for (int round = 0; round < 50; ++round) Pool(1 + round % kMaxThreads, isa);
@@ -226,6 +277,8 @@ int main() {
             hammer("qwen3 layer", Qwen3Layer{*texts}, isa, rounds);
             hammer("bert layer", BertLayer{*texts}, isa, rounds);
         }
+        for (const Forest* forest : {&few_segments, &segments, &last_of_segments})
+            hammer("shared prefixes", SharedPrefixes{*forest}, isa, forest->batch.num_tokens > 100 ? 10 : 40);
         call_from_several_threads(few_rows, Qwen3Layer{one_tile}, isa);
         std::printf("%s\n", isa);
     }

@@ -126,8 +126,8 @@ class NativePrefixes:
         parents: [texts] int32; -1 for none, j < texts for segment j, which is not empty, texts + k for known[k].
         offsets: [texts] int32, the position of each segment's first token: the tokens of all its ancestors.
         known: prefixes that are not in the batch.
-        stored: by segment, one without a parent: uint8 [qwen3_kv_bytes(shape, its tokens)], aligned to 64, which its keys
-            and values are written to.
+        stored: by segment, one without a parent: uint8 [qwen3_kv_bytes(shape, its tokens)], aligned to 64, that its
+            keys and values are written to.
     """
 
     parents: torch.Tensor

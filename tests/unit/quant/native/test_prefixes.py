@@ -133,6 +133,18 @@ def test_known_keys_are_as_good_as_computed_ones(kernels: NativeKernels, held: i
         assert same_rows(got, texts)
 
 
+def test_tokens_that_are_not_seen_may_be_anything(kernels: NativeKernels) -> None:
+    model = make_model(kernels, SPECS[0])
+    model = replace(model, layers=model.layers[:1])
+    prefix, suffix = random_rows(SPECS[0], (300, 20))
+    (want,) = model.run([torch.cat((prefix[:270], suffix))])
+    prefix[270:] = torch.nan
+    (kv,) = model.blocks(300)[:1]
+    model.run([prefix], prefixes=lambda _: NativePrefixes(*ints([-1], [0]), stored={0: kv}))
+    (got,) = model.run([suffix], prefixes=lambda _: NativePrefixes(*ints([1], [270]), [KnownKeys(kv, 270, 300)]))
+    assert torch.equal(got, want[270:])
+
+
 def test_a_batch_may_know_store_and_nest_at_once(kernels: NativeKernels) -> None:
     shape = SPECS[1]
     model = make_model(kernels, shape)
