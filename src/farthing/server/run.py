@@ -47,11 +47,13 @@ def run(
 
     def load() -> Embedder:
         # Torch takes seconds to import; the port should answer before that.
+        from farthing.engine.budget import less_memory
         from farthing.serving.embedder import Embedder
 
         small = service.fallback.plan if service.fallback is not None else None
         held = small.ledger.own_bytes(small.main_place) if small is not None else 0
-        return Embedder.from_settings(model, source, engine, serving, may_round=True, reserved_bytes=held)
+        planned = less_memory(engine, held)
+        return Embedder.from_settings(model, source, engine, serving, may_round=True, planned=planned)
 
     def load_fallback() -> Embedder:
         from farthing.serving.embedder import Embedder

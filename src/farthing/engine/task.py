@@ -1,0 +1,85 @@
+"""What a model is opened for: its head, and what it takes from the tokenizer that concerns token ids alone.
+
+In: a model's files and the task. Out: how rows are made and which tensors that needs. Texts are not tokenised here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from farthing.checkpoint.files import ModelFiles
+from farthing.checkpoint.tokenizer_file import tokenizer_json
+from farthing.core.errors import TokenizerError, WrongTaskError
+from farthing.models.embedding_config import embedding_spec, is_sentence_model, max_tokens
+from farthing.models.family import Family
+from farthing.models.heads import Head, Task, head_of, is_classifier
+from farthing.models.layout import Layout
+from farthing.models.spec import EmbeddingSpec, ModelSpec
+
+
+def own_task(config: Mapping[str, Any]) -> Task:
+    """What a model is for by its architecture alone; one that can do both makes vectors."""
+    return "rerank" if is_classifier(config) else "embed"
+
+
+def head_for(checkpoint: ModelFiles, task: Task) -> Head | None:
+    """
+    Raises:
+        WrongTaskError: the model is not made for that.
+        CheckpointError: a head that is not built.
+    """
+    names = ", ".join(map(str, checkpoint.config.get("architectures") or ()))
+    if task == "embed":
+        if is_classifier(checkpoint.config):
+            raise WrongTaskError(
+                f"{checkpoint.path} ({names}) scores pairs of texts and makes no vectors. Use Reranker, farthing rerank, "
+                "or farthing serve EMBEDDER --reranker with it."
+            )
+        return None
+    head = head_of(checkpoint.config)
+    if head is None or is_sentence_model(checkpoint):
+        raise WrongTaskError(
+            f"{checkpoint.path} ({names}) makes vectors and scores no pairs. Use Embedder, farthing embed or farthing "
+            "serve with it, or name a reranker."
+        )
+    return head
+
+
+def pooling_and_prompts(checkpoint: ModelFiles, spec: ModelSpec, family: Family, head: Head | None) -> EmbeddingSpec:
+    """Raises `CheckpointError` for poolings that are not built."""
+    if head is None:
+        return embedding_spec(checkpoint, spec, family.fallback)
+    return EmbeddingSpec(pooling=head.pooling, max_tokens=max_tokens(checkpoint, spec))
+
+
+def with_head(checkpoint: ModelFiles, spec: ModelSpec, layout: Layout, head: Head) -> tuple[ModelSpec, Layout]:
+    """Spec and layout of an encoder that has this head.
+
+    Raises:
+        TokenizerError: there is no tokenizer, or it lacks a token that the head needs.
+    """
+    tokenizer = read_tokenizer(checkpoint.path)
+    separator = pair_separator(tokenizer) if spec.num_token_types > 1 else None
+    layout = head.extended(layout, spec, checkpoint.config, tokenizer.token_to_id)
+    return replace(spec, pair_separator=separator), layout
+
+
+def pair_separator(tokenizer: Tokenizer) -> int | None:
+    """The last token of type 0 of a pair; None where all are of one type."""
+    encoding = tokenizer.encode("a", "a")
+    return encoding.ids[encoding.type_ids.index(1) - 1] if 1 in encoding.type_ids else None
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    content = tokenizer_json(path)
+    if content is None:
+        raise TokenizerError(f"{path} has no tokenizer.json. Save the model's tokenizer there in the fast format.")
+    try:
+        return Tokenizer.from_buffer(content)
+    except Exception as error:
+        raise TokenizerError(f"The tokenizer of {path} cannot be read: {error}") from error
