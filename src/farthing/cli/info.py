@@ -72,11 +72,12 @@ def model_facts(name: str, device: str) -> dict[str, object]:
     from farthing.sources.find import find_model
 
     source = find_model(name, SourceSettings())
-    description = describe_model(source.path, EngineSettings(device=device))
+    description = describe_model(source.path, EngineSettings(device=device), task=None)
     spec, tensors = description.spec, description.checkpoint.tensors.values()
     stored = Counter(info.packed_as or info.dtype for info in tensors)
     return {
         "origin": source.origin,
+        "made for": "vectors" if description.head is None else "scores of pairs (farthing rerank)",
         "family": spec.family,
         "layers": spec.num_layers,
         "dimensions": spec.hidden,

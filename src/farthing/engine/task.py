@@ -12,7 +12,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from farthing.checkpoint.files import ModelFiles
+from farthing.checkpoint.files import ModelFiles, open_files
 from farthing.checkpoint.tokenizer_file import tokenizer_json
 from farthing.core.errors import TokenizerError, WrongTaskError
 from farthing.models.embedding_config import embedding_spec, is_sentence_model, max_tokens
@@ -27,6 +27,11 @@ def own_task(config: Mapping[str, Any]) -> Task:
     return "rerank" if is_classifier(config) else "embed"
 
 
+def task_of(path: Path) -> Task:
+    """As `own_task`, of a model's files. Raises `CheckpointError` when they cannot be read."""
+    return own_task(open_files(path).config)
+
+
 def head_for(checkpoint: ModelFiles, task: Task) -> Head | None:
     """
     Raises:
@@ -37,8 +42,8 @@ def head_for(checkpoint: ModelFiles, task: Task) -> Head | None:
     if task == "embed":
         if is_classifier(checkpoint.config):
             raise WrongTaskError(
-                f"{checkpoint.path} ({names}) scores pairs of texts and makes no vectors. Use Reranker, farthing rerank, "
-                "or farthing serve EMBEDDER --reranker with it."
+                f"{checkpoint.path} ({names}) scores pairs of texts and makes no vectors. Use Reranker, farthing "
+                "rerank, or farthing serve EMBEDDER --reranker with it."
             )
         return None
     head = head_of(checkpoint.config)

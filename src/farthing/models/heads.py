@@ -63,8 +63,8 @@ class AnswerHead:
         rows = tuple(number for number in found.values() if number is not None and number < spec.vocab)
         if len(rows) != len(found):
             raise TokenizerError(
-                f"The tokenizer has no tokens 'yes' and 'no' (ids {found['yes']} and {found['no']}), between which this "
-                "model answers. Take tokenizer.json from the original reranker."
+                f"The tokenizer has no tokens 'yes' and 'no' (ids {found['yes']} and {found['no']}), between which "
+                "this model answers. Take tokenizer.json from the original reranker."
             )
         source = layout.table.source if config.get("tie_word_embeddings") else "lm_head.weight"
         return replace(layout, rows=RowsPart("answers", source, rows, layout.table.shape))

@@ -1,8 +1,8 @@
 """A query and a document as one sequence of tokens, as the model was trained to see them.
 
 In: cleaned texts. Out: token ids in three pieces: what is the same for every document of a query (`front`), the
-document, and what ends every pair (`end`). Put together they are what the model's own tokenizer makes of the pair, token
-for token; only the document may be cut.
+document, and what ends every pair (`end`). Put together they are what the model's own tokenizer makes of the pair,
+token for token; only the document may be cut.
 """
 
 from __future__ import annotations

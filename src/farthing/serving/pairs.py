@@ -11,9 +11,8 @@ from farthing.core.errors import QueryTooLongError, TextTooLongError, TextTooSho
 from farthing.core.settings import ServingSettings
 from farthing.serving.pair_template import PairTemplate
 from farthing.serving.prepare import Prepared
+from farthing.serving.rerank_request import Pair
 from farthing.serving.text import clean_named
-
-Pair = tuple[str, str]
 
 
 class PairPreparer:
