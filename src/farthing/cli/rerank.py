@@ -55,8 +55,8 @@ def rerank(
     from farthing.serving.reranker import Reranker
 
     texts = read_texts(input, input_format, field)
-    groups = (settings.group(kind) for kind in (SourceSettings, EngineSettings, ServingSettings))
-    with Reranker.from_settings(model, *groups) as reranker:
+    source, engine = settings.group(SourceSettings), settings.group(EngineSettings)
+    with Reranker.from_settings(model, source, engine, settings.group(ServingSettings)) as reranker:
         ranking = reranker.rank(query, texts, top_n=top_n, instruction=instruction)
     for place, ranked in enumerate(ranking, start=1):
         text = texts[ranked.index]

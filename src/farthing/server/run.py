@@ -44,14 +44,16 @@ def run(
     url = base_url(settings.host, listener)
 
     models = Models(model, source, engine, serving, settings)
-    names, reranker = names_of(model, settings.served_model_name), settings.reranker
+    names, companion = names_of(model, settings.served_model_name), None
+    if settings.reranker is not None:
+        companion = Companion(names_of(settings.reranker, settings.served_reranker_name), models.load_reranker)
     service = Service(
         names[0],
         models.load,
         serving,
         other_names=names[1:],
         load_fallback=models.load_fallback if serving.fallback_model else None,
-        companion=reranker and Companion(names_of(reranker, settings.served_reranker_name), models.load_reranker),
+        companion=companion,
     )
     server = make_server(create_app(service, settings))
 
