@@ -14,9 +14,10 @@ import pytest
 import uvicorn
 
 from farthing.core.settings import EngineSettings, ServerSettings, ServingSettings, SourceSettings
+from farthing.server.answers import Companion
 from farthing.server.app import create_app
 from farthing.server.run import listen, make_server
-from farthing.server.service import Companion, Service
+from farthing.server.service import Service
 from farthing.serving.embedder import Embedder
 from farthing.serving.reranker import Reranker
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from farthing import Embedder, Reranker
 from farthing.engine.runner import Runner
-from farthing.server.service import Companion
+from farthing.server.answers import Companion
 
 QUERY = "which bird?"
 DOCUMENTS = ["a wren", "yes", "", "no bird at all", "a wren"]

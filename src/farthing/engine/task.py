@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,9 @@ def with_head(checkpoint: ModelFiles, spec: ModelSpec, layout: Layout, head: Hea
     Raises:
         TokenizerError: there is no tokenizer, or it lacks a token that the head needs.
     """
-    tokenizer = read_tokenizer(checkpoint.path)
-    separator = pair_separator(tokenizer) if spec.num_token_types > 1 else None
-    layout = head.extended(layout, spec, checkpoint.config, tokenizer.token_to_id)
+    tokenizer = cache(partial(read_tokenizer, checkpoint.path))  # some take 300 MiB, and not every model needs it here
+    separator = pair_separator(tokenizer()) if spec.num_token_types > 1 else None
+    layout = head.extended(layout, spec, checkpoint.config, lambda word: tokenizer().token_to_id(word))
     return replace(spec, pair_separator=separator), layout
 
 

@@ -1,13 +1,16 @@
-"""What a `Service` answers."""
+"""What a `Service` is made of and what it answers."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from farthing.serving.request import EmbedResult
+    from farthing.serving.embedder import Embedder
+    from farthing.serving.request import EmbedRequest, EmbedResult
     from farthing.serving.rerank_request import RerankResult
+    from farthing.serving.reranker import Reranker
 
 
 @dataclass(frozen=True)
@@ -37,3 +40,17 @@ class Scores:
 
     result: RerankResult
     model: str
+
+
+@dataclass(frozen=True)
+class Companion:
+    """A reranker beside the embedding model: its names, of which the first is listed, and how it is loaded."""
+
+    names: Sequence[str]
+    load: Callable[[], Reranker]
+
+
+def can_answer(embedder: Embedder, request: EmbedRequest) -> bool:
+    """Token ids are another model's, and vectors have the length that they have."""
+    are_texts = all(isinstance(item, str) for item in request.inputs)
+    return are_texts and (request.dimensions is None or request.dimensions <= embedder.dimensions)

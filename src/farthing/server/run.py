@@ -19,9 +19,10 @@ import uvicorn
 
 from farthing.core.errors import SettingsError
 from farthing.core.settings import EngineSettings, ServerSettings, ServingSettings, SourceSettings
+from farthing.server.answers import Companion
 from farthing.server.app import create_app
 from farthing.server.loading import Models
-from farthing.server.service import Companion, Service
+from farthing.server.service import Service
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -16,12 +16,11 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farthing.core.errors import ClosedError, FarthingError, ServingError, UnknownModelError, WrongTaskError
 from farthing.core.settings import ServingSettings
-from farthing.server.answers import Answer, Scores, ServiceHealth
+from farthing.server.answers import Answer, Companion, Scores, ServiceHealth, can_answer
 
 if TYPE_CHECKING:
     from farthing.serving.embedder import Embedder
@@ -40,14 +39,6 @@ WORKER_DIED = 70  # EX_SOFTWARE of sysexits.h
 WATCH_INTERVAL_S = 0.25
 LOADING_STOP_S = 1.0  # loading cannot be interrupted, so that there is no point in waiting for long
 CLOSE_S = 5.0  # for the batch that runs
-
-
-@dataclass(frozen=True)
-class Companion:
-    """A reranker beside the embedding model: its names, of which the first is listed, and how it is loaded."""
-
-    names: Sequence[str]
-    load: Callable[[], Reranker]
 
 
 class Service:
@@ -257,9 +248,3 @@ class Service:
         self.exit_status = LOAD_FAILED
         # Our own errors say what to do; anything else is a bug, and its traceback is what helps.
         logger.error("%s", self._failure, exc_info=None if isinstance(error, FarthingError) else error)
-
-
-def can_answer(embedder: Embedder, request: EmbedRequest) -> bool:
-    """Token ids are another model's, and vectors have the length that they have."""
-    are_texts = all(isinstance(item, str) for item in request.inputs)
-    return are_texts and (request.dimensions is None or request.dimensions <= embedder.dimensions)

@@ -136,7 +136,8 @@ class TextTokenizer:
         if wanted is None or got != wanted:
             raise TokenizerError(
                 f"{file} ends texts with token {got}; this model needs {wanted} ({end_token}) there, else its vectors "
-                "are silently wrong. Take tokenizer.json from the original model."
+                "are silently wrong. Take tokenizer.json from the original model. A reranker is no embedding model: "
+                "use farthing rerank, or farthing serve with --task rerank."
             )
 
 
