@@ -6,14 +6,19 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_choose import A100, CPU, MODELS
 
 from farthing.core.errors import DoesNotFitError
 from farthing.core.settings import EngineSettings
 from farthing.engine.choose import make_plan
+from farthing.engine.describe import shape_of_config
+from farthing.engine.device import DeviceFacts
 from farthing.engine.share import Sharer, parts, share_memory
+from farthing.models.synth import SHAPES
 
 GB = 10**9
+CPU = DeviceFacts("cpu", "AMD EPYC", 64 * GB, 60 * GB, False, False, num_threads=2, has_native=True)
+CARD = DeviceFacts("cuda:0", "A100", 80 * GB, 79 * GB, True, True, num_threads=8, has_native=True)
+MODELS = {name: shape_of_config(SHAPES[name].config()) for name in ("qwen3-0.6b", "qwen3-8b")}
 models = st.sampled_from(list(MODELS.values()))
 
 
@@ -22,7 +27,7 @@ def sharers(first: Any, second: Any, **chosen: Any) -> tuple[Sharer, Sharer]:
 
 
 @settings(max_examples=40, deadline=None)
-@given(models, models, st.integers(3 * 10**8, 60 * GB), st.sampled_from([CPU, A100]))
+@given(models, models, st.integers(3 * 10**8, 60 * GB), st.sampled_from([CPU, CARD]))
 def test_both_plans_stay_inside_the_budget_together(first: Any, second: Any, budget: int, facts: Any) -> None:
     one, other = sharers(first, second)
     try:
@@ -33,12 +38,12 @@ def test_both_plans_stay_inside_the_budget_together(first: Any, second: Any, bud
     assert a.ledger.own_bytes(a.main_place) + b.ledger.total(b.main_place) <= budget
 
 
-def test_two_models_of_one_size_get_the_same_format() -> None:
+def test_two_models_of_one_size_are_run_alike() -> None:
     small = MODELS["qwen3-0.6b"]
     one, other = sharers(small, small)
-    for budget, name in ((12 * GB, "fp32"), (3 * GB, "int8")):
-        formats = [make_plan(own, CPU, small).format.name for own in share_memory(one, other, CPU, budget)]
-        assert formats == [name, name]
+    for budget, residency in ((12 * GB, "resident"), (3 * GB, "disk")):
+        plans = [make_plan(own, CPU, small) for own in share_memory(one, other, CPU, budget)]
+        assert [(plan.format.name, plan.residency) for plan in plans] == [("fp32", residency)] * 2
 
 
 def test_where_proportion_does_not_fit_another_part_is_found() -> None:
