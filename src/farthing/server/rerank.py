@@ -50,7 +50,7 @@ def router(service: Service) -> APIRouter:
         return answer
 
     async def rerank(request: Request) -> Response:
-        """Order documents by how well they answer a query."""
+        """Order documents by how well they answer a query. The server must have a reranker."""
         content = await read_object(request)
         if "texts" in content:
             texts = check_object(content, TextsBody)
@@ -61,7 +61,7 @@ def router(service: Service) -> APIRouter:
         return respond(answer, {"id": request.state.request_id, **reranked(answer, body)})
 
     async def score(request: Request) -> Response:
-        """Score pairs of texts, in the order they are sent."""
+        """Score pairs of texts, in the order they are sent. The server must have a reranker."""
         body = await read_body(request, ScoreBody)
         answer = await scores_of(request, body)
         return respond(answer, {"id": request.state.request_id, **scored(answer, body)})
