@@ -22,6 +22,14 @@ from farthing.models.heads import Head, Task, head_of, is_classifier
 from farthing.models.layout import Layout
 from farthing.models.spec import EmbeddingSpec, ModelSpec
 
+# By the task that a model was asked for and is not made for.
+REMEDY: dict[Task, str] = {
+    "embed": "scores pairs of texts and makes no vectors. Use Reranker, farthing rerank, or farthing serve EMBEDDER "
+    "--reranker with it.",
+    "rerank": "makes vectors and scores no pairs. Use Embedder, farthing embed or farthing serve with it, or name a "
+    "reranker.",
+}
+
 
 def own_task(config: Mapping[str, Any]) -> Task:
     """What a model is for by its architecture alone; one that can do both makes vectors."""
@@ -33,27 +41,23 @@ def task_of(path: Path) -> Task:
     return own_task(open_files(path).config)
 
 
+def possible_tasks(checkpoint: ModelFiles) -> tuple[Task, ...]:
+    """What a model can be opened for. Raises `CheckpointError` for a head that is not built."""
+    if is_classifier(checkpoint.config):
+        return ("rerank",)
+    can_score = head_of(checkpoint.config) is not None and not is_sentence_model(checkpoint)
+    return ("embed", "rerank") if can_score else ("embed",)
+
+
 def head_for(checkpoint: ModelFiles, task: Task) -> Head | None:
     """
     Raises:
         WrongTaskError: the model is not made for that.
         CheckpointError: a head that is not built.
     """
-    names = ", ".join(map(str, checkpoint.config.get("architectures") or ()))
-    if task == "embed":
-        if is_classifier(checkpoint.config):
-            raise WrongTaskError(
-                f"{checkpoint.path} ({names}) scores pairs of texts and makes no vectors. Use Reranker, farthing "
-                "rerank, or farthing serve EMBEDDER --reranker with it."
-            )
-        return None
-    head = head_of(checkpoint.config)
-    if head is None or is_sentence_model(checkpoint):
-        raise WrongTaskError(
-            f"{checkpoint.path} ({names}) makes vectors and scores no pairs. Use Embedder, farthing embed or farthing "
-            "serve with it, or name a reranker."
-        )
-    return head
+    if task not in possible_tasks(checkpoint):
+        raise WrongTaskError(f"{checkpoint.path} ({', '.join(checkpoint.config['architectures'])}) {REMEDY[task]}")
+    return head_of(checkpoint.config) if task == "rerank" else None
 
 
 def pooling_and_prompts(checkpoint: ModelFiles, spec: ModelSpec, family: Family, head: Head | None) -> EmbeddingSpec:

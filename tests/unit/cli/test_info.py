@@ -52,6 +52,11 @@ def test_info_knows_a_reranker(tmp_path: Path) -> None:
     assert (facts["family"], facts["pooling"]) == ("bert", "cls")
 
 
+def test_info_leaves_open_what_a_language_model_is_for(tiny_reranker: Path) -> None:
+    facts = json.loads(CliRunner().invoke(info, [str(tiny_reranker), "--json"]).stdout)["model"]
+    assert facts["made for"] == "vectors or scores of pairs (farthing rerank)"
+
+
 def test_info_refuses_a_device_that_is_not_there() -> None:
     assert isinstance(CliRunner().invoke(info, ["--device", "tpu"]).exception, SettingsError)
 
