@@ -99,7 +99,8 @@ def measure(model: LoadedModel, make: Callable[[], Texts], rounds: int) -> dict[
     first, *_ = timed(shares, make())
     for runner in (plain, shares):  # warm up; beginnings that come back are held now
         timed(runner, make())
-    batches, seconds, cosines, computed = [make() for _ in range(rounds)], {"on": [], "off": []}, [], 0
+    batches, cosines, computed = [make() for _ in range(rounds)], [], 0
+    seconds: dict[str, list[float]] = {"on": [], "off": []}
     for texts in batches:
         off, want, _ = timed(plain, texts)
         on, rows, computed = timed(shares, texts)
@@ -133,6 +134,7 @@ def main() -> None:
     for name in options.formats.split(","):
         model = load_model(options.model, EngineSettings(format=name, share_prefixes="on", memory="none"))
         for workload in options.workloads.split(","):
+            made: dict[str, Callable[[], Texts]]
             if workload == "pairs":
                 forest.MIN_SHARED_TOKENS = 1
                 made = {f"pairs of {n}": partial(pairs, int(n)) for n in options.shared.split(",")}

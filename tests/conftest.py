@@ -37,6 +37,14 @@ def tiny_qwen3(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_reranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Qwen3-Reranker checkpoint of four narrow layers with seeded random weights."""
+    path = tmp_path_factory.mktemp("models") / "qwen3-reranker-tiny"
+    write_synthetic(find_shape("qwen3-reranker-tiny"), path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def starter_dir() -> Path:
     """all-MiniLM-L6-v2 with its real weights; downloaded once, then kept in the user's cache."""
     return find_model("starter", SourceSettings(), show_progress=False).path

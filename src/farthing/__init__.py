@@ -4,7 +4,7 @@
 
     vectors = Embedder("starter").encode(["The weather is lovely today.", "He drove to the stadium."])
 
-Importing this package is cheap: torch is loaded when `Embedder` is first touched.
+Importing this package is cheap: torch is loaded when `Embedder` or `Reranker` is first touched.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from farthing.serving.embedder import Embedder as Embedder
+    from farthing.serving.reranker import Reranker as Reranker
 
-__all__ = ["Embedder", "__version__"]
+__all__ = ["Embedder", "Reranker", "__version__"]
 __version__ = "0.1.0"
 
 
@@ -23,4 +24,8 @@ def __getattr__(name: str) -> object:
         from farthing.serving.embedder import Embedder
 
         return Embedder
+    if name == "Reranker":
+        from farthing.serving.reranker import Reranker
+
+        return Reranker
     raise AttributeError(f"module 'farthing' has no attribute {name!r}")

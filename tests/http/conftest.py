@@ -14,12 +14,14 @@ import pytest
 import uvicorn
 
 from farthing.core.settings import EngineSettings, ServerSettings, ServingSettings, SourceSettings
+from farthing.server.answers import Companion
 from farthing.server.app import create_app
 from farthing.server.run import listen, make_server
 from farthing.server.service import Service
 from farthing.serving.embedder import Embedder
+from farthing.serving.reranker import Reranker
 
-Load = Callable[[], Embedder]
+Load = Callable[[], Embedder | Reranker]
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,11 @@ def launch_service(
     serving: ServingSettings | None = None,
     server: ServerSettings | None = None,
     ready: bool = True,
+    companion: Companion | None = None,
 ) -> Iterator[Running]:
     """Serve in a thread what `load` gives; with `ready`, wait until it is loaded."""
     listener = listen("127.0.0.1", 0)
-    service = Service(name, load, serving or ServingSettings())
+    service = Service(name, load, serving or ServingSettings(), companion=companion)
     web = make_server(create_app(service, server or ServerSettings()))
     thread = threading.Thread(target=web.run, kwargs={"sockets": [listener]})
     running = Running(f"http://127.0.0.1:{listener.getsockname()[1]}", service, web)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import socket
@@ -85,6 +86,33 @@ def test_the_printed_command_works_and_sigterm_finishes_what_runs(starter_dir: P
         with socket.socket() as probe:
             url = httpx.URL(process.url)
             assert probe.connect_ex((url.host, url.port or 0)) != 0
+
+
+def test_a_reranker_beside_the_model_shares_its_memory(starter_dir: Path, tiny_reranker: Path) -> None:
+    names = ("--reranker", str(tiny_reranker), "--served-reranker-name", "judge", "--memory", "900MiB")
+    with serve(str(starter_dir), *names) as process:
+        process.read_until("try ")
+        process.read_until("try ")
+        memory = [line for line in process.lines if line.strip().startswith("memory")]
+        limits = [int(re.findall(r"of ([0-9,]+) MiB$", line)[0].replace(",", "")) for line in memory]
+        assert len(limits) == 2
+        assert all(limit < 900 for limit in limits)
+        body = {"query": "a", "documents": ["b", "c"], "model": "judge"}
+        assert len(httpx.post(f"{process.url}/v1/rerank", json=body).json()["results"]) == 2
+        assert httpx.post(f"{process.url}/v1/embeddings", json={"input": "a"}).status_code == 200
+
+
+def test_a_reranker_alone_is_served_when_the_task_says_so(tiny_reranker: Path) -> None:
+    with serve(str(tiny_reranker), "--task", "rerank") as process:
+        command = shlex.split(process.read_until("try ").removeprefix("try "))
+        assert len(httpx.post(command[1], content=command[command.index("-d") + 1]).json()["results"]) == 2
+
+
+def test_two_models_that_do_not_fit_together_end_the_process_with_status_1(
+    starter_dir: Path, tiny_reranker: Path
+) -> None:
+    with serve(str(starter_dir), "--reranker", str(tiny_reranker), "--memory", "330MiB") as process:
+        assert process.wait() == 1
 
 
 def test_ctrl_c_stops_a_server_that_still_loads(tiny_qwen3: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,3 +27,12 @@ def model(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
         torch.nn.init.normal_(parameter, mean=parameter.mean().item(), std=0.1)
     bert.save_pretrained(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def qwen3_tokenizer() -> Path:
+    """Qwen3's own tokenizer.json, in the folder that FARTHING_TEST_MODELS names."""
+    path = Path(os.environ.get("FARTHING_TEST_MODELS") or "/nonexistent") / "qwen3-base-tokenizer"
+    if not (path / "tokenizer.json").is_file():
+        pytest.skip("set FARTHING_TEST_MODELS to a folder that holds qwen3-base-tokenizer")
+    return path

@@ -23,6 +23,7 @@ EXTRAS = {
     "modelscope": ("modelscope",),
     "gguf": ("gguf",),
 }
+MADE_FOR = {"embed": "vectors", "rerank": "scores of pairs (farthing rerank)"}
 
 
 @click.command("info")
@@ -69,14 +70,16 @@ def gather(device: str) -> dict[str, dict[str, object]]:
 def model_facts(name: str, device: str) -> dict[str, object]:
     """Raises `ModelError` when it cannot be found or used. No weights are read."""
     from farthing.engine.describe import describe_model
+    from farthing.engine.task import possible_tasks
     from farthing.sources.find import find_model
 
     source = find_model(name, SourceSettings())
-    description = describe_model(source.path, EngineSettings(device=device))
+    description = describe_model(source.path, EngineSettings(device=device), task=None)
     spec, tensors = description.spec, description.checkpoint.tensors.values()
     stored = Counter(info.packed_as or info.dtype for info in tensors)
     return {
         "origin": source.origin,
+        "made for": " or ".join(MADE_FOR[task] for task in possible_tasks(description.checkpoint)),
         "family": spec.family,
         "layers": spec.num_layers,
         "dimensions": spec.hidden,

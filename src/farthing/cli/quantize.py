@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 from tqdm import tqdm
@@ -27,8 +28,15 @@ from farthing.core.settings import QUANTISED_FORMATS, SourceSettings
     default=True,
     help="Embed a sample with the exact model too, and note how close the vectors are [default: on].",
 )
+@click.option(
+    "--task",
+    type=click.Choice(("embed", "rerank")),
+    help="What OUT is for; a Qwen3-Reranker needs rerank here [default: what the architecture says].",
+)
 @settings_options(SourceSettings)
-def quantize(model: str, out: Path, format: str, measure: bool, settings: Resolved) -> None:
+def quantize(
+    model: str, out: Path, format: str, measure: bool, task: Literal["embed", "rerank"] | None, settings: Resolved
+) -> None:
     """Write MODEL's weights, quantised, to the new folder OUT.
 
     OUT loads in the time it takes to map its file, wherever a model is asked for. MODEL is an id on the Hugging Face
@@ -44,6 +52,7 @@ def quantize(model: str, out: Path, format: str, measure: bool, settings: Resolv
             settings.group(SourceSettings),
             format=format,
             measure=measure,
+            task=task,
             on_tensor=lambda spec: bar.update(spec.num_bytes),
         )
     sizes = [file.stat().st_size for file in out.rglob("*") if file.is_file()]

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 @click.option("--is-embedding", is_flag=True, help="Accepted for SGLang command lines; every model here is one.")
 @settings_options(SourceSettings, EngineSettings, ServingSettings, ServerSettings)
 def serve(model: str | None, model_path: str | None, is_embedding: bool, settings: Resolved) -> int:  # noqa: ARG001
-    """Serve MODEL with OpenAI's embeddings API.
+    """Serve MODEL with OpenAI's embeddings API, or a reranker with the APIs of Cohere, Jina, vLLM.
 
     MODEL is an id on the Hugging Face hub (Qwen/Qwen3-Embedding-0.6B), modelscope:ID, starter, a local folder or a GGUF
     file.

@@ -11,6 +11,7 @@ The tree (indentation is inheritance)::
         InvalidTextError          a text is not valid Unicode
         TextTooShortError         a text has fewer characters than allowed
         TextTooLongError          a text has more tokens than the context
+        QueryTooLongError         a query leaves no room in the context for a document
         TooManyTextsError         a request has more texts than allowed
         InvalidTokenError         a token id lies outside the vocabulary
         DimensionsError           the asked vector size is not available
@@ -18,6 +19,7 @@ The tree (indentation is inheritance)::
       ModelError                  the model cannot be used
         ModelNotFoundError        no source has it
         UnknownModelError         this process does not serve a model of that name
+        WrongTaskError            it makes vectors where pairs are to be scored, or the other way round
         CheckpointError           its files are incomplete or contradict each other
         UnknownArchitectureError  its model family is not one of ours
         TokenizerError            its tokenizer would give silently wrong vectors
@@ -93,17 +95,37 @@ class TextTooShortError(InputError):
 
 
 class TextTooLongError(InputError):
-    """A text has `num_tokens` tokens where `max_tokens` are allowed; `index` is its place in the request."""
+    """A text has `num_tokens` tokens where `max_tokens` are allowed; `index` is its place in the request.
+
+    `name` is what the message calls it.
+    """
 
     code = "context_length_exceeded"
 
-    def __init__(self, index: int, num_tokens: int, max_tokens: int) -> None:
+    def __init__(
+        self, index: int, num_tokens: int, max_tokens: int, *, name: str = "Text", param: str = "input"
+    ) -> None:
         super().__init__(
-            f"Text {index} has {num_tokens} tokens; this model takes at most {max_tokens}. "
+            f"{name} {index} has {num_tokens} tokens; this model takes at most {max_tokens}. "
             "Shorten or split it, or allow truncation (truncate: true).",
-            param="input",
+            param=param,
         )
         self.index = index
+        self.num_tokens = num_tokens
+        self.max_tokens = max_tokens
+
+
+class QueryTooLongError(InputError):
+    """A query, with what stands around it, has `num_tokens` tokens where a pair has `max_tokens`."""
+
+    code = "query_too_long"
+
+    def __init__(self, num_tokens: int, max_tokens: int) -> None:
+        super().__init__(
+            f"The query has {num_tokens} tokens with the instruction and what stands around it; a pair has at most "
+            f"{max_tokens}, so that no document fits. Shorten the query; only documents are cut.",
+            param="query",
+        )
         self.num_tokens = num_tokens
         self.max_tokens = max_tokens
 
@@ -134,6 +156,10 @@ class ModelNotFoundError(ModelError):
 
 class UnknownModelError(ModelError):
     code = "model_not_found"
+
+
+class WrongTaskError(ModelError):
+    code = "wrong_task"
 
 
 class CheckpointError(ModelError):

@@ -15,7 +15,7 @@ from farthing.checkpoint.table import Table
 from farthing.engine.describe import ModelDescription
 from farthing.engine.named import NamedWeights
 from farthing.engine.pages import let_go
-from farthing.models.layout import MatrixPart
+from farthing.models.layout import MatrixPart, RowsPart
 from farthing.models.rotation import Rotation
 from farthing.quant.format import WeightFormat
 from farthing.quant.rotation import can_rotate, rotate
@@ -41,7 +41,9 @@ class ConvertedTensors:
         return self._weights.rows(self._layout.table.source)
 
     def shared(self) -> dict[str, torch.Tensor]:
-        return {part.name: self._vector(part.source) for part in self._layout.shared}
+        shared = {part.name: self._vector(part.source) for part in self._layout.shared}
+        part = self._layout.rows
+        return shared if part is None else {**shared, part.name: self._rows(part)}
 
     def vectors(self, layer: int) -> dict[str, torch.Tensor]:
         prefix = self._layout.prefix(layer)
@@ -99,9 +101,17 @@ class ConvertedTensors:
         sources = {vector.name: vector.source for vector in self._layout.vectors}
         return None if part.gain is None else self._vector(prefix + sources[part.gain])
 
+    def _rows(self, part: RowsPart) -> torch.Tensor:
+        return gathered(self._weights.rows(part.source), part).to(self._device)
+
     def _vector(self, name: str) -> torch.Tensor:
         # Copied, so that small tensors do not each keep a mapping of the file.
         return self._weights.read(name).to(self._device, torch.float32, copy=True)
+
+
+def gathered(table: Table, part: RowsPart) -> torch.Tensor:
+    """The part's rows of its matrix, [rows, width] fp32 on the host."""
+    return table.index_select(0, torch.tensor(part.rows)).float()
 
 
 def rotates_inputs(form: WeightFormat, part: MatrixPart) -> bool:

@@ -18,11 +18,12 @@ from farthing.engine.choose import make_plan
 from farthing.engine.device import device_facts
 from farthing.engine.fidelity import check_fidelity
 from farthing.engine.plan import Plan
+from farthing.engine.task import head_for, own_task, pooling_and_prompts, with_head
 from farthing.engine.way import ModelShape
 from farthing.models.config import stored_format
-from farthing.models.embedding_config import embedding_spec
 from farthing.models.families import family_of
 from farthing.models.family import Family
+from farthing.models.heads import Head, Task
 from farthing.models.layout import Layout
 from farthing.models.rotation import Rotation
 from farthing.models.spec import EmbeddingSpec, ModelSpec
@@ -34,6 +35,7 @@ class ModelDescription:
     Attributes:
         rotation: of the residual stream, where the weights are quantised and the model allows it.
         manifest: of a folder of quantised weights.
+        head: of a model that scores pairs; None of one that makes vectors.
     """
 
     checkpoint: ModelFiles
@@ -44,6 +46,7 @@ class ModelDescription:
     plan: Plan
     rotation: Rotation | None
     manifest: Manifest | None = None
+    head: Head | None = None
 
     @property
     def path(self) -> Path:
@@ -55,7 +58,7 @@ class ModelDescription:
 
     @property
     def shares_prefixes(self) -> bool:
-        """Whether what texts of a batch begin with alike is computed once; their vectors are their last tokens' rows."""
+        """Whether what texts of a batch begin with alike is computed once: only last tokens' rows become vectors."""
         return self.plan.shares_prefixes and self.embedding.pooling == "last"
 
     def with_plan(self, plan: Plan) -> ModelDescription:
@@ -63,9 +66,11 @@ class ModelDescription:
         return replace(self, plan=plan, rotation=rotation_of(self.spec, self.layout, plan, self.manifest))
 
 
-def describe_model(path: Path, settings: EngineSettings) -> ModelDescription:
-    """
+def describe_model(path: Path, settings: EngineSettings, task: Task | None = "embed") -> ModelDescription:
+    """Of a model that is opened for a task; None stands for what its architecture says.
+
     Raises:
+        WrongTaskError: the model is not made for the task.
         CheckpointError: files are missing or broken, or ask for what is not built.
         UnknownArchitectureError: no family computes this model.
         SettingsError: the settings ask for what the model or device cannot do.
@@ -75,9 +80,12 @@ def describe_model(path: Path, settings: EngineSettings) -> ModelDescription:
         settings = stored_settings(manifest, path, settings)
         check_fidelity(manifest, checkpoint, settings)
     family = family_of(checkpoint.config)
+    head = head_for(checkpoint, task or own_task(checkpoint.config))
     spec = family.spec(checkpoint.config)
-    embedding = embedding_spec(checkpoint, spec, family.fallback)
+    embedding = pooling_and_prompts(checkpoint, spec, family, head)
     layout = family.layout(spec)
+    if head is not None:
+        spec, layout = with_head(checkpoint, spec, layout, head)
     facts = device_facts(settings.device)
     # Before anything asks for the native kernels, whose team of threads is as large as torch's at that moment.
     torch.set_num_threads(settings.num_threads or facts.num_threads)
@@ -85,7 +93,7 @@ def describe_model(path: Path, settings: EngineSettings) -> ModelDescription:
     if manifest:
         plan = replace(plan, reasons=(f"{manifest.format}, because the folder holds it", *plan.reasons))
     rotation = rotation_of(spec, layout, plan, manifest)
-    return ModelDescription(checkpoint, family, spec, embedding, layout, plan, rotation, manifest)
+    return ModelDescription(checkpoint, family, spec, embedding, layout, plan, rotation, manifest, head)
 
 
 def rotation_of(spec: ModelSpec, layout: Layout, plan: Plan, manifest: Manifest | None) -> Rotation | None:
@@ -94,8 +102,10 @@ def rotation_of(spec: ModelSpec, layout: Layout, plan: Plan, manifest: Manifest 
     return Rotation(spec.hidden) if rotates else None
 
 
-def read_shape(path: Path, settings: EngineSettings) -> tuple[ModelShape, EngineSettings]:
+def read_shape(path: Path, settings: EngineSettings, task: Task | None = None) -> tuple[ModelShape, EngineSettings]:
     """What the planner needs of a folder, whose weights need not be there; and the settings with its format.
+
+    Without a task it is what the architecture says. A head that has a few rows is not counted.
 
     Raises:
         CheckpointError, UnknownArchitectureError, SettingsError: as `describe_model`.
@@ -104,9 +114,13 @@ def read_shape(path: Path, settings: EngineSettings) -> tuple[ModelShape, Engine
     if manifest:
         settings = stored_settings(manifest, path, settings)
     family = family_of(checkpoint.config)
+    head = head_for(checkpoint, task or own_task(checkpoint.config))
     spec = family.spec(checkpoint.config)
-    max_tokens = embedding_spec(checkpoint, spec, family.fallback).max_tokens
-    return model_shape(checkpoint, manifest, spec, family.layout(spec), max_tokens), settings
+    layout = family.layout(spec)
+    if head is not None:
+        layout = head.extended(layout, spec, checkpoint.config, lambda _: 0)
+    max_tokens = pooling_and_prompts(checkpoint, spec, family, head).max_tokens
+    return model_shape(checkpoint, manifest, spec, layout, max_tokens), settings
 
 
 def shape_of_config(config: Mapping[str, Any]) -> ModelShape:

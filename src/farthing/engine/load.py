@@ -8,7 +8,7 @@ names, shapes and types are checked against the model's layout.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -24,6 +24,7 @@ from farthing.engine.store import HostStore, ResidentStore, StreamedStore, Weigh
 from farthing.engine.tensors import ModelTensors
 from farthing.engine.way import Residency
 from farthing.models.family import Family, LayerWeights
+from farthing.models.heads import Head, Task
 from farthing.models.layout import Layout, MatrixPart
 from farthing.models.spec import EmbeddingSpec, ModelSpec
 from farthing.quant.format import Linear
@@ -54,6 +55,14 @@ class LoadedModel:
         return self.description.embedding
 
     @property
+    def head(self) -> Head | None:
+        return self.description.head
+
+    def without_head(self) -> LoadedModel:
+        """The same weights, of which pooled rows are wanted."""
+        return replace(self, description=replace(self.description, head=None))
+
+    @property
     def plan(self) -> Plan:
         return self.description.plan
 
@@ -66,9 +75,9 @@ def load_weights(description: ModelDescription) -> LoadedModel:
     return LoadedModel(description, fingerprint(description), makers[plan.residency](tensors, layout, plan))
 
 
-def load_model(path: Path, settings: EngineSettings) -> LoadedModel:
+def load_model(path: Path, settings: EngineSettings, task: Task | None = "embed") -> LoadedModel:
     """Both steps; raises what they raise."""
-    return load_weights(describe_model(path, settings))
+    return load_weights(describe_model(path, settings, task))
 
 
 def model_tensors(description: ModelDescription) -> ModelTensors:

@@ -16,10 +16,11 @@ import torch
 from farthing.checkpoint.manifest import remedy
 from farthing.checkpoint.reader import Checkpoint
 from farthing.core.errors import CheckpointError
+from farthing.engine.convert import gathered
 from farthing.engine.describe import ModelDescription
 from farthing.engine.named import STORED_DTYPES, some
 from farthing.engine.tensors import ModelTensors
-from farthing.models.layout import Layout, MatrixPart
+from farthing.models.layout import Layout, MatrixPart, RowsPart
 from farthing.quant.format import WeightFormat
 from farthing.quant.packed import ALIGNMENT
 
@@ -68,7 +69,13 @@ class PreparedTensors:
         return self._checkpoint.read(self._layout.table.source)
 
     def shared(self) -> dict[str, torch.Tensor]:
-        return {part.name: self._copy(part.source) for part in self._layout.shared}
+        shared = {part.name: self._copy(part.source) for part in self._layout.shared}
+        part = self._layout.rows
+        if part is None:
+            return shared
+        if part.source == self._layout.table.source:
+            return {**shared, part.name: gathered(self.table(), part).to(self._device)}
+        return {**shared, part.name: self._copy(rows_name(part))}
 
     def vectors(self, layer: int) -> dict[str, torch.Tensor]:
         prefix = self._layout.prefix(layer)
@@ -109,6 +116,10 @@ def stored_tensors(layout: Layout, form: WeightFormat) -> Iterator[StoredTensor]
             yield StoredTensor(name, vector.shape, torch.float32, take)
     for vector in layout.shared:
         yield StoredTensor(vector.source, vector.shape, torch.float32, partial(take_shared, name=vector.name))
+    rows = layout.rows
+    if rows is not None and rows.source != layout.table.source:
+        used = (len(rows.rows), *rows.shape[1:])
+        yield StoredTensor(rows_name(rows), used, torch.float32, partial(take_shared, name=rows.name))
 
 
 def take_block(tensors: ModelTensors, layer: int, part: MatrixPart) -> torch.Tensor:
@@ -131,6 +142,10 @@ def take_shared(tensors: ModelTensors, name: str) -> torch.Tensor:
 
 def block_name(layout: Layout, layer: int, part: MatrixPart) -> str:
     return f"{layout.prefix(layer)}{part.name}.packed"
+
+
+def rows_name(part: RowsPart) -> str:
+    return f"{part.source}.{part.name}"
 
 
 def bias_name(layout: Layout, layer: int, part: MatrixPart) -> str:

@@ -21,6 +21,7 @@ from farthing.engine.sharing import held_token_bytes
 from farthing.models.attention import attend_runs, attend_varlen
 from farthing.models.batch import PackedBatch, pack, pack_forest
 from farthing.models.family import Compute, PassStart
+from farthing.models.heads import checked_logits
 from farthing.models.pooling import mean_pool, pooled_rows
 from farthing.quant.native.team import native_kernels
 
@@ -31,7 +32,8 @@ logger = logging.getLogger(__name__)
 class BatchOutput:
     """
     Attributes:
-        rows: [texts, hidden] float32, in the caller's order; pooled, neither cut nor normalised.
+        rows: [texts, hidden] float32, in the caller's order; pooled, neither cut nor normalised. Of a model with a
+            head [texts, 1], logits.
         errors: by index, texts that have no vector; their rows are meaningless.
         num_recomputed: texts that were computed again in fp32.
         fingerprint: of the weights that made the rows; those of different ones must not be compared.
@@ -134,7 +136,8 @@ class Runner:
                 forward.layer(next(layers), keep if index == last else None)
         forward.move_to(self._device)
         hidden = forward.finish()
-        return hidden if keep is not None else mean_pool(hidden, batch)
+        rows = hidden if keep is not None else mean_pool(hidden, batch)
+        return rows if model.head is None else checked_logits(model.head, rows, store.shared)
 
 
 def out_of_memory_message(texts: Sequence[Sequence[int]]) -> str:

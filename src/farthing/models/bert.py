@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from farthing.models import config as cfg
+from farthing.models.batch import PackedBatch
 from farthing.models.bert_native import NativeBertPass, native_shape
 from farthing.models.family import ForwardPass, LayerWeights, PassStart
 from farthing.models.layout import Layout, MatrixPart, VectorPart
@@ -21,7 +22,9 @@ from farthing.quant.packed import GROUP_INPUTS
 
 class BertFamily:
     architectures = (
-        "BertModel", "BertForMaskedLM", "RobertaModel", "RobertaForMaskedLM", "XLMRobertaModel", "XLMRobertaForMaskedLM"
+        "BertModel", "BertForMaskedLM", "BertForSequenceClassification",
+        "RobertaModel", "RobertaForMaskedLM", "RobertaForSequenceClassification",
+        "XLMRobertaModel", "XLMRobertaForMaskedLM", "XLMRobertaForSequenceClassification",
     )  # fmt: skip
     fallback = EmbeddingSpec(pooling="mean", max_tokens=512)
 
@@ -109,10 +112,23 @@ def norm_parts(name: str, source: str, hidden: int) -> tuple[VectorPart, VectorP
 
 def embed(start: PassStart) -> torch.Tensor:
     """The first layer's input [tokens, hidden] in fp32."""
-    shared = start.shared
-    hidden = start.gather(start.batch.ids).float() + shared["token_types"][0]  # single texts are of type 0 throughout
+    shared, separator = start.shared, start.spec.pair_separator
+    hidden = start.gather(start.batch.ids).float()
+    if separator is None:
+        hidden += shared["token_types"][0]  # single texts are of type 0 throughout
+    else:
+        hidden += shared["token_types"].index_select(0, token_types(start.batch, separator).to(hidden.device))
     hidden += shared["positions"].index_select(0, start.batch.positions + start.spec.position_offset)
     return layer_norm(hidden, shared["norm_gain"], shared["norm_bias"], start.spec.norm_eps)
+
+
+def token_types(batch: PackedBatch, separator: int) -> torch.Tensor:
+    """[tokens] int64 on the host: 0 up to each text's first separator, 1 behind it, as pairs are encoded."""
+    separators = (batch.ids == separator).long()
+    before = separators.cumsum(0) - separators  # each token's number of separators that come before it in the batch
+    lengths = torch.tensor(batch.lengths)
+    firsts = lengths.cumsum(0) - lengths
+    return (before - before[firsts].repeat_interleave(lengths) > 0).long()
 
 
 class BertPass:

@@ -45,6 +45,12 @@ def embedding_spec(checkpoint: ModelFiles, spec: ModelSpec, fallback: EmbeddingS
     )
 
 
+def is_sentence_model(checkpoint: ModelFiles) -> bool:
+    """Whether its files say how rows are pooled to vectors, as those of embedding models do."""
+    modules = checkpoint.json("modules.json") or []
+    return any(str(module.get("type", "")).rsplit(".", 1)[-1] == "Pooling" for module in modules)
+
+
 def pooling(checkpoint: ModelFiles, fallback: Pooling) -> Pooling:
     found = fallback
     for module in checkpoint.json("modules.json") or []:

@@ -64,6 +64,16 @@ class VectorPart:
 
 
 @dataclass(frozen=True)
+class RowsPart:
+    """Some rows of a stored matrix of `shape`, which are all that is read of it; small, and used as they are."""
+
+    name: str
+    source: str
+    rows: tuple[int, ...]
+    shape: Shape
+
+
+@dataclass(frozen=True)
 class ValueHeads:
     """Attention's values, in heads of `width`: the rows of one source tensor, and the columns of the part that reads
     what attention makes of them. Both can be rotated head by head."""
@@ -84,6 +94,7 @@ class Layout:
             ending in a dot).
         wrappers: prefixes that saving a larger model puts before every name.
         values: where the family's attention allows them to be rotated.
+        rows: of the token embeddings, or of the matrix of a language model's answers, what a head reads.
     """
 
     table: VectorPart
@@ -95,6 +106,7 @@ class Layout:
     wrappers: tuple[str, ...]
     optional: tuple[str, ...] = ()
     values: ValueHeads | None = None
+    rows: RowsPart | None = None
 
     @property
     def can_rotate(self) -> bool:
@@ -114,6 +126,8 @@ class Layout:
                 yield from matrix.tensors(self.prefix(layer))
         for vector in self.shared:
             yield from vector.tensors("")
+        if self.rows is not None:
+            yield self.rows.source, self.rows.shape
 
     def is_optional(self, name: str) -> bool:
         return any(name == entry or (entry.endswith(".") and name.startswith(entry)) for entry in self.optional)

@@ -26,7 +26,7 @@ DEFAULT_TASK = "Given a web search query, retrieve relevant passages that answer
 
 
 class Qwen3Family:
-    architectures = ("Qwen3Model", "Qwen3ForCausalLM")
+    architectures = ("Qwen3Model", "Qwen3ForCausalLM", "Qwen3ForSequenceClassification")
     fallback = EmbeddingSpec(
         pooling="last",
         max_tokens=32768,

@@ -26,6 +26,8 @@ class ModelSpec:
         stored_bytes: bytes of a number in the checkpoint, as its config says.
         causal: a token sees those before it and itself only.
         position_offset: first row of a learned position table that is used (XLM-R counts from padding_idx + 1).
+        pair_separator: id of the token behind which a text's tokens are of type 1, for models that are given pairs;
+            None where all are of type 0.
     """
 
     family: str
@@ -42,6 +44,7 @@ class ModelSpec:
     rope_theta: float = 0.0
     position_offset: int = 0
     num_token_types: int = 0
+    pair_separator: int | None = None
     stored_bytes: int = 4
     causal: bool = False
 

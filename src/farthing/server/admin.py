@@ -32,9 +32,14 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
                 "context_length": service.embedder.context_length,
                 "space": service.embedder.space.id,
             }
-            memory = service.embedder.memory()
-            if memory is not None:
-                content["memory"] = memory_object(memory)
+        if service.reranker is not None:
+            content["reranker"] = {
+                "model": service.reranker_name,
+                "context_length": service.reranker.context_length,
+            }
+        memory = service.memory()
+        if memory is not None:
+            content["memory"] = memory_object(memory)
         return JSONResponse(content, 200 if state.status == "ready" else 503)
 
     not_ready: dict[int | str, dict[str, Any]] = {503: {"description": "Not now; `reason` says why."}}

@@ -5,43 +5,36 @@ In: a `Service`, started by whoever runs it, and settings. Out: an ASGI applicat
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from fastapi import FastAPI
 
 from farthing import __version__
 from farthing.core.settings import ServerSettings
-from farthing.server import admin, errors, openai
+from farthing.server import admin, errors, openai, rerank
 from farthing.server.access import Access
 from farthing.server.body_limit import BodyLimit
 from farthing.server.metrics import Metrics
 from farthing.server.service import Service
-from farthing.serving.stats import ServingStats
-
-if TYPE_CHECKING:
-    from farthing.serving.governor import MemoryState
+from farthing.serving.stats import ServingStats, in_all
 
 
 def create_app(service: Service, settings: ServerSettings) -> FastAPI:
     """The application over `service`; several can live in one process."""
 
     def read_stats() -> ServingStats | None:
-        return service.embedder.stats() if service.embedder else None
+        return in_all(model.stats() for model in service.served) if service.served else None
 
-    def read_memory() -> MemoryState | None:
-        return service.embedder.memory() if service.embedder else None
-
-    metrics = Metrics(read_stats, read_memory)
+    metrics = Metrics(read_stats, service.memory)
     # FastAPI's own pages load their scripts from a CDN; ours works without a network.
     app = FastAPI(
         title="Farthing",
         version=__version__,
-        description=f"Embeddings of the model {service.name}. OpenAI's clients work as they are.",
+        description=f"Served: {', '.join(service.listed_names)}. OpenAI's clients work as they are.",
         docs_url=None,
         redoc_url=None,
     )
     errors.install(app)
     app.include_router(openai.router(service))
+    app.include_router(rerank.router(service))
     app.include_router(admin.router(service, metrics))
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(Access, metrics=metrics)  # added last: the outermost

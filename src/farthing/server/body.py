@@ -49,8 +49,19 @@ async def read_body(request: Request, schema: type[Schema]) -> Schema:
     return parse_body(raw, schema)
 
 
+async def read_object(request: Request) -> dict[str, Any]:
+    """The request's body, for routes that choose its schema by what is in it. Raises as `read_body`."""
+    raw = await request.body()
+    return await run_in_threadpool(parse_object, raw) if len(raw) > LARGE_BYTES else parse_object(raw)
+
+
 def parse_body(raw: bytes, schema: type[Schema]) -> Schema:
     """`raw` as `schema`. Raises `InputError`."""
+    return check_object(parse_object(raw), schema)
+
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """Raises `InputError` for what is no JSON object."""
     if not raw:
         raise InputError("The request body is empty; send a JSON object.")
     try:
@@ -59,6 +70,11 @@ def parse_body(raw: bytes, schema: type[Schema]) -> Schema:
         raise InputError(f"The request body is not valid JSON: {error}") from None
     if not isinstance(content, dict):
         raise InputError(f"The request body must be a JSON object; got {json_type(content)}.")
+    return content
+
+
+def check_object(content: dict[str, Any], schema: type[Schema]) -> Schema:
+    """`content` as `schema`. Raises `InputError`."""
     check_names(content, list(schema.model_fields))
     try:
         return schema.model_validate(content)

@@ -25,6 +25,7 @@ from farthing.core.errors import (
     QueueFullError,
     ServingError,
     UnknownModelError,
+    WrongTaskError,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ RETRY_AFTER = {"retry-after": "1"}  # seconds
 TABLE: tuple[tuple[type[FarthingError], int, str, Mapping[str, str]], ...] = (
     (InputError, 400, "invalid_request_error", {}),
     (UnknownModelError, 404, "invalid_request_error", {}),
+    (WrongTaskError, 400, "invalid_request_error", {}),
     (QueueFullError, 429, "rate_limit_error", RETRY_AFTER),
     (MemoryShortError, 503, "service_unavailable_error", {"retry-after": "10"}),  # as long as a step up waits
     (ServingError, 503, "service_unavailable_error", RETRY_AFTER),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from farthing.server.access import count_work
+from farthing.server.answers import Answer
 from farthing.server.body import read_body
 from farthing.server.disconnect import unless_hung_up
 from farthing.server.schemas import EmbeddingsRequest, EmbeddingsResponse, ErrorResponse, Model, ModelList
-from farthing.server.service import Answer, Service
+from farthing.server.service import Service
 from farthing.serving.request import EmbedResult
+from farthing.serving.rerank_request import RerankResult
 
 LARGE_NUMBERS = 100_000  # a response that takes more than a few milliseconds to write
 MAX_LISTED_INDICES = 100
@@ -70,8 +73,8 @@ def router(service: Service) -> APIRouter:
     routes = APIRouter(tags=["OpenAI"])
     created = int(time.time())
 
-    def card() -> dict[str, object]:
-        return {"id": service.name, "object": "model", "created": created, "owned_by": "farthing"}
+    def card(name: str) -> dict[str, object]:
+        return {"id": name, "object": "model", "created": created, "owned_by": "farthing"}
 
     async def create_embeddings(request: Request) -> Response:
         """Embed texts, in the order they are sent."""
@@ -99,19 +102,18 @@ def router(service: Service) -> APIRouter:
             include_in_schema=path.startswith("/v1"),
         )
 
-    @routes.get("/v1/models", response_model=None, responses={200: {"model": ModelList}}, summary="List the model")
+    @routes.get("/v1/models", response_model=None, responses={200: {"model": ModelList}}, summary="List the models")
     async def list_models() -> dict[str, object]:
-        return {"object": "list", "data": [card()]}
+        return {"object": "list", "data": [card(name) for name in service.listed_names]}
 
     @routes.get(
         "/v1/models/{name:path}",
         response_model=None,
         responses={200: {"model": Model}, "4XX": ERRORS[404]},  # a 404 key would get FastAPI's own 422 beside it
-        summary="Describe the model",
+        summary="Describe a model",
     )
     async def get_model(name: str) -> dict[str, object]:
-        service.check_model(name)
-        return card()
+        return card(service.listed_name(name))
 
     return routes
 
@@ -136,12 +138,16 @@ def write_embeddings(result: EmbedResult, model: str, as_base64: bool) -> bytes:
         )
         for index, vector in enumerate(vectors)
     ]
-    usage = {
+    return orjson.dumps({"object": "list", "data": data, "model": model, "usage": usage(result)})
+
+
+def usage(result: EmbedResult | RerankResult) -> dict[str, object]:
+    """Tokens of the request, and those of them that were not computed for it, under OpenAI's names."""
+    return {
         "prompt_tokens": result.num_tokens,
         "total_tokens": result.num_tokens,
         "prompt_tokens_details": {"cached_tokens": result.num_tokens - result.num_computed_tokens},
     }
-    return orjson.dumps({"object": "list", "data": data, "model": model, "usage": usage})
 
 
 def notes(answer: Answer) -> dict[str, str]:
@@ -152,8 +158,11 @@ def notes(answer: Answer) -> dict[str, str]:
         headers["x-farthing-memory"] = answer.memory_step
     if result.warnings:
         headers["x-farthing-warning"] = "; ".join(result.warnings)
-    if result.truncated:
-        listed = [str(index) for index in result.truncated[:MAX_LISTED_INDICES]]
-        more = ["..."] if len(result.truncated) > MAX_LISTED_INDICES else []
-        headers["x-farthing-truncated"] = ",".join(listed + more)
-    return headers
+    return headers | truncated_header(result.truncated)
+
+
+def truncated_header(indices: Sequence[int]) -> dict[str, str]:
+    """Which texts of the request were cut."""
+    listed = [str(index) for index in indices[:MAX_LISTED_INDICES]]
+    more = ["..."] if len(indices) > MAX_LISTED_INDICES else []
+    return {"x-farthing-truncated": ",".join(listed + more)} if listed else {}

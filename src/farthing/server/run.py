@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,13 +19,13 @@ import uvicorn
 
 from farthing.core.errors import SettingsError
 from farthing.core.settings import EngineSettings, ServerSettings, ServingSettings, SourceSettings
+from farthing.server.answers import Companion
 from farthing.server.app import create_app
+from farthing.server.loading import Models
 from farthing.server.service import Service
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-
-    from farthing.serving.embedder import Embedder
 
 logger = logging.getLogger(__name__)
 
@@ -45,28 +44,17 @@ def run(
     listener = listen(settings.host, settings.port)
     url = base_url(settings.host, listener)
 
-    def load() -> Embedder:
-        # Torch takes seconds to import; the port should answer before that.
-        from farthing.serving.embedder import Embedder
-
-        small = service.fallback.plan if service.fallback is not None else None
-        held = small.ledger.own_bytes(small.main_place) if small is not None else 0
-        return Embedder.from_settings(model, source, engine, serving, may_round=True, reserved_bytes=held)
-
-    def load_fallback() -> Embedder:
-        from farthing.serving.embedder import Embedder
-
-        assert serving.fallback_model is not None
-        own = replace(engine, format="auto", residency="auto", context_length=None, max_batch_tokens=None)
-        return Embedder.from_settings(serving.fallback_model, source, own, replace(serving, memory_steps="off"))
-
-    name = settings.served_model_name or display_name(model)
+    models = Models(model, source, engine, serving, settings)
+    names, companion = names_of(model, settings.served_model_name), None
+    if settings.reranker is not None:
+        companion = Companion(names_of(settings.reranker, settings.served_reranker_name), models.load_reranker)
     service = Service(
-        name,
-        load,
+        names[0],
+        models.load,
         serving,
-        other_names=() if settings.served_model_name else (model,),
-        load_fallback=load_fallback if serving.fallback_model else None,
+        other_names=names[1:],
+        load_fallback=models.load_fallback if serving.fallback_model else None,
+        companion=companion,
     )
     server = make_server(create_app(service, settings))
 
@@ -77,7 +65,7 @@ def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
     print(f"Listening on {url}, loading {model}", flush=True)
-    service.start(on_ready=lambda embedder: print(banner(embedder, service.name, url), flush=True), on_failure=stop)
+    service.start(on_ready=lambda: print(banner(service, url), flush=True), on_failure=stop)
     server.run(sockets=[listener])
     if not service.close():
         # A thread that still loads or computes must not be caught in C++ code by the end of the interpreter.
@@ -85,6 +73,11 @@ def run(
         sys.stdout.flush()
         os._exit(service.exit_status)
     return service.exit_status
+
+
+def names_of(model: str, served_name: str | None) -> tuple[str, ...]:
+    """What clients may call the model; the first is what it is listed as."""
+    return (served_name,) if served_name else (display_name(model), model)
 
 
 def display_name(model: str) -> str:
@@ -130,7 +123,14 @@ def base_url(host: str, listener: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
 
 
-def banner(embedder: Embedder, name: str, url: str) -> str:
-    """What is served, and a command to try it with."""
-    facts = {"model": name, **embedder.facts(), "try": f"""curl {url}/v1/embeddings -d '{{"input": "Hello"}}'"""}
-    return "\n".join(["Ready", *(f"  {label:<10}  {value}" for label, value in facts.items())])
+def banner(service: Service, url: str) -> str:
+    """What is served, and commands to try it with."""
+    lines = ["Ready"]
+    for name, model in zip(service.listed_names, service.served, strict=True):
+        if model.task == "embed":
+            command = f"""curl {url}/v1/embeddings -d '{{"input": "Hello"}}'"""
+        else:
+            command = f"""curl {url}/v1/rerank -d '{{"query": "Hello", "documents": ["Hi", "Bye"]}}'"""
+        facts = {"model" if model is service.served[0] else "reranker": name, **model.facts(), "try": command}
+        lines += [f"  {label:<10}  {value}" for label, value in facts.items()]
+    return "\n".join(lines)

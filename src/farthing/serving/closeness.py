@@ -19,6 +19,7 @@ from farthing.core.settings import EngineSettings
 from farthing.engine.describe import describe_model
 from farthing.engine.load import LoadedModel, load_weights
 from farthing.engine.runner import Runner
+from farthing.models.heads import Task
 from farthing.serving.tokenizer import TextTokenizer
 
 NUM_NEIGHBOURS = 10
@@ -43,6 +44,8 @@ class Closeness:
 def measure_closeness(exact: Path, quantised: LoadedModel) -> Closeness:
     """Embed the sample with both; the exact one in fp32, layer by layer, in the memory of one layer.
 
+    Of models with a head it compares the rows that the head reads.
+
     Raises:
         ModelError: `exact` holds no whole model.
         NonFiniteError: a text has no vector.
@@ -54,9 +57,10 @@ def measure_closeness(exact: Path, quantised: LoadedModel) -> Closeness:
         device=quantised.plan.device,
         num_threads=quantised.plan.num_threads,
     )
-    reference = load_weights(describe_model(exact, settings))
+    task: Task = "embed" if quantised.head is None else "rerank"
+    reference = load_weights(describe_model(exact, settings, task)).without_head()
     texts = tokenized_sample(reference)
-    return compare(embed(reference, texts), embed(quantised, texts))
+    return compare(embed(reference, texts), embed(quantised.without_head(), texts))
 
 
 def in_words(closeness: Mapping[str, float] | None) -> str:

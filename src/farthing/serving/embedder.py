@@ -1,48 +1,29 @@
 """The public face: a loaded model that turns texts into vectors, for many callers at once.
 
 In: texts and what is asked of the vectors. Out: float32 arrays. What happens to a request is in
-`farthing.serving.pipeline`; here the parts are put together, asked, and closed.
+`farthing.serving.pipeline`; the model behind its queue is in `farthing.serving.served`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
-from types import TracebackType
 
 import numpy as np
 
-from farthing.core.errors import MemoryShortError, TooManyTextsError
-from farthing.core.resolve import resolve
-from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
 from farthing.core.space import VectorSpace
-from farthing.engine.budget import less_memory
-from farthing.engine.describe import describe_model
-from farthing.engine.live import LiveModel
-from farthing.engine.load import fingerprint, load_weights
-from farthing.engine.plan import Plan, summary
-from farthing.serving.closeness import in_words
-from farthing.serving.governor import Governor, MemoryState, make_governor
-from farthing.serving.health import Health
+from farthing.engine.load import fingerprint
 from farthing.serving.pipeline import Pipeline
 from farthing.serving.prepare import Preparer
+from farthing.serving.prompts import prompt_prefix
 from farthing.serving.request import EmbedRequest, EmbedResult, InputType
-from farthing.serving.scheduler import BatchLimits, Scheduler
-from farthing.serving.slices import Collector
-from farthing.serving.stats import ServingStats, StatsCounter
-from farthing.serving.token_budget import TokenBudget
-from farthing.serving.token_counter import counter_of
-from farthing.serving.tokenizer import TextTokenizer, open_tokenizer
-from farthing.serving.worker import BatchRunner, Worker
-from farthing.sources.find import find_model
-
-Govern = Callable[[TokenBudget, TextTokenizer], Governor]
+from farthing.serving.served import ServedModel
+from farthing.serving.tokenizer import TextTokenizer
+from farthing.serving.vectors import VectorCollector
 
 
-class Embedder:
-    """A model, loaded and ready.
+class Embedder(ServedModel):
+    """A model that makes vectors, loaded and ready.
 
     Args:
         model: a local folder or GGUF file, a Hugging Face id, `modelscope:ID`, or `starter`.
@@ -53,97 +34,11 @@ class Embedder:
         SettingsError: a setting is unknown or out of range.
     """
 
-    def __init__(self, model: str, **settings: object) -> None:
-        resolved = resolve((SourceSettings, EngineSettings, ServingSettings), flags=settings)
-        self._open(
-            model, resolved.group(SourceSettings), resolved.group(EngineSettings), resolved.group(ServingSettings)
-        )
+    task = "embed"
 
-    @classmethod
-    def from_settings(
-        cls,
-        model: str,
-        source: SourceSettings,
-        engine: EngineSettings,
-        serving: ServingSettings,
-        *,
-        may_round: bool = False,
-        reserved_bytes: int = 0,
-    ) -> Embedder:
-        """
-        Args:
-            may_round: weights may be rounded when memory is short; only for callers who read each result's space.
-            reserved_bytes: of the memory in the settings, what others in this process hold.
-        """
-        embedder = cls.__new__(cls)
-        embedder._open(model, source, engine, serving, may_round=may_round, reserved_bytes=reserved_bytes)
-        return embedder
-
-    @classmethod
-    def assemble(
-        cls,
-        model: str,
-        origin: str,
-        live: LiveModel,
-        serving: ServingSettings,
-        *,
-        runner: BatchRunner | None = None,
-        govern: Govern | None = None,
-    ) -> Embedder:
-        """An embedder of parts made elsewhere.
-
-        Args:
-            runner: runs the batches in the model's stead.
-            govern: makes what watches the memory; nothing does without.
-        """
-        embedder = cls.__new__(cls)
-        embedder._assemble(model, origin, open_tokenizer(live.description), live, serving, runner or live, govern)
-        return embedder
-
-    def _open(
-        self,
-        model: str,
-        source: SourceSettings,
-        engine: EngineSettings,
-        serving: ServingSettings,
-        *,
-        may_round: bool = False,
-        reserved_bytes: int = 0,
-    ) -> None:
-        found = find_model(model, source)
-        description = describe_model(found.path, less_memory(engine, reserved_bytes))
-        tokenizer = open_tokenizer(description)  # what is wrong with it should not wait for gigabytes of weights
-        live = LiveModel(load_weights(description))
-        govern = partial(make_governor, live, engine, serving, may_round=may_round and serving.memory_steps == "all")
-        self._assemble(
-            model, found.origin, tokenizer, live, serving, live, None if serving.memory_steps == "off" else govern
-        )
-
-    def _assemble(
-        self,
-        model: str,
-        origin: str,
-        tokenizer: TextTokenizer,
-        live: LiveModel,
-        serving: ServingSettings,
-        runner: BatchRunner,
-        govern: Govern | None,
-    ) -> None:
-        self.model, self.origin = model, origin
-        self._live, self._settings = live, serving
-        plan = live.plan
-        self._preparer = Preparer(tokenizer, plan.context_length, serving)
-        limits = BatchLimits(plan.max_batch_tokens, serving.max_batch_size, serving.max_queue_texts)
-        self._scheduler = Scheduler(limits, counter_of(live.description))
-        budget = TokenBudget(self._scheduler)
-        self._stats = StatsCounter()
-        restart = serving.on_worker_death == "restart"
-        self._worker = Worker(runner, self._scheduler, self._stats, budget, restart=restart)
-        self._pool = ThreadPoolExecutor(serving.tokenizer_threads, thread_name_prefix="farthing-tokenizer")
-        self._pipeline = Pipeline(live.description, self._preparer, self._scheduler, self._pool)
-        self._governor = govern(budget, tokenizer) if govern is not None else None
-        if self._governor is not None:
-            self._governor.start()
+    def _prepare_with(self, tokenizer: TextTokenizer) -> None:
+        self._preparer = Preparer(tokenizer, self.plan.context_length, self._settings)
+        self._pipeline = Pipeline(self._preparer, self._scheduler, self._pool)
 
     # --- facts ---------------------------------------------------------------------------------------------------
 
@@ -151,16 +46,6 @@ class Embedder:
     def dimensions(self) -> int:
         """Length of the full vectors."""
         return self._live.description.spec.hidden
-
-    @property
-    def context_length(self) -> int:
-        """Most tokens of one text, prompt and special tokens included."""
-        return self.plan.context_length
-
-    @property
-    def plan(self) -> Plan:
-        """How the model is run now."""
-        return self._live.plan
 
     @property
     def space(self) -> VectorSpace:
@@ -176,21 +61,7 @@ class Embedder:
 
     def facts(self) -> dict[str, str]:
         """Where the model came from and how it is run, in words, for start-up output."""
-        return {"origin": self.origin, "dimensions": str(self.dimensions), **summary(self.plan), **self._closeness()}
-
-    def _closeness(self) -> dict[str, str]:
-        manifest = self._live.description.manifest
-        return {} if manifest is None else {"closeness": in_words(manifest.closeness)}
-
-    def health(self) -> Health:
-        return self._worker.health
-
-    def memory(self) -> MemoryState | None:
-        """Which step to save memory is taken; None when nobody watches it."""
-        return None if self._governor is None else self._governor.state()
-
-    def stats(self) -> ServingStats:
-        return self._stats.snapshot(self._scheduler.num_waiting_texts)
+        return {"origin": self.origin, "dimensions": str(self.dimensions), **super().facts()}
 
     # --- work ----------------------------------------------------------------------------------------------------
 
@@ -217,7 +88,7 @@ class Embedder:
         """
         inputs = [texts] if isinstance(texts, str) else list(texts)
         request = EmbedRequest(inputs, prompt, prompt_name, instruction, input_type, dimensions, normalize, truncate)
-        vectors = self._finish(request, self._pipeline.run(request, show_progress=show_progress)).vectors
+        vectors = self._run(request, show_progress=show_progress).vectors
         return vectors[0] if isinstance(texts, str) else vectors
 
     async def encode_async(
@@ -235,7 +106,7 @@ class Embedder:
         """As `encode`, without blocking the event loop. Cancelling it takes its texts out of the queue."""
         inputs = [texts] if isinstance(texts, str) else list(texts)
         request = EmbedRequest(inputs, prompt, prompt_name, instruction, input_type, dimensions, normalize, truncate)
-        vectors = self._finish(request, await self._pipeline.run_async(request)).vectors
+        vectors = (await self._run_async(request)).vectors
         return vectors[0] if isinstance(texts, str) else vectors
 
     def embed(self, request: EmbedRequest) -> EmbedResult:
@@ -243,46 +114,27 @@ class Embedder:
 
         Raises what `encode` raises, and `MemoryShortError` while no new work is taken.
         """
-        self._admit(request)
-        return self._finish(request, self._pipeline.run(request))
+        self._admit(len(request.inputs), "input")
+        return self._run(request)
 
     async def embed_async(self, request: EmbedRequest) -> EmbedResult:
         """As `embed`, without blocking the event loop. Cancelling it takes its texts out of the queue."""
-        self._admit(request)
-        return self._finish(request, await self._pipeline.run_async(request))
+        self._admit(len(request.inputs), "input")
+        return await self._run_async(request)
 
-    def _finish(self, request: EmbedRequest, collector: Collector) -> EmbedResult:
+    def _run(self, request: EmbedRequest, *, show_progress: bool = False) -> EmbedResult:
+        collector = VectorCollector(request, self._live.description)
+        self._pipeline.run(request, self._prefix(request), collector, show_progress=show_progress)
+        return self._finish(request, collector)
+
+    async def _run_async(self, request: EmbedRequest) -> EmbedResult:
+        collector = VectorCollector(request, self._live.description)
+        await self._pipeline.run_async(request, self._prefix(request), collector)
+        return self._finish(request, collector)
+
+    def _prefix(self, request: EmbedRequest) -> str:
+        return prompt_prefix(request, self._live.description.embedding)
+
+    def _finish(self, request: EmbedRequest, collector: VectorCollector) -> EmbedResult:
         space = replace(self.space, dimensions=request.dimensions or self.dimensions, normalized=request.normalize)
         return collector.result(replace(space, fingerprint=collector.fingerprint or space.fingerprint))
-
-    def _admit(self, request: EmbedRequest) -> None:
-        memory = self.memory()
-        if memory is not None and memory.refuses:
-            raise MemoryShortError(
-                "Memory is short and nothing more can be freed; no new work is taken until there is room. Try again in "
-                "a while."
-            )
-        limit = self._settings.max_texts_per_request
-        if len(request.inputs) > limit:
-            raise TooManyTextsError(
-                f"The request has {len(request.inputs)} texts; at most {limit} are taken at once "
-                "(max_texts_per_request). Send several requests.",
-                param="input",
-            )
-
-    # --- end -----------------------------------------------------------------------------------------------------
-
-    def close(self) -> None:
-        """Finish what was accepted, then refuse work. Closing twice is fine."""
-        if self._governor is not None:
-            self._governor.close()
-        self._pool.shutdown()
-        self._worker.close()
-
-    def __enter__(self) -> Embedder:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -1,24 +1,22 @@
 """A request on its way through the queue: cut into slices, each tokenised while earlier ones are computed.
 
-In: a request. Out: its `Collector`, filled. Sync and async callers differ only in who waits for the futures. Should the
-weights change while a request is under way, what the old ones made is computed again: one request, one vector space.
+In: a request, texts or pairs of texts, and its empty `Collector`. Out: the collector, filled. Sync and async callers
+differ only in who waits for the futures. Should the weights change while a request is under way, what the old ones made
+is computed again: one request, one vector space.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NoReturn
+from typing import Any, NoReturn, Protocol
 
 from tqdm import tqdm
 
-from farthing.engine.describe import ModelDescription
 from farthing.serving.job import Job
-from farthing.serving.prepare import Preparer
-from farthing.serving.prompts import prompt_prefix
-from farthing.serving.request import EmbedRequest
+from farthing.serving.prepare import Prepared
 from farthing.serving.scheduler import Scheduler
 from farthing.serving.slices import Collector, Running, Slice, cancel, wait, wait_async
 
@@ -28,33 +26,46 @@ SLICE_TEXTS = 256
 SLICES_IN_FLIGHT = 4
 
 
+class Request(Protocol):
+    @property
+    def inputs(self) -> Sequence[Any]:
+        """Texts, or pairs of texts, as the preparer takes them."""
+        ...
+
+    @property
+    def truncate(self) -> bool | None: ...
+
+
+class Prepares(Protocol):
+    def prepare(self, inputs: Sequence[Any], start: int, prefix: str, truncate: bool | None) -> Prepared:
+        """`inputs` are a request's from index `start` on. Raises `InputError`."""
+        ...
+
+
 class Pipeline:
     """`pool` tokenises for async callers; sync ones do it on their own thread."""
 
-    def __init__(
-        self, description: ModelDescription, preparer: Preparer, scheduler: Scheduler, pool: ThreadPoolExecutor
-    ) -> None:
-        self._description, self._preparer = description, preparer
+    def __init__(self, preparer: Prepares, scheduler: Scheduler, pool: ThreadPoolExecutor) -> None:
+        self._preparer = preparer
         self._scheduler, self._pool = scheduler, pool
 
-    def run(self, request: EmbedRequest, *, show_progress: bool = False) -> Collector:
-        """Raises `InputError` for what cannot be served as it is, `EngineError`, `ServingError`."""
-        collector = Collector(request, self._description)
+    def run(self, request: Request, prefix: str, collector: Collector, *, show_progress: bool = False) -> None:
+        """`prefix` goes to the preparer as it is.
+
+        Raises `InputError` for what cannot be served as it is, `EngineError`, `ServingError`.
+        """
         with tqdm(total=len(request.inputs), unit="text", disable=not show_progress) as bar:
-            slices: Iterable[Slice] = self._slices(request)
+            slices: Iterable[Slice] = self._slices(request, prefix)
             while slices:
                 self._run(slices, collector, bar)
                 slices = collector.outdated()
-        return collector
 
-    async def run_async(self, request: EmbedRequest) -> Collector:
+    async def run_async(self, request: Request, prefix: str, collector: Collector) -> None:
         """As `run`. Cancelling takes the request's texts out of the queue."""
-        collector = Collector(request, self._description)
-        slices: Iterable[Slice] = self._slices(request)
+        slices: Iterable[Slice] = self._slices(request, prefix)
         while slices:
             await self._run_async(slices, collector)
             slices = collector.outdated()
-        return collector
 
     def _run(self, slices: Iterable[Slice], collector: Collector, bar: tqdm[NoReturn]) -> None:
         in_flight: deque[Running] = deque()
@@ -84,8 +95,7 @@ class Pipeline:
         finally:
             cancel(in_flight)
 
-    def _slices(self, request: EmbedRequest) -> Iterator[Slice]:
-        prefix = prompt_prefix(request, self._description.embedding)
+    def _slices(self, request: Request, prefix: str) -> Iterator[Slice]:
         for start in range(0, len(request.inputs), SLICE_TEXTS):
             yield Slice(request.inputs[start : start + SLICE_TEXTS], start, prefix, request.truncate)
 

@@ -19,6 +19,7 @@ from farthing.core.settings import EngineSettings, SourceSettings
 from farthing.engine.describe import ModelDescription, describe_model
 from farthing.engine.load import load_model
 from farthing.engine.quantise import write_quantised
+from farthing.models.heads import Task
 from farthing.serving.closeness import measure_closeness
 from farthing.sources.find import find_model
 
@@ -31,8 +32,11 @@ def quantise_model(
     format: str,
     measure: bool,
     on_tensor: Callable[[TensorSpec], object] | None = None,
+    task: Task | None = None,
 ) -> Manifest:
     """Write `out`, a new or empty folder; `on_tensor` is called after each tensor.
+
+    A model that could do both is written for vectors when `task` does not say otherwise.
 
     Raises:
         SettingsError: `out` is in use, or the model is quantised already.
@@ -42,7 +46,8 @@ def quantise_model(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingsError(f"{out} exists and is not an empty folder; name another one.", param="out")
     path = find_model(model, source).path
-    description = describe_model(path, EngineSettings(format=format, device="cpu", memory="none", min_fidelity=0.0))
+    settings = EngineSettings(format=format, device="cpu", memory="none", min_fidelity=0.0)
+    description = describe_model(path, settings, task)
     if description.manifest is not None:
         raise SettingsError(
             f"{path} is quantised to {description.manifest.format} already. Quantise {description.manifest.source}, "
@@ -71,7 +76,8 @@ def write_folder(
     manifest = write_quantised(description, folder, source=source, farthing_version=__version__, on_tensor=on_tensor)
     manifest.write(folder)
     if measure:
-        quantised = load_model(folder, EngineSettings(min_fidelity=0.0))
+        task: Task = "embed" if description.head is None else "rerank"
+        quantised = load_model(folder, EngineSettings(min_fidelity=0.0), task)
         manifest = replace(manifest, closeness=asdict(measure_closeness(description.path, quantised)))
         manifest.write(folder)
     return manifest

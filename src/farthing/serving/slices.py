@@ -1,26 +1,23 @@
-"""A request in slices: on the way through the queue, and put together again as the vectors that were asked for."""
+"""A request in slices: on the way through the queue, and its rows put together again in order."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from farthing.core.space import VectorSpace
-from farthing.engine.describe import ModelDescription
 from farthing.serving.job import Job, Rows
-from farthing.serving.prepare import Input, Prepared
-from farthing.serving.request import EmbedRequest, EmbedResult
-from farthing.serving.vectors import check_dimensions, finish_vectors
+from farthing.serving.prepare import Prepared
 
 
 @dataclass(frozen=True)
 class Slice:
     """Inputs of a request from index `start` on, with what they are to be prepared with."""
 
-    inputs: Sequence[Input]
+    inputs: Sequence[Any]
     start: int
     prefix: str
     truncate: bool | None
@@ -37,7 +34,7 @@ class Running:
 
 @dataclass(frozen=True)
 class Done:
-    """What is known of a slice whose vectors are there; no fingerprint where nothing was computed."""
+    """What is known of a slice whose rows are there; no fingerprint where nothing was computed."""
 
     slice: Slice
     prepared: Prepared
@@ -46,22 +43,42 @@ class Done:
 
 
 class Collector:
-    """Puts the rows of finished slices together as the vectors that were asked for."""
+    """Puts the rows of finished slices together.
 
-    def __init__(self, request: EmbedRequest, description: ModelDescription) -> None:
-        hidden = description.spec.hidden
-        self._warnings = check_dimensions(request, hidden, description.embedding)
-        self._request = request
-        self._vectors = np.zeros((len(request.inputs), request.dimensions or hidden), dtype=np.float32)
+    Attributes:
+        rows: [inputs, width] float32; zeros where nothing was computed.
+        fingerprint: of the weights that made the latest rows.
+    """
+
+    def __init__(self, num_inputs: int, width: int) -> None:
+        self.rows = np.zeros((num_inputs, width), dtype=np.float32)
         self._done: dict[int, Done] = {}  # by the start of the slice
-        self.fingerprint: str | None = None  # of the weights that made the latest rows
+        self.fingerprint: str | None = None
+
+    @property
+    def num_tokens(self) -> int:
+        return sum(item.prepared.num_tokens for item in self._done.values())
+
+    @property
+    def num_computed_tokens(self) -> int:
+        return sum(item.num_computed_tokens for item in self._done.values())
+
+    @property
+    def truncated(self) -> tuple[int, ...]:
+        """Indices in the request of what was cut."""
+        done = (self._done[start] for start in sorted(self._done))
+        return tuple(index for item in done for index in item.prepared.truncated)
+
+    def finished(self, rows: np.ndarray) -> np.ndarray:
+        """The model's rows [n, any] as they are to be kept, [n, width]."""
+        return rows
 
     def add(self, running: Running, found: Rows | None) -> int:
         """Returns how many texts of the request were not there yet."""
         prepared, start = running.prepared, running.slice.start
         if found is not None:
             places = [start + place for place in prepared.places]
-            self._vectors[places] = finish_vectors(found.rows, self._vectors.shape[1], self._request.normalize)
+            self.rows[places] = self.finished(found.rows)
             self.fingerprint = found.fingerprint
         is_new = start not in self._done
         fingerprint, num_computed = (found.fingerprint, found.num_computed_tokens) if found else (None, 0)
@@ -69,15 +86,8 @@ class Collector:
         return len(running.slice.inputs) if is_new else 0
 
     def outdated(self) -> list[Slice]:
-        """Slices whose vectors are of other weights than the latest ones."""
+        """Slices whose rows are of other weights than the latest ones."""
         return [done.slice for done in self._done.values() if done.fingerprint not in (None, self.fingerprint)]
-
-    def result(self, space: VectorSpace) -> EmbedResult:
-        done = [self._done[start] for start in sorted(self._done)]
-        truncated = tuple(index for item in done for index in item.prepared.truncated)
-        num_tokens = sum(item.prepared.num_tokens for item in done)
-        num_computed = sum(item.num_computed_tokens for item in done)
-        return EmbedResult(self._vectors, num_tokens, num_computed, space, truncated, self._warnings)
 
 
 def wait(running: Running) -> Rows | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,12 @@ class ServingStats:
     out_of_memory_batches_total: int = 0
     recomputed_texts_total: int = 0
     worker_deaths_total: int = 0
+
+
+def in_all(stats: Iterable[ServingStats]) -> ServingStats:
+    """The counters of several models added up."""
+    found = list(stats)
+    return ServingStats(**{item.name: sum(getattr(one, item.name) for one in found) for item in fields(ServingStats)})
 
 
 class StatsCounter:

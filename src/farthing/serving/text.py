@@ -25,11 +25,16 @@ def clean_text(text: str, index: int) -> str:
     Raises:
         InvalidTextError: the text holds a lone surrogate.
     """
+    return clean_named(text, f"Text {index}", f"input[{index}]")
+
+
+def clean_named(text: str, name: str, param: str) -> str:
+    """As `clean_text`; `name` is what the message calls the text."""
     found = SURROGATE.search(text)
     if found:
         raise InvalidTextError(
-            f"Text {index} is not valid Unicode: a lone surrogate U+{ord(found.group()):04X} at character "
+            f"{name} is not valid Unicode: a lone surrogate U+{ord(found.group()):04X} at character "
             f"{found.start()}. Send UTF-8, and do not cut texts inside a character.",
-            param=f"input[{index}]",
+            param=param,
         )
     return INVISIBLE.sub("", text)

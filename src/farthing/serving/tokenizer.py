@@ -65,6 +65,27 @@ class TextTokenizer:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
+    def encode_pieces(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each piece of text, without special tokens."""
+        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
+
+    def pair_specials(self) -> tuple[list[int], list[int], list[int]]:
+        """Ids that the tokenizer puts before, between and behind the two texts of a pair.
+
+        Raises:
+            TokenizerError: it puts nothing between them, so that a model could not tell them apart.
+        """
+        encoding = self._tokenizer.encode("a", "a")
+        owners, ids = encoding.sequence_ids, encoding.ids  # 0 and 1 for the texts, None for special tokens
+        first, second, end = owners.index(0), owners.index(1), len(owners) - owners[::-1].index(1)
+        between = [token for token, owner in zip(ids[:second], owners, strict=False) if owner is None][first:]
+        if not between:
+            raise TokenizerError(
+                "The tokenizer has no template for pairs of texts. It does not belong to a model that scores them."
+            )
+        return ids[:first], between, ids[end:]
+
     def complete(self, ids: Sequence[int], index: int) -> list[int]:
         """The caller's ids, with the special tokens added where they are missing.
 
@@ -115,7 +136,8 @@ class TextTokenizer:
         if wanted is None or got != wanted:
             raise TokenizerError(
                 f"{file} ends texts with token {got}; this model needs {wanted} ({end_token}) there, else its vectors "
-                "are silently wrong. Take tokenizer.json from the original model."
+                "are silently wrong. Take tokenizer.json from the original model. A reranker is no embedding model: "
+                "use farthing rerank, or farthing serve with --task rerank."
             )
 
 

@@ -1,12 +1,31 @@
-"""The last steps from a pooled row to a vector: cut to the asked dimensions, then scale to length 1 (in this order)."""
+"""The last steps from pooled rows to vectors: cut to the asked dimensions, then scale to length 1 (in this order)."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from farthing.core.errors import DimensionsError
+from farthing.core.space import VectorSpace
+from farthing.engine.describe import ModelDescription
 from farthing.models.spec import EmbeddingSpec
-from farthing.serving.request import EmbedRequest
+from farthing.serving.request import EmbedRequest, EmbedResult
+from farthing.serving.slices import Collector
+
+
+class VectorCollector(Collector):
+    """Of a request for vectors. Raises `DimensionsError` when it is made."""
+
+    def __init__(self, request: EmbedRequest, description: ModelDescription) -> None:
+        hidden = description.spec.hidden
+        self._warnings = check_dimensions(request, hidden, description.embedding)
+        self._request = request
+        super().__init__(len(request.inputs), request.dimensions or hidden)
+
+    def finished(self, rows: np.ndarray) -> np.ndarray:
+        return finish_vectors(rows, self.rows.shape[1], self._request.normalize)
+
+    def result(self, space: VectorSpace) -> EmbedResult:
+        return EmbedResult(self.rows, self.num_tokens, self.num_computed_tokens, space, self.truncated, self._warnings)
 
 
 def check_dimensions(request: EmbedRequest, hidden: int, spec: EmbeddingSpec) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 from quantised_files import write_gguf
+from rerankers import write_reranker
 
 from farthing.cli.info import EXTRAS, info
 from farthing.core.errors import SettingsError
@@ -34,6 +35,7 @@ def test_info_says_what_a_models_files_hold(tmp_path: Path) -> None:
     assert facts.pop("fingerprint")
     assert facts == {
         "origin": f"local file {path}",
+        "made for": "vectors",
         "family": "qwen3",
         "layers": 2,
         "dimensions": 256,
@@ -41,6 +43,18 @@ def test_info_says_what_a_models_files_hold(tmp_path: Path) -> None:
         "pooling": "last",
         "stored as": "Q8_0 (15 tensors), F32 (9 tensors)",
     }
+
+
+def test_info_knows_a_reranker(tmp_path: Path) -> None:
+    folder = write_reranker("bert", tmp_path)
+    facts = json.loads(CliRunner().invoke(info, [str(folder), "--json"]).stdout)["model"]
+    assert facts["made for"] == "scores of pairs (farthing rerank)"
+    assert (facts["family"], facts["pooling"]) == ("bert", "cls")
+
+
+def test_info_leaves_open_what_a_language_model_is_for(tiny_reranker: Path) -> None:
+    facts = json.loads(CliRunner().invoke(info, [str(tiny_reranker), "--json"]).stdout)["model"]
+    assert facts["made for"] == "vectors or scores of pairs (farthing rerank)"
 
 
 def test_info_refuses_a_device_that_is_not_there() -> None:

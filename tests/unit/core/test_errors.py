@@ -6,9 +6,11 @@ from collections.abc import Iterator
 import pytest
 
 from farthing.core import errors
-from farthing.core.errors import FarthingError, MissingExtraError, TextTooLongError
+from farthing.core.errors import FarthingError, MissingExtraError, QueryTooLongError, TextTooLongError
 
 CLASSES = [value for _, value in inspect.getmembers(errors, inspect.isclass) if issubclass(value, FarthingError)]
+
+WITH_FIGURES = (MissingExtraError, TextTooLongError, QueryTooLongError)
 
 
 def drawn(kind: type[FarthingError], depth: int = 0) -> Iterator[str]:
@@ -42,7 +44,14 @@ def test_a_text_that_is_too_long_carries_its_figures() -> None:
     assert str(error).startswith("Text 3 has 600 tokens; this model takes at most 512.")
 
 
-@pytest.mark.parametrize("kind", [kind for kind in CLASSES if kind not in (MissingExtraError, TextTooLongError)])
+def test_a_query_that_is_too_long_carries_its_figures() -> None:
+    error = QueryTooLongError(num_tokens=600, max_tokens=512)
+    assert (error.num_tokens, error.max_tokens, error.param) == (600, 512, "query")
+    assert "600 tokens" in str(error)
+    assert "at most 512" in str(error)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in CLASSES if kind not in WITH_FIGURES])
 def test_an_error_says_its_message_and_names_the_parameter(kind: type[FarthingError]) -> None:
     assert (str(kind("what and why", param="input")), kind("what", param="input").param) == ("what and why", "input")
     assert kind("what").param is None

@@ -58,8 +58,10 @@ def test_an_unknown_architecture_is_answered_with_those_there_are(config: dict[s
     with pytest.raises(UnknownArchitectureError) as caught:
         family_of(config)
     assert str(caught.value) == (
-        f"The checkpoint's architecture is {got}; available: Qwen3Model, Qwen3ForCausalLM, BertModel, "
-        "BertForMaskedLM, RobertaModel, RobertaForMaskedLM, XLMRobertaModel, XLMRobertaForMaskedLM."
+        f"The checkpoint's architecture is {got}; available: Qwen3Model, Qwen3ForCausalLM, "
+        "Qwen3ForSequenceClassification, BertModel, BertForMaskedLM, BertForSequenceClassification, RobertaModel, "
+        "RobertaForMaskedLM, RobertaForSequenceClassification, XLMRobertaModel, XLMRobertaForMaskedLM, "
+        "XLMRobertaForSequenceClassification."
     )
 
 

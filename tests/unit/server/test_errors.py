@@ -13,6 +13,7 @@ from farthing.server.errors import fault_of
 STATUS = {
     errors.InputError: 400,
     errors.UnknownModelError: 404,
+    errors.WrongTaskError: 400,
     errors.QueueFullError: 429,
     errors.ServingError: 503,
     errors.EngineError: 500,
@@ -32,6 +33,8 @@ def branches(kind: type[FarthingError]) -> Iterator[type[FarthingError]]:
 def make(kind: type[FarthingError]) -> FarthingError:
     if issubclass(kind, errors.TextTooLongError):
         return kind(3, 300, 256)
+    if issubclass(kind, errors.QueryTooLongError):
+        return kind(300, 256)
     if issubclass(kind, errors.MissingExtraError):
         return kind("This", "server")
     return kind("message", param="input[3]")

@@ -23,7 +23,7 @@ def start(load: Callable[[], Embedder], **settings: object) -> Service:
     """A service that is ready or has failed."""
     service = Service("m", load, ServingSettings(**settings))  # type: ignore[arg-type]
     settled = threading.Event()
-    service.start(on_ready=lambda _: settled.set(), on_failure=settled.set)
+    service.start(on_ready=lambda: settled.set(), on_failure=settled.set)
     assert settled.wait(30)
     return service
 
@@ -66,7 +66,7 @@ def test_a_model_that_was_loaded_after_the_close_is_closed_too(tiny_qwen3: Path)
         return loaded[0]
 
     service = Service("m", load, ServingSettings())
-    service.start(on_ready=lambda _: pytest.fail("it was closed before"))
+    service.start(on_ready=lambda: pytest.fail("it was closed before"))
     assert not service.close()
     go_on.set()
     while not service.close():
@@ -116,7 +116,7 @@ def test_a_dead_worker_ends_the_service_only_when_told_so(
     ready = threading.Event()
     settings = ServingSettings(on_worker_death=policy)
     service = Service("m", lambda: Embedder(str(tiny_qwen3), on_worker_death=policy), settings)
-    service.start(on_ready=lambda _: ready.set(), on_failure=failed.set)
+    service.start(on_ready=lambda: ready.set(), on_failure=failed.set)
     assert ready.wait(30)
     with pytest.raises(ServingError, match="SystemExit"):
         asyncio.run(service.embed(REQUEST))

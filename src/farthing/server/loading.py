@@ -1,0 +1,94 @@
+"""The models of a server: which there are, and how each is loaded inside one memory.
+
+In: their names and the settings. Out: an `Embedder` or a `Reranker` for each, loaded in the order fallback, reranker,
+model, so that the plan of each counts what is left. Everything that imports torch is imported when it is called.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from farthing.core.errors import SettingsError
+from farthing.core.settings import EngineSettings, ServerSettings, ServingSettings, SourceSettings
+
+if TYPE_CHECKING:
+    from farthing.serving.embedder import Embedder
+    from farthing.serving.reranker import Reranker
+
+
+class Models:
+    def __init__(
+        self,
+        model: str,
+        source: SourceSettings,
+        engine: EngineSettings,
+        serving: ServingSettings,
+        settings: ServerSettings,
+    ) -> None:
+        self._model, self._source, self._engine = model, source, engine
+        self._serving, self._settings = serving, settings
+        self._planned = engine  # what is left of the memory for what is loaded next
+
+    def load(self) -> Embedder | Reranker:
+        """The model itself, by its task. Raises what loading it raises."""
+        from farthing.engine.task import task_of
+        from farthing.serving.embedder import Embedder
+        from farthing.serving.reranker import Reranker
+        from farthing.sources.find import find_model
+
+        task = self._settings.task
+        if task == "auto":
+            task = task_of(find_model(self._model, self._source).path)
+        if task == "embed":
+            return Embedder.from_settings(
+                self._model, self._source, self._engine, self._serving, may_round=True, planned=self._planned
+            )
+        if self._settings.reranker is not None:
+            raise SettingsError(
+                f"{self._model} is a reranker, and {self._settings.reranker} was given as one too (--reranker). Give "
+                "one of them, or an embedding model and one of them.",
+                param="reranker",
+            )
+        return Reranker.from_settings(self._model, self._source, self._engine, self._serving, planned=self._planned)
+
+    def load_reranker(self) -> Reranker:
+        """The one beside the model. It watches no memory: the model beside it gives way for both."""
+        from farthing.serving.reranker import Reranker
+
+        assert self._settings.reranker is not None
+        mine, self._planned = self._share()
+        serving = replace(self._serving, memory_steps="off")
+        return Reranker.from_settings(self._settings.reranker, self._source, mine, serving)
+
+    def load_fallback(self) -> Embedder:
+        """The small model for requests that take any."""
+        from farthing.engine.budget import less_memory
+        from farthing.serving.embedder import Embedder
+
+        assert self._serving.fallback_model is not None
+        own = replace(self._engine, format="auto", residency="auto", context_length=None, max_batch_tokens=None)
+        serving = replace(self._serving, memory_steps="off")
+        small = Embedder.from_settings(self._serving.fallback_model, self._source, own, serving)
+        self._planned = less_memory(self._engine, small.plan.ledger.own_bytes(small.plan.main_place))
+        return small
+
+    def _share(self) -> tuple[EngineSettings, EngineSettings]:
+        """Settings to plan the reranker and the model with."""
+        from farthing.engine.budget import budget_bytes
+        from farthing.engine.describe import read_shape
+        from farthing.engine.device import device_facts
+        from farthing.engine.share import Sharer, share_memory
+        from farthing.sources.find import find_model
+
+        name = self._settings.reranker
+        assert name is not None
+        shape, own = read_shape(find_model(name, self._source).path, self._planned, "rerank")
+        if own.context_length is not None:  # a limit for both; a reranker's own may be less
+            own = replace(own, context_length=min(own.context_length, shape.max_tokens))
+        facts = device_facts(self._engine.device)
+        budget = budget_bytes(self._planned, facts)
+        if budget is None:
+            return own, self._planned
+        other, settings = read_shape(find_model(self._model, self._source).path, self._planned)
+        return share_memory(Sharer(name, shape, own), Sharer(self._model, other, settings), facts, budget)

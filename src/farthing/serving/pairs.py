@@ -1,0 +1,69 @@
+"""Pairs of a query and a document made ready for the queue: cleaned, tokenised, the document cut to the context.
+
+In: pairs with their place in the request. Out: token ids a pair. Runs on whatever thread it is called on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from farthing.core.errors import QueryTooLongError, TextTooLongError, TextTooShortError
+from farthing.core.settings import ServingSettings
+from farthing.serving.pair_template import PairTemplate
+from farthing.serving.prepare import Prepared
+from farthing.serving.rerank_request import Pair
+from farthing.serving.text import clean_named
+
+
+class PairPreparer:
+    def __init__(self, template: PairTemplate, context_length: int, settings: ServingSettings) -> None:
+        self._template = template
+        self._context_length = context_length
+        self._settings = settings
+
+    def prepare(self, inputs: Sequence[Pair], start: int, prefix: str, truncate: bool | None) -> Prepared:
+        """`inputs` are the request's pairs (query, document) from index `start` on, `prefix` the instruction.
+
+        Documents are cut to the context, as rerankers do, unless `truncate` is False.
+
+        Raises:
+            InputError: of the first pair that cannot be scored as it is.
+        """
+        fronts: dict[str, list[int]] = {}
+        for place, (query, _) in enumerate(inputs):
+            if query not in fronts:
+                fronts[query] = self._front(query, start + place, prefix)
+        texts = [
+            self._clean(text, f"Document {start + place}", f"documents[{start + place}]")
+            for place, (_, text) in enumerate(inputs)
+        ]
+        pairs, truncated = [], []
+        for place, ids in enumerate(self._template.documents(texts)):
+            front, index = fronts[inputs[place][0]], start + place
+            room = self._context_length - len(front) - len(self._template.end)
+            if len(ids) > room:
+                if truncate is False:
+                    num_tokens = self._context_length - room + len(ids)
+                    name = "With its query, document"
+                    raise TextTooLongError(index, num_tokens, self._context_length, name=name, param="documents")
+                truncated.append(index)
+            pairs.append([*front, *ids[:room], *self._template.end])
+        return Prepared(tuple(pairs), tuple(range(len(pairs))), tuple(truncated))
+
+    def _front(self, query: str, index: int, instruction: str) -> list[int]:
+        front = self._template.front(self._clean(query, f"The query of document {index}", "query"), instruction)
+        num_tokens = len(front) + len(self._template.end)
+        if num_tokens >= self._context_length:
+            raise QueryTooLongError(num_tokens, self._context_length)
+        return front
+
+    def _clean(self, text: str, name: str, param: str) -> str:
+        text = clean_named(text, name, param)
+        num_chars = len(text.strip())
+        if num_chars < self._settings.min_chars and self._settings.short_text == "error":
+            raise TextTooShortError(
+                f"{name} has {num_chars} visible characters; at least {self._settings.min_chars} are needed. Leave it "
+                "out, or set short_text to embed.",
+                param=param,
+            )
+        return text

@@ -1,0 +1,212 @@
+"""A loaded model behind its queue: what `Embedder` and `Reranker` have in common.
+
+In: a model's name and settings, or parts made elsewhere. Out: a running worker with its scheduler, counters, and a
+watch over the memory; asked for facts, and closed. What becomes of a request is the subclasses' business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from types import TracebackType
+from typing import ClassVar, TypeVar
+
+from farthing.core.errors import MemoryShortError, TooManyTextsError
+from farthing.core.resolve import resolve
+from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
+from farthing.engine.describe import describe_model
+from farthing.engine.live import LiveModel
+from farthing.engine.load import load_weights
+from farthing.engine.plan import Plan, summary
+from farthing.models.heads import Task
+from farthing.serving.closeness import in_words
+from farthing.serving.governor import Governor, MemoryState, make_governor
+from farthing.serving.health import Health
+from farthing.serving.scheduler import BatchLimits, Scheduler
+from farthing.serving.stats import ServingStats, StatsCounter
+from farthing.serving.token_budget import TokenBudget
+from farthing.serving.token_counter import counter_of
+from farthing.serving.tokenizer import TextTokenizer, open_tokenizer
+from farthing.serving.worker import BatchRunner, Worker
+from farthing.sources.find import find_model
+
+Govern = Callable[[TokenBudget, TextTokenizer], Governor]
+Served = TypeVar("Served", bound="ServedModel")
+
+
+class ServedModel:
+    """A model, loaded and ready.
+
+    Args:
+        model: a local folder or GGUF file, a Hugging Face id, `modelscope:ID`, or `starter`.
+        settings: any of the settings in docs/settings.md that concern the model, engine or queue, by name.
+
+    Raises:
+        ModelError: the model cannot be found or used.
+        SettingsError: a setting is unknown or out of range.
+    """
+
+    task: ClassVar[Task]
+
+    def __init__(self, model: str, **settings: object) -> None:
+        resolved = resolve((SourceSettings, EngineSettings, ServingSettings), flags=settings)
+        self._open(
+            model, resolved.group(SourceSettings), resolved.group(EngineSettings), resolved.group(ServingSettings)
+        )
+
+    @classmethod
+    def from_settings(
+        cls: type[Served],
+        model: str,
+        source: SourceSettings,
+        engine: EngineSettings,
+        serving: ServingSettings,
+        *,
+        may_round: bool = False,
+        planned: EngineSettings | None = None,
+    ) -> Served:
+        """
+        Args:
+            may_round: weights may be rounded when memory is short; only for callers who read each result's space.
+            planned: settings to plan with, where others in this process hold a part of the memory in `engine`.
+        """
+        served = cls.__new__(cls)
+        served._open(model, source, engine, serving, may_round=may_round, planned=planned)
+        return served
+
+    @classmethod
+    def assemble(
+        cls: type[Served],
+        model: str,
+        origin: str,
+        live: LiveModel,
+        serving: ServingSettings,
+        *,
+        runner: BatchRunner | None = None,
+        govern: Govern | None = None,
+    ) -> Served:
+        """Of parts made elsewhere.
+
+        Args:
+            runner: runs the batches in the model's stead.
+            govern: makes what watches the memory; nothing does without.
+        """
+        served = cls.__new__(cls)
+        served._assemble(model, origin, open_tokenizer(live.description), live, serving, runner or live, govern)
+        return served
+
+    def _open(
+        self,
+        model: str,
+        source: SourceSettings,
+        engine: EngineSettings,
+        serving: ServingSettings,
+        *,
+        may_round: bool = False,
+        planned: EngineSettings | None = None,
+    ) -> None:
+        found = find_model(model, source)
+        description = describe_model(found.path, planned or engine, self.task)
+        tokenizer = open_tokenizer(description)  # what is wrong with it should not wait for gigabytes of weights
+        live = LiveModel(load_weights(description))
+        govern = partial(make_governor, live, engine, serving, may_round=may_round and serving.memory_steps == "all")
+        self._assemble(
+            model, found.origin, tokenizer, live, serving, live, None if serving.memory_steps == "off" else govern
+        )
+
+    def _assemble(
+        self,
+        model: str,
+        origin: str,
+        tokenizer: TextTokenizer,
+        live: LiveModel,
+        serving: ServingSettings,
+        runner: BatchRunner,
+        govern: Govern | None,
+    ) -> None:
+        self.model, self.origin = model, origin
+        self._live, self._settings = live, serving
+        plan = live.plan
+        limits = BatchLimits(plan.max_batch_tokens, serving.max_batch_size, serving.max_queue_texts)
+        self._scheduler = Scheduler(limits, counter_of(live.description))
+        budget = TokenBudget(self._scheduler)
+        self._stats = StatsCounter()
+        restart = serving.on_worker_death == "restart"
+        self._worker = Worker(runner, self._scheduler, self._stats, budget, restart=restart)
+        self._pool = ThreadPoolExecutor(serving.tokenizer_threads, thread_name_prefix="farthing-tokenizer")
+        self._prepare_with(tokenizer)
+        self._governor = govern(budget, tokenizer) if govern is not None else None
+        if self._governor is not None:
+            self._governor.start()
+
+    def _prepare_with(self, tokenizer: TextTokenizer) -> None:
+        """Make what requests go through before the queue."""
+        raise NotImplementedError
+
+    # --- facts ---------------------------------------------------------------------------------------------------
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens of one text or pair, with all that stands around it."""
+        return self.plan.context_length
+
+    @property
+    def plan(self) -> Plan:
+        """How the model is run now."""
+        return self._live.plan
+
+    def facts(self) -> dict[str, str]:
+        """Where the model came from and how it is run, in words, for start-up output."""
+        return {"origin": self.origin, **summary(self.plan), **self._closeness()}
+
+    def _closeness(self) -> dict[str, str]:
+        manifest = self._live.description.manifest
+        return {} if manifest is None else {"closeness": in_words(manifest.closeness)}
+
+    def health(self) -> Health:
+        return self._worker.health
+
+    def memory(self) -> MemoryState | None:
+        """Which step to save memory is taken; None when nobody watches it."""
+        return None if self._governor is None else self._governor.state()
+
+    def stats(self) -> ServingStats:
+        return self._stats.snapshot(self._scheduler.num_waiting_texts)
+
+    def _admit(self, num_texts: int, param: str) -> None:
+        """
+        Raises:
+            MemoryShortError: no new work is taken.
+            TooManyTextsError: the request is too large.
+        """
+        memory = self.memory()
+        if memory is not None and memory.refuses:
+            raise MemoryShortError(
+                "Memory is short and nothing more can be freed; no new work is taken until there is room. Try again in "
+                "a while."
+            )
+        limit = self._settings.max_texts_per_request
+        if num_texts > limit:
+            raise TooManyTextsError(
+                f"The request has {num_texts} texts; at most {limit} are taken at once "
+                "(max_texts_per_request). Send several requests.",
+                param=param,
+            )
+
+    # --- end -----------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Finish what was accepted, then refuse work. Closing twice is fine."""
+        if self._governor is not None:
+            self._governor.close()
+        self._pool.shutdown()
+        self._worker.close()
+
+    def __enter__(self: Served) -> Served:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
