@@ -73,8 +73,10 @@ def test_the_printed_command_works_and_sigterm_finishes_what_runs(starter_dir: P
         answer = httpx.post(curl[1], content=curl[curl.index("-d") + 1])
         assert answer.json()["model"] == "minilm"
 
+        texts = [f"{number} " + "some words " * 30 for number in range(400)]  # identical ones would be computed once
+
         def long_request() -> httpx.Response:
-            return httpx.post(f"{process.url}/v1/embeddings", json={"input": ["some words " * 30] * 400}, timeout=60)
+            return httpx.post(f"{process.url}/v1/embeddings", json={"input": texts}, timeout=60)
 
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(long_request)
