@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from farthing.core.errors import (
     UnknownPromptError,
     WrongTaskError,
 )
-from farthing.serving.rerank_request import RerankRequest, RerankResult
+from farthing.serving.rerank_request import Ranked, RerankRequest, RerankResult
 from farthing.serving.tokenizer import TextTokenizer
 
 DOCUMENTS = ["a wren", "yes", "a wren", "no bird at all"]
@@ -46,6 +46,12 @@ def prepared(reranker: Reranker, query: str, documents: list[str], truncate: boo
     return reranker._preparer.prepare(pairs, 0, reranker._template.instruction or "", truncate)
 
 
+def assert_same(got: Sequence[Ranked], want: Sequence[Ranked]) -> None:
+    """Scores come out a rounding apart when the batches differ."""
+    assert [entry.index for entry in got] == [entry.index for entry in want]
+    assert [entry.logit for entry in got] == pytest.approx([entry.logit for entry in want], abs=1e-5)
+
+
 def test_the_best_comes_first_and_equal_ones_in_the_order_they_were_given(reranker: Reranker) -> None:
     ranking = reranker.rank("which bird?", DOCUMENTS)
     assert [entry.score for entry in ranking] == sorted((entry.score for entry in ranking), reverse=True)
@@ -55,8 +61,8 @@ def test_the_best_comes_first_and_equal_ones_in_the_order_they_were_given(rerank
     for entry in ranking:
         assert entry.score == pytest.approx(1 / (1 + np.exp(-entry.logit)), abs=1e-6)
         assert 0 <= entry.score <= 1
-    assert reranker.rank("which bird?", DOCUMENTS, top_n=2) == ranking[:2]
-    assert reranker.rank("which bird?", DOCUMENTS, top_n=9) == ranking
+    assert_same(reranker.rank("which bird?", DOCUMENTS, top_n=2), ranking[:2])
+    assert_same(reranker.rank("which bird?", DOCUMENTS, top_n=9), ranking)
 
 
 def test_scores_are_those_of_the_ranking(reranker: Reranker) -> None:
@@ -80,7 +86,7 @@ def test_async_gives_the_same(reranker: Reranker) -> None:
     pairs = [(f"query {number % 3}", f"document {number}") for number in range(300)]
     assert asyncio.run(reranker.score_async(pairs)) == pytest.approx(reranker.score(pairs), abs=1e-5)
     ranking = asyncio.run(reranker.rank_async("which bird?", DOCUMENTS, top_n=2))
-    assert ranking == reranker.rank("which bird?", DOCUMENTS)[:2]
+    assert_same(ranking, reranker.rank("which bird?", DOCUMENTS)[:2])
 
 
 def test_all_documents_of_a_query_share_what_stands_before_them(reranker: Reranker) -> None:
