@@ -53,15 +53,22 @@ class TokenCounter:
         """Put a text into the batch and return how many tokens it adds; None, and not put, when more than `most`."""
         if key in self._texts:
             return 0
-        length = len(key) // TOKEN_BYTES
-        group = self._groups.setdefault(key[: self._head_bytes], [])
+        length, most = len(key) // TOKEN_BYTES, max(0, most)
+        head = key[: self._head_bytes]
+        group = self._groups.get(head)
+        if group is None:
+            if length > most:
+                return None
+            self._groups[head] = [key]
+            self._texts[key] = Branch(length, self._root)
+            return length
         place = bisect_left(group, key)
         near = group[max(0, place - 1) : place + 1]
-        needed = max(0, length - max(0, most)) * TOKEN_BYTES
-        if needed and all(other[:needed] != key[:needed] for other in near):
+        needed = max(0, length - most) * TOKEN_BYTES
+        if all(other[:needed] != key[:needed] for other in near):
             return None  # seen in less time than it takes to count what they have in common
         parent, child, depth = self._fork(key, near)
-        if length - depth > max(0, most):
+        if length - depth > most:
             return None
         if depth > parent.depth:
             child.parent = parent = Branch(depth, parent)
@@ -71,8 +78,6 @@ class TokenCounter:
 
     def _fork(self, key: bytes, near: list[bytes]) -> tuple[Branch, Branch, int]:
         """From where a text goes on: the parent, or a new branch of that depth between parent and child."""
-        if not near:
-            return self._root, self._root, 0
         depth, other = max((common_tokens(other, key), other) for other in near)
         text = self._texts[other]
         parent, child = text.parent_at(depth)
