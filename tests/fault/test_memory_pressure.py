@@ -23,6 +23,7 @@ from farthing.engine.ladder import Rung, make_rungs
 from farthing.engine.live import LiveModel
 from farthing.engine.load import load_model
 from farthing.engine.meter import MemoryReading
+from farthing.models.batch import PackedBatch
 from farthing.serving.governor import REFUSED, Governor, Pace
 from farthing.serving.moves import Mover
 from farthing.serving.request import EmbedRequest, EmbedResult
@@ -123,7 +124,8 @@ def test_all_steps_down_and_up_under_load_lose_no_request_and_mix_no_vectors(tin
             answers = [answer for caller in callers for answer in caller.result(timeout=60)]
         memory = embedder.memory()
         assert embedder.health().ready
-        np.testing.assert_array_equal(embedder.encode(TEXTS[:9]), np.array([exact[text] for text in TEXTS[:9]]))
+        back = embedder.encode(TEXTS[:9])  # other texts share their tokens now: sums in another order
+        np.testing.assert_allclose(back, np.array([exact[text] for text in TEXTS[:9]]), atol=1e-5)
     assert memory is not None
     assert {"as planned", "smaller batches", "layers fetched", "weights rounded", REFUSED} <= seen
     assert memory.steps_down_total == memory.steps_up_total > 8
@@ -165,10 +167,10 @@ class OutOfMemory:
         self.max_tokens, self.real = 10**9, runner_module.Runner._forward
         pressure = self
 
-        def forward(runner: object, texts: Sequence[Sequence[int]], compute: object) -> np.ndarray:
-            if sum(map(len, texts)) > pressure.max_tokens:
+        def forward(runner: object, batch: PackedBatch, compute: object) -> np.ndarray:
+            if batch.num_tokens > pressure.max_tokens:
                 raise error()
-            return pressure.real(runner, texts, compute)  # type: ignore[arg-type]
+            return pressure.real(runner, batch, compute)  # type: ignore[arg-type]
 
         monkeypatch.setattr(runner_module.Runner, "_forward", forward)
 

@@ -128,7 +128,8 @@ def test_texts_of_a_client_that_hangs_up_leave_the_queue(
     launch: Any, starter_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "farthing")
-    body = json.dumps({"input": ["some words to embed " * 10] * 4000}).encode()  # many seconds of work
+    texts = [f"{number} " + "some words to embed " * 10 for number in range(4000)]  # many seconds of work
+    body = json.dumps({"input": texts}).encode()
     with launch(starter_dir) as running:
         with connect(running) as connection:
             connection.sendall(request(body))

@@ -77,7 +77,7 @@ def test_scores_are_those_of_the_ranking(reranker: Reranker) -> None:
 
 
 def test_scores_of_any_logit_are_from_0_to_1() -> None:
-    result = RerankResult(np.array([-3e38, -800, 0, 800, 3e38], dtype=np.float32), 1)
+    result = RerankResult(np.array([-3e38, -800, 0, 800, 3e38], dtype=np.float32), 1, 1)
     assert result.scores.tolist() == [0, 0, 0.5, 1, 1]
     assert [entry.index for entry in result.ranking()] == [4, 3, 2, 1, 0]
 
