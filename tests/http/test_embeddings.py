@@ -41,6 +41,8 @@ def test_the_body_is_openais_to_the_letter(client: httpx.Client) -> None:
     details = {"cached_tokens": 0}
     # [CLS] hello [SEP]
     assert body["usage"] == {"prompt_tokens": 3, "total_tokens": 3, "prompt_tokens_details": details}
+    twice = post(client, input=["Hello", "Hello"]).json()["usage"]
+    assert (twice["prompt_tokens"], twice["prompt_tokens_details"]["cached_tokens"]) == (6, 3)
     (item,) = body["data"]
     assert set(item) == {"object", "index", "embedding"}
     assert (item["object"], item["index"], len(item["embedding"])) == ("embedding", 0, 384)

@@ -104,6 +104,24 @@ def test_stats_count_the_work(tiny_qwen3: Path) -> None:
         stats = embedder.stats()
     assert (stats.texts_total, stats.tokens_total, stats.batches_total) == (2, 5, 1)
     assert stats.batch_seconds_total > 0
+    assert (stats.computed_tokens_total, stats.saved_tokens_total) == (5, 0)
+
+
+@pytest.mark.parametrize(("share_prefixes", "num_saved"), [("on", 4 + 18), ("off", 4)])
+def test_computed_tokens_are_told_from_saved_ones(tiny_qwen3: Path, share_prefixes: str, num_saved: int) -> None:
+    with Embedder(str(tiny_qwen3), share_prefixes=share_prefixes, prefix_cache="0B") as embedder:
+        texts = [
+            "abc",
+            "a common beginning",
+            "abc",
+            "a common beginning of two",
+        ]
+        result = embedder.embed(EmbedRequest(texts))
+        stats = embedder.stats()
+    num_tokens = sum(len(text) + 1 for text in texts)  # a token a letter, and one at the end
+    assert (result.num_tokens, result.num_computed_tokens) == (num_tokens, num_tokens - num_saved)
+    assert (stats.tokens_total, stats.saved_tokens_total) == (num_tokens, num_saved)
+    assert stats.computed_tokens_total == num_tokens - num_saved
 
 
 def test_closed_embedder_refuses_and_says_so(tiny_qwen3: Path) -> None:

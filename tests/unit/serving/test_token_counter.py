@@ -74,10 +74,13 @@ def test_identical_texts_and_beginnings_of_others_add_nothing() -> None:
 
 
 def test_too_short_a_beginning_is_not_shared() -> None:
-    assert counted([[1] * 7 + [2] * 9, [1] * 7 + [3] * 9]) == [16, 16]
-    assert counted([[1] * 8 + [2] * 9, [1] * 8 + [3] * 9]) == [17, 9]
-    behind = [1] * 20
-    assert counted([behind + [2] * 9, behind + [3] * 9, behind + [3] * 7 + [4]]) == [29, 9, 8]
+    enough = [1] * MIN_SHARED_TOKENS
+    few = enough[1:]
+    assert counted([[*few, 2, 2], [*few, 3, 3]]) == [len(few) + 2, len(few) + 2]
+    assert counted([[*enough, 2, 2], [*enough, 3, 3]]) == [len(enough) + 2, 2]
+    behind = [5] * 20
+    assert counted([[*behind, 2], [*behind, *few, 2], [*behind, *few, 3]]) == [21, len(few) + 1, len(few) + 1]
+    assert counted([[*behind, 2], [*behind, *enough, 2], [*behind, *enough, 3]]) == [21, len(enough) + 1, 1]
 
 
 @given(texts, st.integers(-5, 30))

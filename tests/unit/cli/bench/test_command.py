@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from farthing.cli.bench.command import bench
 from farthing.cli.bench.report import report_lines
 from farthing.cli.bench.result import BenchResult, WorkloadResult
+from farthing.cli.bench.workloads import WORKLOADS
 from farthing.core.errors import SettingsError
 from farthing.quant.native.team import native_kernels
 
@@ -80,6 +81,17 @@ def test_a_short_context_cuts_the_texts_and_says_so(tiny_qwen3: Path) -> None:
     assert "Texts of up to 8192 tokens are cut to the context of 64." in shown.stderr
     (row,) = json.loads(shown.stdout.splitlines()[-1])["workloads"].values()
     assert (row["tokens"], len(row["runs_s"])) == (64, 1)
+
+
+@pytest.mark.parametrize("workload", ["queries", "rerank", "rerank-short"])
+def test_the_share_of_tokens_that_were_not_computed_is_shown(tiny_qwen3: Path, workload: str) -> None:
+    options = (tiny_qwen3, "--workload", workload, "--rounds", 1, "--format", "fp32", "--share-prefixes")
+    shared, alone = (found(*options, way)["workloads"][workload] for way in ("on", "off"))
+    assert shared["tokens"] == alone["tokens"]
+    assert alone["saved_share"] == 0
+    # All but the first text of a batch save their beginning.
+    beginning = WORKLOADS[workload].prefix_tokens * shared["texts"] / shared["tokens"]
+    assert 0.9 * beginning < shared["saved_share"] < 1.05 * beginning
 
 
 def test_a_shape_is_measured_with_weights_that_are_said_where_they_lie(tmp_path: Path) -> None:
