@@ -45,7 +45,10 @@ def test_help_lists_all_commands_with_a_line_each(capsys: pytest.CaptureFixture[
 
 @pytest.mark.parametrize(
     ("typed", "hint"),
-    [("embd", "Did you mean 'embed'?"), ("xyz", "Commands: serve, embed, rerank, quantize, pull, synth, bench, plan, info.")],
+    [
+        ("embd", "Did you mean 'embed'?"),
+        ("xyz", "Commands: serve, embed, rerank, quantize, pull, synth, bench, plan, info."),
+    ],
 )
 def test_an_unknown_command_gets_a_hint(typed: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run([typed]) == 2
