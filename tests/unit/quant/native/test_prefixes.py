@@ -241,7 +241,8 @@ def test_bidirectional_layers_refuse_prefixes(kernels: NativeKernels) -> None:
     shape = BertShape(64, 64, 2, "gelu", 1e-6)
     packed, zeros = kernels.pack(torch.zeros(192, 64)), torch.zeros(192)
     weights = BertWeights(*[packed] * 4, *[zeros] * 8)
-    batch = NativeBatch(ints([0, 4])[0])
+    cos, sin = (torch.from_numpy(table) for table in rope_tables(4, 32))
+    batch = NativeBatch(ints([0, 4])[0], cos, sin)
     kernels.bert_layer(shape, weights, batch, torch.zeros(4, 64))
     with pytest.raises(RuntimeError, match="parent that does not fit"):
         kernels.bert_layer(
