@@ -13,12 +13,12 @@ inline int check_known(const ft_known& known) {
     return fits ? FT_OK : FT_BAD_ARGUMENT;
 }
 
-// Offsets that are where the parent ends rule out circles, since a parent has tokens.
+// Offsets that are where the parent ends rule out circles, since a parent has tokens, and numbers below 0.
 inline int check_segment(const ft_batch& batch, const ft_prefixes& prefixes, int text) {
     const auto length = [&](int i) { return int64_t{batch.cu_seqlens[i + 1]} - batch.cu_seqlens[i]; };
     const int parent = prefixes.parents[text];
     const int64_t offset = prefixes.offsets[text];
-    if (offset < 0 || offset + length(text) > batch.rope_positions) return FT_BAD_ARGUMENT;
+    if (offset + length(text) > batch.rope_positions) return FT_BAD_ARGUMENT;
     if (prefixes.stored && prefixes.stored[text] && (parent != -1 || !aligned(prefixes.stored[text]))) return FT_BAD_ARGUMENT;
     if (parent == -1) return offset == 0 ? FT_OK : FT_BAD_ARGUMENT;
     if (parent < -1 || parent - batch.num_texts >= prefixes.num_known) return FT_BAD_ARGUMENT;
