@@ -15,6 +15,7 @@ from farthing.core.settings import EngineSettings, ServerSettings, ServingSettin
 if TYPE_CHECKING:
     from farthing.serving.embedder import Embedder
     from farthing.serving.reranker import Reranker
+    from farthing.sources.find import ModelSource
 
 
 class Models:
@@ -28,6 +29,7 @@ class Models:
     ) -> None:
         self._model, self._source, self._engine = model, source, engine
         self._serving, self._settings = serving, settings
+        self._found: dict[str, ModelSource] = {}
         self._planned = engine  # what is left of the memory for what is loaded next
 
     def load(self) -> Embedder | Reranker:
@@ -35,22 +37,25 @@ class Models:
         from farthing.engine.task import task_of
         from farthing.serving.embedder import Embedder
         from farthing.serving.reranker import Reranker
-        from farthing.sources.find import find_model
 
+        found = self._find(self._model)
         task = self._settings.task
         if task == "auto":
-            task = task_of(find_model(self._model, self._source).path)
+            task = task_of(found.path)
         if task == "embed":
             return Embedder.from_settings(
-                self._model, self._source, self._engine, self._serving, may_round=True, planned=self._planned
-            )
+                self._model, self._source, self._engine, self._serving,
+                found=found, may_round=True, planned=self._planned,
+            )  # fmt: skip
         if self._settings.reranker is not None:
             raise SettingsError(
                 f"{self._model} is a reranker, and {self._settings.reranker} was given as one too (--reranker). Give "
                 "one of them, or an embedding model and one of them.",
                 param="reranker",
             )
-        return Reranker.from_settings(self._model, self._source, self._engine, self._serving, planned=self._planned)
+        return Reranker.from_settings(
+            self._model, self._source, self._engine, self._serving, found=found, planned=self._planned
+        )
 
     def load_reranker(self) -> Reranker:
         """The one beside the model. It watches no memory: the model beside it gives way for both."""
@@ -59,7 +64,8 @@ class Models:
         assert self._settings.reranker is not None
         mine, self._planned = self._share()
         serving = replace(self._serving, memory_steps="off")
-        return Reranker.from_settings(self._settings.reranker, self._source, mine, serving)
+        name = self._settings.reranker
+        return Reranker.from_settings(name, self._source, mine, serving, found=self._find(name))
 
     def load_fallback(self) -> Embedder:
         """The small model for requests that take any."""
@@ -73,22 +79,29 @@ class Models:
         self._planned = less_memory(self._engine, small.plan.ledger.own_bytes(small.plan.main_place))
         return small
 
+    def _find(self, name: str) -> ModelSource:
+        """Where a model is; hubs are asked once."""
+        from farthing.sources.find import find_model
+
+        if name not in self._found:
+            self._found[name] = find_model(name, self._source)
+        return self._found[name]
+
     def _share(self) -> tuple[EngineSettings, EngineSettings]:
         """Settings to plan the reranker and the model with."""
         from farthing.engine.budget import budget_bytes
         from farthing.engine.describe import read_shape
         from farthing.engine.device import device_facts
         from farthing.engine.share import Sharer, share_memory
-        from farthing.sources.find import find_model
 
         name = self._settings.reranker
         assert name is not None
-        shape, own = read_shape(find_model(name, self._source).path, self._planned, "rerank")
+        shape, own = read_shape(self._find(name).path, self._planned, "rerank")
         if own.context_length is not None:  # a limit for both; a reranker's own may be less
             own = replace(own, context_length=min(own.context_length, shape.max_tokens))
         facts = device_facts(self._engine.device)
         budget = budget_bytes(self._planned, facts)
         if budget is None:
             return own, self._planned
-        other, settings = read_shape(find_model(self._model, self._source).path, self._planned)
+        other, settings = read_shape(self._find(self._model).path, self._planned)
         return share_memory(Sharer(name, shape, own), Sharer(self._model, other, settings), facts, budget)

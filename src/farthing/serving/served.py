@@ -29,7 +29,7 @@ from farthing.serving.token_budget import TokenBudget
 from farthing.serving.token_counter import counter_of
 from farthing.serving.tokenizer import TextTokenizer, open_tokenizer
 from farthing.serving.worker import BatchRunner, Worker
-from farthing.sources.find import find_model
+from farthing.sources.find import ModelSource, find_model
 
 Govern = Callable[[TokenBudget, TextTokenizer], Governor]
 Served = TypeVar("Served", bound="ServedModel")
@@ -51,9 +51,8 @@ class ServedModel:
 
     def __init__(self, model: str, **settings: object) -> None:
         resolved = resolve((SourceSettings, EngineSettings, ServingSettings), flags=settings)
-        self._open(
-            model, resolved.group(SourceSettings), resolved.group(EngineSettings), resolved.group(ServingSettings)
-        )
+        found = find_model(model, resolved.group(SourceSettings))
+        self._open(model, found, resolved.group(EngineSettings), resolved.group(ServingSettings))
 
     @classmethod
     def from_settings(
@@ -63,16 +62,19 @@ class ServedModel:
         engine: EngineSettings,
         serving: ServingSettings,
         *,
+        found: ModelSource | None = None,
         may_round: bool = False,
         planned: EngineSettings | None = None,
     ) -> Served:
         """
         Args:
+            found: where the model is, for callers who know; it is looked for without.
             may_round: weights may be rounded when memory is short; only for callers who read each result's space.
             planned: settings to plan with, where others in this process hold a part of the memory in `engine`.
         """
         served = cls.__new__(cls)
-        served._open(model, source, engine, serving, may_round=may_round, planned=planned)
+        found = found or find_model(model, source)
+        served._open(model, found, engine, serving, may_round=may_round, planned=planned)
         return served
 
     @classmethod
@@ -99,14 +101,13 @@ class ServedModel:
     def _open(
         self,
         model: str,
-        source: SourceSettings,
+        found: ModelSource,
         engine: EngineSettings,
         serving: ServingSettings,
         *,
         may_round: bool = False,
         planned: EngineSettings | None = None,
     ) -> None:
-        found = find_model(model, source)
         description = describe_model(found.path, planned or engine, self.task)
         tokenizer = open_tokenizer(description)  # what is wrong with it should not wait for gigabytes of weights
         live = LiveModel(load_weights(description))
