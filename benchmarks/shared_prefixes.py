@@ -62,6 +62,7 @@ WORKLOADS: dict[str, Callable[[], Texts]] = {
     "rerank": lambda: documents(50, 80, 120),
     "rerank-short": lambda: documents(100, 30, 30),
     "rerank-own-task": lambda: documents(50, 80, 120, query_tokens=24, task=TASK),
+    "rerank-short-own-task": lambda: documents(100, 30, 30, query_tokens=24, task=TASK),
     "8x128": lambda: [[*tokens(127), END] for _ in range(8)],
     "512x16": lambda: [[*tokens(15), END] for _ in range(512)],
 }
