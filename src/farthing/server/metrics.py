@@ -33,7 +33,7 @@ COUNTERS = {
         "Tokens of computed texts, those that were saved too.",
     ),
     "computed_tokens_total": ("farthing_computed_tokens", "Tokens that went through the model."),
-    "saved_tokens_total": ("farthing_saved_tokens", "Tokens not computed, because texts of a batch share them."),
+    "saved_tokens_total": ("farthing_saved_tokens", "Tokens not computed, because other texts have them too."),
     "batches_total": ("farthing_batches", "Forward passes."),
     "batch_seconds_total": ("farthing_batch_seconds", "Seconds spent in forward passes."),
     "failed_batches_total": ("farthing_failed_batches", "Forward passes that raised."),

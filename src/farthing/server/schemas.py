@@ -119,7 +119,7 @@ class Embedding(BaseModel):
 
 
 class PromptTokensDetails(BaseModel):
-    cached_tokens: int = Field(description="Of prompt_tokens, those not computed, because texts of a batch share them.")
+    cached_tokens: int = Field(description="Of prompt_tokens, those not computed, because other texts have them too.")
 
 
 class Usage(BaseModel):

@@ -14,7 +14,7 @@ class ServingStats:
     Attributes:
         tokens_total: of the texts that were computed, each text with all of its tokens.
         computed_tokens_total: that went through the model.
-        saved_tokens_total: that did not, because texts of a batch share them.
+        saved_tokens_total: that did not, because other texts, of this batch or an earlier one, have them too.
     """
 
     waiting_texts: int = 0
