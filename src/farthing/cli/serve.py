@@ -12,7 +12,7 @@ import click
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.errors import MissingExtraError
 from farthing.core.resolve import Resolved
-from farthing.core.settings import EngineSettings, ServerSettings, ServingSettings, SourceSettings
+from farthing.core.settings import GROUPS, ServerSettings
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 @click.argument("model", required=False)
 @click.option("--model-path", "--model", help="Another way to name the model.")
 @click.option("--is-embedding", is_flag=True, help="Accepted for SGLang command lines; every model here is one.")
-@settings_options(SourceSettings, EngineSettings, ServingSettings, ServerSettings)
+@settings_options(*GROUPS)
 def serve(model: str | None, model_path: str | None, is_embedding: bool, settings: Resolved) -> int:  # noqa: ARG001
     """Serve MODEL with OpenAI's embeddings API, or a reranker with the APIs of Cohere, Jina, vLLM.
 
@@ -29,8 +29,7 @@ def serve(model: str | None, model_path: str | None, is_embedding: bool, setting
     file.
     """
     name = choose_model(model, model_path)
-    server_settings = settings.group(ServerSettings)
-    configure_logging(server_settings.log_level)
+    configure_logging(settings.group(ServerSettings).log_level)
     log_settings(settings)
     try:
         from farthing.server.run import run
@@ -38,13 +37,7 @@ def serve(model: str | None, model_path: str | None, is_embedding: bool, setting
         if error.name is None or error.name.startswith("farthing"):
             raise
         raise MissingExtraError(f"farthing serve ({error.name})", "server") from error
-    return run(
-        name,
-        settings.group(SourceSettings),
-        settings.group(EngineSettings),
-        settings.group(ServingSettings),
-        server_settings,
-    )
+    return run(name, settings)
 
 
 def choose_model(argument: str | None, option: str | None) -> str:

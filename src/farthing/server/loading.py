@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from farthing.core.errors import SettingsError
+from farthing.core.resolve import Resolved
 from farthing.core.settings import EngineSettings, ServerSettings, ServingSettings, SourceSettings
 
 if TYPE_CHECKING:
@@ -19,18 +20,14 @@ if TYPE_CHECKING:
 
 
 class Models:
-    def __init__(
-        self,
-        model: str,
-        source: SourceSettings,
-        engine: EngineSettings,
-        serving: ServingSettings,
-        settings: ServerSettings,
-    ) -> None:
-        self._model, self._source, self._engine = model, source, engine
-        self._serving, self._settings = serving, settings
+    """`settings` has every group."""
+
+    def __init__(self, model: str, settings: Resolved) -> None:
+        self._model = model
+        self._source, self._engine = settings.group(SourceSettings), settings.group(EngineSettings)
+        self._serving, self._settings = settings.group(ServingSettings), settings.group(ServerSettings)
         self._found: dict[str, ModelSource] = {}
-        self._planned = engine  # what is left of the memory for what is loaded next
+        self._planned = self._engine  # what is left of the memory for what is loaded next
 
     def load(self) -> Embedder | Reranker:
         """The model itself, by its task. Raises what loading it raises."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,17 +17,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from farthing.server.access import count_work
-from farthing.server.answers import Answer
 from farthing.server.body import read_body
-from farthing.server.disconnect import unless_hung_up
 from farthing.server.schemas import EmbeddingsRequest, EmbeddingsResponse, ErrorResponse, Model, ModelList
 from farthing.server.service import Service
+from farthing.server.work import embed, embed_headers
 from farthing.serving.request import EmbedResult
 from farthing.serving.rerank_request import RerankResult
 
 LARGE_NUMBERS = 100_000  # a response that takes more than a few milliseconds to write
-MAX_LISTED_INDICES = 100
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorResponse, "description": "The request cannot be served as it is."},
@@ -79,16 +75,14 @@ def router(service: Service) -> APIRouter:
     async def create_embeddings(request: Request) -> Response:
         """Embed texts, in the order they are sent."""
         body = await read_body(request, EmbeddingsRequest)
-        service.check_model(body.model)
-        answer = await unless_hung_up(request, service.embed(body.to_embed_request(), body.model))
+        answer = await embed(service, request, body.to_embed_request(), body.model)
         result = answer.result
-        count_work(request, len(result.vectors), result.num_tokens)
         as_base64 = body.encoding_format == "base64"
         if result.vectors.size > LARGE_NUMBERS:
             content = await run_in_threadpool(write_embeddings, result, answer.model, as_base64)
         else:
             content = write_embeddings(result, answer.model, as_base64)
-        return Response(content, headers=notes(answer), media_type="application/json")
+        return Response(content, headers=embed_headers(answer), media_type="application/json")
 
     for path in ("/v1/embeddings", "/embeddings"):
         routes.add_api_route(
@@ -148,21 +142,3 @@ def usage(result: EmbedResult | RerankResult) -> dict[str, object]:
         "total_tokens": result.num_tokens,
         "prompt_tokens_details": {"cached_tokens": result.num_tokens - result.num_computed_tokens},
     }
-
-
-def notes(answer: Answer) -> dict[str, str]:
-    """What OpenAI's body has no place for, as headers of bounded length."""
-    result = answer.result
-    headers = {"x-farthing-space": result.space.id}
-    if answer.memory_step:
-        headers["x-farthing-memory"] = answer.memory_step
-    if result.warnings:
-        headers["x-farthing-warning"] = "; ".join(result.warnings)
-    return headers | truncated_header(result.truncated)
-
-
-def truncated_header(indices: Sequence[int]) -> dict[str, str]:
-    """Which texts of the request were cut."""
-    listed = [str(index) for index in indices[:MAX_LISTED_INDICES]]
-    more = ["..."] if len(indices) > MAX_LISTED_INDICES else []
-    return {"x-farthing-truncated": ",".join(listed + more)} if listed else {}

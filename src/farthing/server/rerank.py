@@ -15,11 +15,10 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from farthing.server.access import count_work
+from farthing.server import work
 from farthing.server.answers import Scores
 from farthing.server.body import check_object, read_body, read_object
-from farthing.server.disconnect import unless_hung_up
-from farthing.server.openai import ERRORS, truncated_header, usage
+from farthing.server.openai import ERRORS, usage
 from farthing.server.rerank_schemas import (
     RerankBody,
     RerankResponse,
@@ -44,10 +43,7 @@ def router(service: Service) -> APIRouter:
     routes = APIRouter(tags=["Rerank"])
 
     async def scores_of(request: Request, body: AnyBody) -> Scores:
-        service.check_model(body.model, scores=True)
-        answer = await unless_hung_up(request, service.rerank(body.to_request()))
-        count_work(request, len(answer.result.logits), answer.result.num_tokens)
-        return answer
+        return await work.rerank(service, request, body.to_request(), body.model)
 
     async def rerank(request: Request) -> Response:
         """Order documents by how well they answer a query. The server must have a reranker."""
@@ -103,7 +99,7 @@ def body_of(schema: type[AnyBody]) -> dict[str, Any]:
 
 def respond(answer: Scores, content: object) -> Response:
     return Response(
-        orjson.dumps(content), headers=truncated_header(answer.result.truncated), media_type="application/json"
+        orjson.dumps(content), headers=work.truncated_header(answer.result.truncated), media_type="application/json"
     )
 
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from farthing.core.errors import SettingsError
-from farthing.core.settings import EngineSettings, ServerSettings, ServingSettings, SourceSettings
+from farthing.core.resolve import Resolved
+from farthing.core.settings import ServerSettings, ServingSettings
 from farthing.server.answers import Companion
 from farthing.server.app import create_app
 from farthing.server.loading import Models
@@ -33,18 +34,17 @@ BACKLOG = 2048
 STOP_GRACE_S = 25  # below the 30 s after which Kubernetes and systemd setups commonly kill
 
 
-def run(
-    model: str, source: SourceSettings, engine: EngineSettings, serving: ServingSettings, settings: ServerSettings
-) -> int:
-    """Serve `model` until told to stop; return the exit status.
+def run(model: str, resolved: Resolved) -> int:
+    """Serve `model` until told to stop; return the exit status. `resolved` has every group of settings.
 
     Raises:
         SettingsError: the address cannot be listened on.
     """
+    settings, serving = resolved.group(ServerSettings), resolved.group(ServingSettings)
     listener = listen(settings.host, settings.port)
     url = base_url(settings.host, listener)
 
-    models = Models(model, source, engine, serving, settings)
+    models = Models(model, resolved)
     names, companion = names_of(model, settings.served_model_name), None
     if settings.reranker is not None:
         companion = Companion(names_of(settings.reranker, settings.served_reranker_name), models.load_reranker)

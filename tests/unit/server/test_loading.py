@@ -6,7 +6,8 @@ import pytest
 from rerankers import write_reranker
 
 from farthing.core.errors import SettingsError, WrongTaskError
-from farthing.core.settings import EngineSettings, ServerSettings, ServingSettings, SourceSettings
+from farthing.core.resolve import Resolved
+from farthing.core.settings import GROUPS, EngineSettings, ServerSettings
 from farthing.server.loading import Models
 from farthing.serving.embedder import Embedder
 from farthing.serving.reranker import Reranker
@@ -18,9 +19,8 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def models(model: Path, engine: EngineSettings | None = None, **settings: str) -> Models:
-    return Models(
-        str(model), SourceSettings(), engine or EngineSettings(), ServingSettings(), ServerSettings(**settings)
-    )
+    groups = {kind: kind() for kind in GROUPS} | {ServerSettings: ServerSettings(**settings)}
+    return Models(str(model), Resolved(groups | {EngineSettings: engine or EngineSettings()}, {}))
 
 
 def test_a_model_is_opened_for_what_its_architecture_says(bert: Path, tiny_qwen3: Path) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from farthing.core.space import VectorSpace
-from farthing.server.openai import notes, write_embeddings
+from farthing.server.openai import write_embeddings
 from farthing.server.service import Answer
+from farthing.server.work import embed_headers
 from farthing.serving.request import EmbedResult
 
 SPACE = VectorSpace("m", "weights", "last", 1, normalized=True)
@@ -41,16 +42,16 @@ def test_usage_tells_computed_tokens_from_saved_ones() -> None:
 
 def test_the_list_of_truncated_inputs_is_bounded() -> None:
     result = EmbedResult(np.zeros((0, 0)), 0, 0, SPACE, truncated=tuple(range(5000)))
-    assert notes(Answer(result, "m"))["x-farthing-truncated"].split(",") == [*map(str, range(100)), "..."]
+    assert embed_headers(Answer(result, "m"))["x-farthing-truncated"].split(",") == [*map(str, range(100)), "..."]
 
 
 def test_warnings_share_a_header_and_without_any_there_is_none() -> None:
     vectors = np.zeros((1, 1))
     warned = EmbedResult(vectors, 1, 1, SPACE, warnings=("one", "two"))
-    assert notes(Answer(warned, "m"))["x-farthing-warning"] == "one; two"
-    assert notes(Answer(EmbedResult(vectors, 1, 1, SPACE), "m")) == {"x-farthing-space": SPACE.id}
+    assert embed_headers(Answer(warned, "m"))["x-farthing-warning"] == "one; two"
+    assert embed_headers(Answer(EmbedResult(vectors, 1, 1, SPACE), "m")) == {"x-farthing-space": SPACE.id}
 
 
 def test_what_is_done_to_save_memory_is_a_header() -> None:
     answer = Answer(EmbedResult(np.zeros((1, 1)), 1, 1, SPACE), "m", "smaller batches")
-    assert notes(answer)["x-farthing-memory"] == "smaller batches"
+    assert embed_headers(answer)["x-farthing-memory"] == "smaller batches"

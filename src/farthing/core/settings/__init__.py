@@ -1,0 +1,22 @@
+"""What a user can set, in frozen groups, each field with its help text and limits.
+
+In: nothing. Out: dataclasses whose instances are valid by construction (`__post_init__` checks every field).
+`farthing.core.resolve` merges file, environment and flags into them; the command line and docs/settings.md are
+generated from the fields. Nothing here reads the environment, and nothing changes an instance after it was made:
+"auto" stays "auto" here and is resolved into a new object by `farthing.engine.plan`.
+"""
+
+from __future__ import annotations
+
+from farthing.core.settings.engine import QUANTISED_FORMATS, EngineSettings
+from farthing.core.settings.field import Checked, base_type, check_field, is_of_type
+from farthing.core.settings.server import ServerSettings
+from farthing.core.settings.serving import ServingSettings
+from farthing.core.settings.source import SourceSettings
+
+__all__ = [
+    "GROUPS", "QUANTISED_FORMATS", "Checked", "EngineSettings", "ServerSettings", "ServingSettings", "SourceSettings",
+    "base_type", "check_field", "is_of_type",
+]  # fmt: skip
+
+GROUPS: tuple[type[Checked], ...] = (SourceSettings, EngineSettings, ServingSettings, ServerSettings)

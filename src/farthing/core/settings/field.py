@@ -1,0 +1,67 @@
+"""What a settings field is: its help text, further spellings, and limits that are checked when a group is made."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, Field, field, fields
+from typing import Any, get_args, get_type_hints
+
+from farthing.core.errors import SettingsError
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    flags: tuple[str, ...] = (),
+    choices: tuple[str, ...] = (),
+    minimum: float | None = None,
+    maximum: float | None = None,
+) -> Any:
+    """A settings field. `flags` are further spellings on the command line (`--name-of-field` always works)."""
+    metadata = {"help": help, "flags": flags, "choices": choices, "minimum": minimum, "maximum": maximum}
+    return field(default=default, metadata=metadata)
+
+
+def base_type(kind: type[Checked], name: str) -> type:
+    """The field's type without `| None`."""
+    hint = get_type_hints(kind)[name]
+    options = [option for option in get_args(hint) if option is not type(None)]
+    chosen = options[0] if options else hint
+    assert isinstance(chosen, type)
+    return chosen
+
+
+def is_of_type(value: object, wanted: type) -> bool:
+    """Whether `value` can stand in a field of that type; whole numbers are numbers, True and False are not."""
+    if wanted in (int, float):
+        return isinstance(value, (int, wanted)) and not isinstance(value, bool)
+    return isinstance(value, wanted)
+
+
+def check_field(item: Field[Any], wanted: type, value: object) -> None:
+    """Raise `SettingsError` when `value` is of another type, none of the choices, or outside the limits."""
+    if value is None and item.default is None:
+        return
+    if not is_of_type(value, wanted):
+        raise SettingsError(f"{item.name} is {value!r}; it must be of type {wanted.__name__}", param=item.name)
+    choices, low, high = (item.metadata.get(key) for key in ("choices", "minimum", "maximum"))
+    if choices and value not in choices:
+        raise SettingsError(f"{item.name} is {value!r}; available: {', '.join(choices)}", param=item.name)
+    what = "a whole number" if wanted is int else "a number"
+    # Negated, so that a NaN is refused too.
+    if low is not None and not value >= low:
+        raise SettingsError(f"{item.name} is {value!r}; it must be {what} of at least {low}", param=item.name)
+    if high is not None and not value <= high:
+        raise SettingsError(
+            f"{item.name} is {value!r}; it must be {what} of at most {high}. {item.metadata['help']}",
+            param=item.name,
+        )
+
+
+class Checked:
+    """Mixin: check every field when an instance is made."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):  # type: ignore[arg-type]
+            assert item.default is not MISSING, f"{item.name} needs a default"
+            check_field(item, base_type(type(self), item.name), getattr(self, item.name))

@@ -1,0 +1,26 @@
+"""The HTTP server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from farthing.core.settings.field import Checked, option
+
+
+@dataclass(frozen=True)
+class ServerSettings(Checked):
+    """The HTTP server."""
+
+    host: str = option("127.0.0.1", "Address to listen on.")
+    port: int = option(30000, "Port to listen on (0: any free one).", minimum=0, maximum=65535)
+    served_model_name: str | None = option(None, "Name clients use for the model (default: as given).")
+    task: str = option(
+        "auto",
+        "What MODEL is for: vectors (embed), or scores of pairs (rerank). auto takes what its architecture says, "
+        "which of a Qwen3-Reranker is vectors.",
+        choices=("auto", "embed", "rerank"),
+    )
+    reranker: str | None = option(None, "A model that scores pairs, served beside MODEL and in the same memory.")
+    served_reranker_name: str | None = option(None, "Name clients use for the reranker (default: as given).")
+    max_body_bytes: int = option(64 * 1024 * 1024, "Largest request body, in bytes.", minimum=1024)
+    log_level: str = option("info", "How much is logged.", choices=("debug", "info", "warning", "error"))

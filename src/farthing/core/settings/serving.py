@@ -1,0 +1,42 @@
+"""How requests are cleaned, queued and batched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from farthing.core.settings.field import Checked, option
+
+
+@dataclass(frozen=True)
+class ServingSettings(Checked):
+    """How requests are cleaned, queued and batched."""
+
+    max_running_requests: int = option(256, "Most requests in work at once; further ones wait their turn.", minimum=1)
+    max_batch_size: int = option(512, "Most texts of one forward pass.", minimum=1)
+    max_texts_per_request: int = option(8192, "Most texts of one request.", minimum=1)
+    max_queue_texts: int = option(100_000, "Most texts waiting; beyond it requests are refused (429).", minimum=1)
+    tokenizer_threads: int = option(2, "Threads that clean and tokenise.", minimum=1)
+    truncate: bool = option(False, "Cut texts longer than the context when a request does not say.")
+    min_chars: int = option(1, "Fewest characters of a text (after cleaning).", minimum=0)
+    short_text: str = option(
+        "error",
+        "Texts under min-chars: refuse (error), answer a zero vector (zero), or embed them anyway (embed).",
+        choices=("error", "zero", "embed"),
+    )
+    memory_steps: str = option(
+        "all",
+        "When memory runs short: do nothing (off), take steps that keep every vector as it is (exact), or, while "
+        "serving, round the weights too, which each answer says (all).",
+        choices=("off", "exact", "all"),
+    )
+    memory_high: float = option(
+        0.9, "Share of what could be held from which memory counts as short.", minimum=0.1, maximum=1
+    )
+    fallback_model: str | None = option(
+        None, "A small model that answers requests for the model auto while memory is very short."
+    )
+    on_worker_death: str = option(
+        "restart",
+        "When the thread on the device dies: start a new one, or exit the process with status 70.",
+        choices=("restart", "exit"),
+    )

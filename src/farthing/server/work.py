@@ -1,0 +1,60 @@
+"""What every dialect does between reading a request's body and writing its answer.
+
+In: the service, the HTTP request whose body has been read, and what it asks for in the terms of `farthing.serving`.
+Out: the service's answer, and the headers that go with it. Bodies and their shapes are the dialects' own business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from farthing.server.access import count_work
+from farthing.server.disconnect import unless_hung_up
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from farthing.server.answers import Answer, Scores
+    from farthing.server.service import Service
+    from farthing.serving.request import EmbedRequest
+    from farthing.serving.rerank_request import RerankRequest
+
+MAX_LISTED_INDICES = 100
+
+
+async def embed(service: Service, request: Request, wanted: EmbedRequest, model: str | None) -> Answer:
+    """Vectors for a client that called the model `model`.
+
+    Raises what `Service.embed` raises, and `ClientDisconnect` when the client hangs up; its work is cancelled then.
+    """
+    service.check_model(model)
+    answer = await unless_hung_up(request, service.embed(wanted, model))
+    count_work(request, len(answer.result.vectors), answer.result.num_tokens)
+    return answer
+
+
+async def rerank(service: Service, request: Request, wanted: RerankRequest, model: str | None) -> Scores:
+    """Scores for a client that called the model `model`. Raises as `embed`."""
+    service.check_model(model, scores=True)
+    answer = await unless_hung_up(request, service.rerank(wanted))
+    count_work(request, len(answer.result.logits), answer.result.num_tokens)
+    return answer
+
+
+def embed_headers(answer: Answer) -> dict[str, str]:
+    """What is worth knowing about vectors and has no place in the bodies, in headers of bounded length."""
+    result = answer.result
+    headers = {"x-farthing-space": result.space.id}
+    if answer.memory_step:
+        headers["x-farthing-memory"] = answer.memory_step
+    if result.warnings:
+        headers["x-farthing-warning"] = "; ".join(result.warnings)
+    return headers | truncated_header(result.truncated)
+
+
+def truncated_header(indices: Sequence[int]) -> dict[str, str]:
+    """Which texts of the request were cut."""
+    listed = [str(index) for index in indices[:MAX_LISTED_INDICES]]
+    more = ["..."] if len(indices) > MAX_LISTED_INDICES else []
+    return {"x-farthing-truncated": ",".join(listed + more)} if listed else {}

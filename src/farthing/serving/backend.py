@@ -1,0 +1,66 @@
+"""What answers a model's requests: a model in this process, or servers elsewhere.
+
+`farthing.serving.embedder.Embedder` and `farthing.serving.reranker.Reranker` are backends. What stands around them (a
+cache, a server's directory of models) asks for no more than this.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from farthing.core.space import VectorSpace
+from farthing.serving.governor import MemoryState
+from farthing.serving.health import Health
+from farthing.serving.request import EmbedRequest, EmbedResult
+from farthing.serving.rerank_request import RerankRequest, RerankResult
+from farthing.serving.stats import ServingStats
+
+
+class Backend(Protocol):
+    model: str
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens of one text or pair."""
+        ...
+
+    def facts(self) -> dict[str, str]:
+        """Where the model came from and how it is run, in words, for start-up output."""
+        ...
+
+    def health(self) -> Health: ...
+
+    def stats(self) -> ServingStats: ...
+
+    def memory(self) -> MemoryState | None:
+        """Which step to save memory is taken; None when nobody watches it."""
+        ...
+
+    def close(self) -> None:
+        """Finish what was accepted, then refuse work. Closing twice is fine."""
+        ...
+
+
+class EmbedBackend(Backend, Protocol):
+    @property
+    def dimensions(self) -> int:
+        """Length of the full vectors."""
+        ...
+
+    @property
+    def space(self) -> VectorSpace:
+        """Of full vectors of length 1 made now."""
+        ...
+
+    async def embed_async(self, request: EmbedRequest) -> EmbedResult:
+        """One request. Cancelling takes its texts out of the queue.
+
+        Raises `InputError`, `EngineError`, `ServingError`.
+        """
+        ...
+
+
+class RerankBackend(Backend, Protocol):
+    async def rerank_async(self, request: RerankRequest) -> RerankResult:
+        """One request. Cancelling takes its pairs out of the queue. Raises as `EmbedBackend.embed_async`."""
+        ...
