@@ -21,14 +21,15 @@ def create_app(service: Service, settings: ServerSettings) -> FastAPI:
     """The application over `service`; several can live in one process."""
 
     def read_stats() -> ServingStats | None:
-        return in_all(model.stats() for model in service.served) if service.served else None
+        found = service.stats()
+        return in_all(found) if found else None
 
     metrics = Metrics(read_stats, service.memory)
     # FastAPI's own pages load their scripts from a CDN; ours works without a network.
     app = FastAPI(
         title="Farthing",
         version=__version__,
-        description=f"Served: {', '.join(service.listed_names)}. OpenAI's clients work as they are.",
+        description=f"Served: {', '.join(service.models.listed_names)}. OpenAI's clients work as they are.",
         docs_url=None,
         redoc_url=None,
     )

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from farthing.core.settings.engine import QUANTISED_FORMATS, EngineSettings
 from farthing.core.settings.field import Checked, base_type, check_field, is_of_type
+from farthing.core.settings.model import ModelSettings
 from farthing.core.settings.server import ServerSettings
 from farthing.core.settings.serving import ServingSettings
 from farthing.core.settings.source import SourceSettings
 
 __all__ = [
-    "GROUPS", "QUANTISED_FORMATS", "Checked", "EngineSettings", "ServerSettings", "ServingSettings", "SourceSettings",
-    "base_type", "check_field", "is_of_type",
+    "GROUPS", "QUANTISED_FORMATS", "Checked", "EngineSettings", "ModelSettings", "ServerSettings", "ServingSettings",
+    "SourceSettings", "base_type", "check_field", "is_of_type",
 ]  # fmt: skip
 
 GROUPS: tuple[type[Checked], ...] = (SourceSettings, EngineSettings, ServingSettings, ServerSettings)
