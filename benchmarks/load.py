@@ -137,45 +137,12 @@ class Client:
                 self.tally.wrong.append(f"{kind}: cosine {cosine} of {text[:40]!r}")
 
 
+# fmt: off
 WORDS = [
-    "the",
-    "wren",
-    "sings",
-    "at",
-    "dawn",
-    "and",
-    "nobody",
-    "pays",
-    "more",
-    "than",
-    "a",
-    "farthing",
-    "for",
-    "it",
-    "in",
-    "the",
-    "market",
-    "of",
-    "the",
-    "old",
-    "town",
-    "where",
-    "a",
-    "clerk",
-    "reads",
-    "questions",
-    "and",
-    "answers",
-    "about",
-    "orders",
-    "parcels",
-    "refunds",
-    "and",
-    "the",
-    "colour",
-    "of",
-    "paint",
+    "the", "wren", "sings", "at", "dawn", "and", "nobody", "pays", "more", "than", "a", "farthing", "for", "it", "in",
+    "market", "of", "old", "town", "where", "clerk", "reads", "questions", "answers", "about", "orders", "parcels",
 ]
+# fmt: on
 
 
 def offline(model: str) -> dict[str, np.ndarray]:
