@@ -120,6 +120,8 @@ def pip_reason(stderr: str, status: int) -> str:
     """Why pip failed, in one line."""
     lines = stderr.strip().splitlines() or [f"pip ended with status {status}"]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")] or lines
+    if errors[-1] == "Exception:":  # a traceback follows, whose last line says what happened
+        errors = lines
     unreachable = any("connection broken" in line for line in lines)
     return errors[-1] + (" (the index cannot be reached)" if unreachable else "")
 
