@@ -20,6 +20,7 @@ from farthing.engine.live import LiveModel
 from farthing.engine.load import load_weights
 from farthing.engine.plan import Plan, summary
 from farthing.models.heads import Task
+from farthing.models.spec import ModelSpec
 from farthing.serving.closeness import in_words
 from farthing.serving.governor import Governor, MemoryState, make_governor
 from farthing.serving.health import Health
@@ -151,6 +152,11 @@ class ServedModel:
     def context_length(self) -> int:
         """Most tokens of one text or pair, with all that stands around it."""
         return self.plan.context_length
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model's shape."""
+        return self._live.description.spec
 
     @property
     def settings(self) -> ServingSettings:
