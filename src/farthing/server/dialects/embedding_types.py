@@ -56,7 +56,7 @@ def numbers(vectors: np.ndarray, kind: EmbeddingType) -> np.ndarray:
         return signed
     if kind in ("int8", "uint8"):
         largest = np.abs(vectors).max(axis=1, keepdims=True)
-        scaled = np.rint(vectors * (LARGEST / np.maximum(largest, np.finfo(np.float32).tiny))).astype(np.int16)
+        scaled = np.rint(vectors / np.where(largest > 0, largest, 1) * LARGEST).astype(np.int16)
         whole: np.ndarray = scaled.astype(np.int8) if kind == "int8" else (scaled + 128).astype(np.uint8)
         return whole
     return vectors

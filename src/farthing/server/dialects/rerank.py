@@ -32,7 +32,7 @@ from farthing.server.dialects.route import request_body
 from farthing.server.dialects.tei import rerank_texts
 from farthing.server.dialects.tei_errors import ERRORS as TEI_ERRORS
 from farthing.server.dialects.tei_errors import TeiRoute
-from farthing.server.dialects.tei_schemas import TextsBody, TextScore
+from farthing.server.dialects.tei_schemas import TeiError, TextsBody, TextScore
 from farthing.server.service import Service
 
 TRUNCATED_HEADER: dict[str, Any] = {
@@ -42,6 +42,9 @@ TRUNCATED_HEADER: dict[str, Any] = {
     }
 }
 AnyBody = RerankBody | ScoreBody
+UNKNOWN_MODEL: dict[int | str, dict[str, Any]] = {
+    404: {"model": TeiError, "description": "This server does not serve that model."}
+}
 
 
 def router(service: Service) -> APIRouter:
@@ -69,7 +72,7 @@ def router(service: Service) -> APIRouter:
     dialects: dict[str, tuple[type[APIRoute], Any, str]] = {
         "/v1/rerank": (APIRoute, ERRORS, "Rerank documents (Jina)"),
         "/v2/rerank": (cohere.CohereRoute, cohere.ERRORS, "Rerank documents (Cohere)"),
-        "/rerank": (TeiRoute, TEI_ERRORS, "Rerank texts (text-embeddings-inference)"),
+        "/rerank": (TeiRoute, TEI_ERRORS | UNKNOWN_MODEL, "Rerank texts (text-embeddings-inference)"),
     }
     for path, (route_class, errors, summary) in dialects.items():
         as_texts = route_class is TeiRoute

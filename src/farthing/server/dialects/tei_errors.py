@@ -32,7 +32,7 @@ BY_STATUS = {
 ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": TeiError, "description": "There is nothing to embed."},
     413: {"model": TeiError, "description": "The body is larger than the server takes, or has too many texts."},
-    "4XX": {"model": TeiError, "description": "422: the request cannot be served as it is."},
+    422: {"model": TeiError, "description": "The request cannot be served as it is."},
     424: {"model": TeiError, "description": "The computation failed, or the model does not do this."},
     429: {"model": TeiError, "description": "Too many texts are waiting; try again."},
     503: {"model": TeiError, "description": "The model is loading, memory is short, or the server is stopping."},
