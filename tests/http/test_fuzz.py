@@ -24,6 +24,17 @@ FIELDS = (
     "truncate",
     "normalize",
 )
+POST_PATHS = (
+    *("/v1/embeddings", "/v1/rerank", "/v2/rerank", "/rerank", "/score", "/v1/embed", "/v2/embed"),
+    *("/", "/embed", "/embed_all", "/embed_sparse", "/similarity", "/tokenize", "/decode"),
+    *("/api/embed", "/api/embeddings", "/api/show"),
+)
+ERROR_FIELDS = {
+    "ErrorResponse": {"error"},
+    "TeiError": {"error", "error_type"},
+    "CohereError": {"message"},
+    "OllamaError": {"error"},
+}
 # The full range of characters, lone surrogates too; JSON as Python writes it, NaN and Infinity too.
 texts = st.text(st.characters(), max_size=40)
 scalars = st.none() | st.booleans() | st.integers() | st.integers(-2, 400) | st.floats() | texts
@@ -76,3 +87,31 @@ def test_any_path_and_request_id_are_answered(client: httpx.Client, path: str, r
     encoded = quote(path.encode("utf-8", "surrogatepass"), safe="")
     response = client.get(f"/v1/models/{encoded}", headers={"x-request-id": request_id.strip()})
     assert response.status_code in (200, 307, 404)
+
+
+@pytest.fixture(scope="module")
+def documented(client: httpx.Client) -> dict[str, Any]:
+    paths = client.get("/openapi.json").json()["paths"]
+    return {path: methods["post"] for path, methods in paths.items() if "post" in methods}
+
+
+@pytest.mark.parametrize("path", POST_PATHS)
+@settings(FUZZ, max_examples=40)
+@given(data=st.data())
+def test_every_route_answers_as_its_document_says(
+    client: httpx.Client, documented: dict[str, Any], path: str, data: st.DataObject
+) -> None:
+    """A good body with any JSON in any of its fields, and with fields that nobody knows."""
+    schema = documented[path]["requestBody"]["content"]["application/json"]["schema"]
+    good = data.draw(st.sampled_from(schema["examples"]))
+    others = data.draw(st.dictionaries(st.sampled_from(sorted(schema["properties"])) | texts, values, max_size=3))
+    response = client.post(path, content=json.dumps(good | others))
+    assert str(response.status_code) in documented[path]["responses"], response.text
+    if response.status_code >= 400:
+        answer = documented[path]["responses"][str(response.status_code)]
+        name = answer["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        assert set(response.json()) == ERROR_FIELDS[name]
+
+
+def test_no_route_is_left_out(documented: dict[str, Any]) -> None:
+    assert set(documented) == set(POST_PATHS)

@@ -9,9 +9,10 @@ from fastapi import FastAPI
 
 from farthing import __version__
 from farthing.core.settings import ServerSettings
-from farthing.server import admin, errors, openai, rerank
+from farthing.server import admin, errors
 from farthing.server.access import Access
 from farthing.server.body_limit import BodyLimit
+from farthing.server.dialects import cohere, ollama, openai, rerank, tei
 from farthing.server.metrics import Metrics
 from farthing.server.service import Service
 from farthing.serving.stats import ServingStats, in_all
@@ -34,8 +35,8 @@ def create_app(service: Service, settings: ServerSettings) -> FastAPI:
         redoc_url=None,
     )
     errors.install(app)
-    app.include_router(openai.router(service))
-    app.include_router(rerank.router(service))
+    for dialect in (openai, rerank, tei, cohere, ollama):
+        app.include_router(dialect.router(service))
     app.include_router(admin.router(service, metrics))
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(Access, metrics=metrics)  # added last: the outermost

@@ -38,6 +38,12 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+class LenientBody(Body):
+    """Of dialects whose own servers do not look at fields they do not know."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
 Schema = TypeVar("Schema", bound=Body)
 
 
@@ -75,7 +81,8 @@ def parse_object(raw: bytes) -> dict[str, Any]:
 
 def check_object(content: dict[str, Any], schema: type[Schema]) -> Schema:
     """`content` as `schema`. Raises `InputError`."""
-    check_names(content, list(schema.model_fields))
+    if schema.model_config["extra"] == "forbid":
+        check_names(content, list(schema.model_fields))
     try:
         return schema.model_validate(content)
     except ValidationError as error:

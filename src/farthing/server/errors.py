@@ -87,6 +87,16 @@ def unexpected_fault(request_id: str) -> Fault:
     return Fault(500, "server_error", "internal_error", message)
 
 
+def request_fault(request: Request, error: FarthingError | HTTPException) -> Fault:
+    """What the client of `request` is told about an error; those of the computation go to the log too."""
+    if isinstance(error, HTTPException):
+        return http_fault(request, error)
+    fault = fault_of(error)
+    if fault.status == 500:
+        logger.error("Request %s failed", request.state.request_id, exc_info=error)
+    return fault
+
+
 def openai_answer(fault: Fault) -> Response:
     """`fault` as OpenAI's clients expect it."""
     error = {"message": fault.message, "type": fault.type, "param": fault.param, "code": fault.code}
@@ -98,14 +108,8 @@ def openai_answer(fault: Fault) -> Response:
 def install(app: FastAPI) -> None:
     """Let `app` answer our errors and the HTTP layer's own in OpenAI's shape."""
 
-    async def on_farthing_error(request: Request, error: FarthingError) -> Response:
-        fault = fault_of(error)
-        if fault.status == 500:
-            logger.error("Request %s failed", request.state.request_id, exc_info=error)
-        return openai_answer(fault)
+    async def on_error(request: Request, error: FarthingError | HTTPException) -> Response:
+        return openai_answer(request_fault(request, error))
 
-    async def on_http_error(request: Request, error: HTTPException) -> Response:
-        return openai_answer(http_fault(request, error))
-
-    app.add_exception_handler(FarthingError, on_farthing_error)  # type: ignore[arg-type]
-    app.add_exception_handler(HTTPException, on_http_error)  # type: ignore[arg-type]
+    app.add_exception_handler(FarthingError, on_error)  # type: ignore[arg-type]
+    app.add_exception_handler(HTTPException, on_error)  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from farthing.serving.governor import MemoryState
 from farthing.serving.health import Health
 from farthing.serving.request import EmbedRequest, EmbedResult
 from farthing.serving.rerank_request import RerankRequest, RerankResult
+from farthing.serving.served import ServedModel
 from farthing.serving.stats import ServingStats
 
 
@@ -23,6 +24,11 @@ class Backend(Protocol):
 
     @property
     def task(self) -> Task: ...
+
+    @property
+    def local(self) -> ServedModel | None:
+        """The model in this process that answers in the end; None of servers elsewhere."""
+        ...
 
     @property
     def context_length(self) -> int:

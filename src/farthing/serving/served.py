@@ -20,6 +20,7 @@ from farthing.engine.live import LiveModel
 from farthing.engine.load import load_weights
 from farthing.engine.plan import Plan, summary
 from farthing.models.heads import Task
+from farthing.models.spec import ModelSpec
 from farthing.serving.closeness import in_words
 from farthing.serving.governor import Governor, MemoryState, make_governor
 from farthing.serving.health import Health
@@ -126,7 +127,7 @@ class ServedModel:
         runner: BatchRunner,
         govern: Govern | None,
     ) -> None:
-        self.model, self.origin = model, origin
+        self.model, self.origin, self.tokenizer = model, origin, tokenizer
         self._live, self._settings = live, serving
         plan = live.plan
         limits = BatchLimits(plan.max_batch_tokens, serving.max_batch_size, serving.max_queue_texts)
@@ -148,9 +149,24 @@ class ServedModel:
     # --- facts ---------------------------------------------------------------------------------------------------
 
     @property
+    def local(self) -> ServedModel:
+        """This one (`farthing.serving.backend.Backend`)."""
+        return self
+
+    @property
     def context_length(self) -> int:
         """Most tokens of one text or pair, with all that stands around it."""
         return self.plan.context_length
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model's shape."""
+        return self._live.description.spec
+
+    @property
+    def settings(self) -> ServingSettings:
+        """How requests are taken."""
+        return self._settings
 
     @property
     def plan(self) -> Plan:

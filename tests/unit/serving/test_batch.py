@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import itertools
+import time
 from functools import partial
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,6 +59,18 @@ def test_the_texts_of_a_job_ride_side_by_side_whatever_their_order() -> None:
     batch = Batch.of([(first, 2), (second, 0), (first, 0)], TokenCounter)
     assert batch.texts == [[3], [1], [4]]
     assert [part.texts for part in batch.by_job()] == [[[3], [1]], [[4]]]
+
+
+def test_rows_say_how_long_their_texts_waited_and_were_computed() -> None:
+    made = time.perf_counter()
+    job = Job([[1], [2]])
+    for index, begun in [(0, made + 2), (1, made + 9)]:  # the first batch of the job is what ends its waiting
+        batch = Batch.of([(job, index)], TokenCounter)
+        batch.begin(begun)
+        assert batch.deliver(BatchOutput(np.zeros((1, 1), np.float32), {}, 0, "weights", (1,))) == []
+    found = job.future.result(timeout=0)
+    assert found.queue_s == pytest.approx(2, abs=0.5)
+    assert found.queue_s + found.compute_s == pytest.approx(time.perf_counter() - made, abs=0.5)
 
 
 def test_rows_and_counts_go_to_the_places_of_their_texts() -> None:

@@ -46,6 +46,21 @@ def prepared(reranker: Reranker, query: str, documents: list[str], truncate: boo
     return reranker._preparer.prepare(pairs, 0, reranker._template.instruction or "", truncate)
 
 
+def test_a_long_document_loses_the_end_that_is_asked_for(reranker: Reranker) -> None:
+    document = "a" * CONTEXT + "b" * CONTEXT
+    whole = reranker._template.documents([document])[0]
+    texts = {}
+    for where in ("end", "start"):
+        pair = reranker._preparer.prepare([("q", document)], 0, reranker._template.instruction or "", True, where)
+        assert pair.truncated == (0,)
+        texts[where] = pair.texts[0]
+        assert len(texts[where]) == CONTEXT
+    front, end = reranker._template.front("q", reranker._template.instruction or ""), reranker._template.end
+    room = CONTEXT - len(front) - len(end)
+    assert texts["end"] == [*front, *whole[:room], *end]
+    assert texts["start"] == [*front, *whole[-room:], *end]
+
+
 def assert_same(got: Sequence[Ranked], want: Sequence[Ranked]) -> None:
     """Scores come out a rounding apart when the batches differ."""
     assert [entry.index for entry in got] == [entry.index for entry in want]

@@ -59,6 +59,34 @@ def test_truncation_keeps_the_special_tokens(bert: TextTokenizer, length: int, l
     assert cut[-1] == 102
 
 
+@given(length=st.integers(1, 40), limit=st.integers(3, 40))
+def test_truncation_at_the_start_keeps_the_last_tokens(bert: TextTokenizer, length: int, limit: int) -> None:
+    if length + 2 > limit:
+        ids = [*range(1000, 1000 + length)]
+        cut = bert.truncate([101, *ids, 102], limit, "start")
+        assert cut == [101, *ids[length + 2 - limit :], 102]
+
+
+def test_tokens_say_where_they_stand_in_bytes(bert: TextTokenizer) -> None:
+    text = "é wren 日本"
+    (tokens,) = bert.tokens([text])
+    assert [token.special for token in tokens] == [True, *[False] * (len(tokens) - 2), True]
+    assert (tokens[0].text, tokens[0].start, tokens[0].stop) == ("[CLS]", None, None)
+    assert [token.text for token in tokens[1:-1]] == ["é", "wren", "日", "本"]
+    for token in tokens[1:-1]:
+        assert text.encode()[token.start : token.stop].decode() == token.text
+    assert bert.encode([text]) == [[token.id for token in tokens]]
+    assert bert.tokens([text], add_special_tokens=False) == [tokens[1:-1]]
+
+
+def test_ids_become_texts_again(bert: TextTokenizer) -> None:
+    ids = bert.encode(["a wren sings", "yes"])
+    assert bert.decode(ids) == ["a wren sings", "yes"]
+    assert bert.decode(ids, skip_special_tokens=False)[1] == "[CLS] yes [SEP]"
+    with pytest.raises(InvalidTokenError, match="Text 1 holds the token id -1"):
+        bert.decode([[1], [-1]])
+
+
 def test_prefix_ids_go_behind_the_first_special_tokens(bert: TextTokenizer, qwen3: TextTokenizer) -> None:
     assert bert.insert_prefix([101, 7, 102], [5, 6]) == [101, 5, 6, 7, 102]
     assert qwen3.insert_prefix([7, END], [5, 6]) == [5, 6, 7, END]

@@ -2,7 +2,8 @@
 in vLLM's.
 
 In: their request bodies with a few fields more. Out: their response bodies. A body with `texts` is taken and answered
-as text-embeddings-inference does, on whichever rerank path it comes. Errors have OpenAI's shape, as everywhere here.
+as text-embeddings-inference does, on whichever rerank path it comes. Errors have the shape of the dialect that the path
+belongs to: /rerank is text-embeddings-inference's, /v2/rerank Cohere's, and the others answer with OpenAI's.
 """
 
 from __future__ import annotations
@@ -12,21 +13,26 @@ from typing import Any
 
 import orjson
 from fastapi import APIRouter
+from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
 from farthing.server import work
 from farthing.server.answers import Scores
 from farthing.server.body import check_object, read_body, read_object
-from farthing.server.openai import ERRORS, usage
-from farthing.server.rerank_schemas import (
+from farthing.server.dialects import cohere
+from farthing.server.dialects.openai import ERRORS, usage
+from farthing.server.dialects.rerank_schemas import (
     RerankBody,
     RerankResponse,
     ScoreBody,
     ScoreResponse,
-    TextsBody,
-    TextScore,
 )
+from farthing.server.dialects.route import request_body
+from farthing.server.dialects.tei import rerank_texts
+from farthing.server.dialects.tei_errors import ERRORS as TEI_ERRORS
+from farthing.server.dialects.tei_errors import TeiRoute
+from farthing.server.dialects.tei_schemas import TeiError, TextsBody, TextScore
 from farthing.server.service import Service
 
 TRUNCATED_HEADER: dict[str, Any] = {
@@ -35,7 +41,10 @@ TRUNCATED_HEADER: dict[str, Any] = {
         "schema": {"type": "string"},
     }
 }
-AnyBody = RerankBody | TextsBody | ScoreBody
+AnyBody = RerankBody | ScoreBody
+UNKNOWN_MODEL: dict[int | str, dict[str, Any]] = {
+    404: {"model": TeiError, "description": "This server does not serve that model."}
+}
 
 
 def router(service: Service) -> APIRouter:
@@ -48,10 +57,8 @@ def router(service: Service) -> APIRouter:
     async def rerank(request: Request) -> Response:
         """Order documents by how well they answer a query. The server must have a reranker."""
         content = await read_object(request)
-        if "texts" in content:
-            texts = check_object(content, TextsBody)
-            answer = await scores_of(request, texts)
-            return respond(answer, text_scores(answer, texts))
+        if "texts" in content and "documents" not in content:
+            return await rerank_texts(service, request, content)
         body = check_object(content, RerankBody)
         answer = await scores_of(request, body)
         return respond(answer, {"id": request.state.request_id, **reranked(answer, body)})
@@ -62,17 +69,22 @@ def router(service: Service) -> APIRouter:
         answer = await scores_of(request, body)
         return respond(answer, {"id": request.state.request_id, **scored(answer, body)})
 
-    for path in ("/v1/rerank", "/rerank", "/v2/rerank"):
-        as_texts = path == "/rerank"
+    dialects: dict[str, tuple[type[APIRoute], Any, str]] = {
+        "/v1/rerank": (APIRoute, ERRORS, "Rerank documents (Jina)"),
+        "/v2/rerank": (cohere.CohereRoute, cohere.ERRORS, "Rerank documents (Cohere)"),
+        "/rerank": (TeiRoute, TEI_ERRORS | UNKNOWN_MODEL, "Rerank texts (text-embeddings-inference)"),
+    }
+    for path, (route_class, errors, summary) in dialects.items():
+        as_texts = route_class is TeiRoute
         routes.add_api_route(
             path,
             rerank,
             methods=["POST"],
-            summary="Rerank texts (text-embeddings-inference)" if as_texts else "Rerank documents (Cohere, Jina)",
+            summary=summary,
             response_model=None,
-            responses={200: described(list[TextScore] if as_texts else RerankResponse), **ERRORS},
-            openapi_extra=body_of(TextsBody if as_texts else RerankBody),
-            include_in_schema=path != "/v2/rerank",
+            responses={200: described(list[TextScore] if as_texts else RerankResponse), **errors},
+            openapi_extra=request_body(TextsBody if as_texts else RerankBody),
+            route_class_override=route_class,
         )
     for path in ("/score", "/v1/score"):
         routes.add_api_route(
@@ -82,7 +94,7 @@ def router(service: Service) -> APIRouter:
             summary="Score pairs (vLLM)",
             response_model=None,
             responses={200: described(ScoreResponse), **ERRORS},
-            openapi_extra=body_of(ScoreBody),
+            openapi_extra=request_body(ScoreBody),
             include_in_schema=path == "/score",
         )
     return routes
@@ -90,11 +102,6 @@ def router(service: Service) -> APIRouter:
 
 def described(model: Any) -> dict[str, Any]:
     return {"model": model, "description": "Scores.", "headers": TRUNCATED_HEADER}
-
-
-def body_of(schema: type[AnyBody]) -> dict[str, Any]:
-    content = {"application/json": {"schema": schema.model_json_schema()}}
-    return {"requestBody": {"required": True, "content": content}}
 
 
 def respond(answer: Scores, content: object) -> Response:
@@ -112,16 +119,6 @@ def reranked(answer: Scores, body: RerankBody) -> dict[str, object]:
         results.append(entry)
     meta = {"tokens": {"input_tokens": answer.result.num_tokens}}
     return {"model": answer.model, "results": results, "usage": usage(answer.result), "meta": meta}
-
-
-def text_scores(answer: Scores, body: TextsBody) -> list[dict[str, object]]:
-    results: list[dict[str, object]] = []
-    for ranked in answer.result.ranking():
-        entry: dict[str, object] = {"index": ranked.index, "score": ranked.logit if body.raw_scores else ranked.score}
-        if body.return_text:
-            entry["text"] = body.texts[ranked.index]
-        results.append(entry)
-    return results
 
 
 def scored(answer: Scores, body: ScoreBody) -> dict[str, object]:

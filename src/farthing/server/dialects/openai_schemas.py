@@ -1,15 +1,15 @@
 """What the OpenAI routes take and answer.
 
 `EmbeddingsRequest` checks requests and describes them in the OpenAPI document; the response classes only describe:
-answers are written straight from arrays (`farthing.server.openai`). `parse_inputs` is ours because a union of four
-list types would make pydantic report four failures for one mistake.
+answers are written straight from arrays (`farthing.server.dialects.openai`). `parse_inputs` is ours because a union of
+four list types would make pydantic report four failures for one mistake.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationInfo
 
 from farthing.core.errors import EmptyInputError, InputError
 from farthing.server.body import Body, json_type
@@ -19,34 +19,36 @@ Inputs = list[str] | list[list[int]]
 AnyInputs = str | list[str] | list[int] | list[list[int]]
 
 
-def parse_inputs(value: Any) -> Inputs:
+def parse_inputs(value: Any, info: ValidationInfo) -> Inputs:
     """A text, texts, token ids, or lists of these, as a list of texts or a list of token ids.
 
     Raises `EmptyInputError` for an empty list and `InputError`, whose `param` is the place ("input[3][0]"), for
     anything else that is neither.
     """
+    name = str(info.field_name)
     if isinstance(value, str):
         return [value]
     if not isinstance(value, list):
-        raise InputError(f"'input' must be a string or a list; got {json_type(value)}.", param="input")
+        raise InputError(f"{name!r} must be a string or a list; got {json_type(value)}.", param=name)
     if not value:
-        raise EmptyInputError("'input' is an empty list; send at least one text.", param="input")
+        raise EmptyInputError(f"{name!r} is an empty list; send at least one text.", param=name)
     first = type(value[0])
     if first is list:
         for index, ids in enumerate(value):
             if type(ids) is not list:
-                raise mixed("input", index, ids, "lists of token ids")
-            check_items(f"input[{index}]", ids, int, "token ids")
+                raise mixed(name, index, ids, "lists of token ids")
+            check_items(f"{name}[{index}]", ids, int, "token ids")
         return value
     if first is int:
-        check_items("input", value, int, "token ids")
+        check_items(name, value, int, "token ids")
         return [value]
     if first is str:
-        check_items("input", value, str, "strings")
+        check_items(name, value, str, "strings")
         return value
+    where = f"{name}[0]"
     raise InputError(
-        f"'input[0]' is {json_type(value[0])}; 'input' must hold strings, token ids, or lists of token ids.",
-        param="input[0]",
+        f"{where!r} is {json_type(value[0])}; {name!r} must hold strings, token ids, or lists of token ids.",
+        param=where,
     )
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainValidator, Va
 
 from farthing.core.errors import EmptyInputError, InputError
 from farthing.server.body import Body, json_type
-from farthing.server.schemas import Usage
+from farthing.server.dialects.openai_schemas import Usage
 from farthing.serving.rerank_request import RerankRequest, check_top_n
 
 MODEL = "Name of the served model; missing, null or empty means that model."
@@ -78,26 +78,6 @@ class RerankBody(Body):
         """Raises `InputError` for a `top_n` under 1."""
         check_top_n(self.top_n)
         return RerankRequest([(self.query, text) for text in self.documents], self.instruction, self.truncate)
-
-
-class TextsBody(Body):
-    """A query and texts, as text-embeddings-inference takes them; `instruction` and `model` are Farthing's own."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"query": EXAMPLE_QUERY, "texts": EXAMPLE_DOCUMENTS, "raw_scores": True}]}
-    )
-
-    query: str = Field(description="What the texts are to answer.")
-    texts: Texts = Field(description="What is scored.")
-    model: str | None = Field(None, description=MODEL)
-    raw_scores: bool | None = Field(None, description="Logits instead of scores from 0 to 1 (default: false).")
-    return_text: bool | None = Field(None, description="Repeat each text in its result (default: false).")
-    truncate: bool | None = Field(None, description=TRUNCATE)
-    truncation_direction: Literal["right", "Right"] | None = Field(None, description="Texts are cut at their end.")
-    instruction: str | None = Field(None, description=INSTRUCTION)
-
-    def to_request(self) -> RerankRequest:
-        return RerankRequest([(self.query, text) for text in self.texts], self.instruction, self.truncate)
 
 
 class ScoreBody(Body):
@@ -172,12 +152,6 @@ class RerankResponse(BaseModel):
     results: list[RerankResultEntry]
     usage: Usage
     meta: dict[str, dict[str, int]]
-
-
-class TextScore(BaseModel):
-    index: int
-    score: float
-    text: str | None = None
 
 
 class Score(BaseModel):

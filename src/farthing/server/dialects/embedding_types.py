@@ -1,0 +1,62 @@
+"""Vectors in the number types that Cohere's embed API names.
+
+binary and ubinary are as Cohere documents them and sentence-transformers computes them (`quantize_embeddings`): a bit a
+component, 1 where it is positive, eight to a byte, the first one in the highest place; binary is ubinary minus 128.
+
+int8 and uint8: Cohere gives their ranges and no rule, and sentence-transformers takes the ranges of each component from
+texts it is calibrated with, which a server does not have; those of one request's texts would make vectors of two
+requests incomparable. Here each vector is scaled by itself, its largest component to 127, so that its direction is kept
+and nothing is clipped: compare such vectors by cosine. uint8 is int8 plus 128.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from farthing.core.errors import DimensionsError
+from farthing.server.dialects.writing import json_rows
+
+EmbeddingType = Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]
+
+BITS = 8
+LARGEST = 127
+
+
+def check_type(kind: EmbeddingType, dimensions: int) -> None:
+    """Raise `DimensionsError` where components do not fill whole bytes."""
+    if kind in ("binary", "ubinary") and dimensions % BITS:
+        raise DimensionsError(
+            f"{kind} packs {BITS} dimensions into a byte; {dimensions} is no multiple of {BITS}.",
+            param="output_dimension",
+        )
+
+
+def as_type(vectors: np.ndarray, kind: EmbeddingType) -> Sequence[object]:
+    """float32 [texts, dimensions] as JSON's numbers or strings, one entry a text.
+
+    Raises `DimensionsError` as `check_type`.
+    """
+    check_type(kind, vectors.shape[1])
+    if kind == "base64":
+        return [base64.b64encode(vector).decode("ascii") for vector in np.ascontiguousarray(vectors, dtype="<f4")]
+    return json_rows(numbers(vectors, kind))
+
+
+def numbers(vectors: np.ndarray, kind: EmbeddingType) -> np.ndarray:
+    """float32 [texts, dimensions] -> [texts, dimensions] or, packed, uint8 or int8 [texts, dimensions / 8]."""
+    if kind == "ubinary":
+        packed: np.ndarray = np.packbits(vectors > 0, axis=-1)
+        return packed
+    if kind == "binary":
+        signed: np.ndarray = (numbers(vectors, "ubinary").astype(np.int16) - 128).astype(np.int8)
+        return signed
+    if kind in ("int8", "uint8"):
+        largest = np.abs(vectors).max(axis=1, keepdims=True)
+        scaled = np.rint(vectors / np.where(largest > 0, largest, 1) * LARGEST).astype(np.int16)
+        whole: np.ndarray = scaled.astype(np.int8) if kind == "int8" else (scaled + 128).astype(np.uint8)
+        return whole
+    return vectors

@@ -1,0 +1,71 @@
+"""Routes that answer errors in their dialect's own shape, and what they say of themselves in the OpenAPI document.
+
+A route class catches what is raised while a request is read, checked by dependencies, and answered; errors outside of
+routes (no such path, wrong method) and unexpected ones keep OpenAI's shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import orjson
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from farthing.core.errors import FarthingError
+from farthing.server.body import Body
+from farthing.server.errors import Fault, request_fault
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class DialectRoute(APIRoute):
+    """Base of a dialect's route class, which says in `answer` how its clients are told of a fault."""
+
+    @staticmethod
+    def answer(fault: Fault) -> Response:
+        raise NotImplementedError
+
+    def get_route_handler(self) -> Handler:
+        handle = super().get_route_handler()
+
+        async def handle_or_answer(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except (FarthingError, HTTPException) as error:
+                return self.answer(request_fault(request, error))
+
+        return handle_or_answer
+
+
+def json_fault(fault: Fault, content: object, status: int | None = None) -> Response:
+    """`fault` as the JSON of `content`, with its own status or another."""
+    headers = dict(fault.headers)
+    return Response(orjson.dumps(content), status or fault.status, headers=headers, media_type="application/json")
+
+
+def request_body(schema: type[Body]) -> dict[str, Any]:
+    """What `openapi_extra` says of a route whose body is read as `schema`."""
+    content = {"application/json": {"schema": inlined(schema.model_json_schema())}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """A JSON schema without `$defs`, whose references would point nowhere inside of a larger document."""
+    definitions = schema.pop("$defs", {})
+
+    def inline(node: Any) -> Any:
+        if isinstance(node, list):
+            return [inline(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            target = definitions[node["$ref"].rpartition("/")[2]]
+            return inline(target | {name: value for name, value in node.items() if name != "$ref"})
+        return {name: inline(value) for name, value in node.items()}
+
+    whole: dict[str, Any] = inline(schema)
+    return whole

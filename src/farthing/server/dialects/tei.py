@@ -1,0 +1,163 @@
+"""The dialect of text-embeddings-inference (TEI): /embed, /similarity, /tokenize, /decode, /info and POST /.
+
+In: its request bodies. Out: its response bodies, errors and timing headers, as its router/src/http/server.rs has them.
+Token vectors (/embed_all) and sparse ones (/embed_sparse) are refused, as TEI refuses what a model does not do. Its
+/health is `farthing.server.admin`'s; its /rerank lies on a path that other dialects have too (`rerank`) and is answered
+by `rerank_texts`.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+from fastapi import APIRouter
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from farthing.core.errors import WrongTaskError
+from farthing.server import work
+from farthing.server.body import check_object, read_body, read_object
+from farthing.server.dialects import local
+from farthing.server.dialects.route import request_body
+from farthing.server.dialects.tei_errors import ERRORS, TIME_HEADERS, TeiRoute, time_headers
+from farthing.server.dialects.tei_info import model_info
+from farthing.server.dialects.tei_schemas import (
+    DecodeBody,
+    EmbedBody,
+    Info,
+    SimilarityBody,
+    SimpleToken,
+    TextsBody,
+    TokenizeBody,
+    TokensBody,
+)
+from farthing.server.dialects.writing import count_chars, json_rows, respond
+from farthing.server.service import Service
+from farthing.serving.rerank_request import RerankResult
+from farthing.serving.tokens import Token
+
+TOKEN_NUMBERS = 5  # what writing a token costs, in numbers
+
+
+def router(service: Service) -> APIRouter:
+    """The routes of this dialect over `service`."""
+    routes = APIRouter(tags=["text-embeddings-inference"], route_class=TeiRoute)
+
+    async def embed_body(request: Request, body: EmbedBody) -> Response:
+        started_s = time.perf_counter()
+        answer = await work.embed(service, request, body.to_request(), None)
+        result, num_chars = answer.result, count_chars(body.inputs)
+        times = time_headers(started_s, num_chars, result, local.compute_type(service))
+        headers = work.embed_headers(answer) | times
+        return await respond(lambda: json_rows(result.vectors), result.vectors.size, headers)
+
+    async def compare_body(request: Request, body: SimilarityBody) -> Response:
+        started_s, wanted = time.perf_counter(), body.to_request()
+        answer = await work.embed(service, request, wanted, None)
+        vectors = answer.result.vectors
+        cosines = vectors[1:] @ vectors[0]
+        times = time_headers(started_s, count_chars(wanted.inputs), answer.result, local.compute_type(service))
+        return await respond(cosines.tolist, len(cosines), work.embed_headers(answer) | times)
+
+    async def embed(request: Request) -> Response:
+        """One vector an input, in order."""
+        return await embed_body(request, await read_body(request, EmbedBody))
+
+    async def similarity(request: Request) -> Response:
+        """The cosine between a sentence and each of some others."""
+        return await compare_body(request, await read_body(request, SimilarityBody))
+
+    async def root(request: Request) -> Response:
+        """As /embed. A body as of /similarity or /rerank is answered as it is there."""
+        content = await read_object(request)
+        if isinstance(content.get("inputs"), dict):
+            return await compare_body(request, check_object(content, SimilarityBody))
+        if "texts" in content:
+            return await rerank_texts(service, request, content)
+        return await embed_body(request, check_object(content, EmbedBody))
+
+    async def embed_all(request: Request) -> Response:
+        """Refused: this server makes one vector a text, and none a token."""
+        await read_body(request, TokensBody)
+        raise WrongTaskError("This server makes one vector a text and none a token; POST /embed.")
+
+    async def embed_sparse(request: Request) -> Response:
+        """Refused: no model of this server has SPLADE pooling."""
+        await read_body(request, TokensBody)
+        raise WrongTaskError("Model is not an embedding model with SPLADE pooling; POST /embed for dense vectors.")
+
+    async def tokenize(request: Request) -> Response:
+        """The tokens of each text, as the model is given them; nothing is cut."""
+        body = await read_body(request, TokenizeBody)
+        embedder = local.embedder_of(service)
+
+        def tokens() -> list[list[Token]]:
+            return embedder.tokenize(
+                body.inputs, prompt_name=body.prompt_name, add_special_tokens=body.add_special_tokens
+            )
+
+        found = await run_in_threadpool(tokens)
+        num_tokens = sum(map(len, found))
+        return await respond(lambda: [list(map(asdict, text)) for text in found], num_tokens * TOKEN_NUMBERS, {})
+
+    async def decode(request: Request) -> Response:
+        """The text that token ids stand for."""
+        body = await read_body(request, DecodeBody)
+        embedder = local.embedder_of(service)
+
+        def texts() -> list[str]:
+            return embedder.decode(body.ids, skip_special_tokens=body.skip_special_tokens)
+
+        return Response(orjson.dumps(await run_in_threadpool(texts)), media_type="application/json")
+
+    async def info() -> dict[str, object]:
+        return model_info(service)
+
+    def add(path: str, handler: Any, summary: str, schema: Any, answers: Any, headers: Any = None) -> None:
+        good: dict[int | str, Any] = {200: {"model": answers, "headers": headers or {}}} if answers else {}
+        routes.add_api_route(
+            path,
+            handler,
+            methods=["POST"],
+            summary=summary,
+            response_model=None,
+            responses={**good, **ERRORS},
+            openapi_extra=request_body(schema),
+        )
+
+    add("/embed", embed, "Embed texts", EmbedBody, list[list[float]], TIME_HEADERS)
+    add("/similarity", similarity, "Compare sentences", SimilarityBody, list[float], TIME_HEADERS)
+    add("/tokenize", tokenize, "Tokenise texts", TokenizeBody, list[list[SimpleToken]])
+    add("/decode", decode, "Decode token ids", DecodeBody, list[str])
+    add("/", root, "Embed texts (at the root)", EmbedBody, list[list[float]], TIME_HEADERS)
+    add("/embed_all", embed_all, "Token vectors (refused)", TokensBody, None)
+    add("/embed_sparse", embed_sparse, "Sparse vectors (refused)", TokensBody, None)
+    facts: dict[int | str, dict[str, Any]] = {200: {"model": Info}, 503: ERRORS[503]}
+    routes.add_api_route("/info", info, methods=["GET"], summary="Model", response_model=None, responses=facts)
+    return routes
+
+
+async def rerank_texts(service: Service, request: Request, content: dict[str, Any]) -> Response:
+    """TEI's answer to a query and texts: `content`, a request's body. Raises what `work.rerank` raises."""
+    started_s = time.perf_counter()
+    body = check_object(content, TextsBody)
+    answer = await work.rerank(service, request, body.to_request(), body.model)
+    num_chars = count_chars(body.texts) + len(body.query) * len(body.texts)
+    times = time_headers(started_s, num_chars, answer.result, local.compute_type(service))
+    headers = work.truncated_header(answer.result.truncated) | times
+    return await respond(lambda: ranks(answer.result, body), len(body.texts), headers)
+
+
+def ranks(result: RerankResult, body: TextsBody) -> list[dict[str, object]]:
+    """The best first."""
+    entries: list[dict[str, object]] = []
+    for ranked in result.ranking():
+        entry: dict[str, object] = {"index": ranked.index, "score": ranked.logit if body.raw_scores else ranked.score}
+        if body.return_text:
+            entry["text"] = body.texts[ranked.index]
+        entries.append(entry)
+    return entries
