@@ -12,7 +12,7 @@ import click
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.errors import MissingExtraError
 from farthing.core.resolve import Resolved
-from farthing.core.settings import GROUPS, ServerSettings
+from farthing.core.settings import GROUPS, ServerSettings, TelemetrySettings
 
 logger = logging.getLogger(__name__)
 
@@ -29,14 +29,15 @@ def serve(model: str | None, model_path: str | None, is_embedding: bool, setting
     file.
     """
     name = choose_model(model, model_path)
-    configure_logging(settings.group(ServerSettings).log_level)
-    log_settings(settings)
     try:
+        from farthing.server.logs import configure_logging
         from farthing.server.run import run
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("farthing"):
             raise
         raise MissingExtraError(f"farthing serve ({error.name})", "server") from error
+    configure_logging(settings.group(ServerSettings).log_level, settings.group(TelemetrySettings).log_format)
+    log_settings(settings)
     return run(name, settings)
 
 
@@ -48,14 +49,6 @@ def choose_model(argument: str | None, option: str | None) -> str:
     if not name:
         raise click.UsageError("No model was given. Try: farthing serve starter")
     return name
-
-
-def configure_logging(level: str) -> None:
-    """Our lines on standard error with the time; other libraries' only from warnings on."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
-    logging.basicConfig(handlers=[handler], level=logging.WARNING)
-    logging.getLogger("farthing").setLevel(level.upper())
 
 
 def log_settings(settings: Resolved) -> None:

@@ -5,25 +5,33 @@ In: a `Service`, started by whoever runs it, and settings. Out: an ASGI applicat
 
 from __future__ import annotations
 
+import logging
+
 from fastapi import FastAPI
 
 from farthing import __version__
-from farthing.core.settings import ServerSettings
+from farthing.core.settings import ServerSettings, TelemetrySettings
 from farthing.server import admin, errors, openai, rerank
 from farthing.server.access import Access
 from farthing.server.body_limit import BodyLimit
-from farthing.server.metrics import Metrics
+from farthing.server.metrics import Metrics, ServerState, model_state
 from farthing.server.service import Service
-from farthing.serving.stats import ServingStats, in_all
+from farthing.server.tracing import NoTracing, Tracing
+
+logger = logging.getLogger(__name__)
 
 
-def create_app(service: Service, settings: ServerSettings) -> FastAPI:
+def create_app(
+    service: Service,
+    settings: ServerSettings,
+    telemetry: TelemetrySettings | None = None,
+    tracing: Tracing | None = None,
+) -> FastAPI:
     """The application over `service`; several can live in one process."""
-
-    def read_stats() -> ServingStats | None:
-        return in_all(model.stats() for model in service.served) if service.served else None
-
-    metrics = Metrics(read_stats, service.memory)
+    telemetry = telemetry or TelemetrySettings()
+    if telemetry.log_texts:
+        logger.warning("The texts of all requests go into the log (log_texts).")
+    metrics = Metrics(lambda: server_state(service))
     # FastAPI's own pages load their scripts from a CDN; ours works without a network.
     app = FastAPI(
         title="Farthing",
@@ -37,5 +45,12 @@ def create_app(service: Service, settings: ServerSettings) -> FastAPI:
     app.include_router(rerank.router(service))
     app.include_router(admin.router(service, metrics))
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
-    app.add_middleware(Access, metrics=metrics)  # added last: the outermost
+    # Added last: the outermost.
+    app.add_middleware(Access, metrics=metrics, tracing=tracing or NoTracing(), telemetry=telemetry)
     return app
+
+
+def server_state(service: Service) -> ServerState:
+    """What the metrics tell of `service` now."""
+    models = [model_state(name, model) for name, model in zip(service.listed_names, service.served, strict=False)]
+    return ServerState(service.health().status == "ready", models, service.memory())

@@ -19,11 +19,12 @@ import uvicorn
 
 from farthing.core.errors import SettingsError
 from farthing.core.resolve import Resolved
-from farthing.core.settings import ServerSettings, ServingSettings
+from farthing.core.settings import ServerSettings, ServingSettings, TelemetrySettings
 from farthing.server.answers import Companion
 from farthing.server.app import create_app
 from farthing.server.loading import Models
 from farthing.server.service import Service
+from farthing.server.tracing import open_tracing
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -39,8 +40,11 @@ def run(model: str, resolved: Resolved) -> int:
 
     Raises:
         SettingsError: the address cannot be listened on.
+        MissingExtraError: traces are asked for and OpenTelemetry is not installed.
     """
     settings, serving = resolved.group(ServerSettings), resolved.group(ServingSettings)
+    telemetry = resolved.group(TelemetrySettings)
+    tracing = open_tracing(telemetry)
     listener = listen(settings.host, settings.port)
     url = base_url(settings.host, listener)
 
@@ -56,7 +60,7 @@ def run(model: str, resolved: Resolved) -> int:
         load_fallback=models.load_fallback if serving.fallback_model else None,
         companion=companion,
     )
-    server = make_server(create_app(service, settings))
+    server = make_server(create_app(service, settings, telemetry, tracing))
 
     def stop() -> None:
         server.should_exit = True
@@ -67,6 +71,7 @@ def run(model: str, resolved: Resolved) -> int:
     print(f"Listening on {url}, loading {model}", flush=True)
     service.start(on_ready=lambda: print(banner(service, url), flush=True), on_failure=stop)
     server.run(sockets=[listener])
+    tracing.close()
     if not service.close():
         # A thread that still loads or computes must not be caught in C++ code by the end of the interpreter.
         logging.shutdown()
