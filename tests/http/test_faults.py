@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from farthing.engine.runner import Runner
-from farthing.server import openai
+from farthing.server.dialects import openai
 from farthing.serving.prepare import Preparer
 from farthing.serving.scheduler import Scheduler
 

@@ -11,9 +11,10 @@ from fastapi import FastAPI
 
 from farthing import __version__
 from farthing.core.settings import ServerSettings, TelemetrySettings
-from farthing.server import admin, errors, openai, rerank
+from farthing.server import admin, errors
 from farthing.server.access import Access
 from farthing.server.body_limit import BodyLimit
+from farthing.server.dialects import openai, rerank
 from farthing.server.metrics import Metrics, ServerState, model_state
 from farthing.server.service import Service
 from farthing.server.tracing import NoTracing, Tracing

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +18,8 @@ from starlette.datastructures import Headers
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Scope
+
+    from farthing.serving.timings import Timings
 
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 HUNG_UP = 499  # no answer was sent; the status is nginx's, for logs, metrics and traces only
@@ -76,18 +78,16 @@ class Exchange:
         """The last part of the body is there."""
         self.stages.append(Stage("read", self.started_s, time.perf_counter()))
 
-    def note_work(self, num_texts: int, num_tokens: int, stages_s: Mapping[str, float] | None = None) -> None:
-        """What the answer says is there.
-
-        Args:
-            stages_s: seconds of each stage of the work, in order; the last has just ended.
-        """
+    def note_work(self, num_texts: int, num_tokens: int, timings: Timings) -> None:
+        """What the answer says is there; its stages are taken to have followed each other until now."""
         self.num_texts, self.num_tokens = num_texts, num_tokens
         self.note(texts=num_texts, tokens=num_tokens)
         self.worked_s = ended_s = time.perf_counter()
-        for name, seconds in reversed(list((stages_s or {}).items())):
-            self.stages.append(Stage(name, ended_s - seconds, ended_s))
-            ended_s -= seconds
+        stages = {"compute": timings.compute_s, "queue": timings.queue_s, "tokenise": timings.tokenize_s}
+        for name, seconds in stages.items():
+            if seconds:  # of a text that was not computed there are none
+                self.stages.append(Stage(name, ended_s - seconds, ended_s))
+                ended_s -= seconds
 
     def finish(self) -> None:
         self.ended_s = time.perf_counter()

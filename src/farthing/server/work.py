@@ -32,7 +32,7 @@ async def embed(service: Service, request: Request, wanted: EmbedRequest, model:
     exchange.texts = wanted.inputs
     service.check_model(model)
     answer = await unless_hung_up(request, service.embed(wanted, model))
-    exchange.note_work(len(answer.result.vectors), answer.result.num_tokens)
+    exchange.note_work(len(answer.result.vectors), answer.result.num_tokens, answer.result.timings)
     return answer
 
 
@@ -42,7 +42,7 @@ async def rerank(service: Service, request: Request, wanted: RerankRequest, mode
     exchange.texts = wanted.inputs
     service.check_model(model, scores=True)
     answer = await unless_hung_up(request, service.rerank(wanted))
-    exchange.note_work(len(answer.result.logits), answer.result.num_tokens)
+    exchange.note_work(len(answer.result.logits), answer.result.num_tokens, answer.result.timings)
     return answer
 
 

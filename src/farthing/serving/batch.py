@@ -48,6 +48,11 @@ class Batch:
         """Tokens that are computed for it."""
         return sum(self._added())
 
+    def begin(self, now_s: float) -> None:
+        """It runs from now, a `time.perf_counter`, on."""
+        for share in self.shares:
+            share.job.begin(now_s)
+
     def deliver(self, output: BatchOutput) -> list[Job]:
         """Hand every job its rows; a text without a vector fails its own job only.
 

@@ -18,7 +18,9 @@ from farthing.serving.prepare import Preparer
 from farthing.serving.prompts import prompt_prefix
 from farthing.serving.request import EmbedRequest, EmbedResult, InputType
 from farthing.serving.served import ServedModel
+from farthing.serving.text import clean_text
 from farthing.serving.tokenizer import TextTokenizer
+from farthing.serving.tokens import Token
 from farthing.serving.vectors import VectorCollector
 
 
@@ -121,6 +123,23 @@ class Embedder(ServedModel):
         """As `embed`, without blocking the event loop. Cancelling it takes its texts out of the queue."""
         self._admit(len(request.inputs), "input")
         return await self._run_async(request)
+
+    def tokenize(
+        self, texts: Sequence[str], *, prompt_name: str | None = None, add_special_tokens: bool = True
+    ) -> list[list[Token]]:
+        """The tokens of each text as `encode` computes them, with the prompt, however long they are.
+
+        Raises `InputError` for what is no text, too many texts, or a prompt that the model does not have.
+        """
+        self._admit(len(texts), "inputs")
+        prefix = self._prefix(EmbedRequest(texts, prompt_name=prompt_name))
+        cleaned = [prefix + clean_text(text, index) for index, text in enumerate(texts)]
+        return self.tokenizer.tokens(cleaned, add_special_tokens=add_special_tokens)
+
+    def decode(self, ids: Sequence[Sequence[int]], *, skip_special_tokens: bool = True) -> list[str]:
+        """The texts that token ids stand for. Raises `InputError` for ids that are not the model's, or too many."""
+        self._admit(len(ids), "ids")
+        return self.tokenizer.decode(ids, skip_special_tokens=skip_special_tokens)
 
     def _run(self, request: EmbedRequest, *, show_progress: bool = False) -> EmbedResult:
         collector = VectorCollector(request, self._live.description)

@@ -6,6 +6,7 @@ same weights.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
@@ -24,11 +25,15 @@ class Rows:
         rows: float32 [texts, hidden].
         fingerprint: of the weights that made all of them.
         num_computed_tokens: tokens computed for them; what texts of a batch share counts for one of them alone.
+        queue_s: from when the job was made until its first batch began.
+        compute_s: from then until its last batch ended.
     """
 
     rows: np.ndarray
     fingerprint: str
     num_computed_tokens: int
+    queue_s: float = 0.0
+    compute_s: float = 0.0
 
 
 class Job:
@@ -49,6 +54,13 @@ class Job:
         self._computed = np.zeros(len(texts), dtype=np.int64)
         self._rows: np.ndarray | None = None
         self._fingerprint = ""
+        self._made_s = time.perf_counter()
+        self._begun_s: float | None = None
+
+    def begin(self, now_s: float) -> None:
+        """A batch with texts of this job begins, at a `time.perf_counter`; the first one counts."""
+        if self._begun_s is None:
+            self._begun_s = now_s
 
     def deliver(self, indices: Sequence[int], rows: np.ndarray, computed: Sequence[int], fingerprint: str) -> bool:
         """Rows of the texts `indices`, and the tokens computed for each; the last one missing resolves the future.
@@ -65,8 +77,14 @@ class Job:
         self._missing.difference_update(indices)
         if not self._missing:
             with suppress(InvalidStateError):  # cancelled or failed while this batch ran: nobody waits for it
-                self.future.set_result(Rows(self._rows, fingerprint, int(self._computed.sum())))
+                self.future.set_result(Rows(self._rows, fingerprint, int(self._computed.sum()), *self._times()))
         return True
+
+    def _times(self) -> tuple[float, float]:
+        """Seconds before and since the first batch began."""
+        now_s = time.perf_counter()
+        begun_s = now_s if self._begun_s is None else self._begun_s
+        return begun_s - self._made_s, now_s - begun_s
 
     def restart(self) -> None:
         """Forget what was delivered."""

@@ -11,6 +11,7 @@ from farthing.core.errors import QueryTooLongError, TextTooLongError, TextTooSho
 from farthing.core.settings import ServingSettings
 from farthing.serving.pair_template import PairTemplate
 from farthing.serving.prepare import Prepared
+from farthing.serving.request import TextEnd
 from farthing.serving.rerank_request import Pair
 from farthing.serving.text import clean_named
 
@@ -21,7 +22,9 @@ class PairPreparer:
         self._context_length = context_length
         self._settings = settings
 
-    def prepare(self, inputs: Sequence[Pair], start: int, prefix: str, truncate: bool | None) -> Prepared:
+    def prepare(
+        self, inputs: Sequence[Pair], start: int, prefix: str, truncate: bool | None, truncate_from: TextEnd = "end"
+    ) -> Prepared:
         """`inputs` are the request's pairs (query, document) from index `start` on, `prefix` the instruction.
 
         Documents are cut to the context, as rerankers do, unless `truncate` is False.
@@ -47,7 +50,8 @@ class PairPreparer:
                     name = "With its query, document"
                     raise TextTooLongError(index, num_tokens, self._context_length, name=name, param="documents")
                 truncated.append(index)
-            pairs.append([*front, *ids[:room], *self._template.end])
+                ids = ids[:room] if truncate_from == "end" else ids[len(ids) - room :]
+            pairs.append([*front, *ids, *self._template.end])
         return Prepared(tuple(pairs), tuple(range(len(pairs))), tuple(truncated))
 
     def _front(self, query: str, index: int, instruction: str) -> list[int]:

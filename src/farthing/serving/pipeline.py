@@ -8,6 +8,7 @@ is computed again: one request, one vector space.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from tqdm import tqdm
 
 from farthing.serving.job import Job
 from farthing.serving.prepare import Prepared
+from farthing.serving.request import TextEnd
 from farthing.serving.scheduler import Scheduler
 from farthing.serving.slices import Collector, Running, Slice, cancel, wait, wait_async
 
@@ -35,9 +37,14 @@ class Request(Protocol):
     @property
     def truncate(self) -> bool | None: ...
 
+    @property
+    def truncate_from(self) -> TextEnd: ...
+
 
 class Prepares(Protocol):
-    def prepare(self, inputs: Sequence[Any], start: int, prefix: str, truncate: bool | None) -> Prepared:
+    def prepare(
+        self, inputs: Sequence[Any], start: int, prefix: str, truncate: bool | None, truncate_from: TextEnd
+    ) -> Prepared:
         """`inputs` are a request's from index `start` on. Raises `InputError`."""
         ...
 
@@ -97,11 +104,14 @@ class Pipeline:
 
     def _slices(self, request: Request, prefix: str) -> Iterator[Slice]:
         for start in range(0, len(request.inputs), SLICE_TEXTS):
-            yield Slice(request.inputs[start : start + SLICE_TEXTS], start, prefix, request.truncate)
+            inputs = request.inputs[start : start + SLICE_TEXTS]
+            yield Slice(inputs, start, prefix, request.truncate, request.truncate_from)
 
     def _prepare(self, item: Slice) -> Running:
-        prepared = self._preparer.prepare(item.inputs, item.start, item.prefix, item.truncate)
-        return Running(item, prepared, Job(prepared.texts) if prepared.texts else None)
+        started = time.perf_counter()
+        prepared = self._preparer.prepare(item.inputs, item.start, item.prefix, item.truncate, item.truncate_from)
+        job = Job(prepared.texts) if prepared.texts else None
+        return Running(item, prepared, job, time.perf_counter() - started)
 
     def _submit(self, running: Running) -> Running:
         if running.job is not None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from farthing.core.errors import EmptyInputError, TextTooLongError, TextTooShortError
 from farthing.core.settings import ServingSettings
+from farthing.serving.request import TextEnd
 from farthing.serving.text import clean_text
 from farthing.serving.tokenizer import TextTokenizer
 
@@ -40,7 +41,9 @@ class Preparer:
         self._context_length = context_length
         self._settings = settings
 
-    def prepare(self, inputs: Sequence[Input], start: int, prefix: str, truncate: bool | None) -> Prepared:
+    def prepare(
+        self, inputs: Sequence[Input], start: int, prefix: str, truncate: bool | None, truncate_from: TextEnd = "end"
+    ) -> Prepared:
         """`inputs` are the request's from index `start` on.
 
         Raises:
@@ -56,7 +59,7 @@ class Preparer:
             if len(ids) > self._context_length:
                 if not cut:
                     raise TextTooLongError(index, len(ids), self._context_length)
-                ids = self._tokenizer.truncate(ids, self._context_length)
+                ids = self._tokenizer.truncate(ids, self._context_length, truncate_from)
                 truncated.append(index)
             texts.append(ids)
         return Prepared(tuple(texts), tuple(places), tuple(truncated))

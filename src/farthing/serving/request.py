@@ -9,8 +9,10 @@ from typing import Literal
 import numpy as np
 
 from farthing.core.space import VectorSpace
+from farthing.serving.timings import NOT_TIMED, Timings
 
 InputType = Literal["query", "document"]
+TextEnd = Literal["start", "end"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class EmbedRequest:
         dimensions: length of the vectors; None for all.
         normalize: scale the vectors to length 1 (after they were cut).
         truncate: cut texts longer than the context instead of refusing them; None for the configured default.
+        truncate_from: where texts that are too long lose tokens; at the start a prompt goes with them.
     """
 
     inputs: Sequence[str | Sequence[int]]
@@ -35,6 +38,7 @@ class EmbedRequest:
     dimensions: int | None = None
     normalize: bool = True
     truncate: bool | None = None
+    truncate_from: TextEnd = "end"
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class EmbedResult:
         space: what the vectors can be compared with.
         truncated: indices of texts that were cut to the context.
         warnings: one ASCII sentence each.
+        timings: of its texts.
     """
 
     vectors: np.ndarray
@@ -55,3 +60,4 @@ class EmbedResult:
     space: VectorSpace
     truncated: tuple[int, ...] = ()
     warnings: tuple[str, ...] = ()
+    timings: Timings = NOT_TIMED

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from farthing.core.errors import InputError
+from farthing.serving.request import TextEnd
+from farthing.serving.timings import NOT_TIMED, Timings
 
 Pair = tuple[str, str]  # a query and a document
 
@@ -19,11 +21,13 @@ class RerankRequest:
         inputs: pairs of a query and a document.
         instruction: the task in words, for models that take one; None for the model's default.
         truncate: cut documents to the context (None does too), or refuse those that are too long.
+        truncate_from: where documents that are too long lose tokens.
     """
 
     inputs: Sequence[Pair]
     instruction: str | None = None
     truncate: bool | None = None
+    truncate_from: TextEnd = "end"
 
 
 @dataclass(frozen=True)
@@ -34,12 +38,14 @@ class RerankResult:
         num_tokens: tokens of all pairs, prompts and special tokens included.
         num_computed_tokens: those of them that were computed for this request, and not shared with other texts.
         truncated: indices of pairs whose document was cut.
+        timings: of its pairs.
     """
 
     logits: np.ndarray
     num_tokens: int
     num_computed_tokens: int
     truncated: tuple[int, ...] = ()
+    timings: Timings = NOT_TIMED
 
     @property
     def scores(self) -> np.ndarray:

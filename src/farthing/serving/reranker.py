@@ -134,4 +134,10 @@ def rank_request(query: str, documents: Sequence[str], instruction: str | None, 
 
 
 def result_of(collector: Collector) -> RerankResult:
-    return RerankResult(collector.rows[:, 0], collector.num_tokens, collector.num_computed_tokens, collector.truncated)
+    return RerankResult(
+        collector.rows[:, 0],
+        collector.num_tokens,
+        collector.num_computed_tokens,
+        collector.truncated,
+        collector.timings,
+    )

@@ -126,7 +126,7 @@ class ServedModel:
         runner: BatchRunner,
         govern: Govern | None,
     ) -> None:
-        self.model, self.origin = model, origin
+        self.model, self.origin, self.tokenizer = model, origin, tokenizer
         self._live, self._settings = live, serving
         plan = live.plan
         limits = BatchLimits(plan.max_batch_tokens, serving.max_batch_size, serving.max_queue_texts)
@@ -151,6 +151,11 @@ class ServedModel:
     def context_length(self) -> int:
         """Most tokens of one text or pair, with all that stands around it."""
         return self.plan.context_length
+
+    @property
+    def settings(self) -> ServingSettings:
+        """How requests are taken."""
+        return self._settings
 
     @property
     def plan(self) -> Plan:

@@ -11,6 +11,8 @@ import numpy as np
 
 from farthing.serving.job import Job, Rows
 from farthing.serving.prepare import Prepared
+from farthing.serving.request import TextEnd
+from farthing.serving.timings import Timings, mean
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Slice:
     start: int
     prefix: str
     truncate: bool | None
+    truncate_from: TextEnd
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Running:
     slice: Slice
     prepared: Prepared
     job: Job | None
+    tokenize_s: float
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Done:
     prepared: Prepared
     fingerprint: str | None
     num_computed_tokens: int
+    timings: Timings
 
 
 class Collector:
@@ -69,6 +74,10 @@ class Collector:
         done = (self._done[start] for start in sorted(self._done))
         return tuple(index for item in done for index in item.prepared.truncated)
 
+    @property
+    def timings(self) -> Timings:
+        return mean((len(item.slice.inputs), item.timings) for item in self._done.values())
+
     def finished(self, rows: np.ndarray) -> np.ndarray:
         """The model's rows [n, any] as they are to be kept, [n, width]."""
         return rows
@@ -82,7 +91,9 @@ class Collector:
             self.fingerprint = found.fingerprint
         is_new = start not in self._done
         fingerprint, num_computed = (found.fingerprint, found.num_computed_tokens) if found else (None, 0)
-        self._done[start] = Done(running.slice, prepared, fingerprint, num_computed)
+        times = (found.queue_s, found.compute_s) if found else (0.0, 0.0)
+        timings = Timings(running.tokenize_s, *times)
+        self._done[start] = Done(running.slice, prepared, fingerprint, num_computed, timings)
         return len(running.slice.inputs) if is_new else 0
 
     def outdated(self) -> list[Slice]:

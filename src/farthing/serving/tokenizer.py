@@ -15,6 +15,8 @@ from tokenizers import Tokenizer, models, normalizers
 from farthing.checkpoint.tokenizer_file import tokenizer_json
 from farthing.core.errors import InvalidTokenError, SettingsError, TokenizerError
 from farthing.engine.describe import ModelDescription
+from farthing.serving.request import TextEnd
+from farthing.serving.tokens import Token, tokens_of
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,18 @@ class TextTokenizer:
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
+    def tokens(self, texts: Sequence[str], *, add_special_tokens: bool = True) -> list[list[Token]]:
+        """Of each text, in order."""
+        encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=add_special_tokens)
+        return [tokens_of(text, encoding) for text, encoding in zip(texts, encodings, strict=True)]
+
+    def decode(self, ids: Sequence[Sequence[int]], *, skip_special_tokens: bool = True) -> list[str]:
+        """What each list of ids stands for. Raises `InvalidTokenError` for an id outside the vocabulary."""
+        for index, item in enumerate(ids):
+            self._check_ids(item, index)
+        texts: list[str] = self._tokenizer.decode_batch([list(item) for item in ids], skip_special_tokens)
+        return texts
+
     def pair_specials(self) -> tuple[list[int], list[int], list[int]]:
         """Ids that the tokenizer puts before, between and behind the two texts of a pair.
 
@@ -92,13 +106,7 @@ class TextTokenizer:
         Raises:
             InvalidTokenError: an id outside the vocabulary; `index` is the text's place in the request.
         """
-        wrong = next((token for token in ids if not 0 <= token < self._vocab), None)
-        if wrong is not None:
-            raise InvalidTokenError(
-                f"Text {index} holds the token id {wrong}; this model's ids are 0 to {self._vocab - 1}. "
-                "Send ids of this model's own tokenizer, or text.",
-                param=f"input[{index}]",
-            )
+        self._check_ids(ids, index)
         before, after, ids = self.special.before, self.special.after, list(ids)
         if tuple(ids[: len(before)]) != before:
             ids = [*before, *ids]
@@ -111,10 +119,21 @@ class TextTokenizer:
         at = len(self.special.before)
         return [*ids[:at], *prefix, *ids[at:]]
 
-    def truncate(self, ids: list[int], max_tokens: int) -> list[int]:
-        """At most `max_tokens` ids; the special tokens at the end stay."""
-        after = self.special.after
+    def truncate(self, ids: list[int], max_tokens: int, where: TextEnd = "end") -> list[int]:
+        """At most `max_tokens` of more ids; the special tokens at both ends stay."""
+        before, after = self.special.before, self.special.after
+        if where == "start":
+            return [*before, *ids[len(ids) - max_tokens + len(before) :]]
         return [*ids[: max_tokens - len(after)], *after]
+
+    def _check_ids(self, ids: Sequence[int], index: int) -> None:
+        wrong = next((token for token in ids if not 0 <= token < self._vocab), None)
+        if wrong is not None:
+            raise InvalidTokenError(
+                f"Text {index} holds the token id {wrong}; this model's ids are 0 to {self._vocab - 1}. "
+                "Send ids of this model's own tokenizer, or text.",
+                param=f"input[{index}]",
+            )
 
     def _strip_end_as_sentencepiece_does(self) -> None:
         """XLM-R's SentencePiece drops white space at a text's end; not every tokenizer.json made from it says so."""

@@ -105,6 +105,7 @@ class Worker:
     def _run(self, batch: Batch) -> None:
         """Run a batch; if it raises, run each job's share alone, so that one text cannot fail its neighbours."""
         started = time.perf_counter()
+        batch.begin(started)
         texts = batch.texts
         try:
             output = self._runner.run(texts)

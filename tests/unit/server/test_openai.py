@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from farthing.core.space import VectorSpace
-from farthing.server.openai import write_embeddings
+from farthing.server.dialects.openai import write_embeddings
 from farthing.server.service import Answer
 from farthing.server.work import embed_headers
 from farthing.serving.request import EmbedResult

@@ -18,8 +18,8 @@ from starlette.responses import Response
 from farthing.server import work
 from farthing.server.answers import Scores
 from farthing.server.body import check_object, read_body, read_object
-from farthing.server.openai import ERRORS, usage
-from farthing.server.rerank_schemas import (
+from farthing.server.dialects.openai import ERRORS, usage
+from farthing.server.dialects.rerank_schemas import (
     RerankBody,
     RerankResponse,
     ScoreBody,

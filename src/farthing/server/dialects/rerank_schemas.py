@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainValidator, Va
 
 from farthing.core.errors import EmptyInputError, InputError
 from farthing.server.body import Body, json_type
-from farthing.server.schemas import Usage
+from farthing.server.dialects.openai_schemas import Usage
 from farthing.serving.rerank_request import RerankRequest, check_top_n
 
 MODEL = "Name of the served model; missing, null or empty means that model."

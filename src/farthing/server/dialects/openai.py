@@ -18,7 +18,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from farthing.server.body import read_body
-from farthing.server.schemas import EmbeddingsRequest, EmbeddingsResponse, ErrorResponse, Model, ModelList
+from farthing.server.dialects.openai_schemas import (
+    EmbeddingsRequest,
+    EmbeddingsResponse,
+    ErrorResponse,
+    Model,
+    ModelList,
+)
 from farthing.server.service import Service
 from farthing.server.work import embed, embed_headers
 from farthing.serving.request import EmbedResult
