@@ -13,11 +13,18 @@ import httpx
 import pytest
 import uvicorn
 
-from farthing.core.settings import EngineSettings, ServerSettings, ServingSettings, SourceSettings
+from farthing.core.settings import (
+    EngineSettings,
+    ServerSettings,
+    ServingSettings,
+    SourceSettings,
+    TelemetrySettings,
+)
 from farthing.server.answers import Companion
 from farthing.server.app import create_app
 from farthing.server.run import listen, make_server
 from farthing.server.service import Service
+from farthing.server.tracing import Tracing
 from farthing.serving.embedder import Embedder
 from farthing.serving.reranker import Reranker
 
@@ -72,11 +79,13 @@ def launch_service(
     server: ServerSettings | None = None,
     ready: bool = True,
     companion: Companion | None = None,
+    telemetry: TelemetrySettings | None = None,
+    tracing: Tracing | None = None,
 ) -> Iterator[Running]:
     """Serve in a thread what `load` gives; with `ready`, wait until it is loaded."""
     listener = listen("127.0.0.1", 0)
     service = Service(name, load, serving or ServingSettings(), companion=companion)
-    web = make_server(create_app(service, server or ServerSettings()))
+    web = make_server(create_app(service, server or ServerSettings(), telemetry, tracing))
     thread = threading.Thread(target=web.run, kwargs={"sockets": [listener]})
     running = Running(f"http://127.0.0.1:{listener.getsockname()[1]}", service, web)
     thread.start()
