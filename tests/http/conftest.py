@@ -13,12 +13,14 @@ import httpx
 import pytest
 import uvicorn
 
-from farthing.core.settings import EngineSettings, ServerSettings, ServingSettings, SourceSettings
+from farthing.core.resolve import Resolved
+from farthing.core.settings import Checked, EngineSettings, ServerSettings, ServingSettings, SourceSettings
 from farthing.server.app import create_app
 from farthing.server.directory import Directory
 from farthing.server.entry import ModelEntry
 from farthing.server.run import listen, make_server
 from farthing.server.service import Service
+from farthing.server.tracing import Tracing
 from farthing.serving.embedder import Embedder
 from farthing.serving.reranker import Reranker
 
@@ -74,12 +76,15 @@ def launch_service(
     server: ServerSettings | None = None,
     ready: bool = True,
     others: Sequence[ModelEntry] = (),
+    groups: Sequence[Checked] = (),
+    tracing: Tracing | None = None,
 ) -> Iterator[Running]:
-    """Serve in a thread what `load` gives; with `ready`, wait until it is loaded."""
+    """Serve in a thread what `load` gives, by the settings in `groups`; with `ready`, wait until it is loaded."""
     listener = listen("127.0.0.1", 0)
     entries = [ModelEntry(name, load), *others]
-    service = Service(Directory(entries), serving or ServingSettings())
-    web = make_server(create_app(service, server or ServerSettings()))
+    settings = Resolved.of(serving or ServingSettings(), server or ServerSettings(), *groups)
+    service = Service(Directory(entries), settings.group(ServingSettings))
+    web = make_server(create_app(service, settings, tracing))
     thread = threading.Thread(target=web.run, kwargs={"sockets": [listener]})
     running = Running(f"http://127.0.0.1:{listener.getsockname()[1]}", service, web)
     thread.start()

@@ -94,7 +94,7 @@ def test_a_dead_worker_is_reported_until_it_is_restarted(
         while httpx.get(f"{running.url}/health").status_code == 503:
             pass
         assert httpx.post(f"{running.url}/v1/embeddings", json={"input": "a"}).status_code == 200
-        deaths = samples(httpx.get(f"{running.url}/metrics").text)["farthing_worker_deaths_total",]
+        deaths = samples(httpx.get(f"{running.url}/metrics").text)["farthing_worker_deaths_total", "test-model"]
         assert deaths == 1
 
 
@@ -127,13 +127,13 @@ def test_metrics_count_requests_texts_and_tokens(launch: Any, tiny_qwen3: Path) 
         found = samples(response.text)
         stats = running.embedder.stats()
     assert response.headers["content-type"].startswith("text/plain")
-    assert found["farthing_texts_total",] == 5
-    assert found["farthing_tokens_total",] == stats.tokens_total > 0
-    assert found["farthing_computed_tokens_total",] == stats.computed_tokens_total > 0
-    assert found["farthing_saved_tokens_total",] == stats.saved_tokens_total
+    assert found["farthing_texts_total", "test-model"] == 5
+    assert found["farthing_tokens_total", "test-model"] == stats.tokens_total > 0
+    assert found["farthing_computed_tokens_total", "test-model"] == stats.computed_tokens_total > 0
+    assert found["farthing_saved_tokens_total", "test-model"] == stats.saved_tokens_total
     assert stats.tokens_total == stats.computed_tokens_total + stats.saved_tokens_total
-    assert found["farthing_batches_total",] == stats.batches_total > 0
-    assert found["farthing_waiting_texts",] == 0
+    assert found["farthing_batches_total", "test-model"] == stats.batches_total > 0
+    assert found["farthing_waiting_texts", "test-model"] == 0
     assert found["farthing_http_requests_total", "/v1/embeddings", "200"] == 2
     assert found["farthing_http_requests_total", "/v1/embeddings", "400"] == 1
     assert found["farthing_http_requests_total", "unknown", "404"] == 1

@@ -80,7 +80,7 @@ def test_the_printed_command_works_and_sigterm_finishes_what_runs(starter_dir: P
 
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(long_request)
-            while "farthing_waiting_texts 0.0" in httpx.get(f"{process.url}/metrics").text:
+            while 'farthing_waiting_texts{model="minilm"} 0.0' in httpx.get(f"{process.url}/metrics").text:
                 assert not running.done()
             process.popen.send_signal(signal.SIGTERM)
             assert len(running.result(timeout=60).json()["data"]) == 400

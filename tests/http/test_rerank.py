@@ -170,7 +170,7 @@ def test_both_models_are_listed_and_counted(client: httpx.Client) -> None:
 
     def num_texts() -> float:
         lines = client.get("/metrics").text.splitlines()
-        return float(next(line for line in lines if line.startswith("farthing_texts_total ")).split()[1])
+        return sum(float(line.split()[1]) for line in lines if line.startswith("farthing_texts_total{"))
 
     before = num_texts()
     client.post("/v1/rerank", json=GOOD)

@@ -13,7 +13,7 @@ from farthing.cli.chosen_models import chosen_models
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.errors import MissingExtraError
 from farthing.core.resolve import Resolved
-from farthing.core.settings import GROUPS, ServerSettings
+from farthing.core.settings import GROUPS, ServerSettings, TelemetrySettings
 
 logger = logging.getLogger(__name__)
 
@@ -30,23 +30,16 @@ def serve(model: str | None, model_path: str | None, is_embedding: bool, setting
     file. Without it, the models of the config file are served.
     """
     models = chosen_models(model, model_path, settings)
-    configure_logging(settings.group(ServerSettings).log_level)
-    log_settings(settings)
     try:
+        from farthing.server.logs import configure_logging
         from farthing.server.run import run
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("farthing"):
             raise
         raise MissingExtraError(f"farthing serve ({error.name})", "server") from error
+    configure_logging(settings.group(ServerSettings).log_level, settings.group(TelemetrySettings).log_format)
+    log_settings(settings)
     return run(models, settings)
-
-
-def configure_logging(level: str) -> None:
-    """Our lines on standard error with the time; other libraries' only from warnings on."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
-    logging.basicConfig(handlers=[handler], level=logging.WARNING)
-    logging.getLogger("farthing").setLevel(level.upper())
 
 
 def log_settings(settings: Resolved) -> None:

@@ -42,6 +42,11 @@ class Resolved:
     origins: Mapping[str, str]
     tables: Mapping[str, object] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, *groups: Checked) -> Resolved:
+        """Every group: those that are given, and the others by default."""
+        return cls({**{kind: kind() for kind in GROUPS}, **{type(group): group for group in groups}}, {})
+
     def group(self, kind: type[Group]) -> Group:
         value = self.groups[kind]
         assert isinstance(value, kind)

@@ -14,6 +14,8 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
+from farthing.serving.stats import ServingStats, in_all
+
 if TYPE_CHECKING:
     from farthing.models.heads import Task
     from farthing.serving.backend import Backend
@@ -50,6 +52,7 @@ class ModelEntry:
         self._loaded: Future[None] | None = None
         self._failure: Exception | None = None
         self._num_users = 0
+        self._earlier = ServingStats()
         self._used_at = time.monotonic()
 
     @property
@@ -61,6 +64,11 @@ class ModelEntry:
     def failure(self) -> Exception | None:
         """Why the last attempt to load it failed."""
         return self._failure
+
+    def stats(self) -> ServingStats:
+        """Of all its lives."""
+        with self._lock:
+            return self._earlier if self._backend is None else in_all((self._earlier, self._backend.stats()))
 
     @property
     def state(self) -> State:
@@ -115,6 +123,8 @@ class ModelEntry:
             if self.keep_alive_s is None or self._num_users or now_s - self._used_at < self.keep_alive_s:
                 return None
             backend, self._backend = self._backend, None
+            if backend is not None:
+                self._earlier = in_all((self._earlier, backend.stats()))
             return backend
 
     def take_away(self) -> Backend | None:

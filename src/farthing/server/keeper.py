@@ -11,13 +11,9 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from farthing.core.errors import FarthingError
 from farthing.server.entry import ModelEntry
-
-if TYPE_CHECKING:
-    from farthing.serving.stats import ServingStats
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +41,6 @@ class Keeper:
         self.is_ready = False
         self.failure = ""
         self.exit_status = 0
-        self.retired: list[ServingStats] = []  # of models that were unloaded
         self._entries, self._prepare, self._exits_on_death = tuple(entries), prepare, exits_on_death
         self._orders: queue.SimpleQueue[ModelEntry | None] = queue.SimpleQueue()  # to load; None only wakes it
         self._closing = threading.Event()
@@ -142,7 +137,6 @@ class Keeper:
         for entry in self._entries:
             backend = entry.take_away_idle(now_s)
             if backend is not None:
-                self.retired.append(backend.stats())
                 backend.close()
                 logger.info("Unloaded %s, which nobody used for %g s.", entry.name, entry.keep_alive_s)
 

@@ -19,12 +19,13 @@ import uvicorn
 from farthing.core.errors import SettingsError
 from farthing.core.models_file import ModelsFile
 from farthing.core.resolve import Resolved
-from farthing.core.settings import EngineSettings, ServerSettings, ServingSettings
+from farthing.core.settings import EngineSettings, ServerSettings, ServingSettings, TelemetrySettings
 from farthing.server.app import create_app
 from farthing.server.directory import Directory
 from farthing.server.entry import ModelEntry
 from farthing.server.loading import Models
 from farthing.server.service import Service
+from farthing.server.tracing import open_tracing
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -40,14 +41,16 @@ def run(chosen: ModelsFile, resolved: Resolved) -> int:
 
     Raises:
         SettingsError: the address cannot be listened on, or names of models or routes contradict each other.
+        MissingExtraError: traces are asked for and OpenTelemetry is not installed.
     """
     settings = resolved.group(ServerSettings)
+    tracing = open_tracing(resolved.group(TelemetrySettings))
     models = Models(chosen.models, resolved.group(EngineSettings))
     directory = Directory(models.entries, chosen.routes)
     listener = listen(settings.host, settings.port)
     url = base_url(settings.host, listener)
     service = Service(directory, resolved.group(ServingSettings), prepare=models.prepare)
-    server = make_server(create_app(service, settings))
+    server = make_server(create_app(service, resolved, tracing))
 
     def stop() -> None:
         server.should_exit = True
@@ -58,6 +61,7 @@ def run(chosen: ModelsFile, resolved: Resolved) -> int:
     print(f"Listening on {url}, loading {', '.join(entry.name for entry in models.entries)}", flush=True)
     service.start(on_ready=lambda: print(banner(service, url), flush=True), on_failure=stop)
     server.run(sockets=[listener])
+    tracing.close()
     if not service.close():
         # A thread that still loads or computes must not be caught in C++ code by the end of the interpreter.
         logging.shutdown()

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from farthing.serving.governor import MemoryState
     from farthing.serving.request import EmbedRequest
     from farthing.serving.rerank_request import RerankRequest
-    from farthing.serving.stats import ServingStats
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -86,10 +85,6 @@ class Service:
         """Models that are loaded now; none until the server is ready."""
         entries = self.models.entries if self._keeper.is_ready else ()
         return [(entry, backend) for entry in entries if (backend := entry.backend) is not None]
-
-    def stats(self) -> list[ServingStats]:
-        """Of all models, those that were unloaded too."""
-        return [*self._keeper.retired, *(backend.stats() for _, backend in self.loaded)]
 
     def memory(self) -> MemoryState | None:
         """Which step to save memory is taken; None until all is loaded, and where nobody watches it."""

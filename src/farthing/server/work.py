@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from farthing.server.access import count_work
 from farthing.server.disconnect import unless_hung_up
+from farthing.server.exchange import exchange_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -28,15 +28,19 @@ async def embed(service: Service, request: Request, wanted: EmbedRequest, model:
 
     Raises what `Service.embed` raises, and `ClientDisconnect` when the client hangs up; its work is cancelled then.
     """
+    exchange = exchange_of(request)
+    exchange.texts = wanted.inputs
     answer = await unless_hung_up(request, service.embed(wanted, model))
-    count_work(request, len(answer.result.vectors), answer.result.num_tokens)
+    exchange.note_work(len(answer.result.vectors), answer.result.num_tokens, answer.result.timings)
     return answer
 
 
 async def rerank(service: Service, request: Request, wanted: RerankRequest, model: str | None) -> Scores:
     """Scores for a client that called the model `model`. Raises as `embed`."""
+    exchange = exchange_of(request)
+    exchange.texts = wanted.inputs
     answer = await unless_hung_up(request, service.rerank(wanted, model))
-    count_work(request, len(answer.result.logits), answer.result.num_tokens)
+    exchange.note_work(len(answer.result.logits), answer.result.num_tokens, answer.result.timings)
     return answer
 
 

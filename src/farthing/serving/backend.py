@@ -6,7 +6,8 @@ cache, a server's directory of models) asks for no more than this.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
 
 from farthing.core.space import VectorSpace
 from farthing.models.heads import Task
@@ -74,4 +75,13 @@ class EmbedBackend(Backend, Protocol):
 class RerankBackend(Backend, Protocol):
     async def rerank_async(self, request: RerankRequest) -> RerankResult:
         """One request. Cancelling takes its pairs out of the queue. Raises as `EmbedBackend.embed_async`."""
+        ...
+
+
+@runtime_checkable
+class Planned(Protocol):
+    """A backend that computes in this process, in memory that was planned."""
+
+    def planned_bytes(self) -> Mapping[tuple[str, str], int]:
+        """What the plan in force counts with, by entry and place."""
         ...

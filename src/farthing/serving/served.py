@@ -6,7 +6,7 @@ watch over the memory; asked for facts, and closed. What becomes of a request is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import TracebackType
@@ -187,6 +187,10 @@ class ServedModel:
     def memory(self) -> MemoryState | None:
         """Which step to save memory is taken; None when nobody watches it."""
         return None if self._governor is None else self._governor.state()
+
+    def planned_bytes(self) -> Mapping[tuple[str, str], int]:
+        """What the plan in force counts with, by entry and place."""
+        return {(entry.name, entry.place): entry.num_bytes for entry in self.plan.ledger.entries}
 
     def stats(self) -> ServingStats:
         return self._stats.snapshot(self._scheduler.num_waiting_texts)

@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 
 from farthing.core.errors import SettingsError
-from farthing.core.settings import GROUPS, Checked, EngineSettings, ServerSettings, ServingSettings, SourceSettings
+from farthing.core.settings import (
+    GROUPS,
+    Checked,
+    EngineSettings,
+    ServerSettings,
+    ServingSettings,
+    SourceSettings,
+    TelemetrySettings,
+)
 
 FIELDS = [(kind, item) for kind in GROUPS for item in dataclasses.fields(kind)]  # type: ignore[arg-type]
 BY_NAME = pytest.mark.parametrize(("kind", "item"), FIELDS, ids=[item.name for _, item in FIELDS])
@@ -95,3 +103,8 @@ def test_limits_themselves_are_allowed() -> None:
     assert ServerSettings(port=0).port == 0
     assert ServerSettings(port=65535).port == 65535
     assert ServingSettings(min_chars=0).min_chars == 0
+
+
+def test_a_collector_is_named_by_a_url() -> None:
+    with pytest.raises(SettingsError, match="must be a URL such as http://localhost:4318"):
+        TelemetrySettings(otlp_endpoint="localhost:4318")

@@ -14,10 +14,11 @@ from farthing.core.settings.model import ModelSettings
 from farthing.core.settings.server import ServerSettings
 from farthing.core.settings.serving import ServingSettings
 from farthing.core.settings.source import SourceSettings
+from farthing.core.settings.telemetry import TelemetrySettings
 
 __all__ = [
     "GROUPS", "QUANTISED_FORMATS", "Checked", "EngineSettings", "ModelSettings", "ServerSettings", "ServingSettings",
-    "SourceSettings", "base_type", "check_field", "is_of_type",
+    "SourceSettings", "TelemetrySettings", "base_type", "check_field", "is_of_type",
 ]  # fmt: skip
 
-GROUPS: tuple[type[Checked], ...] = (SourceSettings, EngineSettings, ServingSettings, ServerSettings)
+GROUPS: tuple[type[Checked], ...] = (SourceSettings, EngineSettings, ServingSettings, ServerSettings, TelemetrySettings)

@@ -1,0 +1,101 @@
+"""Metrics of the models and the memory, read when somebody asks for them.
+
+In: the state of each model, and of the memory. Out: metric families.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from prometheus_client.registry import Collector
+
+from farthing import __version__
+from farthing.server.metrics import catalogue
+from farthing.server.metrics.metric import Family
+from farthing.serving.backend import Planned
+from farthing.serving.stats import ServingStats
+
+if TYPE_CHECKING:
+    from farthing.serving.backend import Backend
+    from farthing.serving.governor import MemoryState
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """
+    Attributes:
+        name: what clients call the model.
+        loaded: it is there now; what else is known of it holds only then, but for the counters.
+        planned_bytes: of the plan in force, by entry and place.
+    """
+
+    name: str
+    stats: ServingStats
+    loaded: bool = False
+    device: str = ""
+    format: str = ""
+    ready: bool = False
+    planned_bytes: Mapping[tuple[str, str], int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """`memory` is None where nobody watches it."""
+
+    ready: bool = False
+    models: Sequence[ModelState] = ()
+    memory: MemoryState | None = None
+
+
+def model_state(name: str, backend: Backend | None, stats: ServingStats) -> ModelState:
+    """How a model is now; `stats` counts what it did before it was unloaded too."""
+    if backend is None:
+        return ModelState(name, stats)
+    facts = backend.facts()
+    return ModelState(
+        name=name,
+        loaded=True,
+        device=facts.get("device", ""),
+        format=facts.get("format", ""),
+        ready=backend.health().ready,
+        stats=stats,
+        planned_bytes=backend.planned_bytes() if isinstance(backend, Planned) else {},
+    )
+
+
+class StateCollector(Collector):
+    def __init__(self, read_state: Callable[[], ServerState]) -> None:
+        self._read_state = read_state
+        self._build = (__version__, platform.python_version(), metadata.version("torch"))
+
+    def collect(self) -> Iterator[Family]:
+        state = self._read_state()
+        yield catalogue.BUILD_INFO.family([(self._build, 1)])
+        yield catalogue.READY.family([((), state.ready)])
+        yield from model_families(state.models)
+        if state.memory is not None:
+            yield from memory_families(state.memory)
+
+
+def model_families(models: Sequence[ModelState]) -> Iterator[Family]:
+    loaded = [model for model in models if model.loaded]
+    yield catalogue.MODEL_INFO.family(((model.name, model.device, model.format), 1) for model in loaded)
+    yield catalogue.WORKER_READY.family(((model.name,), model.ready) for model in loaded)
+    for name, metric in catalogue.STATS.items():
+        yield metric.family(((model.name,), getattr(model.stats, name)) for model in models)
+    yield catalogue.PLANNED_BYTES.family(
+        ((model.name, *entry), num_bytes) for model in models for entry, num_bytes in model.planned_bytes.items()
+    )
+
+
+def memory_families(memory: MemoryState) -> Iterator[Family]:
+    yield catalogue.MEMORY_STEP.family([((), memory.step)])
+    steps = {"down": memory.steps_down_total, "up": memory.steps_up_total}
+    yield catalogue.MEMORY_STEPS.family(((direction,), count) for direction, count in steps.items())
+    readings = memory.readings
+    yield catalogue.MEMORY_USED_BYTES.family(((reading.place,), reading.used_bytes) for reading in readings)
+    yield catalogue.MEMORY_LIMIT_BYTES.family(((reading.place,), reading.limit_bytes) for reading in readings)
