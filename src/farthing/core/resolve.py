@@ -43,9 +43,9 @@ class Resolved:
         return value
 
     def lines(self) -> list[str]:
-        """One `name = value (origin)` line a setting, for the start-up log."""
+        """One `name = value (origin)` line a setting, for the start-up log; passwords in URLs are left out."""
         return [
-            f"{item.name} = {getattr(group, item.name)} ({self.origins[item.name]})"
+            f"{item.name} = {without_password(getattr(group, item.name))} ({self.origins[item.name]})"
             for group in self.groups.values()
             for item in fields(group)  # type: ignore[arg-type]
         ]
@@ -110,6 +110,11 @@ def convert(name: str, value: object, wanted: type, origin: str) -> object:
         if wanted is float and re.fullmatch(r"\s*-?[0-9]+(\.[0-9]+)?\s*", value):
             return float(value)
     raise SettingsError(f"{name} from the {origin} is {value!r}; it must be of type {wanted.__name__}", param=name)
+
+
+def without_password(value: object) -> str:
+    """As it may be shown."""
+    return re.sub(r"://[^/@]*@", "://***@", str(value))
 
 
 def unknown_key(name: str, origin: str, known: list[str]) -> str:

@@ -5,6 +5,9 @@ In: a `Service`, started by whoever runs it, and settings. Out: an ASGI applicat
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from fastapi import FastAPI
 
 from farthing import __version__
@@ -23,7 +26,12 @@ def create_app(service: Service, settings: ServerSettings) -> FastAPI:
     def read_stats() -> ServingStats | None:
         return in_all(model.stats() for model in service.served) if service.served else None
 
-    metrics = Metrics(read_stats, service.memory)
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await service.disconnect()
+
+    metrics = Metrics(read_stats, service.memory, service.cache)
     # FastAPI's own pages load their scripts from a CDN; ours works without a network.
     app = FastAPI(
         title="Farthing",
@@ -31,6 +39,7 @@ def create_app(service: Service, settings: ServerSettings) -> FastAPI:
         description=f"Served: {', '.join(service.listed_names)}. OpenAI's clients work as they are.",
         docs_url=None,
         redoc_url=None,
+        lifespan=lifespan,
     )
     errors.install(app)
     app.include_router(openai.router(service))

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from farthing.core.errors import SettingsError
 from farthing.core.resolve import Resolved
-from farthing.core.settings import EngineSettings, ServerSettings, ServingSettings, SourceSettings
+from farthing.core.settings import CacheSettings, EngineSettings, ServerSettings, ServingSettings, SourceSettings
 
 if TYPE_CHECKING:
+    from farthing.serving.cache.vectors import VectorCache
     from farthing.serving.embedder import Embedder
     from farthing.serving.reranker import Reranker
     from farthing.sources.find import ModelSource
@@ -26,6 +27,7 @@ class Models:
         self._model = model
         self._source, self._engine = settings.group(SourceSettings), settings.group(EngineSettings)
         self._serving, self._settings = settings.group(ServingSettings), settings.group(ServerSettings)
+        self._cache = settings.group(CacheSettings)
         self._found: dict[str, ModelSource] = {}
         self._planned = self._engine  # what is left of the memory for what is loaded next
 
@@ -42,7 +44,7 @@ class Models:
         if task == "embed":
             return Embedder.from_settings(
                 self._model, self._source, self._engine, self._serving,
-                found=found, may_round=True, planned=self._planned,
+                found=found, may_round=True, planned=self._without_cache(),
             )  # fmt: skip
         if self._settings.reranker is not None:
             raise SettingsError(
@@ -75,6 +77,19 @@ class Models:
         small = Embedder.from_settings(self._serving.fallback_model, self._source, own, serving)
         self._planned = less_memory(self._engine, small.plan.ledger.own_bytes(small.plan.main_place))
         return small
+
+    def open_cache(self) -> VectorCache | None:
+        """Of vectors; None where none are kept. Raises `MissingExtraError`."""
+        from farthing.engine.device import device_facts
+        from farthing.serving.cache.opened import memory_bytes, open_cache
+
+        return open_cache(self._cache, memory_bytes(self._cache, self._engine, device_facts(self._engine.device)))
+
+    def _without_cache(self) -> EngineSettings:
+        from farthing.engine.device import device_facts
+        from farthing.serving.cache.opened import without_cache
+
+        return without_cache(self._cache, self._planned, device_facts(self._engine.device))
 
     def _find(self, name: str) -> ModelSource:
         """Where a model is; hubs are asked once."""

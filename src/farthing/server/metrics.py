@@ -15,6 +15,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from starlette.types import Scope
 
+from farthing.server.cache_metrics import CacheCollector, ReadCache
 from farthing.serving.stats import ServingStats
 
 if TYPE_CHECKING:
@@ -76,9 +77,15 @@ def memory_families(memory: MemoryState) -> Iterator[Family]:
 
 
 class Metrics:
-    def __init__(self, read_stats: Callable[[], ServingStats | None], read_memory: ReadMemory = lambda: None) -> None:
+    def __init__(
+        self,
+        read_stats: Callable[[], ServingStats | None],
+        read_memory: ReadMemory = lambda: None,
+        read_cache: ReadCache = lambda: None,
+    ) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(StatsCollector(read_stats, read_memory))
+        self._registry.register(CacheCollector(read_cache))
         ProcessCollector(registry=self._registry)
         self._requests = Counter(
             "farthing_http_requests", "Answered requests.", ["route", "status"], registry=self._registry

@@ -55,6 +55,7 @@ def run(model: str, resolved: Resolved) -> int:
         other_names=names[1:],
         load_fallback=models.load_fallback if serving.fallback_model else None,
         companion=companion,
+        open_cache=models.open_cache,
     )
     server = make_server(create_app(service, settings))
 
@@ -96,7 +97,7 @@ def make_server(app: FastAPI) -> uvicorn.Server:
         server_header=False,
         proxy_headers=False,
         ws="none",
-        lifespan="off",
+        lifespan="on",
         workers=1,
         backlog=BACKLOG,
         timeout_graceful_shutdown=STOP_GRACE_S,

@@ -23,6 +23,9 @@ from farthing.core.settings import ServingSettings
 from farthing.server.answers import Answer, Companion, Scores, ServiceHealth, can_answer
 
 if TYPE_CHECKING:
+    from farthing.serving.backend import EmbedBackend
+    from farthing.serving.cache.stats import CacheStats
+    from farthing.serving.cache.vectors import VectorCache
     from farthing.serving.embedder import Embedder
     from farthing.serving.governor import MemoryState
     from farthing.serving.health import Health
@@ -50,6 +53,7 @@ class Service:
         load: makes the `Embedder`, or the `Reranker` of a server that only scores; called once, in the background.
         load_fallback: makes the small model for requests that take any; called before `load`.
         companion: loaded before `load`.
+        open_cache: makes what keeps vectors of the embedding model; called before `load`.
         serving: bounds the requests in work and says what a dead worker means.
     """
 
@@ -62,8 +66,11 @@ class Service:
         other_names: Sequence[str] = (),
         load_fallback: Callable[[], Embedder] | None = None,
         companion: Companion | None = None,
+        open_cache: Callable[[], VectorCache | None] = lambda: None,
     ) -> None:
         self.name = name
+        self._open_cache, self._serving = open_cache, serving
+        self._cache: VectorCache | None = None
         self._load_fallback, self._companion = load_fallback, companion
         self._fallback: Embedder | None = None
         self._reranker: Reranker | None = None
@@ -73,7 +80,7 @@ class Service:
         self._load = load
         self._exit_on_death = serving.on_worker_death == "exit"
         self._turns = asyncio.Semaphore(serving.max_running_requests)
-        self._embedder: Embedder | None = None
+        self._embedder: EmbedBackend | None = None
         self._failure = ""
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -96,7 +103,7 @@ class Service:
         return not self._thread.is_alive()
 
     @property
-    def embedder(self) -> Embedder | None:
+    def embedder(self) -> EmbedBackend | None:
         """The model that makes vectors, None until all is loaded, and of a server that only scores."""
         return self._embedder
 
@@ -121,6 +128,15 @@ class Service:
     def memory(self) -> MemoryState | None:
         """Which step to save memory is taken; None until all is loaded, and where nobody watches it."""
         return self._served[0].memory() if self._served else None
+
+    def cache(self) -> CacheStats | None:
+        """None where nothing is kept."""
+        return None if self._cache is None else self._cache.stats()
+
+    async def disconnect(self) -> None:
+        """Leave what the event loop is connected to; when the last request is answered."""
+        if self._cache is not None:
+            await self._cache.close()
 
     @property
     def fallback(self) -> Embedder | None:
@@ -211,6 +227,7 @@ class Service:
                     self._fallback = opened.enter_context(self._load_fallback())
                 if self._companion is not None:
                     self._reranker = opened.enter_context(self._companion.load())
+                self._cache = self._open_cache()
                 model = self._load()
                 opened.enter_context(model)
             except Exception as error:  # noqa: BLE001 - whatever it is, the port must stop saying "loading"
@@ -224,10 +241,14 @@ class Service:
             self._watch(on_failure)
 
     def _take(self, model: Embedder | Reranker) -> None:
+        from farthing.serving.cache.embedder import CachedEmbedder
         from farthing.serving.embedder import Embedder  # loaded by now
 
         if isinstance(model, Embedder):
             self._embedder = model
+            if self._cache is not None:
+                model.on_memory_step(self._cache.on_memory_step)
+                self._embedder = CachedEmbedder(model, self._cache, self._serving)
             self._served = (model,) if self._reranker is None else (model, self._reranker)
         else:
             self._reranker = model

@@ -11,7 +11,7 @@ from typing import Protocol
 from farthing.core.space import VectorSpace
 from farthing.serving.governor import MemoryState
 from farthing.serving.health import Health
-from farthing.serving.request import EmbedRequest, EmbedResult
+from farthing.serving.request import EmbedRequest, EmbedResult, Terms
 from farthing.serving.rerank_request import RerankRequest, RerankResult
 from farthing.serving.stats import ServingStats
 
@@ -50,6 +50,13 @@ class EmbedBackend(Backend, Protocol):
     @property
     def space(self) -> VectorSpace:
         """Of full vectors of length 1 made now."""
+        ...
+
+    def terms(self, request: EmbedRequest) -> Terms:
+        """What goes before the request's texts, and what lowers the quality of its vectors. Nothing is computed.
+
+        Raises `InputError` for what cannot be served whatever the texts are.
+        """
         ...
 
     async def embed_async(self, request: EmbedRequest) -> EmbedResult:

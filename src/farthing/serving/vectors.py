@@ -25,7 +25,15 @@ class VectorCollector(Collector):
         return finish_vectors(rows, self.rows.shape[1], self._request.normalize)
 
     def result(self, space: VectorSpace) -> EmbedResult:
-        return EmbedResult(self.rows, self.num_tokens, self.num_computed_tokens, space, self.truncated, self._warnings)
+        return EmbedResult(
+            self.rows,
+            self.num_tokens,
+            self.num_computed_tokens,
+            space,
+            self.truncated,
+            self._warnings,
+            self.text_tokens,
+        )
 
 
 def check_dimensions(request: EmbedRequest, hidden: int, spec: EmbeddingSpec) -> tuple[str, ...]:
