@@ -13,13 +13,17 @@ import httpx
 import pytest
 import uvicorn
 
-from farthing.core.settings import EngineSettings, ServerSettings, ServingSettings, SourceSettings
+from farthing.core.settings import CacheSettings, EngineSettings, ServerSettings, ServingSettings, SourceSettings
 from farthing.server.answers import Companion
 from farthing.server.app import create_app
 from farthing.server.run import listen, make_server
 from farthing.server.service import Service
+from farthing.serving.backend import EmbedBackend
+from farthing.serving.cache.opened import open_cache
 from farthing.serving.embedder import Embedder
 from farthing.serving.reranker import Reranker
+
+CACHE_BYTES = 16 * 2**20
 
 Load = Callable[[], Embedder | Reranker]
 
@@ -39,7 +43,7 @@ class Running:
         return url.host, url.port
 
     @property
-    def embedder(self) -> Embedder:
+    def embedder(self) -> EmbedBackend:
         assert self.service.embedder is not None
         return self.service.embedder
 
@@ -72,10 +76,18 @@ def launch_service(
     server: ServerSettings | None = None,
     ready: bool = True,
     companion: Companion | None = None,
+    cache: CacheSettings | None = None,
 ) -> Iterator[Running]:
-    """Serve in a thread what `load` gives; with `ready`, wait until it is loaded."""
+    """Serve in a thread what `load` gives; with `ready`, wait until it is loaded. Nothing is cached without `cache`."""
+    kept = cache or CacheSettings(cache="off")
     listener = listen("127.0.0.1", 0)
-    service = Service(name, load, serving or ServingSettings(), companion=companion)
+    service = Service(
+        name,
+        load,
+        serving or ServingSettings(),
+        companion=companion,
+        open_cache=lambda: open_cache(kept, CACHE_BYTES),
+    )
     web = make_server(create_app(service, server or ServerSettings()))
     thread = threading.Thread(target=web.run, kwargs={"sockets": [listener]})
     running = Running(f"http://127.0.0.1:{listener.getsockname()[1]}", service, web)

@@ -86,10 +86,13 @@ class Models:
         return open_cache(self._cache, memory_bytes(self._cache, self._engine, device_facts(self._engine.device)))
 
     def _without_cache(self) -> EngineSettings:
+        """Settings to plan the embedding model with."""
+        from farthing.engine.budget import less_memory
         from farthing.engine.device import device_facts
-        from farthing.serving.cache.opened import without_cache
+        from farthing.serving.cache.opened import reserved_bytes
 
-        return without_cache(self._cache, self._planned, device_facts(self._engine.device))
+        facts = device_facts(self._engine.device)
+        return less_memory(self._planned, reserved_bytes(self._cache, self._engine, facts))
 
     def _find(self, name: str) -> ModelSource:
         """Where a model is; hubs are asked once."""

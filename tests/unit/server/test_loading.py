@@ -52,3 +52,8 @@ def test_two_models_are_planned_into_one_memory(memory: str, bert: Path, tiny_qw
         assert all(budgets)
         total = reranker.plan.ledger.own_bytes("host") + embedder.plan.ledger.total("host")
         assert memory == "auto" or total <= 900 * 2**20
+
+
+def test_a_model_is_planned_with_what_the_cache_of_vectors_leaves(tiny_qwen3: Path) -> None:
+    with models(tiny_qwen3, EngineSettings(memory="640MiB")).load() as embedder:
+        assert embedder.plan.budget_bytes == (640 - 10) * 2**20

@@ -1,6 +1,6 @@
 """A cache made from settings, and what it takes of the memory.
 
-In: settings. Out: a `VectorCache`, or None where nothing is kept, and the settings to plan a model's memory with.
+In: settings. Out: a `VectorCache`, or None where nothing is kept, and bytes to leave out of a model's plan.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from farthing.core.settings import CacheSettings, EngineSettings
 from farthing.core.settings.cache import MEMCACHED_SCHEMES
 from farthing.core.sizes import parse_bytes
-from farthing.engine.budget import budget_bytes, host_budget_bytes, less_memory
+from farthing.engine.budget import budget_bytes, host_budget_bytes
 from farthing.engine.device import DeviceFacts
 from farthing.serving.cache.memory import MemoryLevel
 from farthing.serving.cache.remote import PENDING_BYTES, RemoteLevel
@@ -50,9 +50,8 @@ def memory_bytes(settings: CacheSettings, engine: EngineSettings, facts: DeviceF
     return MEMORY_BYTES if budget is None else min(MEMORY_BYTES, budget // MEMORY_SHARE)
 
 
-def without_cache(settings: CacheSettings, engine: EngineSettings, facts: DeviceFacts) -> EngineSettings:
-    """Settings to plan a model with, less what the cache and its unwritten entries may take of the same memory."""
+def reserved_bytes(settings: CacheSettings, engine: EngineSettings, facts: DeviceFacts) -> int:
+    """What the cache and its unwritten entries may take of the memory that a model is planned with."""
     if not facts.is_cpu:
-        return engine
-    pending = PENDING_BYTES if settings.scheme else 0
-    return less_memory(engine, memory_bytes(settings, engine, facts) + pending)
+        return 0
+    return memory_bytes(settings, engine, facts) + (PENDING_BYTES if settings.scheme else 0)
