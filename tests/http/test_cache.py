@@ -155,7 +155,7 @@ def serve(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
         try:
             assert popen.stdout is not None
             url = popen.stdout.readline().split()[2].rstrip(",")
-            assert any(line.startswith("Ready") for line in popen.stdout)
+            assert any(line.startswith("  cache ") and "redis" in line for line in popen.stdout)
             yield url, popen
         finally:
             popen.kill()

@@ -132,6 +132,7 @@ def banner(service: Service, url: str) -> str:
             command = f"""curl {url}/v1/embeddings -d '{{"input": "Hello"}}'"""
         else:
             command = f"""curl {url}/v1/rerank -d '{{"query": "Hello", "documents": ["Hi", "Bye"]}}'"""
-        facts = {"model" if model is service.served[0] else "reranker": name, **model.facts(), "try": command}
+        shown = service.embedder if model.task == "embed" and service.embedder is not None else model
+        facts = {"model" if model is service.served[0] else "reranker": name, **shown.facts(), "try": command}
         lines += [f"  {label:<10}  {value}" for label, value in facts.items()]
     return "\n".join(lines)
