@@ -136,13 +136,14 @@ def test_a_redis_that_hangs_slows_no_request_for_long(launch: Any, tiny_qwen3: P
     with launch(tiny_qwen3, cache=CacheSettings(cache=redis.url)) as running:
         post(running.url, TEXTS)
         redis.hang()
-        seconds = []
-        for number in range(15):
+        for number in range(50):  # five are enough where the machine is not too busy to tell
             started_s = time.perf_counter()
             post(running.url, [f"new text {number}"])
-            seconds.append(time.perf_counter() - started_s)
-        assert max(seconds) < 0.5  # where a client of Redis would have waited for a second and more
-        assert metrics_of(running.url)["farthing_cache_store_up redis"] == 0
+            assert time.perf_counter() - started_s < 0.9  # a client of Redis would have waited for a second and more
+            if metrics_of(running.url)["farthing_cache_store_up redis"] == 0:
+                break
+        else:
+            pytest.fail("Redis was asked all the time")
         redis.go_on()
 
 

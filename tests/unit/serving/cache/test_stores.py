@@ -184,14 +184,17 @@ def test_a_store_that_hangs_costs_a_request_its_timeout_and_later_ones_nothing(s
             await level.get(list(SOME), SIZE)  # connects, however long that takes
             await asyncio.sleep(0.2)
             server.hang()
-            waits_s = []
-            for _ in range(20):
+            num_asked = 0
+            while level.stats().is_asked:  # more often than three times where this machine is too busy to tell
                 started_s = time.perf_counter()
                 assert await level.get(KEYS, SIZE) == {}  # of which the first part has no answer
-                waits_s.append(time.perf_counter() - started_s)
-            assert sum(wait_s >= 0.019 for wait_s in waits_s) <= 10
-            assert min(waits_s) < 0.005
-            assert not level.stats().is_asked
+                assert 0.019 <= time.perf_counter() - started_s < 0.9
+                num_asked += 1
+                assert num_asked < 50
+            started_s = time.perf_counter()
+            for _ in range(10):
+                assert await level.get(KEYS, SIZE) == {}
+            assert time.perf_counter() - started_s < 0.1  # of which one may have tried again
             server.go_on()
 
             async def is_found() -> bool:
