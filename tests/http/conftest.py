@@ -14,15 +14,27 @@ import pytest
 import uvicorn
 
 from farthing.core.resolve import Resolved
-from farthing.core.settings import Checked, EngineSettings, ServerSettings, ServingSettings, SourceSettings
+from farthing.core.settings import (
+    CacheSettings,
+    Checked,
+    EngineSettings,
+    ServerSettings,
+    ServingSettings,
+    SourceSettings,
+)
 from farthing.server.app import create_app
 from farthing.server.directory import Directory
 from farthing.server.entry import ModelEntry
 from farthing.server.run import listen, make_server
 from farthing.server.service import Service
 from farthing.server.tracing import Tracing
+from farthing.serving.backend import Backend
+from farthing.serving.cache.embedder import CachedEmbedder
+from farthing.serving.cache.opened import open_cache
 from farthing.serving.embedder import Embedder
 from farthing.serving.reranker import Reranker
+
+CACHE_BYTES = 16 * 2**20
 
 Load = Callable[[], Embedder | Reranker]
 
@@ -44,8 +56,9 @@ class Running:
     @property
     def embedder(self) -> Embedder:
         backend = self.service.embedder
-        assert isinstance(backend, Embedder)
-        return backend
+        assert backend is not None
+        assert isinstance(backend.local, Embedder)
+        return backend.local
 
     @staticmethod
     def wait_until(condition: Callable[[], object]) -> None:
@@ -77,13 +90,26 @@ def launch_service(
     ready: bool = True,
     others: Sequence[ModelEntry] = (),
     groups: Sequence[Checked] = (),
+    cache: CacheSettings | None = None,
     tracing: Tracing | None = None,
 ) -> Iterator[Running]:
-    """Serve in a thread what `load` gives, by the settings in `groups`; with `ready`, wait until it is loaded."""
+    """Serve in a thread what `load` gives, by the settings in `groups`; with `ready`, wait until it is loaded.
+
+    Nothing is cached without `cache`.
+    """
     listener = listen("127.0.0.1", 0)
-    entries = [ModelEntry(name, load), *others]
     settings = Resolved.of(serving or ServingSettings(), server or ServerSettings(), *groups)
-    service = Service(Directory(entries), settings.group(ServingSettings))
+    kept = open_cache(cache or CacheSettings(cache="off"), CACHE_BYTES)
+
+    def load_cached() -> Backend:
+        model = load()
+        if kept is None or isinstance(model, Reranker):
+            return model
+        model.on_memory_step(kept.on_memory_step)
+        return CachedEmbedder(model, kept, settings.group(ServingSettings))
+
+    directory = Directory([ModelEntry(name, load_cached), *others])
+    service = Service(directory, settings.group(ServingSettings), read_cache=lambda: kept)
     web = make_server(create_app(service, settings, tracing))
     thread = threading.Thread(target=web.run, kwargs={"sockets": [listener]})
     running = Running(f"http://127.0.0.1:{listener.getsockname()[1]}", service, web)

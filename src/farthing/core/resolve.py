@@ -61,9 +61,9 @@ class Resolved:
         return Resolved(groups, {**self.origins, **dict.fromkeys(values, origin)}, self.tables)
 
     def lines(self) -> list[str]:
-        """One `name = value (origin)` line a setting, for the start-up log."""
+        """One `name = value (origin)` line a setting, for the start-up log; passwords in URLs are left out."""
         return [
-            f"{item.name} = {getattr(group, item.name)} ({self.origins[item.name]})"
+            f"{item.name} = {without_password(getattr(group, item.name))} ({self.origins[item.name]})"
             for group in self.groups.values()
             for item in fields(group)  # type: ignore[arg-type]
         ]
@@ -136,6 +136,11 @@ def convert(name: str, value: object, wanted: type, origin: str) -> object:
 
 def type_name(wanted: type) -> str:
     return "a list of texts" if wanted is tuple else f"of type {wanted.__name__}"
+
+
+def without_password(value: object) -> str:
+    """As it may be shown."""
+    return re.sub(r"://[^/@]*@", "://***@", str(value))
 
 
 def unknown_key(name: str, origin: str, known: list[str]) -> str:

@@ -6,6 +6,8 @@ In: a `Service`, started by whoever runs it, and settings. Out: an ASGI applicat
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
@@ -28,6 +30,12 @@ def create_app(service: Service, settings: Resolved, tracing: Tracing | None = N
     telemetry = settings.group(TelemetrySettings)
     if telemetry.log_texts:
         logger.warning("The texts of all requests go into the log (log_texts).")
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await service.disconnect()
+
     metrics = Metrics(lambda: server_state(service))
     # FastAPI's own pages load their scripts from a CDN; ours works without a network.
     app = FastAPI(
@@ -36,6 +44,7 @@ def create_app(service: Service, settings: Resolved, tracing: Tracing | None = N
         description=f"Served: {', '.join(service.models.listed_names)}. OpenAI's clients work as they are.",
         docs_url=None,
         redoc_url=None,
+        lifespan=lifespan,
     )
     errors.install(app)
     for dialect in (openai, rerank, tei, cohere, ollama):
@@ -50,4 +59,4 @@ def create_app(service: Service, settings: Resolved, tracing: Tracing | None = N
 def server_state(service: Service) -> ServerState:
     """What the metrics tell of `service` now."""
     models = [model_state(entry.name, entry.backend, entry.stats()) for entry in service.models.entries]
-    return ServerState(service.health().status == "ready", models, service.memory())
+    return ServerState(service.health().status == "ready", models, service.memory(), service.cache())

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 from farthing.core.errors import SettingsError
 from farthing.core.models_file import ModelConfig
-from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
+from farthing.core.settings import CacheSettings, EngineSettings, ServingSettings, SourceSettings
 from farthing.server.entry import ModelEntry
 
 if TYPE_CHECKING:
     from farthing.engine.share import Sharer
     from farthing.serving.backend import Backend
+    from farthing.serving.cache.vectors import VectorCache
     from farthing.sources.find import ModelSource
 
 
@@ -28,12 +29,21 @@ class Models:
     Args:
         configs: the first that makes vectors watches the memory for all.
         engine: as it holds for the whole process; `memory` is what all share.
+        caching: of vectors; None keeps none.
+
+    Attributes:
+        cache: keeps vectors for all models; None until `prepare` has opened it, and where none are kept.
     """
 
-    def __init__(self, configs: Sequence[ModelConfig], engine: EngineSettings) -> None:
+    def __init__(
+        self, configs: Sequence[ModelConfig], engine: EngineSettings, caching: CacheSettings | None = None
+    ) -> None:
+        self.cache: VectorCache | None = None
         self._configs, self._engine = tuple(configs), engine
+        self._caching = caching or CacheSettings(cache="off")
         self._found: dict[str, ModelSource] = {}
         self._planned: dict[str, EngineSettings] = {}
+        self._for_models = engine  # what the cache leaves
         self.entries = tuple(
             ModelEntry(
                 config.name,
@@ -54,8 +64,23 @@ class Models:
             self._found[config.name] = found = find_model(config.source, config.settings.group(SourceSettings))
             task = config.own.model_task
             entry.task = "embed" if task == "embed" else "rerank" if task == "rerank" else task_of(found.path)
+        self._open_cache()
         if len(self._configs) > 1:
             self._share_memory()
+
+    def _open_cache(self) -> None:
+        """Raises `MissingExtraError`."""
+        from farthing.engine.budget import less_memory
+        from farthing.engine.device import device_facts
+        from farthing.serving.cache.opened import memory_bytes, open_cache, reserved_bytes
+
+        facts = device_facts(self._engine.device)
+        self.cache = open_cache(self._caching, memory_bytes(self._caching, self._engine, facts))
+        self._for_models = less_memory(self._engine, reserved_bytes(self._caching, self._engine, facts))
+        if len(self._configs) == 1:
+            (config,) = self._configs
+            own = config.settings.group(EngineSettings)
+            self._planned[config.name] = less_memory(own, reserved_bytes(self._caching, own, facts))
 
     def _share_memory(self) -> None:
         from farthing.engine.budget import budget_bytes
@@ -64,7 +89,7 @@ class Models:
 
         facts = device_facts(self._engine.device)
         devices = {config.settings.group(EngineSettings).device for config in self._configs}
-        budget = budget_bytes(self._engine, facts)
+        budget = budget_bytes(self._for_models, facts)
         if len(devices) > 1:
             raise SettingsError(
                 f"The models are to run on different devices ({', '.join(sorted(devices))}). One memory plan is for "
@@ -88,6 +113,7 @@ class Models:
 
     def _load(self, config: ModelConfig) -> Backend:
         """Raises what loading a model raises."""
+        from farthing.serving.cache.embedder import CachedEmbedder
         from farthing.serving.embedder import Embedder
         from farthing.serving.reranker import Reranker
 
@@ -98,7 +124,7 @@ class Models:
             serving = replace(serving, memory_steps="off")
         task = next(entry.task for entry in self.entries if entry.name == config.name)
         opened: type[Embedder] | type[Reranker] = Embedder if task == "embed" else Reranker
-        return opened.from_settings(
+        model = opened.from_settings(
             config.source,
             source,
             own if len(self._configs) == 1 else replace(own, memory=self._engine.memory),
@@ -107,6 +133,10 @@ class Models:
             may_round=watches and task == "embed",
             planned=self._planned.get(config.name, own),
         )
+        if self.cache is None or not isinstance(model, Embedder):
+            return model
+        model.on_memory_step(self.cache.on_memory_step)
+        return CachedEmbedder(model, self.cache, serving)
 
     def _watching(self) -> ModelConfig:
         """The model that gives way when memory is short: the first that makes vectors, or the first."""

@@ -19,7 +19,7 @@ import uvicorn
 from farthing.core.errors import SettingsError
 from farthing.core.models_file import ModelsFile
 from farthing.core.resolve import Resolved
-from farthing.core.settings import EngineSettings, ServerSettings, ServingSettings, TelemetrySettings
+from farthing.core.settings import CacheSettings, EngineSettings, ServerSettings, ServingSettings, TelemetrySettings
 from farthing.server.app import create_app
 from farthing.server.directory import Directory
 from farthing.server.entry import ModelEntry
@@ -45,11 +45,13 @@ def run(chosen: ModelsFile, resolved: Resolved) -> int:
     """
     settings = resolved.group(ServerSettings)
     tracing = open_tracing(resolved.group(TelemetrySettings))
-    models = Models(chosen.models, resolved.group(EngineSettings))
+    models = Models(chosen.models, resolved.group(EngineSettings), resolved.group(CacheSettings))
     directory = Directory(models.entries, chosen.routes)
     listener = listen(settings.host, settings.port)
     url = base_url(settings.host, listener)
-    service = Service(directory, resolved.group(ServingSettings), prepare=models.prepare)
+    service = Service(
+        directory, resolved.group(ServingSettings), prepare=models.prepare, read_cache=lambda: models.cache
+    )
     server = make_server(create_app(service, resolved, tracing))
 
     def stop() -> None:
@@ -80,7 +82,7 @@ def make_server(app: FastAPI) -> uvicorn.Server:
         server_header=False,
         proxy_headers=False,
         ws="none",
-        lifespan="off",
+        lifespan="on",
         workers=1,
         backlog=BACKLOG,
         timeout_graceful_shutdown=STOP_GRACE_S,

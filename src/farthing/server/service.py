@@ -25,6 +25,8 @@ from farthing.server.keeper import Keeper
 if TYPE_CHECKING:
     from farthing.models.heads import Task
     from farthing.serving.backend import Backend, EmbedBackend, RerankBackend
+    from farthing.serving.cache.stats import CacheStats
+    from farthing.serving.cache.vectors import VectorCache
     from farthing.serving.governor import MemoryState
     from farthing.serving.request import EmbedRequest
     from farthing.serving.rerank_request import RerankRequest
@@ -41,12 +43,19 @@ class Service:
         models: which there are, by name.
         serving: bounds the requests in work and says what a dead worker means.
         prepare: called in the background before the first model is loaded; raises when none can be.
+        read_cache: gives what keeps vectors for all models, None until it is opened and where there is none.
     """
 
     def __init__(
-        self, models: Directory, serving: ServingSettings, *, prepare: Callable[[], None] = lambda: None
+        self,
+        models: Directory,
+        serving: ServingSettings,
+        *,
+        prepare: Callable[[], None] = lambda: None,
+        read_cache: Callable[[], VectorCache | None] = lambda: None,
     ) -> None:
         self.models = models
+        self._read_cache = read_cache
         self._keeper = Keeper(models.entries, prepare, exits_on_death=serving.on_worker_death == "exit")
         self._turns = asyncio.Semaphore(serving.max_running_requests)
 
@@ -89,6 +98,17 @@ class Service:
     def memory(self) -> MemoryState | None:
         """Which step to save memory is taken; None until all is loaded, and where nobody watches it."""
         return next((state for _, backend in self.loaded if (state := backend.memory()) is not None), None)
+
+    def cache(self) -> CacheStats | None:
+        """None where nothing is kept."""
+        cache = self._read_cache()
+        return None if cache is None else cache.stats()
+
+    async def disconnect(self) -> None:
+        """Leave what the event loop is connected to; when the last request is answered."""
+        cache = self._read_cache()
+        if cache is not None:
+            await cache.close()
 
     def health(self) -> ServiceHealth:
         """Whether requests that name no model can be answered now, and why not."""

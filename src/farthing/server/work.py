@@ -50,6 +50,8 @@ def embed_headers(answer: Answer) -> dict[str, str]:
     headers = {"x-farthing-space": result.space.id}
     if answer.memory_step:
         headers["x-farthing-memory"] = answer.memory_step
+    if result.num_cached or result.num_uncached:
+        headers["x-farthing-cache"] = f"hits={result.num_cached}, misses={result.num_uncached}"
     if result.warnings:
         headers["x-farthing-warning"] = "; ".join(result.warnings)
     return headers | truncated_header(result.truncated)

@@ -13,7 +13,7 @@ from farthing.core.space import VectorSpace
 from farthing.models.heads import Task
 from farthing.serving.governor import MemoryState
 from farthing.serving.health import Health
-from farthing.serving.request import EmbedRequest, EmbedResult
+from farthing.serving.request import EmbedRequest, EmbedResult, Terms
 from farthing.serving.rerank_request import RerankRequest, RerankResult
 from farthing.serving.served import ServedModel
 from farthing.serving.stats import ServingStats
@@ -62,6 +62,13 @@ class EmbedBackend(Backend, Protocol):
     @property
     def space(self) -> VectorSpace:
         """Of full vectors of length 1 made now."""
+        ...
+
+    def terms(self, request: EmbedRequest) -> Terms:
+        """What goes before the request's texts, and what lowers the quality of its vectors. Nothing is computed.
+
+        Raises `InputError` for what cannot be served whatever the texts are.
+        """
         ...
 
     async def embed_async(self, request: EmbedRequest) -> EmbedResult:

@@ -16,12 +16,12 @@ from farthing.engine.load import fingerprint
 from farthing.serving.pipeline import Pipeline
 from farthing.serving.prepare import Preparer
 from farthing.serving.prompts import prompt_prefix
-from farthing.serving.request import EmbedRequest, EmbedResult, InputType
+from farthing.serving.request import EmbedRequest, EmbedResult, InputType, Terms
 from farthing.serving.served import ServedModel
 from farthing.serving.text import clean_text
 from farthing.serving.tokenizer import TextTokenizer
 from farthing.serving.tokens import Token
-from farthing.serving.vectors import VectorCollector
+from farthing.serving.vectors import VectorCollector, check_dimensions
 
 
 class Embedder(ServedModel):
@@ -110,6 +110,15 @@ class Embedder(ServedModel):
         request = EmbedRequest(inputs, prompt, prompt_name, instruction, input_type, dimensions, normalize, truncate)
         vectors = (await self._run_async(request)).vectors
         return vectors[0] if isinstance(texts, str) else vectors
+
+    def terms(self, request: EmbedRequest) -> Terms:
+        """What goes before the request's texts, and what lowers the quality of its vectors. Nothing is computed.
+
+        Raises `InputError` for what cannot be served whatever the texts are, too many of them included.
+        """
+        self._check_number(len(request.inputs), "input")
+        warnings = check_dimensions(request, self.dimensions, self._live.description.embedding)
+        return Terms(self._prefix(request), warnings)
 
     def embed(self, request: EmbedRequest) -> EmbedResult:
         """One request, of at most `max_texts_per_request` texts.

@@ -102,9 +102,14 @@ class Governor:
         self._rung = self._resort = self._num_down = self._num_up = 0
         self._stepped_at = self._room_since = float("-inf")
         self._has_room = False
+        self._on_step: list[Callable[[int], None]] = []
         self._readings: tuple[MemoryReading, ...] = ()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="farthing-governor", daemon=True)
+
+    def on_step(self, call: Callable[[int], None]) -> None:
+        """Have others that hold memory told each step, by its number, before what they give up is given back."""
+        self._on_step.append(call)
 
     def start(self) -> None:
         self._thread.start()
@@ -202,6 +207,8 @@ class Governor:
         self._stepped_at, self._has_room = now_s, False  # also of a step that fails: it is not tried at once again
         before, started = self.state(), time.perf_counter()
         self._budget.set_ceiling(self._rungs[rung].plan.max_batch_tokens)
+        for call in self._on_step:
+            call(rung + resort)
         release_cached()
         if rung != self._rung and not self._move(self._rungs[rung]):
             self._unusable.add(rung)

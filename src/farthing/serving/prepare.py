@@ -50,7 +50,7 @@ class Preparer:
             InputError: of the first text that cannot be embedded as it is.
         """
         cut = self._settings.truncate if truncate is None else truncate
-        cleaned = [self._clean(item, start + place) for place, item in enumerate(inputs)]
+        cleaned = [clean_input(item, start + place, self._settings) for place, item in enumerate(inputs)]
         places = [place for place, item in enumerate(cleaned) if item is not None]
         encoded = self._encode([(start + place, cleaned[place]) for place in places], prefix)
         texts, truncated = [], []
@@ -64,24 +64,6 @@ class Preparer:
             texts.append(ids)
         return Prepared(tuple(texts), tuple(places), tuple(truncated))
 
-    def _clean(self, item: Input, index: int) -> Input | None:
-        """The text as it goes on; None where a zero vector is the answer."""
-        if not isinstance(item, str):
-            if len(item) == 0:
-                raise EmptyInputError(f"Text {index} is an empty list of token ids.", param=f"input[{index}]")
-            return item
-        text = clean_text(item, index)
-        num_chars = len(text.strip())
-        if num_chars >= self._settings.min_chars or self._settings.short_text == "embed":
-            return text
-        if self._settings.short_text == "zero":
-            return None
-        raise TextTooShortError(
-            f"Text {index} has {num_chars} visible characters; at least {self._settings.min_chars} are needed. Leave "
-            "it out, or set short_text to zero (zero vectors) or embed.",
-            param=f"input[{index}]",
-        )
-
     def _encode(self, items: Sequence[tuple[int, Input | None]], prefix: str) -> list[list[int]]:
         texts = [prefix + item for _, item in items if isinstance(item, str)]
         encoded = iter(self._tokenizer.encode(texts))
@@ -94,3 +76,22 @@ class Preparer:
                 assert item is not None
                 result.append(self._tokenizer.insert_prefix(self._tokenizer.complete(item, index), prefix_ids))
         return result
+
+
+def clean_input(item: Input, index: int, settings: ServingSettings) -> Input | None:
+    """An input as it goes on; None where a zero vector is the answer. Raises `InputError`."""
+    if not isinstance(item, str):
+        if len(item) == 0:
+            raise EmptyInputError(f"Text {index} is an empty list of token ids.", param=f"input[{index}]")
+        return item
+    text = clean_text(item, index)
+    num_chars = len(text.strip())
+    if num_chars >= settings.min_chars or settings.short_text == "embed":
+        return text
+    if settings.short_text == "zero":
+        return None
+    raise TextTooShortError(
+        f"Text {index} has {num_chars} visible characters; at least {settings.min_chars} are needed. Leave "
+        "it out, or set short_text to zero (zero vectors) or embed.",
+        param=f"input[{index}]",
+    )

@@ -52,6 +52,8 @@ class EmbedResult:
         truncated: indices of texts that were cut to the context.
         warnings: one ASCII sentence each.
         timings: of its texts.
+        text_tokens: tokens of each text; 0 where a zero vector is the answer.
+        num_cached, num_uncached: texts that were found in a cache, and those looked for in vain.
     """
 
     vectors: np.ndarray
@@ -61,3 +63,19 @@ class EmbedResult:
     truncated: tuple[int, ...] = ()
     warnings: tuple[str, ...] = ()
     timings: Timings = NOT_TIMED
+    text_tokens: tuple[int, ...] = ()
+    num_cached: int = 0
+    num_uncached: int = 0
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What is known of a request before anything is computed.
+
+    Attributes:
+        prefix: the literal text that goes before every text.
+        warnings: as in `EmbedResult`.
+    """
+
+    prefix: str = ""
+    warnings: tuple[str, ...] = ()

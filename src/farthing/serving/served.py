@@ -192,6 +192,11 @@ class ServedModel:
         """What the plan in force counts with, by entry and place."""
         return {(entry.name, entry.place): entry.num_bytes for entry in self.plan.ledger.entries}
 
+    def on_memory_step(self, call: Callable[[int], None]) -> None:
+        """Have `call` told each step to save memory, by its number; 0 is back to none. Any thread may call it."""
+        if self._governor is not None:
+            self._governor.on_step(call)
+
     def stats(self) -> ServingStats:
         return self._stats.snapshot(self._scheduler.num_waiting_texts)
 
@@ -207,6 +212,10 @@ class ServedModel:
                 "Memory is short and nothing more can be freed; no new work is taken until there is room. Try again in "
                 "a while."
             )
+        self._check_number(num_texts, param)
+
+    def _check_number(self, num_texts: int, param: str) -> None:
+        """Raises `TooManyTextsError` when the request is too large."""
         limit = self._settings.max_texts_per_request
         if num_texts > limit:
             raise TooManyTextsError(

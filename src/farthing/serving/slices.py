@@ -69,6 +69,15 @@ class Collector:
         return sum(item.num_computed_tokens for item in self._done.values())
 
     @property
+    def text_tokens(self) -> tuple[int, ...]:
+        """Tokens of each input; 0 where nothing was computed."""
+        counts = [0] * len(self.rows)
+        for start, item in self._done.items():
+            for place, ids in zip(item.prepared.places, item.prepared.texts, strict=True):
+                counts[start + place] = len(ids)
+        return tuple(counts)
+
+    @property
     def truncated(self) -> tuple[int, ...]:
         """Indices in the request of what was cut."""
         done = (self._done[start] for start in sorted(self._done))

@@ -30,6 +30,8 @@ def clean_text(text: str, index: int) -> str:
 
 def clean_named(text: str, name: str, param: str) -> str:
     """As `clean_text`; `name` is what the message calls the text."""
+    if text.isascii():  # neither is
+        return text
     found = SURROGATE.search(text)
     if found:
         raise InvalidTextError(

@@ -33,6 +33,7 @@ class VectorCollector(Collector):
             self.truncated,
             self._warnings,
             self.timings,
+            self.text_tokens,
         )
 
 

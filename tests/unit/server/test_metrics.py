@@ -73,7 +73,7 @@ def test_a_worker_fills_the_histograms_of_its_model() -> None:
 
 
 def test_the_state_of_every_model_is_told() -> None:
-    model = ModelState("m", "cpu", "int8", False, ServingStats(waiting_texts=7), {("weights", "host"): 5})
+    model = ModelState("m", ServingStats(waiting_texts=7), True, "cpu", "int8", False, {("weights", "host"): 5})
     found = samples(Metrics(lambda: ServerState(ready=True, models=[model])))
     assert found["farthing_ready",] == 1
     assert found["farthing_worker_ready", "m"] == 0

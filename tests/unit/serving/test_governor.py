@@ -224,3 +224,14 @@ def on_host(rung: Rung) -> object:
     ledger = rung.plan.ledger
     entry = replace(ledger.entries[0], name="layers", place="host", num_bytes=500 * MIB)
     return replace(rung.plan, ledger=replace(ledger, entries=(*ledger.entries, entry)))
+
+
+def test_others_that_hold_memory_are_told_each_step(governed: Governed) -> None:
+    steps: list[int] = []
+    governed.governor.on_step(steps.append)
+    governed.meter.level = 0.95
+    governed.wait(3)
+    assert steps[0] == 1
+    governed.meter.level = 0.1
+    governed.wait(60)
+    assert steps[-1] == 0

@@ -86,6 +86,33 @@ MEMORY_STEPS = Metric("farthing_memory_steps_total", "counter", "Steps taken to 
 MEMORY_USED_BYTES = Metric("farthing_memory_used_bytes", "gauge", "Memory held, by place.", ("place",))
 MEMORY_LIMIT_BYTES = Metric("farthing_memory_limit_bytes", "gauge", "Memory that could be held, by place.", ("place",))
 
+# --- the cache of vectors ---
+
+CACHE_HITS = Metric("farthing_cache_hits_total", "counter", "Texts found in the cache, by level.", ("level",))
+CACHE_MISSES = Metric("farthing_cache_misses_total", "counter", "Texts looked for in vain, by level.", ("level",))
+CACHE_ENTRIES = Metric("farthing_cache_entries", "gauge", "Texts held in memory.")
+CACHE_BYTES = Metric("farthing_cache_bytes", "gauge", "Memory held for them.")
+CACHE_LIMIT_BYTES = Metric("farthing_cache_limit_bytes", "gauge", "The most of it.")
+CACHE_EVICTIONS = Metric("farthing_cache_evictions_total", "counter", "Texts that made room.")
+CACHE_ERRORS = Metric(
+    "farthing_cache_errors_total",
+    "counter",
+    "Questions and writes to the store that failed or took too long.",
+    ("level",),
+)
+CACHE_REFUSED = Metric(
+    "farthing_cache_refused_total", "counter", "Texts under whose key the store held something else.", ("level",)
+)
+CACHE_DROPPED_WRITES = Metric(
+    "farthing_cache_dropped_writes_total",
+    "counter",
+    "Texts not written, because the store was away or too slow.",
+    ("level",),
+)
+CACHE_STORE_UP = Metric(
+    "farthing_cache_store_up", "gauge", "0 while the store is left alone after failures.", ("level",)
+)
+
 # Fields of `ServingStats`.
 STATS: Mapping[str, Metric] = {
     "waiting_texts": WAITING_TEXTS,

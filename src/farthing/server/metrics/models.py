@@ -15,12 +15,14 @@ from prometheus_client.registry import Collector
 
 from farthing import __version__
 from farthing.server.metrics import catalogue
+from farthing.server.metrics.cache import cache_families
 from farthing.server.metrics.metric import Family
 from farthing.serving.backend import Planned
 from farthing.serving.stats import ServingStats
 
 if TYPE_CHECKING:
     from farthing.serving.backend import Backend
+    from farthing.serving.cache.stats import CacheStats
     from farthing.serving.governor import MemoryState
 
 
@@ -44,11 +46,12 @@ class ModelState:
 
 @dataclass(frozen=True)
 class ServerState:
-    """`memory` is None where nobody watches it."""
+    """`memory` is None where nobody watches it, `cache` where nothing is kept."""
 
     ready: bool = False
     models: Sequence[ModelState] = ()
     memory: MemoryState | None = None
+    cache: CacheStats | None = None
 
 
 def model_state(name: str, backend: Backend | None, stats: ServingStats) -> ModelState:
@@ -79,6 +82,8 @@ class StateCollector(Collector):
         yield from model_families(state.models)
         if state.memory is not None:
             yield from memory_families(state.memory)
+        if state.cache is not None:
+            yield from cache_families(state.cache)
 
 
 def model_families(models: Sequence[ModelState]) -> Iterator[Family]:

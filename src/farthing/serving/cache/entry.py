@@ -1,0 +1,100 @@
+"""What is kept of a text: its full vector in half precision, how long the vector was, and how many tokens the text has.
+
+In: rows as a model pools them. Out: bytes, and from bytes, found or just made, the vectors that are answered. Both ways
+lead through the same rounding, so that a hit and a miss give the same vector, bit for bit.
+
+The direction is stored as a unit vector, because fp16 ends at 65,504; the length beside it in fp32.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from farthing.serving.vectors import finish_vectors
+
+VERSION = 1
+TRUNCATED = 1  # of the flags: the text was cut to the context
+CHECKSUM_BYTES = 4
+
+
+def entry_type(dimensions: int) -> np.dtype[np.void]:
+    """Of an entry's bytes; all entries of a model have the same size."""
+    return np.dtype(
+        [
+            ("version", "u1"),
+            ("flags", "u1"),
+            ("num_tokens", "<u4"),
+            ("length", "<f4"),
+            ("vector", "<f2", (dimensions,)),
+        ]
+    )
+
+
+def write_entries(rows: np.ndarray, num_tokens: Sequence[int], truncated: Collection[int]) -> list[bytes]:
+    """
+    Args:
+        rows: float32 [texts, hidden], finite, of any length.
+        truncated: indices of texts that were cut.
+    """
+    table = np.zeros(len(rows), dtype=entry_type(rows.shape[1]))
+    table["version"] = VERSION
+    table["flags"][list(truncated)] = TRUNCATED
+    table["num_tokens"] = num_tokens
+    # Scaled first: squares of large numbers would not fit fp32.
+    largest = np.abs(rows).max(axis=1, keepdims=True)
+    scaled = rows / np.where(largest > 0, largest, 1)
+    norms = np.linalg.norm(scaled, axis=1, keepdims=True)
+    table["vector"] = scaled / np.maximum(norms, 1)  # at least 1 but for a row of zeros
+    lengths = largest[:, 0].astype(np.float64) * norms[:, 0]
+    table["length"] = np.minimum(lengths, np.finfo(np.float32).max)
+    size, data = table.itemsize, table.tobytes()
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+def is_truncated(entry: bytes) -> bool:
+    return bool(entry[1] & TRUNCATED)
+
+
+@dataclass(frozen=True)
+class Found:
+    """
+    Attributes:
+        vectors: float32 [entries, dimensions].
+        num_tokens: [entries]
+    """
+
+    vectors: np.ndarray
+    num_tokens: Sequence[int]
+
+
+def read_entries(entries: Sequence[bytes], hidden: int, dimensions: int, *, normalize: bool) -> Found:
+    """All of them at once; `entries` are as `write_entries` gave them."""
+    table = np.frombuffer(b"".join(entries), dtype=entry_type(hidden))
+    vectors = table["vector"][:, :dimensions].astype(np.float32)
+    if normalize:
+        vectors = finish_vectors(vectors, dimensions, normalize=True)
+    else:
+        vectors *= table["length"][:, np.newaxis]
+    return Found(vectors, table["num_tokens"].tolist())
+
+
+def seal(key: bytes, entry: bytes) -> bytes:
+    """As it goes to a store that others can write to."""
+    return checksum(key, entry) + entry
+
+
+def unseal(key: bytes, data: bytes | None, entry_bytes: int) -> bytes | None:
+    """The entry, or None for whatever else was found under its key."""
+    if data is None or len(data) != CHECKSUM_BYTES + entry_bytes:
+        return None
+    entry = data[CHECKSUM_BYTES:]
+    return entry if entry[0] == VERSION and checksum(key, entry) == data[:CHECKSUM_BYTES] else None
+
+
+def checksum(key: bytes, entry: bytes) -> bytes:
+    """Over the key too, so that an entry counts only in its own place. No defence against forgery."""
+    return zlib.crc32(entry, zlib.crc32(key)).to_bytes(CHECKSUM_BYTES, "little")

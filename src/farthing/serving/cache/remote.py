@@ -1,0 +1,148 @@
+"""The level that others share, which may be slow, away, or full of something else.
+
+In: keys and entries. Out: entries that are ours, within a time that the caller sets; whatever goes wrong is an entry
+that was not found. A store that fails several times in a row is left alone for a while. Entries are written in the
+background, up to a number of bytes that wait.
+
+A question that took too long is not cancelled but goes on unheard until its client gives up: cancelling it would close
+its connection, and the first question, which has to open one, would never get there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Mapping, Sequence
+from itertools import islice
+from typing import Any, TypeVar
+
+from farthing.serving.cache.breaker import PAUSE_S, Breaker
+from farthing.serving.cache.entry import seal, unseal
+from farthing.serving.cache.stats import StoreStats
+from farthing.serving.cache.store import GIVE_UP_S, Store
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# Keys of one question: the time that it takes must not grow with the request.
+MOST_KEYS = 512
+# Entries of one write, between which the event loop does other things.
+MOST_ENTRIES = 64
+# Entries that wait to be written.
+PENDING_BYTES = 8 * 2**20
+
+
+class RemoteLevel:
+    """For one event loop.
+
+    Args:
+        timeout_s: the longest that `get` waits for one answer, and in all when there is none.
+    """
+
+    def __init__(self, store: Store, timeout_s: float, breaker: Breaker | None = None) -> None:
+        self._store, self._timeout_s = store, timeout_s
+        self._breaker = breaker or Breaker()
+        self._running: set[asyncio.Task[Any]] = set()
+        self._pending: dict[bytes, bytes] = {}
+        self._pending_bytes = 0
+        self._writer: asyncio.Task[None] | None = None
+        self._num_hits = self._num_misses = self._num_refused = self._num_errors = self._num_dropped = 0
+
+    async def get(self, keys: Sequence[bytes], entry_bytes: int) -> dict[bytes, bytes]:
+        """Those entries of `entry_bytes` that are there and ours. Raises nothing."""
+        found: dict[bytes, bytes] = {}
+        for start in range(0, len(keys), MOST_KEYS):
+            asked = keys[start : start + MOST_KEYS]
+            values = await self._call(self._store.get(asked), self._timeout_s) if self._breaker.allows() else None
+            if values is None:
+                break
+            for key, value in zip(asked, values, strict=True):
+                entry = unseal(key, value, entry_bytes)
+                if entry is not None:
+                    found[key] = entry
+                elif value is not None:
+                    self._num_refused += 1
+        self._num_hits += len(found)
+        self._num_misses += len(keys) - len(found)
+        return found
+
+    def put(self, entries: Mapping[bytes, bytes]) -> None:
+        """Write them when there is time, or drop them."""
+        for key, entry in entries.items():
+            if not self._breaker.is_closed or self._pending_bytes + len(entry) > PENDING_BYTES:
+                self._num_dropped += 1
+            elif key not in self._pending:
+                self._pending[key] = entry
+                self._pending_bytes += len(entry)
+        if self._pending and (self._writer is None or self._writer.done()):
+            self._writer = asyncio.create_task(self._write())
+
+    def stats(self) -> StoreStats:
+        return StoreStats(
+            name=self._store.name,
+            hits_total=self._num_hits,
+            misses_total=self._num_misses,
+            refused_total=self._num_refused,
+            errors_total=self._num_errors,
+            dropped_writes_total=self._num_dropped,
+            is_asked=self._breaker.is_closed,
+        )
+
+    async def close(self) -> None:
+        """Write what waits, as far as a second goes, and disconnect."""
+        if self._writer is not None:
+            await asyncio.wait({self._writer}, timeout=GIVE_UP_S)
+            self._writer.cancel()
+        for task in self._running:
+            task.cancel()
+        if self._running:
+            await asyncio.wait(self._running, timeout=GIVE_UP_S)
+        await self._store.close()
+
+    async def _write(self) -> None:
+        while self._pending:
+            part = dict(islice(self._pending.items(), MOST_ENTRIES))
+            for key, entry in part.items():
+                del self._pending[key]
+                self._pending_bytes -= len(entry)
+            is_written = False
+            if self._breaker.is_closed:
+                sealed = {key: seal(key, entry) for key, entry in part.items()}
+                is_written = await self._call(self._write_part(sealed), 2 * GIVE_UP_S) is not None
+            self._num_dropped += 0 if is_written else len(part)
+
+    async def _write_part(self, values: Mapping[bytes, bytes]) -> bool:
+        await self._store.set(values)
+        return True
+
+    async def _call(self, work: Coroutine[Any, Any, T], timeout_s: float) -> T | None:
+        """What `work` returns, None when it failed or took too long."""
+        loop = asyncio.get_running_loop()
+        started_s = loop.time()
+        task = loop.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        await asyncio.wait({task}, timeout=timeout_s)
+        error = task.exception() if task.done() else TimeoutError(f"no answer within {timeout_s * 1000:g} ms")
+        if error is None:
+            if self._breaker.succeeded():
+                logger.info("The cache's store (%s) answers again.", self._store.name)
+            return task.result()
+        self._num_errors += 1
+        logger.debug("The cache's store (%s) failed: %r", self._store.name, error)
+        # A timer that rang late says that this process was busy, and nothing of the store.
+        was_busy = not task.done() and loop.time() - started_s > 2 * timeout_s
+        if not was_busy and self._breaker.failed():
+            logger.warning(
+                "The cache's store (%s) has failed several times (%r) and is tried again every %g s.",
+                self._store.name,
+                error,
+                PAUSE_S,
+            )
+        return None
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, so that nobody is told of an error that nobody waits for

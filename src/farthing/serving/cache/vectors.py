@@ -1,0 +1,57 @@
+"""The levels behind one another: this process, then the store that others share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from farthing.core.sizes import mebibytes
+from farthing.serving.cache.memory import MemoryLevel
+from farthing.serving.cache.remote import RemoteLevel
+from farthing.serving.cache.stats import CacheStats
+
+# While a step to save memory is taken, so much less is held here.
+SHORT_OF_MEMORY = 4
+
+
+class VectorCache:
+    """Entries by their keys; one for all models of a process, whose keys differ. `remote` may be None."""
+
+    def __init__(self, memory: MemoryLevel, remote: RemoteLevel | None = None) -> None:
+        self._memory, self._remote = memory, remote
+
+    @property
+    def has_store(self) -> bool:
+        return self._remote is not None
+
+    def held(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
+        """Those that are in this process."""
+        return self._memory.get(keys)
+
+    async def fetch(self, keys: Sequence[bytes], entry_bytes: int) -> dict[bytes, bytes]:
+        """Those that the store has, which this process holds from now on. Raises nothing."""
+        found = await self._remote.get(keys, entry_bytes) if self._remote is not None else {}
+        self._memory.put(found)
+        return found
+
+    def put(self, entries: Mapping[bytes, bytes]) -> None:
+        """Hold them here, and write them to the store in the background."""
+        self._memory.put(entries)
+        if self._remote is not None:
+            self._remote.put(entries)
+
+    def on_memory_step(self, step: int) -> None:
+        """As `ServedModel.on_memory_step` tells it; from any thread."""
+        self._memory.trim(SHORT_OF_MEMORY if step else 1)
+
+    def in_words(self) -> str:
+        """For start-up output."""
+        held = f"up to {mebibytes(self._memory.stats().limit_bytes)} in memory"
+        return held if self._remote is None else f"{held}, then {self._remote.stats().name}"
+
+    def stats(self) -> CacheStats:
+        return CacheStats(self._memory.stats(), None if self._remote is None else self._remote.stats())
+
+    async def close(self) -> None:
+        """Write what waits and disconnect from the store; on the event loop that used it."""
+        if self._remote is not None:
+            await self._remote.close()
