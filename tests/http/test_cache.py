@@ -58,7 +58,7 @@ def test_a_text_that_comes_again_is_not_computed_and_the_answer_says_so(launch: 
         assert first.headers["x-farthing-cache"] == "hits=0, misses=3"
         assert again.headers["x-farthing-cache"] == "hits=3, misses=1"
         assert again.json()["data"][:3] == first.json()["data"]
-        assert running.service.served[0].stats().texts_total == 4
+        assert running.embedder.stats().texts_total == 4
         usage = again.json()["usage"]
         assert usage["prompt_tokens_details"]["cached_tokens"] >= first.json()["usage"]["prompt_tokens"]
         metrics = metrics_of(running.url)
