@@ -31,8 +31,8 @@ from farthing.server.dialects.rerank_schemas import (
 from farthing.server.dialects.route import request_body
 from farthing.server.dialects.tei import rerank_texts
 from farthing.server.dialects.tei_errors import ERRORS as TEI_ERRORS
-from farthing.server.dialects.tei_errors import TeiRoute
-from farthing.server.dialects.tei_schemas import TeiError, TextsBody, TextScore
+from farthing.server.dialects.tei_errors import UNKNOWN_MODEL, TeiRoute
+from farthing.server.dialects.tei_schemas import TextsBody, TextScore
 from farthing.server.service import Service
 
 TRUNCATED_HEADER: dict[str, Any] = {
@@ -42,9 +42,6 @@ TRUNCATED_HEADER: dict[str, Any] = {
     }
 }
 AnyBody = RerankBody | ScoreBody
-UNKNOWN_MODEL: dict[int | str, dict[str, Any]] = {
-    404: {"model": TeiError, "description": "This server does not serve that model."}
-}
 
 
 def router(service: Service) -> APIRouter:

@@ -23,7 +23,7 @@ from farthing.server import work
 from farthing.server.body import check_object, read_body, read_object
 from farthing.server.dialects import local
 from farthing.server.dialects.route import request_body
-from farthing.server.dialects.tei_errors import ERRORS, TIME_HEADERS, TeiRoute, time_headers
+from farthing.server.dialects.tei_errors import ERRORS, TIME_HEADERS, UNKNOWN_MODEL, TeiRoute, time_headers
 from farthing.server.dialects.tei_info import model_info
 from farthing.server.dialects.tei_schemas import (
     DecodeBody,
@@ -125,7 +125,7 @@ def router(service: Service) -> APIRouter:
             methods=["POST"],
             summary=summary,
             response_model=None,
-            responses={**good, **ERRORS},
+            responses={**good, **ERRORS, **(UNKNOWN_MODEL if path == "/" else {})},
             openapi_extra=request_body(schema),
         )
 

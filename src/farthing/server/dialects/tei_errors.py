@@ -37,6 +37,9 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     429: {"model": TeiError, "description": "Too many texts are waiting; try again."},
     503: {"model": TeiError, "description": "The model is loading, memory is short, or the server is stopping."},
 }
+UNKNOWN_MODEL: dict[int | str, dict[str, Any]] = {  # where a query and texts may name one
+    404: {"model": TeiError, "description": "This server does not serve that model."}
+}
 TIME_HEADERS: dict[str, Any] = {
     "x-compute-type": {"description": "cpu or gpu.", "schema": {"type": "string"}},
     "x-compute-characters": {"description": "Characters of the texts.", "schema": {"type": "integer"}},
