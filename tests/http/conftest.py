@@ -76,7 +76,8 @@ def launch_service(
     """Serve in a thread what `load` gives; with `ready`, wait until it is loaded."""
     listener = listen("127.0.0.1", 0)
     service = Service(name, load, serving or ServingSettings(), companion=companion)
-    web = make_server(create_app(service, server or ServerSettings()))
+    settings = server or ServerSettings()
+    web = make_server(create_app(service, settings), settings)
     thread = threading.Thread(target=web.run, kwargs={"sockets": [listener]})
     running = Running(f"http://127.0.0.1:{listener.getsockname()[1]}", service, web)
     thread.start()

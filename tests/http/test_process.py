@@ -145,3 +145,25 @@ def test_a_port_in_use_is_a_clear_error(tiny_qwen3: Path) -> None:
     assert done.returncode == 2
     assert f"Cannot listen on 127.0.0.1 port {port}: Address already in use" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_second_signal_stops_at_once(starter_dir: Path) -> None:
+    with serve(str(starter_dir), "--drain-delay-s", "60") as process:
+        process.read_until("try ")
+        process.popen.send_signal(signal.SIGTERM)
+        while httpx.get(f"{process.url}/health").status_code == 200:
+            pass
+        process.popen.send_signal(signal.SIGTERM)
+        assert process.wait() == 128 + signal.SIGTERM
+
+
+def test_what_is_not_finished_in_time_is_answered_and_the_status_is_still_0(starter_dir: Path) -> None:
+    texts = [f"{number} " + "some words " * 100 for number in range(8000)]  # half a minute and more
+    with serve(str(starter_dir), "--drain-timeout-s", "1") as process, ThreadPoolExecutor(1) as pool:
+        process.read_until("try ")
+        running = pool.submit(httpx.post, f"{process.url}/v1/embeddings", json={"input": texts}, timeout=60)
+        while "farthing_waiting_texts 0.0" in httpx.get(f"{process.url}/metrics").text:
+            assert not running.done()
+        process.popen.send_signal(signal.SIGTERM)
+        assert running.result(timeout=30).json()["error"]["code"] == "closed"
+        assert process.wait() == 0

@@ -22,6 +22,7 @@ from farthing.core.resolve import Resolved
 from farthing.core.settings import ServerSettings, ServingSettings
 from farthing.server.answers import Companion
 from farthing.server.app import create_app
+from farthing.server.drain import DrainingServer
 from farthing.server.loading import Models
 from farthing.server.service import Service
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BACKLOG = 2048
-STOP_GRACE_S = 25  # below the 30 s after which Kubernetes and systemd setups commonly kill
 
 
 def run(model: str, resolved: Resolved) -> int:
@@ -56,12 +56,12 @@ def run(model: str, resolved: Resolved) -> int:
         load_fallback=models.load_fallback if serving.fallback_model else None,
         companion=companion,
     )
-    server = make_server(create_app(service, settings))
+    server = make_server(create_app(service, settings), settings)
 
     def stop() -> None:
         server.should_exit = True
 
-    # uvicorn raises a signal again once it has stopped, for whoever handled it before; that must not kill us.
+    # Also before uvicorn listens to them, and after.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
     print(f"Listening on {url}, loading {model}", flush=True)
@@ -86,8 +86,8 @@ def display_name(model: str) -> str:
     return folder.resolve().name if folder.is_dir() else model
 
 
-def make_server(app: FastAPI) -> uvicorn.Server:
-    """uvicorn with our limits and none of its own logging below warnings."""
+def make_server(app: FastAPI, settings: ServerSettings) -> uvicorn.Server:
+    """uvicorn with our limits and our end, and none of its own logging below warnings."""
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -99,9 +99,9 @@ def make_server(app: FastAPI) -> uvicorn.Server:
         lifespan="off",
         workers=1,
         backlog=BACKLOG,
-        timeout_graceful_shutdown=STOP_GRACE_S,
+        timeout_graceful_shutdown=settings.drain_timeout_s,
     )
-    return uvicorn.Server(config)
+    return DrainingServer(config, settings.drain_delay_s)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -72,6 +72,7 @@ class Service:
         self.exit_status = 0
         self._load = load
         self._exit_on_death = serving.on_worker_death == "exit"
+        self.request_timeout_s = serving.request_timeout_s
         self._turns = asyncio.Semaphore(serving.max_running_requests)
         self._embedder: Embedder | None = None
         self._failure = ""

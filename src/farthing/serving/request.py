@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from farthing.core.space import VectorSpace
+from farthing.serving.urgency import USUAL, Urgency
 
 InputType = Literal["query", "document"]
 
@@ -25,6 +26,7 @@ class EmbedRequest:
         dimensions: length of the vectors; None for all.
         normalize: scale the vectors to length 1 (after they were cut).
         truncate: cut texts longer than the context instead of refusing them; None for the configured default.
+        urgency: its lane in the queue and its time limit.
     """
 
     inputs: Sequence[str | Sequence[int]]
@@ -35,6 +37,7 @@ class EmbedRequest:
     dimensions: int | None = None
     normalize: bool = True
     truncate: bool | None = None
+    urgency: Urgency = USUAL
 
 
 @dataclass(frozen=True)

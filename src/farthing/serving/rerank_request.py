@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from farthing.core.errors import InputError
+from farthing.serving.urgency import USUAL, Urgency
 
 Pair = tuple[str, str]  # a query and a document
 
@@ -19,11 +20,13 @@ class RerankRequest:
         inputs: pairs of a query and a document.
         instruction: the task in words, for models that take one; None for the model's default.
         truncate: cut documents to the context (None does too), or refuse those that are too long.
+        urgency: its lane in the queue and its time limit.
     """
 
     inputs: Sequence[Pair]
     instruction: str | None = None
     truncate: bool | None = None
+    urgency: Urgency = USUAL
 
 
 @dataclass(frozen=True)
