@@ -86,7 +86,7 @@ def test_a_request_that_would_wait_too_long_is_refused_at_once(
         with busy(running, pool, held, many):
             running.embedder._scheduler.speed.note(10, 1.0)
             assert post(running, {"input": "short"}, x_request_timeout_ms="50").status_code == 504  # taken, then late
-            answer = post(running, {"input": [f"other {number}" for number in range(200)]})
+            answer = post(running, {"input": [f"other {number}" for number in range(1000)]})
             assert code_of(answer, 429) == "queue_full"
             assert "max_queue_ms" in answer.json()["error"]["message"]
             assert int(answer.headers["retry-after"]) > 10
@@ -187,9 +187,10 @@ def test_new_work_on_a_connection_that_is_still_open_is_told_to_go_elsewhere(
         return False
 
     with launch(tiny_qwen3) as running:
-        monkeypatch.setattr(running.web, "on_tick", stay)  # uvicorn would close the port within a tenth of a second
-        running.web.handle_exit(signal.SIGTERM, None)
-        answer = post(running)
+        with monkeypatch.context() as patch:
+            patch.setattr(running.web, "on_tick", stay)  # uvicorn would close the port within a tenth of a second
+            running.web.handle_exit(signal.SIGTERM, None)
+            answer = post(running)
         assert code_of(answer, 503) == "closed"
         assert (answer.headers["connection"], answer.headers["retry-after"]) == ("close", "1")
 

@@ -17,7 +17,7 @@ from farthing.serving.scheduler import BatchLimits
 from farthing.serving.token_counter import TokenCounter
 
 BUDGET = 100
-unhurried = settings(deadline=None, max_examples=40)
+unhurried = settings(deadline=None, max_examples=25)
 sizes = st.lists(st.integers(1, BUDGET + 20), min_size=1, max_size=12)
 
 
