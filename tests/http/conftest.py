@@ -110,7 +110,7 @@ def launch_service(
 
     directory = Directory([ModelEntry(name, load_cached), *others])
     service = Service(directory, settings.group(ServingSettings), read_cache=lambda: kept)
-    web = make_server(create_app(service, settings, tracing))
+    web = make_server(create_app(service, settings, tracing), settings.group(ServerSettings))
     thread = threading.Thread(target=web.run, kwargs={"sockets": [listener]})
     running = Running(f"http://127.0.0.1:{listener.getsockname()[1]}", service, web)
     thread.start()

@@ -7,12 +7,14 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from farthing.core.settings import CacheSettings
 from farthing.server.metrics.catalogue import catalogue
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -20,9 +22,11 @@ HISTOGRAM_SERIES = ("_bucket", "_sum", "_count")
 
 
 @pytest.fixture(scope="module")
-def exported(client: httpx.Client) -> str:
-    client.post("/v1/embeddings", json={"input": "a"})
-    return client.get("/metrics").text
+def exported(launch: Any, starter_dir: Path) -> str:
+    """Of a server with a cache in a store, which is not there."""
+    with launch(starter_dir, cache=CacheSettings(cache="redis://127.0.0.1:1")) as running:
+        httpx.post(f"{running.url}/v1/embeddings", json={"input": "a"})
+        return httpx.get(f"{running.url}/metrics").text
 
 
 def series_of(exported: str) -> set[str]:

@@ -155,14 +155,6 @@ def test_unknown_routes_and_methods_are_answered_in_the_same_shape(client: httpx
     assert wrong_method.headers["allow"] == "POST"
 
 
-def test_a_full_queue_asks_to_come_back(launch: Any, tiny_qwen3: Path) -> None:
-    with launch(tiny_qwen3, serving=ServingSettings(max_queue_texts=2)) as running:
-        response = httpx.post(f"{running.url}/v1/embeddings", json={"input": ["a", "b", "c"]})
-        assert error_of(response, 429)["code"] == "queue_full"
-        assert int(response.headers["retry-after"]) > 0
-        assert httpx.post(f"{running.url}/v1/embeddings", json={"input": ["a", "b"]}).status_code == 200
-
-
 def test_too_many_texts_are_refused(launch: Any, tiny_qwen3: Path) -> None:
     with launch(tiny_qwen3, serving=ServingSettings(max_texts_per_request=2)) as running:
         response = httpx.post(f"{running.url}/v1/embeddings", json={"input": ["a", "b", "c"]})

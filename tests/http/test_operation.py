@@ -133,7 +133,7 @@ def test_metrics_count_requests_texts_and_tokens(launch: Any, tiny_qwen3: Path) 
     assert found["farthing_saved_tokens_total", "test-model"] == stats.saved_tokens_total
     assert stats.tokens_total == stats.computed_tokens_total + stats.saved_tokens_total
     assert found["farthing_batches_total", "test-model"] == stats.batches_total > 0
-    assert found["farthing_waiting_texts", "test-model"] == 0
+    assert found["farthing_waiting_texts", "interactive", "test-model"] == 0
     assert found["farthing_http_requests_total", "/v1/embeddings", "200"] == 2
     assert found["farthing_http_requests_total", "/v1/embeddings", "400"] == 1
     assert found["farthing_http_requests_total", "unknown", "404"] == 1
@@ -173,7 +173,7 @@ def test_the_openapi_document_describes_the_routes_as_they_are(client: httpx.Cli
     assert len(schema["properties"]["input"]["anyOf"]) == 4
     assert "HTTPValidationError" not in json.dumps(document)
     assert "$defs" not in json.dumps(document)
-    assert set(embeddings["responses"]) == {"200", "400", "404", "413", "429", "500", "503"}
+    assert set(embeddings["responses"]) == {"200", "400", "404", "413", "429", "500", "503", "504"}
     for example in schema["examples"]:
         assert client.post("/v1/embeddings", json=example).status_code == 200
 

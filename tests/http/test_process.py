@@ -80,7 +80,10 @@ def test_the_printed_command_works_and_sigterm_finishes_what_runs(starter_dir: P
 
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(long_request)
-            while 'farthing_waiting_texts{model="minilm"} 0.0' in httpx.get(f"{process.url}/metrics").text:
+            while (
+                'farthing_waiting_texts{lane="interactive",model="minilm"} 0.0'
+                in httpx.get(f"{process.url}/metrics").text
+            ):
                 assert not running.done()
             process.popen.send_signal(signal.SIGTERM)
             assert len(running.result(timeout=60).json()["data"]) == 400
@@ -184,3 +187,28 @@ def test_models_of_a_file_are_loaded_when_asked_and_unloaded_when_idle(
         assert answered_by("second") == ("second", 64)
         names = [card["id"] for card in httpx.get(f"{process.url}/v1/models").json()["data"]]
         assert names == ["first", "second", "any"]
+
+
+def test_a_second_signal_stops_at_once(starter_dir: Path) -> None:
+    with serve(str(starter_dir), "--drain-delay-s", "60") as process:
+        process.read_until("try ")
+        process.popen.send_signal(signal.SIGTERM)
+        while httpx.get(f"{process.url}/health").status_code == 200:
+            pass
+        process.popen.send_signal(signal.SIGTERM)
+        assert process.wait() == 128 + signal.SIGTERM
+
+
+def test_what_is_not_finished_in_time_is_answered_and_the_status_is_still_0(starter_dir: Path) -> None:
+    texts = [f"{number} " + "some words " * 100 for number in range(8000)]  # half a minute and more
+    with (
+        serve(str(starter_dir), "--drain-timeout-s", "1", "--served-model-name", "m") as process,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        process.read_until("try ")
+        running = pool.submit(httpx.post, f"{process.url}/v1/embeddings", json={"input": texts}, timeout=60)
+        while 'lane="interactive",model="m"} 0.0' in httpx.get(f"{process.url}/metrics").text:
+            assert not running.done()
+        process.popen.send_signal(signal.SIGTERM)
+        assert running.result(timeout=30).json()["error"]["code"] == "closed"
+        assert process.wait() == 0

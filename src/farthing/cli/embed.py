@@ -6,6 +6,7 @@ In: a file of texts and the settings. Out: a file of vectors. The job itself is 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,4 +82,5 @@ def embed(
         show_progress=sys.stderr.isatty() if progress is None else progress,
     )
     source, engine = settings.group(SourceSettings), settings.group(EngineSettings)
-    run_job(job, lambda: Embedder.from_settings(model, source, engine, serving))
+    alone = replace(serving, max_queue_tokens=sys.maxsize, max_queue_ms=None)  # its own chunks are no crowd
+    run_job(job, lambda: Embedder.from_settings(model, source, engine, alone))

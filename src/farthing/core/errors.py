@@ -28,10 +28,11 @@ The tree (indentation is inheritance)::
         BatchFailedError          the batch that held a text raised
         OutOfMemoryError          a single text needs more memory than there is
       ServingError                the service cannot take or finish the work
-        QueueFullError            more texts are waiting than allowed
+        QueueFullError            more is waiting than allowed
         WorkerDiedError           the thread on the device died with work pending
         MemoryShortError          no new work is taken until memory is free again
         ClosedError               the service was shut down
+        DeadlineError             the request's time limit passed
 
 A message says what was got, what the limit is, and what to do about it. Errors are raised where the fault is
 known and translated once at each boundary (HTTP: `farthing.server.errors`, command line: `farthing.cli.main`).
@@ -197,7 +198,13 @@ class ServingError(FarthingError):
 
 
 class QueueFullError(ServingError):
+    """There is room again in about `retry_after_s`; None when that is not known."""
+
     code = "queue_full"
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message, param=param)
+        self.retry_after_s = retry_after_s
 
 
 class WorkerDiedError(ServingError):
@@ -210,3 +217,7 @@ class MemoryShortError(ServingError):
 
 class ClosedError(ServingError):
     code = "closed"
+
+
+class DeadlineError(ServingError):
+    code = "deadline_exceeded"

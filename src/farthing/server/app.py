@@ -37,6 +37,8 @@ def create_app(service: Service, settings: Resolved, tracing: Tracing | None = N
         await service.disconnect()
 
     metrics = Metrics(lambda: server_state(service))
+    for entry in service.models.entries:
+        entry.tell(metrics.observer(entry.name))
     # FastAPI's own pages load their scripts from a CDN; ours works without a network.
     app = FastAPI(
         title="Farthing",

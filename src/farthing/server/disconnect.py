@@ -1,4 +1,4 @@
-"""Work that stops when the client hangs up. Neither the server nor Starlette does this by itself."""
+"""Work that stops when the client hangs up or its time is over. Neither uvicorn nor Starlette does this by itself."""
 
 from __future__ import annotations
 
@@ -8,21 +8,26 @@ from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
+from farthing.serving.urgency import Urgency
+
 T = TypeVar("T")
 
 
-async def unless_hung_up(request: Request, work: Coroutine[Any, Any, T]) -> T:
+async def unless_hung_up(request: Request, work: Coroutine[Any, Any, T], urgency: Urgency) -> T:
     """The result of `work`. The request's body must have been read.
 
-    Raises what `work` raises, and `ClientDisconnect` when the client hung up first; `work` was cancelled then.
+    Raises what `work` raises, `ClientDisconnect` when the client hung up first, and `DeadlineError` when the time limit
+    passed first; `work` was cancelled then.
     """
     task = asyncio.ensure_future(work)
     hang_up = asyncio.ensure_future(wait_for_hang_up(request))
     try:
-        await asyncio.wait((task, hang_up), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((task, hang_up), timeout=urgency.left_s(), return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
-        raise ClientDisconnect
+        if hang_up.done():
+            raise ClientDisconnect
+        raise urgency.error()
     finally:
         hang_up.cancel()
         task.cancel()

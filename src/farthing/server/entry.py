@@ -14,11 +14,12 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
-from farthing.serving.stats import ServingStats, in_all
+from farthing.serving.stats import ServingStats, in_all, totals
 
 if TYPE_CHECKING:
     from farthing.models.heads import Task
     from farthing.serving.backend import Backend
+    from farthing.serving.observer import Observer
 
 State = Literal["not loaded", "loading", "ready", "failed"]
 
@@ -53,6 +54,7 @@ class ModelEntry:
         self._failure: Exception | None = None
         self._num_users = 0
         self._earlier = ServingStats()
+        self._observer: Observer | None = None
         self._used_at = time.monotonic()
 
     @property
@@ -91,6 +93,13 @@ class ModelEntry:
                 self._num_users -= 1
                 self._used_at = time.monotonic()
 
+    def tell(self, observer: Observer) -> None:
+        """Have `observer` told of the queue and batches of every backend that is loaded here."""
+        with self._lock:
+            self._observer = observer
+            if self._backend is not None and self._backend.local is not None:
+                self._backend.local.tell(observer)
+
     def wanted(self) -> tuple[Future[None], bool]:
         """What is done when it was loaded or could not be; True for the first who asks, who has it loaded."""
         with self._lock:
@@ -124,7 +133,7 @@ class ModelEntry:
                 return None
             backend, self._backend = self._backend, None
             if backend is not None:
-                self._earlier = in_all((self._earlier, backend.stats()))
+                self._earlier = in_all((self._earlier, totals(backend.stats())))
             return backend
 
     def take_away(self) -> Backend | None:
@@ -139,4 +148,6 @@ class ModelEntry:
             self._used_at = time.monotonic()
             if backend is not None:
                 self.task = backend.task
+                if self._observer is not None and backend.local is not None:
+                    backend.local.tell(self._observer)
         done.set_result(None)

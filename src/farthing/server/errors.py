@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from farthing.core.errors import (
+    DeadlineError,
     EngineError,
     FarthingError,
     InputError,
@@ -42,6 +44,7 @@ TABLE: tuple[tuple[type[FarthingError], int, str, Mapping[str, str]], ...] = (
     (UnknownModelError, 404, "invalid_request_error", {}),
     (WrongTaskError, 400, "invalid_request_error", {}),
     (QueueFullError, 429, "rate_limit_error", RETRY_AFTER),
+    (DeadlineError, 504, "timeout_error", {}),
     (MemoryShortError, 503, "service_unavailable_error", {"retry-after": "10"}),  # as long as a step up waits
     (ServingError, 503, "service_unavailable_error", RETRY_AFTER),
     (EngineError, 500, "server_error", {}),
@@ -65,6 +68,8 @@ def fault_of(error: FarthingError) -> Fault:
     """The row of the table that `error` falls under, with its own message, param and code."""
     for kind, status, type_name, headers in TABLE:
         if isinstance(error, kind):
+            if isinstance(error, QueueFullError) and error.retry_after_s is not None:
+                headers = {"retry-after": str(max(1, math.ceil(error.retry_after_s)))}
             return Fault(status, type_name, error.code, str(error), error.param, headers)
     raise AssertionError("the table ends with the root of the tree")
 

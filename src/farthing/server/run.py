@@ -22,6 +22,7 @@ from farthing.core.resolve import Resolved
 from farthing.core.settings import CacheSettings, EngineSettings, ServerSettings, ServingSettings, TelemetrySettings
 from farthing.server.app import create_app
 from farthing.server.directory import Directory
+from farthing.server.drain import DrainingServer
 from farthing.server.entry import ModelEntry
 from farthing.server.loading import Models
 from farthing.server.service import Service
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BACKLOG = 2048
-STOP_GRACE_S = 25  # below the 30 s after which Kubernetes and systemd setups commonly kill
 
 
 def run(chosen: ModelsFile, resolved: Resolved) -> int:
@@ -52,12 +52,12 @@ def run(chosen: ModelsFile, resolved: Resolved) -> int:
     service = Service(
         directory, resolved.group(ServingSettings), prepare=models.prepare, read_cache=lambda: models.cache
     )
-    server = make_server(create_app(service, resolved, tracing))
+    server = make_server(create_app(service, resolved, tracing), settings)
 
     def stop() -> None:
         server.should_exit = True
 
-    # uvicorn raises a signal again once it has stopped, for whoever handled it before; that must not kill us.
+    # Also before uvicorn listens to them, and after.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
     print(f"Listening on {url}, loading {', '.join(entry.name for entry in models.entries)}", flush=True)
@@ -72,8 +72,8 @@ def run(chosen: ModelsFile, resolved: Resolved) -> int:
     return service.exit_status
 
 
-def make_server(app: FastAPI) -> uvicorn.Server:
-    """uvicorn with our limits and none of its own logging below warnings."""
+def make_server(app: FastAPI, settings: ServerSettings) -> uvicorn.Server:
+    """uvicorn with our limits and our end, and none of its own logging below warnings."""
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -85,9 +85,9 @@ def make_server(app: FastAPI) -> uvicorn.Server:
         lifespan="on",
         workers=1,
         backlog=BACKLOG,
-        timeout_graceful_shutdown=STOP_GRACE_S,
+        timeout_graceful_shutdown=settings.drain_timeout_s,
     )
-    return uvicorn.Server(config)
+    return DrainingServer(config, settings.drain_delay_s)
 
 
 def listen(host: str, port: int) -> socket.socket:

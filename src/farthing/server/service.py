@@ -55,6 +55,7 @@ class Service:
         read_cache: Callable[[], VectorCache | None] = lambda: None,
     ) -> None:
         self.models = models
+        self.request_timeout_s = serving.request_timeout_s
         self._read_cache = read_cache
         self._keeper = Keeper(models.entries, prepare, exits_on_death=serving.on_worker_death == "exit")
         self._turns = asyncio.Semaphore(serving.max_running_requests)

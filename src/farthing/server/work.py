@@ -7,10 +7,13 @@ Out: the service's answer, and the headers that go with it. Bodies and their sha
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from farthing.server.disconnect import unless_hung_up
 from farthing.server.exchange import exchange_of
+from farthing.server.urgency import urgency_of
+from farthing.serving.urgency import USUAL
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -26,11 +29,15 @@ MAX_LISTED_INDICES = 100
 async def embed(service: Service, request: Request, wanted: EmbedRequest, model: str | None) -> Answer:
     """Vectors for a client that called the model `model`.
 
-    Raises what `Service.embed` raises, and `ClientDisconnect` when the client hangs up; its work is cancelled then.
+    Raises what `Service.embed` raises, `ClientDisconnect` when the client hangs up, and `DeadlineError` when its time
+    is over; its work is cancelled then.
     """
     exchange = exchange_of(request)
     exchange.texts = wanted.inputs
-    answer = await unless_hung_up(request, service.embed(wanted, model))
+    urgency = urgency_of(request, service.request_timeout_s)
+    if urgency is not USUAL:
+        wanted = replace(wanted, urgency=urgency)
+    answer = await unless_hung_up(request, service.embed(wanted, model), urgency)
     exchange.note_work(len(answer.result.vectors), answer.result.num_tokens, answer.result.timings)
     return answer
 
@@ -39,7 +46,10 @@ async def rerank(service: Service, request: Request, wanted: RerankRequest, mode
     """Scores for a client that called the model `model`. Raises as `embed`."""
     exchange = exchange_of(request)
     exchange.texts = wanted.inputs
-    answer = await unless_hung_up(request, service.rerank(wanted, model))
+    urgency = urgency_of(request, service.request_timeout_s)
+    if urgency is not USUAL:
+        wanted = replace(wanted, urgency=urgency)
+    answer = await unless_hung_up(request, service.rerank(wanted, model), urgency)
     exchange.note_work(len(answer.result.logits), answer.result.num_tokens, answer.result.timings)
     return answer
 

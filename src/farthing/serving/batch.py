@@ -26,18 +26,25 @@ class Share:
 
 @dataclass(frozen=True)
 class Batch:
-    """`new_counter` makes what its tokens are counted with."""
+    """
+    Attributes:
+        new_counter: makes what its tokens are counted with.
+        is_full: other texts had to wait for the next one.
+    """
 
     shares: tuple[Share, ...]
     new_counter: Callable[[], TokenCounter]
+    is_full: bool = False
 
     @classmethod
-    def of(cls, texts: Iterable[tuple[Job, int]], new_counter: Callable[[], TokenCounter]) -> Batch:
+    def of(
+        cls, texts: Iterable[tuple[Job, int]], new_counter: Callable[[], TokenCounter], *, is_full: bool = False
+    ) -> Batch:
         """Of jobs' texts by index, those of one job side by side."""
         indices: dict[Job, list[int]] = {}
         for job, index in texts:
             indices.setdefault(job, []).append(index)
-        return cls(tuple(Share(job, tuple(found)) for job, found in indices.items()), new_counter)
+        return cls(tuple(Share(job, tuple(found)) for job, found in indices.items()), new_counter, is_full)
 
     @property
     def texts(self) -> list[list[int]]:

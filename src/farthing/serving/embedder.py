@@ -40,7 +40,7 @@ class Embedder(ServedModel):
 
     def _prepare_with(self, tokenizer: TextTokenizer) -> None:
         self._preparer = Preparer(tokenizer, self.plan.context_length, self._settings)
-        self._pipeline = Pipeline(self._preparer, self._scheduler, self._pool)
+        self._pipeline = Pipeline(self._preparer, self._scheduler, self._pools)
 
     # --- facts ---------------------------------------------------------------------------------------------------
 
@@ -123,15 +123,15 @@ class Embedder(ServedModel):
     def embed(self, request: EmbedRequest) -> EmbedResult:
         """One request, of at most `max_texts_per_request` texts.
 
-        Raises what `encode` raises, and `MemoryShortError` while no new work is taken.
+        Raises what `encode` raises, `QueueFullError`, and `MemoryShortError` while no new work is taken.
         """
         self._admit(len(request.inputs), "input")
-        return self._run(request)
+        return self._run(request, limited=True)
 
     async def embed_async(self, request: EmbedRequest) -> EmbedResult:
         """As `embed`, without blocking the event loop. Cancelling it takes its texts out of the queue."""
         self._admit(len(request.inputs), "input")
-        return await self._run_async(request)
+        return await self._run_async(request, limited=True)
 
     def tokenize(
         self, texts: Sequence[str], *, prompt_name: str | None = None, add_special_tokens: bool = True
@@ -150,14 +150,14 @@ class Embedder(ServedModel):
         self._admit(len(ids), "ids")
         return self.tokenizer.decode(ids, skip_special_tokens=skip_special_tokens)
 
-    def _run(self, request: EmbedRequest, *, show_progress: bool = False) -> EmbedResult:
+    def _run(self, request: EmbedRequest, *, limited: bool = False, show_progress: bool = False) -> EmbedResult:
         collector = VectorCollector(request, self._live.description)
-        self._pipeline.run(request, self._prefix(request), collector, show_progress=show_progress)
+        self._pipeline.run(request, self._prefix(request), collector, limited=limited, show_progress=show_progress)
         return self._finish(request, collector)
 
-    async def _run_async(self, request: EmbedRequest) -> EmbedResult:
+    async def _run_async(self, request: EmbedRequest, *, limited: bool = False) -> EmbedResult:
         collector = VectorCollector(request, self._live.description)
-        await self._pipeline.run_async(request, self._prefix(request), collector)
+        await self._pipeline.run_async(request, self._prefix(request), collector, limited=limited)
         return self._finish(request, collector)
 
     def _prefix(self, request: EmbedRequest) -> str:

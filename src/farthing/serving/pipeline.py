@@ -10,22 +10,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn, Protocol
 
 from tqdm import tqdm
 
+from farthing.serving.flow import HELD_TEXTS, Flow
 from farthing.serving.job import Job
 from farthing.serving.prepare import Prepared
 from farthing.serving.request import TextEnd
 from farthing.serving.scheduler import Scheduler
+from farthing.serving.size import Size
 from farthing.serving.slices import Collector, Running, Slice, cancel, wait, wait_async
+from farthing.serving.urgency import LaneName, Urgency
 
 # Texts that are tokenised and queued together: enough to fill a batch of short ones.
 SLICE_TEXTS = 256
 # Slices of one call that wait or run at the same time: bounds memory, keeps the device busy.
-SLICES_IN_FLIGHT = 4
+SLICES_IN_FLIGHT = HELD_TEXTS // SLICE_TEXTS
 
 
 class Request(Protocol):
@@ -40,6 +43,9 @@ class Request(Protocol):
     @property
     def truncate_from(self) -> TextEnd: ...
 
+    @property
+    def urgency(self) -> Urgency: ...
+
 
 class Prepares(Protocol):
     def prepare(
@@ -50,35 +56,45 @@ class Prepares(Protocol):
 
 
 class Pipeline:
-    """`pool` tokenises for async callers; sync ones do it on their own thread."""
+    """`pools`, one a lane, tokenise for async callers; sync ones do it on their own thread."""
 
-    def __init__(self, preparer: Prepares, scheduler: Scheduler, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, preparer: Prepares, scheduler: Scheduler, pools: Mapping[LaneName, ThreadPoolExecutor]) -> None:
         self._preparer = preparer
-        self._scheduler, self._pool = scheduler, pool
+        self._scheduler, self._pools = scheduler, pools
 
-    def run(self, request: Request, prefix: str, collector: Collector, *, show_progress: bool = False) -> None:
-        """`prefix` goes to the preparer as it is.
+    def run(
+        self,
+        request: Request,
+        prefix: str,
+        collector: Collector,
+        *,
+        limited: bool = False,
+        show_progress: bool = False,
+    ) -> None:
+        """`prefix` goes to the preparer as it is; the queue's limits count when `limited`.
 
         Raises `InputError` for what cannot be served as it is, `EngineError`, `ServingError`.
         """
-        with tqdm(total=len(request.inputs), unit="text", disable=not show_progress) as bar:
+        bar = tqdm(total=len(request.inputs), unit="text", disable=not show_progress)
+        with bar, self._scheduler.open(request.urgency, Size.of(request.inputs), limited=limited) as flow:
             slices: Iterable[Slice] = self._slices(request, prefix)
             while slices:
-                self._run(slices, collector, bar)
+                self._run(slices, collector, flow, bar)
                 slices = collector.outdated()
 
-    async def run_async(self, request: Request, prefix: str, collector: Collector) -> None:
+    async def run_async(self, request: Request, prefix: str, collector: Collector, *, limited: bool = False) -> None:
         """As `run`. Cancelling takes the request's texts out of the queue."""
-        slices: Iterable[Slice] = self._slices(request, prefix)
-        while slices:
-            await self._run_async(slices, collector)
-            slices = collector.outdated()
+        with self._scheduler.open(request.urgency, Size.of(request.inputs), limited=limited) as flow:
+            slices: Iterable[Slice] = self._slices(request, prefix)
+            while slices:
+                await self._run_async(slices, collector, flow)
+                slices = collector.outdated()
 
-    def _run(self, slices: Iterable[Slice], collector: Collector, bar: tqdm[NoReturn]) -> None:
+    def _run(self, slices: Iterable[Slice], collector: Collector, flow: Flow, bar: tqdm[NoReturn]) -> None:
         in_flight: deque[Running] = deque()
         try:
             for item in slices:
-                in_flight.append(self._submit(self._prepare(item)))
+                in_flight.append(self._submit(self._prepare(item), flow))
                 if len(in_flight) >= SLICES_IN_FLIGHT:
                     bar.update(collector.add(in_flight[0], wait(in_flight.popleft())))
             while in_flight:
@@ -86,13 +102,13 @@ class Pipeline:
         finally:
             cancel(in_flight)
 
-    async def _run_async(self, slices: Iterable[Slice], collector: Collector) -> None:
+    async def _run_async(self, slices: Iterable[Slice], collector: Collector, flow: Flow) -> None:
         in_flight: deque[Running] = deque()
-        loop = asyncio.get_running_loop()
+        loop, pool = asyncio.get_running_loop(), self._pools[flow.urgency.lane]
         try:
             for item in slices:
-                running = await loop.run_in_executor(self._pool, self._prepare, item)
-                in_flight.append(self._submit(running))
+                running = await loop.run_in_executor(pool, self._prepare, item)
+                in_flight.append(self._submit(running, flow))
                 if len(in_flight) >= SLICES_IN_FLIGHT:
                     collector.add(in_flight[0], await wait_async(in_flight[0]))
                     in_flight.popleft()
@@ -113,7 +129,6 @@ class Pipeline:
         job = Job(prepared.texts) if prepared.texts else None
         return Running(item, prepared, job, time.perf_counter() - started)
 
-    def _submit(self, running: Running) -> Running:
-        if running.job is not None:
-            self._scheduler.submit(running.job)
+    def _submit(self, running: Running, flow: Flow) -> Running:
+        self._scheduler.submit(running.job, flow, len(running.slice.inputs))
         return running

@@ -10,6 +10,7 @@ import numpy as np
 
 from farthing.core.space import VectorSpace
 from farthing.serving.timings import NOT_TIMED, Timings
+from farthing.serving.urgency import USUAL, Urgency
 
 InputType = Literal["query", "document"]
 TextEnd = Literal["start", "end"]
@@ -28,6 +29,7 @@ class EmbedRequest:
         normalize: scale the vectors to length 1 (after they were cut).
         truncate: cut texts longer than the context instead of refusing them; None for the configured default.
         truncate_from: where texts that are too long lose tokens; at the start a prompt goes with them.
+        urgency: its lane in the queue and its time limit.
     """
 
     inputs: Sequence[str | Sequence[int]]
@@ -39,6 +41,7 @@ class EmbedRequest:
     normalize: bool = True
     truncate: bool | None = None
     truncate_from: TextEnd = "end"
+    urgency: Urgency = USUAL
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 from farthing.core.errors import InputError
 from farthing.serving.request import TextEnd
 from farthing.serving.timings import NOT_TIMED, Timings
+from farthing.serving.urgency import USUAL, Urgency
 
 Pair = tuple[str, str]  # a query and a document
 
@@ -22,12 +23,14 @@ class RerankRequest:
         instruction: the task in words, for models that take one; None for the model's default.
         truncate: cut documents to the context (None does too), or refuse those that are too long.
         truncate_from: where documents that are too long lose tokens.
+        urgency: its lane in the queue and its time limit.
     """
 
     inputs: Sequence[Pair]
     instruction: str | None = None
     truncate: bool | None = None
     truncate_from: TextEnd = "end"
+    urgency: Urgency = USUAL
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class Reranker(ServedModel):
         assert description.head is not None, "a model opened for scoring has a head"
         self._template = pair_template(tokenizer, description.head.prompt, description.spec)
         self._preparer = PairPreparer(self._template, self.plan.context_length, self._settings)
-        self._pipeline = Pipeline(self._preparer, self._scheduler, self._pool)
+        self._pipeline = Pipeline(self._preparer, self._scheduler, self._pools)
 
     def rank(
         self,
@@ -102,19 +102,19 @@ class Reranker(ServedModel):
     async def rerank_async(self, request: RerankRequest) -> RerankResult:
         """One request, of at most `max_texts_per_request` pairs.
 
-        Raises what `rank` raises, and `MemoryShortError` while no new work is taken.
+        Raises what `rank` raises, `QueueFullError`, and `MemoryShortError` while no new work is taken.
         """
         self._admit(len(request.inputs), "documents")
-        return await self._run_async(request)
+        return await self._run_async(request, limited=True)
 
     def _run(self, request: RerankRequest) -> RerankResult:
         collector = Collector(len(request.inputs), 1)
         self._pipeline.run(request, self._instruction(request), collector)
         return result_of(collector)
 
-    async def _run_async(self, request: RerankRequest) -> RerankResult:
+    async def _run_async(self, request: RerankRequest, *, limited: bool = False) -> RerankResult:
         collector = Collector(len(request.inputs), 1)
-        await self._pipeline.run_async(request, self._instruction(request), collector)
+        await self._pipeline.run_async(request, self._instruction(request), collector, limited=limited)
         return result_of(collector)
 
     def _instruction(self, request: RerankRequest) -> str:

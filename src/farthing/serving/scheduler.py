@@ -1,27 +1,36 @@
-"""The queue in front of the device: texts in order of arrival, handed out as batches of bounded tokens.
+"""The queue in front of the device: texts of open requests, handed out as batches of bounded tokens.
 
-Callers submit jobs from any thread and get a future; the worker takes batches. A batch grows while the one before it
-runs and is closed only when the worker asks for it, so that whoever arrives meanwhile rides along. The longest-waiting
-text goes first; texts of different jobs and lengths mix freely, since nothing is padded. A batch is counted by the
-tokens that are computed for it (`farthing.serving.token_counter`). Where the next text in order does not fit, the room
-that is left goes to texts further back that share tokens with those in the batch.
+A request is admitted once (`open`), then submits jobs from any thread and gets a future for each; the worker takes
+batches. A batch grows while the one before it runs and is closed only when the worker asks for it, so that whoever
+arrives meanwhile rides along. Texts of different requests and lengths mix freely, since nothing is padded. Interactive
+requests go before bulk ones, short ones before long ones, and a share of every batch belongs to the longest-waiting
+request of each lane, so that nobody waits for ever (`farthing.serving.lane`). A batch is counted by the tokens that are
+computed for it (`farthing.serving.token_counter`). Where the next text in order does not fit, the room that is left
+goes to texts further back that share tokens with those in the batch, and then to any that fit.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from farthing.core.errors import ClosedError, FarthingError, QueueFullError
-from farthing.models.token_key import TOKEN_BYTES
+from farthing.serving.admission import QueueLimits, check_room
 from farthing.serving.batch import Batch
+from farthing.serving.filling import Filling
+from farthing.serving.flow import Flow
 from farthing.serving.job import Job
+from farthing.serving.lanes import Lanes
+from farthing.serving.observer import NoObserver, Observer
+from farthing.serving.size import Size
+from farthing.serving.speed import Speed
+from farthing.serving.stats import QueueStats
 from farthing.serving.token_counter import TokenCounter
-
-# Texts passed over in search of some that fit: bounds the time that a batch takes to fill, however many wait.
-LOOK_AHEAD_TEXTS = 1024
+from farthing.serving.urgency import LANES, Urgency
 
 
 @dataclass(frozen=True)
@@ -30,24 +39,43 @@ class BatchLimits:
 
     max_tokens: int
     max_texts: int
-    max_waiting_texts: int
+
+
+class OpenJob(NamedTuple):
+    flow: Flow
+    submitted_s: float
 
 
 class Scheduler:
-    """`new_counter` makes what a batch's tokens are counted with."""
+    """`new_counter` makes what a batch's tokens are counted with.
 
-    def __init__(self, limits: BatchLimits, new_counter: Callable[[], TokenCounter] = TokenCounter) -> None:
-        self._limits = limits
+    Attributes:
+        speed: of full batches; the worker notes it.
+        observer: is told how long texts waited.
+    """
+
+    def __init__(
+        self,
+        limits: BatchLimits,
+        new_counter: Callable[[], TokenCounter] = TokenCounter,
+        queue: QueueLimits | None = None,
+    ) -> None:
+        self._limits, self._queue = limits, queue or QueueLimits()
         self._new_counter = new_counter
         self._max_tokens = limits.max_tokens  # may go down for a while
-        self._waiting: OrderedDict[tuple[Job, int], None] = OrderedDict()  # texts by job and index, in order
-        self._open: set[Job] = set()  # not answered yet, waiting or running
+        self._lanes = Lanes(self._queue.bulk_share)
+        self._open: dict[Job, OpenJob] = {}  # not answered yet, waiting or running
         self._refusal: FarthingError | None = None
         self._changed = threading.Condition()
+        self._num_admitted = self._num_refused = self._num_expired = self._num_waits = 0
+        self._waited_s = 0.0
+        self.speed = Speed()
+        self.observer: Observer = NoObserver()
 
     @property
     def num_waiting_texts(self) -> int:
-        return len(self._waiting)
+        with self._changed:
+            return self._lanes.waiting.num_texts
 
     @property
     def max_tokens(self) -> int:
@@ -58,44 +86,92 @@ class Scheduler:
         """Make batches smaller than the limit that was set at first, or as large again."""
         self._max_tokens = min(max_tokens, self._limits.max_tokens)
 
-    def submit(self, job: Job) -> None:
-        """Queue a job. Cancelling its future takes it out again.
+    def stats(self) -> QueueStats:
+        speed = self.speed.tokens_per_s
+        with self._changed:
+            waiting, bulk = self._lanes.waiting, self._lanes["bulk"].waiting
+            left, bulk_left = (self._lanes[name].num_tokens_left for name in LANES)
+            return QueueStats(
+                waiting_texts=waiting.num_texts,
+                waiting_tokens=waiting.num_tokens,
+                waiting_bulk_texts=bulk.num_texts,
+                waiting_bulk_tokens=bulk.num_tokens,
+                expected_wait_s=left / speed if speed else 0.0,
+                expected_bulk_wait_s=(left + bulk_left) / speed if speed else 0.0,
+                tokens_per_s=speed or 0.0,
+                admitted_requests_total=self._num_admitted,
+                refused_requests_total=self._num_refused,
+                expired_requests_total=self._num_expired,
+                queue_waits_total=self._num_waits,
+                queue_wait_seconds_total=self._waited_s,
+            )
+
+    @contextmanager
+    def open(self, urgency: Urgency, size: Size, *, limited: bool = True) -> Iterator[Flow]:
+        """A place in the queue for a request of about that size, as long as the context lasts.
+
+        Its jobs must be done, failed or cancelled by the end. `limited` decides whether the queue's limits count.
 
         Raises:
-            QueueFullError: more texts would wait than allowed.
+            QueueFullError: more would wait than allowed, or for longer.
             FarthingError: why no work is taken (closed, worker died).
         """
+        flow = self._admit(urgency, size, limited)
+        try:
+            yield flow
+        except BaseException:
+            with self._changed:
+                self._num_expired += urgency.is_over(time.monotonic())
+            raise
+        finally:
+            with self._changed:
+                self._lanes[urgency.lane].remove(flow)
+
+    def submit(self, job: Job | None, flow: Flow, num_inputs: int) -> None:
+        """Queue the job of a further `num_inputs` texts of a request; None when none of them has to be computed.
+
+        Cancelling its future takes it out again.
+
+        Raises:
+            DeadlineError: the request's time is over.
+            FarthingError: why no work is taken (closed, worker died).
+        """
+        now_s = time.monotonic()
+        if flow.urgency.is_over(now_s):
+            raise flow.urgency.error()
         with self._changed:
-            if self._refusal is not None:
-                raise type(self._refusal)(str(self._refusal))  # a new one: a shared one would gather tracebacks
-            if len(self._waiting) + len(job.texts) > self._limits.max_waiting_texts:
-                raise QueueFullError(
-                    f"{len(self._waiting)} texts are waiting and {len(job.texts)} more would exceed the limit of "
-                    f"{self._limits.max_waiting_texts} (max_queue_texts). Try again later."
-                )
-            self._open.add(job)
-            self._waiting.update(dict.fromkeys((job, index) for index in range(len(job.texts))))
+            self._check_open()
+            flow.came(num_inputs)
+            if job is None:
+                return
+            self._open[job] = OpenJob(flow, now_s)
+            flow.add(job)
             self._changed.notify()
         job.future.add_done_callback(lambda _: self._drop(job))
 
     def take(self) -> Batch | None:
         """The next batch; waits for work. None when closed and nothing is left."""
-        with self._changed:
-            while not self._waiting:
-                if isinstance(self._refusal, ClosedError):
-                    return None
-                self._changed.wait()
-            return Batch.of(self._fill(), self._new_counter)
+        while True:
+            with self._changed:
+                while not self._lanes.has_waiting:
+                    if isinstance(self._refusal, ClosedError):
+                        return None
+                    self._changed.wait()
+                expired = self._expire()
+                batch = self._form()
+            for job, error in expired:  # outside the lock: a failed future calls _drop
+                job.fail(error)
+            if batch is not None:
+                self._note_waits(batch)
+                return batch
 
     def put_back(self, job: Job) -> None:
-        """Have a job that was taken begin again, before all others."""
+        """Have a job that was taken begin again, before all others of its lane."""
         with self._changed:
             if job not in self._open:
                 return
             job.restart()
-            for index in reversed(range(len(job.texts))):
-                self._waiting[job, index] = None
-                self._waiting.move_to_end((job, index), last=False)
+            self._open[job].flow.add_again(job)
             self._changed.notify()
 
     def refuse(self, error: FarthingError, *, drop_open: bool) -> None:
@@ -104,7 +180,7 @@ class Scheduler:
             self._refusal = error
             dropped = list(self._open) if drop_open else []
             self._changed.notify_all()
-        for job in dropped:  # outside the lock: a failed future calls _drop
+        for job in dropped:
             job.fail(error)
 
     def accept(self) -> None:
@@ -113,31 +189,60 @@ class Scheduler:
             if not isinstance(self._refusal, ClosedError):
                 self._refusal = None
 
+    def _admit(self, urgency: Urgency, size: Size, limited: bool) -> Flow:
+        with self._changed:
+            self._check_open()
+            lane = self._lanes[urgency.lane]
+            if limited:
+                try:
+                    earlier = self._lanes.before(urgency.lane)
+                    check_room(self._queue, lane, earlier, size, self.speed.tokens_per_s)
+                except QueueFullError:
+                    self._num_refused += 1
+                    raise
+            flow = Flow(urgency, size)
+            lane.add(flow)
+            self._num_admitted += 1
+            return flow
+
+    def _check_open(self) -> None:
+        if self._refusal is not None:
+            raise type(self._refusal)(str(self._refusal))  # a new one: a shared one would gather tracebacks
+
+    def _expire(self) -> list[tuple[Job, FarthingError]]:
+        """Take out the texts whose time is over."""
+        now_s = time.monotonic()
+        expired: list[tuple[Job, FarthingError]] = []
+        for flow in self._lanes.flows():
+            if flow.waiting and flow.urgency.is_over(now_s):
+                expired += [(job, flow.urgency.error()) for job in flow.clear()]
+        return expired
+
+    def _form(self) -> Batch | None:
+        """None when nothing waits."""
+        if not self._lanes.has_waiting:
+            return None
+        texts = self._fill()
+        return Batch.of(texts, self._new_counter, is_full=self._lanes.has_waiting)
+
     def _fill(self) -> list[tuple[Job, int]]:
-        """Take texts in order while they fit, then those that share and fit; a text over the budget goes alone."""
-        counter, left = self._new_counter(), self._max_tokens
-        taken: list[tuple[Job, int]] = []
-        num_passed = 0
-        for text in self._waiting:
-            if len(taken) == self._limits.max_texts or num_passed > LOOK_AHEAD_TEXTS:
-                break
-            job, index = text
-            key = job.keys[index]
-            num_tokens = len(key) // TOKEN_BYTES
-            most = num_tokens if not taken else left if not num_passed else min(left, num_tokens - 1)
-            num_added = counter.add(key, most)
-            if num_added is None:
-                num_passed += 1
-            else:
-                left -= num_added
-                taken.append(text)
-        for text in taken:
-            del self._waiting[text]
-        return taken
+        filling = Filling(self._new_counter(), self._max_tokens, self._limits.max_texts)
+        self._lanes.fill(filling, self._max_tokens)
+        return filling.taken
+
+    def _note_waits(self, batch: Batch) -> None:
+        now_s = time.monotonic()
+        for share in batch.shares:
+            job = self._open.get(share.job)
+            if job is not None:
+                seconds = now_s - job.submitted_s
+                self._num_waits += 1
+                self._waited_s += seconds
+                self.observer.queue_wait_s(seconds)
 
     def _drop(self, job: Job) -> None:
         """Take what is left of a finished (mostly: cancelled) job out of the queue."""
         with self._changed:
-            self._open.discard(job)
-            for index in range(len(job.texts)):
-                self._waiting.pop((job, index), None)
+            found = self._open.pop(job, None)
+            if found is not None:
+                found.flow.drop(job)

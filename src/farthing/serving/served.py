@@ -21,14 +21,17 @@ from farthing.engine.load import load_weights
 from farthing.engine.plan import Plan, summary
 from farthing.models.heads import Task
 from farthing.models.spec import ModelSpec
+from farthing.serving.admission import QueueLimits
 from farthing.serving.closeness import in_words
 from farthing.serving.governor import Governor, MemoryState, make_governor
 from farthing.serving.health import Health
+from farthing.serving.observer import Observer
 from farthing.serving.scheduler import BatchLimits, Scheduler
 from farthing.serving.stats import ServingStats, StatsCounter
 from farthing.serving.token_budget import TokenBudget
 from farthing.serving.token_counter import counter_of
 from farthing.serving.tokenizer import TextTokenizer, open_tokenizer
+from farthing.serving.urgency import LANES
 from farthing.serving.worker import BatchRunner, Worker
 from farthing.sources.find import ModelSource, find_model
 
@@ -130,13 +133,16 @@ class ServedModel:
         self.model, self.origin, self.tokenizer = model, origin, tokenizer
         self._live, self._settings = live, serving
         plan = live.plan
-        limits = BatchLimits(plan.max_batch_tokens, serving.max_batch_size, serving.max_queue_texts)
-        self._scheduler = Scheduler(limits, counter_of(live.description))
+        limits = BatchLimits(plan.max_batch_tokens, serving.max_batch_size)
+        self._scheduler = Scheduler(limits, counter_of(live.description), queue_limits(serving))
         budget = TokenBudget(self._scheduler)
         self._stats = StatsCounter()
         restart = serving.on_worker_death == "restart"
         self._worker = Worker(runner, self._scheduler, self._stats, budget, restart=restart)
-        self._pool = ThreadPoolExecutor(serving.tokenizer_threads, thread_name_prefix="farthing-tokenizer")
+        self._pools = {
+            lane: ThreadPoolExecutor(serving.tokenizer_threads, thread_name_prefix=f"farthing-tokenizer-{lane}")
+            for lane in LANES
+        }
         self._prepare_with(tokenizer)
         self._governor = govern(budget, tokenizer) if govern is not None else None
         if self._governor is not None:
@@ -198,7 +204,11 @@ class ServedModel:
             self._governor.on_step(call)
 
     def stats(self) -> ServingStats:
-        return self._stats.snapshot(self._scheduler.num_waiting_texts)
+        return self._stats.snapshot(self._scheduler.stats())
+
+    def tell(self, observer: Observer) -> None:
+        """Have `observer` told from now on how long texts wait and batches run."""
+        self._scheduler.observer = self._worker.observer = observer
 
     def _admit(self, num_texts: int, param: str) -> None:
         """
@@ -230,7 +240,8 @@ class ServedModel:
         """Finish what was accepted, then refuse work. Closing twice is fine."""
         if self._governor is not None:
             self._governor.close()
-        self._pool.shutdown()
+        for pool in self._pools.values():
+            pool.shutdown()
         self._worker.close()
 
     def __enter__(self: Served) -> Served:
@@ -240,3 +251,8 @@ class ServedModel:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def queue_limits(serving: ServingSettings) -> QueueLimits:
+    max_wait_s = None if serving.max_queue_ms is None else serving.max_queue_ms / 1000
+    return QueueLimits(serving.max_queue_texts, serving.max_queue_tokens, max_wait_s, serving.bulk_share)

@@ -8,8 +8,36 @@ from dataclasses import dataclass, fields, replace
 
 
 @dataclass(frozen=True)
-class ServingStats:
-    """A snapshot; everything but the queue only ever grows.
+class QueueStats:
+    """What is told of the queue; totals only ever grow.
+
+    Attributes:
+        waiting_texts, waiting_tokens: in the queue, of both lanes.
+        waiting_bulk_texts, waiting_bulk_tokens: those of them in the bulk lane.
+        expected_wait_s: until all of the interactive lane is computed; 0 while the speed is not known.
+        expected_bulk_wait_s: until all of both is.
+        tokens_per_s: present speed of full batches, each text with all of its tokens; 0 while not known.
+        expired_requests_total: whose time was over before they were finished.
+        queue_waits_total, queue_wait_seconds_total: of parts of requests, each from its submission to its batch.
+    """
+
+    waiting_texts: int = 0
+    waiting_tokens: int = 0
+    waiting_bulk_texts: int = 0
+    waiting_bulk_tokens: int = 0
+    expected_wait_s: float = 0.0
+    expected_bulk_wait_s: float = 0.0
+    tokens_per_s: float = 0.0
+    admitted_requests_total: int = 0
+    refused_requests_total: int = 0
+    expired_requests_total: int = 0
+    queue_waits_total: int = 0
+    queue_wait_seconds_total: float = 0.0
+
+
+@dataclass(frozen=True)
+class ServingStats(QueueStats):
+    """A snapshot; what does not concern the queue only ever grows.
 
     Attributes:
         tokens_total: of the texts that were computed, each text with all of its tokens.
@@ -17,7 +45,6 @@ class ServingStats:
         saved_tokens_total: that did not, because other texts, of this batch or an earlier one, have them too.
     """
 
-    waiting_texts: int = 0
     texts_total: int = 0
     tokens_total: int = 0
     computed_tokens_total: int = 0
@@ -36,6 +63,12 @@ def in_all(stats: Iterable[ServingStats]) -> ServingStats:
     return ServingStats(**{item.name: sum(getattr(one, item.name) for one in found) for item in fields(ServingStats)})
 
 
+def totals(stats: ServingStats) -> ServingStats:
+    """What remains of the counters of a model that is gone: nothing waits there any more."""
+    gauges = (item.name for item in fields(ServingStats) if not item.name.endswith("_total"))
+    return replace(stats, **dict.fromkeys(gauges, 0))
+
+
 class StatsCounter:
     """The running totals; safe from any thread."""
 
@@ -49,6 +82,6 @@ class StatsCounter:
                 self._totals, **{name: getattr(self._totals, name) + value for name, value in increments.items()}
             )
 
-    def snapshot(self, waiting_texts: int) -> ServingStats:
+    def snapshot(self, queue: QueueStats) -> ServingStats:
         with self._lock:
-            return replace(self._totals, waiting_texts=waiting_texts)
+            return replace(self._totals, **vars(queue))

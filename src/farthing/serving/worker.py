@@ -17,6 +17,7 @@ from farthing.core.errors import BatchFailedError, ClosedError, EngineError, Out
 from farthing.engine.runner import BatchOutput
 from farthing.serving.batch import Batch
 from farthing.serving.health import Health
+from farthing.serving.observer import NoObserver, Observer
 from farthing.serving.scheduler import Scheduler
 from farthing.serving.stats import StatsCounter
 from farthing.serving.token_budget import TokenBudget
@@ -34,6 +35,9 @@ class Worker:
     Args:
         restart: start a new thread after one died.
         restart_pause_s: how long health is down and work refused before that.
+
+    Attributes:
+        observer: is told of every batch.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Worker:
         self._restart = restart
         self._restart_pause_s = restart_pause_s
         self._closing = threading.Event()
+        self.observer: Observer = NoObserver()
         self._health = Health(ready=True)
         self._thread = threading.Thread(target=self._live, name="farthing-worker", daemon=True)
         self._thread.start()
@@ -121,6 +126,7 @@ class Worker:
             for part in batch.by_job():
                 self._run(part)
             return
+        seconds = time.perf_counter() - started
         num_tokens, num_computed = sum(map(len, texts)), sum(output.computed)
         self._stats.add(
             batches_total=1,
@@ -128,9 +134,12 @@ class Worker:
             tokens_total=num_tokens,
             computed_tokens_total=num_computed,
             saved_tokens_total=num_tokens - num_computed,
-            batch_seconds_total=time.perf_counter() - started,
+            batch_seconds_total=seconds,
             recomputed_texts_total=output.num_recomputed,
         )
+        if batch.is_full:
+            self._scheduler.speed.note(num_tokens, seconds)
+        self.observer.batch(len(texts), num_computed, seconds)
         self._budget.note_success()
         for job in batch.deliver(output):
             self._scheduler.put_back(job)

@@ -15,6 +15,7 @@ STATUS = {
     errors.UnknownModelError: 404,
     errors.WrongTaskError: 400,
     errors.QueueFullError: 429,
+    errors.DeadlineError: 504,
     errors.ServingError: 503,
     errors.EngineError: 500,
     errors.ModelError: 500,
@@ -47,3 +48,8 @@ def test_an_error_gets_the_status_of_its_nearest_branch(kind: type[FarthingError
     assert fault.status == next(STATUS[base] for base in kind.__mro__ if base in STATUS)
     assert (fault.message, fault.param, fault.code) == (str(error), error.param, kind.code)
     assert ("retry-after" in fault.headers) == (fault.status in (429, 503))
+
+
+@pytest.mark.parametrize(("seconds", "header"), [(None, "1"), (0.2, "1"), (3.1, "4"), (60.0, "60")])
+def test_a_full_queue_says_when_to_come_back(seconds: float | None, header: str) -> None:
+    assert fault_of(errors.QueueFullError("full", retry_after_s=seconds)).headers == {"retry-after": header}

@@ -41,7 +41,7 @@ class Governed:
 
     def __init__(self, live: LiveModel, rungs: Sequence[Rung], *, has_fallback: bool = False) -> None:
         self.meter, self.moves, self.usable = Simulated(), list[str](), True
-        self.scheduler = Scheduler(BatchLimits(live.plan.max_batch_tokens, 512, 1000))
+        self.scheduler = Scheduler(BatchLimits(live.plan.max_batch_tokens, 512))
         self.now_s = 0.0
         budget = TokenBudget(self.scheduler)
         self.governor = Governor(live, rungs, budget, self.meter, self._move, PACE, has_fallback=has_fallback)

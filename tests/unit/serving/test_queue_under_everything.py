@@ -1,24 +1,34 @@
-"""Whatever is cancelled, cut into halves, run alone, failed or begun again: each text's row comes to its place."""
+"""Whatever is cancelled, cut into halves, run alone, failed, begun again or late: each text's row comes to its place,
+and nobody waits for more than a few batches in vain.
+"""
 
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from queueing import Queue as Scheduler
+from queueing import computed
 
-from farthing.core.errors import NonFiniteError
+from farthing.core.errors import DeadlineError, NonFiniteError
 from farthing.engine.runner import BatchOutput
+from farthing.models.forest import MIN_SHARED_TOKENS
 from farthing.models.token_key import token_key
 from farthing.serving.batch import Batch
+from farthing.serving.flow import Flow
 from farthing.serving.job import Job
-from farthing.serving.scheduler import BatchLimits, Scheduler
+from farthing.serving.scheduler import BatchLimits
 from farthing.serving.token_counter import TokenCounter
+from farthing.serving.urgency import LANES, LaneName
 
 MAX_TOKENS, MAX_TEXTS = 40, 5
+# The longest text is 36 tokens of debt, which a share of 0.2 pays in 5 batches; then the other lane may be owed more.
+MAX_BATCHES_IN_VAIN = 6
 Text = list[int]
 
 beginnings = st.sampled_from([[], [1] * 8, [1] * 15, [1] * 8 + [2] * 8, [3] * 30])
@@ -34,19 +44,33 @@ class Queue(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        limits = BatchLimits(MAX_TOKENS, MAX_TEXTS, max_waiting_texts=10_000)
+        limits = BatchLimits(MAX_TOKENS, MAX_TEXTS)
         self.scheduler = Scheduler(limits, partial(TokenCounter, shares_prefixes=True))
         self.jobs: list[Job] = []
+        self.flows: dict[Job, Flow] = {}
         self.failed: set[Job] = set()
-        self.waiting: list[tuple[Job, int]] = []  # in order
+        self.late: set[Job] = set()
+        self.waiting: list[tuple[Job, int]] = []  # in order within a request
+        self.num_in_vain: dict[LaneName, tuple[Flow | None, int]] = dict.fromkeys(LANES, (None, 0))
         self.weights = 1
 
-    @rule(content=st.lists(texts, min_size=1, max_size=7))
-    def submit(self, content: list[Text]) -> None:
+    @rule(
+        contents=st.lists(st.lists(texts, min_size=1, max_size=7), min_size=1, max_size=2), lane=st.sampled_from(LANES)
+    )
+    def submit(self, contents: list[list[Text]], lane: LaneName) -> None:
+        jobs = [Job(content) for content in contents]
+        flow = self.scheduler.put(*jobs, lane=lane)
+        self.jobs += jobs
+        self.flows |= dict.fromkeys(jobs, flow)
+        self.waiting += [(job, index) for job in jobs for index in range(len(job.texts))]
+
+    @rule(content=st.lists(texts, min_size=1, max_size=7), lane=st.sampled_from(LANES))
+    def submit_and_be_late(self, content: list[Text], lane: LaneName) -> None:
+        """Its texts are never run, nor counted by the next batch."""
         job = Job(content)
-        self.scheduler.submit(job)
-        self.jobs.append(job)
-        self.waiting += [(job, index) for index in range(len(content))]
+        flow = self.scheduler.put(job, lane=lane, timeout_s=1e6)
+        flow.urgency = replace(flow.urgency, timeout_s=0)
+        self.late.add(job)
 
     @precondition(lambda self: self.jobs)
     @rule(data=st.data())
@@ -72,12 +96,22 @@ class Queue(RuleBasedStateMachine):
         batch = self.scheduler.take()
         assert batch is not None
         places = [(share.job, index) for share in batch.shares for index in share.indices]
-        assert self.waiting[0] in places, "who has waited longest goes first"
         assert len(places) <= MAX_TEXTS
-        assert batch.num_tokens <= max(MAX_TOKENS, len(self.waiting[0][0].texts[self.waiting[0][1]]))
+        # Counted while it was filled, not in the order of its jobs; what is computed may be a little more.
+        assert computed(batch.texts) <= MAX_TOKENS + (MIN_SHARED_TOKENS - 1) * len(places)
+        self.note_who_waits_in_vain({self.flows[job] for job, _ in places})
         for place in places:
             self.waiting.remove(place)  # raises for one that does not wait
+        assert batch.is_full == bool(self.waiting)
         return batch
+
+    def note_who_waits_in_vain(self, served: set[Flow]) -> None:
+        for lane, (before, count) in self.num_in_vain.items():
+            waiting = {self.flows[job] for job, _ in self.waiting}
+            oldest = next((flow for flow in self.scheduler._lanes[lane].flows if flow in waiting), None)
+            count = 0 if oldest is None or oldest in served or oldest is not before else count + 1
+            self.num_in_vain[lane] = oldest, count
+            assert count <= MAX_BATCHES_IN_VAIN
 
     def answer(self, batch: Batch, data: st.DataObject) -> None:
         how = data.draw(st.sampled_from(["run", "run", "halves", "by job", "fail", "bad row"]))
@@ -121,11 +155,21 @@ class Queue(RuleBasedStateMachine):
 
     @invariant()
     def as_many_wait_as_should(self) -> None:
-        assert self.scheduler.num_waiting_texts == len(self.waiting)
+        num_late = sum(len(job.texts) for job in self.late if not job.future.done())
+        stats = self.scheduler.stats()
+        assert stats.waiting_texts == self.scheduler.num_waiting_texts == len(self.waiting) + num_late
+        bulk = [place for place in self.waiting if self.flows[place[0]].urgency.lane == "bulk"]
+        if not num_late:
+            assert stats.waiting_tokens == sum(len(job.texts[index]) for job, index in self.waiting)
+            assert stats.waiting_bulk_tokens == sum(len(job.texts[index]) for job, index in bulk)
 
     def teardown(self) -> None:
         while self.waiting:
             self.deliver(self.take())
+        if any(not job.future.done() for job in self.late):
+            self.submit([[[7]]], "bulk")
+            self.deliver(self.take())
+        assert all(isinstance(job.future.exception(timeout=0), DeadlineError) for job in self.late)
         for job in self.jobs:
             assert job.future.done()
             if job.future.cancelled():

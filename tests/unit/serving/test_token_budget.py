@@ -5,7 +5,7 @@ from farthing.serving.token_budget import LEAST_TOKENS, SUCCESSES_TO_DOUBLE, Tok
 
 
 def budget(max_tokens: int = 4096) -> tuple[TokenBudget, Scheduler]:
-    scheduler = Scheduler(BatchLimits(max_tokens, 512, 1000))
+    scheduler = Scheduler(BatchLimits(max_tokens, 512))
     return TokenBudget(scheduler), scheduler
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from queueing import computed
 
-from farthing.models.forest import MIN_SHARED_TOKENS, Forest, distinct, grow
+from farthing.models.forest import MIN_SHARED_TOKENS
 from farthing.models.token_key import token_key
 from farthing.serving.token_counter import TokenCounter
 
@@ -24,16 +25,6 @@ def counted(batch: Sequence[Text], *, shares_prefixes: bool = True) -> list[int]
     counter = TokenCounter(shares_prefixes=shares_prefixes)
     added = [counter.add(token_key(text), most=len(text)) for text in batch]
     return [number for number in added if number is not None]
-
-
-def computed(batch: Sequence[Text]) -> int:
-    """What the engine makes of it."""
-    keys = [token_key(text) for text in batch]
-    forest = Forest(batch, ends=[-1] * len(batch))
-    first, like = distinct(keys)
-    grow(forest, keys, first)
-    forest.ends = [forest.ends[index] for index in like]
-    return sum(forest.computed())
 
 
 @given(texts)

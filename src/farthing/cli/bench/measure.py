@@ -21,7 +21,9 @@ from farthing.quant.native.binding import NativeKernels
 from farthing.quant.native.team import native_kernels
 from farthing.serving.job import Job
 from farthing.serving.scheduler import BatchLimits, Scheduler
+from farthing.serving.size import Size
 from farthing.serving.token_counter import TokenCounter
+from farthing.serving.urgency import Urgency
 
 WARM_UP_TOKENS = 512  # of one text: a longer one warms up with its first tokens
 
@@ -82,11 +84,11 @@ def load_engine(describe: Callable[[], ModelDescription], short: list[int]) -> E
 
 def make_batches(texts: Texts, max_tokens: int, new_counter: Callable[[], TokenCounter]) -> list[Texts]:
     """The texts as the scheduler hands them out when they come in one request and nothing else waits."""
-    limits = BatchLimits(max_tokens, ServingSettings().max_batch_size, max_waiting_texts=len(texts))
-    scheduler = Scheduler(limits, new_counter)
-    scheduler.submit(Job(texts))
-    scheduler.refuse(ClosedError("no further texts"), drop_open=False)
-    return [batch.texts for batch in iter(scheduler.take, None)]
+    scheduler = Scheduler(BatchLimits(max_tokens, ServingSettings().max_batch_size), new_counter)
+    with scheduler.open(Urgency(), Size(len(texts), 0)) as flow:
+        scheduler.submit(Job(texts), flow, len(texts))
+        scheduler.refuse(ClosedError("no further texts"), drop_open=False)
+        return [batch.texts for batch in iter(scheduler.take, None)]
 
 
 def run_rounds(engine: Engine, tasks: Sequence[Task], on_run: Callable[[Task], object]) -> list[float]:

@@ -23,4 +23,12 @@ class ServerSettings(Checked):
     reranker: str | None = option(None, "A model that scores pairs, served beside MODEL and in the same memory.")
     served_reranker_name: str | None = option(None, "Name clients use for the reranker (default: as given).")
     max_body_bytes: int = option(64 * 1024 * 1024, "Largest request body, in bytes.", minimum=1024)
+    drain_delay_s: float = option(
+        0.0,
+        "Seconds after SIGTERM in which requests are still taken while /health says 503, so that balancers turn away.",
+        minimum=0,
+    )
+    drain_timeout_s: int = option(
+        25, "Seconds after that in which accepted requests are finished; what is left then gets 503.", minimum=0
+    )
     log_level: str = option("info", "How much is logged.", choices=("debug", "info", "warning", "error"))

@@ -11,10 +11,32 @@ from farthing.core.settings.field import Checked, option
 class ServingSettings(Checked):
     """How requests are cleaned, queued and batched."""
 
-    max_running_requests: int = option(256, "Most requests in work at once; further ones wait their turn.", minimum=1)
+    max_running_requests: int = option(
+        10_000,
+        "Most requests in work at once; further ones wait their turn, and no limit of the queue counts them.",
+        minimum=1,
+    )
     max_batch_size: int = option(512, "Most texts of one forward pass.", minimum=1)
     max_texts_per_request: int = option(8192, "Most texts of one request.", minimum=1)
     max_queue_texts: int = option(100_000, "Most texts waiting; beyond it requests are refused (429).", minimum=1)
+    max_queue_tokens: int = option(
+        10_000_000,
+        "Most tokens waiting, estimated before texts are tokenised; beyond it requests are refused (429).",
+        minimum=1,
+    )
+    max_queue_ms: float | None = option(
+        None,
+        "Longest expected wait for a turn, in ms; a request that would wait for longer is refused (429).",
+        minimum=1,
+    )
+    bulk_share: float = option(
+        0.2, "Share of each batch that bulk requests have while interactive ones wait.", minimum=0.01, maximum=0.9
+    )
+    request_timeout_s: float | None = option(
+        None,
+        "Longest time for a request, in seconds; what is not finished by then is answered with 504.",
+        minimum=0.001,
+    )
     tokenizer_threads: int = option(2, "Threads that clean and tokenise.", minimum=1)
     truncate: bool = option(False, "Cut texts longer than the context when a request does not say.")
     min_chars: int = option(1, "Fewest characters of a text (after cleaning).", minimum=0)

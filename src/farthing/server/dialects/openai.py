@@ -39,6 +39,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     429: {"model": ErrorResponse, "description": "Too many texts are waiting; try again."},
     500: {"model": ErrorResponse, "description": "The computation failed."},
     503: {"model": ErrorResponse, "description": "The model is loading, memory is short, or the server is stopping."},
+    504: {"model": ErrorResponse, "description": "The time limit of the request passed."},
 }
 EMBEDDINGS: dict[str, Any] = {
     "model": EmbeddingsResponse,

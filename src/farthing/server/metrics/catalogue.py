@@ -46,7 +46,24 @@ MODEL_INFO = Metric(
 WORKER_READY = Metric(
     "farthing_worker_ready", "gauge", "1 while the model can compute, 0 while its worker is dead.", ("model",)
 )
-WAITING_TEXTS = Metric("farthing_waiting_texts", "gauge", "Texts in the queue.", ("model",))
+WAITING_TEXTS = Metric("farthing_waiting_texts", "gauge", "Texts in the queue, by lane.", ("model", "lane"))
+WAITING_TOKENS = Metric("farthing_waiting_tokens", "gauge", "Tokens in the queue, by lane.", ("model", "lane"))
+EXPECTED_WAIT_SECONDS = Metric(
+    "farthing_expected_wait_seconds",
+    "gauge",
+    "Until all that waits in a lane is computed, at the present speed; 0 while that is not known.",
+    ("model", "lane"),
+)
+TOKENS_PER_SECOND = Metric(
+    "farthing_tokens_per_second", "gauge", "Present speed of full batches; 0 while not known.", ("model",)
+)
+ADMITTED = Metric("farthing_admitted_requests_total", "counter", "Requests taken into the queue.", ("model",))
+REFUSED = Metric(
+    "farthing_refused_requests_total", "counter", "Requests that the queue did not take (429).", ("model",)
+)
+EXPIRED = Metric(
+    "farthing_expired_requests_total", "counter", "Requests whose time was over before they were finished.", ("model",)
+)
 TEXTS = Metric("farthing_texts_total", "counter", "Texts computed.", ("model",))
 TOKENS = Metric("farthing_tokens_total", "counter", "Tokens of computed texts, those that were saved too.", ("model",))
 COMPUTED_TOKENS = Metric("farthing_computed_tokens_total", "counter", "Tokens that went through the model.", ("model",))
@@ -115,7 +132,10 @@ CACHE_STORE_UP = Metric(
 
 # Fields of `ServingStats`.
 STATS: Mapping[str, Metric] = {
-    "waiting_texts": WAITING_TEXTS,
+    "tokens_per_s": TOKENS_PER_SECOND,
+    "admitted_requests_total": ADMITTED,
+    "refused_requests_total": REFUSED,
+    "expired_requests_total": EXPIRED,
     "texts_total": TEXTS,
     "tokens_total": TOKENS,
     "computed_tokens_total": COMPUTED_TOKENS,

@@ -90,11 +90,27 @@ def model_families(models: Sequence[ModelState]) -> Iterator[Family]:
     loaded = [model for model in models if model.loaded]
     yield catalogue.MODEL_INFO.family(((model.name, model.device, model.format), 1) for model in loaded)
     yield catalogue.WORKER_READY.family(((model.name,), model.ready) for model in loaded)
+    yield from queue_families(models)
     for name, metric in catalogue.STATS.items():
         yield metric.family(((model.name,), getattr(model.stats, name)) for model in models)
     yield catalogue.PLANNED_BYTES.family(
         ((model.name, *entry), num_bytes) for model in models for entry, num_bytes in model.planned_bytes.items()
     )
+
+
+def queue_families(models: Sequence[ModelState]) -> Iterator[Family]:
+    """By lane: what waits in the queue, and for how long."""
+    texts: dict[tuple[str, str], float] = {}
+    tokens: dict[tuple[str, str], float] = {}
+    waits: dict[tuple[str, str], float] = {}
+    for model in models:
+        stats, interactive, bulk = model.stats, (model.name, "interactive"), (model.name, "bulk")
+        texts |= {interactive: stats.waiting_texts - stats.waiting_bulk_texts, bulk: stats.waiting_bulk_texts}
+        tokens |= {interactive: stats.waiting_tokens - stats.waiting_bulk_tokens, bulk: stats.waiting_bulk_tokens}
+        waits |= {interactive: stats.expected_wait_s, bulk: stats.expected_bulk_wait_s}
+    yield catalogue.WAITING_TEXTS.family(texts.items())
+    yield catalogue.WAITING_TOKENS.family(tokens.items())
+    yield catalogue.EXPECTED_WAIT_SECONDS.family(waits.items())
 
 
 def memory_families(memory: MemoryState) -> Iterator[Family]:

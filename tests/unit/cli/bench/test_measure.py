@@ -33,7 +33,7 @@ def load(path: Path, weight_format: str = "fp32") -> Engine:
 
 def test_texts_are_cut_into_batches_by_the_token_budget() -> None:
     texts = [[place] * length for place, length in enumerate((60, 30, 20, 150, 40, 50))]
-    assert make_batches(texts, 100, TokenCounter) == [texts[:2], texts[2:3], texts[3:4], texts[4:]]
+    assert make_batches(texts, 100, TokenCounter) == [texts[:2], texts[2:5:2], texts[3:4], texts[5:]]
 
 
 def test_the_first_vector_comes_after_loading(tiny_qwen3: Path) -> None:

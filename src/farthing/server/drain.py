@@ -1,0 +1,86 @@
+"""The end of a server: what it has accepted is answered, and nothing more is taken.
+
+In: a signal. Out: for `delay_s` `/health` says 503 while requests are still taken, so that load balancers turn away
+before connections are refused; then the port is closed, requests on connections that are still open get 503, and
+those accepted before are finished, for at most uvicorn's `timeout_graceful_shutdown`. A second signal ends the process
+at once, with the status that shells give a process killed by it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from types import FrameType
+from typing import Literal
+
+import orjson
+import uvicorn
+from starlette.datastructures import MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from farthing.core.errors import ClosedError
+from farthing.server.errors import fault_of, openai_answer
+
+logger = logging.getLogger(__name__)
+
+STOPPING = "The server is shutting down."
+
+
+class Gate:
+    """ASGI middleware around the whole application.
+
+    Attributes:
+        state: `open`; `leaving`: only `/health` says that it is not; `closed`: no new requests are taken.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self.state: Literal["open", "leaving", "closed"] = "open"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.state == "open" or scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_and_close(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["connection"] = "close"
+            await send(message)
+
+        if scope["path"] == "/health":
+            content = orjson.dumps({"status": "closed", "reason": STOPPING})
+            await Response(content, 503, media_type="application/json")(scope, receive, send_and_close)
+        elif self.state == "closed":
+            await openai_answer(fault_of(ClosedError(STOPPING)))(scope, receive, send_and_close)
+        else:
+            await self.app(scope, receive, send_and_close)
+
+
+class DrainingServer(uvicorn.Server):
+    """uvicorn behind a `Gate`; the configuration's application is wrapped when this is made."""
+
+    def __init__(self, config: uvicorn.Config, delay_s: float = 0.0) -> None:
+        super().__init__(config)
+        self._gate = config.app = Gate(config.app)  # type: ignore[arg-type]
+        self._delay_s = delay_s
+        self._stop_s = float("inf")  # by time.monotonic
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's
+        """The first signal begins the end. uvicorn would raise it again afterwards, which must not kill us."""
+        if self._gate.state != "open":
+            os._exit(128 + sig)
+        logger.info("Stopping: no new work is taken, and what was accepted is finished. A second signal stops at once.")
+        self._gate.state = "leaving" if self._delay_s else "closed"
+        self._stop_s = time.monotonic() + self._delay_s
+
+    async def on_tick(self, counter: int) -> bool:
+        if time.monotonic() >= self._stop_s:
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._gate.state = "closed"
+        await super().shutdown(sockets)

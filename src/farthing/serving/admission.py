@@ -1,0 +1,77 @@
+"""Whether a request may join the queue, decided once, before anything of it is tokenised.
+
+In: the requests that would go before it, its estimated size, and the present speed. Out: nothing, or `QueueFullError`
+with the time after which there will be room. A queue in which nobody waits takes any request, however large. Of one
+request no more texts count than wait in the queue at once (`farthing.serving.flow.HELD_TEXTS`), so that a very large
+one does not keep all others out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from farthing.core.errors import QueueFullError
+from farthing.serving.flow import HELD_TEXTS, Flow
+from farthing.serving.lane import Lane
+from farthing.serving.size import Size
+
+
+@dataclass(frozen=True)
+class QueueLimits:
+    """
+    Attributes:
+        max_texts, max_tokens: that wait.
+        max_wait_s: expected until a request's turn comes.
+        bulk_share: of every batch that belongs to the bulk lane while something waits in it.
+    """
+
+    max_texts: int = 100_000
+    max_tokens: int = 10_000_000
+    max_wait_s: float | None = None
+    bulk_share: float = 0.2
+
+
+def check_room(
+    limits: QueueLimits, lane: Lane, earlier_lanes: Sequence[Lane], size: Size, tokens_per_s: float | None
+) -> None:
+    """
+    Args:
+        lane: the request's own; `earlier_lanes` go before it.
+        tokens_per_s: None when not known yet; then no wait is expected.
+
+    Raises:
+        QueueFullError: the request would make more wait than allowed, or would wait for longer.
+    """
+    before = [flow for one in (*earlier_lanes, lane) for flow in one.flows]
+    waiting = sum((flow.left.at_most(HELD_TEXTS) for flow in before), Size(0, 0))
+    if not waiting.num_texts:
+        return
+    own = size.at_most(HELD_TEXTS)
+    for what, found, more, limit in (
+        ("texts", waiting.num_texts, own.num_texts, limits.max_texts),
+        ("tokens", waiting.num_tokens, own.num_tokens, limits.max_tokens),
+    ):
+        if found + more > limit:
+            excess_tokens = waiting.num_tokens * min(1.0, (found + more - limit) / found)
+            raise QueueFullError(
+                f"{found} {what} are waiting and {more} more would exceed the limit of {limit} (max_queue_{what}). Try "
+                "again later.",
+                retry_after_s=excess_tokens / tokens_per_s if tokens_per_s else None,
+            )
+    if limits.max_wait_s is None or not tokens_per_s:
+        return
+    wait_s = tokens_before(lane, earlier_lanes, size) / tokens_per_s
+    if wait_s > limits.max_wait_s:
+        raise QueueFullError(
+            f"A request of about {size.num_tokens} tokens would wait for about {wait_s:.1f} s now; at most "
+            f"{limits.max_wait_s * 1000:.0f} ms are allowed (max_queue_ms). Try again later.",
+            retry_after_s=wait_s - limits.max_wait_s,
+        )
+
+
+def tokens_before(lane: Lane, earlier_lanes: Sequence[Lane], size: Size) -> int:
+    """Tokens that are computed before a request of that size has its turn."""
+    in_lane: list[Flow] = [flow for flow in lane.flows if flow.left.num_tokens <= size.num_tokens]
+    earlier = sum(one.num_tokens_left for one in earlier_lanes)
+    return earlier + sum(flow.left.num_tokens for flow in in_lane)

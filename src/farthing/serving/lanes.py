@@ -1,0 +1,53 @@
+"""The lanes of a queue, and what each gets of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from farthing.serving.filling import Filling
+from farthing.serving.flow import Flow
+from farthing.serving.lane import Lane
+from farthing.serving.size import Size
+from farthing.serving.urgency import LANES, LaneName
+
+# Of every batch, for the longest-waiting interactive request.
+OLDEST_SHARE = 0.25
+
+
+class Lanes:
+    """`bulk_share` of every batch belongs to the longest-waiting bulk request. The scheduler's lock guards them."""
+
+    def __init__(self, bulk_share: float) -> None:
+        self._lanes: dict[LaneName, Lane] = {"interactive": Lane(OLDEST_SHARE), "bulk": Lane(bulk_share)}
+
+    def __getitem__(self, name: LaneName) -> Lane:
+        return self._lanes[name]
+
+    @property
+    def has_waiting(self) -> bool:
+        return any(lane.has_waiting for lane in self._lanes.values())
+
+    @property
+    def waiting(self) -> Size:
+        return sum((lane.waiting for lane in self._lanes.values()), Size(0, 0))
+
+    def flows(self) -> Iterator[Flow]:
+        for lane in self._lanes.values():
+            yield from lane.flows
+
+    def before(self, name: LaneName) -> list[Lane]:
+        """Those that go before a lane."""
+        return [self._lanes[earlier] for earlier in LANES[: LANES.index(name)]]
+
+    def fill(self, filling: Filling, max_tokens: int) -> None:
+        """Take each lane's share, that of the lane first which is owed most, and then by lane and turn what fits."""
+        lanes = list(self._lanes.values())
+        for lane in lanes:
+            lane.earn(max_tokens)
+        for lane in sorted(lanes, key=lambda lane: -lane.credit):
+            lane.claim(filling)
+        for lane in lanes:
+            lane.fill(filling)
+        if filling.next_round():
+            for lane in lanes:
+                lane.fill(filling)
