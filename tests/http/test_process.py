@@ -63,6 +63,10 @@ def serve(*args: str, before: str = "") -> Iterator[Process]:
             popen.kill()
 
 
+def nobody_waits(url: str) -> bool:
+    return 'farthing_waiting_texts{lane="interactive",model="minilm"} 0.0' in httpx.get(f"{url}/metrics").text
+
+
 def test_the_printed_command_works_and_sigterm_finishes_what_runs(starter_dir: Path) -> None:
     with serve(str(starter_dir), "--served-model-name", "minilm") as process:
         line = process.read_until("try ")
@@ -80,10 +84,7 @@ def test_the_printed_command_works_and_sigterm_finishes_what_runs(starter_dir: P
 
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(long_request)
-            while (
-                'farthing_waiting_texts{lane="interactive",model="minilm"} 0.0'
-                in httpx.get(f"{process.url}/metrics").text
-            ):
+            while nobody_waits(process.url):
                 assert not running.done()
             process.popen.send_signal(signal.SIGTERM)
             assert len(running.result(timeout=60).json()["data"]) == 400
@@ -202,12 +203,12 @@ def test_a_second_signal_stops_at_once(starter_dir: Path) -> None:
 def test_what_is_not_finished_in_time_is_answered_and_the_status_is_still_0(starter_dir: Path) -> None:
     texts = [f"{number} " + "some words " * 100 for number in range(8000)]  # half a minute and more
     with (
-        serve(str(starter_dir), "--drain-timeout-s", "1", "--served-model-name", "m") as process,
+        serve(str(starter_dir), "--drain-timeout-s", "1", "--served-model-name", "minilm") as process,
         ThreadPoolExecutor(1) as pool,
     ):
         process.read_until("try ")
         running = pool.submit(httpx.post, f"{process.url}/v1/embeddings", json={"input": texts}, timeout=60)
-        while 'lane="interactive",model="m"} 0.0' in httpx.get(f"{process.url}/metrics").text:
+        while nobody_waits(process.url):
             assert not running.done()
         process.popen.send_signal(signal.SIGTERM)
         assert running.result(timeout=30).json()["error"]["code"] == "closed"

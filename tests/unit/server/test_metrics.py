@@ -77,7 +77,7 @@ def test_the_state_of_every_model_is_told() -> None:
     found = samples(Metrics(lambda: ServerState(ready=True, models=[model])))
     assert found["farthing_ready",] == 1
     assert found["farthing_worker_ready", "m"] == 0
-    assert found["farthing_waiting_texts", "m", "interactive"] == 7
+    assert found["farthing_waiting_texts", "interactive", "m"] == 7
     assert found["farthing_planned_bytes", "weights", "m", "host"] == 5
     assert found["farthing_model_info", "cpu", "int8", "m"] == 1
 
