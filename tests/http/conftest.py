@@ -13,7 +13,14 @@ import httpx
 import pytest
 import uvicorn
 
-from farthing.core.settings import EngineSettings, ServerSettings, ServingSettings, SourceSettings
+from farthing.core.settings import (
+    AccessSettings,
+    ConnectionSettings,
+    EngineSettings,
+    ServerSettings,
+    ServingSettings,
+    SourceSettings,
+)
 from farthing.server.answers import Companion
 from farthing.server.app import create_app
 from farthing.server.run import listen, make_server
@@ -70,15 +77,18 @@ def launch_service(
     name: str = "test-model",
     serving: ServingSettings | None = None,
     server: ServerSettings | None = None,
+    access: AccessSettings | None = None,
+    connection: ConnectionSettings | None = None,
     ready: bool = True,
     companion: Companion | None = None,
 ) -> Iterator[Running]:
     """Serve in a thread what `load` gives; with `ready`, wait until it is loaded."""
     listener = listen("127.0.0.1", 0)
     service = Service(name, load, serving or ServingSettings(), companion=companion)
-    web = make_server(create_app(service, server or ServerSettings()))
+    web = make_server(create_app(service, server or ServerSettings(), access), connection)
     thread = threading.Thread(target=web.run, kwargs={"sockets": [listener]})
-    running = Running(f"http://127.0.0.1:{listener.getsockname()[1]}", service, web)
+    scheme = "https" if connection and connection.tls_certfile else "http"
+    running = Running(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}", service, web)
     thread.start()
     service.start()
     try:

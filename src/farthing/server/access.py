@@ -1,7 +1,7 @@
 """ASGI middleware around everything: request ids, one access line a request, request metrics, unexpected errors.
 
 In: any HTTP request. Out: the same with an `x-request-id` header on its answer. The line has method, path, status,
-time, and the counts that a route left with `count_work`; never any text. An exception that nothing else answered is
+time, the counts that a route left with `count_work`, and the name of the API key; never any text. An exception that nothing else answered is
 logged with its traceback and answered with the request id.
 """
 
@@ -75,4 +75,6 @@ class Access:
             # The raw path is still percent-encoded, so that it cannot break the line.
             path = scope["raw_path"].decode("ascii", "replace")[:MAX_LOGGED_PATH]
             work = scope["state"].get("work", "")
+            if "caller" in scope["state"]:
+                work += f" key={scope['state']['caller']}"
             logger.info("%s %s %d %.1f ms%s id=%s", scope["method"], path, status, seconds * 1e3, work, request_id)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -18,11 +19,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from farthing.core.errors import (
+    AuthenticationError,
     EngineError,
     FarthingError,
     InputError,
     MemoryShortError,
     QueueFullError,
+    RateLimitError,
     ServingError,
     UnknownModelError,
     WrongTaskError,
@@ -41,6 +44,8 @@ TABLE: tuple[tuple[type[FarthingError], int, str, Mapping[str, str]], ...] = (
     (InputError, 400, "invalid_request_error", {}),
     (UnknownModelError, 404, "invalid_request_error", {}),
     (WrongTaskError, 400, "invalid_request_error", {}),
+    (AuthenticationError, 401, "invalid_request_error", {"www-authenticate": "Bearer"}),
+    (RateLimitError, 429, "rate_limit_error", {}),  # with the error's own time to wait
     (QueueFullError, 429, "rate_limit_error", RETRY_AFTER),
     (MemoryShortError, 503, "service_unavailable_error", {"retry-after": "10"}),  # as long as a step up waits
     (ServingError, 503, "service_unavailable_error", RETRY_AFTER),
@@ -65,6 +70,8 @@ def fault_of(error: FarthingError) -> Fault:
     """The row of the table that `error` falls under, with its own message, param and code."""
     for kind, status, type_name, headers in TABLE:
         if isinstance(error, kind):
+            if isinstance(error, RateLimitError):
+                headers = {"retry-after": str(max(math.ceil(error.retry_after_s), 1))}
             return Fault(status, type_name, error.code, str(error), error.param, headers)
     raise AssertionError("the table ends with the root of the tree")
 

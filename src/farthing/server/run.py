@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,11 +20,15 @@ import uvicorn
 
 from farthing.core.errors import SettingsError
 from farthing.core.resolve import Resolved
-from farthing.core.settings import ServerSettings, ServingSettings
+from farthing.core.settings import AccessSettings, ConnectionSettings, ServerSettings, ServingSettings
+from farthing.core.settings.access import split_list
 from farthing.server.answers import Companion
 from farthing.server.app import create_app
+from farthing.server.connection import ConnectionLimits
+from farthing.server.descriptors import fit_connections
 from farthing.server.loading import Models
 from farthing.server.service import Service
+from farthing.server.unix_socket import listen_unix
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -38,11 +43,13 @@ def run(model: str, resolved: Resolved) -> int:
     """Serve `model` until told to stop; return the exit status. `resolved` has every group of settings.
 
     Raises:
-        SettingsError: the address cannot be listened on.
+        SettingsError: the address cannot be listened on, a certificate or an API key cannot be used.
     """
     settings, serving = resolved.group(ServerSettings), resolved.group(ServingSettings)
-    listener = listen(settings.host, settings.port)
-    url = base_url(settings.host, listener)
+    connection = fit_connections(resolved.group(ConnectionSettings))
+    access = resolved.group(AccessSettings)
+    listener = listen(settings.host, settings.port) if connection.uds is None else listen_unix(connection.uds)
+    url = base_url(settings.host, listener, connection)
 
     models = Models(model, resolved)
     names, companion = names_of(model, settings.served_model_name), None
@@ -56,7 +63,8 @@ def run(model: str, resolved: Resolved) -> int:
         load_fallback=models.load_fallback if serving.fallback_model else None,
         companion=companion,
     )
-    server = make_server(create_app(service, settings))
+    app = create_app(service, settings, access)
+    server = make_server(app, connection)
 
     def stop() -> None:
         server.should_exit = True
@@ -64,6 +72,8 @@ def run(model: str, resolved: Resolved) -> int:
     # uvicorn raises a signal again once it has stopped, for whoever handled it before; that must not kill us.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
+    if access.api_keys_file is not None and sys.platform != "win32":
+        signal.signal(signal.SIGHUP, lambda *_: app.state.guard.reload())
     print(f"Listening on {url}, loading {model}", flush=True)
     service.start(on_ready=lambda: print(banner(service, url), flush=True), on_failure=stop)
     server.run(sockets=[listener])
@@ -86,21 +96,41 @@ def display_name(model: str) -> str:
     return folder.resolve().name if folder.is_dir() else model
 
 
-def make_server(app: FastAPI) -> uvicorn.Server:
-    """uvicorn with our limits and none of its own logging below warnings."""
+def make_server(app: FastAPI, settings: ConnectionSettings | None = None) -> uvicorn.Server:
+    """uvicorn with our limits and none of its own logging below warnings.
+
+    Raises:
+        SettingsError: a certificate or key cannot be used.
+    """
+    settings = settings or ConnectionSettings()
     config = uvicorn.Config(
         app,
+        http=ConnectionLimits(settings).protocol(),
         log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=settings.trusted_proxies is not None,
+        forwarded_allow_ips=split_list(settings.trusted_proxies),
         ws="none",
         lifespan="off",
         workers=1,
         backlog=BACKLOG,
+        timeout_keep_alive=settings.idle_timeout_s,
         timeout_graceful_shutdown=STOP_GRACE_S,
+        ssl_certfile=settings.tls_certfile,
+        ssl_keyfile=settings.tls_keyfile,
+        ssl_ca_certs=settings.tls_ca,
+        ssl_cert_reqs=ssl.CERT_REQUIRED if settings.tls_ca else ssl.CERT_NONE,
     )
+    try:
+        config.load()
+    except OSError as error:  # ssl.SSLError is one
+        raise SettingsError(
+            f"The certificate cannot be used: {error}. --tls-certfile is {settings.tls_certfile}, --tls-keyfile "
+            f"{settings.tls_keyfile}, --tls-ca {settings.tls_ca}.",
+            param="tls_certfile",
+        ) from error
     return uvicorn.Server(config)
 
 
@@ -117,10 +147,13 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def base_url(host: str, listener: socket.socket) -> str:
+def base_url(host: str, listener: socket.socket, settings: ConnectionSettings) -> str:
     """An address that a client on this machine can call."""
+    if settings.uds is not None:
+        return f"unix:{settings.uds}"
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+    scheme = "http" if settings.tls_certfile is None else "https"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
 
 
 def banner(service: Service, url: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from farthing.server.access import count_work
 from farthing.server.disconnect import unless_hung_up
+from farthing.server.guard import charge_tokens
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -31,6 +32,7 @@ async def embed(service: Service, request: Request, wanted: EmbedRequest, model:
     service.check_model(model)
     answer = await unless_hung_up(request, service.embed(wanted, model))
     count_work(request, len(answer.result.vectors), answer.result.num_tokens)
+    await charge_tokens(request, answer.result.num_tokens)
     return answer
 
 
@@ -39,6 +41,7 @@ async def rerank(service: Service, request: Request, wanted: RerankRequest, mode
     service.check_model(model, scores=True)
     answer = await unless_hung_up(request, service.rerank(wanted))
     count_work(request, len(answer.result.logits), answer.result.num_tokens)
+    await charge_tokens(request, answer.result.num_tokens)
     return answer
 
 

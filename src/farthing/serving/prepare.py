@@ -67,7 +67,7 @@ class Preparer:
             if len(item) == 0:
                 raise EmptyInputError(f"Text {index} is an empty list of token ids.", param=f"input[{index}]")
             return item
-        text = clean_text(item, index)
+        text = clean_text(item, index, self._settings.max_text_chars)
         num_chars = len(text.strip())
         if num_chars >= self._settings.min_chars or self._settings.short_text == "embed":
             return text

@@ -8,6 +8,8 @@ generated from the fields. Nothing here reads the environment, and nothing chang
 
 from __future__ import annotations
 
+from farthing.core.settings.access import AccessSettings
+from farthing.core.settings.connection import ConnectionSettings
 from farthing.core.settings.engine import QUANTISED_FORMATS, EngineSettings
 from farthing.core.settings.field import Checked, base_type, check_field, is_of_type
 from farthing.core.settings.server import ServerSettings
@@ -15,8 +17,10 @@ from farthing.core.settings.serving import ServingSettings
 from farthing.core.settings.source import SourceSettings
 
 __all__ = [
-    "GROUPS", "QUANTISED_FORMATS", "Checked", "EngineSettings", "ServerSettings", "ServingSettings", "SourceSettings",
-    "base_type", "check_field", "is_of_type",
+    "GROUPS", "QUANTISED_FORMATS", "AccessSettings", "Checked", "ConnectionSettings", "EngineSettings",
+    "ServerSettings", "ServingSettings", "SourceSettings", "base_type", "check_field", "is_of_type",
 ]  # fmt: skip
 
-GROUPS: tuple[type[Checked], ...] = (SourceSettings, EngineSettings, ServingSettings, ServerSettings)
+GROUPS: tuple[type[Checked], ...] = (
+    SourceSettings, EngineSettings, ServingSettings, ServerSettings, AccessSettings, ConnectionSettings,
+)  # fmt: skip

@@ -15,6 +15,9 @@ class ServingSettings(Checked):
     max_batch_size: int = option(512, "Most texts of one forward pass.", minimum=1)
     max_texts_per_request: int = option(8192, "Most texts of one request.", minimum=1)
     max_queue_texts: int = option(100_000, "Most texts waiting; beyond it requests are refused (429).", minimum=1)
+    max_text_chars: int = option(
+        1_000_000, "Most characters of one text; longer ones are refused before tokenising takes seconds.", minimum=1
+    )
     tokenizer_threads: int = option(2, "Threads that clean and tokenise.", minimum=1)
     truncate: bool = option(False, "Cut texts longer than the context when a request does not say.")
     min_chars: int = option(1, "Fewest characters of a text (after cleaning).", minimum=0)
