@@ -1,8 +1,8 @@
 """ASGI middleware around everything: request ids, one access line a request, request metrics, unexpected errors.
 
 In: any HTTP request. Out: the same with an `x-request-id` header on its answer. The line has method, path, status,
-time, the counts that a route left with `count_work`, and the name of the API key; never any text. An exception that nothing else answered is
-logged with its traceback and answered with the request id.
+time, the counts that a route left with `count_work`, and the name of the API key; never any text. An exception that
+nothing else answered is logged with its traceback and answered with the request id.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 LATE_BODY = "late_body"  # key in the state of a request
 WARN_INTERVAL_S = 10.0
+LINGER_S = 2.0  # what still comes of a refused request is dropped for so long: closing at once could lose the answer
 
 
 class ConnectionLimits:
@@ -59,7 +60,7 @@ class Connection(HttpToolsProtocol):
         # Received since a head began, or since the last byte of a body: what the parser may keep, headers or trailers.
         # The first chunk may begin with something else.
         self._held_bytes = self._first_bytes = 0
-        self._head_is_too_large = False
+        self._head_is_too_large = self._is_refused = False
         self._deadline: asyncio.TimerHandle | None = None
         self._write_deadline: asyncio.TimerHandle | None = None
 
@@ -79,13 +80,15 @@ class Connection(HttpToolsProtocol):
     # --- what is received -------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            return
         num_parts, self._chunk_bytes = self._num_parts, len(data)
         self._held_bytes += self._chunk_bytes
         super().data_received(data)
+        if self._is_refused:
+            return
         if not self._part:
             self._stop_deadline()
-        elif self.transport.is_closing():
-            return
         elif self._held_bytes - self._first_bytes > self._settings.max_header_bytes:
             self._refuse_head()
         elif self._num_parts != num_parts:
@@ -134,7 +137,9 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         is_answering = self.cycle is not None and not self.cycle.response_complete
-        if not is_answering and self._part == "head":
+        if self._is_refused:
+            self.transport.close()
+        elif not is_answering and self._part == "head":
             self._refuse(
                 Fault(408, "invalid_request_error", "request_timeout", "The head of the request came too late.")
             )
@@ -187,6 +192,7 @@ class Connection(HttpToolsProtocol):
         self._refuse(Fault(431, "invalid_request_error", "request_header_fields_too_large", message))
 
     def _refuse(self, fault: Fault) -> None:
+        self._is_refused = True
         if self.cycle is not None and not self.cycle.response_complete:
             self.transport.abort()  # an answer in the middle of another would be taken for a part of it
             return
@@ -194,4 +200,8 @@ class Connection(HttpToolsProtocol):
         headers = [*self.server_state.default_headers, *answer.raw_headers, (b"connection", b"close")]
         lines = [b"%b: %b\r\n" % header for header in headers]
         self.transport.write(b"".join([STATUS_LINE[fault.status], *lines, b"\r\n", bytes(answer.body)]))
-        self.transport.close()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self._start_deadline(LINGER_S)
+        else:  # TLS
+            self.transport.close()

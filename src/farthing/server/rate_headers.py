@@ -1,7 +1,7 @@
 """ASGI middleware that tells callers what is left of their limits.
 
-In: any HTTP request. Out: the same, with the headers of the `Allowance` that the guard left in its state, if it did. They
-are read when the answer begins, after the request was paid for, and go with errors too.
+In: any HTTP request. Out: the same, with the headers of the `Allowance` that the guard left in its state, if any.
+They are read when the answer begins, after the request was paid for, and go with errors too.
 """
 
 from __future__ import annotations
