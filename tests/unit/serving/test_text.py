@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farthing.core.errors import InvalidTextError
+from farthing.core.errors import InvalidTextError, TextTooLargeError
 from farthing.serving.text import clean_text
 
 
@@ -32,6 +32,13 @@ def test_joiners_that_mean_something_are_kept(text: str) -> None:
 def test_lone_surrogate_is_refused_with_its_place() -> None:
     with pytest.raises(InvalidTextError, match=r"Text 3 .* U\+D83D at character 2") as caught:
         clean_text("ab\ud83d", 3, 1000)
+    assert caught.value.param == "input[3]"
+
+
+def test_a_text_over_the_limit_is_refused_with_its_size() -> None:
+    assert clean_text("a" * 1000, 0, 1000) == "a" * 1000
+    with pytest.raises(TextTooLargeError, match=r"Text 3 has 1001 characters; at most 1000") as caught:
+        clean_text("a" * 1001, 3, 1000)
     assert caught.value.param == "input[3]"
 
 
