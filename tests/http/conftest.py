@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +21,9 @@ from farthing.core.settings import (
     ServingSettings,
     SourceSettings,
 )
-from farthing.server.answers import Companion
 from farthing.server.app import create_app
+from farthing.server.directory import Directory
+from farthing.server.entry import ModelEntry
 from farthing.server.run import listen, make_server
 from farthing.server.service import Service
 from farthing.serving.embedder import Embedder
@@ -47,8 +48,9 @@ class Running:
 
     @property
     def embedder(self) -> Embedder:
-        assert self.service.embedder is not None
-        return self.service.embedder
+        backend = self.service.embedder
+        assert isinstance(backend, Embedder)
+        return backend
 
     @staticmethod
     def wait_until(condition: Callable[[], object]) -> None:
@@ -80,11 +82,12 @@ def launch_service(
     access: AccessSettings | None = None,
     connection: ConnectionSettings | None = None,
     ready: bool = True,
-    companion: Companion | None = None,
+    others: Sequence[ModelEntry] = (),
 ) -> Iterator[Running]:
     """Serve in a thread what `load` gives; with `ready`, wait until it is loaded."""
     listener = listen("127.0.0.1", 0)
-    service = Service(name, load, serving or ServingSettings(), companion=companion)
+    entries = [ModelEntry(name, load), *others]
+    service = Service(Directory(entries), serving or ServingSettings())
     web = make_server(create_app(service, server or ServerSettings(), access), connection)
     thread = threading.Thread(target=web.run, kwargs={"sockets": [listener]})
     scheme = "https" if connection and connection.tls_certfile else "http"

@@ -145,3 +145,42 @@ def test_a_port_in_use_is_a_clear_error(tiny_qwen3: Path) -> None:
     assert done.returncode == 2
     assert f"Cannot listen on 127.0.0.1 port {port}: Address already in use" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_models_of_a_file_are_loaded_when_asked_and_unloaded_when_idle(
+    starter_dir: Path, tiny_qwen3: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "farthing.toml"
+    file.write_text(
+        f"""
+        memory = "1200MiB"
+        [models.first]
+        model = "{starter_dir}"
+        preload = true
+        [models.second]
+        model = "{tiny_qwen3}"
+        aliases = ["other"]
+        keep_alive_s = 0.5
+        context_length = 512
+        [routes]
+        any = ["second", "first"]
+        """
+    )
+    with serve("--config", str(file)) as process:
+        process.read_until("and         second")
+
+        def states() -> list[str]:
+            return [model["state"] for model in httpx.get(f"{process.url}/health").json()["models"]]
+
+        def answered_by(model: str) -> tuple[str, int]:
+            answer = httpx.post(f"{process.url}/v1/embeddings", json={"input": "a", "model": model}, timeout=60).json()
+            return answer["model"], len(answer["data"][0]["embedding"])
+
+        assert states() == ["ready", "not loaded"]
+        assert answered_by("first") == answered_by("auto") == ("first", 384)
+        assert answered_by("other") == answered_by("any") == ("second", 64)
+        while states() != ["ready", "not loaded"]:
+            pass
+        assert answered_by("second") == ("second", 64)
+        names = [card["id"] for card in httpx.get(f"{process.url}/v1/models").json()["data"]]
+        assert names == ["first", "second", "any"]

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from farthing import Embedder, Reranker
 from farthing.engine.runner import Runner
-from farthing.server.answers import Companion
+from farthing.server.entry import ModelEntry
 
 QUERY = "which bird?"
 DOCUMENTS = ["a wren", "yes", "", "no bird at all", "a wren"]
@@ -26,8 +26,10 @@ DOCUMENTS = ["a wren", "yes", "", "no bird at all", "a wren"]
 
 @pytest.fixture(scope="module")
 def both(launch_load: Any, starter_dir: Path, tiny_reranker: Path) -> Iterator[Any]:
-    companion = Companion(("judge", "path/to/judge"), lambda: Reranker(str(tiny_reranker), short_text="embed"))
-    with launch_load(lambda: Embedder(str(starter_dir)), name="minilm", companion=companion) as running:
+    judge = ModelEntry(
+        "judge", lambda: Reranker(str(tiny_reranker), short_text="embed"), aliases=["path/to/judge"], task="rerank"
+    )
+    with launch_load(lambda: Embedder(str(starter_dir)), name="minilm", others=[judge]) as running:
         yield running
 
 
@@ -123,7 +125,7 @@ GOOD = {"query": QUERY, "documents": DOCUMENTS}
         ("/v1/rerank", GOOD | {"top_n": 0}, 400, "invalid_input", "top_n"),
         ("/v1/rerank", GOOD | {"topn": 1}, 400, "invalid_input", "topn"),
         ("/v1/rerank", GOOD | {"texts": ["a"]}, 400, "invalid_input", "documents"),
-        ("/v1/rerank", GOOD | {"model": "minilm"}, 404, "model_not_found", "model"),
+        ("/v1/rerank", GOOD | {"model": "minilm"}, 400, "wrong_task", "model"),
         ("/v1/rerank", GOOD | {"query": "x" * 50_000}, 400, "query_too_long", "query"),
         ("/v1/rerank", GOOD | {"query": "\ud800"}, 400, "invalid_input", None),
         (
@@ -163,7 +165,10 @@ def test_both_models_are_listed_and_counted(client: httpx.Client) -> None:
     assert client.get("/v1/models/path/to/judge").json()["id"] == "judge"
     assert client.get("/v1/models/other").status_code == 404
     health = client.get("/health").json()
-    assert health["reranker"] == {"model": "judge", "context_length": 40960}
+    assert health["models"] == [
+        {"model": "minilm", "task": "embed", "state": "ready", "context_length": 256, "healthy": True},
+        {"model": "judge", "task": "rerank", "state": "ready", "context_length": 40960, "healthy": True},
+    ]
 
     def num_texts() -> float:
         lines = client.get("/metrics").text.splitlines()

@@ -34,6 +34,7 @@ COMMANDS = {
     "synth": Entry("farthing.cli.synth:synth", "Write a small random model, for trials and tests."),
     "bench": Entry("farthing.cli.bench.command:bench", "Measure how fast a model runs on this machine."),
     "plan": Entry("farthing.cli.plan:plan", "Show how a model would be run in the memory there is."),
+    "config": Entry("farthing.cli.config:config", "Check a config file."),
     "info": Entry("farthing.cli.info:info", "Show versions, devices and installed extras."),
 }
 

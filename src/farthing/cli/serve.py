@@ -9,6 +9,7 @@ import logging
 
 import click
 
+from farthing.cli.chosen_models import chosen_models
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.errors import MissingExtraError
 from farthing.core.resolve import Resolved
@@ -26,9 +27,9 @@ def serve(model: str | None, model_path: str | None, is_embedding: bool, setting
     """Serve MODEL with OpenAI's embeddings API, or a reranker with the APIs of Cohere, Jina, vLLM.
 
     MODEL is an id on the Hugging Face hub (Qwen/Qwen3-Embedding-0.6B), modelscope:ID, starter, a local folder or a GGUF
-    file.
+    file. Without it, the models of the config file are served.
     """
-    name = choose_model(model, model_path)
+    models = chosen_models(model, model_path, settings)
     configure_logging(settings.group(ServerSettings).log_level)
     log_settings(settings)
     try:
@@ -37,17 +38,7 @@ def serve(model: str | None, model_path: str | None, is_embedding: bool, setting
         if error.name is None or error.name.startswith("farthing"):
             raise
         raise MissingExtraError(f"farthing serve ({error.name})", "server") from error
-    return run(name, settings)
-
-
-def choose_model(argument: str | None, option: str | None) -> str:
-    """The model's name, however it was given. Raises `click.UsageError` when it was not, or twice and differently."""
-    if argument and option and argument != option:
-        raise click.UsageError(f"Two models were given, {argument!r} and --model-path {option!r}; give one.")
-    name = argument or option
-    if not name:
-        raise click.UsageError("No model was given. Try: farthing serve starter")
-    return name
+    return run(models, settings)
 
 
 def configure_logging(level: str) -> None:

@@ -11,7 +11,7 @@ import difflib
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ else:
     import tomli as tomllib
 
 ENV_PREFIX = "FARTHING_"
+TABLES = ("models", "routes")  # of a config file, which only `farthing serve` reads
 # Variables of that prefix that are read elsewhere: the config file's place, and the tests' model folders.
 RESERVED_ENV = frozenset({"CONFIG", "QWEN3_DIR", "TEST_MODELS"})
 
@@ -33,15 +34,27 @@ Group = TypeVar("Group", bound=Checked)
 
 @dataclass(frozen=True)
 class Resolved:
-    """Settings groups by type, and the origin ("default", "file", "environment", "flag") of each key."""
+    """Settings groups by type, and the origin ("default", "file", "environment", "flag") of each key.
+
+    `tables` are the file's `TABLES`, which are no settings, as they are (`farthing.core.models_file`).
+    """
 
     groups: Mapping[type[Checked], Checked]
     origins: Mapping[str, str]
+    tables: Mapping[str, object] = field(default_factory=dict)
 
     def group(self, kind: type[Group]) -> Group:
         value = self.groups[kind]
         assert isinstance(value, kind)
         return value
+
+    def with_values(self, values: Mapping[str, object], origin: str) -> Resolved:
+        """The same groups with other values, of the right types, from `origin`. Raises `SettingsError`."""
+        groups = {
+            kind: replace(group, **{item.name: values[item.name] for item in fields(group) if item.name in values})  # type: ignore[type-var,arg-type]
+            for kind, group in self.groups.items()
+        }
+        return Resolved(groups, {**self.origins, **dict.fromkeys(values, origin)}, self.tables)
 
     def lines(self) -> list[str]:
         """One `name = value (origin)` line a setting, for the start-up log."""
@@ -74,7 +87,9 @@ def resolve(
     }
     values: dict[str, object] = {}
     origins = dict.fromkeys(known, "default")
-    for origin, raw in (("file", file or {}), ("environment", from_env), ("flag", flags or {})):
+    tables = {name: value for name, value in (file or {}).items() if name in TABLES}
+    from_file = {name: value for name, value in (file or {}).items() if name not in TABLES}
+    for origin, raw in (("file", from_file), ("environment", from_env), ("flag", flags or {})):
         # File and environment are shared by all commands; flags are meant for this one.
         accepted = wanted if origin == "flag" else list(known)
         for name, value in raw.items():
@@ -86,7 +101,7 @@ def resolve(
         kind: kind(**{item.name: values[item.name] for item in fields(kind) if item.name in values})  # type: ignore[arg-type]
         for kind in kinds
     }
-    return Resolved(groups, origins)
+    return Resolved(groups, origins, tables)
 
 
 def read_config_file(path: Path) -> dict[str, object]:
@@ -107,6 +122,8 @@ def read_toml(path: Path, what: str) -> dict[str, object]:
 
 def convert(name: str, value: object, wanted: type, origin: str, *, secret: bool = False) -> object:
     """`value` as `wanted`; strings (from the environment) are parsed, nothing else is coerced."""
+    if wanted is tuple and isinstance(value, list):
+        value = tuple(value)
     if value is None or is_of_type(value, wanted):
         return value
     if isinstance(value, str) and origin == "environment":
@@ -117,7 +134,11 @@ def convert(name: str, value: object, wanted: type, origin: str, *, secret: bool
         if wanted is float and re.fullmatch(r"\s*-?[0-9]+(\.[0-9]+)?\s*", value):
             return float(value)
     got = HIDDEN if secret else repr(value)
-    raise SettingsError(f"{name} from the {origin} is {got}; it must be of type {wanted.__name__}", param=name)
+    raise SettingsError(f"{name} from the {origin} is {got}; it must be {type_name(wanted)}", param=name)
+
+
+def type_name(wanted: type) -> str:
+    return "a list of texts" if wanted is tuple else f"of type {wanted.__name__}"
 
 
 def unknown_key(name: str, origin: str, known: list[str]) -> str:

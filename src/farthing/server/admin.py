@@ -10,6 +10,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from farthing import __version__
 from farthing.server.docs import render_page
+from farthing.server.entry import ModelEntry
 from farthing.server.metrics import Metrics
 from farthing.server.service import Service
 
@@ -23,7 +24,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
     async def health() -> Response:
         """200 when requests can be answered; 503 with the reason while loading, unhealthy or stopping."""
         state = service.health()
-        content: dict[str, object] = {"status": state.status, "model": service.name}
+        content: dict[str, object] = {"status": state.status, "model": service.default.name}
         if state.reason:
             content["reason"] = state.reason
         if service.embedder is not None:
@@ -32,11 +33,8 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
                 "context_length": service.embedder.context_length,
                 "space": service.embedder.space.id,
             }
-        if service.reranker is not None:
-            content["reranker"] = {
-                "model": service.reranker_name,
-                "context_length": service.reranker.context_length,
-            }
+        if len(service.models.entries) > 1:
+            content["models"] = [model_object(entry) for entry in service.models.entries]
         memory = service.memory()
         if memory is not None:
             content["memory"] = memory_object(memory)
@@ -59,9 +57,21 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
 
     @routes.get("/", include_in_schema=False)
     async def index() -> dict[str, str]:
-        return {"name": "farthing", "version": __version__, "model": service.name, "docs": "/docs", "health": "/health"}
+        model = service.default.name
+        return {"name": "farthing", "version": __version__, "model": model, "docs": "/docs", "health": "/health"}
 
     return routes
+
+
+def model_object(entry: ModelEntry) -> dict[str, object]:
+    """A model's name and what is known of it now."""
+    facts: dict[str, object] = {"model": entry.name, "task": entry.task, "state": entry.state}
+    if entry.failure is not None:
+        facts["reason"] = str(entry.failure)
+    backend = entry.backend
+    if backend is not None:
+        facts |= {"context_length": backend.context_length, "healthy": backend.health().ready}
+    return facts
 
 
 def memory_object(memory: MemoryState) -> dict[str, object]:

@@ -1,16 +1,17 @@
-"""What a `Service` is made of and what it answers."""
+"""What a `Service` answers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from farthing.core.errors import WrongTaskError
+
 if TYPE_CHECKING:
-    from farthing.serving.embedder import Embedder
+    from farthing.models.heads import Task
+    from farthing.serving.backend import EmbedBackend
     from farthing.serving.request import EmbedRequest, EmbedResult
     from farthing.serving.rerank_request import RerankResult
-    from farthing.serving.reranker import Reranker
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,20 @@ class Scores:
     model: str
 
 
-@dataclass(frozen=True)
-class Companion:
-    """A reranker beside the embedding model: its names, of which the first is listed, and how it is loaded."""
-
-    names: Sequence[str]
-    load: Callable[[], Reranker]
-
-
-def can_answer(embedder: Embedder, request: EmbedRequest) -> bool:
+def can_answer(embedder: EmbedBackend, request: EmbedRequest) -> bool:
     """Token ids are another model's, and vectors have the length that they have."""
     are_texts = all(isinstance(item, str) for item in request.inputs)
     return are_texts and (request.dimensions is None or request.dimensions <= embedder.dimensions)
+
+
+def wrong_task(name: str, task: Task) -> WrongTaskError:
+    """Of a model that does the other one."""
+    if task == "embed":
+        message = (
+            f"The model {name!r} scores pairs and makes no vectors: POST /v1/rerank. For vectors start the server "
+        )
+        return WrongTaskError(message + "with an embedding model.", param="model")
+    message = (
+        f"The model {name!r} makes vectors and scores no pairs. Start the server with --reranker and a model that "
+    )
+    return WrongTaskError(message + "does.", param="model")

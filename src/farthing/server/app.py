@@ -5,6 +5,9 @@ In: a `Service`, started by whoever runs it, and settings. Out: an ASGI applicat
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
@@ -29,18 +32,26 @@ def create_app(service: Service, settings: ServerSettings, access: AccessSetting
     access = access or AccessSettings()
 
     def read_stats() -> ServingStats | None:
-        return in_all(model.stats() for model in service.served) if service.served else None
+        found = service.stats()
+        return in_all(found) if found else None
 
     guard = Guard(access)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await guard.close()
+
     metrics = Metrics(read_stats, service.memory)
     # FastAPI's own pages load their scripts from a CDN; ours works without a network.
     app = FastAPI(
         title="Farthing",
         version=__version__,
-        description=f"Served: {', '.join(service.listed_names)}. OpenAI's clients work as they are.",
+        description=f"Served: {', '.join(service.models.listed_names)}. OpenAI's clients work as they are.",
         docs_url=None,
         redoc_url=None,
         dependencies=guard.dependencies,
+        lifespan=lifespan,
     )
     app.state.guard = guard
     errors.install(app)

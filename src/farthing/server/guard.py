@@ -76,6 +76,10 @@ class Guard:
         else:
             logger.info("Read %d API keys", len(self._keys))
 
+    async def close(self) -> None:
+        if self._counts is not None:
+            await self._counts.close()
+
     def _authenticate(self, headers: Headers) -> Caller:
         sent = False
         for key in sent_keys(headers):

@@ -1,104 +1,114 @@
-"""The models of a server: which there are, and how each is loaded inside one memory.
+"""The models of a server: what each is, what part of the memory it has, and how it is loaded.
 
-In: their names and the settings. Out: an `Embedder` or a `Reranker` for each, loaded in the order fallback, reranker,
-model, so that the plan of each counts what is left. Everything that imports torch is imported when it is called.
+In: their configurations. Out: an entry each (`farthing.server.entry`), whose function loads an `Embedder` or a
+`Reranker` inside its part. `prepare`, called once before the first of them is loaded, looks for all models, finds out
+what they are for and shares the memory. Everything that imports torch is imported when it is called.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from farthing.core.errors import SettingsError
-from farthing.core.resolve import Resolved
-from farthing.core.settings import EngineSettings, ServerSettings, ServingSettings, SourceSettings
+from farthing.core.models_file import ModelConfig
+from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
+from farthing.server.entry import ModelEntry
 
 if TYPE_CHECKING:
-    from farthing.serving.embedder import Embedder
-    from farthing.serving.reranker import Reranker
+    from farthing.engine.share import Sharer
+    from farthing.serving.backend import Backend
     from farthing.sources.find import ModelSource
 
 
 class Models:
-    """`settings` has every group."""
+    """
+    Args:
+        configs: the first that makes vectors watches the memory for all.
+        engine: as it holds for the whole process; `memory` is what all share.
+    """
 
-    def __init__(self, model: str, settings: Resolved) -> None:
-        self._model = model
-        self._source, self._engine = settings.group(SourceSettings), settings.group(EngineSettings)
-        self._serving, self._settings = settings.group(ServingSettings), settings.group(ServerSettings)
+    def __init__(self, configs: Sequence[ModelConfig], engine: EngineSettings) -> None:
+        self._configs, self._engine = tuple(configs), engine
         self._found: dict[str, ModelSource] = {}
-        self._planned = self._engine  # what is left of the memory for what is loaded next
-
-    def load(self) -> Embedder | Reranker:
-        """The model itself, by its task. Raises what loading it raises."""
-        from farthing.engine.task import task_of
-        from farthing.serving.embedder import Embedder
-        from farthing.serving.reranker import Reranker
-
-        found = self._find(self._model)
-        task = self._settings.task
-        if task == "auto":
-            task = task_of(found.path)
-        if task == "embed":
-            return Embedder.from_settings(
-                self._model, self._source, self._engine, self._serving,
-                found=found, may_round=True, planned=self._planned,
-            )  # fmt: skip
-        if self._settings.reranker is not None:
-            raise SettingsError(
-                f"{self._model} is a reranker, and {self._settings.reranker} was given as one too (--reranker). Give "
-                "one of them, or an embedding model and one of them.",
-                param="reranker",
+        self._planned: dict[str, EngineSettings] = {}
+        self.entries = tuple(
+            ModelEntry(
+                config.name,
+                partial(self._load, config),
+                aliases=config.own.aliases,
+                keep_alive_s=config.own.keep_alive_s,
+                preload=config.own.preload,
             )
-        return Reranker.from_settings(
-            self._model, self._source, self._engine, self._serving, found=found, planned=self._planned
+            for config in configs
         )
 
-    def load_reranker(self) -> Reranker:
-        """The one beside the model. It watches no memory: the model beside it gives way for both."""
-        from farthing.serving.reranker import Reranker
-
-        assert self._settings.reranker is not None
-        mine, self._planned = self._share()
-        serving = replace(self._serving, memory_steps="off")
-        name = self._settings.reranker
-        return Reranker.from_settings(name, self._source, mine, serving, found=self._find(name))
-
-    def load_fallback(self) -> Embedder:
-        """The small model for requests that take any."""
-        from farthing.engine.budget import less_memory
-        from farthing.serving.embedder import Embedder
-
-        assert self._serving.fallback_model is not None
-        own = replace(self._engine, format="auto", residency="auto", context_length=None, max_batch_tokens=None)
-        serving = replace(self._serving, memory_steps="off")
-        small = Embedder.from_settings(self._serving.fallback_model, self._source, own, serving)
-        self._planned = less_memory(self._engine, small.plan.ledger.own_bytes(small.plan.main_place))
-        return small
-
-    def _find(self, name: str) -> ModelSource:
-        """Where a model is; hubs are asked once."""
+    def prepare(self) -> None:
+        """Look for the models, downloading what is missing. Raises `ModelError`, `SettingsError`."""
+        from farthing.engine.task import task_of
         from farthing.sources.find import find_model
 
-        if name not in self._found:
-            self._found[name] = find_model(name, self._source)
-        return self._found[name]
+        for config, entry in zip(self._configs, self.entries, strict=True):
+            self._found[config.name] = found = find_model(config.source, config.settings.group(SourceSettings))
+            task = config.own.model_task
+            entry.task = "embed" if task == "embed" else "rerank" if task == "rerank" else task_of(found.path)
+        if len(self._configs) > 1:
+            self._share_memory()
 
-    def _share(self) -> tuple[EngineSettings, EngineSettings]:
-        """Settings to plan the reranker and the model with."""
+    def _share_memory(self) -> None:
         from farthing.engine.budget import budget_bytes
-        from farthing.engine.describe import read_shape
         from farthing.engine.device import device_facts
-        from farthing.engine.share import Sharer, share_memory
+        from farthing.engine.share import share_memory
 
-        name = self._settings.reranker
-        assert name is not None
-        shape, own = read_shape(self._find(name).path, self._planned, "rerank")
-        if own.context_length is not None:  # a limit for both; a reranker's own may be less
-            own = replace(own, context_length=min(own.context_length, shape.max_tokens))
         facts = device_facts(self._engine.device)
-        budget = budget_bytes(self._planned, facts)
-        if budget is None:
-            return own, self._planned
-        other, settings = read_shape(self._find(self._model).path, self._planned)
-        return share_memory(Sharer(name, shape, own), Sharer(self._model, other, settings), facts, budget)
+        devices = {config.settings.group(EngineSettings).device for config in self._configs}
+        budget = budget_bytes(self._engine, facts)
+        if len(devices) > 1:
+            raise SettingsError(
+                f"The models are to run on different devices ({', '.join(sorted(devices))}). One memory plan is for "
+                "one device; serve them in a process for each.",
+                param="device",
+            )
+        sharers = [self._sharer(index) for index in range(len(self._configs))]
+        parts = [sharer.settings for sharer in sharers] if budget is None else share_memory(sharers, facts, budget)
+        self._planned = {sharer.name: part for sharer, part in zip(sharers, parts, strict=True)}
+
+    def _sharer(self, index: int) -> Sharer:
+        from farthing.engine.describe import read_shape
+        from farthing.engine.share import Sharer
+
+        config, task = self._configs[index], self.entries[index].task
+        settings = config.settings.group(EngineSettings)
+        shape, settings = read_shape(self._found[config.name].path, settings, task)
+        if settings.context_length is not None:  # a limit for all; a model's own may be less
+            settings = replace(settings, context_length=min(settings.context_length, shape.max_tokens))
+        return Sharer(config.name, shape, settings, config.own.memory_share, config.has_own_memory)
+
+    def _load(self, config: ModelConfig) -> Backend:
+        """Raises what loading a model raises."""
+        from farthing.serving.embedder import Embedder
+        from farthing.serving.reranker import Reranker
+
+        source, own = config.settings.group(SourceSettings), config.settings.group(EngineSettings)
+        serving = config.settings.group(ServingSettings)
+        watches = config is self._watching()
+        if not watches:
+            serving = replace(serving, memory_steps="off")
+        task = next(entry.task for entry in self.entries if entry.name == config.name)
+        opened: type[Embedder] | type[Reranker] = Embedder if task == "embed" else Reranker
+        return opened.from_settings(
+            config.source,
+            source,
+            own if len(self._configs) == 1 else replace(own, memory=self._engine.memory),
+            serving,
+            found=self._found[config.name],
+            may_round=watches and task == "embed",
+            planned=self._planned.get(config.name, own),
+        )
+
+    def _watching(self) -> ModelConfig:
+        """The model that gives way when memory is short: the first that makes vectors, or the first."""
+        pairs = zip(self._configs, self.entries, strict=True)
+        return next((config for config, entry in pairs if entry.task == "embed"), self._configs[0])

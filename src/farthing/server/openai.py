@@ -98,7 +98,7 @@ def router(service: Service) -> APIRouter:
 
     @routes.get("/v1/models", response_model=None, responses={200: {"model": ModelList}}, summary="List the models")
     async def list_models() -> dict[str, object]:
-        return {"object": "list", "data": [card(name) for name in service.listed_names]}
+        return {"object": "list", "data": [card(name) for name in service.models.listed_names]}
 
     @routes.get(
         "/v1/models/{name:path}",
@@ -107,7 +107,7 @@ def router(service: Service) -> APIRouter:
         summary="Describe a model",
     )
     async def get_model(name: str) -> dict[str, object]:
-        return card(service.listed_name(name))
+        return card(service.models.listed_name(name))
 
     return routes
 

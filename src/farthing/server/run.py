@@ -1,6 +1,6 @@
 """One server process, from settings to exit status.
 
-In: a model's name and settings. Out: a process that listens at once, loads the model meanwhile, and on SIGTERM or
+In: models and settings. Out: a process that listens at once, loads the model meanwhile, and on SIGTERM or
 SIGINT stops accepting, finishes what runs, and closes the model. The exit status is 0 after such a stop, 1 when the
 model could not be loaded, 70 when the worker died and the settings say to exit then.
 """
@@ -13,19 +13,26 @@ import signal
 import socket
 import ssl
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
 
 from farthing.core.errors import SettingsError
+from farthing.core.models_file import ModelsFile
 from farthing.core.resolve import Resolved
-from farthing.core.settings import AccessSettings, ConnectionSettings, ServerSettings, ServingSettings
+from farthing.core.settings import (
+    AccessSettings,
+    ConnectionSettings,
+    EngineSettings,
+    ServerSettings,
+    ServingSettings,
+)
 from farthing.core.settings.access import split_list
-from farthing.server.answers import Companion
 from farthing.server.app import create_app
 from farthing.server.connection import ConnectionLimits
 from farthing.server.descriptors import fit_connections
+from farthing.server.directory import Directory
+from farthing.server.entry import ModelEntry
 from farthing.server.loading import Models
 from farthing.server.service import Service
 from farthing.server.unix_socket import listen_unix
@@ -39,30 +46,20 @@ BACKLOG = 2048
 STOP_GRACE_S = 25  # below the 30 s after which Kubernetes and systemd setups commonly kill
 
 
-def run(model: str, resolved: Resolved) -> int:
-    """Serve `model` until told to stop; return the exit status. `resolved` has every group of settings.
+def run(chosen: ModelsFile, resolved: Resolved) -> int:
+    """Serve models until told to stop; return the exit status. `resolved` has every group of settings.
 
     Raises:
-        SettingsError: the address cannot be listened on, a certificate or an API key cannot be used.
+        SettingsError: the address cannot be listened on, names of models or routes contradict each other, a
+            certificate or an API key cannot be used.
     """
-    settings, serving = resolved.group(ServerSettings), resolved.group(ServingSettings)
+    settings, access = resolved.group(ServerSettings), resolved.group(AccessSettings)
     connection = fit_connections(resolved.group(ConnectionSettings))
-    access = resolved.group(AccessSettings)
+    models = Models(chosen.models, resolved.group(EngineSettings))
+    directory = Directory(models.entries, chosen.routes)
     listener = listen(settings.host, settings.port) if connection.uds is None else listen_unix(connection.uds)
     url = base_url(settings.host, listener, connection)
-
-    models = Models(model, resolved)
-    names, companion = names_of(model, settings.served_model_name), None
-    if settings.reranker is not None:
-        companion = Companion(names_of(settings.reranker, settings.served_reranker_name), models.load_reranker)
-    service = Service(
-        names[0],
-        models.load,
-        serving,
-        other_names=names[1:],
-        load_fallback=models.load_fallback if serving.fallback_model else None,
-        companion=companion,
-    )
+    service = Service(directory, resolved.group(ServingSettings), prepare=models.prepare)
     app = create_app(service, settings, access)
     server = make_server(app, connection)
 
@@ -74,7 +71,7 @@ def run(model: str, resolved: Resolved) -> int:
         signal.signal(number, server.handle_exit)
     if access.api_keys_file is not None and sys.platform != "win32":
         signal.signal(signal.SIGHUP, lambda *_: app.state.guard.reload())
-    print(f"Listening on {url}, loading {model}", flush=True)
+    print(f"Listening on {url}, loading {', '.join(entry.name for entry in models.entries)}", flush=True)
     service.start(on_ready=lambda: print(banner(service, url), flush=True), on_failure=stop)
     server.run(sockets=[listener])
     if not service.close():
@@ -83,17 +80,6 @@ def run(model: str, resolved: Resolved) -> int:
         sys.stdout.flush()
         os._exit(service.exit_status)
     return service.exit_status
-
-
-def names_of(model: str, served_name: str | None) -> tuple[str, ...]:
-    """What clients may call the model; the first is what it is listed as."""
-    return (served_name,) if served_name else (display_name(model), model)
-
-
-def display_name(model: str) -> str:
-    """The model's name as it was given; of a local folder only its last part, which says enough to clients."""
-    folder = Path(model).expanduser()
-    return folder.resolve().name if folder.is_dir() else model
 
 
 def make_server(app: FastAPI, settings: ConnectionSettings | None = None) -> uvicorn.Server:
@@ -113,7 +99,7 @@ def make_server(app: FastAPI, settings: ConnectionSettings | None = None) -> uvi
         proxy_headers=settings.trusted_proxies is not None,
         forwarded_allow_ips=split_list(settings.trusted_proxies),
         ws="none",
-        lifespan="off",
+        lifespan="on",
         workers=1,
         backlog=BACKLOG,
         timeout_keep_alive=settings.idle_timeout_s,
@@ -159,11 +145,19 @@ def base_url(host: str, listener: socket.socket, settings: ConnectionSettings) -
 def banner(service: Service, url: str) -> str:
     """What is served, and commands to try it with."""
     lines = ["Ready"]
-    for name, model in zip(service.listed_names, service.served, strict=True):
-        if model.task == "embed":
-            command = f"""curl {url}/v1/embeddings -d '{{"input": "Hello"}}'"""
+    for entry in service.models.entries:
+        backend = entry.backend
+        label = "model" if entry is service.default else "reranker" if entry.task == "rerank" else "and"
+        facts = {label: entry.name}
+        if backend is None:
+            facts["state"] = "loaded when it is first asked"
         else:
-            command = f"""curl {url}/v1/rerank -d '{{"query": "Hello", "documents": ["Hi", "Bye"]}}'"""
-        facts = {"model" if model is service.served[0] else "reranker": name, **model.facts(), "try": command}
+            facts |= {**backend.facts(), "try": f"curl {url}{trial(entry)}"}
         lines += [f"  {label:<10}  {value}" for label, value in facts.items()]
     return "\n".join(lines)
+
+
+def trial(entry: ModelEntry) -> str:
+    if entry.task == "embed":
+        return """/v1/embeddings -d '{"input": "Hello"}'"""
+    return """/v1/rerank -d '{"query": "Hello", "documents": ["Hi", "Bye"]}'"""

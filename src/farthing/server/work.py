@@ -29,7 +29,6 @@ async def embed(service: Service, request: Request, wanted: EmbedRequest, model:
 
     Raises what `Service.embed` raises, and `ClientDisconnect` when the client hangs up; its work is cancelled then.
     """
-    service.check_model(model)
     answer = await unless_hung_up(request, service.embed(wanted, model))
     count_work(request, len(answer.result.vectors), answer.result.num_tokens)
     await charge_tokens(request, answer.result.num_tokens)
@@ -38,8 +37,7 @@ async def embed(service: Service, request: Request, wanted: EmbedRequest, model:
 
 async def rerank(service: Service, request: Request, wanted: RerankRequest, model: str | None) -> Scores:
     """Scores for a client that called the model `model`. Raises as `embed`."""
-    service.check_model(model, scores=True)
-    answer = await unless_hung_up(request, service.rerank(wanted))
+    answer = await unless_hung_up(request, service.rerank(wanted, model))
     count_work(request, len(answer.result.logits), answer.result.num_tokens)
     await charge_tokens(request, answer.result.num_tokens)
     return answer

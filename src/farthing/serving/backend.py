@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from farthing.core.space import VectorSpace
+from farthing.models.heads import Task
 from farthing.serving.governor import MemoryState
 from farthing.serving.health import Health
 from farthing.serving.request import EmbedRequest, EmbedResult
@@ -17,7 +18,11 @@ from farthing.serving.stats import ServingStats
 
 
 class Backend(Protocol):
-    model: str
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def task(self) -> Task: ...
 
     @property
     def context_length(self) -> int:

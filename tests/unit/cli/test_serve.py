@@ -4,27 +4,11 @@ from __future__ import annotations
 
 import sys
 
-import click
 import pytest
 from click.testing import CliRunner
 
 from farthing.cli.main import run
-from farthing.cli.serve import choose_model, serve
-
-
-@pytest.mark.parametrize(("argument", "option"), [("a", None), (None, "a"), ("a", "a")])
-def test_the_model_may_be_named_in_two_ways(argument: str | None, option: str | None) -> None:
-    assert choose_model(argument, option) == "a"
-
-
-def test_two_different_models_are_refused() -> None:
-    with pytest.raises(click.UsageError, match="'a' and --model-path 'b'"):
-        choose_model("a", "b")
-
-
-def test_no_model_is_refused_with_one_to_try() -> None:
-    with pytest.raises(click.UsageError, match="farthing serve starter"):
-        choose_model(None, None)
+from farthing.cli.serve import serve
 
 
 @pytest.mark.parametrize("flag", ["--model-path", "--model"])

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from rerankers import write_reranker
 
-from farthing.core.errors import SettingsError, WrongTaskError
+from farthing.core.errors import DoesNotFitError, SettingsError, WrongTaskError
+from farthing.core.models_file import ModelConfig
 from farthing.core.resolve import Resolved
-from farthing.core.settings import GROUPS, EngineSettings, ServerSettings
+from farthing.core.settings import GROUPS, EngineSettings, ModelSettings
 from farthing.server.loading import Models
 from farthing.serving.embedder import Embedder
 from farthing.serving.reranker import Reranker
+from farthing.serving.served import ServedModel
 
 
 @pytest.fixture(scope="module")
@@ -18,37 +21,68 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_reranker("bert", tmp_path_factory.mktemp("models") / "bert")
 
 
-def models(model: Path, engine: EngineSettings | None = None, **settings: str) -> Models:
-    groups = {kind: kind() for kind in GROUPS} | {ServerSettings: ServerSettings(**settings)}
-    return Models(str(model), Resolved(groups | {EngineSettings: engine or EngineSettings()}, {}))
+def config(folder: Path, name: str = "", engine: EngineSettings | None = None, **own: object) -> ModelConfig:
+    groups = {kind: kind() for kind in GROUPS} | {EngineSettings: engine or EngineSettings()}
+    settings = ModelSettings(model=str(folder), **own)  # type: ignore[arg-type]
+    return ModelConfig(name or folder.name, settings, Resolved(groups, {}), has_own_memory=False)
+
+
+def load(configs: Sequence[ModelConfig], engine: EngineSettings | None = None) -> list[ServedModel]:
+    models = Models(configs, engine or EngineSettings())
+    models.prepare()
+    for entry in models.entries:
+        entry.load()
+    loaded = [entry.backend for entry in models.entries]
+    assert all(isinstance(backend, ServedModel) for backend in loaded)
+    return loaded  # type: ignore[return-value]
+
+
+def close(models: Sequence[ServedModel]) -> None:
+    for model in models:
+        model.close()
 
 
 def test_a_model_is_opened_for_what_its_architecture_says(bert: Path, tiny_qwen3: Path) -> None:
-    with models(bert).load() as scores, models(tiny_qwen3).load() as embeds:
-        assert (type(scores), type(embeds)) == (Reranker, Embedder)
+    models = load([config(bert), config(tiny_qwen3)])
+    assert [type(model) for model in models] == [Reranker, Embedder]
+    close(models)
 
 
 def test_or_for_what_was_asked(bert: Path, tiny_reranker: Path) -> None:
-    with models(tiny_reranker, task="rerank").load() as opened:
-        assert isinstance(opened, Reranker)
+    (model,) = load([config(tiny_reranker, model_task="rerank")])
+    assert isinstance(model, Reranker)
+    model.close()
     with pytest.raises(WrongTaskError):
-        models(bert, task="embed").load()
-
-
-def test_a_reranker_beside_a_reranker_is_refused(bert: Path, tiny_reranker: Path) -> None:
-    with pytest.raises(SettingsError, match="Give one of them"):
-        models(bert, reranker=str(tiny_reranker)).load()
+        load([config(bert, model_task="embed")])
 
 
 @pytest.mark.parametrize("memory", ["auto", "none", "900MiB"])
-def test_two_models_are_planned_into_one_memory(memory: str, bert: Path, tiny_qwen3: Path) -> None:
-    both = models(tiny_qwen3, EngineSettings(memory=memory, context_length=1024), reranker=str(bert))
-    with both.load_reranker() as reranker, both.load() as embedder:
-        assert (reranker.context_length, embedder.context_length) == (400, 1024)
-        budgets = [model.plan.budget_bytes for model in (reranker, embedder)]
-        if memory == "none":
-            assert budgets == [None, None]
-            return
-        assert all(budgets)
-        total = reranker.plan.ledger.own_bytes("host") + embedder.plan.ledger.total("host")
-        assert memory == "auto" or total <= 900 * 2**20
+def test_models_are_planned_into_one_memory(memory: str, bert: Path, tiny_qwen3: Path) -> None:
+    engine = EngineSettings(memory=memory, context_length=1024)
+    models = load([config(folder, engine=engine) for folder in (tiny_qwen3, bert)], engine)
+    embedder, reranker = models
+    assert (reranker.context_length, embedder.context_length) == (400, 1024)
+    budgets = [model.plan.budget_bytes for model in models]
+    assert (budgets == [None, None]) == (memory == "none")
+    total = reranker.plan.ledger.own_bytes("host") + embedder.plan.ledger.total("host")
+    assert memory != "900MiB" or total <= 900 * 2**20
+    close(models)
+
+
+def test_one_model_watches_the_memory_for_all(bert: Path, tiny_qwen3: Path) -> None:
+    models = load([config(bert), config(tiny_qwen3), config(tiny_qwen3, "again")])
+    assert [model.memory() is not None for model in models] == [False, True, False]
+    close(models)
+
+
+def test_models_that_do_not_fit_together_are_refused_before_one_is_loaded(bert: Path, tiny_qwen3: Path) -> None:
+    engine = EngineSettings(memory="250MiB")
+    models = Models([config(folder, engine=engine) for folder in (tiny_qwen3, bert)], engine)
+    with pytest.raises(DoesNotFitError, match="together"):
+        models.prepare()
+
+
+def test_models_on_two_devices_are_refused(bert: Path, tiny_qwen3: Path) -> None:
+    configs = [config(bert), config(tiny_qwen3, engine=EngineSettings(device="cuda"))]
+    with pytest.raises(SettingsError, match="different devices"):
+        Models(configs, EngineSettings()).prepare()

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from farthing.core.errors import CheckpointError, ClosedError, ServingError, UnknownModelError
+from farthing.core.errors import CheckpointError, ClosedError, ServingError
 from farthing.core.settings import ServingSettings
 from farthing.engine.runner import Runner
+from farthing.server.directory import Directory
+from farthing.server.entry import ModelEntry
 from farthing.server.service import Service
 from farthing.serving.embedder import Embedder
 from farthing.serving.request import EmbedRequest, EmbedResult
@@ -19,9 +21,13 @@ from farthing.serving.request import EmbedRequest, EmbedResult
 REQUEST = EmbedRequest(["some text"])
 
 
+def service_of(load: Callable[[], Embedder], **settings: object) -> Service:
+    return Service(Directory([ModelEntry("m", load)]), ServingSettings(**settings))  # type: ignore[arg-type]
+
+
 def start(load: Callable[[], Embedder], **settings: object) -> Service:
     """A service that is ready or has failed."""
-    service = Service("m", load, ServingSettings(**settings))  # type: ignore[arg-type]
+    service = service_of(load, **settings)
     settled = threading.Event()
     service.start(on_ready=lambda: settled.set(), on_failure=settled.set)
     assert settled.wait(30)
@@ -65,21 +71,13 @@ def test_a_model_that_was_loaded_after_the_close_is_closed_too(tiny_qwen3: Path)
         loaded.append(Embedder(str(tiny_qwen3)))
         return loaded[0]
 
-    service = Service("m", load, ServingSettings())
+    service = service_of(load)
     service.start(on_ready=lambda: pytest.fail("it was closed before"))
     assert not service.close()
     go_on.set()
     while not service.close():
         pass
     assert loaded[0].health().reason == "closed"
-
-
-def test_it_answers_to_its_name_and_to_none() -> None:
-    service = Service("m", lambda: pytest.fail("not started"), ServingSettings())
-    for name in ("m", "", None):
-        service.check_model(name)
-    with pytest.raises(UnknownModelError, match="no model 'n'; it serves 'm'"):
-        service.check_model("n")
 
 
 def test_no_more_requests_than_allowed_are_in_work_at_once(tiny_qwen3: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,8 +112,7 @@ def test_a_dead_worker_ends_the_service_only_when_told_so(
     monkeypatch.setattr(Runner, "run", die)
     failed = threading.Event()
     ready = threading.Event()
-    settings = ServingSettings(on_worker_death=policy)
-    service = Service("m", lambda: Embedder(str(tiny_qwen3), on_worker_death=policy), settings)
+    service = service_of(lambda: Embedder(str(tiny_qwen3), on_worker_death=policy), on_worker_death=policy)
     service.start(on_ready=lambda: ready.set(), on_failure=failed.set)
     assert ready.wait(30)
     with pytest.raises(ServingError, match="SystemExit"):

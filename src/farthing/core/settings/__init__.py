@@ -12,13 +12,14 @@ from farthing.core.settings.access import AccessSettings
 from farthing.core.settings.connection import ConnectionSettings
 from farthing.core.settings.engine import QUANTISED_FORMATS, EngineSettings
 from farthing.core.settings.field import Checked, base_type, check_field, is_of_type
+from farthing.core.settings.model import ModelSettings
 from farthing.core.settings.server import ServerSettings
 from farthing.core.settings.serving import ServingSettings
 from farthing.core.settings.source import SourceSettings
 
 __all__ = [
     "GROUPS", "QUANTISED_FORMATS", "AccessSettings", "Checked", "ConnectionSettings", "EngineSettings",
-    "ServerSettings", "ServingSettings", "SourceSettings", "base_type", "check_field", "is_of_type",
+    "ModelSettings", "ServerSettings", "ServingSettings", "SourceSettings", "base_type", "check_field", "is_of_type",
 ]  # fmt: skip
 
 GROUPS: tuple[type[Checked], ...] = (

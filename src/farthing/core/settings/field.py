@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import MISSING, Field, field, fields
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from farthing.core.errors import SettingsError
 
@@ -40,8 +40,10 @@ def shown_value(item: Field[Any], value: object) -> str:
 
 
 def base_type(kind: type[Checked], name: str) -> type:
-    """The field's type without `| None`."""
+    """The field's type without `| None`; of texts, tuple."""
     hint = get_type_hints(kind)[name]
+    if get_origin(hint) is tuple:
+        return tuple
     options = [option for option in get_args(hint) if option is not type(None)]
     chosen = options[0] if options else hint
     assert isinstance(chosen, type)
@@ -52,6 +54,8 @@ def is_of_type(value: object, wanted: type) -> bool:
     """Whether `value` can stand in a field of that type; whole numbers are numbers, True and False are not."""
     if wanted in (int, float):
         return isinstance(value, (int, wanted)) and not isinstance(value, bool)
+    if wanted is tuple:
+        return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
     return isinstance(value, wanted)
 
 

@@ -1,0 +1,132 @@
+"""One model of a server through its life: not loaded, being loaded, ready, failed; and unloaded when nobody uses it.
+
+In: a name and a function that loads a backend. Out: the backend to those who come for it, while it is there. Loading
+and unloading are called by the service's one background thread (`farthing.server.keeper`); requests wait for a future.
+It knows nothing of HTTP, nor of other models.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from farthing.models.heads import Task
+    from farthing.serving.backend import Backend
+
+State = Literal["not loaded", "loading", "ready", "failed"]
+
+
+class ModelEntry:
+    """
+    Args:
+        name: what clients call the model, and what it is listed as.
+        aliases: what they may call it too.
+        load: makes the backend.
+        task: what it is for; None until it was loaded once, where only its files say so.
+        keep_alive_s: unload it after so long without a request; None keeps it.
+        preload: load it when the server starts.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        load: Callable[[], Backend],
+        *,
+        aliases: Sequence[str] = (),
+        task: Task | None = None,
+        keep_alive_s: float | None = None,
+        preload: bool = True,
+    ) -> None:
+        self.name, self.aliases, self.task = name, tuple(aliases), task
+        self.keep_alive_s, self.preload = keep_alive_s, preload
+        self._make = load
+        self._lock = threading.Lock()
+        self._backend: Backend | None = None
+        self._loaded: Future[None] | None = None
+        self._failure: Exception | None = None
+        self._num_users = 0
+        self._used_at = time.monotonic()
+
+    @property
+    def backend(self) -> Backend | None:
+        """None while it is not loaded."""
+        return self._backend
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why the last attempt to load it failed."""
+        return self._failure
+
+    @property
+    def state(self) -> State:
+        if self._backend is not None:
+            return "ready"
+        if self._loaded is not None:
+            return "loading"
+        return "not loaded" if self._failure is None else "failed"
+
+    @contextmanager
+    def used(self) -> Iterator[Backend | None]:
+        """The backend, which is not unloaded meanwhile; None while it is not loaded."""
+        with self._lock:
+            self._num_users += 1
+            backend = self._backend
+        try:
+            yield backend
+        finally:
+            with self._lock:
+                self._num_users -= 1
+                self._used_at = time.monotonic()
+
+    def wanted(self) -> tuple[Future[None], bool]:
+        """What is done when it was loaded or could not be; True for the first who asks, who has it loaded."""
+        with self._lock:
+            if self._loaded is not None:
+                return self._loaded, False
+            done: Future[None] = Future()
+            if self._backend is not None:
+                done.set_result(None)
+                return done, False
+            self._loaded = done
+            return done, True
+
+    def load(self) -> None:
+        """Load it and tell those who wait. Raises what loading raises; they are told that too."""
+        done, _ = self.wanted()
+        try:
+            backend = self._make()
+        except Exception as error:
+            self._settle(done, None, error)
+            raise
+        self._settle(done, backend, None)
+
+    def failed_since_s(self, now_s: float) -> float:
+        """Seconds since the last attempt to load it failed; infinite when it did not."""
+        return float("inf") if self._failure is None else now_s - self._used_at
+
+    def take_away_idle(self, now_s: float) -> Backend | None:
+        """The backend, for whoever closes it, when nobody has used it for as long as it is kept; else None."""
+        with self._lock:
+            if self.keep_alive_s is None or self._num_users or now_s - self._used_at < self.keep_alive_s:
+                return None
+            backend, self._backend = self._backend, None
+            return backend
+
+    def take_away(self) -> Backend | None:
+        """The backend, whoever uses it."""
+        with self._lock:
+            backend, self._backend = self._backend, None
+            return backend
+
+    def _settle(self, done: Future[None], backend: Backend | None, failure: Exception | None) -> None:
+        with self._lock:
+            self._backend, self._failure, self._loaded = backend, failure, None
+            self._used_at = time.monotonic()
+            if backend is not None:
+                self.task = backend.task
+        done.set_result(None)

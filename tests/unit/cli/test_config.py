@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from farthing.cli.main import run
+
+FILE = """
+memory = "6GB"
+[models.large]
+model = "Qwen/Qwen3-Embedding-0.6B"
+aliases = ["text-embedding-3-small"]
+memory_share = 0.6
+preload = true
+[models.starter]
+keep_alive_s = 600
+memory = "1GB"
+[routes]
+best = ["large", "starter"]
+"""
+
+
+def test_a_valid_file_is_shown_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "farthing.toml"
+    file.write_text(FILE)
+    assert run(["config", "check", str(file)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "model large: from Qwen/Qwen3-Embedding-0.6B, loaded at the start, 60% of the memory, "
+        "also called text-embedding-3-small",
+        "model starter: from starter, loaded when it is first asked, unloaded after 600 s, 1GB of memory",
+        "route best: large, then starter",
+        "memory = 6GB (file)",
+        f"{file} is valid.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[models.a]\nformt = 'int8'", "Unknown key formt in [models.a]. Did you mean format?"),
+        ("prot = 80", "Unknown setting prot (file). Did you mean port?"),
+        ("port = ", "is not valid TOML"),
+    ],
+)
+def test_a_mistake_is_an_error_with_status_2(
+    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "farthing.toml"
+    file.write_text(text)
+    assert run(["config", "check", str(file)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_missing_file_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["config", "check", str(tmp_path / "none.toml")]) == 2
+    assert "Cannot read the config file" in capsys.readouterr().err
