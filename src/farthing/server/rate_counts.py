@@ -35,7 +35,10 @@ class RateCounts:
 
     def __init__(self, storage: str) -> None:
         self._memory = MemoryStorage()
-        self._shared, self._pool = (None, None) if storage == "memory" else open_redis(storage)
+        self._shared: RedisStorage | None = None
+        self._pool: BlockingConnectionPool | None = None
+        if storage != "memory":
+            self._shared, self._pool = open_redis(storage)
         self._retry_at = 0.0
 
     async def take(self, key: str, limit: int, amount: int) -> bool:
