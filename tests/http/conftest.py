@@ -15,8 +15,10 @@ import uvicorn
 
 from farthing.core.resolve import Resolved
 from farthing.core.settings import (
+    AccessSettings,
     CacheSettings,
     Checked,
+    ConnectionSettings,
     EngineSettings,
     ServerSettings,
     ServingSettings,
@@ -87,6 +89,8 @@ def launch_service(
     name: str = "test-model",
     serving: ServingSettings | None = None,
     server: ServerSettings | None = None,
+    access: AccessSettings | None = None,
+    connection: ConnectionSettings | None = None,
     ready: bool = True,
     others: Sequence[ModelEntry] = (),
     groups: Sequence[Checked] = (),
@@ -98,6 +102,8 @@ def launch_service(
     Nothing is cached without `cache`.
     """
     listener = listen("127.0.0.1", 0)
+    connection = connection or ConnectionSettings()
+    groups = (*groups, *((access,) if access else ()), connection)
     settings = Resolved.of(serving or ServingSettings(), server or ServerSettings(), *groups)
     kept = open_cache(cache or CacheSettings(cache="off"), CACHE_BYTES)
 
@@ -110,9 +116,10 @@ def launch_service(
 
     directory = Directory([ModelEntry(name, load_cached), *others])
     service = Service(directory, settings.group(ServingSettings), read_cache=lambda: kept)
-    web = make_server(create_app(service, settings, tracing), settings.group(ServerSettings))
+    web = make_server(create_app(service, settings, tracing), settings.group(ServerSettings), connection)
     thread = threading.Thread(target=web.run, kwargs={"sockets": [listener]})
-    running = Running(f"http://127.0.0.1:{listener.getsockname()[1]}", service, web)
+    scheme = "https" if connection and connection.tls_certfile else "http"
+    running = Running(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}", service, web)
     thread.start()
     service.start()
     try:

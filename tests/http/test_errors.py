@@ -197,3 +197,11 @@ def test_an_unexpected_error_shows_an_id_and_keeps_its_traceback_in_the_log(
 def test_the_message_of_a_schema_error_never_repeats_a_long_value(client: httpx.Client) -> None:
     response = client.post("/v1/embeddings", content=json.dumps({"input": "a", "encoding_format": "x" * 10_000}))
     assert len(error_of(response, 400)["message"]) < 200
+
+
+def test_a_text_with_too_many_characters_is_refused_before_it_is_tokenised(launch: Any, tiny_qwen3: Path) -> None:
+    with launch(tiny_qwen3, serving=ServingSettings(max_text_chars=100)) as running:
+        answer = httpx.post(f"{running.url}/v1/embeddings", json={"input": ["a", "b" * 101], "truncate": True})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["param"]) == (400, "text_too_large", "input[1]")
+    assert "Text 1 has 101 characters; at most 100 are taken." in error["message"]

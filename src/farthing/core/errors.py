@@ -11,6 +11,7 @@ The tree (indentation is inheritance)::
         InvalidTextError          a text is not valid Unicode
         TextTooShortError         a text has fewer characters than allowed
         TextTooLongError          a text has more tokens than the context
+        TextTooLargeError         a text has so many characters that it is not even tokenised
         QueryTooLongError         a query leaves no room in the context for a document
         TooManyTextsError         a request has more texts than allowed
         InvalidTokenError         a token id lies outside the vocabulary
@@ -33,6 +34,8 @@ The tree (indentation is inheritance)::
         MemoryShortError          no new work is taken until memory is free again
         ClosedError               the service was shut down
         DeadlineError             the request's time limit passed
+      AuthenticationError         no key was sent, or one that is not known
+      RateLimitError              the caller has used up what it may ask for in a minute
 
 A message says what was got, what the limit is, and what to do about it. Errors are raised where the fault is
 known and translated once at each boundary (HTTP: `farthing.server.errors`, command line: `farthing.cli.main`).
@@ -114,6 +117,10 @@ class TextTooLongError(InputError):
         self.index = index
         self.num_tokens = num_tokens
         self.max_tokens = max_tokens
+
+
+class TextTooLargeError(InputError):
+    code = "text_too_large"
 
 
 class QueryTooLongError(InputError):
@@ -221,3 +228,17 @@ class ClosedError(ServingError):
 
 class DeadlineError(ServingError):
     code = "deadline_exceeded"
+
+
+class AuthenticationError(FarthingError):
+    code = "invalid_api_key"
+
+
+class RateLimitError(FarthingError):
+    """Worth another try after `retry_after_s` seconds."""
+
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after_s: float = 1) -> None:
+        super().__init__(message, param=param)
+        self.retry_after_s = retry_after_s

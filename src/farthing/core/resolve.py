@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from farthing.core.errors import SettingsError
 from farthing.core.settings import GROUPS, Checked, base_type, is_of_type
+from farthing.core.settings.field import HIDDEN, shown_value
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -63,7 +64,7 @@ class Resolved:
     def lines(self) -> list[str]:
         """One `name = value (origin)` line a setting, for the start-up log; passwords in URLs are left out."""
         return [
-            f"{item.name} = {without_password(getattr(group, item.name))} ({self.origins[item.name]})"
+            f"{item.name} = {shown_value(item, getattr(group, item.name))} ({self.origins[item.name]})"
             for group in self.groups.values()
             for item in fields(group)  # type: ignore[arg-type]
         ]
@@ -82,6 +83,7 @@ def resolve(
     Raises `SettingsError` for unknown keys, wrong types and values out of range.
     """
     known = {item.name: base_type(kind, item.name) for kind in GROUPS for item in fields(kind)}  # type: ignore[arg-type]
+    secret = {item.name for kind in GROUPS for item in fields(kind) if item.metadata.get("secret")}  # type: ignore[arg-type]
     wanted = [item.name for kind in kinds for item in fields(kind)]  # type: ignore[arg-type]
     from_env = {
         key[len(ENV_PREFIX) :].lower(): text
@@ -98,7 +100,7 @@ def resolve(
         for name, value in raw.items():
             if name not in accepted:
                 raise SettingsError(unknown_key(name, origin, accepted), param=name)
-            values[name] = convert(name, value, known[name], origin)
+            values[name] = convert(name, value, known[name], origin, secret=name in secret)
             origins[name] = origin
     groups = {
         kind: kind(**{item.name: values[item.name] for item in fields(kind) if item.name in values})  # type: ignore[arg-type]
@@ -109,16 +111,21 @@ def resolve(
 
 def read_config_file(path: Path) -> dict[str, object]:
     """A TOML file's keys, with dashes or underscores. Raises `SettingsError` when it cannot be read."""
+    return {key.replace("-", "_"): value for key, value in read_toml(path, "config file").items()}
+
+
+def read_toml(path: Path, what: str) -> dict[str, object]:
+    """A TOML file as it is; `what` is what messages call it. Raises `SettingsError` when it cannot be read."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, object] = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SettingsError(f"Cannot read the config file {path}: {error.strerror}") from error
+        raise SettingsError(f"Cannot read the {what} {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"The config file {path} is not valid TOML: {error}") from error
-    return {key.replace("-", "_"): value for key, value in content.items()}
+        raise SettingsError(f"The {what} {path} is not valid TOML: {error}") from error
+    return content
 
 
-def convert(name: str, value: object, wanted: type, origin: str) -> object:
+def convert(name: str, value: object, wanted: type, origin: str, *, secret: bool = False) -> object:
     """`value` as `wanted`; strings (from the environment) are parsed, nothing else is coerced."""
     if wanted is tuple and isinstance(value, list):
         value = tuple(value)
@@ -131,16 +138,12 @@ def convert(name: str, value: object, wanted: type, origin: str) -> object:
             return int(value)
         if wanted is float and re.fullmatch(r"\s*-?[0-9]+(\.[0-9]+)?\s*", value):
             return float(value)
-    raise SettingsError(f"{name} from the {origin} is {value!r}; it must be {type_name(wanted)}", param=name)
+    got = HIDDEN if secret else repr(value)
+    raise SettingsError(f"{name} from the {origin} is {got}; it must be {type_name(wanted)}", param=name)
 
 
 def type_name(wanted: type) -> str:
     return "a list of texts" if wanted is tuple else f"of type {wanted.__name__}"
-
-
-def without_password(value: object) -> str:
-    """As it may be shown."""
-    return re.sub(r"://[^/@]*@", "://***@", str(value))
 
 
 def unknown_key(name: str, origin: str, known: list[str]) -> str:

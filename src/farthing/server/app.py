@@ -10,15 +10,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from farthing import __version__
 from farthing.core.resolve import Resolved
-from farthing.core.settings import ServerSettings, TelemetrySettings
+from farthing.core.settings import AccessSettings, ServerSettings, TelemetrySettings
+from farthing.core.settings.access import split_list
 from farthing.server import admin, errors
 from farthing.server.access import Access
 from farthing.server.body_limit import BodyLimit
 from farthing.server.dialects import cohere, ollama, openai, rerank, tei
+from farthing.server.guard import Guard
 from farthing.server.metrics import Metrics, ServerState, model_state
+from farthing.server.rate_headers import RateHeaders
 from farthing.server.service import Service
 from farthing.server.tracing import NoTracing, Tracing
 
@@ -26,15 +30,20 @@ logger = logging.getLogger(__name__)
 
 
 def create_app(service: Service, settings: Resolved, tracing: Tracing | None = None) -> FastAPI:
-    """The application over `service`; several can live in one process. `settings` has every group."""
-    telemetry = settings.group(TelemetrySettings)
+    """The application over `service`; several can live in one process. Its `state.guard` reads API keys again.
+
+    `settings` has every group. Raises `SettingsError` when the API keys cannot be read.
+    """
+    access, telemetry = settings.group(AccessSettings), settings.group(TelemetrySettings)
     if telemetry.log_texts:
         logger.warning("The texts of all requests go into the log (log_texts).")
+    guard = Guard(access)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         await service.disconnect()
+        await guard.close()
 
     metrics = Metrics(lambda: server_state(service))
     for entry in service.models.entries:
@@ -46,13 +55,26 @@ def create_app(service: Service, settings: Resolved, tracing: Tracing | None = N
         description=f"Served: {', '.join(service.models.listed_names)}. OpenAI's clients work as they are.",
         docs_url=None,
         redoc_url=None,
+        dependencies=guard.dependencies,
         lifespan=lifespan,
     )
+    app.state.guard = guard
     errors.install(app)
     for dialect in (openai, rerank, tei, cohere, ollama):
         app.include_router(dialect.router(service))
     app.include_router(admin.router(service, metrics))
     app.add_middleware(BodyLimit, max_bytes=settings.group(ServerSettings).max_body_bytes)
+    if guard.has_limits:
+        app.add_middleware(RateHeaders)
+    if access.cors_origins:
+        # Before any route, so that a preflight, which carries no key, is answered.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=split_list(access.cors_origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["*"],
+        )
     # Added last: the outermost.
     app.add_middleware(Access, metrics=metrics, tracing=tracing or NoTracing(), telemetry=telemetry)
     return app

@@ -1,9 +1,10 @@
-"""ASGI middleware that refuses request bodies over a limit.
+"""ASGI middleware that refuses request bodies that are too large, or come too late.
 
-In: any HTTP request. Out: the same, or an `HTTPException` 413 raised from `receive` into whoever reads the body, so
-that the application answers it in its own error shape. The declared content-length is checked before anything is
+In: any HTTP request. Out: the same, or an `HTTPException` 413 or 408 raised from `receive` into whoever reads the body,
+so that the application answers it in its own error shape. The declared content-length is checked before anything is
 read; without one (chunked) the bytes are counted as they come, so that no more than the limit is ever held.
-Starlette's own middleware of this kind answers in plain text, which OpenAI's clients cannot read.
+Starlette's own middleware of this kind answers in plain text, which OpenAI's clients cannot read. The time is the
+connection's to watch (`farthing.server.connection`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,12 @@ from __future__ import annotations
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from farthing.server.connection import LATE_BODY
+
+LATE_MESSAGE = (
+    "The request body did not come in time; send it at once, or start the server with a larger --body-timeout-s."
+)
 
 
 class BodyLimit:
@@ -37,6 +44,8 @@ class BodyLimit:
                 seen_bytes += len(message.get("body", b""))
                 if seen_bytes > self.max_bytes:
                     raise self.too_large(f"over {self.max_bytes} bytes")
+                if message.get("more_body") and LATE_BODY in scope["state"]:
+                    raise HTTPException(408, LATE_MESSAGE, {"connection": "close"})
             return message
 
         await self.app(scope, receive_within_limit, send)

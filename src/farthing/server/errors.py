@@ -19,12 +19,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from farthing.core.errors import (
+    AuthenticationError,
     DeadlineError,
     EngineError,
     FarthingError,
     InputError,
     MemoryShortError,
     QueueFullError,
+    RateLimitError,
     ServingError,
     UnknownModelError,
     WrongTaskError,
@@ -43,6 +45,8 @@ TABLE: tuple[tuple[type[FarthingError], int, str, Mapping[str, str]], ...] = (
     (InputError, 400, "invalid_request_error", {}),
     (UnknownModelError, 404, "invalid_request_error", {}),
     (WrongTaskError, 400, "invalid_request_error", {}),
+    (AuthenticationError, 401, "invalid_request_error", {"www-authenticate": "Bearer"}),
+    (RateLimitError, 429, "rate_limit_error", {}),  # with the error's own time to wait
     (QueueFullError, 429, "rate_limit_error", RETRY_AFTER),
     (DeadlineError, 504, "timeout_error", {}),
     (MemoryShortError, 503, "service_unavailable_error", {"retry-after": "10"}),  # as long as a step up waits
@@ -68,7 +72,7 @@ def fault_of(error: FarthingError) -> Fault:
     """The row of the table that `error` falls under, with its own message, param and code."""
     for kind, status, type_name, headers in TABLE:
         if isinstance(error, kind):
-            if isinstance(error, QueueFullError) and error.retry_after_s is not None:
+            if isinstance(error, (QueueFullError, RateLimitError)) and error.retry_after_s is not None:
                 headers = {"retry-after": str(max(1, math.ceil(error.retry_after_s)))}
             return Fault(status, type_name, error.code, str(error), error.param, headers)
     raise AssertionError("the table ends with the root of the tree")

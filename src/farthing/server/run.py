@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 from typing import TYPE_CHECKING
 
@@ -19,14 +20,26 @@ import uvicorn
 from farthing.core.errors import SettingsError
 from farthing.core.models_file import ModelsFile
 from farthing.core.resolve import Resolved
-from farthing.core.settings import CacheSettings, EngineSettings, ServerSettings, ServingSettings, TelemetrySettings
+from farthing.core.settings import (
+    AccessSettings,
+    CacheSettings,
+    ConnectionSettings,
+    EngineSettings,
+    ServerSettings,
+    ServingSettings,
+    TelemetrySettings,
+)
+from farthing.core.settings.access import split_list
 from farthing.server.app import create_app
+from farthing.server.connection import ConnectionLimits
+from farthing.server.descriptors import fit_connections
 from farthing.server.directory import Directory
 from farthing.server.drain import DrainingServer
 from farthing.server.entry import ModelEntry
 from farthing.server.loading import Models
 from farthing.server.service import Service
 from farthing.server.tracing import open_tracing
+from farthing.server.unix_socket import listen_unix
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -40,19 +53,22 @@ def run(chosen: ModelsFile, resolved: Resolved) -> int:
     """Serve models until told to stop; return the exit status. `resolved` has every group of settings.
 
     Raises:
-        SettingsError: the address cannot be listened on, or names of models or routes contradict each other.
+        SettingsError: the address cannot be listened on, names of models or routes contradict each other, a
+            certificate or an API key cannot be used.
         MissingExtraError: traces are asked for and OpenTelemetry is not installed.
     """
-    settings = resolved.group(ServerSettings)
+    settings, access = resolved.group(ServerSettings), resolved.group(AccessSettings)
+    connection = fit_connections(resolved.group(ConnectionSettings))
     tracing = open_tracing(resolved.group(TelemetrySettings))
     models = Models(chosen.models, resolved.group(EngineSettings), resolved.group(CacheSettings))
     directory = Directory(models.entries, chosen.routes)
-    listener = listen(settings.host, settings.port)
-    url = base_url(settings.host, listener)
+    listener = listen(settings.host, settings.port) if connection.uds is None else listen_unix(connection.uds)
+    url = base_url(settings.host, listener, connection)
     service = Service(
         directory, resolved.group(ServingSettings), prepare=models.prepare, read_cache=lambda: models.cache
     )
-    server = make_server(create_app(service, resolved, tracing), settings)
+    app = create_app(service, resolved, tracing)
+    server = make_server(app, settings, connection)
 
     def stop() -> None:
         server.should_exit = True
@@ -60,6 +76,8 @@ def run(chosen: ModelsFile, resolved: Resolved) -> int:
     # Also before uvicorn listens to them, and after.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
+    if access.api_keys_file is not None and sys.platform != "win32":
+        signal.signal(signal.SIGHUP, lambda *_: app.state.guard.reload())
     print(f"Listening on {url}, loading {', '.join(entry.name for entry in models.entries)}", flush=True)
     service.start(on_ready=lambda: print(banner(service, url), flush=True), on_failure=stop)
     server.run(sockets=[listener])
@@ -72,22 +90,41 @@ def run(chosen: ModelsFile, resolved: Resolved) -> int:
     return service.exit_status
 
 
-def make_server(app: FastAPI, settings: ServerSettings) -> uvicorn.Server:
-    """uvicorn with our limits and our end, and none of its own logging below warnings."""
+def make_server(app: FastAPI, server: ServerSettings, settings: ConnectionSettings) -> uvicorn.Server:
+    """uvicorn with our limits and our end, and none of its own logging below warnings.
+
+    Raises:
+        SettingsError: a certificate or key cannot be used.
+    """
     config = uvicorn.Config(
         app,
+        http=ConnectionLimits(settings).protocol(),
         log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=settings.trusted_proxies is not None,
+        forwarded_allow_ips=split_list(settings.trusted_proxies),
         ws="none",
         lifespan="on",
         workers=1,
         backlog=BACKLOG,
-        timeout_graceful_shutdown=settings.drain_timeout_s,
+        timeout_keep_alive=settings.idle_timeout_s,
+        timeout_graceful_shutdown=server.drain_timeout_s,
+        ssl_certfile=settings.tls_certfile,
+        ssl_keyfile=settings.tls_keyfile,
+        ssl_ca_certs=settings.tls_ca,
+        ssl_cert_reqs=ssl.CERT_REQUIRED if settings.tls_ca else ssl.CERT_NONE,
     )
-    return DrainingServer(config, settings.drain_delay_s)
+    try:
+        config.load()
+    except OSError as error:  # ssl.SSLError is one
+        raise SettingsError(
+            f"The certificate cannot be used: {error}. --tls-certfile is {settings.tls_certfile}, --tls-keyfile "
+            f"{settings.tls_keyfile}, --tls-ca {settings.tls_ca}.",
+            param="tls_certfile",
+        ) from error
+    return DrainingServer(config, server.drain_delay_s)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -103,10 +140,13 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def base_url(host: str, listener: socket.socket) -> str:
+def base_url(host: str, listener: socket.socket, settings: ConnectionSettings) -> str:
     """An address that a client on this machine can call."""
+    if settings.uds is not None:
+        return f"unix:{settings.uds}"
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+    scheme = "http" if settings.tls_certfile is None else "https"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
 
 
 def banner(service: Service, url: str) -> str:

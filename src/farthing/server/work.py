@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from farthing.server.disconnect import unless_hung_up
 from farthing.server.exchange import exchange_of
+from farthing.server.guard import charge_tokens
 from farthing.server.urgency import urgency_of
 from farthing.serving.urgency import USUAL
 
@@ -39,6 +40,7 @@ async def embed(service: Service, request: Request, wanted: EmbedRequest, model:
         wanted = replace(wanted, urgency=urgency)
     answer = await unless_hung_up(request, service.embed(wanted, model), urgency)
     exchange.note_work(len(answer.result.vectors), answer.result.num_tokens, answer.result.timings)
+    await charge_tokens(request, answer.result.num_tokens)
     return answer
 
 
@@ -51,6 +53,7 @@ async def rerank(service: Service, request: Request, wanted: RerankRequest, mode
         wanted = replace(wanted, urgency=urgency)
     answer = await unless_hung_up(request, service.rerank(wanted, model), urgency)
     exchange.note_work(len(answer.result.logits), answer.result.num_tokens, answer.result.timings)
+    await charge_tokens(request, answer.result.num_tokens)
     return answer
 
 

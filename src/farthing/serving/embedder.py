@@ -142,7 +142,7 @@ class Embedder(ServedModel):
         """
         self._admit(len(texts), "inputs")
         prefix = self._prefix(EmbedRequest(texts, prompt_name=prompt_name))
-        cleaned = [prefix + clean_text(text, index) for index, text in enumerate(texts)]
+        cleaned = [prefix + clean_text(text, index, self._settings.max_text_chars) for index, text in enumerate(texts)]
         return self.tokenizer.tokens(cleaned, add_special_tokens=add_special_tokens)
 
     def decode(self, ids: Sequence[Sequence[int]], *, skip_special_tokens: bool = True) -> list[str]:

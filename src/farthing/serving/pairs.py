@@ -62,7 +62,7 @@ class PairPreparer:
         return front
 
     def _clean(self, text: str, name: str, param: str) -> str:
-        text = clean_named(text, name, param)
+        text = clean_named(text, name, param, self._settings.max_text_chars)
         num_chars = len(text.strip())
         if num_chars < self._settings.min_chars and self._settings.short_text == "error":
             raise TextTooShortError(

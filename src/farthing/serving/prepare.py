@@ -84,7 +84,7 @@ def clean_input(item: Input, index: int, settings: ServingSettings) -> Input | N
         if len(item) == 0:
             raise EmptyInputError(f"Text {index} is an empty list of token ids.", param=f"input[{index}]")
         return item
-    text = clean_text(item, index)
+    text = clean_text(item, index, settings.max_text_chars)
     num_chars = len(text.strip())
     if num_chars >= settings.min_chars or settings.short_text == "embed":
         return text

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from farthing.core.errors import InvalidTextError
+from farthing.core.errors import InvalidTextError, TextTooLargeError
 
 # Zero width space, word joiner, byte-order mark, Mongolian vowel separator; and a (non-)joiner that stands beside ASCII
 # or at an end of the text, where there is nothing for it to join.
@@ -19,18 +19,25 @@ INVISIBLE = re.compile(
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def clean_text(text: str, index: int) -> str:
+def clean_text(text: str, index: int, max_chars: int) -> str:
     """The text without invisible debris; `index` is its place in the request, for the message.
 
     Raises:
         InvalidTextError: the text holds a lone surrogate.
+        TextTooLargeError: it has more than `max_chars` characters.
     """
-    return clean_named(text, f"Text {index}", f"input[{index}]")
+    return clean_named(text, f"Text {index}", f"input[{index}]", max_chars)
 
 
-def clean_named(text: str, name: str, param: str) -> str:
+def clean_named(text: str, name: str, param: str, max_chars: int) -> str:
     """As `clean_text`; `name` is what the message calls the text."""
-    if text.isascii():  # neither is
+    if len(text) > max_chars:
+        raise TextTooLargeError(
+            f"{name} has {len(text)} characters; at most {max_chars} are taken. Split it, or set a larger "
+            "max_text_chars.",
+            param=param,
+        )
+    if text.isascii():  # nothing of what follows is
         return text
     found = SURROGATE.search(text)
     if found:

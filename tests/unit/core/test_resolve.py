@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from farthing.core.errors import SettingsError
 from farthing.core.resolve import Resolved, describe, read_config_file, resolve
-from farthing.core.settings import GROUPS, EngineSettings, ServerSettings, ServingSettings, SourceSettings
+from farthing.core.settings import (
+    GROUPS,
+    AccessSettings,
+    EngineSettings,
+    ServerSettings,
+    ServingSettings,
+    SourceSettings,
+)
 
 # The same setting from each origin, with a value of its own.
 ORIGINS: dict[str, dict[str, Any]] = {
@@ -61,6 +68,23 @@ def test_start_up_lines_name_every_setting_once_with_its_origin() -> None:
     assert len(lines) == len(describe(EngineSettings)) + len(describe(SourceSettings))
 
 
+def test_keys_and_passwords_stand_in_no_start_up_line_message_or_repr() -> None:
+    given = {"FARTHING_API_KEY": "hunter2", "FARTHING_RATE_LIMIT_STORAGE": "redis://me:hunter2@host:6379/0"}
+    resolved = resolve([AccessSettings], env=given)
+    assert resolved.group(AccessSettings).api_key == "hunter2"
+    assert "api_key = *** (environment)" in resolved.lines()
+    assert "rate_limit_storage = redis://***@host:6379/0 (environment)" in resolved.lines()
+    assert "api_key = None (default)" in resolve([AccessSettings]).lines()
+    assert "api_key=" not in repr(resolved.group(AccessSettings))
+    for wrong in (
+        message(file={"api_key": 123}),
+        message(env={"FARTHING_API_KEY": "hunter 2"}),
+        message(flags={"rate_limit_storage": "memcached://me:hunter2@host"}),
+    ):
+        assert "123" not in wrong
+        assert "hunter" not in wrong
+
+
 @pytest.mark.parametrize(
     ("origins", "expected"),
     [
@@ -78,8 +102,7 @@ def test_an_unknown_key_names_its_origin_and_the_nearest_known_one(origins: dict
 
 def test_an_unknown_key_that_is_near_to_nothing_lists_the_known_ones() -> None:
     text = message(file={"zzzzzz": 1})
-    assert "Known settings: " in text
-    assert ", cache_dir, " in text
+    assert "Known settings: api_key, api_keys_file, " in text
 
 
 def test_settings_of_other_commands_are_fine_in_file_and_environment_but_not_as_flags() -> None:

@@ -43,7 +43,7 @@ def test_no_setting_can_be_changed_afterwards(kind: type[Checked], item: datacla
 @BY_NAME
 def test_every_setting_refuses_a_value_of_another_type(kind: type[Checked], item: dataclasses.Field[Any]) -> None:
     with pytest.raises(
-        SettingsError, match=rf"{item.name} is 1\.5j; it must be of type (str|int|bool|float)"
+        SettingsError, match=rf"{item.name} is (1\.5j|\*\*\*); it must be of type (str|int|bool|float)"
     ) as caught:
         kind(**{item.name: 1.5j})
     assert caught.value.param == item.name

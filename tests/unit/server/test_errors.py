@@ -18,6 +18,8 @@ STATUS = {
     errors.DeadlineError: 504,
     errors.ServingError: 503,
     errors.EngineError: 500,
+    errors.AuthenticationError: 401,
+    errors.RateLimitError: 429,
     errors.ModelError: 500,
     errors.SettingsError: 500,
     errors.MissingExtraError: 500,
@@ -39,6 +41,11 @@ def make(kind: type[FarthingError]) -> FarthingError:
     if issubclass(kind, errors.MissingExtraError):
         return kind("This", "server")
     return kind("message", param="input[3]")
+
+
+def test_a_used_up_limit_says_when_to_come_back_in_whole_seconds() -> None:
+    for retry_after_s, header in ((0.0, "1"), (0.2, "1"), (59.01, "60")):
+        assert fault_of(errors.RateLimitError("", retry_after_s=retry_after_s)).headers == {"retry-after": header}
 
 
 @pytest.mark.parametrize("kind", list(branches(FarthingError)), ids=lambda kind: kind.__name__)

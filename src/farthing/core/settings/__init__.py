@@ -8,7 +8,9 @@ generated from the fields. Nothing here reads the environment, and nothing chang
 
 from __future__ import annotations
 
+from farthing.core.settings.access import AccessSettings
 from farthing.core.settings.cache import CacheSettings
+from farthing.core.settings.connection import ConnectionSettings
 from farthing.core.settings.engine import QUANTISED_FORMATS, EngineSettings
 from farthing.core.settings.field import Checked, base_type, check_field, is_of_type
 from farthing.core.settings.model import ModelSettings
@@ -18,10 +20,12 @@ from farthing.core.settings.source import SourceSettings
 from farthing.core.settings.telemetry import TelemetrySettings
 
 __all__ = [
-    "GROUPS", "QUANTISED_FORMATS", "CacheSettings", "Checked", "EngineSettings", "ModelSettings", "ServerSettings",
-    "ServingSettings", "SourceSettings", "TelemetrySettings", "base_type", "check_field", "is_of_type",
+    "GROUPS", "QUANTISED_FORMATS", "AccessSettings", "CacheSettings", "Checked", "ConnectionSettings",
+    "EngineSettings", "ModelSettings", "ServerSettings", "ServingSettings", "SourceSettings", "TelemetrySettings",
+    "base_type", "check_field", "is_of_type",
 ]  # fmt: skip
 
 GROUPS: tuple[type[Checked], ...] = (
-    SourceSettings, EngineSettings, ServingSettings, ServerSettings, CacheSettings, TelemetrySettings,
+    SourceSettings, EngineSettings, ServingSettings, ServerSettings, AccessSettings, ConnectionSettings,
+    CacheSettings, TelemetrySettings,
 )  # fmt: skip

@@ -1,11 +1,18 @@
-"""What a settings field is: its help text, further spellings, and limits that are checked when a group is made."""
+"""What a settings field is: its help text, further spellings, and limits that are checked when a group is made.
+
+The value of a secret field stands in no message, start-up line or repr, and no password of an address does in a line.
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import MISSING, Field, field, fields
 from typing import Any, get_args, get_origin, get_type_hints
 
 from farthing.core.errors import SettingsError
+
+HIDDEN = "***"
+PASSWORD = re.compile(r"(?<=://)[^@/]*@")  # user and password of an address such as redis://:secret@host
 
 
 def option(
@@ -16,10 +23,20 @@ def option(
     choices: tuple[str, ...] = (),
     minimum: float | None = None,
     maximum: float | None = None,
+    secret: bool = False,
 ) -> Any:
     """A settings field. `flags` are further spellings on the command line (`--name-of-field` always works)."""
-    metadata = {"help": help, "flags": flags, "choices": choices, "minimum": minimum, "maximum": maximum}
-    return field(default=default, metadata=metadata)
+    metadata = {
+        "help": help, "flags": flags, "choices": choices, "minimum": minimum, "maximum": maximum, "secret": secret
+    }  # fmt: skip
+    return field(default=default, metadata=metadata, repr=not secret)
+
+
+def shown_value(item: Field[Any], value: object) -> str:
+    """`value` as it may stand in a log."""
+    if item.metadata.get("secret") and value is not None:
+        return HIDDEN
+    return PASSWORD.sub(f"{HIDDEN}@", str(value))
 
 
 def base_type(kind: type[Checked], name: str) -> type:
@@ -47,7 +64,8 @@ def check_field(item: Field[Any], wanted: type, value: object) -> None:
     if value is None and item.default is None:
         return
     if not is_of_type(value, wanted):
-        raise SettingsError(f"{item.name} is {value!r}; it must be of type {wanted.__name__}", param=item.name)
+        got = HIDDEN if item.metadata.get("secret") else repr(value)
+        raise SettingsError(f"{item.name} is {got}; it must be of type {wanted.__name__}", param=item.name)
     choices, low, high = (item.metadata.get(key) for key in ("choices", "minimum", "maximum"))
     if choices and value not in choices:
         raise SettingsError(f"{item.name} is {value!r}; available: {', '.join(choices)}", param=item.name)

@@ -37,6 +37,9 @@ class ServingSettings(Checked):
         "Longest time for a request, in seconds; what is not finished by then is answered with 504.",
         minimum=0.001,
     )
+    max_text_chars: int = option(
+        1_000_000, "Most characters of one text; longer ones are refused before tokenising takes seconds.", minimum=1
+    )
     tokenizer_threads: int = option(2, "Threads that clean and tokenise.", minimum=1)
     truncate: bool = option(False, "Cut texts longer than the context when a request does not say.")
     min_chars: int = option(1, "Fewest characters of a text (after cleaning).", minimum=0)

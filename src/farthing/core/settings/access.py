@@ -1,0 +1,64 @@
+"""Who may ask the server, and how much."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from farthing.core.errors import SettingsError
+from farthing.core.settings.field import Checked, option
+
+STORAGE_SCHEMES = ("redis://", "rediss://", "redis+unix://")
+
+
+@dataclass(frozen=True)
+class AccessSettings(Checked):
+    """Who may ask the server, and how much."""
+
+    api_key: str | None = option(
+        None,
+        "A key that requests must send. Other users of the machine can read a command line: better put it into "
+        "FARTHING_API_KEY or a file of keys.",
+        secret=True,
+    )
+    api_keys_file: str | None = option(None, "TOML file of keys with names; read again on SIGHUP.")
+    public_health: bool = option(True, "Answer /health without a key.")
+    public_metrics: bool = option(True, "Answer /metrics without a key.")
+    requests_per_minute: int | None = option(
+        None, "Most requests a minute of one key, or of one address where there are no keys.", minimum=1
+    )
+    tokens_per_minute: int | None = option(None, "Most tokens a minute, as requests-per-minute.", minimum=1)
+    rate_limit_storage: str = option(
+        "memory", "Where rates are counted: memory, or redis://HOST:PORT for all servers that share it."
+    )
+    cors_origins: str | None = option(
+        None, "Web pages that may call the server: origins such as https://example.org with commas, or * for all."
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.api_key is not None and not is_key(self.api_key):
+            raise SettingsError(f"api_key must be {KEY_RULE}.", param="api_key")
+        if self.rate_limit_storage != "memory" and not self.rate_limit_storage.startswith(STORAGE_SCHEMES):
+            raise SettingsError(
+                f"rate_limit_storage must be memory or an address that begins with {', '.join(STORAGE_SCHEMES)}.",
+                param="rate_limit_storage",
+            )
+        for origin in split_list(self.cors_origins):
+            if origin != "*" and not origin.startswith(("http://", "https://")):
+                raise SettingsError(
+                    f"cors_origins has {origin!r}; an origin is a scheme and a host, such as https://example.org.",
+                    param="cors_origins",
+                )
+
+
+KEY_RULE = "printable ASCII characters without spaces"
+
+
+def is_key(text: str) -> bool:
+    """Whether a header can carry it."""
+    return bool(text) and all("!" <= char <= "~" for char in text)
+
+
+def split_list(text: str | None) -> list[str]:
+    """What stands between commas."""
+    return [part.strip() for part in (text or "").split(",") if part.strip()]

@@ -1,0 +1,207 @@
+"""A connection: uvicorn's, with a limit on how long and how large what a client sends may be.
+
+In: bytes of a client. Out: what uvicorn makes of them, and for those that never come to an end an answer (408, 431) or
+a closed connection. uvicorn has a time limit between requests alone: without these, whoever opens connections and
+leaves them, or sends a byte now and then, holds them forever, and a header may be as large as he likes.
+
+A body that is late is the application's to refuse, in its own words: it finds `LATE_BODY` in the request's state
+(`farthing.server.body_limit`). A timer runs only where a request does not come in one piece.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from functools import partial
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from farthing.core.settings import ConnectionSettings
+from farthing.server.errors import Fault, openai_answer
+
+logger = logging.getLogger(__name__)
+
+LATE_BODY = "late_body"  # key in the state of a request
+WARN_INTERVAL_S = 10.0
+LINGER_S = 2.0  # what still comes of a refused request is dropped for so long: closing at once could lose the answer
+
+
+class ConnectionLimits:
+    """What all connections of a server share: the settings, and when it was last said that there are too many."""
+
+    def __init__(self, settings: ConnectionSettings) -> None:
+        self.settings = settings
+        self._warned_at = -WARN_INTERVAL_S
+
+    def protocol(self) -> Any:
+        """For uvicorn's `http`, which calls it as it would the class."""
+        return partial(Connection, limits=self)
+
+    def warn_too_many(self) -> None:
+        now = time.monotonic()
+        if now - self._warned_at >= WARN_INTERVAL_S:
+            self._warned_at = now
+            logger.warning("New connections are closed: %d are open (--max-connections)", self.settings.max_connections)
+
+
+class HeadTooLarge(Exception):
+    """Stops the parser."""
+
+
+class Connection(HttpToolsProtocol):
+    def __init__(self, *args: Any, limits: ConnectionLimits, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._limits, self._settings = limits, limits.settings
+        self._part = ""  # of a request that is being received: "head", "body", or none
+        self._num_parts = 0  # that began on this connection
+        self._chunk_bytes = 0
+        # Received since a head began, or since the last byte of a body: what the parser may keep, headers or trailers.
+        # The first chunk may begin with something else.
+        self._held_bytes = self._first_bytes = 0
+        self._head_is_too_large = self._is_refused = False
+        self._deadline: asyncio.TimerHandle | None = None
+        self._write_deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self._settings.max_connections:
+            self._limits.warn_too_many()
+            transport.abort()
+        else:
+            self._start_deadline(self._settings.header_timeout_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_deadline()
+        self._stop_write_deadline()
+        super().connection_lost(exc)
+
+    # --- what is received -------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            return
+        num_parts, self._chunk_bytes = self._num_parts, len(data)
+        self._held_bytes += self._chunk_bytes
+        super().data_received(data)
+        if self._is_refused:
+            return
+        if not self._part:
+            self._stop_deadline()
+        elif self._held_bytes - self._first_bytes > self._settings.max_header_bytes:
+            self._refuse_head()
+        elif self._num_parts != num_parts:
+            is_head = self._part == "head"
+            self._start_deadline(self._settings.header_timeout_s if is_head else self._settings.body_timeout_s)
+
+    def on_message_begin(self) -> None:
+        self._part = "head"
+        self._num_parts += 1
+        self._held_bytes = self._first_bytes = self._chunk_bytes
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        most = self._settings.max_header_bytes
+        if self._held_bytes > most and self._head_bytes() > most:
+            self._head_is_too_large = True
+            raise HeadTooLarge
+        self._part = "body"
+        self._num_parts += 1
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._held_bytes = self._first_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._part = ""
+        super().on_message_complete()
+
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
+    # --- what comes too late ----------------------------------------------------------------------------------------
+
+    def _start_deadline(self, seconds: float) -> None:
+        self._stop_deadline()
+        self._deadline = self.loop.call_later(seconds, self._on_late, seconds)
+
+    def _stop_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _on_late(self, seconds: float) -> None:
+        self._deadline = None
+        if self.transport.is_closing():
+            return
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        if self._is_refused:
+            self.transport.close()
+        elif not is_answering and self._part == "head":
+            self._refuse(
+                Fault(408, "invalid_request_error", "request_timeout", "The head of the request came too late.")
+            )
+        elif not is_answering:  # nothing came, or the rest of a body that was refused
+            self.transport.close()
+        else:
+            # While we do not read, or the request before is not answered, the client cannot be late.
+            if self._part == "body" and not self.flow.read_paused:
+                self.scope["state"][LATE_BODY] = True
+                self.cycle.message_event.set()
+            self._start_deadline(seconds)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._start_write_deadline()
+
+    def resume_writing(self) -> None:
+        self._stop_write_deadline()
+        super().resume_writing()
+
+    def _start_write_deadline(self) -> None:
+        left_bytes = self.transport.get_write_buffer_size()
+        self._write_deadline = self.loop.call_later(self._settings.body_timeout_s, self._on_unread, left_bytes)
+
+    def _stop_write_deadline(self) -> None:
+        if self._write_deadline is not None:
+            self._write_deadline.cancel()
+            self._write_deadline = None
+
+    def _on_unread(self, left_bytes: int) -> None:
+        """The client reads so slowly that the answer is still not on its way, or not at all."""
+        if self.transport.get_write_buffer_size() < left_bytes:
+            self._start_write_deadline()
+        else:
+            self.transport.abort()
+
+    # --- answers without a request ----------------------------------------------------------------------------------
+
+    def send_400_response(self, msg: str) -> None:
+        """Called for whatever stopped the parser."""
+        if self._head_is_too_large:
+            self._refuse_head()
+        else:
+            self._refuse(Fault(400, "invalid_request_error", "invalid_http", msg))
+
+    def _refuse_head(self) -> None:
+        message = (
+            f"The head of the request is larger than {self._settings.max_header_bytes} bytes (--max-header-bytes)."
+        )
+        self._refuse(Fault(431, "invalid_request_error", "request_header_fields_too_large", message))
+
+    def _refuse(self, fault: Fault) -> None:
+        self._is_refused = True
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.abort()  # an answer in the middle of another would be taken for a part of it
+            return
+        answer = openai_answer(fault)
+        headers = [*self.server_state.default_headers, *answer.raw_headers, (b"connection", b"close")]
+        lines = [b"%b: %b\r\n" % header for header in headers]
+        self.transport.write(b"".join([STATUS_LINE[fault.status], *lines, b"\r\n", bytes(answer.body)]))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self._start_deadline(LINGER_S)
+        else:  # TLS
+            self.transport.close()

@@ -1,0 +1,75 @@
+"""Keys and sockets of a whole `farthing serve` process."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+MAIN = "from farthing.cli.main import main; main()"
+SECRET = "sk-never-to-be-seen"
+
+
+@contextmanager
+def serve(log: Path, *args: str, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process whose output, all of it, goes into `log`; it ends by SIGTERM and with status 0."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("FARTHING_")}
+    command = [sys.executable, "-c", MAIN, "serve", *args]
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, stdout=output, stderr=output, env={**environment, **variables}) as process,
+    ):
+        try:
+            wait_for_line(log, "^Ready")
+            yield process
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+
+
+def wait_for_line(log: Path, pattern: str) -> str:
+    deadline = time.monotonic() + 60
+    while not (found := re.search(pattern, log.read_text(), flags=re.MULTILINE)):
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+    return found[found.lastindex or 0]
+
+
+def test_a_key_from_the_environment_is_needed_and_shown_nowhere(tiny_qwen3: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with serve(log, str(tiny_qwen3), "--port", "0", "--log-level", "debug", FARTHING_API_KEY=SECRET):
+        url = wait_for_line(log, r"Listening on (\S+),") + "/v1/models"
+        assert httpx.get(url).status_code == 401
+        assert httpx.get(url, headers={"authorization": f"Bearer {SECRET}"}).status_code == 200
+    assert "api_key = *** (environment)" in log.read_text()
+    assert SECRET not in log.read_text()
+
+
+def test_sighup_reads_the_keys_again(tiny_qwen3: Path, tmp_path: Path) -> None:
+    log, keys = tmp_path / "log", tmp_path / "keys.toml"
+    keys.write_text('[a]\nkey = "first"\n')
+    with serve(log, str(tiny_qwen3), "--port", "0", "--api-keys-file", str(keys)) as process:
+        url = wait_for_line(log, r"Listening on (\S+),") + "/v1/models"
+        keys.write_text('[a]\nkey = "second"\n[b]\nkey = "third"\n')
+        assert httpx.get(url, headers={"x-api-key": "first"}).status_code == 200
+        process.send_signal(signal.SIGHUP)
+        wait_for_line(log, "Read 2 API keys")
+        statuses = [httpx.get(url, headers={"x-api-key": key}).status_code for key in ("first", "second", "third")]
+        assert statuses == [401, 200, 200]
+
+
+def test_a_unix_socket_is_served(tiny_qwen3: Path, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with serve(tmp_path / "log", str(tiny_qwen3), "--uds", str(path), "--requests-per-minute", "2"):
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://any") as client:
+            statuses = [client.post("/v1/embeddings", json={"input": "a"}).status_code for _ in range(3)]
+        assert statuses == [200, 200, 429]

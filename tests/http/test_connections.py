@@ -1,0 +1,217 @@
+"""Connections that are opened and left, senders and readers that take their time, heads without end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from farthing.core.settings import ConnectionSettings
+from farthing.server.descriptors import OTHER_FILES, fit_connections
+
+HEAD = b"POST /v1/embeddings HTTP/1.1\r\nhost: test\r\n"
+BODY = b'{"input": "a"}'
+WHOLE = HEAD + b"content-length: %d\r\n\r\n" % len(BODY) + BODY
+
+# Opens connections, says so, and holds them until its input ends.
+HOLD = """
+import resource, socket, sys
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+address = ("127.0.0.1", int(sys.argv[1]))
+held = [socket.create_connection(address, timeout=60) for _ in range(int(sys.argv[2]))]
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(scope="module")
+def hasty(launch: Any, tiny_qwen3: Path) -> Iterator[Any]:
+    """A server that waits half a second for heads and bodies, and takes heads of up to 4 KiB."""
+    settings = ConnectionSettings(header_timeout_s=0.5, body_timeout_s=0.5, idle_timeout_s=1, max_header_bytes=4096)
+    with launch(tiny_qwen3, connection=settings) as running:
+        yield running
+
+
+@pytest.fixture
+def connection(hasty: Any) -> Iterator[socket.socket]:
+    with socket.create_connection(hasty.address, timeout=30) as opened:
+        yield opened
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """Until the server closes the connection."""
+    received = b""
+    while chunk := connection.recv(65536):
+        received += chunk
+    return received
+
+
+def code_of(answer: bytes) -> str:
+    return str(json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"])
+
+
+def send_slowly(connection: socket.socket, data: bytes) -> None:
+    """A byte every 20 ms, until the server hangs up."""
+    for at in range(len(data)):
+        try:
+            connection.sendall(data[at : at + 1])
+        except OSError:
+            return
+        time.sleep(0.02)
+
+
+def test_a_connection_that_sends_nothing_is_closed(connection: socket.socket) -> None:
+    started = time.monotonic()
+    assert read_all(connection) == b""
+    assert time.monotonic() - started < 5
+
+
+def test_a_head_that_comes_byte_by_byte_is_refused(connection: socket.socket) -> None:
+    send_slowly(connection, HEAD + b"x-slow: " + b"x" * 200)
+    answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert code_of(answer) == "request_timeout"
+
+
+def test_a_second_head_is_waited_for_no_longer_than_the_first(connection: socket.socket) -> None:
+    connection.sendall(WHOLE + HEAD)
+    answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.count(b"HTTP/1.1 408 ") == 1
+
+
+def test_a_body_that_comes_byte_by_byte_is_refused_by_the_route(hasty: Any, connection: socket.socket) -> None:
+    connection.sendall(HEAD + b"content-length: 1000\r\n\r\n")
+    send_slowly(connection, b" " * 100)
+    answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"connection: close" in answer
+    assert code_of(answer) == "request_timeout"
+    assert 'farthing_http_requests_total{route="/v1/embeddings",status="408"}' in httpx.get(f"{hasty.url}/metrics").text
+
+
+def test_what_follows_an_answer_is_not_waited_for_forever(connection: socket.socket) -> None:
+    connection.sendall(HEAD.replace(b"/v1/embeddings", b"/nowhere") + b"content-length: 1000\r\n\r\n")
+    started = time.monotonic()
+    send_slowly(connection, b" " * 200)
+    assert read_all(connection).startswith(b"HTTP/1.1 404 ")
+    assert time.monotonic() - started < 10
+
+
+def test_an_idle_connection_is_closed(connection: socket.socket) -> None:
+    connection.sendall(WHOLE)
+    assert read_all(connection).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_request_in_pieces_is_answered_when_it_comes_in_time(connection: socket.socket) -> None:
+    for at in range(0, len(WHOLE), 10):
+        connection.sendall(WHOLE[at : at + 10])
+        time.sleep(0.01)
+    assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_work_may_take_longer_than_the_time_to_send(
+    hasty: Any, connection: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed = hasty.service.embed
+
+    async def slow(*args: Any) -> Any:
+        await asyncio.sleep(1.5)
+        return await embed(*args)
+
+    monkeypatch.setattr(hasty.service, "embed", slow)
+    connection.sendall(WHOLE + HEAD)  # the rest of the second one must wait for the first
+    time.sleep(1)
+    connection.sendall(b"content-length: %d\r\n\r\n" % len(BODY) + BODY)
+    answer = read_all(connection)
+    assert answer.count(b"HTTP/1.1 200 ") == 2
+
+
+@pytest.mark.parametrize(
+    "piece", [b"x-large: " + b"x" * 5000, b"x-large: " + b"x" * 2_000_000, b"x: y\r\n" * 1000, b"x" * 1_000_000]
+)
+@pytest.mark.parametrize("end", [b"\r\n\r\n", b""], ids=["whole", "endless"])
+def test_a_head_over_the_limit_is_refused(connection: socket.socket, piece: bytes, end: bytes) -> None:
+    # A short one without an end comes too late, before it can grow too large.
+    status = 431 if end or len(piece) > 300_000 else 408
+    connection.sendall(HEAD + piece + end)
+    assert read_all(connection).startswith(b"HTTP/1.1 %d " % status)
+
+
+def test_trailers_without_end_are_not_kept(connection: socket.socket) -> None:
+    connection.sendall(HEAD + b"transfer-encoding: chunked\r\n\r\n1\r\n{\r\n0\r\n")
+    trailers = b"".join(b"x-trailer-%d: %s\r\n" % (number, b"x" * 1000) for number in range(20_000))
+    with pytest.raises(ConnectionError):
+        connection.sendall(trailers)
+
+
+def test_a_body_after_a_large_head_in_one_piece_is_no_head(connection: socket.socket) -> None:
+    body = b" " * 200_000 + BODY
+    request = HEAD + b"x: " + b"x" * 3000 + b"\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+    connection.sendall(request + request)
+    assert read_all(connection).count(b"HTTP/1.1 200 ") == 2
+
+
+def test_a_client_that_never_reads_its_answer_is_dropped(launch: Any, tiny_qwen3: Path) -> None:
+    with launch(tiny_qwen3, connection=ConnectionSettings(body_timeout_s=0.5)) as running:
+        body = json.dumps({"input": ["a"] * 8000}).encode()  # many MB to answer
+        with socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect(running.address)
+            connection.sendall(HEAD + b"content-length: %d\r\n\r\n" % len(body) + body)
+            running.wait_until(lambda: any(c.transport.get_write_buffer_size() for c in connections(running)))
+            running.wait_until(lambda: not connections(running))
+
+
+def connections(running: Any) -> list[Any]:
+    return list(running.web.server_state.connections)
+
+
+def test_more_connections_than_allowed_are_closed_and_said_once(
+    launch: Any, tiny_qwen3: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with launch(tiny_qwen3, connection=ConnectionSettings(max_connections=3)) as running:
+        with ExitStack() as held:
+            for _ in range(3):
+                held.enter_context(socket.create_connection(running.address, timeout=10))
+            running.wait_until(lambda: len(connections(running)) == 3)
+            for _ in range(3):
+                with socket.create_connection(running.address, timeout=10) as further, suppress(ConnectionResetError):
+                    assert further.recv(1) == b""
+        running.wait_until(lambda: not connections(running))
+        assert httpx.get(f"{running.url}/health").status_code == 200
+    assert sum("New connections are closed: 3 are open" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_ten_thousand_connections_that_are_left_hold_up_nobody(launch: Any, tiny_qwen3: Path) -> None:
+    resource = pytest.importorskip("resource")
+    wanted = 10_000
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < wanted + OTHER_FILES:
+        pytest.skip(f"this process may open {hard} files")
+    settings = fit_connections(ConnectionSettings(header_timeout_s=300))
+    with launch(tiny_qwen3, connection=settings) as running:
+        command = [sys.executable, "-c", HOLD, str(running.address[1]), str(wanted)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "open\n"
+            running.wait_until(lambda: len(connections(running)) >= wanted)
+            started = time.monotonic()
+            for _ in range(20):
+                assert httpx.post(f"{running.url}/v1/embeddings", json={"input": "a"}, timeout=10).status_code == 200
+            assert time.monotonic() - started < 5
+            assert len(connections(running)) >= wanted
+            holder.communicate("")
+        running.wait_until(lambda: len(connections(running)) < 10)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
