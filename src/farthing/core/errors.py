@@ -16,6 +16,8 @@ The tree (indentation is inheritance)::
         InvalidTokenError         a token id lies outside the vocabulary
         DimensionsError           the asked vector size is not available
         UnknownPromptError        the model has no prompt of that name
+        UpstreamInputError        the server behind this one refused the input
+          UpstreamLengthError     because a text is too long for it
       ModelError                  the model cannot be used
         ModelNotFoundError        no source has it
         UnknownModelError         this process does not serve a model of that name
@@ -32,6 +34,9 @@ The tree (indentation is inheritance)::
         WorkerDiedError           the thread on the device died with work pending
         MemoryShortError          no new work is taken until memory is free again
         ClosedError               the service was shut down
+        NoUpstreamError           no server behind this one can be used now
+        UpstreamBusyError         all of them have too much to do
+        UpstreamFailedError       those that were asked failed, or gave answers that make no sense
 
 A message says what was got, what the limit is, and what to do about it. Errors are raised where the fault is
 known and translated once at each boundary (HTTP: `farthing.server.errors`, command line: `farthing.cli.main`).
@@ -146,6 +151,14 @@ class UnknownPromptError(InputError):
     code = "unknown_prompt"
 
 
+class UpstreamInputError(InputError):
+    code = "upstream_refused"
+
+
+class UpstreamLengthError(UpstreamInputError):
+    code = "upstream_context_length_exceeded"
+
+
 class ModelError(FarthingError):
     code = "model_error"
 
@@ -210,3 +223,15 @@ class MemoryShortError(ServingError):
 
 class ClosedError(ServingError):
     code = "closed"
+
+
+class NoUpstreamError(ServingError):
+    code = "no_upstream"
+
+
+class UpstreamBusyError(ServingError):
+    code = "upstream_busy"
+
+
+class UpstreamFailedError(ServingError):
+    code = "upstream_failed"

@@ -11,7 +11,7 @@ import difflib
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,7 +45,7 @@ class Resolved:
     def lines(self) -> list[str]:
         """One `name = value (origin)` line a setting, for the start-up log."""
         return [
-            f"{item.name} = {getattr(group, item.name)} ({self.origins[item.name]})"
+            f"{item.name} = {shown(item, getattr(group, item.name))} ({self.origins[item.name]})"
             for group in self.groups.values()
             for item in fields(group)  # type: ignore[arg-type]
         ]
@@ -112,13 +112,17 @@ def convert(name: str, value: object, wanted: type, origin: str) -> object:
     raise SettingsError(f"{name} from the {origin} is {value!r}; it must be of type {wanted.__name__}", param=name)
 
 
+def shown(item: Field[Any], value: object) -> object:
+    return "***" if value and item.metadata["secret"] else value
+
+
 def unknown_key(name: str, origin: str, known: list[str]) -> str:
-    def shown(key: str) -> str:
+    def spelt(key: str) -> str:
         return ENV_PREFIX + key.upper() if origin == "environment" else key
 
     near = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {shown(near[0])}?" if near else f" Known settings: {', '.join(sorted(known))}."
-    return f"Unknown setting {shown(name)} ({origin}).{hint}"
+    hint = f" Did you mean {spelt(near[0])}?" if near else f" Known settings: {', '.join(sorted(known))}."
+    return f"Unknown setting {spelt(name)} ({origin}).{hint}"
 
 
 def describe(kind: type[Checked]) -> list[dict[str, Any]]:

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 
 from farthing.core.errors import SettingsError
 from farthing.core.resolve import Resolved
-from farthing.core.settings import EngineSettings, ServerSettings, ServingSettings, SourceSettings
+from farthing.core.settings import EngineSettings, ServerSettings, ServingSettings, SourceSettings, UpstreamSettings
 
 if TYPE_CHECKING:
+    from farthing.models.heads import Task
     from farthing.serving.embedder import Embedder
     from farthing.serving.reranker import Reranker
     from farthing.sources.find import ModelSource
+    from farthing.upstream.embedder import UpstreamEmbedder
+    from farthing.upstream.reranker import UpstreamReranker
 
 
 class Models:
@@ -26,11 +29,14 @@ class Models:
         self._model = model
         self._source, self._engine = settings.group(SourceSettings), settings.group(EngineSettings)
         self._serving, self._settings = settings.group(ServingSettings), settings.group(ServerSettings)
+        self._upstream = settings.group(UpstreamSettings)
         self._found: dict[str, ModelSource] = {}
         self._planned = self._engine  # what is left of the memory for what is loaded next
 
     def load(self) -> Embedder | Reranker:
         """The model itself, by its task. Raises what loading it raises."""
+        if self._upstream.is_used:
+            return self._load_upstream()  # type: ignore[return-value]
         from farthing.engine.task import task_of
         from farthing.serving.embedder import Embedder
         from farthing.serving.reranker import Reranker
@@ -53,6 +59,12 @@ class Models:
         return Reranker.from_settings(
             self._model, self._source, self._engine, self._serving, found=found, planned=self._planned
         )
+
+    def _load_upstream(self) -> UpstreamEmbedder | UpstreamReranker:
+        from farthing.upstream.open import open_upstream
+
+        task: Task = "rerank" if self._settings.task == "rerank" else "embed"
+        return open_upstream(self._model, self._upstream, self._source, self._engine, self._serving, task=task)
 
     def load_reranker(self) -> Reranker:
         """The one beside the model. It watches no memory: the model beside it gives way for both."""
@@ -86,6 +98,8 @@ class Models:
 
     def _share(self) -> tuple[EngineSettings, EngineSettings]:
         """Settings to plan the reranker and the model with."""
+        if self._upstream.is_used:  # the model holds no memory of ours
+            return self._planned, self._planned
         from farthing.engine.budget import budget_bytes
         from farthing.engine.describe import read_shape
         from farthing.engine.device import device_facts

@@ -224,13 +224,11 @@ class Service:
             self._watch(on_failure)
 
     def _take(self, model: Embedder | Reranker) -> None:
-        from farthing.serving.embedder import Embedder  # loaded by now
-
-        if isinstance(model, Embedder):
-            self._embedder = model
+        if model.task == "embed":
+            self._embedder = model  # type: ignore[assignment]
             self._served = (model,) if self._reranker is None else (model, self._reranker)
         else:
-            self._reranker = model
+            self._reranker = model  # type: ignore[assignment]
             self._served = (model,)
 
     def _watch(self, on_failure: Callable[[], None]) -> None:

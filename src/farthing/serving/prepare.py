@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from farthing.core.errors import EmptyInputError, TextTooLongError, TextTooShortError
+from farthing.core.errors import EmptyInputError, TextTooLongError
 from farthing.core.settings import ServingSettings
-from farthing.serving.text import clean_text
+from farthing.serving.text import fit_text
 from farthing.serving.tokenizer import TextTokenizer
 
 Input = str | Sequence[int]
@@ -67,17 +67,7 @@ class Preparer:
             if len(item) == 0:
                 raise EmptyInputError(f"Text {index} is an empty list of token ids.", param=f"input[{index}]")
             return item
-        text = clean_text(item, index)
-        num_chars = len(text.strip())
-        if num_chars >= self._settings.min_chars or self._settings.short_text == "embed":
-            return text
-        if self._settings.short_text == "zero":
-            return None
-        raise TextTooShortError(
-            f"Text {index} has {num_chars} visible characters; at least {self._settings.min_chars} are needed. Leave "
-            "it out, or set short_text to zero (zero vectors) or embed.",
-            param=f"input[{index}]",
-        )
+        return fit_text(item, index, self._settings)
 
     def _encode(self, items: Sequence[tuple[int, Input | None]], prefix: str) -> list[list[int]]:
         texts = [prefix + item for _, item in items if isinstance(item, str)]

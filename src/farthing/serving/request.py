@@ -47,6 +47,7 @@ class EmbedResult:
         space: what the vectors can be compared with.
         truncated: indices of texts that were cut to the context.
         warnings: one ASCII sentence each.
+        text_tokens: tokens of each text; they add up to `num_tokens`.
     """
 
     vectors: np.ndarray
@@ -55,3 +56,4 @@ class EmbedResult:
     space: VectorSpace
     truncated: tuple[int, ...] = ()
     warnings: tuple[str, ...] = ()
+    text_tokens: tuple[int, ...] = ()

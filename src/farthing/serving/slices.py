@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from farthing.serving.job import Job, Rows
-from farthing.serving.prepare import Prepared
+
+if TYPE_CHECKING:
+    from farthing.serving.prepare import Prepared
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ from farthing.core.settings.field import Checked, base_type, check_field, is_of_
 from farthing.core.settings.server import ServerSettings
 from farthing.core.settings.serving import ServingSettings
 from farthing.core.settings.source import SourceSettings
+from farthing.core.settings.upstream import UpstreamSettings
 
 __all__ = [
     "GROUPS", "QUANTISED_FORMATS", "Checked", "EngineSettings", "ServerSettings", "ServingSettings", "SourceSettings",
-    "base_type", "check_field", "is_of_type",
+    "UpstreamSettings", "base_type", "check_field", "is_of_type",
 ]  # fmt: skip
 
-GROUPS: tuple[type[Checked], ...] = (SourceSettings, EngineSettings, ServingSettings, ServerSettings)
+GROUPS: tuple[type[Checked], ...] = (SourceSettings, EngineSettings, ServingSettings, ServerSettings, UpstreamSettings)
