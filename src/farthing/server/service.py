@@ -225,10 +225,10 @@ class Service:
 
     def _take(self, model: Embedder | Reranker) -> None:
         if model.task == "embed":
-            self._embedder = model  # type: ignore[assignment]
+            self._embedder = model
             self._served = (model,) if self._reranker is None else (model, self._reranker)
         else:
-            self._reranker = model  # type: ignore[assignment]
+            self._reranker = model
             self._served = (model,)
 
     def _watch(self, on_failure: Callable[[], None]) -> None:

@@ -32,7 +32,7 @@ from farthing.upstream.vectors import Vectors, ask_vectors, share_out
 
 PROBE = (
     "The quick brown fox jumps over the lazy dog.",
-    "Farthing: a quarter of a penny, coined in silver, copper and bronze; 1/960 of a pound. Ein Viertelpfennig. 四分之一便士",
+    "Farthing: a quarter of a penny, coined in silver, copper and bronze; 1/960 of a pound. 四分之一便士",
 )
 MIN_COSINE = 0.99  # between upstreams of one model: fp16 and bf16 stay above, another model or pooling far below
 CHARS_PER_TOKEN = 4  # where an upstream does not say how many tokens there were
@@ -82,7 +82,7 @@ class UpstreamEmbedder(UpstreamModel):
     def dimensions(self) -> int:
         """Length of the full vectors."""
         assert self._reference is not None, "an upstream was asked"
-        return self._reference.shape[1]
+        return int(self._reference.shape[1])
 
     @property
     def space(self) -> VectorSpace:

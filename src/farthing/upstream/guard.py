@@ -40,7 +40,10 @@ def end(process: subprocess.Popen[bytes], within_s: float) -> None:
 
 def main(within_s: float, command: list[str]) -> int:
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=end_with_parent  # noqa: PLW1509
+        command,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=end_with_parent,
     )
 
     def watch() -> None:

@@ -87,6 +87,4 @@ class Member:
         self.went_down.clear()
 
     def state(self) -> UpstreamState:
-        return UpstreamState(
-            self.name, self.is_up, self.reason, self.num_running, self.num_requests, self.num_failures
-        )
+        return UpstreamState(self.name, self.is_up, self.reason, self.num_running, self.num_requests, self.num_failures)

@@ -16,7 +16,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from farthing.core.errors import NoUpstreamError, ServingError, UpstreamBusyError, UpstreamFailedError, UpstreamInputError
+from farthing.core.errors import (
+    NoUpstreamError,
+    ServingError,
+    UpstreamBusyError,
+    UpstreamFailedError,
+    UpstreamInputError,
+)
 from farthing.upstream.attempt import AttemptBusyError, AttemptFailedError
 from farthing.upstream.client import UpstreamClient
 from farthing.upstream.member import Member, UpstreamState
