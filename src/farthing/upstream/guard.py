@@ -47,7 +47,8 @@ def main(within_s: float, command: list[str]) -> int:
     )
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        while os.read(0, 1024):  # not sys.stdin, whose lock would be held when the interpreter ends
+            pass
         end(process, within_s)
 
     threading.Thread(target=watch, daemon=True).start()

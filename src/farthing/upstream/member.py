@@ -35,12 +35,15 @@ class Member:
         down_at: when it was left out last, in the loop's time.
         rested_at: when it can be asked again after it had too much to do.
         weight: characters that it is computing.
+        is_suspect: it failed since it last computed the probe, at `probed_at`; another model may run there now.
+        needs_probe: set when it becomes suspect.
     """
 
     def __init__(self, client: UpstreamClient) -> None:
         self.client = client
         self.is_up, self.reason = False, "has not been asked yet"
-        self.went_down = asyncio.Event()
+        self.is_suspect, self.probed_at = True, float("-inf")
+        self.needs_probe = asyncio.Event()
         self.down_at = self.rested_at = float("-inf")
         self.weight = self.num_running = self.num_requests = self.num_failures = 0
         self._failures_in_a_row = 0
@@ -69,6 +72,8 @@ class Member:
     def fail(self, error: AttemptFailedError) -> bool:
         """Count a failure. True when it is left out because of it."""
         self.num_failures += 1
+        self.is_suspect = True
+        self.needs_probe.set()
         self._failures_in_a_row += 1
         if not self.is_up or not (error.is_gone or self._failures_in_a_row >= MAX_FAILURES):
             return False
@@ -78,13 +83,16 @@ class Member:
     def go_down(self, reason: str) -> None:
         if self.is_up:
             self.down_at = asyncio.get_running_loop().time()
-        self.is_up, self.reason = False, reason
-        self.went_down.set()
+        self.is_up, self.is_suspect, self.reason = False, True, reason
+        self.needs_probe.set()
+
+    def passed(self) -> None:
+        """It computed the probe as it should."""
+        self.is_suspect, self.probed_at = False, asyncio.get_running_loop().time()
 
     def come_up(self) -> None:
         self.is_up, self.reason = True, ""
         self._failures_in_a_row = 0
-        self.went_down.clear()
 
     def state(self) -> UpstreamState:
         return UpstreamState(self.name, self.is_up, self.reason, self.num_running, self.num_requests, self.num_failures)

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Call = Callable[[UpstreamClient], Awaitable[T]]
 
-HEALTH_INTERVAL_S = 5.0
+HEALTH_INTERVAL_S, PROBE_INTERVAL_S = 5.0, 60.0  # of one that has nothing to do
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 5.0  # between probes of one that is left out
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.05, 1.0  # before the same one is asked again
 PATIENCE_S = 2.0  # that a request waits for one to come back, or to have rested
@@ -133,6 +133,7 @@ class Pool:
     async def _watch(self, member: Member) -> None:
         pause_s, known = FIRST_PAUSE_S, ""
         while True:
+            member.needs_probe.clear()
             problem = await self._problem(member)
             if problem is None:
                 if not member.is_up:
@@ -142,7 +143,7 @@ class Pool:
                     self._change.clear()
                 pause_s, known = FIRST_PAUSE_S, ""
                 with suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(member.went_down.wait(), HEALTH_INTERVAL_S)
+                    await asyncio.wait_for(member.needs_probe.wait(), HEALTH_INTERVAL_S)
                 continue
             member.go_down(problem)
             if problem != known:
@@ -152,15 +153,22 @@ class Pool:
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     async def _problem(self, member: Member) -> str | None:
-        """What keeps one from being used. One that is at work is not asked: what becomes of the work says enough."""
-        if member.is_up and member.num_running:
-            return None
+        """What keeps one from being used.
+
+        It computes the probe when it is new or has failed, and now and then; otherwise it is only asked whether it is
+        there, and not even that while it is at work.
+        """
+        age_s = asyncio.get_running_loop().time() - member.probed_at
         try:
-            await (member.client.check_alive() if member.is_up else self._admit(member.client))
+            if member.is_suspect or (age_s > PROBE_INTERVAL_S and not member.num_running):
+                await self._admit(member.client)
+                member.passed()
+            elif not member.num_running:
+                await member.client.check_alive()
         except AttemptFailedError as error:
             return f"{error.reason}{f' ({error.detail})' if error.detail else ''}"
         except AttemptBusyError as error:
-            return str(error)
+            return str(error) if not member.is_up else None
         except UpstreamInputError as error:
             return f"refused the probe: {error}"
         return None
