@@ -113,12 +113,12 @@ def http_client(api_key: str | None) -> httpx.AsyncClient:
 def parse_url(url: str) -> httpx.URL:
     """Raises `SettingsError`."""
     try:
-        parsed = httpx.URL(url.strip().rstrip("/"))
+        parsed = httpx.URL(url.strip())
     except httpx.InvalidURL as error:
         raise SettingsError(f"upstream {url!r} is no URL: {error}", param="upstream") from error
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise SettingsError(f"upstream is {url!r}; it must be a URL such as http://host:8000/v1", param="upstream")
-    return parsed
+    return parsed.copy_with(path=parsed.path.rstrip("/") or "/")
 
 
 def at(url: httpx.URL, path: str) -> httpx.URL:

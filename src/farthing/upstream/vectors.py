@@ -85,7 +85,8 @@ def usage(answer: Mapping[str, Any]) -> tuple[int | None, int]:
     num_tokens = stated.get("prompt_tokens") or stated.get("total_tokens")
     if not isinstance(num_tokens, int) or num_tokens <= 0:
         return None, 0
-    cached = (stated.get("prompt_tokens_details") or {}).get("cached_tokens")
+    details = stated.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
     return num_tokens, min(max(cached, 0), num_tokens) if isinstance(cached, int) else 0
 
 

@@ -31,6 +31,7 @@ class Door:
     Attributes:
         next: behaviours of the next requests for work; then `behaviour` counts.
         asked: inputs of each request for work.
+        bad_text: a text whose vector is not finite.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -39,6 +40,7 @@ class Door:
         self.next: deque[str] = deque()
         self.asked: list[dict[str, Any]] = []
         self.knows_base64 = True
+        self.bad_text = ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] not in PATHS:
@@ -52,6 +54,8 @@ class Door:
         body = orjson.loads(raw)
         self.asked.append(body)
         behaviour = self.next.popleft() if self.next else self.behaviour
+        if self.bad_text and self.bad_text in body["input"]:
+            behaviour = "not finite"
         if "encoding_format" in body and not self.knows_base64:
             behaviour = "400"
         if behaviour == "well":
@@ -70,7 +74,7 @@ class Door:
             error = orjson.dumps({"error": {"message": "so it is"}})
             await respond(send, int(behaviour), error, {"retry-after": "0.2"})
         else:
-            await respond(send, 200, ANSWERS[behaviour](len(body["input"])))
+            await respond(send, 200, ANSWERS[behaviour](len(body.get("input", ()))))
 
 
 async def respond(send: Send, status: int, body: bytes, headers: dict[str, str] | None = None, length: int = 0) -> None:

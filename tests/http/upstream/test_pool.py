@@ -76,7 +76,7 @@ def test_a_text_that_all_fail_at_takes_none_of_them_out(fronts: Any, ask: Any) -
     with ask(first.url, second.url) as asked:
         wait_for(lambda: all(asked.used()))
         for front in fronts:
-            front.door.next.extend(["not finite"] * 2)
+            front.door.bad_text = "bad"
         with pytest.raises(UpstreamFailedError, match="NaN or Inf"):
             asked(["bad"])
         assert asked.used() == [True, True]
