@@ -18,7 +18,7 @@ from farthing.core.settings import ServingSettings, UpstreamSettings
 from farthing.serving.health import Health
 from farthing.serving.stats import ServingStats, StatsCounter
 from farthing.upstream.attempt import AttemptFailedError
-from farthing.upstream.client import UpstreamClient, http_client
+from farthing.upstream.client import UpstreamClient, http_client, parse_url
 from farthing.upstream.loop import LoopThread
 from farthing.upstream.member import UpstreamState
 from farthing.upstream.pool import Call, Pool
@@ -90,6 +90,8 @@ class UpstreamModel:
             raise
 
     async def _open(self, urls: Sequence[str]) -> None:
+        for url in urls:
+            parse_url(url)  # before anything is opened
         self._http = http_client(self._settings.upstream_api_key)
         clients = [UpstreamClient(url, self._http, self._settings.upstream_timeout_s) for url in urls]
         self._pool = Pool(clients, self._admit, self._settings.upstream_max_running)
@@ -221,11 +223,8 @@ async def gather_bounded(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     turns = asyncio.Semaphore(CHUNKS_AT_ONCE)
 
     async def in_turn(work: Coroutine[Any, Any, T]) -> T:
-        try:
-            async with turns:
-                return await work
-        finally:
-            work.close()  # of one that was cancelled before its turn
+        async with turns:
+            return await work
 
     tasks = [asyncio.create_task(in_turn(work)) for work in works]
     try:
@@ -234,3 +233,5 @@ async def gather_bounded(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for work in works:
+            work.close()  # of those that were cancelled before their turn
