@@ -67,7 +67,7 @@ def test_a_failing_one_is_left_out_and_comes_back(fronts: Any, ask: Any, caplog:
         first.door.behaviour = "well"
         wait_for(lambda: all(asked.used()))
     lines = [record.message for record in caplog.records if first.url in record.message]
-    assert "is left out: it answered 500" in "".join(lines)
+    assert any("it answered 500" in line for line in lines)
     assert sum("is used" in line for line in lines) == 2
 
 
