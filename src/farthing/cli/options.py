@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +90,17 @@ def option_for(kind: type[Checked], fact: dict[str, Any]) -> Callable[[Command],
         cls=SettingOption,
         heading=f"{kind.__name__.removesuffix('Settings')} settings",
         type=wanted,
+        multiple=fact["repeatable"],
+        callback=joined if fact["repeatable"] else None,
         default=None,
         metavar=f"[{'|'.join(fact['choices'])}]" if fact["choices"] else None,
         help=help_text(fact),
     )
+
+
+def joined(context: click.Context, param: click.Parameter, values: Sequence[str]) -> str | None:  # noqa: ARG001
+    """The values of a flag that was given several times as one, None when it was not given."""
+    return ",".join(values) or None
 
 
 def help_text(fact: dict[str, Any]) -> str:

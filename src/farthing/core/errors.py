@@ -17,6 +17,8 @@ The tree (indentation is inheritance)::
         InvalidTokenError         a token id lies outside the vocabulary
         DimensionsError           the asked vector size is not available
         UnknownPromptError        the model has no prompt of that name
+        UpstreamInputError        the server behind this one refused the input
+          UpstreamLengthError     because a text is too long for it
       ModelError                  the model cannot be used
         ModelNotFoundError        no source has it
         UnknownModelError         this process does not serve a model of that name
@@ -34,6 +36,9 @@ The tree (indentation is inheritance)::
         MemoryShortError          no new work is taken until memory is free again
         ClosedError               the service was shut down
         DeadlineError             the request's time limit passed
+        NoUpstreamError           no server behind this one can be used now
+        UpstreamBusyError         all of them have too much to do
+        UpstreamFailedError       those that were asked failed, or gave answers that make no sense
       AuthenticationError         no key was sent, or one that is not known
       RateLimitError              the caller has used up what it may ask for in a minute
 
@@ -154,6 +159,14 @@ class UnknownPromptError(InputError):
     code = "unknown_prompt"
 
 
+class UpstreamInputError(InputError):
+    code = "upstream_refused"
+
+
+class UpstreamLengthError(UpstreamInputError):
+    code = "upstream_context_length_exceeded"
+
+
 class ModelError(FarthingError):
     code = "model_error"
 
@@ -228,6 +241,18 @@ class ClosedError(ServingError):
 
 class DeadlineError(ServingError):
     code = "deadline_exceeded"
+
+
+class NoUpstreamError(ServingError):
+    code = "no_upstream"
+
+
+class UpstreamBusyError(ServingError):
+    code = "upstream_busy"
+
+
+class UpstreamFailedError(ServingError):
+    code = "upstream_failed"
 
 
 class AuthenticationError(FarthingError):

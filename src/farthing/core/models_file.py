@@ -14,10 +14,10 @@ from dataclasses import dataclass, fields
 
 from farthing.core.errors import SettingsError
 from farthing.core.resolve import Resolved, convert
-from farthing.core.settings import EngineSettings, ModelSettings, ServingSettings, SourceSettings
+from farthing.core.settings import EngineSettings, ModelSettings, ServingSettings, SourceSettings, UpstreamSettings
 from farthing.core.settings.field import Checked, base_type
 
-PER_MODEL: tuple[type[Checked], ...] = (SourceSettings, EngineSettings, ServingSettings)
+PER_MODEL: tuple[type[Checked], ...] = (SourceSettings, EngineSettings, ServingSettings, UpstreamSettings)
 
 
 @dataclass(frozen=True)

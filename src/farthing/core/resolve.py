@@ -147,12 +147,12 @@ def type_name(wanted: type) -> str:
 
 
 def unknown_key(name: str, origin: str, known: list[str]) -> str:
-    def shown(key: str) -> str:
+    def spelt(key: str) -> str:
         return ENV_PREFIX + key.upper() if origin == "environment" else key
 
     near = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {shown(near[0])}?" if near else f" Known settings: {', '.join(sorted(known))}."
-    return f"Unknown setting {shown(name)} ({origin}).{hint}"
+    hint = f" Did you mean {spelt(near[0])}?" if near else f" Known settings: {', '.join(sorted(known))}."
+    return f"Unknown setting {spelt(name)} ({origin}).{hint}"
 
 
 def describe(kind: type[Checked]) -> list[dict[str, Any]]:

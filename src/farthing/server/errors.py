@@ -29,6 +29,8 @@ from farthing.core.errors import (
     RateLimitError,
     ServingError,
     UnknownModelError,
+    UpstreamBusyError,
+    UpstreamFailedError,
     WrongTaskError,
 )
 
@@ -50,6 +52,8 @@ TABLE: tuple[tuple[type[FarthingError], int, str, Mapping[str, str]], ...] = (
     (QueueFullError, 429, "rate_limit_error", RETRY_AFTER),
     (DeadlineError, 504, "timeout_error", {}),
     (MemoryShortError, 503, "service_unavailable_error", {"retry-after": "10"}),  # as long as a step up waits
+    (UpstreamBusyError, 429, "rate_limit_error", RETRY_AFTER),
+    (UpstreamFailedError, 502, "server_error", RETRY_AFTER),
     (ServingError, 503, "service_unavailable_error", RETRY_AFTER),
     (EngineError, 500, "server_error", {}),
     (FarthingError, 500, "server_error", {}),

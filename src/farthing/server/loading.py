@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from farthing.core.errors import SettingsError
 from farthing.core.models_file import ModelConfig
-from farthing.core.settings import CacheSettings, EngineSettings, ServingSettings, SourceSettings
+from farthing.core.settings import CacheSettings, EngineSettings, ServingSettings, SourceSettings, UpstreamSettings
 from farthing.server.entry import ModelEntry
 
 if TYPE_CHECKING:
     from farthing.engine.share import Sharer
-    from farthing.serving.backend import Backend
+    from farthing.serving.backend import Backend, EmbedBackend
     from farthing.serving.cache.vectors import VectorCache
     from farthing.sources.find import ModelSource
 
@@ -61,11 +61,13 @@ class Models:
         from farthing.sources.find import find_model
 
         for config, entry in zip(self._configs, self.entries, strict=True):
-            self._found[config.name] = found = find_model(config.source, config.settings.group(SourceSettings))
             task = config.own.model_task
-            entry.task = "embed" if task == "embed" else "rerank" if task == "rerank" else task_of(found.path)
+            entry.task = "rerank" if task == "rerank" else "embed"
+            if is_local(config):
+                self._found[config.name] = found = find_model(config.source, config.settings.group(SourceSettings))
+                entry.task = task_of(found.path) if task == "auto" else entry.task
         self._open_cache()
-        if len(self._configs) > 1:
+        if len(self._found) > 1:
             self._share_memory()
 
     def _open_cache(self) -> None:
@@ -77,8 +79,7 @@ class Models:
         facts = device_facts(self._engine.device)
         self.cache = open_cache(self._caching, memory_bytes(self._caching, self._engine, facts))
         self._for_models = less_memory(self._engine, reserved_bytes(self._caching, self._engine, facts))
-        if len(self._configs) == 1:
-            (config,) = self._configs
+        for config in self._configs:  # what a single one is planned with
             own = config.settings.group(EngineSettings)
             self._planned[config.name] = less_memory(own, reserved_bytes(self._caching, own, facts))
 
@@ -88,7 +89,8 @@ class Models:
         from farthing.engine.share import share_memory
 
         facts = device_facts(self._engine.device)
-        devices = {config.settings.group(EngineSettings).device for config in self._configs}
+        sharing = [index for index, config in enumerate(self._configs) if is_local(config)]
+        devices = {self._configs[index].settings.group(EngineSettings).device for index in sharing}
         budget = budget_bytes(self._for_models, facts)
         if len(devices) > 1:
             raise SettingsError(
@@ -96,7 +98,7 @@ class Models:
                 "one device; serve them in a process for each.",
                 param="device",
             )
-        sharers = [self._sharer(index) for index in range(len(self._configs))]
+        sharers = [self._sharer(index) for index in sharing]
         parts = [sharer.settings for sharer in sharers] if budget is None else share_memory(sharers, facts, budget)
         self._planned = {sharer.name: part for sharer, part in zip(sharers, parts, strict=True)}
 
@@ -113,7 +115,29 @@ class Models:
 
     def _load(self, config: ModelConfig) -> Backend:
         """Raises what loading a model raises."""
+        backend = self._load_local(config) if is_local(config) else self._open_upstream(config)
+        if self.cache is None or backend.task != "embed":
+            return backend
         from farthing.serving.cache.embedder import CachedEmbedder
+
+        if backend.local is not None:
+            backend.local.on_memory_step(self.cache.on_memory_step)
+        return CachedEmbedder(cast("EmbedBackend", backend), self.cache, config.settings.group(ServingSettings))
+
+    def _open_upstream(self, config: ModelConfig) -> Backend:
+        from farthing.upstream.open import open_upstream
+
+        settings = config.settings
+        return open_upstream(
+            config.source,
+            settings.group(UpstreamSettings),
+            settings.group(SourceSettings),
+            settings.group(EngineSettings),
+            settings.group(ServingSettings),
+            task="rerank" if config.own.model_task == "rerank" else "embed",
+        )
+
+    def _load_local(self, config: ModelConfig) -> Backend:
         from farthing.serving.embedder import Embedder
         from farthing.serving.reranker import Reranker
 
@@ -124,21 +148,22 @@ class Models:
             serving = replace(serving, memory_steps="off")
         task = next(entry.task for entry in self.entries if entry.name == config.name)
         opened: type[Embedder] | type[Reranker] = Embedder if task == "embed" else Reranker
-        model = opened.from_settings(
+        return opened.from_settings(
             config.source,
             source,
-            own if len(self._configs) == 1 else replace(own, memory=self._engine.memory),
+            own if len(self._found) == 1 else replace(own, memory=self._engine.memory),
             serving,
             found=self._found[config.name],
             may_round=watches and task == "embed",
             planned=self._planned.get(config.name, own),
         )
-        if self.cache is None or not isinstance(model, Embedder):
-            return model
-        model.on_memory_step(self.cache.on_memory_step)
-        return CachedEmbedder(model, self.cache, serving)
 
     def _watching(self) -> ModelConfig:
         """The model that gives way when memory is short: the first that makes vectors, or the first."""
-        pairs = zip(self._configs, self.entries, strict=True)
-        return next((config for config, entry in pairs if entry.task == "embed"), self._configs[0])
+        pairs = [pair for pair in zip(self._configs, self.entries, strict=True) if is_local(pair[0])]
+        return next((config for config, entry in pairs if entry.task == "embed"), pairs[0][0])
+
+
+def is_local(config: ModelConfig) -> bool:
+    """Whether it is computed in this process."""
+    return not config.settings.group(UpstreamSettings).is_used

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from farthing.core.errors import EmptyInputError, TextTooLongError, TextTooShortError
+from farthing.core.errors import EmptyInputError, TextTooLongError
 from farthing.core.settings import ServingSettings
 from farthing.serving.request import TextEnd
-from farthing.serving.text import clean_text
+from farthing.serving.text import fit_text
 from farthing.serving.tokenizer import TextTokenizer
 
 Input = str | Sequence[int]
@@ -84,14 +84,4 @@ def clean_input(item: Input, index: int, settings: ServingSettings) -> Input | N
         if len(item) == 0:
             raise EmptyInputError(f"Text {index} is an empty list of token ids.", param=f"input[{index}]")
         return item
-    text = clean_text(item, index, settings.max_text_chars)
-    num_chars = len(text.strip())
-    if num_chars >= settings.min_chars or settings.short_text == "embed":
-        return text
-    if settings.short_text == "zero":
-        return None
-    raise TextTooShortError(
-        f"Text {index} has {num_chars} visible characters; at least {settings.min_chars} are needed. Leave "
-        "it out, or set short_text to zero (zero vectors) or embed.",
-        param=f"input[{index}]",
-    )
+    return fit_text(item, index, settings)

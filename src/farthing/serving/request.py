@@ -55,7 +55,7 @@ class EmbedResult:
         truncated: indices of texts that were cut to the context.
         warnings: one ASCII sentence each.
         timings: of its texts.
-        text_tokens: tokens of each text; 0 where a zero vector is the answer.
+        text_tokens: tokens of each text, which add up to `num_tokens`; 0 where a zero vector is the answer.
         num_cached, num_uncached: texts that were found in a cache, and those looked for in vain.
     """
 

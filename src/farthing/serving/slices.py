@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from farthing.serving.job import Job, Rows
-from farthing.serving.prepare import Prepared
 from farthing.serving.request import TextEnd
 from farthing.serving.timings import Timings, mean
+
+if TYPE_CHECKING:
+    from farthing.serving.prepare import Prepared
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 
-from farthing.core.errors import InvalidTextError, TextTooLargeError
+from farthing.core.errors import InvalidTextError, TextTooLargeError, TextTooShortError
+from farthing.core.settings import ServingSettings
 
 # Zero width space, word joiner, byte-order mark, Mongolian vowel separator; and a (non-)joiner that stands beside ASCII
 # or at an end of the text, where there is nothing for it to join.
@@ -47,3 +48,23 @@ def clean_named(text: str, name: str, param: str, max_chars: int) -> str:
             param=param,
         )
     return INVISIBLE.sub("", text)
+
+
+def fit_text(text: str, index: int, settings: ServingSettings) -> str | None:
+    """As `clean_text`, and long enough; None where the settings make a zero vector the answer.
+
+    Raises:
+        InvalidTextError: the text holds a lone surrogate.
+        TextTooShortError: it has too few characters, and the settings refuse that.
+    """
+    text = clean_text(text, index, settings.max_text_chars)
+    num_chars = len(text.strip())
+    if num_chars >= settings.min_chars or settings.short_text == "embed":
+        return text
+    if settings.short_text == "zero":
+        return None
+    raise TextTooShortError(
+        f"Text {index} has {num_chars} visible characters; at least {settings.min_chars} are needed. Leave "
+        "it out, or set short_text to zero (zero vectors) or embed.",
+        param=f"input[{index}]",
+    )

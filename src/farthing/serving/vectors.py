@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from farthing.core.errors import DimensionsError
 from farthing.core.space import VectorSpace
-from farthing.engine.describe import ModelDescription
 from farthing.models.spec import EmbeddingSpec
 from farthing.serving.request import EmbedRequest, EmbedResult
 from farthing.serving.slices import Collector
+
+if TYPE_CHECKING:
+    from farthing.engine.describe import ModelDescription
 
 
 class VectorCollector(Collector):

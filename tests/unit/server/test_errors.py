@@ -23,6 +23,8 @@ STATUS = {
     errors.ModelError: 500,
     errors.SettingsError: 500,
     errors.MissingExtraError: 500,
+    errors.UpstreamBusyError: 429,
+    errors.UpstreamFailedError: 502,
 }
 
 

@@ -18,14 +18,15 @@ from farthing.core.settings.server import ServerSettings
 from farthing.core.settings.serving import ServingSettings
 from farthing.core.settings.source import SourceSettings
 from farthing.core.settings.telemetry import TelemetrySettings
+from farthing.core.settings.upstream import UpstreamSettings
 
 __all__ = [
     "GROUPS", "QUANTISED_FORMATS", "AccessSettings", "CacheSettings", "Checked", "ConnectionSettings",
     "EngineSettings", "ModelSettings", "ServerSettings", "ServingSettings", "SourceSettings", "TelemetrySettings",
-    "base_type", "check_field", "is_of_type",
+    "UpstreamSettings", "base_type", "check_field", "is_of_type",
 ]  # fmt: skip
 
 GROUPS: tuple[type[Checked], ...] = (
     SourceSettings, EngineSettings, ServingSettings, ServerSettings, AccessSettings, ConnectionSettings,
-    CacheSettings, TelemetrySettings,
+    CacheSettings, TelemetrySettings, UpstreamSettings,
 )  # fmt: skip

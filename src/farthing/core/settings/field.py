@@ -23,12 +23,15 @@ def option(
     choices: tuple[str, ...] = (),
     minimum: float | None = None,
     maximum: float | None = None,
+    repeatable: bool = False,
     secret: bool = False,
 ) -> Any:
-    """A settings field. `flags` are further spellings on the command line (`--name-of-field` always works)."""
-    metadata = {
-        "help": help, "flags": flags, "choices": choices, "minimum": minimum, "maximum": maximum, "secret": secret
-    }  # fmt: skip
+    """A settings field. `flags` are further spellings on the command line (`--name-of-field` always works).
+
+    A `repeatable` flag given several times has its values joined by commas. A `secret` value is shown nowhere.
+    """
+    metadata = {"help": help, "flags": flags, "choices": choices, "minimum": minimum, "maximum": maximum}
+    metadata |= {"repeatable": repeatable, "secret": secret}
     return field(default=default, metadata=metadata, repr=not secret)
 
 

@@ -9,8 +9,8 @@ from farthing.core.settings.field import Checked, option
 
 @dataclass(frozen=True)
 class ModelSettings(Checked):
-    """A table `[models.NAME]` of the config file. Any setting of the groups source, engine and serving may stand in it
-    too, for this model alone ([models](models.md))."""
+    """A table `[models.NAME]` of the config file. Any setting of the groups source, engine, serving and upstream may
+    stand in it too, for this model alone ([models](models.md))."""
 
     model: str | None = option(None, "What is served under this name, as `farthing serve` takes it (default: NAME).")
     aliases: tuple[str, ...] = option((), "Further names that clients may use.")

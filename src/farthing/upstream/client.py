@@ -1,0 +1,146 @@
+"""One upstream over HTTP: a body goes out, the answer's bytes come in, or one of three kinds of failure.
+
+What an answer means is the business of `farthing.upstream.vectors` and `farthing.upstream.scores`; which upstream is
+asked, and how often, that of `farthing.upstream.pool`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+import httpx
+import orjson
+
+from farthing.core.errors import SettingsError, UpstreamInputError, UpstreamLengthError
+from farthing.upstream.attempt import AttemptBusyError, AttemptFailedError
+
+CONNECT_S = 5.0
+HEALTH_S = 10.0
+DEFAULT_REST_S = 1.0  # after a 429 that does not say
+KEEPALIVE_S = 2.0  # below uvicorn's 5 s, so that a connection is rarely closed just when it is used again
+REFUSED = (400, 413, 422)  # what the input is to blame for
+MAX_SHOWN = 300  # characters of an upstream's own words
+LENGTH_WORDS = re.compile(
+    r"context[ _](length|size|window)|too (long|large)|tokens? limit|(less|fewer) than \d+ tokens|maximum\b.*\btokens",
+    re.IGNORECASE,
+)
+
+
+class UpstreamClient:
+    """
+    Attributes:
+        base: its URL up to and with /v1.
+        as_base64: whether vectors are asked for as base64; some servers do not know that.
+    """
+
+    def __init__(self, url: str, http: httpx.AsyncClient, timeout_s: float) -> None:
+        self.base = parse_url(url)
+        self._http, self._timeout_s = http, timeout_s
+        self.as_base64 = True
+
+    @property
+    def name(self) -> str:
+        """The URL without anything secret, for logs."""
+        return str(self.base.copy_with(userinfo=b"", query=None))
+
+    @property
+    def root(self) -> httpx.URL:
+        """The URL without /v1, where servers have what is not OpenAI's."""
+        return self.base.copy_with(path=self.base.path.removesuffix("/v1") or "/")
+
+    async def post(self, url: httpx.URL, body: dict[str, Any]) -> bytes:
+        """The answer to `body`.
+
+        Raises:
+            AttemptFailedError, AttemptBusyError: another upstream may answer.
+            UpstreamInputError: the upstream refuses what was sent; others would too.
+        """
+        request = self._http.request(
+            "POST", url, content=orjson.dumps(body), headers={"content-type": "application/json"}
+        )
+        response = await self._answer(request, self._timeout_s)
+        if response.is_success:
+            return response.content
+        said = words(response)
+        if response.status_code == 429:
+            raise AttemptBusyError(rest_s(response))
+        if response.status_code in REFUSED:
+            kind = UpstreamLengthError if LENGTH_WORDS.search(response.text) else UpstreamInputError
+            raise kind(f"The server that computes this model refused the input: {said}", param="input")
+        raise AttemptFailedError(f"answered {response.status_code}", detail=said)
+
+    async def check_alive(self) -> None:
+        """Raise `AttemptFailedError` when nothing answers. Not every server has /health: a 404 is an answer."""
+        url = self.root.copy_with(path=self.root.path.rstrip("/") + "/health")
+        response = await self._answer(self._http.request("GET", url), HEALTH_S)
+        if response.is_server_error:
+            raise AttemptFailedError(f"answered {response.status_code} to /health", detail=words(response))
+
+    async def max_tokens(self, model: str) -> int | None:
+        """Most tokens of one text, as SGLang and vLLM say it in the list of their models. None where it is not said."""
+        try:
+            response = await self._answer(self._http.request("GET", at(self.base, "models")), HEALTH_S)
+            cards = {card["id"]: card for card in orjson.loads(response.content)["data"]}
+            value = cards[model]["max_model_len"]
+        except (AttemptFailedError, KeyError, TypeError, ValueError):
+            return None
+        return value if isinstance(value, int) and value > 0 else None
+
+    async def _answer(self, request: Any, timeout_s: float) -> httpx.Response:
+        try:
+            response: httpx.Response = await asyncio.wait_for(request, timeout_s)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise AttemptFailedError("cannot be reached", detail=str(error), is_gone=True) from error
+        except (asyncio.TimeoutError, httpx.TimeoutException) as error:
+            raise AttemptFailedError(f"gave no answer within {timeout_s:g} s", is_gone=True) from error
+        except httpx.RequestError as error:
+            raise AttemptFailedError("broke off", detail=str(error)) from error
+        return response
+
+
+def http_client(api_key: str | None) -> httpx.AsyncClient:
+    """Connections to any number of upstreams. Times are limited for whole answers, by `UpstreamClient`."""
+    return httpx.AsyncClient(
+        headers={"authorization": f"Bearer {api_key}"} if api_key else {},
+        timeout=httpx.Timeout(None, connect=CONNECT_S),
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=KEEPALIVE_S),
+        trust_env=False,  # what is asked depends on the settings alone
+    )
+
+
+def parse_url(url: str) -> httpx.URL:
+    """Raises `SettingsError`."""
+    try:
+        parsed = httpx.URL(url.strip())
+    except httpx.InvalidURL as error:
+        raise SettingsError(f"upstream {url!r} is no URL: {error}", param="upstream") from error
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise SettingsError(f"upstream is {url!r}; it must be a URL such as http://host:8000/v1", param="upstream")
+    return parsed.copy_with(path=parsed.path.rstrip("/") or "/")
+
+
+def at(url: httpx.URL, path: str) -> httpx.URL:
+    """`path` below `url`."""
+    return url.copy_with(path=f"{url.path.rstrip('/')}/{path}")
+
+
+def rest_s(response: httpx.Response) -> float:
+    """Seconds that Retry-After asks for. Its other form, a date, is not read."""
+    try:
+        return max(0.0, float(response.headers.get("retry-after", "")))
+    except ValueError:
+        return DEFAULT_REST_S
+
+
+def words(response: httpx.Response) -> str:
+    """What an error's body says, in whichever of the usual shapes."""
+    try:
+        content = orjson.loads(response.content)
+    except ValueError:
+        return response.text[:MAX_SHOWN]
+    for _ in range(2):  # {"error": {"message": ...}}, {"error": ...}, {"message": ...}, {"detail": ...}
+        if isinstance(content, dict):
+            content = next((content[key] for key in ("error", "message", "detail") if key in content), content)
+    return (content if isinstance(content, str) else orjson.dumps(content).decode())[:MAX_SHOWN]

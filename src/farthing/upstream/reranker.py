@@ -1,0 +1,103 @@
+"""A model on other servers that scores pairs.
+
+In: requests as `farthing.serving.reranker` takes them. Out: the same results. Rerank APIs take one query a request, so
+that pairs are sent by query, in parts of `upstream_batch_texts` documents.
+
+They answer scores from 0 to 1, or logits: `upstream_scores` says which, since numbers alone do not. They say neither
+which documents they cut nor, most of them, how many tokens there were, so that tokens are estimated from characters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from farthing.core.errors import EmptyInputError, UnknownPromptError
+from farthing.serving.rerank_request import RerankRequest, RerankResult
+from farthing.serving.text import clean_named
+from farthing.upstream.attempt import AttemptFailedError
+from farthing.upstream.client import UpstreamClient
+from farthing.upstream.embedder import CHARS_PER_TOKEN
+from farthing.upstream.scores import RerankRoute, logits_of
+from farthing.upstream.served import UpstreamModel, gather_bounded
+
+PROBE_QUERY = "What is the capital of China?"
+PROBE_DOCUMENTS = ("The capital of China is Beijing.", "Gravity is a force that attracts two bodies to each other.")
+MAX_DIFFERENCE = 0.05  # between upstreams of one model, in scores from 0 to 1
+
+
+class UpstreamReranker(UpstreamModel):
+    """A model on other servers, ready. The arguments are those of `UpstreamModel`."""
+
+    task = "rerank"
+
+    def __init__(self, *args: Any, **others: Any) -> None:
+        self._routes: dict[str, RerankRoute] = {}  # by the upstream's name
+        self._reference: np.ndarray | None = None  # scores of the probe, as the first upstream made them
+        super().__init__(*args, **others)
+
+    async def _admit(self, client: UpstreamClient) -> None:
+        route = RerankRoute(client)
+        logits = self._logits(await route.find(self.upstream_model, PROBE_QUERY, PROBE_DOCUMENTS))
+        scores = RerankResult(logits, 0, 0).scores
+        if self._context_length is None:
+            self._context_length = await client.max_tokens(self.upstream_model)
+        if self._reference is None:
+            self._reference = scores
+        difference = float(np.abs(scores - self._reference).max())
+        if difference > MAX_DIFFERENCE:
+            raise AttemptFailedError(
+                f"scores otherwise than the first upstream, by {difference:.3f} where {MAX_DIFFERENCE} is allowed. Do "
+                "both serve the same model?"
+            )
+        self._routes[client.name] = route
+
+    async def rerank_async(self, request: RerankRequest) -> RerankResult:
+        """One request. Cancelling it takes back what is not computed yet. Raises as `UpstreamEmbedder.embed_async`."""
+        if not request.inputs:
+            raise EmptyInputError("There are no documents; send at least one.", param="documents")
+        if request.instruction is not None:
+            raise UnknownPromptError(
+                "This model runs on another server, which has no common way to take an instruction; leave it out, or "
+                "put it before the query.",
+                param="instruction",
+            )
+        self._check_count(len(request.inputs), "documents")
+        return await self._on_own_loop(self._rerank(request), len(request.inputs))
+
+    async def _rerank(self, request: RerankRequest) -> RerankResult:
+        by_query: dict[str, list[int]] = {}
+        documents = []
+        for index, (query, document) in enumerate(request.inputs):
+            by_query.setdefault(
+                clean_named(query, f"The query of document {index}", "query", self._serving.max_text_chars), []
+            ).append(index)
+            documents.append(
+                clean_named(document, f"Document {index}", f"documents[{index}]", self._serving.max_text_chars)
+            )
+        size = self._settings.upstream_batch_texts
+        parts = [
+            (query, places[start : start + size])
+            for query, places in by_query.items()
+            for start in range(0, len(places), size)
+        ]
+        found = await gather_bounded([self._ask(query, [documents[place] for place in part]) for query, part in parts])
+        logits = np.empty(len(documents), dtype=np.float32)
+        for (_, part), values in zip(parts, found, strict=True):
+            logits[part] = values
+        num_chars = sum(len(query) + len(document) for query, document in request.inputs)
+        num_tokens = -(-num_chars // CHARS_PER_TOKEN)
+        self._stats.add(tokens_total=num_tokens, computed_tokens_total=num_tokens)
+        return RerankResult(logits, num_tokens, num_tokens)
+
+    async def _ask(self, query: str, documents: Sequence[str]) -> np.ndarray:
+        async def call(client: UpstreamClient) -> np.ndarray:
+            return self._logits(await self._routes[client.name].ask(self.upstream_model, query, documents))
+
+        weight = sum(map(len, documents)) + len(documents) * len(query)
+        return await self._call(call, weight, len(documents))
+
+    def _logits(self, scores: np.ndarray) -> np.ndarray:
+        return logits_of(scores) if self._settings.upstream_scores == "probability" else scores.astype(np.float32)

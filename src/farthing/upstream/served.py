@@ -1,0 +1,241 @@
+"""A model on other servers: what `UpstreamEmbedder` and `UpstreamReranker` have in common.
+
+In: URLs and settings. Out: a pool of upstreams that compute the same model, counters, facts. It is made in a thread
+that may block, until the first upstream is ready; it may then be asked from any event loop, and works on one of its
+own (`farthing.upstream.loop`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine, Sequence
+from types import TracebackType
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
+
+from farthing.core.errors import ClosedError, NoUpstreamError, TooManyTextsError
+from farthing.core.settings import ServingSettings, UpstreamSettings
+from farthing.serving.health import Health
+from farthing.serving.stats import QueueStats, ServingStats, StatsCounter
+from farthing.upstream.attempt import AttemptFailedError
+from farthing.upstream.client import UpstreamClient, http_client, parse_url
+from farthing.upstream.loop import LoopThread
+from farthing.upstream.member import UpstreamState
+from farthing.upstream.pool import Call, Pool
+
+T = TypeVar("T")
+Own = TypeVar("Own", bound="UpstreamModel")
+
+CHUNKS_AT_ONCE = 8  # of one request, so that a large one leaves turns to others
+READY_POLL_S = 0.2
+FINISH_S = 5.0  # for what was accepted, when the model is closed
+
+
+class Starts(Protocol):
+    """What started an upstream, and ends it with us."""
+
+    @property
+    def failure(self) -> str:
+        """Why it will not be ready; empty while it may yet be."""
+        ...
+
+    def facts(self) -> dict[str, str]: ...
+
+    def expect_restarts(self) -> None:
+        """It was ready once: from now on start it again whenever it dies."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class UpstreamModel:
+    """
+    Args:
+        model: what clients call it.
+        urls: of its upstreams.
+        context_length: most tokens of one text; None for what the first upstream says.
+        starter: what started the upstream, where we did.
+
+    Raises:
+        NoUpstreamError: none was ready within `upstream_start_s`.
+        SettingsError: a URL is none.
+    """
+
+    task: ClassVar[Literal["embed", "rerank"]]
+
+    def __init__(
+        self,
+        model: str,
+        urls: Sequence[str],
+        settings: UpstreamSettings,
+        serving: ServingSettings,
+        *,
+        context_length: int | None = None,
+        starter: Starts | None = None,
+    ) -> None:
+        self.model = model
+        self.upstream_model = settings.upstream_model or model
+        self._settings, self._serving, self._starter = settings, serving, starter
+        self._stats = StatsCounter()
+        self._num_waiting_texts = 0
+        self._context_length = context_length
+        self._closed = False
+        self._running: set[asyncio.Task[Any]] = set()
+        self._loop = LoopThread("farthing-upstream")
+        try:
+            self._loop.run(self._open(urls))
+            self._wait_ready(settings.upstream_start_s)
+        except BaseException:
+            self.close()
+            raise
+
+    async def _open(self, urls: Sequence[str]) -> None:
+        for url in urls:
+            parse_url(url)  # before anything is opened
+        self._http = http_client(self._settings.upstream_api_key)
+        clients = [UpstreamClient(url, self._http, self._settings.upstream_timeout_s) for url in urls]
+        self._pool = Pool(clients, self._admit, self._settings.upstream_max_running)
+        self._pool.start()
+
+    def _wait_ready(self, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not self._loop.run(self._pool.wait_usable(READY_POLL_S)):
+            if self._starter is not None and self._starter.failure:
+                raise NoUpstreamError(self._starter.failure)
+            if time.monotonic() > deadline:
+                reasons = "; ".join(f"{state.url} {state.reason}" for state in self.upstreams())
+                raise NoUpstreamError(
+                    f"No upstream was ready within {timeout_s:g} s (upstream_start_s): {reasons}. Check the URL and "
+                    "whether the server runs."
+                )
+        if self._starter is not None:
+            self._starter.expect_restarts()
+
+    async def _admit(self, client: UpstreamClient) -> None:
+        """Raise `AttemptFailedError` unless `client` computes the model as the others do."""
+        raise NotImplementedError
+
+    # --- facts ---------------------------------------------------------------------------------------------------
+
+    @property
+    def local(self) -> None:
+        """It runs elsewhere (`farthing.serving.backend.Backend`)."""
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens of one text, as far as it is known here; 0 where it is not. It is the upstream that refuses."""
+        return self._context_length or 0
+
+    def facts(self) -> dict[str, str]:
+        """Where the model is computed, in words, for start-up output."""
+        facts = {"upstreams": ", ".join(state.url for state in self.upstreams()), "called": self.upstream_model}
+        return facts | ({} if self._starter is None else self._starter.facts())
+
+    def upstreams(self) -> tuple[UpstreamState, ...]:
+        """Each upstream as it is now."""
+        return self._pool.states()
+
+    def health(self) -> Health:
+        if self._pool.is_usable:
+            return Health(True)
+        return Health(False, "No server that computes the model can be used; the log says why.")
+
+    def memory(self) -> None:
+        """Nobody watches the memory of other servers."""
+        return
+
+    def stats(self) -> ServingStats:
+        """Batches are requests to upstreams."""
+        return self._stats.snapshot(QueueStats(waiting_texts=self._num_waiting_texts))
+
+    # --- work ----------------------------------------------------------------------------------------------------
+
+    async def _on_own_loop(self, work: Coroutine[Any, Any, T], num_texts: int) -> T:
+        if self._closed:
+            work.close()
+            raise ClosedError("The server is shutting down.")
+        self._num_waiting_texts += num_texts
+        try:
+            return await asyncio.wrap_future(self._loop.submit(self._tracked(work)))
+        finally:
+            self._num_waiting_texts -= num_texts
+
+    async def _tracked(self, work: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
+        try:
+            return await work
+        finally:
+            self._running.discard(task)
+
+    async def _call(self, call: Call[T], weight: int, num_texts: int) -> T:
+        """One request to whichever upstream answers it. Raises as `Pool.run`."""
+
+        async def counted(client: UpstreamClient) -> T:
+            started = time.monotonic()
+            try:
+                return await call(client)
+            except AttemptFailedError:
+                self._stats.add(failed_batches_total=1)
+                raise
+            finally:
+                self._stats.add(batches_total=1, batch_seconds_total=time.monotonic() - started)
+
+        result = await self._pool.run(counted, weight)
+        self._stats.add(texts_total=num_texts)
+        return result
+
+    def _check_count(self, num_texts: int, param: str) -> None:
+        limit = self._serving.max_texts_per_request
+        if num_texts > limit:
+            raise TooManyTextsError(
+                f"The request has {num_texts} texts; at most {limit} are taken at once "
+                "(max_texts_per_request). Send several requests.",
+                param=param,
+            )
+
+    # --- end -----------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Finish what was accepted, then refuse work; what we started is ended. Closing twice is fine."""
+        if not self._closed:
+            self._closed = True
+            self._loop.run(self._finish())
+            self._loop.close()
+            if self._starter is not None:
+                self._starter.close()
+
+    async def _finish(self) -> None:
+        if self._running:
+            await asyncio.wait(self._running, timeout=FINISH_S)
+        if hasattr(self, "_pool"):
+            await self._pool.close()
+            await self._http.aclose()
+
+    def __enter__(self: Own) -> Own:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+async def gather_bounded(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results in order, `CHUNKS_AT_ONCE` at a time. When one raises, or this is cancelled, the others are too."""
+    turns = asyncio.Semaphore(CHUNKS_AT_ONCE)
+
+    async def in_turn(work: Coroutine[Any, Any, T]) -> T:
+        async with turns:
+            return await work
+
+    tasks = [asyncio.create_task(in_turn(work)) for work in works]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for work in works:
+            work.close()  # of those that were cancelled before their turn

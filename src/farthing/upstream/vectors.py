@@ -1,0 +1,96 @@
+"""OpenAI's embeddings API as its client sees it: texts to a body, an answer's bytes to checked vectors."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+
+from farthing.upstream.attempt import AttemptFailedError
+from farthing.upstream.client import UpstreamClient, at
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """
+    Attributes:
+        rows: float32 [texts, dimensions], finite, in the order of the texts.
+        num_tokens: tokens of all texts; None where the upstream does not say.
+        num_cached_tokens: those of them that it did not compute.
+    """
+
+    rows: np.ndarray
+    num_tokens: int | None
+    num_cached_tokens: int
+
+
+async def ask_vectors(client: UpstreamClient, model: str, inputs: Sequence[str | Sequence[int]]) -> Vectors:
+    """Full vectors of `inputs`. Raises as `UpstreamClient.post`, and `AttemptFailedError` for what is no answer."""
+    body: dict[str, Any] = {"model": model, "input": inputs}
+    if client.as_base64:
+        body["encoding_format"] = "base64"
+    return read_vectors(await client.post(at(client.base, "embeddings"), body), len(inputs))
+
+
+def read_vectors(content: bytes, num_inputs: int) -> Vectors:
+    """
+    Raises:
+        AttemptFailedError: it is not one finite vector an input, all of one length.
+    """
+    try:
+        answer = orjson.loads(content)
+        items = in_order(answer["data"])
+        rows = [decode(item["embedding"]) for item in items]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise AttemptFailedError("answered something that is no list of vectors") from error
+    if len(rows) != num_inputs:
+        raise AttemptFailedError(f"answered {len(rows)} vectors for {num_inputs} texts")
+    widths = {row.shape for row in rows}
+    if len(widths) != 1 or len(rows[0].shape) != 1 or not rows[0].size:
+        raise AttemptFailedError("answered vectors of several shapes, or empty ones")
+    with np.errstate(over="ignore"):
+        stacked = np.stack(rows).astype(np.float32)
+    if not np.isfinite(stacked).all():
+        raise AttemptFailedError("answered a vector with NaN or Inf")
+    num_tokens, num_cached = usage(answer)
+    return Vectors(stacked, num_tokens, num_cached)
+
+
+def in_order(items: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """By their index, where they have one; each place once, which raises `ValueError` otherwise."""
+    if not all("index" in item for item in items):
+        return items
+    ordered = sorted(items, key=lambda item: int(item["index"]))
+    if [item["index"] for item in ordered] != list(range(len(items))):
+        raise ValueError("an index is missing or doubled")
+    return ordered
+
+
+def decode(embedding: str | list[float]) -> np.ndarray:
+    """A vector as numbers, or as base64 of little-endian float32."""
+    if isinstance(embedding, str):
+        return np.frombuffer(base64.b64decode(embedding, validate=True), dtype="<f4")
+    return np.array(embedding, dtype=np.float64)
+
+
+def usage(answer: Mapping[str, Any]) -> tuple[int | None, int]:
+    """Tokens, and those of them that were cached, as far as the answer says."""
+    stated = answer.get("usage")
+    if not isinstance(stated, dict):
+        return None, 0
+    num_tokens = stated.get("prompt_tokens") or stated.get("total_tokens")
+    if not isinstance(num_tokens, int) or num_tokens <= 0:
+        return None, 0
+    details = stated.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    return num_tokens, min(max(cached, 0), num_tokens) if isinstance(cached, int) else 0
+
+
+def share_out(total: int, weights: Sequence[int]) -> list[int]:
+    """`total` in whole parts after `weights`, which are positive; the parts add up to it."""
+    ends = np.rint(np.cumsum(weights, dtype=np.float64) * (total / sum(weights))).astype(np.int64)
+    return [int(part) for part in np.diff(ends, prepend=0)]
