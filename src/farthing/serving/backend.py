@@ -71,6 +71,10 @@ class EmbedBackend(Backend, Protocol):
         """
         ...
 
+    def held(self, request: EmbedRequest) -> EmbedResult | None:
+        """The answer where nothing has to be computed or waited for, else None. Raises `InputError`."""
+        ...
+
     async def embed_async(self, request: EmbedRequest) -> EmbedResult:
         """One request. Cancelling takes its texts out of the queue.
 
