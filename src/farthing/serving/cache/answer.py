@@ -10,6 +10,7 @@ import numpy as np
 from farthing.core.space import VectorSpace
 from farthing.serving.cache.entry import is_truncated, read_entries
 from farthing.serving.request import EmbedRequest, EmbedResult, Terms
+from farthing.serving.timings import NOT_TIMED, Timings
 
 # Texts that are worked on before the event loop does something else.
 AT_A_TIME = 256
@@ -23,13 +24,14 @@ class Lookup:
         keys: of each text; None where a zero vector is the answer.
         entries: by key, those found first and then those computed.
         num_cached: texts whose entry was found.
-        num_computed_tokens: for the others.
+        num_computed_tokens: for the others; `timings` theirs.
     """
 
     keys: Sequence[bytes | None]
     entries: dict[bytes, bytes]
     num_cached: int
     num_computed_tokens: int = 0
+    timings: Timings = NOT_TIMED
 
 
 class Answer:
@@ -61,6 +63,7 @@ class Answer:
             space=replace(space, dimensions=self.vectors.shape[1], normalized=request.normalize),
             truncated=tuple(self._truncated),
             warnings=terms.warnings,
+            timings=lookup.timings,
             text_tokens=tuple(self._text_tokens),
             num_cached=lookup.num_cached,
             num_uncached=num_texts - lookup.num_cached,

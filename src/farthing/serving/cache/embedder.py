@@ -11,25 +11,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from farthing.core.errors import InputError
 from farthing.core.settings import ServingSettings
-from farthing.core.space import VectorSpace
-from farthing.models.heads import Task
-from farthing.serving.backend import EmbedBackend
 from farthing.serving.cache.answer import AT_A_TIME, Answer, Lookup
 from farthing.serving.cache.entry import entry_type, is_truncated, write_entries
 from farthing.serving.cache.key import namespace, text_keys
-from farthing.serving.cache.vectors import VectorCache
-from farthing.serving.governor import MemoryState
-from farthing.serving.health import Health
-from farthing.serving.prepare import clean_input
 from farthing.serving.request import EmbedRequest, EmbedResult, Terms
-from farthing.serving.served import ServedModel
-from farthing.serving.stats import ServingStats
+from farthing.serving.text import clean_input
+
+if TYPE_CHECKING:
+    from farthing.core.space import VectorSpace
+    from farthing.models.heads import Task
+    from farthing.serving.backend import EmbedBackend
+    from farthing.serving.cache.vectors import VectorCache
+    from farthing.serving.governor import MemoryState
+    from farthing.serving.health import Health
+    from farthing.serving.served import ServedModel
+    from farthing.serving.stats import ServingStats
 
 
 class CachedEmbedder:
@@ -158,7 +160,12 @@ class CachedEmbedder:
                 assert key is not None
                 made[key] = entry
         self._cache.put(made)
-        return replace(lookup, entries=lookup.entries | made, num_computed_tokens=result.num_computed_tokens)
+        return replace(
+            lookup,
+            entries=lookup.entries | made,
+            num_computed_tokens=result.num_computed_tokens,
+            timings=result.timings,
+        )
 
     async def _answer(self, request: EmbedRequest, terms: Terms, space: VectorSpace, lookup: Lookup) -> EmbedResult:
         num_inputs = len(lookup.keys)
