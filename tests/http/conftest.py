@@ -28,7 +28,7 @@ from farthing.core.settings import (
 from farthing.server.app import create_app
 from farthing.server.directory import Directory
 from farthing.server.entry import ModelEntry
-from farthing.server.run import listen, make_server
+from farthing.server.run import listen, make_server, often_accepted
 from farthing.server.service import Service
 from farthing.server.tracing import Tracing
 from farthing.serving.backend import Backend
@@ -120,7 +120,7 @@ def launch_service(
     service = Service(directory, settings.group(ServingSettings), read_cache=lambda: kept)
     app = create_app(service, settings, tracing)
     web = make_server(app, settings.group(ServerSettings), connection)
-    thread = threading.Thread(target=web.run, kwargs={"sockets": [listener]})
+    thread = threading.Thread(target=web.run, kwargs={"sockets": often_accepted(listener)})
     scheme = "https" if connection and connection.tls_certfile else "http"
     running = Running(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}", service, web, app)
     thread.start()

@@ -7,6 +7,7 @@ model could not be loaded, 70 when the worker died and the settings say to exit 
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BACKLOG = 2048
+ACCEPTS_A_TURN = 16
 
 
 def run(chosen: ModelsFile, resolved: Resolved) -> int:
@@ -79,8 +81,13 @@ def run(chosen: ModelsFile, resolved: Resolved) -> int:
     if access.api_keys_file is not None and sys.platform != "win32":
         signal.signal(signal.SIGHUP, lambda *_: app.state.guard.reload())
     print(f"Listening on {url}, loading {', '.join(entry.name for entry in models.entries)}", flush=True)
-    service.start(on_ready=lambda: print(banner(service, url), flush=True), on_failure=stop)
-    server.run(sockets=[listener])
+
+    def on_ready() -> None:
+        spare_the_collector()
+        print(banner(service, url), flush=True)
+
+    service.start(on_ready=on_ready, on_failure=stop)
+    server.run(sockets=often_accepted(listener))
     tracing.close()
     if not service.close():
         # A thread that still loads or computes must not be caught in C++ code by the end of the interpreter.
@@ -88,6 +95,18 @@ def run(chosen: ModelsFile, resolved: Resolved) -> int:
         sys.stdout.flush()
         os._exit(service.exit_status)
     return service.exit_status
+
+
+def often_accepted(listener: socket.socket) -> list[socket.socket]:
+    """The same socket several times. uvloop accepts one connection a turn of its loop for each socket, and with many
+    busy connections a turn is long: without this, new ones waited for seconds."""
+    return [listener, *(listener.dup() for _ in range(ACCEPTS_A_TURN - 1))]
+
+
+def spare_the_collector() -> None:
+    """Modules and models stay until the end; looking through them for garbage stops all requests meanwhile."""
+    gc.collect()
+    gc.freeze()
 
 
 def make_server(app: FastAPI, server: ServerSettings, settings: ConnectionSettings) -> uvicorn.Server:
