@@ -39,17 +39,13 @@ def calibration_problem(
     """Why the matrices are not calibrated, in a sentence; None where they are."""
     form, widest = description.plan.format, max(part.in_features for part in description.layout.matrices)
     if not isinstance(form, CalibratedFormat):
-        return f"{form.name} rounds without calibration; only nf4 is calibrated."
+        return f"{form.name} rounds to nearest alone: it cannot be calibrated."
+    needed = calibrating_bytes(description, num_tokens)
     if widest > MAX_INPUTS_UNASKED and not is_asked:
         return (
             f"{form.name} is not calibrated unasked for matrices of {widest:,} inputs, more than "
-            f"{MAX_INPUTS_UNASKED:,}: it takes long, and {mebibytes(calibrating_bytes(description, num_tokens))} MiB. "
-            "--calibrate does it."
+            f"{MAX_INPUTS_UNASKED:,}: it takes long, and {mebibytes(needed)}. --calibrate does it."
         )
-    needed = calibrating_bytes(description, num_tokens)
     if needed > free_bytes:
-        return (
-            f"{form.name} is not calibrated: it needs {mebibytes(needed)} MiB of memory, and "
-            f"{mebibytes(free_bytes)} are free."
-        )
+        return f"{form.name} is not calibrated: that takes {mebibytes(needed)}, and {mebibytes(free_bytes)} are free."
     return None

@@ -30,7 +30,7 @@ def round_with_feedback(weight: torch.Tensor, hessian: torch.Tensor, block_input
     for first in range(0, columns.shape[0], block_inputs):
         after = first + block_inputs
         block, own = columns[first:after], factor[first:after, first:after]
-        rounded = begin(block.T)
+        rounded = begin(block.T.contiguous())
         for place in range(block_inputs):
             errors[place] = (block[place] - rounded(place, block[place])) / own[place, place]
             block[place + 1 :].addr_(own[place, place + 1 :], errors[place], alpha=-1)

@@ -13,6 +13,7 @@ from farthing.core.errors import SettingsError
 from farthing.engine.calibrating import calibration_problem
 from farthing.engine.describe import ModelDescription
 from farthing.engine.device import device_facts
+from farthing.quant.format import CalibratedFormat
 from farthing.serving.closeness import sample_texts, split_sample
 from farthing.serving.tokenizer import TextTokenizer
 
@@ -46,24 +47,24 @@ class Calibration:
 
 
 def choose_calibration(
-    description: ModelDescription, is_asked: bool | None, given: CalibrationTexts | None
+    description: ModelDescription, calibrate: bool | None, given: CalibrationTexts | None
 ) -> Calibration:
-    """`is_asked` None stands for where it can be done in reasonable time; `given` None for two thirds of the sample.
+    """Calibrate None: if the format can be and it is soon done in the memory there is. Given None: with built-in texts.
 
     Raises:
-        SettingsError: it was asked for, and the format does not do it or the memory is short.
+        SettingsError: it was asked for, and cannot be done.
     """
-    if is_asked is False:
-        if given is not None:
-            raise SettingsError("Texts to calibrate with were given, and not to calibrate.", param="calibration")
+    if given is not None and calibrate is False:
+        raise SettingsError("There are texts to calibrate with, and calibrating is off.", param="calibration")
+    is_asked = calibrate or given is not None
+    if not is_asked and (calibrate is False or not isinstance(description.plan.format, CalibratedFormat)):
         return Calibration()
     name, (texts, measured) = SAMPLE, split_sample()
     if given is not None:
         name, texts, measured = given.name, list(given.texts), sample_texts()
     tokens = cut(description, texts)
-    num_tokens, is_asked = sum(map(len, tokens)), is_asked or given is not None
-    free_bytes = device_facts("cpu").free_bytes
-    problem = calibration_problem(description, num_tokens, free_bytes, is_asked=is_asked)
+    num_tokens = sum(map(len, tokens))
+    problem = calibration_problem(description, num_tokens, device_facts("cpu").free_bytes, is_asked=is_asked)
     if problem is None:
         return Calibration(tokens, {"texts": name, "num_texts": len(tokens), "num_tokens": num_tokens}, measured)
     if is_asked:
