@@ -31,7 +31,8 @@ class CalibratedTensors(ConvertedTensors):
 
     def __init__(self, description: ModelDescription, texts: Sequence[Sequence[int]]) -> None:
         super().__init__(description)
-        self._layers_done, self._found = 0, {}
+        self._layers_done = 0
+        self._found: dict[str, Mapping[str, torch.Tensor]] = {}
         self._forward = self._begin(description, texts)
 
     def packed(self, layer: int, part: MatrixPart) -> Mapping[str, torch.Tensor]:

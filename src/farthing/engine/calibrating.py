@@ -13,8 +13,8 @@ from farthing.quant.format import CalibratedFormat
 
 # Inputs of the widest matrix up to which it is done unasked: work grows with their square and cube.
 MAX_INPUTS_UNASKED = 4096
-# Of inputs x inputs: the sums in fp32, and in fp64 a matrix and what becomes of it.
-HESSIAN_BYTES = FP32_BYTES + 2 * 8
+# Of inputs x inputs: the sums in fp32, as they are and padded, and in fp64 three steps to the inverse's factor.
+HESSIAN_BYTES = 2 * FP32_BYTES + 3 * 8
 # fp32 copies of a matrix: pieces, treated, joined, padded and transposed, and its codes.
 WEIGHT_COPIES = 5
 

