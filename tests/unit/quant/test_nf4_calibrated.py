@@ -44,11 +44,12 @@ def test_it_is_rounding_to_nearest_where_inputs_have_nothing_to_do_with_each_oth
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("width", [64, 192])  # within a block, and from block to block
 @pytest.mark.parametrize("tokens", [50, 1000])  # fewer than there are inputs, and more
 def test_products_with_such_inputs_lose_less_than_by_rounding_to_nearest(
-    seed: int, tokens: int, dtype: torch.dtype
+    seed: int, tokens: int, width: int, dtype: torch.dtype
 ) -> None:
-    weight, rows = random(48, 192, seed=seed).to(dtype), correlated(tokens, 192, seed)
+    weight, rows = random(48, width, seed=seed).to(dtype), correlated(tokens, width, seed)
     exact = rows @ weight.float().T
     calibrated, nearest = (
         (rows @ restored(weight, block).T - exact).square().sum()
