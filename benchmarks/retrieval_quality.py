@@ -1,13 +1,14 @@
 """How well each weight format retrieves: nDCG@10 on labelled sets, and how close its vectors are to the first format's.
 
     python benchmarks/retrieval_quality.py --data DIR [--models starter,FOLDER] [--sets scifact,cmrc2018_dev_zh]
-                                           [--formats fp32,int8] [--max-documents N]
+                                           [--formats fp32,int8,QUANTISED] [--max-documents N]
 
 DIR holds one folder a set, in the layout of BEIR (https://github.com/beir-cellar/beir): corpus.jsonl (`id` or `_id`,
 `title`, `text`), queries.jsonl and qrels.tsv. Corpus and queries go through `farthing.Embedder` with the model's own
-prompts, texts over its context are cut, and every document is scored. Differences are of the same queries, with the
-standard error of their mean; seconds are those of embedding, one run, and no benchmark of speed. With --max-documents
-only so many documents are searched, all relevant ones among them: that is easier, and noted beside the set's name.
+prompts, texts over its context are cut, and every document is scored. QUANTISED is a folder that `farthing quantize`
+made of the model. Differences are of the same queries, with the standard error of their mean; seconds are those of
+embedding, one run, and no benchmark of speed. With --max-documents only so many documents are searched, all relevant
+ones among them: that is easier, and noted beside the set's name.
 """
 
 from __future__ import annotations
@@ -91,11 +92,16 @@ def embed(embedder: Embedder, data: RetrievalSet) -> Vectors:
     return Vectors(documents, queries, time.perf_counter() - started)
 
 
+def open_model(model: str, weight_format: str) -> Embedder:
+    """In the place of a format there may be a folder that `farthing quantize` made of the model."""
+    return Embedder(weight_format) if Path(weight_format).is_dir() else Embedder(model, format=weight_format)
+
+
 def embed_all(model: str, formats: list[str], sets: dict[str, RetrievalSet]) -> dict[str, list[Vectors]]:
     """For each set, the vectors of each format."""
     found: dict[str, list[Vectors]] = {name: [] for name in sets}
     for weight_format in formats:
-        with Embedder(model, format=weight_format) as embedder:
+        with open_model(model, weight_format) as embedder:
             for name, data in sets.items():
                 found[name].append(embed(embedder, data))
     return found
@@ -122,7 +128,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with one folder a set")
     parser.add_argument("--models", default="starter", help="names or folders that Embedder takes")
     parser.add_argument("--sets", default="scifact,cmrc2018_dev_zh")
-    parser.add_argument("--formats", default="fp32,int8", help="the first is what the others are compared with")
+    parser.add_argument("--formats", default="fp32,int8", help="or folders; others are compared with the first")
     parser.add_argument("--max-documents", type=int, help="search fewer, among them all that answer a query")
     arguments = parser.parse_args()
     formats = arguments.formats.split(",")
@@ -136,7 +142,7 @@ def main() -> None:
     for model in arguments.models.split(","):
         for set_name, by_format in embed_all(model, formats, sets).items():
             for name, vectors, got in zip(formats, by_format, compare(sets[set_name], by_format), strict=True):
-                row = [Path(model).name, set_name, name]
+                row = [Path(model).name, set_name, Path(name).name]
                 results[" / ".join(row)], seconds[" / ".join(row)] = got, [vectors.seconds]
                 change = f"{got['difference']:+.2f} ± {got['standard_error']:.2f}"
                 cosines = [f"{got['cosine_mean']:.5f}", f"{got['cosine_min']:.5f}"]

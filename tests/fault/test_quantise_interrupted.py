@@ -14,7 +14,7 @@ from farthing.engine.load import load_model
 from farthing.serving.quantise import quantise_model
 
 
-def quantise(path: Path, out: Path, stop_at: int | None = None) -> None:
+def quantise(path: Path, out: Path, stop_at: int | None = None, name: str = "int8") -> None:
     def stop(_: object) -> None:
         nonlocal written
         written += 1
@@ -22,13 +22,13 @@ def quantise(path: Path, out: Path, stop_at: int | None = None) -> None:
             raise KeyboardInterrupt
 
     written = 0
-    quantise_model(str(path), out, SourceSettings(), format="int8", measure=False, on_tensor=stop)
+    quantise_model(str(path), out, SourceSettings(), format=name, measure=False, on_tensor=stop)
 
 
-@pytest.mark.parametrize("stop_at", [1, 10, 34])
-def test_an_interrupt_leaves_nothing(tiny_qwen3: Path, tmp_path: Path, stop_at: int) -> None:
+@pytest.mark.parametrize(("name", "stop_at"), [("int8", 1), ("int8", 10), ("int8", 34), ("nf4", 6)])
+def test_an_interrupt_leaves_nothing(tiny_qwen3: Path, tmp_path: Path, name: str, stop_at: int) -> None:
     with pytest.raises(KeyboardInterrupt):
-        quantise(tiny_qwen3, tmp_path / "out", stop_at)
+        quantise(tiny_qwen3, tmp_path / "out", stop_at, name)
     assert list(tmp_path.iterdir()) == []
 
 

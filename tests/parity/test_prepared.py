@@ -29,7 +29,7 @@ TEXTS = [[*np.random.default_rng(n).integers(1000, 20_000, n).tolist(), 102] for
 
 
 def quantise(path: Path, out: Path, name: str = "int8") -> Path:
-    quantise_model(str(path), out, SourceSettings(), format=name, measure=False)
+    quantise_model(str(path), out, SourceSettings(), format=name, measure=False, calibrate=False)
     return out
 
 

@@ -27,6 +27,8 @@ class Manifest:
         rotated: the residual stream is rotated (`farthing.models.rotation`), and attention's values with it.
         source, source_fingerprint: the checkpoint that was quantised, by its name and by its digest.
         farthing_version: that wrote the folder.
+        calibration: the texts that the rounding went by ("texts": what they are, "num_texts", "num_tokens"), so that
+            the vectors are of this folder alone; None where it went by the weights.
         closeness: to the exact model, as `farthing.serving.closeness` measures it; None when it was not measured.
     """
 
@@ -37,6 +39,7 @@ class Manifest:
     source_fingerprint: str
     farthing_version: str
     closeness: Mapping[str, float] | None = None
+    calibration: Mapping[str, str | int] | None = None
     version: int = VERSION
 
     def write(self, folder: Path) -> None:
@@ -68,7 +71,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     wrong = [name for name, is_right in checks(content).items() if not is_right]
     if wrong:
         raise CheckpointError(f"{folder / FILE} lacks or garbles {', '.join(wrong)}. {remedy(content.get('source'))}")
-    return Manifest(**{item.name: content[item.name] for item in fields(Manifest)})
+    return Manifest(**{item.name: content[item.name] for item in fields(Manifest) if item.name in content})
 
 
 def checks(content: Mapping[str, Any]) -> dict[str, bool]:
@@ -76,7 +79,13 @@ def checks(content: Mapping[str, Any]) -> dict[str, bool]:
     kinds = {"gains_folded": bool, "rotated": bool}
     names = ("format", "gains_folded", "rotated", "source", "source_fingerprint", "farthing_version")
     facts = {name: isinstance(content.get(name), kinds.get(name, str)) for name in names}
+    facts["calibration"] = is_calibration(content.get("calibration"))  # older folders have none
     return {**facts, "closeness": is_closeness(content.get("closeness", "none"))}
+
+
+def is_calibration(value: object) -> bool:
+    kinds = {"texts": str, "num_texts": int, "num_tokens": int}
+    return value is None or (isinstance(value, dict) and {name: type(fact) for name, fact in value.items()} == kinds)
 
 
 def is_closeness(value: object) -> bool:

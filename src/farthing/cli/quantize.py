@@ -8,9 +8,13 @@ from typing import Literal
 import click
 from tqdm import tqdm
 
+from farthing.cli.bulk.read_lines import Wanted
+from farthing.cli.bulk.reader import open_reader
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 from farthing.core.settings import QUANTISED_FORMATS, SourceSettings
+
+NUM_CALIBRATION_TEXTS = 4096
 
 
 @click.command(
@@ -29,22 +33,41 @@ from farthing.core.settings import QUANTISED_FORMATS, SourceSettings
     help="Embed a sample with the exact model too, and note how close the vectors are [default: on].",
 )
 @click.option(
+    "--calibrate/--no-calibrate",
+    default=None,
+    help="Round by the inputs that matrices get from texts (nf4) [default: where it takes minutes at most].",
+)
+@click.option(
+    "--calibration",
+    metavar="FILE",
+    help="Texts to calibrate with, as embed reads them (.txt, .jsonl, .csv, .parquet) [default: built-in ones].",
+)
+@click.option(
     "--task",
     type=click.Choice(("embed", "rerank")),
     help="What OUT is for; a Qwen3-Reranker needs rerank here [default: what the architecture says].",
 )
 @settings_options(SourceSettings)
 def quantize(
-    model: str, out: Path, format: str, measure: bool, task: Literal["embed", "rerank"] | None, settings: Resolved
+    model: str,
+    out: Path,
+    format: str,
+    measure: bool,
+    calibrate: bool | None,
+    calibration: str | None,
+    task: Literal["embed", "rerank"] | None,
+    settings: Resolved,
 ) -> None:
     """Write MODEL's weights, quantised, to the new folder OUT.
 
     OUT loads in the time it takes to map its file, wherever a model is asked for. MODEL is an id on the Hugging Face
     hub, modelscope:ID, starter, a local folder or a GGUF file.
     """
+    from farthing.serving.calibration import CalibrationTexts
     from farthing.serving.closeness import in_words
     from farthing.serving.quantise import quantise_model
 
+    texts = None if calibration is None else CalibrationTexts(Path(calibration).name, first_texts(calibration))
     with tqdm(unit="B", unit_scale=True, desc=model) as bar:
         manifest = quantise_model(
             model,
@@ -53,9 +76,23 @@ def quantize(
             format=format,
             measure=measure,
             task=task,
+            calibrate=calibrate,
+            calibration=texts,
             on_tensor=lambda spec: bar.update(spec.num_bytes),
         )
     sizes = [file.stat().st_size for file in out.rglob("*") if file.is_file()]
     click.echo(f"path       {out}")
     click.echo(f"size       {sum(sizes) / 2**20:.1f} MiB in {len(sizes)} files")
+    if manifest.calibration is not None:
+        click.echo("calibrated {texts}, {num_texts} texts, {num_tokens:,} tokens".format(**manifest.calibration))
     click.echo(f"closeness  {in_words(manifest.closeness)}")
+
+
+def first_texts(file: str) -> list[str]:
+    """More texts of the file than are calibrated with. Raises `InputError` when it cannot be read."""
+    reader = open_reader(file, None, Wanted(None, None))
+    try:
+        rows = reader.take(NUM_CALIBRATION_TEXTS)
+    finally:
+        reader.close()
+    return [] if rows is None else list(rows.texts)

@@ -7,7 +7,7 @@ stream and attention's values are rotated (QuaRot, https://arxiv.org/abs/2404.00
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 
@@ -54,6 +54,12 @@ class ConvertedTensors:
         return vectors
 
     def packed(self, layer: int, part: MatrixPart) -> Mapping[str, torch.Tensor]:
+        return self.packed_by(self._plan.format.pack, layer, part)
+
+    def packed_by(
+        self, pack: Callable[[torch.Tensor], Mapping[str, torch.Tensor]], layer: int, part: MatrixPart
+    ) -> Mapping[str, torch.Tensor]:
+        """What `pack` makes of a layer's matrix [out_features, in_features], treated for the format."""
         form, prefix = self._plan.format, self._layout.prefix(layer)
         stored = [self._weights.read(f"{prefix}{stem}.weight") for stem in part.sources]
         weights = [weight.to(self._device) for weight in stored]
@@ -62,7 +68,7 @@ class ConvertedTensors:
             weights = [
                 self._treated(weight, gain, stem, part) for weight, stem in zip(weights, part.sources, strict=True)
             ]
-        packed = form.pack(weights[0] if len(weights) == 1 else torch.cat(weights))
+        packed = pack(weights[0] if len(weights) == 1 else torch.cat(weights))
         used_as_it_lies = {tensor.data_ptr() for tensor in packed.values()}
         for weight in stored:
             if self._weights.mapped and weight.data_ptr() not in used_as_it_lies:

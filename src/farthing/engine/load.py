@@ -87,10 +87,12 @@ def model_tensors(description: ModelDescription) -> ModelTensors:
 def fingerprint(description: ModelDescription) -> str:
     """The checkpoint's; with the format's name where rounding makes the vectors a space of their own.
 
-    It is the same whether the weights were quantised now or come from a folder.
+    It is the same whether the weights were quantised now or come from a folder; one that was calibrated is a space of
+    its own.
     """
     manifest, form = description.manifest, description.plan.format
-    source = manifest.source_fingerprint if manifest else description.checkpoint.fingerprint
+    is_calibrated = manifest is not None and manifest.calibration is not None
+    source = manifest.source_fingerprint if manifest and not is_calibrated else description.checkpoint.fingerprint
     return f"{source}-{form.name}" if form.quantises else source
 
 

@@ -1,4 +1,5 @@
-"""Writing a folder of quantised weights, matrix by matrix: it takes the memory of the largest one.
+"""Writing a folder of quantised weights, matrix by matrix: it takes the memory of the largest one, or, where they are
+calibrated, what `farthing.engine.calibrating` counts.
 
 In: the description of an exact model in a format that quantises. Out: a folder that loads as the model does, with the
 source's configuration and tokenizer beside the weights. It does not measure how close the result is.
@@ -6,7 +7,7 @@ source's configuration and tokenizer beside the weights. It does not measure how
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import torch
 from farthing.checkpoint.manifest import Manifest
 from farthing.checkpoint.table import pieces
 from farthing.checkpoint.writer import TensorSpec, write_tensors
+from farthing.engine.calibrate import CalibratedTensors
 from farthing.engine.convert import ConvertedTensors
 from farthing.engine.describe import ModelDescription
 from farthing.engine.memory import trim_heap
@@ -28,13 +30,18 @@ def write_quantised(
     source: str,
     farthing_version: str,
     on_tensor: Callable[[TensorSpec], object] | None = None,
+    calibration: Sequence[Sequence[int]] = (),
 ) -> Manifest:
     """Write everything but the manifest, and return that: a folder without it is not taken for a model.
 
+    Args:
+        calibration: texts as token ids for the rounding to go by, in a format that can be calibrated.
+
     Raises:
         CheckpointError: the tensors do not fit the description.
+        NonFiniteError: the model makes NaN or Inf of these texts.
     """
-    tensors = ConvertedTensors(description)
+    tensors = CalibratedTensors(description, calibration) if calibration else ConvertedTensors(description)
 
     def make(stored: StoredTensor) -> torch.Tensor:
         trim_heap()

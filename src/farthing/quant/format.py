@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -78,4 +78,13 @@ class WeightFormat(Protocol):
 
     def num_bytes(self, out_features: int, in_features: int) -> int:
         """Bytes that `pack` stores for a matrix of this shape."""
+        ...
+
+
+@runtime_checkable
+class CalibratedFormat(Protocol):
+    """What a `WeightFormat` is too whose rounding can go by what the inputs of a matrix look like."""
+
+    def pack_calibrated(self, weight: torch.Tensor, hessian: torch.Tensor) -> dict[str, torch.Tensor]:
+        """As `pack`, of tensors that load alike, with hessian [in_features, in_features] fp32: X^T X of rows X."""
         ...

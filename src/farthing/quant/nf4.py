@@ -16,6 +16,7 @@ from farthing.quant.gpu.support import triton_runs
 from farthing.quant.int8 import NativeLinear
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.native.team import native_kernels
+from farthing.quant.nf4_calibrated import pack_calibrated
 from farthing.quant.nf4_packed import SCALE_CANDIDATES, pack, packed_bytes, unpack
 from farthing.quant.region import Region
 from farthing.quant.unpacked import UnpackedLinear
@@ -33,6 +34,9 @@ class Nf4Format:
         block = torch.zeros(packed_bytes(*weight.shape), dtype=torch.uint8)
         kernels.pack_nf4(weight if weight.dtype is torch.bfloat16 else weight.float(), SCALE_CANDIDATES, block)
         return {"packed": block}
+
+    def pack_calibrated(self, weight: torch.Tensor, hessian: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"packed": pack_calibrated(weight, hessian)}
 
     def linear(
         self, packed: Mapping[str, torch.Tensor], bias: torch.Tensor | None, shape: MatrixShape, region: Region

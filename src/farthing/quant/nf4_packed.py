@@ -56,8 +56,7 @@ def pack(weight: torch.Tensor, candidates: Sequence[float] = SCALE_CANDIDATES) -
         largest = blocks.abs().amax(2)  # [channels, blocks]
         scale = largest.amax(1) / 127
         codes, counts = quantised(blocks, largest, scale[:, None], candidates)
-        pairs = codes.view(-1, PANEL_CHANNELS, codes.shape[1] * BLOCK_INPUTS // 8, 4, 2)
-        words[panels] = (pairs[..., 0] | pairs[..., 1] << 4).transpose(1, 2)
+        words[panels] = pack_codes(codes.flatten(1))
         scales[panels] = scale.view(-1, PANEL_CHANNELS)
         half_steps[panels] = counts.view(-1, PANEL_CHANNELS, counts.shape[1]).transpose(1, 2)
     return block
@@ -92,6 +91,12 @@ def sum_of(blocks: torch.Tensor) -> torch.Tensor:
         half = lanes.shape[-1] // 2
         lanes = lanes[..., :half] + lanes[..., half:]
     return lanes[..., 0]
+
+
+def pack_codes(codes: torch.Tensor) -> torch.Tensor:
+    """uint8 [channels, k] -> uint8 [panels, k / 8, 32, 4]."""
+    pairs = codes.reshape(-1, PANEL_CHANNELS, codes.shape[1] // 8, 4, 2)
+    return (pairs[..., 0] | pairs[..., 1] << 4).transpose(1, 2)
 
 
 def unpack(block: torch.Tensor, out: torch.Tensor) -> None:

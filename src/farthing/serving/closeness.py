@@ -41,8 +41,8 @@ class Closeness:
     num_texts: int
 
 
-def measure_closeness(exact: Path, quantised: LoadedModel) -> Closeness:
-    """Embed the sample with both; the exact one in fp32, layer by layer, in the memory of one layer.
+def measure_closeness(exact: Path, quantised: LoadedModel, texts: Sequence[str]) -> Closeness:
+    """Embed the texts with both; the exact one in fp32, layer by layer, in the memory of one layer.
 
     Of models with a head it compares the rows that the head reads.
 
@@ -59,8 +59,8 @@ def measure_closeness(exact: Path, quantised: LoadedModel) -> Closeness:
     )
     task: Task = "embed" if quantised.head is None else "rerank"
     reference = load_weights(describe_model(exact, settings, task)).without_head()
-    texts = tokenized_sample(reference)
-    return compare(embed(reference, texts), embed(quantised.without_head(), texts))
+    sample = tokenized(reference, texts)
+    return compare(embed(reference, sample), embed(quantised.without_head(), sample))
 
 
 def in_words(closeness: Mapping[str, float] | None) -> str:
@@ -75,17 +75,34 @@ def in_words(closeness: Mapping[str, float] | None) -> str:
 
 def sample_texts() -> list[str]:
     """Every short text, then one long text of each language or kind: its short ones one behind the other."""
+    return with_long_ones(sample_groups())
+
+
+def split_sample() -> tuple[list[str], list[str]]:
+    """Two parts of the sample, two thirds and one third, that share no sentence in any language."""
+    groups = sample_groups()
+    thirds = [[group[first::3] for group in groups] for first in range(3)]
+    rest = [first + second for _, first, second in zip(*thirds, strict=True)]
+    return with_long_ones(rest), with_long_ones(thirds[0])
+
+
+def sample_groups() -> list[list[str]]:
+    """Short texts of each language or kind; those of the languages say the same in the same order."""
     groups: dict[str, list[str]] = json.loads(
         files("farthing.serving").joinpath("closeness_sample.json").read_text(encoding="utf-8")
     )
-    return [text for group in groups.values() for text in group] + [" ".join(group) for group in groups.values()]
+    return list(groups.values())
 
 
-def tokenized_sample(model: LoadedModel) -> list[list[int]]:
-    """The sample as the model's token ids, cut to its context."""
+def with_long_ones(groups: Sequence[list[str]]) -> list[str]:
+    return [text for group in groups for text in group] + [" ".join(group) for group in groups]
+
+
+def tokenized(model: LoadedModel, texts: Sequence[str]) -> list[list[int]]:
+    """The texts as the model's token ids, cut to its context."""
     description, embedding = model.description, model.embedding
     tokenizer = TextTokenizer(description.path, vocab=model.spec.vocab, end_token=embedding.end_token)
-    return [tokenizer.truncate(ids, model.plan.context_length) for ids in tokenizer.encode(sample_texts())]
+    return [tokenizer.truncate(ids, model.plan.context_length) for ids in tokenizer.encode(texts)]
 
 
 def embed(model: LoadedModel, texts: Sequence[list[int]]) -> np.ndarray:

@@ -20,6 +20,7 @@ from farthing.engine.describe import ModelDescription, describe_model
 from farthing.engine.load import load_model
 from farthing.engine.quantise import write_quantised
 from farthing.models.heads import Task
+from farthing.serving.calibration import Calibration, CalibrationTexts, choose_calibration
 from farthing.serving.closeness import measure_closeness
 from farthing.sources.find import find_model
 
@@ -33,13 +34,16 @@ def quantise_model(
     measure: bool,
     on_tensor: Callable[[TensorSpec], object] | None = None,
     task: Task | None = None,
+    calibrate: bool | None = None,
+    calibration: CalibrationTexts | None = None,
 ) -> Manifest:
     """Write `out`, a new or empty folder; `on_tensor` is called after each tensor.
 
-    A model that could do both is written for vectors when `task` does not say otherwise.
+    A model that could do both is written for vectors when `task` does not say otherwise. Formats that can be are
+    calibrated unless `calibrate` forbids it or it would take too much: with texts of the caller's, else built-in ones.
 
     Raises:
-        SettingsError: `out` is in use, or the model is quantised already.
+        SettingsError: `out` is in use, the model is quantised already, or it cannot be calibrated, as was asked.
         ModelError: the model cannot be found or used.
     """
     out = out.absolute()
@@ -54,10 +58,11 @@ def quantise_model(
             "from which it was made.",
             param="model",
         )
+    chosen = choose_calibration(description, calibrate, calibration)
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
     try:
-        manifest = write_folder(description, partial, model, measure, on_tensor)
+        manifest = write_folder(description, partial, model, measure, chosen, on_tensor)
         if out.exists():
             out.rmdir()
         partial.rename(out)
@@ -71,13 +76,23 @@ def write_folder(
     folder: Path,
     source: str,
     measure: bool,
+    calibration: Calibration,
     on_tensor: Callable[[TensorSpec], object] | None,
 ) -> Manifest:
-    manifest = write_quantised(description, folder, source=source, farthing_version=__version__, on_tensor=on_tensor)
+    manifest = write_quantised(
+        description,
+        folder,
+        source=source,
+        farthing_version=__version__,
+        on_tensor=on_tensor,
+        calibration=calibration.tokens,
+    )
+    manifest = replace(manifest, calibration=calibration.facts)
     manifest.write(folder)
     if measure:
         task: Task = "embed" if description.head is None else "rerank"
         quantised = load_model(folder, EngineSettings(min_fidelity=0.0), task)
-        manifest = replace(manifest, closeness=asdict(measure_closeness(description.path, quantised)))
+        closeness = measure_closeness(description.path, quantised, calibration.measured)
+        manifest = replace(manifest, closeness=asdict(closeness))
         manifest.write(folder)
     return manifest

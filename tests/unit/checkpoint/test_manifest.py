@@ -10,6 +10,7 @@ import pytest
 from farthing.checkpoint.manifest import FILE, Manifest, read_manifest
 from farthing.core.errors import CheckpointError
 
+CALIBRATION = {"texts": "texts.jsonl", "num_texts": 20, "num_tokens": 300}
 CLOSENESS = {"cosine_mean": 0.99, "cosine_min": 0.9, "neighbours_kept": 1, "num_texts": 20}
 MANIFEST = Manifest("int8", True, False, "some/model", "0123", "0.1.0", CLOSENESS)
 
@@ -27,6 +28,19 @@ def test_what_is_written_is_read(tmp_path: Path, closeness: dict[str, float] | N
     written.write(tmp_path)
     assert read_manifest(tmp_path) == written
     assert [file.name for file in tmp_path.iterdir()] == [FILE]
+
+
+def test_what_it_was_calibrated_with_is_read(tmp_path: Path) -> None:
+    written = replace(MANIFEST, calibration=CALIBRATION)
+    written.write(tmp_path)
+    assert read_manifest(tmp_path) == written
+
+
+def test_one_from_before_there_was_calibration_is_read(tmp_path: Path) -> None:
+    content = asdict(MANIFEST)
+    del content["calibration"]
+    (tmp_path / FILE).write_text(json.dumps(content))
+    assert read_manifest(tmp_path) == MANIFEST
 
 
 def test_a_folder_without_one_is_not_quantised(tmp_path: Path) -> None:
@@ -57,13 +71,15 @@ def test_an_unknown_version_says_who_wrote_it_and_what_to_do(tmp_path: Path, ver
         ("closeness", {"cosine_mean": 0.99}),
         ("closeness", {**CLOSENESS, "cosine_mean": "high"}),
         ("closeness", 0.99),
+        ("calibration", "texts.jsonl"),
+        ("calibration", {**CALIBRATION, "num_tokens": "many"}),
     ],
 )
 def test_a_fact_of_another_type_is_named(tmp_path: Path, name: str, value: Any) -> None:
     assert f"lacks or garbles {name}." in refusal(tmp_path, {**asdict(MANIFEST), name: value})
 
 
-@pytest.mark.parametrize("name", [name for name in asdict(MANIFEST) if name != "version"])
+@pytest.mark.parametrize("name", [name for name in asdict(MANIFEST) if name not in ("version", "calibration")])
 def test_a_fact_that_is_missing_is_named(tmp_path: Path, name: str) -> None:
     content = asdict(MANIFEST)
     del content[name]

@@ -35,6 +35,26 @@ def test_measuring_can_be_left_out(model: Path, tmp_path: Path, capsys: pytest.C
     assert "closeness  not measured" in capsys.readouterr().out
 
 
+def test_it_says_what_nf4_was_calibrated_with(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "texts.jsonl").write_text('{"text": "A wren sings."}\n{"text": "A farthing is a coin."}\n')
+    command = ["quantize", str(model), str(tmp_path / "out"), "--format", "nf4", "--no-measure"]
+    assert run([*command, "--calibration", str(tmp_path / "texts.jsonl")]) == 0
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest is not None
+    assert manifest.calibration is not None
+    num_tokens = manifest.calibration["num_tokens"]
+    assert manifest.calibration == {"texts": "texts.jsonl", "num_texts": 2, "num_tokens": num_tokens}
+    assert f"calibrated texts.jsonl, 2 texts, {num_tokens} tokens" in capsys.readouterr().out
+
+
+def test_a_file_of_texts_that_is_not_there_is_the_callers_fault(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["quantize", str(model), str(tmp_path / "out"), "--format", "nf4", "--calibration", "none.txt"]
+    assert run(command) == 2
+    assert "none.txt does not exist" in capsys.readouterr().err
+
+
 def test_a_place_in_use_is_the_callers_fault(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["quantize", str(model), str(model)]) == 2
     assert "exists and is not an empty folder" in capsys.readouterr().err

@@ -69,12 +69,23 @@ def qwen3(tmp_path: Path) -> Folder:
 @pytest.fixture
 def bert(tmp_path: Path) -> Folder:
     """Stored in fp32."""
+    write_bert(tmp_path / "bert", BERT)
+    return Folder(tmp_path / "bert")
+
+
+@pytest.fixture
+def wide_bert(tmp_path: Path) -> Folder:
+    """As `bert`, so wide that its inputs are rotated."""
+    write_bert(tmp_path / "wide", {**BERT, "hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 192})
+    return Folder(tmp_path / "wide")
+
+
+def write_bert(path: Path, config: dict[str, Any]) -> None:
     torch.manual_seed(1)
     family = BertFamily()
     tensors = [
         TensorSpec(name, shape, torch.float32, lambda shape=shape: torch.randn(shape) * 0.2)  # type: ignore[misc]
-        for name, shape in family.layout(family.spec(BERT)).tensors()
+        for name, shape in family.layout(family.spec(config)).tensors()
     ]
-    write_tensors(tmp_path / "bert", tensors)
-    (tmp_path / "bert" / "config.json").write_text(json.dumps(BERT))
-    return Folder(tmp_path / "bert")
+    write_tensors(path, tensors)
+    (path / "config.json").write_text(json.dumps(config))

@@ -13,8 +13,10 @@ from farthing.serving.closeness import (
     batches,
     compare,
     measure_closeness,
+    sample_groups,
     sample_texts,
-    tokenized_sample,
+    split_sample,
+    tokenized,
 )
 
 
@@ -51,6 +53,18 @@ def test_no_text_of_the_sample_is_there_twice() -> None:
     assert all(text.strip() for text in texts)
 
 
+def test_the_samples_two_parts_are_all_of_its_short_texts_and_share_no_sentence() -> None:
+    groups = sample_groups()
+    num_short = sum(map(len, groups))
+    for_one, for_other = (part[: -len(groups)] for part in split_sample())
+    assert sorted(for_one + for_other) == sorted(sample_texts()[:num_short])
+    one, other = (" ".join(part) for part in split_sample())
+    assert not any(text in other for text in for_one if len(text) > 20)  # words alone may be in a sentence too
+    assert not any(text in one for text in for_other if len(text) > 20)
+    places = {text: place for group in groups for place, text in enumerate(group)}  # the same place says the same
+    assert not {places[text] for text in for_one} & {places[text] for text in for_other}
+
+
 def test_batches_hold_every_text_in_order_within_the_budget() -> None:
     texts = [[index] * length for index, length in enumerate((1000, 3000, 200, BATCH_TOKENS + 5, 7))]
     made = list(batches(texts))
@@ -58,16 +72,15 @@ def test_batches_hold_every_text_in_order_within_the_budget() -> None:
     assert all(sum(map(len, batch)) <= BATCH_TOKENS or len(batch) == 1 for batch in made)
 
 
-def test_int8_of_a_tiny_model_is_close_but_not_the_same(tiny_qwen3: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_int8_of_a_tiny_model_is_close_but_not_the_same(tiny_qwen3: Path) -> None:
     few = sample_texts()[::20]
-    monkeypatch.setattr("farthing.serving.closeness.sample_texts", lambda: few)
-    found = measure_closeness(tiny_qwen3, load_model(tiny_qwen3, EngineSettings(format="int8")))
+    found = measure_closeness(tiny_qwen3, load_model(tiny_qwen3, EngineSettings(format="int8")), few)
     assert found.num_texts == len(few)
     assert 0.998 < found.cosine_mean < 0.999999
 
 
 def test_sample_is_cut_to_the_models_context(tiny_qwen3: Path) -> None:
     model = load_model(tiny_qwen3, EngineSettings(context_length=20))
-    texts = tokenized_sample(model)
+    texts = tokenized(model, sample_texts())
     assert max(map(len, texts)) == 20
     assert {text[-1] for text in texts} == {151643}
