@@ -43,12 +43,14 @@ class Lookup:
         entries: by key, those found first and then those computed.
         num_cached: texts whose entry was found.
         num_computed_tokens: for the others.
+        warnings: about the others.
     """
 
     keys: Sequence[bytes | None]
     entries: dict[bytes, bytes]
     num_cached: int
     num_computed_tokens: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 class CachedEmbedder:
@@ -158,7 +160,12 @@ class CachedEmbedder:
                 assert key is not None
                 made[key] = entry
         self._cache.put(made)
-        return replace(lookup, entries=lookup.entries | made, num_computed_tokens=result.num_computed_tokens)
+        return replace(
+            lookup,
+            entries=lookup.entries | made,
+            num_computed_tokens=result.num_computed_tokens,
+            warnings=result.warnings,
+        )
 
     async def _answer(self, request: EmbedRequest, terms: Terms, space: VectorSpace, lookup: Lookup) -> EmbedResult:
         dimensions = request.dimensions or space.dimensions
@@ -184,7 +191,7 @@ class CachedEmbedder:
             num_computed_tokens=lookup.num_computed_tokens,
             space=replace(space, dimensions=dimensions, normalized=request.normalize),
             truncated=tuple(truncated),
-            warnings=terms.warnings,
+            warnings=tuple(dict.fromkeys(terms.warnings + lookup.warnings)),
             text_tokens=tuple(text_tokens),
             num_cached=lookup.num_cached,
             num_uncached=num_texts - lookup.num_cached,
