@@ -12,6 +12,7 @@ one that is used changes its weights, as it does when its memory runs short, thi
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
@@ -84,9 +85,8 @@ class UpstreamEmbedder(UpstreamModel):
 
     def _space(self, told: str | None) -> VectorSpace:
         """What the upstream calls the model stands for its weights, unless it tells more: nobody else knows."""
-        named = json.dumps([self._settings.upstream_space or told or self.upstream_model, self.dimensions])
-        fingerprint = f"upstream-{hashlib.sha256(named.encode()).hexdigest()[:16]}"
-        return VectorSpace(self.model, fingerprint, "upstream", self.dimensions, normalized=True)
+        named = fingerprint(self._settings.upstream_space or told or self.upstream_model, self.dimensions)
+        return VectorSpace(self.model, named, "upstream", self.dimensions, normalized=True)
 
     def facts(self) -> dict[str, str]:
         """Where the model is computed, in words, for start-up output."""
@@ -135,6 +135,10 @@ class UpstreamEmbedder(UpstreamModel):
         return await ask_vectors(client, self.upstream_model, PROBE)
 
     # --- work ----------------------------------------------------------------------------------------------------
+
+    def held(self, request: EmbedRequest) -> EmbedResult | None:  # noqa: ARG002
+        """None: upstreams have to be asked."""
+        return None
 
     async def embed_async(self, request: EmbedRequest) -> EmbedResult:
         """One request. Cancelling it takes back what is not computed yet.
@@ -227,3 +231,9 @@ class UpstreamEmbedder(UpstreamModel):
             raise type(error)(
                 f"Of texts {chunk.places[0]} to {chunk.places[-1]} of the request: {error}", param=error.param
             ) from error
+
+
+@functools.lru_cache(maxsize=1024)  # asked for with every answer
+def fingerprint(named: str, dimensions: int) -> str:
+    digest = hashlib.sha256(json.dumps([named, dimensions]).encode()).hexdigest()
+    return f"upstream-{digest[:16]}"
