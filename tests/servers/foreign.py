@@ -82,16 +82,7 @@ def infinity(folder: Path, scratch: Path) -> Iterator[ForeignServer]:
     program = os.environ.get("FARTHING_TEST_INFINITY")
     if not program:
         pytest.skip("set FARTHING_TEST_INFINITY to the command infinity_emb")
-    flags = [
-        "--engine",
-        "torch",
-        "--device",
-        "cpu",
-        "--no-bettertransformer",
-        "--no-model-warmup",
-        "--served-model-name",
-        "minilm",
-    ]
+    flags = ("--engine", "torch", "--device", "cpu", "--no-bettertransformer", "--no-model-warmup")
 
     def command(port: int) -> list[str]:
         return [program, "v2", "--model-id", str(folder), "--served-model-name", "minilm", "--port", str(port), *flags]

@@ -22,6 +22,7 @@ DEFAULT_REST_S = 1.0  # after a 429 that does not say
 KEEPALIVE_S = 2.0  # below uvicorn's 5 s, so that a connection is rarely closed just when it is used again
 REFUSED = (400, 413, 422)  # what the input is to blame for
 MAX_SHOWN = 300  # characters of an upstream's own words
+LENGTH_CODE = b'"context_length_exceeded"'  # OpenAI's; its quotes keep a text that is shown again from matching
 LENGTH_WORDS = re.compile(
     r"context[ _](length|size|window)|too (long|large)|tokens? limit|(less|fewer) than \d+ tokens|maximum\b.*\btokens"
     r"|at most \d+ characters",
@@ -71,7 +72,7 @@ class UpstreamClient:
         said = words(response)
         if response.status_code == 429:
             raise AttemptBusyError(rest_s(response))
-        is_too_long = LENGTH_WORDS.search(said) is not None
+        is_too_long = LENGTH_CODE in response.content or LENGTH_WORDS.search(said) is not None
         if response.status_code in REFUSED or (response.status_code == 500 and is_too_long):  # llama.cpp's 500
             kind = UpstreamLengthError if is_too_long else UpstreamInputError
             raise kind(f"The server that computes this model refused the input: {said}", param="input")
