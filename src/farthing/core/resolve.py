@@ -27,7 +27,7 @@ else:
 ENV_PREFIX = "FARTHING_"
 TABLES = ("models", "routes")  # of a config file, which only `farthing serve` reads
 # Variables of that prefix that are read elsewhere: the config file's place, and the tests' model folders.
-RESERVED_ENV = frozenset({"CONFIG", "QWEN3_DIR", "TEST_MODELS"})
+RESERVED_ENV = frozenset({"CONFIG", "QWEN3_DIR", "TEST_INFINITY", "TEST_MODELS", "TEST_XLLAMACPP"})
 
 Group = TypeVar("Group", bound=Checked)
 

@@ -1,4 +1,4 @@
-"""One upstream over HTTP: a body goes out, the answer's bytes come in, or one of three kinds of failure.
+"""One upstream over HTTP: a body goes out, an answer comes in, or one of three kinds of failure.
 
 What an answer means is the business of `farthing.upstream.vectors` and `farthing.upstream.scores`; which upstream is
 asked, and how often, that of `farthing.upstream.pool`.
@@ -22,8 +22,10 @@ DEFAULT_REST_S = 1.0  # after a 429 that does not say
 KEEPALIVE_S = 2.0  # below uvicorn's 5 s, so that a connection is rarely closed just when it is used again
 REFUSED = (400, 413, 422)  # what the input is to blame for
 MAX_SHOWN = 300  # characters of an upstream's own words
+LENGTH_CODE = b'"context_length_exceeded"'  # OpenAI's; its quotes keep a text that is shown again from matching
 LENGTH_WORDS = re.compile(
-    r"context[ _](length|size|window)|too (long|large)|tokens? limit|(less|fewer) than \d+ tokens|maximum\b.*\btokens",
+    r"context[ _](length|size|window)|too (long|large)|tokens? limit|(less|fewer) than \d+ tokens|maximum\b.*\btokens"
+    r"|at most \d+ characters",
     re.IGNORECASE,
 )
 
@@ -33,12 +35,16 @@ class UpstreamClient:
     Attributes:
         base: its URL up to and with /v1.
         as_base64: whether vectors are asked for as base64; some servers do not know that.
+        counts_characters: whether what it calls tokens are characters, as Infinity does.
+        is_farthing: whether it takes our own fields; None until it has answered.
     """
 
     def __init__(self, url: str, http: httpx.AsyncClient, timeout_s: float) -> None:
         self.base = parse_url(url)
         self._http, self._timeout_s = http, timeout_s
         self.as_base64 = True
+        self.counts_characters = False
+        self.is_farthing: bool | None = None
 
     @property
     def name(self) -> str:
@@ -50,7 +56,7 @@ class UpstreamClient:
         """The URL without /v1, where servers have what is not OpenAI's."""
         return self.base.copy_with(path=self.base.path.removesuffix("/v1") or "/")
 
-    async def post(self, url: httpx.URL, body: dict[str, Any]) -> bytes:
+    async def post(self, url: httpx.URL, body: dict[str, Any]) -> httpx.Response:
         """The answer to `body`.
 
         Raises:
@@ -62,12 +68,13 @@ class UpstreamClient:
         )
         response = await self._answer(request, self._timeout_s)
         if response.is_success:
-            return response.content
+            return response
         said = words(response)
         if response.status_code == 429:
             raise AttemptBusyError(rest_s(response))
-        if response.status_code in REFUSED:
-            kind = UpstreamLengthError if LENGTH_WORDS.search(response.text) else UpstreamInputError
+        is_too_long = LENGTH_CODE in response.content or LENGTH_WORDS.search(said) is not None
+        if response.status_code in REFUSED or (response.status_code == 500 and is_too_long):  # llama.cpp's 500
+            kind = UpstreamLengthError if is_too_long else UpstreamInputError
             raise kind(f"The server that computes this model refused the input: {said}", param="input")
         raise AttemptFailedError(f"answered {response.status_code}", detail=said)
 
@@ -140,7 +147,9 @@ def words(response: httpx.Response) -> str:
         content = orjson.loads(response.content)
     except ValueError:
         return response.text[:MAX_SHOWN]
-    for _ in range(2):  # {"error": {"message": ...}}, {"error": ...}, {"message": ...}, {"detail": ...}
+    for _ in range(3):  # {"error": {"message": ...}}, {"error": ...}, {"message": ...}, {"detail": [{"msg": ...}]}
         if isinstance(content, dict):
-            content = next((content[key] for key in ("error", "message", "detail") if key in content), content)
+            content = next((content[key] for key in ("error", "message", "detail", "msg") if key in content), content)
+        elif isinstance(content, list) and content:
+            content = content[0]
     return (content if isinstance(content, str) else orjson.dumps(content).decode())[:MAX_SHOWN]

@@ -3,53 +3,46 @@
 In: requests as `farthing.serving.embedder` takes them. Out: the same results. Upstreams are asked for full vectors in
 parts of `upstream_batch_texts`; dimensions are cut and lengths made 1 here, so that they need not know how.
 
-Truncation is the upstream's: OpenAI's API has no word for it. A text that one refuses for its length is an error of
-the request, with the upstream's message.
+Truncation is the upstream's: OpenAI's API has no word for it, though another Farthing has. A text that one refuses for
+its length is an error of the request, with the upstream's message.
+
+Another Farthing says which space its vectors are of. All that are used must say the same, or all nothing; when the only
+one that is used changes its weights, as it does when its memory runs short, this model's space changes with it.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from farthing.core.errors import EmptyInputError, InputError, UpstreamInputError
+from farthing.core.errors import UpstreamFailedError, UpstreamInputError
 from farthing.core.settings import ServingSettings, UpstreamSettings
 from farthing.core.space import VectorSpace
 from farthing.models.spec import EmbeddingSpec
 from farthing.serving.request import EmbedRequest, EmbedResult, Terms
-from farthing.serving.text import fit_text
 from farthing.serving.vectors import check_dimensions, finish_vectors
 from farthing.upstream.attempt import AttemptFailedError
+from farthing.upstream.chunks import CHARS_PER_TOKEN, Chunk, fit_input, split, weight_of
 from farthing.upstream.client import UpstreamClient
+from farthing.upstream.farthing import MAX_LISTED
 from farthing.upstream.prompts import NOTHING_KNOWN, prompt_warnings, upstream_prefix
 from farthing.upstream.served import UpstreamModel, gather_bounded
 from farthing.upstream.vectors import Vectors, ask_vectors, share_out
+
+logger = logging.getLogger(__name__)
 
 PROBE = (
     "The quick brown fox jumps over the lazy dog.",
     "Farthing: a quarter of a penny, coined in silver, copper and bronze; 1/960 of a pound. 四分之一便士",
 )
 MIN_COSINE = 0.99  # between upstreams of one model: fp16 and bf16 stay above, another model or pooling far below
-CHARS_PER_TOKEN = 4  # where an upstream does not say how many tokens there were
-
-Input = str | Sequence[int]
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Inputs as they are sent, and their places in the request."""
-
-    inputs: Sequence[Input]
-    places: Sequence[int]
-
-    @property
-    def weight(self) -> int:
-        return sum(map(weight_of, self.inputs))
 
 
 class UpstreamEmbedder(UpstreamModel):
@@ -74,6 +67,7 @@ class UpstreamEmbedder(UpstreamModel):
     ) -> None:
         self._spec = spec
         self._reference: np.ndarray | None = None  # vectors of the probe, as the first upstream made them
+        self._told_space: str | None = None  # by the upstreams that are used
         super().__init__(model, urls, settings, serving, **others)
 
     # --- facts ---------------------------------------------------------------------------------------------------
@@ -86,10 +80,13 @@ class UpstreamEmbedder(UpstreamModel):
 
     @property
     def space(self) -> VectorSpace:
-        """Of full vectors of length 1. What the upstream calls the model stands for its weights: nobody else knows."""
-        named = json.dumps([self._settings.upstream_space or self.upstream_model, self.dimensions])
-        fingerprint = f"upstream-{hashlib.sha256(named.encode()).hexdigest()[:16]}"
-        return VectorSpace(self.model, fingerprint, "upstream", self.dimensions, normalized=True)
+        """Of full vectors of length 1."""
+        return self._space(self._told_space)
+
+    def _space(self, told: str | None) -> VectorSpace:
+        """What the upstream calls the model stands for its weights, unless it tells more: nobody else knows."""
+        named = fingerprint(self._settings.upstream_space or told or self.upstream_model, self.dimensions)
+        return VectorSpace(self.model, named, "upstream", self.dimensions, normalized=True)
 
     def facts(self) -> dict[str, str]:
         """Where the model is computed, in words, for start-up output."""
@@ -97,7 +94,8 @@ class UpstreamEmbedder(UpstreamModel):
         return super().facts() | {"dimensions": str(self.dimensions), "prompts": prompts}
 
     async def _admit(self, client: UpstreamClient) -> None:
-        rows = (await self._ask_probe(client)).rows
+        vectors = await self._ask_probe(client)
+        rows = vectors.rows
         wanted = self._settings.upstream_dimensions or (self._reference.shape[1] if self._reference is not None else 0)
         if wanted and rows.shape[1] != wanted:
             raise AttemptFailedError(f"makes vectors of {rows.shape[1]} dimensions, not {wanted}")
@@ -112,6 +110,20 @@ class UpstreamEmbedder(UpstreamModel):
                 f"makes other vectors than the first upstream: their cosine is {cosine:.3f}, and {MIN_COSINE} is "
                 "needed. Do both serve the same model?"
             )
+        if not self._is_expected(vectors):
+            if any(state.is_up and state.url != client.name for state in self.upstreams()):
+                raise AttemptFailedError(
+                    "makes vectors of another space than the upstreams in use, or one of them does not say of which: "
+                    "quantised in another way, or other weights. upstream_space makes them count as one."
+                )
+            logger.info("Upstream %s makes vectors of the space %s", client.name, vectors.told.space)
+            self._told_space = vectors.told.space
+        client.counts_characters = vectors.num_tokens == sum(map(len, PROBE))
+        client.is_farthing = vectors.told.space is not None
+
+    def _is_expected(self, vectors: Vectors) -> bool:
+        """Whether they are of the space that the upstreams in use tell, or the user says what their space is."""
+        return self._settings.upstream_space is not None or vectors.told.space == self._told_space
 
     async def _ask_probe(self, client: UpstreamClient) -> Vectors:
         try:
@@ -142,21 +154,30 @@ class UpstreamEmbedder(UpstreamModel):
         dimensions = request.dimensions or self.dimensions
         warnings = self._warnings(request)
         chunks = self._chunks(request)
-        found = await gather_bounded([self._ask(chunk, len(request.inputs)) for chunk in chunks])
+        found = await self._ask_all(chunks, request)
         rows = np.zeros((len(request.inputs), dimensions), dtype=np.float32)
         text_tokens = [0] * len(request.inputs)
         num_computed = 0
+        truncated: list[int] = []
         for chunk, vectors in zip(chunks, found, strict=True):
             rows[chunk.places] = finish_vectors(vectors.rows, dimensions, request.normalize)
             total = vectors.num_tokens or -(-chunk.weight // CHARS_PER_TOKEN)
             num_computed += total - vectors.num_cached_tokens
+            truncated += [chunk.places[index] for index in vectors.told.truncated]
+            warnings += vectors.told.warnings
             parts = share_out(total, [weight_of(item) for item in chunk.inputs])
             for place, part in zip(chunk.places, parts, strict=True):
                 text_tokens[place] = part
         self._stats.add(tokens_total=sum(text_tokens), computed_tokens_total=num_computed)
-        space = replace(self.space, dimensions=dimensions, normalized=request.normalize)
+        told = found[0].told.space if found else self._told_space
         return EmbedResult(
-            rows, sum(text_tokens), num_computed, space, warnings=warnings, text_tokens=tuple(text_tokens)
+            rows,
+            num_tokens=sum(text_tokens),
+            num_computed_tokens=num_computed,
+            space=replace(self._space(told), dimensions=dimensions, normalized=request.normalize),
+            truncated=tuple(sorted(truncated)),
+            warnings=tuple(dict.fromkeys(warnings)),
+            text_tokens=tuple(text_tokens),
         )
 
     def terms(self, request: EmbedRequest) -> Terms:
@@ -166,7 +187,7 @@ class UpstreamEmbedder(UpstreamModel):
 
     def _warnings(self, request: EmbedRequest) -> tuple[str, ...]:
         warnings = (*self._dimension_warnings(request), *prompt_warnings(request, self._spec))
-        if request.truncate:
+        if request.truncate and any(client.is_farthing is False for client in self._clients):
             warnings += ("whether long texts are cut is left to the server that computes this model",)
         return warnings
 
@@ -179,36 +200,28 @@ class UpstreamEmbedder(UpstreamModel):
     def _chunks(self, request: EmbedRequest) -> list[Chunk]:
         """Raises `InputError` for the first input that cannot be sent."""
         prefix = upstream_prefix(request, self._spec)
-        ready = [self._ready(item, index, prefix) for index, item in enumerate(request.inputs)]
         size = self._settings.upstream_batch_texts
-        chunks = []
-        for kind in (str, list):  # texts and token ids do not mix in one request of OpenAI's API
-            places = [index for index, item in enumerate(ready) if isinstance(item, kind)]
-            parts = (places[start : start + size] for start in range(0, len(places), size))
-            chunks += [Chunk([ready[index] for index in part], part) for part in parts]
-        return chunks
+        if any(client.is_farthing for client in self._clients):
+            size = min(size, MAX_LISTED)
+        return split([fit_input(item, index, prefix, self._serving) for index, item in enumerate(request.inputs)], size)
 
-    def _ready(self, item: Input, index: int, prefix: str) -> Any:
-        """As it is sent: a str, or a list of token ids; None where a zero vector is the answer."""
-        if isinstance(item, str):
-            text = fit_text(item, index, self._serving)
-            return None if text is None else prefix + text
-        if prefix:
-            raise InputError(
-                f"Text {index} is given as token ids, before which no prompt can be put here: this model's tokenizer "
-                "is on another server. Send texts, or leave the prompt out.",
-                param=f"input[{index}]",
-            )
-        if not item:
-            raise EmptyInputError(f"Text {index} is an empty list of token ids.", param=f"input[{index}]")
-        return list(item)
+    async def _ask_all(self, chunks: Sequence[Chunk], request: EmbedRequest) -> list[Vectors]:
+        """Of one space: should the upstreams' weights change meanwhile, all are asked again, once."""
+        truncate = self._serving.truncate if request.truncate is None else request.truncate
+        for _ in range(2):
+            found = await gather_bounded([self._ask(chunk, len(request.inputs), truncate) for chunk in chunks])
+            if self._settings.upstream_space is not None or len({vectors.told.space for vectors in found}) <= 1:
+                return found
+        raise UpstreamFailedError("The server that computes this model changes its weights. Try again.")
 
-    async def _ask(self, chunk: Chunk, num_inputs: int) -> Vectors:
+    async def _ask(self, chunk: Chunk, num_inputs: int, truncate: bool) -> Vectors:
         async def call(client: UpstreamClient) -> Vectors:
-            vectors = await ask_vectors(client, self.upstream_model, chunk.inputs)
+            vectors = await ask_vectors(client, self.upstream_model, chunk.inputs, truncate)
             if vectors.rows.shape[1] != self.dimensions:
                 raise AttemptFailedError(f"answered {vectors.rows.shape[1]} dimensions, not {self.dimensions}")
-            return vectors
+            if not self._is_expected(vectors):
+                raise AttemptFailedError("answered vectors of another space than before")
+            return replace(vectors, num_tokens=None) if client.counts_characters else vectors
 
         try:
             return await self._call(call, chunk.weight, len(chunk.inputs))
@@ -220,6 +233,7 @@ class UpstreamEmbedder(UpstreamModel):
             ) from error
 
 
-def weight_of(item: Input) -> int:
-    """About its number of characters."""
-    return len(item) if isinstance(item, str) else CHARS_PER_TOKEN * len(item)
+@functools.lru_cache(maxsize=1024)  # asked for with every answer
+def fingerprint(named: str, dimensions: int) -> str:
+    digest = hashlib.sha256(json.dumps([named, dimensions]).encode()).hexdigest()
+    return f"upstream-{digest[:16]}"

@@ -18,8 +18,8 @@ from farthing.core.errors import EmptyInputError, UnknownPromptError
 from farthing.serving.rerank_request import RerankRequest, RerankResult
 from farthing.serving.text import clean_named
 from farthing.upstream.attempt import AttemptFailedError
+from farthing.upstream.chunks import CHARS_PER_TOKEN
 from farthing.upstream.client import UpstreamClient
-from farthing.upstream.embedder import CHARS_PER_TOKEN
 from farthing.upstream.scores import RerankRoute, logits_of
 from farthing.upstream.served import UpstreamModel, gather_bounded
 

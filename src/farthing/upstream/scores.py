@@ -48,7 +48,8 @@ class RerankRoute:
         body: dict[str, object] = {"model": model, "query": query, self._field: documents}
         if self._field == "documents":
             body |= {"top_n": len(documents), "return_documents": False}
-        return read_scores(await self._client.post(self._url, body), len(documents))
+        response = await self._client.post(self._url, body)
+        return read_scores(response.content, len(documents))
 
 
 FIELDS = ("documents", "texts")

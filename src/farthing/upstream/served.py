@@ -93,8 +93,8 @@ class UpstreamModel:
         for url in urls:
             parse_url(url)  # before anything is opened
         self._http = http_client(self._settings.upstream_api_key)
-        clients = [UpstreamClient(url, self._http, self._settings.upstream_timeout_s) for url in urls]
-        self._pool = Pool(clients, self._admit, self._settings.upstream_max_running)
+        self._clients = [UpstreamClient(url, self._http, self._settings.upstream_timeout_s) for url in urls]
+        self._pool = Pool(self._clients, self._admit, self._settings.upstream_max_running)
         self._pool.start()
 
     def _wait_ready(self, timeout_s: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import orjson
 
 from farthing.upstream.attempt import AttemptFailedError
 from farthing.upstream.client import UpstreamClient, at
+from farthing.upstream.farthing import NOTHING, Told, read_told
 
 
 @dataclass(frozen=True)
@@ -21,19 +22,33 @@ class Vectors:
         rows: float32 [texts, dimensions], finite, in the order of the texts.
         num_tokens: tokens of all texts; None where the upstream does not say.
         num_cached_tokens: those of them that it did not compute.
+        told: what it says beside them, if it is a Farthing.
     """
 
     rows: np.ndarray
     num_tokens: int | None
     num_cached_tokens: int
+    told: Told = NOTHING
 
 
-async def ask_vectors(client: UpstreamClient, model: str, inputs: Sequence[str | Sequence[int]]) -> Vectors:
-    """Full vectors of `inputs`. Raises as `UpstreamClient.post`, and `AttemptFailedError` for what is no answer."""
+async def ask_vectors(
+    client: UpstreamClient, model: str, inputs: Sequence[str | Sequence[int]], truncate: bool = False
+) -> Vectors:
+    """Full vectors of `inputs`.
+
+    Args:
+        truncate: cut texts that are too long, which only a Farthing can be told.
+
+    Raises as `UpstreamClient.post`, and `AttemptFailedError` for what is no answer.
+    """
     body: dict[str, Any] = {"model": model, "input": inputs}
     if client.as_base64:
         body["encoding_format"] = "base64"
-    return read_vectors(await client.post(at(client.base, "embeddings"), body), len(inputs))
+    if client.is_farthing:
+        body["truncate"] = truncate
+    response = await client.post(at(client.base, "embeddings"), body)
+    vectors = read_vectors(response.content, len(inputs))
+    return replace(vectors, told=read_told(response.headers, len(inputs)))
 
 
 def read_vectors(content: bytes, num_inputs: int) -> Vectors:

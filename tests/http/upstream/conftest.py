@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
 import pytest
+from processes import Process
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from farthing.core.resolve import Resolved
@@ -33,6 +37,8 @@ class Door:
         next: behaviours of the next requests for work; then `behaviour` counts.
         asked: inputs of each request for work.
         bad_text: a text whose vector is not finite.
+        words: what an error says.
+        space: which space it says that its vectors are of; empty where it says nothing, None for the true one.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -42,6 +48,8 @@ class Door:
         self.asked: list[dict[str, Any]] = []
         self.knows_base64 = True
         self.bad_text = ""
+        self.words = "so it is"
+        self.space: str | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] not in PATHS:
@@ -65,17 +73,31 @@ class Door:
             async def again() -> Any:
                 return sent.popleft() if sent else await receive()
 
-            await self._app(scope, again, send)
+            await self._app(scope, again, send if self.space is None else self._telling(send))
         elif behaviour == "hang":
             while (await receive())["type"] != "http.disconnect":
                 pass
         elif behaviour == "break off":  # what uvicorn makes of it is a closed connection
             await respond(send, 200, b'{"data": [', length=1000)
         elif behaviour.isdecimal():
-            error = orjson.dumps({"error": {"message": "so it is"}})
+            error = orjson.dumps({"error": {"message": self.words}})
             await respond(send, int(behaviour), error, {"retry-after": "0.2"})
+        elif behaviour == "counting characters":
+            usage = {"prompt_tokens": sum(map(len, body["input"]))}
+            await respond(send, 200, vectors([[0.5] * 384] * len(body["input"]), usage=usage))
         else:
             await respond(send, 200, ANSWERS[behaviour](len(body.get("input", ()))))
+
+    def _telling(self, send: Send) -> Send:
+        told = [(b"x-farthing-space", self.space.encode())] if self.space else []
+
+        async def send_other(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                headers = [item for item in message["headers"] if item[0] != b"x-farthing-space"]
+                message = {**message, "headers": headers + told}
+            await send(message)
+
+        return send_other
 
 
 async def respond(send: Send, status: int, body: bytes, headers: dict[str, str] | None = None, length: int = 0) -> None:
@@ -85,8 +107,8 @@ async def respond(send: Send, status: int, body: bytes, headers: dict[str, str] 
     await send({"type": "http.response.body", "body": body, "more_body": bool(length)})
 
 
-def vectors(rows: Any) -> bytes:
-    return orjson.dumps({"data": [{"index": index, "embedding": row} for index, row in enumerate(rows)]})
+def vectors(rows: Any, **others: Any) -> bytes:
+    return orjson.dumps({"data": [{"index": index, "embedding": row} for index, row in enumerate(rows)], **others})
 
 
 ANSWERS: dict[str, Callable[[int], bytes]] = {
@@ -164,3 +186,18 @@ def asking(*urls: str, serving: ServingSettings | None = None, spec: Any = None,
 def ask() -> Callable[..., AbstractContextManager[Asked]]:
     """Put our server's part before the upstreams at these URLs; the result embeds texts."""
     return asking
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """Starts processes, and kills what is left of them."""
+    with ExitStack() as ends:
+
+        def start(*args: str, **env: str) -> Process:
+            process = Process(tmp_path / f"log-{time.monotonic_ns()}", *args, **env)
+            ends.callback(process.popen.wait)
+            ends.callback(process.popen.kill)
+            ends.callback(process.popen.send_signal, signal.SIGCONT)
+            return process
+
+        yield start

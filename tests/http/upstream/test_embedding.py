@@ -104,8 +104,24 @@ def test_a_refusal_names_the_texts_and_carries_the_upstreams_words(fronts: Any, 
             asked(texts)
         with pytest.raises(UpstreamInputError, match="999999"):
             asked([[999999]])
-        assert "left to the server" in asked(["a"], truncate=True).warnings[0]
         assert asked.used() == [True]
+
+
+def test_a_500_that_speaks_of_length_blames_the_text_and_not_the_server(fronts: Any, ask: Any) -> None:
+    with ask(fronts[0].url) as asked:
+        fronts[0].door.behaviour = "500"
+        fronts[0].door.words = "input (3002 tokens) is too large to process. increase the physical batch size"
+        for _ in range(4):
+            with pytest.raises(UpstreamLengthError, match="3002 tokens"):
+                asked(["a"])
+        (state,) = asked.embedder.upstreams()
+    assert (state.is_up, state.failures_total) == (True, 0)
+
+
+def test_characters_that_are_called_tokens_are_not_taken_for_tokens(fronts: Any, ask: Any) -> None:
+    fronts[0].door.behaviour = "counting characters"
+    with ask(fronts[0].url) as asked:
+        assert asked(["a" * 40, "b" * 80]).text_tokens == (10, 20)
 
 
 def test_a_server_without_base64_is_asked_for_numbers(fronts: Any, ask: Any, server: Any) -> None:
@@ -120,7 +136,9 @@ def test_the_space_is_named_by_the_model_or_as_the_user_says(fronts: Any, ask: A
             identity: str = asked.embedder.space.id
         return identity
 
-    assert space() == space() == space(upstream_space="minilm")
+    assert space() == space()
+    fronts[0].door.space = ""  # as a server that is no Farthing
+    assert space() == space(upstream_space="minilm")
     assert space() != space(upstream_space="revised")
 
 

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
+from processes import MAIN, Process, load_on, wait_for
 
-MAIN = "from farthing.cli.main import main; main()"
 # An engine's command as far as we use it: `ENGINE serve MODEL ...`, in front of a Farthing of the same flags.
 FAKE_ENGINE = """#!{python}
 import json, os, pathlib, sys
@@ -32,76 +26,6 @@ if "--die" in sys.argv:
 os.execv({python!r}, [{python!r}, "-c", {main!r}, "serve", flags.get("--model-path", sys.argv[2]),
     "--host", flags["--host"], "--port", flags["--port"], "--served-model-name", flags["--served-model-name"]])
 """
-
-
-def environment(**others: str) -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("FARTHING_")} | others
-
-
-class Process:
-    """`farthing serve` with its log in a file."""
-
-    def __init__(self, log: Path, *args: str, **env: str) -> None:
-        self.log = log
-        command = [sys.executable, "-c", MAIN, "serve", *args]
-        with log.open("w") as file:
-            self.popen = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment(**env))
-        wait_for(lambda: "Listening on " in self.text() or self.popen.poll() is not None)
-        found = re.search(r"Listening on (\S+),", self.text())
-        self.url = found[1] if found else ""
-
-    def text(self) -> str:
-        return self.log.read_text()
-
-    def wait_until_ready(self) -> None:
-        wait_for(lambda: "\nReady" in self.text() or self.popen.poll() is not None)
-        assert self.popen.poll() is None, self.text()
-
-
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Process]]:
-    """Starts processes, and kills what is left of them."""
-    with ExitStack() as ends:
-
-        def start(*args: str, **env: str) -> Process:
-            process = Process(tmp_path / f"log-{time.monotonic_ns()}", *args, **env)
-            ends.callback(process.popen.wait)
-            ends.callback(process.popen.kill)
-            ends.callback(process.popen.send_signal, signal.SIGCONT)
-            return process
-
-        yield start
-
-
-def wait_for(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.02)
-
-
-@contextmanager
-def load_on(url: str) -> Iterator[list[httpx.Response]]:
-    """Four clients that ask without a pause, until the end of the block; their answers."""
-    answers: list[httpx.Response] = []
-    ended = False
-
-    def ask(client: int) -> None:
-        with httpx.Client(timeout=60) as session:
-            number = 0
-            while not ended:
-                number += 1
-                texts = [f"client {client} text {number}", "and more words"]
-                answers.append(session.post(f"{url}/v1/embeddings", json={"input": texts}))
-
-    with ThreadPoolExecutor(4) as pool:
-        clients = [pool.submit(ask, client) for client in range(4)]
-        try:
-            yield answers
-        finally:
-            ended = True
-        for client in clients:
-            client.result(timeout=60)
 
 
 def test_upstreams_that_are_killed_stopped_and_started_fail_no_request(

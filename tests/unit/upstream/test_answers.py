@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from farthing.core.errors import SettingsError
 from farthing.upstream.attempt import AttemptFailedError
 from farthing.upstream.client import UpstreamClient, parse_url, rest_s, words
+from farthing.upstream.farthing import NOTHING, Told, read_told
 from farthing.upstream.scores import logits_of, read_scores
 from farthing.upstream.vectors import read_vectors, share_out
 
@@ -85,7 +86,11 @@ def test_scores_come_in_both_shapes_and_become_logits() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [{"error": {"message": "why"}}, {"error": "why"}, {"message": "why"}, {"detail": "why"}, "why"]
+    "content",
+    [
+        *({"error": {"message": "why"}}, {"error": "why"}, {"message": "why"}, {"detail": "why"}, "why"),
+        {"detail": [{"type": "string_too_long", "loc": ["body"], "msg": "why", "input": "long"}, {"msg": "else"}]},
+    ],
 )
 def test_an_errors_words_are_found_in_every_usual_shape(content: Any) -> None:
     assert words(httpx.Response(400, json=content)) == "why"
@@ -93,6 +98,19 @@ def test_an_errors_words_are_found_in_every_usual_shape(content: Any) -> None:
 
 def test_words_that_are_no_json_are_shown_in_part() -> None:
     assert words(httpx.Response(500, text="<html>" * 1000)) == ("<html>" * 1000)[:300]
+
+
+@given(st.text(alphabet="0123456789,. -²x", max_size=8))
+def test_any_list_of_cut_texts_is_read_as_far_as_it_makes_sense(listed: str) -> None:
+    told = read_told({"x-farthing-space": "a", "x-farthing-truncated": listed}, 12)
+    found = {item.lstrip("0") or "0" for item in listed.split(",") if item and set(item) <= set("0123456789")}
+    assert told.truncated == tuple(index for index in range(12) if str(index) in found)
+
+
+def test_only_a_farthing_tells_and_what_it_says_is_made_short_and_ascii() -> None:
+    assert read_told({"x-farthing-truncated": "0"}, 3) == NOTHING
+    told = read_told({"x-farthing-space": "a", "x-farthing-warning": "£" + "a" * 1000}, 3)
+    assert told == Told("a", (), ("?" + "a" * 499,))
 
 
 @pytest.mark.parametrize(("value", "expected"), [("3", 3), ("0.5", 0.5), ("-1", 0), ("soon", 1), (None, 1)])

@@ -33,8 +33,8 @@ class UpstreamSettings(Checked):
     )
     upstream_space: str | None = option(
         None,
-        "What stands for the upstream's weights in the identity of its vectors (default: its name of the model). Give "
-        "another one when the weights behind that name change.",
+        "What stands for the upstream's weights in the identity of its vectors (default: what a Farthing says of them, "
+        "of others their name of the model). Give another one when the weights behind that name change.",
     )
     upstream_prompts: str | None = option(
         None,

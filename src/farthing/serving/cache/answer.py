@@ -24,7 +24,7 @@ class Lookup:
         keys: of each text; None where a zero vector is the answer.
         entries: by key, those found first and then those computed.
         num_cached: texts whose entry was found.
-        num_computed_tokens: for the others; `timings` theirs.
+        num_computed_tokens: for the others; `timings` and `warnings` are theirs.
     """
 
     keys: Sequence[bytes | None]
@@ -32,6 +32,7 @@ class Lookup:
     num_cached: int
     num_computed_tokens: int = 0
     timings: Timings = NOT_TIMED
+    warnings: tuple[str, ...] = ()
 
 
 class Answer:
@@ -62,7 +63,7 @@ class Answer:
             num_computed_tokens=lookup.num_computed_tokens,
             space=replace(space, dimensions=self.vectors.shape[1], normalized=request.normalize),
             truncated=tuple(self._truncated),
-            warnings=terms.warnings,
+            warnings=terms.warnings + tuple(text for text in lookup.warnings if text not in terms.warnings),
             timings=lookup.timings,
             text_tokens=tuple(self._text_tokens),
             num_cached=lookup.num_cached,

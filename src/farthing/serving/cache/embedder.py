@@ -165,6 +165,7 @@ class CachedEmbedder:
             entries=lookup.entries | made,
             num_computed_tokens=result.num_computed_tokens,
             timings=result.timings,
+            warnings=result.warnings,
         )
 
     async def _answer(self, request: EmbedRequest, terms: Terms, space: VectorSpace, lookup: Lookup) -> EmbedResult:
