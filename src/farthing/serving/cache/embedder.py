@@ -2,8 +2,9 @@
 
 In: requests for vectors. Out: what the backend would answer, rounded as the cache rounds it, whether a text was found
 or computed. Every vector of an answer is of one space: should the weights change meanwhile, the whole request is
-computed without the cache. Requests with token ids pass by: a client that tokenises is sent another way's ids for the
-same text, and ids have to be checked against the vocabulary before they mean anything.
+computed without the cache. Requests for vectors of every token pass by. So do those with token ids: a client that
+tokenises is sent another way's ids for the same text, and ids have to be checked against the vocabulary before they
+mean anything.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ class CachedEmbedder:
 
     async def embed_async(self, request: EmbedRequest) -> EmbedResult:
         """As the backend's. Nothing is waited for when all texts are held in this process."""
-        if not request.inputs or not all(isinstance(item, str) for item in request.inputs):
+        if request.per_token or not request.inputs or not all(isinstance(item, str) for item in request.inputs):
             return await self._backend.embed_async(request)
         terms, space = self._backend.terms(request), self._backend.space  # refused, whatever is in the cache
         lookup = await self._look_up(request, terms.prefix, space)
