@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +59,11 @@ def embedder(live: LiveModel, held: Held) -> Iterator[Embedder]:
         yield opened
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 - the condition is another thread's
+        await asyncio.sleep(0.01)
+
+
 def per_token(texts: Sequence[str], **others: object) -> EmbedRequest:
     return EmbedRequest(texts, normalize=False, per_token=True, **others)  # type: ignore[arg-type]
 
@@ -89,12 +94,10 @@ def test_requests_of_both_kinds_that_wait_together_get_what_they_get_alone(embed
 
     async def scenario() -> None:
         first = asyncio.create_task(embedder.encode_async(["first"]))
-        while embedder.stats().queue_waits_total < 3:  # the worker has it
-            await asyncio.sleep(0.01)
+        await until(lambda: embedder.stats().queue_waits_total == 3)  # the worker has it
         held.batches.clear()
         both = asyncio.gather(embedder.embed_async(per_token(TEXTS)), embedder.encode_async(TEXTS))
-        while embedder.stats().waiting_texts < 2 * len(TEXTS):
-            await asyncio.sleep(0.01)
+        await until(lambda: embedder.stats().waiting_texts == 2 * len(TEXTS))
         held.go_on.set()
         tokens, pooled = await both
         await first
