@@ -13,7 +13,7 @@ import pytest
 from fastapi import FastAPI
 
 from farthing.core.errors import SettingsError
-from farthing.core.settings import ConnectionSettings
+from farthing.core.settings import ConnectionSettings, ServerSettings
 from farthing.server.run import make_server
 from farthing.server.unix_socket import listen_unix
 
@@ -68,7 +68,7 @@ def test_a_certificate_that_cannot_be_used_is_a_clear_error(tmp_path: Path) -> N
     empty.write_text("")
     for file in (empty, tmp_path / "nothing.pem"):
         with pytest.raises(SettingsError, match=rf"The certificate cannot be used: .* --tls-certfile is {file}"):
-            make_server(FastAPI(), ConnectionSettings(tls_certfile=str(file)))
+            make_server(FastAPI(), ServerSettings(), ConnectionSettings(tls_certfile=str(file)))
 
 
 def test_a_unix_socket_that_was_left_behind_is_replaced_and_one_in_use_is_not(tmp_path: Path) -> None:

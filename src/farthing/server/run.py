@@ -116,6 +116,7 @@ def make_server(app: FastAPI, server: ServerSettings, settings: ConnectionSettin
         ssl_ca_certs=settings.tls_ca,
         ssl_cert_reqs=ssl.CERT_REQUIRED if settings.tls_ca else ssl.CERT_NONE,
     )
+    draining = DrainingServer(config, server.drain_delay_s)
     try:
         config.load()
     except OSError as error:  # ssl.SSLError is one
@@ -124,7 +125,7 @@ def make_server(app: FastAPI, server: ServerSettings, settings: ConnectionSettin
             f"{settings.tls_keyfile}, --tls-ca {settings.tls_ca}.",
             param="tls_certfile",
         ) from error
-    return DrainingServer(config, server.drain_delay_s)
+    return draining
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -8,13 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from farthing.core.errors import EmptyInputError, TextTooLongError, TooManyTokensError
+from farthing.core.errors import TextTooLongError, TooManyTokensError
 from farthing.core.settings import ServingSettings
 from farthing.serving.request import TextEnd
-from farthing.serving.text import fit_text
+from farthing.serving.text import Input, clean_input
 from farthing.serving.tokenizer import TextTokenizer
-
-Input = str | Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -98,12 +96,3 @@ class BoundedPreparer:
                 param="input",
             )
         return prepared
-
-
-def clean_input(item: Input, index: int, settings: ServingSettings) -> Input | None:
-    """An input as it goes on; None where a zero vector is the answer. Raises `InputError`."""
-    if not isinstance(item, str):
-        if len(item) == 0:
-            raise EmptyInputError(f"Text {index} is an empty list of token ids.", param=f"input[{index}]")
-        return item
-    return fit_text(item, index, settings)
