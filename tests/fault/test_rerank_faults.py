@@ -25,11 +25,11 @@ class Faulty:
         self._live = live
         self.error: BaseException | None = None
 
-    def run(self, texts: Texts) -> BatchOutput:
+    def run(self, texts: Texts, per_token: bool = False) -> BatchOutput:
         bad = [index for index, text in enumerate(texts) if ord("Z") in text]
         if bad and self.error is not None and not isinstance(self.error, NonFiniteError):
             raise self.error
-        output = self._live.run(texts)
+        output = self._live.run(texts, per_token)
         if bad and isinstance(self.error, NonFiniteError):
             output.errors.update(dict.fromkeys(bad, self.error))
         return output

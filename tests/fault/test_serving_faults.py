@@ -28,10 +28,10 @@ class Faulty:
         self._runner = runner
         self.fault: Callable[[Texts], None] | None = None
 
-    def run(self, texts: Texts) -> BatchOutput:
+    def run(self, texts: Texts, per_token: bool = False) -> BatchOutput:
         if self.fault is not None:
             self.fault(texts)
-        return self._runner.run(texts)
+        return self._runner.run(texts, per_token)
 
 
 def open_embedder(path: Path, **serving: object) -> tuple[Embedder, Faulty]:
@@ -97,8 +97,8 @@ def test_row_of_nan_is_an_error_for_its_caller_alone(faulty: tuple[Embedder, Fau
     embedder, runner = faulty
     real = runner.run
 
-    def with_a_bad_row(texts: Texts) -> BatchOutput:
-        output = real(texts)
+    def with_a_bad_row(texts: Texts, per_token: bool = False) -> BatchOutput:
+        output = real(texts, per_token)
         bad = {index: NonFiniteError("NaN") for index, text in enumerate(texts) if ord("Z") in text}
         return BatchOutput(output.rows, bad, 0, output.fingerprint, output.computed)
 

@@ -190,7 +190,7 @@ def test_the_docs_page_needs_nothing_else_and_its_commands_work(client: httpx.Cl
         response = httpx.post(url, content=body) if body else httpx.get(url)
         # This server has no reranker; tests/http/test_rerank.py sends these commands to one that has.
         refused = {"/rerank": 424, "/v1/rerank": 400, "/v2/rerank": 400, "/score": 400}
-        refused |= {"/embed_all": 424, "/embed_sparse": 424}
+        refused |= {"/embed_sparse": 424}
         assert response.status_code == refused.get(url.removeprefix(server.url), 200), url
 
 

@@ -67,6 +67,44 @@ def test_vectors_come_in_order_for_texts_and_token_ids(client: httpx.Client) -> 
     assert raw[0] / np.linalg.norm(raw) == pytest.approx(vectors[0], abs=1e-5)
 
 
+def test_every_token_has_a_vector_that_is_neither_pooled_nor_scaled(client: httpx.Client) -> None:
+    texts = ["a wren sings", "hello"]
+    answer = client.post("/embed_all", json={"inputs": texts, "normalize": True, "dimensions": 8})
+    found = [np.array(rows, dtype=np.float32) for rows in answer.json()]
+    tokens = client.post("/tokenize", json={"inputs": texts}).json()
+    assert [rows.shape for rows in found] == [(len(ids), 384) for ids in tokens]
+    assert np.stack([rows.mean(0) for rows in found]) == pytest.approx(
+        vectors_of(client, inputs=texts, normalize=False), abs=1e-5
+    )
+    assert set(TIMES) <= set(answer.headers)
+    assert answer.headers["x-compute-tokens"] == str(sum(map(len, tokens)))
+    assert answer.headers["x-farthing-space"] != client.post("/embed", json={"inputs": "a"}).headers["x-farthing-space"]
+    for same in ("hello", [7592], [[7592]]):
+        (rows,) = client.post("/embed_all", json={"inputs": same}).json()
+        assert np.array(rows) == pytest.approx(found[1], abs=1e-4)
+
+
+def test_token_vectors_of_long_texts_are_those_that_are_left(client: httpx.Client) -> None:
+    text = "wren " * 300 + "eagle"
+    assert error_of(client.post("/embed_all", json={"inputs": text})) == (422, "Validation")
+    for direction, last in [("right", "wren"), ("left", "eagle")]:
+        body = {"inputs": text, "truncate": True, "truncation_direction": direction}
+        (rows,) = client.post("/embed_all", json=body).json()
+        (whole,) = client.post("/embed_all", json={"inputs": "wren " * 253 + last}).json()
+        assert np.array(rows) == pytest.approx(np.array(whole), abs=1e-4)
+
+
+def test_a_prompts_tokens_have_vectors_too(launch: Any, tiny_qwen3: Path) -> None:
+    with launch(tiny_qwen3) as running:
+        body = {"inputs": ["a", "bc"], "prompt_name": "query"}
+        found, tokens, pooled = (
+            httpx.post(f"{running.url}/{path}", json=body | {"normalize": False}).json()
+            for path in ("embed_all", "tokenize", "embed")
+        )
+    assert list(map(len, found)) == list(map(len, tokens))
+    assert np.array([rows[-1] for rows in found]) == pytest.approx(np.array(pooled), abs=1e-5)
+
+
 def test_long_texts_lose_the_end_that_is_asked_for(client: httpx.Client) -> None:
     text = "wren " * 254 + "eagle " * 254  # of one token each, twice what the context has room for
     for direction, word in [("right", "wren "), ("left", "eagle "), ("Left", "eagle ")]:
@@ -138,7 +176,9 @@ def test_the_model_is_described(client: httpx.Client) -> None:
         ("/", {"inputs": {"source_sentence": "a"}}, (422, "Validation")),
         ("/similarity", {"inputs": {"source_sentence": "a", "sentences": []}}, (400, "Empty")),
         ("/similarity", {"inputs": "a"}, (422, "Validation")),
-        ("/embed_all", {"inputs": "a"}, (424, "Backend")),
+        ("/embed_all", {"inputs": []}, (400, "Empty")),
+        ("/embed_all", {"inputs": "a", "prompt_name": "nope"}, (422, "Validation")),
+        ("/embed_all", {"inputs": [999_999]}, (422, "Tokenizer")),
         ("/embed_sparse", {"inputs": "a"}, (424, "Backend")),
         ("/embed_sparse", {"inputs": []}, (400, "Empty")),
         ("/tokenize", {"inputs": [1, 2]}, (422, "Validation")),
@@ -160,8 +200,12 @@ def test_errors_have_their_shape_and_status(
 
 
 def test_limits_are_errors_of_the_dialect_too(launch: Any, tiny_qwen3: Path) -> None:
-    serving, server = ServingSettings(max_texts_per_request=2), ServerSettings(max_body_bytes=1024)
-    with launch(tiny_qwen3, serving=serving, server=server) as running:
+    serving = ServingSettings(max_texts_per_request=2, max_token_vectors=9)
+    with launch(tiny_qwen3, serving=serving, server=ServerSettings(max_body_bytes=1024)) as running:
+        assert httpx.post(f"{running.url}/embed_all", json={"inputs": ["abc", "abcd"]}).status_code == 200
+        for inputs in (["a"] * 3, ["abcd", "abcd"]):
+            refused = httpx.post(f"{running.url}/embed_all", json={"inputs": inputs})
+            assert error_of(refused) == (413, "Validation")
         for path, body in [("embed", {"inputs": ["a"] * 3}), ("tokenize", {"inputs": ["a"] * 3})]:
             assert error_of(httpx.post(f"{running.url}/{path}", json=body)) == (413, "Validation")
         assert error_of(httpx.post(f"{running.url}/decode", json={"ids": [[1]] * 3})) == (413, "Validation")

@@ -53,8 +53,10 @@ def test_equals_transformers(kind: str, pooling: str, tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     write_pooling(tmp_path, pooling)
     texts = [np.random.default_rng(n).integers(5, 500, size=n).tolist() for n in (1, 2, 9, 9, 30, 128)]
-    output = Runner(load_model(tmp_path, EngineSettings())).run(texts)
-    assert_same_vectors(unit(output.rows), unit(reference(model, texts, pooling)))
+    runner = Runner(load_model(tmp_path, EngineSettings()))
+    assert_same_vectors(unit(runner.run(texts).rows), unit(reference(model, texts, pooling)))
+    for text, rows in zip(texts, runner.run(texts, per_token=True).rows, strict=True):
+        assert_same_vectors(unit(rows), unit(hidden_states(model, text)))
 
 
 def write_pooling(path: Path, pooling: str) -> None:
@@ -66,13 +68,14 @@ def write_pooling(path: Path, pooling: str) -> None:
 
 
 def reference(model: PreTrainedModel, texts: list[list[int]], pooling: str) -> np.ndarray:
-    encoder = getattr(model, "bert", model)
-    rows = []
+    hidden = [hidden_states(model, text) for text in texts]
+    return np.stack([rows[0] if pooling == "cls" else rows.mean(0) for rows in hidden])
+
+
+def hidden_states(model: PreTrainedModel, text: list[int]) -> np.ndarray:
     with torch.inference_mode():
-        for text in texts:
-            hidden = encoder(torch.tensor([text])).last_hidden_state[0]
-            rows.append((hidden[0] if pooling == "cls" else hidden.mean(0)).numpy())
-    return np.stack(rows)
+        rows: np.ndarray = getattr(model, "bert", model)(torch.tensor([text])).last_hidden_state[0].numpy()
+    return rows
 
 
 def unit(rows: np.ndarray) -> np.ndarray:

@@ -32,16 +32,16 @@ def in_fp16(path: Path) -> LoadedModel:
     return replace(loaded, description=replace(loaded.description, plan=plan))
 
 
-def test_rows_that_overflow_in_fp16_are_computed_again_in_fp32(tmp_path: Path) -> None:
+@pytest.mark.parametrize("per_token", [False, True])
+def test_rows_that_overflow_in_fp16_are_computed_again_in_fp32(tmp_path: Path, per_token: bool) -> None:
     path = with_scaled_up_projection(tmp_path / "model", 20_000.0)
-    output = Runner(in_fp16(path)).run(TEXTS)
-    exact = Runner(load_model(path, EngineSettings(format="fp16"))).run(TEXTS)
+    output = Runner(in_fp16(path)).run(TEXTS, per_token)
+    exact = Runner(load_model(path, EngineSettings(format="fp16"))).run(TEXTS, per_token)
     assert output.num_recomputed > 0
     assert not output.errors
-    cosines = (
-        (output.rows * exact.rows).sum(1) / np.linalg.norm(output.rows, axis=1) / np.linalg.norm(exact.rows, axis=1)
-    )
-    assert cosines == pytest.approx(np.ones(len(TEXTS)), abs=1e-3)
+    got, want = (np.concatenate(list(run.rows)) if per_token else run.rows for run in (output, exact))
+    cosines = (got * want).sum(1) / np.linalg.norm(got, axis=1) / np.linalg.norm(want, axis=1)
+    assert cosines == pytest.approx(np.ones(len(got)), abs=1e-3)
 
 
 def test_fp16_without_overflow_is_not_recomputed(tiny_qwen3: Path) -> None:

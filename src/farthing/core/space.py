@@ -19,7 +19,7 @@ class VectorSpace:
     Attributes:
         model: name of the model as it was asked for.
         fingerprint: digest of the checkpoint's config and tensor shapes and a sample of its weights.
-        pooling: "last", "cls" or "mean".
+        pooling: "last", "cls" or "mean"; "none" of vectors of single tokens.
         dimensions: length of the vectors.
         normalized: whether the vectors have length 1.
     """

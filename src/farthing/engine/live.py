@@ -45,10 +45,10 @@ class LiveModel:
         """False when a move failed and the way back did too."""
         return self._loaded is not None
 
-    def run(self, texts: Sequence[Sequence[int]]) -> BatchOutput:
+    def run(self, texts: Sequence[Sequence[int]], per_token: bool = False) -> BatchOutput:
         """As `Runner.run`."""
         with self._lock:
-            return self._now().runner.run(texts)
+            return self._now().runner.run(texts, per_token)
 
     def exclusive(self) -> AbstractContextManager[object]:
         """While this is held no other thread's batch runs."""

@@ -143,6 +143,16 @@ def stored_start(key: bytes, num_tokens: int, groups: dict[Start, list[int]]) ->
     return Start(num_tokens, stored=key[: num_tokens * TOKEN_BYTES])
 
 
+def batch_forest(texts: Sequence[Sequence[int]]) -> Forest:
+    """What texts of a causal model share with each other, and nothing that is held from earlier batches."""
+    keys = [token_key(text) for text in texts]
+    first, like = distinct(keys)
+    forest = Forest(texts, ends=[-1] * len(texts))
+    grow(forest, keys, first)
+    forest.ends = [forest.ends[index] for index in like]
+    return forest
+
+
 def distinct_forest(texts: Sequence[Sequence[int]]) -> Forest:
     """Identical texts are there once; nothing else is shared."""
     first, like = distinct([token_key(text) for text in texts])

@@ -1,4 +1,4 @@
-"""Batches through the model: token ids in, one fp32 row a text out.
+"""Batches through the model: token ids in, one fp32 row a text out, or one a token.
 
 A row that comes out with NaN or Inf (half precision overflows for some inputs) is computed again in fp32; if that fails
 too, the text is reported, never a vector of nulls. Knows nothing of queues, prompts, dimensions or normalisation.
@@ -16,13 +16,14 @@ import torch
 from farthing.core.errors import NonFiniteError, OutOfMemoryError
 from farthing.engine.load import LoadedModel
 from farthing.engine.memory import is_out_of_memory, release_cached
-from farthing.engine.prefix_cache import PrefixCache, distinct_forest
+from farthing.engine.prefix_cache import PrefixCache, batch_forest, distinct_forest
 from farthing.engine.sharing import held_token_bytes
 from farthing.models.attention import attend_runs, attend_varlen
 from farthing.models.batch import PackedBatch, pack, pack_forest
 from farthing.models.family import Compute, PassStart
+from farthing.models.forest import Forest
 from farthing.models.heads import checked_logits
-from farthing.models.pooling import mean_pool, pooled_rows
+from farthing.models.pooling import mean_pool, pooled_rows, rows_of_tokens
 from farthing.quant.native.team import native_kernels
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class BatchOutput:
     """
     Attributes:
         rows: [texts, hidden] float32, in the caller's order; pooled, neither cut nor normalised. Of a model with a
-            head [texts, 1], logits.
+            head [texts, 1], logits. Of a batch per token ragged, [texts] of objects: [tokens, hidden] float32 each.
         errors: by index, texts that have no vector; their rows are meaningless.
         num_recomputed: texts that were computed again in fp32.
         fingerprint: of the weights that made the rows; those of different ones must not be compared.
@@ -72,14 +73,16 @@ class Runner:
         if self._prefixes is not None:
             self._prefixes.limit(num_bytes)
 
-    def run(self, texts: Sequence[Sequence[int]]) -> BatchOutput:
+    def run(self, texts: Sequence[Sequence[int]], per_token: bool = False) -> BatchOutput:
         """Each text as token ids, at least one, special tokens included.
+
+        With `per_token` the model's last hidden states, a row for every token; nothing is pooled.
 
         Raises:
             OutOfMemoryError: the batch needs more memory than there is; what was cached for later is given back.
         """
         try:
-            return self._run(texts)
+            return self._run(texts, per_token)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -89,16 +92,17 @@ class Runner:
         release_cached()
         raise failure
 
-    def _run(self, texts: Sequence[Sequence[int]]) -> BatchOutput:
+    def _run(self, texts: Sequence[Sequence[int]], per_token: bool) -> BatchOutput:
         torch.set_num_threads(self._torch_threads)  # of this thread, and of threads to come
-        forest = distinct_forest(texts) if self._prefixes is None else self._prefixes.forest(texts)
-        rows = self._forward(pack_forest(forest, self._device), self._compute)
+        forest = self._forest(texts, per_token)
+        rows = self._forward(pack_forest(forest, self._device, per_token=per_token), self._compute)
         if self._prefixes is not None:
             self._prefixes.keep(forest)
         bad = non_finite(rows)
         again = bad if self._compute.dtype is not torch.float32 else []
         if again:
-            rows[again] = self._forward(pack([texts[index] for index in again], self._device), self._exact)
+            packed = pack([texts[index] for index in again], self._device, per_token=per_token)
+            rows[again] = self._forward(packed, self._exact)
             bad = non_finite(rows)
         errors = {
             index: NonFiniteError(
@@ -116,13 +120,21 @@ class Runner:
             computed=forest.computed(),
         )
 
+    def _forest(self, texts: Sequence[Sequence[int]], per_token: bool) -> Forest:
+        if self._prefixes is None:
+            return distinct_forest(texts)
+        return batch_forest(texts) if per_token else self._prefixes.forest(texts)
+
     @torch.inference_mode()
     def _forward(self, batch: PackedBatch, compute: Compute) -> np.ndarray:
-        """[texts, hidden] fp32, in the caller's order."""
-        pooled = self._pooled(batch, compute).cpu().numpy()
-        return np.asarray(pooled[batch.text_rows])
+        """As `BatchOutput.rows`, in the caller's order."""
+        rows = self._rows(batch, compute).cpu().numpy()
+        if batch.token_rows is not None:
+            return rows_of_tokens(rows, batch.token_rows)
+        return np.asarray(rows[batch.text_rows])
 
-    def _pooled(self, batch: PackedBatch, compute: Compute) -> torch.Tensor:
+    def _rows(self, batch: PackedBatch, compute: Compute) -> torch.Tensor:
+        """Pooled, or of all tokens."""
         model = self._model
         store, last = model.store, model.spec.num_layers - 1
         keep = pooled_rows(model.embedding.pooling, batch)
@@ -136,6 +148,8 @@ class Runner:
                 forward.layer(next(layers), keep if index == last else None)
         forward.move_to(self._device)
         hidden = forward.finish()
+        if batch.token_rows is not None:
+            return hidden
         rows = hidden if keep is not None else mean_pool(hidden, batch)
         return rows if model.head is None else checked_logits(model.head, rows, store.shared)
 
@@ -150,5 +164,7 @@ def out_of_memory_message(texts: Sequence[Sequence[int]]) -> str:
 
 
 def non_finite(rows: np.ndarray) -> list[int]:
-    """Indices of rows [n, hidden] that hold NaN or Inf."""
+    """Indices of rows [n, hidden], or of ragged ones, that hold NaN or Inf."""
+    if rows.dtype == object:
+        return [index for index, text in enumerate(rows) if not np.isfinite(text).all()]
     return [int(index) for index in np.flatnonzero(~np.isfinite(rows).all(axis=1))]

@@ -62,6 +62,7 @@ class PackedBatch:
         ends: [n] int64, ascending, the segments that texts end with.
         text_rows: [texts] int64, for each text the place in `ends` of its own.
         prefixes: None where every segment is a text.
+        token_rows: for each text, where its tokens lie, in order; None where a text is to have one row.
     """
 
     ids: torch.Tensor
@@ -73,6 +74,7 @@ class PackedBatch:
     ends: torch.Tensor
     text_rows: np.ndarray
     prefixes: Prefixes | None = None
+    token_rows: tuple[tuple[slice, ...], ...] | None = None
 
     @property
     def num_tokens(self) -> int:
@@ -106,13 +108,16 @@ class PackedBatch:
         return self.cu_seqlens[1:].long()[self.ends.to(self.cu_seqlens.device)] - 1
 
 
-def pack(texts: Sequence[Sequence[int]], device: torch.device) -> PackedBatch:
+def pack(texts: Sequence[Sequence[int]], device: torch.device, *, per_token: bool = False) -> PackedBatch:
     """Pack token ids, each text by itself; every text must have at least one token."""
-    return pack_forest(Forest.plain(texts), device)
+    return pack_forest(Forest.plain(texts), device, per_token=per_token)
 
 
-def pack_forest(forest: Forest, device: torch.device) -> PackedBatch:
-    """Pack the segments of texts, of which there is at least one; none is empty."""
+def pack_forest(forest: Forest, device: torch.device, *, per_token: bool = False) -> PackedBatch:
+    """Pack the segments of texts, of which there is at least one; none is empty.
+
+    With `per_token` every token is to have a row, and so none may be held since an earlier batch.
+    """
     segments, texts = forest.segments, forest.texts
     assert segments and all(segment.num_tokens > 0 for segment in segments), (
         "a batch needs texts, and every text needs tokens"
@@ -139,6 +144,11 @@ def pack_forest(forest: Forest, device: torch.device) -> PackedBatch:
         stored = {int(places[segment]): held for segment, held in forest.stored.items()}
         offsets = tuple(segment.start for segment in packed)
         prefixes = Prefixes(tuple(parents), offsets, tuple(forest.known), stored)
+    token_rows = None
+    if per_token:
+        assert not forest.known, "held tokens have no rows"
+        tokens = [slice(int(starts[place]), int(starts[place + 1])) for place in places]
+        token_rows = tuple(tuple(tokens[segment] for segment in forest.way_to(end)) for end in forest.ends)
     return PackedBatch(
         ids=torch.from_numpy(ids),
         positions=torch.from_numpy(positions).to(device),
@@ -149,4 +159,5 @@ def pack_forest(forest: Forest, device: torch.device) -> PackedBatch:
         ends=torch.from_numpy(ends),
         text_rows=text_rows,
         prefixes=prefixes,
+        token_rows=token_rows,
     )

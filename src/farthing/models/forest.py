@@ -71,6 +71,13 @@ class Forest:
         self.segments.append(segment)
         return len(self.segments) - 1
 
+    def way_to(self, segment: int) -> list[int]:
+        """The segments that a text which ends with this one is made of, in order."""
+        way = [segment]
+        while (parent := self.segments[way[-1]].parent) >= 0:
+            way.append(parent)
+        return way[::-1]
+
     def computed(self) -> tuple[int, ...]:
         """Tokens that are computed for each text; what several share counts for the first of them."""
         counts, paid = [], [False] * len(self.segments)

@@ -17,7 +17,7 @@ from farthing.models.family import ForwardPass, LayerWeights, PassStart
 from farthing.models.layout import Layout, MatrixPart, ValueHeads, VectorPart
 from farthing.models.ops import ACTIVATIONS, chunks, rms_norm, rotary_tables, rotate
 from farthing.models.prefix_attention import attend_prefixes
-from farthing.models.qwen3_native import NativeQwen3Pass, native_shape
+from farthing.models.qwen3_native import NativeQwen3Pass, last_norm, native_shape
 from farthing.models.spec import EmbeddingSpec, ModelSpec
 from farthing.quant.packed import GROUP_INPUTS
 
@@ -148,7 +148,7 @@ class Qwen3Pass:
         self._num_layers_done += 1
 
     def finish(self) -> torch.Tensor:
-        return rms_norm(self._start.unrotated(self._hidden), self._start.shared["norm"], self._spec.norm_eps)
+        return last_norm(self._start, self._hidden)
 
     def _attention(self, weights: LayerWeights) -> torch.Tensor:
         spec, compute, num_tokens = self._spec, self._compute, self._hidden.shape[0]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 
 from farthing.models.family import LayerWeights, PassStart
-from farthing.models.ops import rms_norm, rotary_tables
+from farthing.models.ops import chunks, rms_norm, rotary_tables
 from farthing.models.spec import ModelSpec
 from farthing.quant.int8 import NativeLinear
 from farthing.quant.native.arguments import KnownKeys, NativeBatch, NativePrefixes, Qwen3Shape, Qwen3Weights
@@ -67,7 +67,15 @@ class NativeQwen3Pass:
         return torch.empty(self._kernels.qwen3_kv_bytes(self._shape, num_tokens), dtype=torch.uint8)
 
     def finish(self) -> torch.Tensor:
-        return rms_norm(self._start.unrotated(self._hidden), self._start.shared["norm"], self._start.spec.norm_eps)
+        return last_norm(self._start, self._hidden)
+
+
+def last_norm(start: PassStart, hidden: torch.Tensor) -> torch.Tensor:
+    """[rows, hidden] of the residual stream -> the model's last norm of them, fp32; may take their place."""
+    normed = hidden.float()
+    for rows in chunks(hidden.shape[0], start.compute.chunk_tokens):
+        normed[rows] = rms_norm(start.unrotated(normed[rows]), start.shared["norm"], start.spec.norm_eps)
+    return normed
 
 
 def int8_block(weights: LayerWeights, name: str) -> torch.Tensor:

@@ -44,7 +44,9 @@ class Scores:
 
 
 def can_answer(embedder: EmbedBackend, request: EmbedRequest) -> bool:
-    """Token ids are another model's, and vectors have the length that they have."""
+    """Token ids are another model's, vectors have the length that they have, those of tokens are made here alone."""
+    if request.per_token and embedder.local is None:
+        return False
     are_texts = all(isinstance(item, str) for item in request.inputs)
     return are_texts and (request.dimensions is None or request.dimensions <= embedder.dimensions)
 

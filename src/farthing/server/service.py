@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 RETRY_LOADING_S = 10.0  # after a failure
+# Requests for a vector of every token in work at once: their answers are large, and this bounds what they hold.
+PER_TOKEN_REQUESTS = 2
 
 
 class Service:
@@ -59,6 +61,7 @@ class Service:
         self._read_cache = read_cache
         self._keeper = Keeper(models.entries, prepare, exits_on_death=serving.on_worker_death == "exit")
         self._turns = asyncio.Semaphore(serving.max_running_requests)
+        self._per_token_turns = asyncio.Semaphore(PER_TOKEN_REQUESTS)
 
     def start(self, on_ready: Callable[[], None] = lambda: None, on_failure: Callable[[], None] = lambda: None) -> None:
         """Begin loading. Both functions are called in the background thread; `exit_status` is set by then."""
@@ -148,7 +151,7 @@ class Service:
         async def work(entry: ModelEntry, backend: Backend) -> Answer:
             return self._answer(await cast("EmbedBackend", backend).embed_async(request), entry)
 
-        async with self._turns:
+        async with self._per_token_turns if request.per_token else self._turns:
             entries = self._able(model, "embed", lambda backend: can_answer(cast("EmbedBackend", backend), request))
             return await self._first_answer(entries, work)
 

@@ -55,6 +55,11 @@ class Batch:
         """Tokens that are computed for it."""
         return sum(self._added())
 
+    @property
+    def per_token(self) -> bool:
+        """Whether its jobs want a row of every token; of a batch of one kind (`by_kind`)."""
+        return self.shares[0].job.per_token
+
     def begin(self, now_s: float) -> None:
         """It runs from now, a `time.perf_counter`, on."""
         for share in self.shares:
@@ -83,6 +88,17 @@ class Batch:
     def by_job(self) -> list[Batch]:
         """A batch for each job's share."""
         return [Batch((share,), self.new_counter) for share in self.shares]
+
+    def by_kind(self) -> list[Batch]:
+        """A batch of the jobs that want a row a text and one of those that want a row a token, or itself.
+
+        Neither computes more tokens than the whole, since what texts share is shared in each.
+        """
+        kinds = {share.job.per_token for share in self.shares}
+        if len(kinds) == 1:
+            return [self]
+        parts = [tuple(share for share in self.shares if share.job.per_token is kind) for kind in (False, True)]
+        return [Batch(part, self.new_counter) for part in parts]
 
     def halves(self) -> tuple[Batch, Batch] | None:
         """The batch in two, of about as many computed tokens each.

@@ -14,7 +14,7 @@ import numpy as np
 from farthing.core.space import VectorSpace
 from farthing.engine.load import fingerprint
 from farthing.serving.pipeline import Pipeline
-from farthing.serving.prepare import Preparer
+from farthing.serving.prepare import BoundedPreparer, Preparer
 from farthing.serving.prompts import prompt_prefix
 from farthing.serving.request import EmbedRequest, EmbedResult, InputType, Terms
 from farthing.serving.served import ServedModel
@@ -156,17 +156,26 @@ class Embedder(ServedModel):
 
     def _run(self, request: EmbedRequest, *, limited: bool = False, show_progress: bool = False) -> EmbedResult:
         collector = VectorCollector(request, self._live.description)
-        self._pipeline.run(request, self._prefix(request), collector, limited=limited, show_progress=show_progress)
+        pipeline = self._pipeline_for(request)
+        pipeline.run(request, self._prefix(request), collector, limited=limited, show_progress=show_progress)
         return self._finish(request, collector)
 
     async def _run_async(self, request: EmbedRequest, *, limited: bool = False) -> EmbedResult:
         collector = VectorCollector(request, self._live.description)
-        await self._pipeline.run_async(request, self._prefix(request), collector, limited=limited)
+        await self._pipeline_for(request).run_async(request, self._prefix(request), collector, limited=limited)
         return self._finish(request, collector)
+
+    def _pipeline_for(self, request: EmbedRequest) -> Pipeline:
+        if not request.per_token:
+            return self._pipeline
+        preparer = BoundedPreparer(self._preparer, self._settings.max_token_vectors)
+        return Pipeline(preparer, self._scheduler, self._pools, per_token=True)
 
     def _prefix(self, request: EmbedRequest) -> str:
         return prompt_prefix(request, self._live.description.embedding)
 
     def _finish(self, request: EmbedRequest, collector: VectorCollector) -> EmbedResult:
         space = replace(self.space, dimensions=request.dimensions or self.dimensions, normalized=request.normalize)
+        if request.per_token:
+            space = replace(space, pooling="none")
         return collector.result(replace(space, fingerprint=collector.fingerprint or space.fingerprint))

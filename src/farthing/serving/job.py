@@ -22,7 +22,7 @@ from farthing.models.token_key import token_key
 class Rows:
     """
     Attributes:
-        rows: float32 [texts, hidden].
+        rows: float32 [texts, hidden], or ragged as in `BatchOutput`.
         fingerprint: of the weights that made all of them.
         num_computed_tokens: tokens computed for them; what texts of a batch share counts for one of them alone.
         queue_s: from when the job was made until its first batch began.
@@ -43,11 +43,12 @@ class Job:
 
     Attributes:
         keys: `token_key` of each text.
+        per_token: a row of every token is wanted, and not one of every text.
     """
 
-    def __init__(self, texts: Sequence[list[int]]) -> None:
+    def __init__(self, texts: Sequence[list[int]], *, per_token: bool = False) -> None:
         assert texts
-        self.texts = texts
+        self.texts, self.per_token = texts, per_token
         self.keys = [token_key(text) for text in texts]
         self.future: Future[Rows] = Future()
         self._missing = set(range(len(texts)))
@@ -71,7 +72,7 @@ class Job:
             return False
         self._fingerprint = fingerprint
         if self._rows is None:
-            self._rows = np.empty((len(self.texts), rows.shape[1]), dtype=np.float32)
+            self._rows = np.empty((len(self.texts), *rows.shape[1:]), dtype=rows.dtype)
         self._rows[list(indices)] = rows
         self._computed[list(indices)] = computed
         self._missing.difference_update(indices)

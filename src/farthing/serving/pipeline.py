@@ -56,10 +56,20 @@ class Prepares(Protocol):
 
 
 class Pipeline:
-    """`pools`, one a lane, tokenise for async callers; sync ones do it on their own thread."""
+    """`pools`, one a lane, tokenise for async callers; sync ones do it on their own thread.
 
-    def __init__(self, preparer: Prepares, scheduler: Scheduler, pools: Mapping[LaneName, ThreadPoolExecutor]) -> None:
-        self._preparer = preparer
+    With `per_token` the rows are those of all tokens.
+    """
+
+    def __init__(
+        self,
+        preparer: Prepares,
+        scheduler: Scheduler,
+        pools: Mapping[LaneName, ThreadPoolExecutor],
+        *,
+        per_token: bool = False,
+    ) -> None:
+        self._preparer, self._per_token = preparer, per_token
         self._scheduler, self._pools = scheduler, pools
 
     def run(
@@ -126,7 +136,7 @@ class Pipeline:
     def _prepare(self, item: Slice) -> Running:
         started = time.perf_counter()
         prepared = self._preparer.prepare(item.inputs, item.start, item.prefix, item.truncate, item.truncate_from)
-        job = Job(prepared.texts) if prepared.texts else None
+        job = Job(prepared.texts, per_token=self._per_token) if prepared.texts else None
         return Running(item, prepared, job, time.perf_counter() - started)
 
     def _submit(self, running: Running, flow: Flow) -> Running:

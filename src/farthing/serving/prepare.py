@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from farthing.core.errors import TextTooLongError
+from farthing.core.errors import TextTooLongError, TooManyTokensError
 from farthing.core.settings import ServingSettings
 from farthing.serving.request import TextEnd
 from farthing.serving.text import Input, clean_input
@@ -74,3 +74,25 @@ class Preparer:
                 assert item is not None
                 result.append(self._tokenizer.insert_prefix(self._tokenizer.complete(item, index), prefix_ids))
         return result
+
+
+class BoundedPreparer:
+    """`preparer` for one request that may have at most `max_tokens` in all."""
+
+    def __init__(self, preparer: Preparer, max_tokens: int) -> None:
+        self._preparer, self._max_tokens = preparer, max_tokens
+        self._num_tokens: dict[int, int] = {}  # by the start of the slice, which may come again
+
+    def prepare(
+        self, inputs: Sequence[Input], start: int, prefix: str, truncate: bool | None, truncate_from: TextEnd = "end"
+    ) -> Prepared:
+        """As `Preparer.prepare`. Raises `TooManyTokensError` too."""
+        prepared = self._preparer.prepare(inputs, start, prefix, truncate, truncate_from)
+        self._num_tokens[start] = prepared.num_tokens
+        if (num_tokens := sum(self._num_tokens.values())) > self._max_tokens:
+            raise TooManyTokensError(
+                f"The request has {num_tokens} tokens or more; at most {self._max_tokens} get a vector each at once "
+                "(max_token_vectors). Send several requests.",
+                param="input",
+            )
+        return prepared

@@ -30,6 +30,7 @@ class EmbedRequest:
         truncate: cut texts longer than the context instead of refusing them; None for the configured default.
         truncate_from: where texts that are too long lose tokens; at the start a prompt goes with them.
         urgency: its lane in the queue and its time limit.
+        per_token: a vector of every token instead of one of every text, prompts and special tokens included.
     """
 
     inputs: Sequence[str | Sequence[int]]
@@ -42,13 +43,15 @@ class EmbedRequest:
     truncate: bool | None = None
     truncate_from: TextEnd = "end"
     urgency: Urgency = USUAL
+    per_token: bool = False
 
 
 @dataclass(frozen=True)
 class EmbedResult:
     """
     Attributes:
-        vectors: float32 [texts, dimensions], in the order of the inputs.
+        vectors: float32 [texts, dimensions], in the order of the inputs. Where vectors of every token were asked for
+            [texts] of objects, each float32 [tokens, dimensions].
         num_tokens: tokens of the request's texts, prompts and special tokens included.
         num_computed_tokens: those that were computed for them; what a batch shares counts for one text of it alone.
         space: what the vectors can be compared with.

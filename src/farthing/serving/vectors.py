@@ -8,6 +8,7 @@ import numpy as np
 
 from farthing.core.errors import DimensionsError
 from farthing.core.space import VectorSpace
+from farthing.models.pooling import ragged
 from farthing.models.spec import EmbeddingSpec
 from farthing.serving.request import EmbedRequest, EmbedResult
 from farthing.serving.slices import Collector
@@ -23,10 +24,15 @@ class VectorCollector(Collector):
         hidden = description.spec.hidden
         self._warnings = check_dimensions(request, hidden, description.embedding)
         self._request = request
-        super().__init__(len(request.inputs), request.dimensions or hidden)
+        self._dimensions = request.dimensions or hidden
+        super().__init__(len(request.inputs), self._dimensions)
+        if request.per_token:
+            self.rows = ragged([np.zeros((0, self._dimensions), np.float32)] * len(request.inputs))
 
     def finished(self, rows: np.ndarray) -> np.ndarray:
-        return finish_vectors(rows, self.rows.shape[1], self._request.normalize)
+        if self._request.per_token:
+            return ragged([finish_vectors(text, self._dimensions, self._request.normalize) for text in rows])
+        return finish_vectors(rows, self._dimensions, self._request.normalize)
 
     def result(self, space: VectorSpace) -> EmbedResult:
         return EmbedResult(

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class BatchRunner(Protocol):
-    def run(self, texts: Sequence[Sequence[int]]) -> BatchOutput: ...
+    def run(self, texts: Sequence[Sequence[int]], per_token: bool = False) -> BatchOutput: ...
 
 
 class Worker:
@@ -105,7 +105,8 @@ class Worker:
             batch = self._scheduler.take()
             if batch is None:
                 return
-            self._run(batch)
+            for part in batch.by_kind():
+                self._run(part)
 
     def _run(self, batch: Batch) -> None:
         """Run a batch; if it raises, run each job's share alone, so that one text cannot fail its neighbours."""
@@ -113,7 +114,7 @@ class Worker:
         batch.begin(started)
         texts = batch.texts
         try:
-            output = self._runner.run(texts)
+            output = self._runner.run(texts, batch.per_token)
         except OutOfMemoryError as error:
             self._run_in_halves(batch, error)
             return

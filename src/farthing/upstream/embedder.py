@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from farthing.core.errors import UpstreamFailedError, UpstreamInputError
+from farthing.core.errors import UpstreamFailedError, UpstreamInputError, WrongTaskError
 from farthing.core.settings import ServingSettings, UpstreamSettings
 from farthing.core.space import VectorSpace
 from farthing.models.spec import EmbeddingSpec
@@ -151,6 +151,10 @@ class UpstreamEmbedder(UpstreamModel):
         return await self._on_own_loop(self._embed(request), len(request.inputs))
 
     async def _embed(self, request: EmbedRequest) -> EmbedResult:
+        if request.per_token:
+            raise WrongTaskError(
+                f"The model {self.model} runs in another server, which is asked for one vector a text."
+            )
         dimensions = request.dimensions or self.dimensions
         warnings = self._warnings(request)
         chunks = self._chunks(request)

@@ -17,6 +17,7 @@ from farthing.core.errors import (
     UnknownPromptError,
     UpstreamInputError,
     UpstreamLengthError,
+    WrongTaskError,
 )
 from farthing.core.settings import ServingSettings, SourceSettings
 from farthing.upstream.prompts import read_prompts
@@ -73,6 +74,11 @@ def test_token_ids_are_passed_on_without_a_prompt(fronts: Any, ask: Any, server:
             asked(ids, prompt="query: ")
         with pytest.raises(EmptyInputError, match="Text 1"):
             asked([[1], []])
+
+
+def test_vectors_of_tokens_are_not_asked_for(fronts: Any, ask: Any) -> None:
+    with ask(fronts[0].url) as asked, pytest.raises(WrongTaskError, match="runs in another server"):
+        asked(["a"], per_token=True)
 
 
 def test_prompts_are_not_guessed(fronts: Any, ask: Any, server: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from farthing.core.settings import ServingSettings
 from farthing.engine.runner import Runner
 from farthing.server.directory import Directory
 from farthing.server.entry import ModelEntry
-from farthing.server.service import Service
+from farthing.server.service import PER_TOKEN_REQUESTS, Service
 from farthing.serving.embedder import Embedder
 from farthing.serving.request import EmbedRequest, EmbedResult
 
@@ -80,7 +81,10 @@ def test_a_model_that_was_loaded_after_the_close_is_closed_too(tiny_qwen3: Path)
     assert loaded[0].health().reason == "closed"
 
 
-def test_no_more_requests_than_allowed_are_in_work_at_once(tiny_qwen3: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("per_token", "most"), [(False, 3), (True, PER_TOKEN_REQUESTS)])
+def test_no_more_requests_than_allowed_are_in_work_at_once(
+    tiny_qwen3: Path, monkeypatch: pytest.MonkeyPatch, per_token: bool, most: int
+) -> None:
     in_work: list[int] = [0]
     embed_async = Embedder.embed_async
 
@@ -92,12 +96,12 @@ def test_no_more_requests_than_allowed_are_in_work_at_once(tiny_qwen3: Path, mon
             in_work.append(in_work[-1] - 1)
 
     async def many(service: Service) -> None:
-        await asyncio.gather(*(service.embed(REQUEST) for _ in range(20)))
+        await asyncio.gather(*(service.embed(replace(REQUEST, per_token=per_token)) for _ in range(20)))
 
     monkeypatch.setattr(Embedder, "embed_async", counted)
     service = start(lambda: Embedder(str(tiny_qwen3)), max_running_requests=3)
     asyncio.run(many(service))
-    assert max(in_work) == 3
+    assert max(in_work) == most
     assert in_work[-1] == 0
     assert service.close()
 

@@ -189,9 +189,9 @@ class Held:
         self._live = live
         self.go_on = threading.Event()
 
-    def run(self, texts: Sequence[Sequence[int]]) -> BatchOutput:
+    def run(self, texts: Sequence[Sequence[int]], per_token: bool = False) -> BatchOutput:
         assert self.go_on.wait(30)
-        return self._live.run(texts)
+        return self._live.run(texts, per_token)
 
 
 def test_an_embedder_refuses_requests_but_not_its_own_program(tiny_qwen3: Path) -> None:

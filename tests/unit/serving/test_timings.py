@@ -23,9 +23,9 @@ def test_a_result_says_how_long_each_stage_took(
 ) -> None:
     real = LiveModel.run
 
-    def slow(self: LiveModel, texts: Any) -> Any:
+    def slow(self: LiveModel, *args: Any) -> Any:
         time.sleep(0.05)
-        return real(self, texts)
+        return real(self, *args)
 
     with Embedder(str(tiny_qwen3)) as embedder:
         monkeypatch.setattr(LiveModel, "run", slow)

@@ -18,6 +18,9 @@ class ServingSettings(Checked):
     )
     max_batch_size: int = option(512, "Most texts of one forward pass.", minimum=1)
     max_texts_per_request: int = option(8192, "Most texts of one request.", minimum=1)
+    max_token_vectors: int = option(
+        8192, "Most tokens of one request for a vector of every token (/embed_all).", minimum=1
+    )
     max_queue_texts: int = option(100_000, "Most texts waiting; beyond it requests are refused (429).", minimum=1)
     max_queue_tokens: int = option(
         10_000_000,

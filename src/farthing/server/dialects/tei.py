@@ -1,9 +1,9 @@
-"""The dialect of text-embeddings-inference (TEI): /embed, /similarity, /tokenize, /decode, /info and POST /.
+"""The dialect of text-embeddings-inference (TEI): /embed, /embed_all, /similarity, /tokenize, /decode, /info, POST /.
 
 In: its request bodies. Out: its response bodies, errors and timing headers, as its router/src/http/server.rs has them.
-Token vectors (/embed_all) and sparse ones (/embed_sparse) are refused, as TEI refuses what a model does not do. Its
-/health is `farthing.server.admin`'s; its /rerank lies on a path that other dialects have too (`rerank`) and is answered
-by `rerank_texts`.
+Sparse vectors (/embed_sparse) are refused, as TEI refuses what a model does not do. Its /health is
+`farthing.server.admin`'s; its /rerank lies on a path that other dialects have too (`rerank`) and is answered by
+`rerank_texts`.
 """
 
 from __future__ import annotations
@@ -81,9 +81,15 @@ def router(service: Service) -> APIRouter:
         return await embed_body(request, check_object(content, EmbedBody))
 
     async def embed_all(request: Request) -> Response:
-        """Refused: this server makes one vector a text, and none a token."""
-        await read_body(request, TokensBody)
-        raise WrongTaskError("This server makes one vector a text and none a token; POST /embed.")
+        """The last hidden state of every token of each input, special tokens too; neither pooled nor normalised."""
+        body = await read_body(request, TokensBody)
+        started_s = time.perf_counter()
+        answer = await work.embed(service, request, body.to_request(), None)
+        result = answer.result
+        times = time_headers(started_s, count_chars(body.inputs), result, local.compute_type(service))
+        num_numbers = result.num_tokens * result.space.dimensions
+        headers = work.embed_headers(answer) | times
+        return await respond(lambda: list(map(json_rows, result.vectors)), num_numbers, headers)
 
     async def embed_sparse(request: Request) -> Response:
         """Refused: no model of this server has SPLADE pooling."""
@@ -134,7 +140,7 @@ def router(service: Service) -> APIRouter:
     add("/tokenize", tokenize, "Tokenise texts", TokenizeBody, list[list[SimpleToken]])
     add("/decode", decode, "Decode token ids", DecodeBody, list[str])
     add("/", root, "Embed texts (at the root)", EmbedBody, list[list[float]], TIME_HEADERS)
-    add("/embed_all", embed_all, "Token vectors (refused)", TokensBody, None)
+    add("/embed_all", embed_all, "Embed the tokens of texts", TokensBody, list[list[list[float]]], TIME_HEADERS)
     add("/embed_sparse", embed_sparse, "Sparse vectors (refused)", TokensBody, None)
     facts: dict[int | str, dict[str, Any]] = {200: {"model": Info}, 503: ERRORS[503]}
     routes.add_api_route("/info", info, methods=["GET"], summary="Model", response_model=None, responses=facts)

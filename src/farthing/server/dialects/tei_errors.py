@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 BY_CODE = {
     "empty_input": (400, "Empty"),
     "too_many_texts": (413, "Validation"),
+    "too_many_tokens": (413, "Validation"),
     "invalid_token": (422, "Tokenizer"),
     "invalid_text": (422, "Tokenizer"),
     "wrong_task": (424, "Backend"),
@@ -31,7 +32,10 @@ BY_STATUS = {
 }
 ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": TeiError, "description": "There is nothing to embed."},
-    413: {"model": TeiError, "description": "The body is larger than the server takes, or has too many texts."},
+    413: {
+        "model": TeiError,
+        "description": "The body is larger than the server takes, or has too many texts or tokens.",
+    },
     422: {"model": TeiError, "description": "The request cannot be served as it is."},
     424: {"model": TeiError, "description": "The computation failed, or the model does not do this."},
     429: {"model": TeiError, "description": "Too many texts are waiting; try again."},

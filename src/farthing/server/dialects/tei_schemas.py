@@ -66,6 +66,16 @@ class TokensBody(LenientBody):
     truncation_direction: Direction = Field("right", description=DIRECTION)
     prompt_name: str | None = Field(None, description=PROMPT_NAME)
 
+    def to_request(self) -> EmbedRequest:
+        return EmbedRequest(
+            inputs=self.inputs,
+            prompt_name=self.prompt_name,
+            normalize=False,
+            truncate=self.truncate,
+            truncate_from=text_end(self.truncation_direction),
+            per_token=True,
+        )
+
 
 class EmbedBody(TokensBody):
     model_config = ConfigDict(

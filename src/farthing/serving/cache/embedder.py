@@ -2,8 +2,9 @@
 
 In: requests for vectors. Out: what the backend would answer, rounded as the cache rounds it, whether a text was found
 or computed. Every vector of an answer is of one space: should the weights change meanwhile, the whole request is
-computed without the cache. Requests with token ids pass by: a client that tokenises is sent another way's ids for the
-same text, and ids have to be checked against the vocabulary before they mean anything.
+computed without the cache. Requests for vectors of every token pass by. So do those with token ids: a client that
+tokenises is sent another way's ids for the same text, and ids have to be checked against the vocabulary before they
+mean anything.
 """
 
 from __future__ import annotations
@@ -195,6 +196,8 @@ def first_places(lookup: Lookup) -> list[int]:
 
 
 def can_be_kept(request: EmbedRequest) -> bool:
-    """Token ids pass by, and so does the rare wish to cut texts at their start, which no key tells."""
-    inputs = request.inputs
-    return request.truncate_from == "end" and bool(inputs) and all(isinstance(item, str) for item in inputs)
+    """Token ids and vectors of tokens pass by, and so does the rare wish to cut texts at their start, which no key
+    tells."""
+    if request.per_token or request.truncate_from != "end":
+        return False
+    return bool(request.inputs) and all(isinstance(item, str) for item in request.inputs)
