@@ -50,6 +50,10 @@ class HeadTooLarge(Exception):
     """Stops the parser."""
 
 
+class NotAscii(Exception):
+    """Stops the parser: an address is written in ASCII (RFC 3986), and readers of a query rely on it."""
+
+
 class Connection(HttpToolsProtocol):
     def __init__(self, *args: Any, limits: ConnectionLimits, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -106,6 +110,8 @@ class Connection(HttpToolsProtocol):
         if self._held_bytes > most and self._head_bytes() > most:
             self._head_is_too_large = True
             raise HeadTooLarge
+        if not self.url.isascii():  # a path of other bytes stops the parser in any case; a query must not go on either
+            raise NotAscii
         self._part = "body"
         self._num_parts += 1
         super().on_headers_complete()

@@ -13,6 +13,7 @@ import signal
 import socket
 import ssl
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -119,12 +120,25 @@ def make_server(app: FastAPI, server: ServerSettings, settings: ConnectionSettin
     try:
         config.load()
     except OSError as error:  # ssl.SSLError is one
-        raise SettingsError(
-            f"The certificate cannot be used: {error}. --tls-certfile is {settings.tls_certfile}, --tls-keyfile "
-            f"{settings.tls_keyfile}, --tls-ca {settings.tls_ca}.",
-            param="tls_certfile",
-        ) from error
+        raise tls_error(settings, error) from error
     return DrainingServer(config, server.drain_delay_s)
+
+
+def tls_error(settings: ConnectionSettings, error: OSError) -> SettingsError:
+    """What is wrong with the files of TLS; OpenSSL's own errors name none of them."""
+    for name in ("tls_certfile", "tls_keyfile", "tls_ca"):
+        path = getattr(settings, name)
+        try:
+            if path is not None:
+                Path(path).read_bytes()
+        except OSError as unreadable:
+            return SettingsError(f"Cannot read {name} {path}: {unreadable.strerror}", param=name)
+    key, ca = settings.tls_keyfile or "the same file", settings.tls_ca
+    message = (
+        f"The certificate cannot be used: {error}. {settings.tls_certfile} must hold a certificate (PEM), and {key} "
+        "its private key"
+    )
+    return SettingsError(f"{message}, and {ca} certificates." if ca else f"{message}.", param="tls_certfile")
 
 
 def listen(host: str, port: int) -> socket.socket:
