@@ -28,6 +28,11 @@ def library() -> Path:
     return found
 
 
+def server_time(client: httpx.Client) -> float:
+    """By the wall clock that the server sees."""
+    return parsedate_to_datetime(client.get("/health").headers["date"]).timestamp()
+
+
 def test_requests_are_answered_while_the_clock_goes_a_day_ahead_and_back(
     library: Path, starter_dir: Path, tmp_path: Path
 ) -> None:
@@ -54,8 +59,8 @@ def test_requests_are_answered_while_the_clock_goes_a_day_ahead_and_back(
                     waiting = [pool.submit(client.post, "/v1/embeddings", json=body) for body in bodies]
                     clock.write_text(jump)
                     assert [answer.result().status_code for answer in waiting] == [200] * 8
-                    shown = parsedate_to_datetime(client.get("/health").headers["date"]).timestamp()
-                    assert (abs(shown - time.time()) > 3600) == (jump != "+0")  # it did jump
+                    while (abs(server_time(client) - time.time()) > 3600) != (jump != "+0"):
+                        assert time.monotonic() - started < 60, "it did not jump"
                 assert time.monotonic() - started < 60
         finally:
             process.terminate()

@@ -24,6 +24,7 @@ from farthing.engine.live import LiveModel
 from farthing.engine.load import load_model
 from farthing.engine.meter import MemoryReading
 from farthing.models.batch import PackedBatch
+from farthing.serving import token_budget
 from farthing.serving.governor import REFUSED, Governor, Pace
 from farthing.serving.moves import Mover
 from farthing.serving.request import EmbedRequest, EmbedResult
@@ -187,6 +188,7 @@ def test_a_batch_that_finds_no_memory_is_halved_until_it_does(
     tiny_qwen3: Path, monkeypatch: pytest.MonkeyPatch, error: Callable[[], Exception]
 ) -> None:
     pressure = OutOfMemory(monkeypatch, error)
+    monkeypatch.setattr(token_budget, "SUCCESSES_TO_DOUBLE", 10**9)  # it would try larger ones again
     with Embedder(str(tiny_qwen3), device="cpu", memory_steps="off") as embedder:
         wanted = embedder.encode(TEXTS)
         pressure.max_tokens = 400

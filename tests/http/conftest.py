@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
+from fastapi import FastAPI
 
 from farthing.core.resolve import Resolved
 from farthing.core.settings import (
@@ -48,6 +49,7 @@ class Running:
     url: str
     service: Service
     web: uvicorn.Server
+    app: FastAPI
 
     @property
     def address(self) -> tuple[str, int]:
@@ -116,10 +118,11 @@ def launch_service(
 
     directory = Directory([ModelEntry(name, load_cached), *others])
     service = Service(directory, settings.group(ServingSettings), read_cache=lambda: kept)
-    web = make_server(create_app(service, settings, tracing), settings.group(ServerSettings), connection)
+    app = create_app(service, settings, tracing)
+    web = make_server(app, settings.group(ServerSettings), connection)
     thread = threading.Thread(target=web.run, kwargs={"sockets": [listener]})
     scheme = "https" if connection and connection.tls_certfile else "http"
-    running = Running(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}", service, web)
+    running = Running(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}", service, web, app)
     thread.start()
     service.start()
     try:

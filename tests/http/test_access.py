@@ -136,7 +136,7 @@ def test_keys_are_read_again_and_kept_when_the_file_is_broken(
     path = tmp_path / "keys.toml"
     path.write_text('[a]\nkey = "first"\n')
     with launch(tiny_qwen3, access=AccessSettings(api_keys_file=str(path))) as running:
-        guard = running.web.config.app.state.guard
+        guard = running.app.state.guard
         path.write_text('[a]\nkey = "second"\n')
         assert embed(running, {"x-api-key": "first"}).status_code == 200
         guard.reload()

@@ -6,9 +6,10 @@ file) keeps the space beside them and refuses vectors of another one.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,10 @@ class VectorSpace:
     @property
     def id(self) -> str:
         """Sixteen hexadecimal digits that differ when the space differs; the model's name does not count."""
-        facts = asdict(self)
-        del facts["model"]
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+        return space_id(self.fingerprint, self.pooling, self.dimensions, self.normalized)
+
+
+@functools.lru_cache(maxsize=1024)  # asked for with every answer
+def space_id(fingerprint: str, pooling: str, dimensions: int, normalized: bool) -> str:
+    facts = {"fingerprint": fingerprint, "pooling": pooling, "dimensions": dimensions, "normalized": normalized}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

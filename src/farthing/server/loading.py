@@ -57,13 +57,13 @@ class Models:
 
     def prepare(self) -> None:
         """Look for the models, downloading what is missing. Raises `ModelError`, `SettingsError`."""
-        from farthing.engine.task import task_of
-        from farthing.sources.find import find_model
-
         for config, entry in zip(self._configs, self.entries, strict=True):
             task = config.own.model_task
             entry.task = "rerank" if task == "rerank" else "embed"
             if is_local(config):
+                from farthing.engine.task import task_of
+                from farthing.sources.find import find_model
+
                 self._found[config.name] = found = find_model(config.source, config.settings.group(SourceSettings))
                 entry.task = task_of(found.path) if task == "auto" else entry.task
         self._open_cache()
@@ -72,9 +72,14 @@ class Models:
 
     def _open_cache(self) -> None:
         """Raises `MissingExtraError`."""
+        from farthing.serving.cache.opened import open_cache, own_memory_bytes
+
+        if not self._found:  # nothing is computed here, and nothing of the engine is needed
+            self.cache = open_cache(self._caching, own_memory_bytes(self._caching))
+            return
         from farthing.engine.budget import less_memory
         from farthing.engine.device import device_facts
-        from farthing.serving.cache.opened import memory_bytes, open_cache, reserved_bytes
+        from farthing.serving.cache.planned import memory_bytes, reserved_bytes
 
         facts = device_facts(self._engine.device)
         self.cache = open_cache(self._caching, memory_bytes(self._caching, self._engine, facts))

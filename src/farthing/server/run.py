@@ -117,11 +117,12 @@ def make_server(app: FastAPI, server: ServerSettings, settings: ConnectionSettin
         ssl_ca_certs=settings.tls_ca,
         ssl_cert_reqs=ssl.CERT_REQUIRED if settings.tls_ca else ssl.CERT_NONE,
     )
+    draining = DrainingServer(config, server.drain_delay_s)
     try:
         config.load()
     except OSError as error:  # ssl.SSLError is one
         raise tls_error(settings, error) from error
-    return DrainingServer(config, server.drain_delay_s)
+    return draining
 
 
 def tls_error(settings: ConnectionSettings, error: OSError) -> SettingsError:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from farthing.serving.cache.stats import CacheStats
     from farthing.serving.cache.vectors import VectorCache
     from farthing.serving.governor import MemoryState
-    from farthing.serving.request import EmbedRequest
+    from farthing.serving.request import EmbedRequest, EmbedResult
     from farthing.serving.rerank_request import RerankRequest
 
 logger = logging.getLogger(__name__)
@@ -131,6 +131,13 @@ class Service:
 
     # --- work ----------------------------------------------------------------------------------------------------
 
+    def held(self, request: EmbedRequest, model: str | None = None) -> Answer | None:
+        """What `embed` would answer, where a cache holds it and nothing has to be waited for. Raises as `embed`."""
+        entry, *_ = self._able(model, "embed", lambda backend: can_answer(cast("EmbedBackend", backend), request))
+        with entry.used() as backend:
+            found = None if backend is None else cast("EmbedBackend", backend).held(request)
+        return None if found is None else self._answer(found, entry)
+
     async def embed(self, request: EmbedRequest, model: str | None = None) -> Answer:
         """The vectors of `request`, when its turn comes. Cancelling takes its texts out of the queue.
 
@@ -139,10 +146,7 @@ class Service:
         """
 
         async def work(entry: ModelEntry, backend: Backend) -> Answer:
-            embedder = cast("EmbedBackend", backend)
-            memory = self.memory()
-            step = memory.name if memory is not None and memory.step else ""
-            return Answer(await embedder.embed_async(request), entry.name, step)
+            return self._answer(await cast("EmbedBackend", backend).embed_async(request), entry)
 
         async with self._turns:
             entries = self._able(model, "embed", lambda backend: can_answer(cast("EmbedBackend", backend), request))
@@ -159,6 +163,10 @@ class Service:
 
         async with self._turns:
             return await self._first_answer(self._able(model, "rerank", lambda _: True), work)
+
+    def _answer(self, result: EmbedResult, entry: ModelEntry) -> Answer:
+        memory = self.memory()
+        return Answer(result, entry.name, memory.name if memory is not None and memory.step else "")
 
     def _able(self, name: str | None, task: Task, can_take: Callable[[Backend], bool]) -> list[ModelEntry]:
         """The models that the name stands for and that can answer now; at least the first of them."""

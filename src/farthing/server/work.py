@@ -38,9 +38,14 @@ async def embed(service: Service, request: Request, wanted: EmbedRequest, model:
     urgency = urgency_of(request, service.request_timeout_s)
     if urgency is not USUAL:
         wanted = replace(wanted, urgency=urgency)
-    answer = await unless_hung_up(request, service.embed(wanted, model), urgency)
-    exchange.note_work(len(answer.result.vectors), answer.result.num_tokens, answer.result.timings)
-    await charge_tokens(request, answer.result.num_tokens)
+    answer = service.held(wanted, model)
+    if answer is None:
+        answer = await unless_hung_up(request, service.embed(wanted, model), urgency)
+    result = answer.result
+    exchange.note_work(len(result.vectors), result.num_tokens, result.timings)
+    if result.num_cached:
+        exchange.note(cached=result.num_cached)
+    await charge_tokens(request, result.num_tokens)
     return answer
 
 

@@ -1,22 +1,24 @@
 """What answers a model's requests: a model in this process, or servers elsewhere.
 
 `farthing.serving.embedder.Embedder` and `farthing.serving.reranker.Reranker` are backends. What stands around them (a
-cache, a server's directory of models) asks for no more than this.
+cache, a server's directory of models) asks for no more than this. Nothing of the engine is imported here: a server
+without models of its own does without torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from farthing.core.space import VectorSpace
-from farthing.models.heads import Task
-from farthing.serving.governor import MemoryState
-from farthing.serving.health import Health
-from farthing.serving.request import EmbedRequest, EmbedResult, Terms
-from farthing.serving.rerank_request import RerankRequest, RerankResult
-from farthing.serving.served import ServedModel
-from farthing.serving.stats import ServingStats
+if TYPE_CHECKING:
+    from farthing.core.space import VectorSpace
+    from farthing.models.heads import Task
+    from farthing.serving.governor import MemoryState
+    from farthing.serving.health import Health
+    from farthing.serving.request import EmbedRequest, EmbedResult, Terms
+    from farthing.serving.rerank_request import RerankRequest, RerankResult
+    from farthing.serving.served import ServedModel
+    from farthing.serving.stats import ServingStats
 
 
 class Backend(Protocol):
@@ -69,6 +71,10 @@ class EmbedBackend(Backend, Protocol):
 
         Raises `InputError` for what cannot be served whatever the texts are.
         """
+        ...
+
+    def held(self, request: EmbedRequest) -> EmbedResult | None:
+        """The answer where nothing has to be computed or waited for, else None. Raises `InputError`."""
         ...
 
     async def embed_async(self, request: EmbedRequest) -> EmbedResult:

@@ -120,6 +120,10 @@ class Embedder(ServedModel):
         warnings = check_dimensions(request, self.dimensions, self._live.description.embedding)
         return Terms(self._prefix(request), warnings)
 
+    def held(self, request: EmbedRequest) -> EmbedResult | None:  # noqa: ARG002
+        """None: without a cache, everything is computed."""
+        return None
+
     def embed(self, request: EmbedRequest) -> EmbedResult:
         """One request, of at most `max_texts_per_request` texts.
 

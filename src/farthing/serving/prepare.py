@@ -8,13 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from farthing.core.errors import EmptyInputError, TextTooLongError
+from farthing.core.errors import TextTooLongError
 from farthing.core.settings import ServingSettings
 from farthing.serving.request import TextEnd
-from farthing.serving.text import fit_text
+from farthing.serving.text import Input, clean_input
 from farthing.serving.tokenizer import TextTokenizer
-
-Input = str | Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -76,12 +74,3 @@ class Preparer:
                 assert item is not None
                 result.append(self._tokenizer.insert_prefix(self._tokenizer.complete(item, index), prefix_ids))
         return result
-
-
-def clean_input(item: Input, index: int, settings: ServingSettings) -> Input | None:
-    """An input as it goes on; None where a zero vector is the answer. Raises `InputError`."""
-    if not isinstance(item, str):
-        if len(item) == 0:
-            raise EmptyInputError(f"Text {index} is an empty list of token ids.", param=f"input[{index}]")
-        return item
-    return fit_text(item, index, settings)

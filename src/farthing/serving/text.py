@@ -8,9 +8,12 @@ text, and what a tokenizer makes of them differs by version.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-from farthing.core.errors import InvalidTextError, TextTooLargeError, TextTooShortError
+from farthing.core.errors import EmptyInputError, InvalidTextError, TextTooLargeError, TextTooShortError
 from farthing.core.settings import ServingSettings
+
+Input = str | Sequence[int]
 
 # Zero width space, word joiner, byte-order mark, Mongolian vowel separator; and a (non-)joiner that stands beside ASCII
 # or at an end of the text, where there is nothing for it to join.
@@ -68,3 +71,12 @@ def fit_text(text: str, index: int, settings: ServingSettings) -> str | None:
         "it out, or set short_text to zero (zero vectors) or embed.",
         param=f"input[{index}]",
     )
+
+
+def clean_input(item: Input, index: int, settings: ServingSettings) -> Input | None:
+    """An input as it goes on; None where a zero vector is the answer. Raises `InputError`."""
+    if not isinstance(item, str):
+        if len(item) == 0:
+            raise EmptyInputError(f"Text {index} is an empty list of token ids.", param=f"input[{index}]")
+        return item
+    return fit_text(item, index, settings)

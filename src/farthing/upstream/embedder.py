@@ -124,6 +124,10 @@ class UpstreamEmbedder(UpstreamModel):
 
     # --- work ----------------------------------------------------------------------------------------------------
 
+    def held(self, request: EmbedRequest) -> EmbedResult | None:  # noqa: ARG002
+        """None: upstreams have to be asked."""
+        return None
+
     async def embed_async(self, request: EmbedRequest) -> EmbedResult:
         """One request. Cancelling it takes back what is not computed yet.
 

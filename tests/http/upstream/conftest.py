@@ -15,7 +15,8 @@ import orjson
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from farthing.core.settings import ServerSettings, ServingSettings, UpstreamSettings
+from farthing.core.resolve import Resolved
+from farthing.core.settings import ConnectionSettings, ServerSettings, ServingSettings, UpstreamSettings
 from farthing.server.app import create_app
 from farthing.server.run import listen, make_server
 from farthing.server.service import Service
@@ -115,8 +116,8 @@ OpenFront = Callable[[Service], AbstractContextManager[Front]]
 @contextmanager
 def listening(service: Service) -> Iterator[Front]:
     listener = listen("127.0.0.1", 0)
-    door = Door(create_app(service, ServerSettings()))
-    web = make_server(door)  # type: ignore[arg-type]
+    door = Door(create_app(service, Resolved.of()))
+    web = make_server(door, ServerSettings(), ConnectionSettings())  # type: ignore[arg-type]
     thread = threading.Thread(target=web.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

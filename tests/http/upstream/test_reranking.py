@@ -45,7 +45,7 @@ def ask(reranker: UpstreamReranker, pairs: Any, **fields: Any) -> Any:
 def test_scores_are_the_upstreams_own_in_order(suffix: str, scorer: Any) -> None:
     with opened(scorer.url + suffix) as reranker:
         result = ask(reranker, PAIRS)
-        np.testing.assert_allclose(result.scores, scorer.service.reranker.score(PAIRS), atol=1e-5)
+        np.testing.assert_allclose(result.scores, scorer.service.backend("rerank").score(PAIRS), atol=1e-5)
         assert result.num_tokens > 0
         with pytest.raises(EmptyInputError):
             ask(reranker, [])
@@ -58,7 +58,7 @@ def test_a_failing_one_is_made_up_for_by_another(scorer: Any, open_front: Any) -
         front.door.behaviour = "break off"
         for _ in range(4):
             np.testing.assert_allclose(
-                ask(reranker, PAIRS[:5]).scores, scorer.service.reranker.score(PAIRS[:5]), atol=1e-5
+                ask(reranker, PAIRS[:5]).scores, scorer.service.backend("rerank").score(PAIRS[:5]), atol=1e-5
             )
     with open_front(scorer.service) as front, opened(front.url) as reranker:
         front.door.behaviour = "garbage"

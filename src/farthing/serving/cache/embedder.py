@@ -9,46 +9,29 @@ same text, and ids have to be checked against the vocabulary before they mean an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from farthing.core.errors import InputError
 from farthing.core.settings import ServingSettings
-from farthing.core.space import VectorSpace
-from farthing.models.heads import Task
-from farthing.serving.backend import EmbedBackend
-from farthing.serving.cache.entry import entry_type, is_truncated, read_entries, write_entries
+from farthing.serving.cache.answer import AT_A_TIME, Answer, Lookup
+from farthing.serving.cache.entry import entry_type, is_truncated, write_entries
 from farthing.serving.cache.key import namespace, text_keys
-from farthing.serving.cache.vectors import VectorCache
-from farthing.serving.governor import MemoryState
-from farthing.serving.health import Health
-from farthing.serving.prepare import clean_input
 from farthing.serving.request import EmbedRequest, EmbedResult, Terms
-from farthing.serving.served import ServedModel
-from farthing.serving.stats import ServingStats
+from farthing.serving.text import clean_input
 
-# Texts that are worked on before the event loop does something else.
-AT_A_TIME = 256
-
-
-@dataclass(frozen=True)
-class Lookup:
-    """What was found for a request.
-
-    Attributes:
-        keys: of each text; None where a zero vector is the answer.
-        entries: by key, those found first and then those computed.
-        num_cached: texts whose entry was found.
-        num_computed_tokens: for the others.
-    """
-
-    keys: Sequence[bytes | None]
-    entries: dict[bytes, bytes]
-    num_cached: int
-    num_computed_tokens: int = 0
+if TYPE_CHECKING:
+    from farthing.core.space import VectorSpace
+    from farthing.models.heads import Task
+    from farthing.serving.backend import EmbedBackend
+    from farthing.serving.cache.vectors import VectorCache
+    from farthing.serving.governor import MemoryState
+    from farthing.serving.health import Health
+    from farthing.serving.served import ServedModel
+    from farthing.serving.stats import ServingStats
 
 
 class CachedEmbedder:
@@ -96,9 +79,23 @@ class CachedEmbedder:
         """The backend. The cache is its maker's, on the event loop (`VectorCache.close`)."""
         self._backend.close()
 
+    def held(self, request: EmbedRequest) -> EmbedResult | None:
+        """The answer to a request of some texts that are all held in this process; None of any other."""
+        if len(request.inputs) > AT_A_TIME or not can_be_kept(request):
+            return None
+        terms, space = self._backend.terms(request), self._backend.space  # refused, whatever is in the cache
+        keys = self._keys(request.inputs, 0, text_keys(self._namespace(space), terms.prefix))
+        entries = self._cache.all_held({key for key in keys if key is not None})
+        if entries is None or not (self._cuts(request) or not any(map(is_truncated, entries.values()))):
+            return None
+        lookup = Lookup(keys, entries, sum(key is not None for key in keys))
+        answer = Answer(np.zeros((len(keys), request.dimensions or space.dimensions), dtype=np.float32), len(keys))
+        answer.fill(lookup, 0, space.dimensions, normalize=request.normalize)
+        return answer.result(request, terms, space, lookup)
+
     async def embed_async(self, request: EmbedRequest) -> EmbedResult:
-        """As the backend's. Nothing is waited for when all texts are held in this process."""
-        if not request.inputs or not all(isinstance(item, str) for item in request.inputs):
+        """As the backend's."""
+        if not can_be_kept(request):
             return await self._backend.embed_async(request)
         terms, space = self._backend.terms(request), self._backend.space  # refused, whatever is in the cache
         lookup = await self._look_up(request, terms.prefix, space)
@@ -116,18 +113,23 @@ class CachedEmbedder:
         for start in range(0, len(request.inputs), AT_A_TIME):
             if start:
                 await asyncio.sleep(0)
-            for index, item in enumerate(request.inputs[start : start + AT_A_TIME], start):
-                text = clean_input(item, index, self._serving)
-                keys.append(key_of(text) if isinstance(text, str) else None)
+            keys += self._keys(request.inputs[start : start + AT_A_TIME], start, key_of)
         wanted = dict.fromkeys(key for key in keys if key is not None)
         entries = self._cache.held(wanted)
         if self._cache.has_store and len(entries) < len(wanted):
             missing = [key for key in wanted if key not in entries]
             entries |= await self._cache.fetch(missing, entry_type(space.dimensions).itemsize)
-        cuts = self._serving.truncate if request.truncate is None else request.truncate
-        if not cuts:  # a text that is too long is refused, not answered
+        if not self._cuts(request):  # a text that is too long is refused, not answered
             entries = {key: entry for key, entry in entries.items() if not is_truncated(entry)}
         return Lookup(keys, entries, sum(key in entries for key in keys))
+
+    def _keys(self, inputs: Sequence[Any], start: int, key_of: Callable[[str], bytes]) -> list[bytes | None]:
+        """Of a request's texts from index `start` on; None where a zero vector is the answer. Raises `InputError`."""
+        texts = (clean_input(item, index, self._serving) for index, item in enumerate(inputs, start))
+        return [key_of(text) if isinstance(text, str) else None for text in texts]
+
+    def _cuts(self, request: EmbedRequest) -> bool:
+        return self._serving.truncate if request.truncate is None else request.truncate
 
     async def _compute(
         self, request: EmbedRequest, places: Sequence[int], space: VectorSpace, lookup: Lookup
@@ -158,37 +160,22 @@ class CachedEmbedder:
                 assert key is not None
                 made[key] = entry
         self._cache.put(made)
-        return replace(lookup, entries=lookup.entries | made, num_computed_tokens=result.num_computed_tokens)
+        return replace(
+            lookup,
+            entries=lookup.entries | made,
+            num_computed_tokens=result.num_computed_tokens,
+            timings=result.timings,
+        )
 
     async def _answer(self, request: EmbedRequest, terms: Terms, space: VectorSpace, lookup: Lookup) -> EmbedResult:
-        dimensions = request.dimensions or space.dimensions
-        vectors = np.zeros((len(lookup.keys), dimensions), dtype=np.float32)
-        text_tokens = [0] * len(lookup.keys)
-        truncated: list[int] = []
-        for start in range(0, len(lookup.keys), AT_A_TIME):
+        num_inputs = len(lookup.keys)
+        vectors = np.zeros((num_inputs, request.dimensions or space.dimensions), dtype=np.float32)
+        answer = Answer(vectors, num_inputs)
+        for start in range(0, num_inputs, AT_A_TIME):
             if start:
                 await asyncio.sleep(0)
-            part = enumerate(lookup.keys[start : start + AT_A_TIME], start)
-            entries = {place: lookup.entries[key] for place, key in part if key is not None}
-            if not entries:
-                continue
-            found = read_entries(list(entries.values()), space.dimensions, dimensions, normalize=request.normalize)
-            vectors[list(entries)] = found.vectors
-            for place, num_tokens in zip(entries, found.num_tokens, strict=True):
-                text_tokens[place] = num_tokens
-            truncated += [place for place, entry in entries.items() if is_truncated(entry)]
-        num_texts = sum(key is not None for key in lookup.keys)
-        return EmbedResult(
-            vectors,
-            num_tokens=sum(text_tokens),
-            num_computed_tokens=lookup.num_computed_tokens,
-            space=replace(space, dimensions=dimensions, normalized=request.normalize),
-            truncated=tuple(truncated),
-            warnings=terms.warnings,
-            text_tokens=tuple(text_tokens),
-            num_cached=lookup.num_cached,
-            num_uncached=num_texts - lookup.num_cached,
-        )
+            answer.fill(lookup, start, space.dimensions, normalize=request.normalize)
+        return answer.result(request, terms, space, lookup)
 
     def _namespace(self, space: VectorSpace) -> bytes:
         facts = space.fingerprint, self.context_length
@@ -204,3 +191,9 @@ def first_places(lookup: Lookup) -> list[int]:
         if key is not None and key not in lookup.entries:
             places.setdefault(key, place)
     return list(places.values())
+
+
+def can_be_kept(request: EmbedRequest) -> bool:
+    """Token ids pass by, and so does the rare wish to cut texts at their start, which no key tells."""
+    inputs = request.inputs
+    return request.truncate_from == "end" and bool(inputs) and all(isinstance(item, str) for item in inputs)

@@ -1,23 +1,21 @@
-"""A cache made from settings, and what it takes of the memory.
+"""A cache made from settings.
 
-In: settings. Out: a `VectorCache`, or None where nothing is kept, and bytes to leave out of a model's plan.
+In: settings. Out: a `VectorCache`, or None where nothing is kept. What it takes of a model's memory is said in
+`farthing.serving.cache.planned`.
 """
 
 from __future__ import annotations
 
-from farthing.core.settings import CacheSettings, EngineSettings
+from farthing.core.settings import CacheSettings
 from farthing.core.settings.cache import MEMCACHED_SCHEMES
 from farthing.core.sizes import parse_bytes
-from farthing.engine.budget import budget_bytes, host_budget_bytes
-from farthing.engine.device import DeviceFacts
 from farthing.serving.cache.memory import MemoryLevel
-from farthing.serving.cache.remote import PENDING_BYTES, RemoteLevel
+from farthing.serving.cache.remote import RemoteLevel
 from farthing.serving.cache.store import Store
 from farthing.serving.cache.vectors import VectorCache
 
-# What is held by itself in this process, and never more than this part of the memory.
+# What is held by itself in this process.
 MEMORY_BYTES = 32 * 2**20
-MEMORY_SHARE = 64
 
 
 def open_cache(settings: CacheSettings, memory_bytes: int) -> VectorCache | None:
@@ -40,18 +38,8 @@ def open_store(settings: CacheSettings) -> Store:
     return RedisStore(settings.cache, settings.cache_ttl_s)
 
 
-def memory_bytes(settings: CacheSettings, engine: EngineSettings, facts: DeviceFacts) -> int:
-    """The most that vectors may take in this process."""
+def own_memory_bytes(settings: CacheSettings) -> int:
+    """The most that vectors may take in this process, whatever else it holds."""
     if settings.cache == "off":
         return 0
-    if settings.cache_memory != "auto":
-        return parse_bytes(settings.cache_memory) or 0
-    budget = budget_bytes(engine, facts) if facts.is_cpu else host_budget_bytes(engine, facts)
-    return MEMORY_BYTES if budget is None else min(MEMORY_BYTES, budget // MEMORY_SHARE)
-
-
-def reserved_bytes(settings: CacheSettings, engine: EngineSettings, facts: DeviceFacts) -> int:
-    """What the cache and its unwritten entries may take of the memory that a model is planned with."""
-    if not facts.is_cpu:
-        return 0
-    return memory_bytes(settings, engine, facts) + (PENDING_BYTES if settings.scheme else 0)
+    return MEMORY_BYTES if settings.cache_memory == "auto" else parse_bytes(settings.cache_memory) or 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from farthing.core.sizes import mebibytes
 from farthing.serving.cache.memory import MemoryLevel
@@ -26,6 +26,10 @@ class VectorCache:
     def held(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
         """Those that are in this process."""
         return self._memory.get(keys)
+
+    def all_held(self, keys: Collection[bytes]) -> dict[bytes, bytes] | None:
+        """All of them, when all are in this process."""
+        return self._memory.get_all(keys)
 
     async def fetch(self, keys: Sequence[bytes], entry_bytes: int) -> dict[bytes, bytes]:
         """Those that the store has, which this process holds from now on. Raises nothing."""

@@ -8,7 +8,8 @@ from farthing.core.errors import SettingsError
 from farthing.core.resolve import resolve
 from farthing.core.settings import CacheSettings, EngineSettings
 from farthing.engine.device import device_facts
-from farthing.serving.cache.opened import memory_bytes, open_cache, reserved_bytes
+from farthing.serving.cache.opened import open_cache
+from farthing.serving.cache.planned import memory_bytes, reserved_bytes
 from farthing.serving.cache.remote import PENDING_BYTES
 
 MIB, GIB = 2**20, 2**30

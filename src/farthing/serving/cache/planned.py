@@ -1,0 +1,27 @@
+"""What a cache takes of the memory that models are planned with. Plain arithmetic."""
+
+from __future__ import annotations
+
+from farthing.core.settings import CacheSettings, EngineSettings
+from farthing.engine.budget import budget_bytes, host_budget_bytes
+from farthing.engine.device import DeviceFacts
+from farthing.serving.cache.opened import own_memory_bytes
+from farthing.serving.cache.remote import PENDING_BYTES
+
+MEMORY_SHARE = 64  # of the memory, no more is held unless the settings say so
+
+
+def memory_bytes(settings: CacheSettings, engine: EngineSettings, facts: DeviceFacts) -> int:
+    """The most that vectors may take in this process."""
+    own = own_memory_bytes(settings)
+    if settings.cache_memory != "auto":
+        return own
+    budget = budget_bytes(engine, facts) if facts.is_cpu else host_budget_bytes(engine, facts)
+    return own if budget is None else min(own, budget // MEMORY_SHARE)
+
+
+def reserved_bytes(settings: CacheSettings, engine: EngineSettings, facts: DeviceFacts) -> int:
+    """What the cache and its unwritten entries may take of the memory that a model is planned with."""
+    if not facts.is_cpu:
+        return 0
+    return memory_bytes(settings, engine, facts) + (PENDING_BYTES if settings.scheme else 0)
