@@ -241,22 +241,26 @@ def bad_head(path: str, body: bytes, chance: random.Random) -> bytes:
     return b"\r\n".join([method + b" " + target + b" " + version, *lines, b"", body])
 
 
-async def read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes, bytes]:
-    """Status, head and body of the next final answer. Raises `asyncio.IncompleteReadError` when none comes."""
+async def read_answer(reader: asyncio.StreamReader, raw: bytes) -> tuple[int, bytes, bytes]:
+    """Status, head and body of the final answer to `raw`."""
     while True:
         head = await reader.readuntil(b"\r\n\r\n")
         status = int(head.split(b" ", 2)[1])
         if status >= 200:
             break
+    if raw.startswith(b"HEAD "):
+        return status, head, b""
     length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
     return status, head, await reader.readexactly(int(length.partition(b":")[2]))
 
 
 async def exchange(address: tuple[str, int], raw: bytes) -> tuple[int, bytes, bytes]:
-    """The first answer to `raw` on a connection of its own. Raises as `read_answer`, and when 30 s pass without one."""
+    """The first answer to `raw` on a connection of its own. Fails when none comes."""
     reader, writer = await asyncio.open_connection(*address)
     try:
         writer.write(raw)
-        return await asyncio.wait_for(read_answer(reader), 30)
+        return await asyncio.wait_for(read_answer(reader, raw), 20)
+    except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError) as error:  # noqa: UP041 (3.10)
+        raise AssertionError(f"{type(error).__name__} instead of an answer to {raw[:2000]!r}") from error
     finally:
         writer.transport.abort()
