@@ -260,7 +260,7 @@ async def exchange(address: tuple[str, int], raw: bytes) -> tuple[int, bytes, by
     try:
         writer.write(raw)
         return await asyncio.wait_for(read_answer(reader, raw), 20)
-    except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError) as error:  # noqa: UP041 (3.10)
+    except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError) as error:
         raise AssertionError(f"{type(error).__name__} instead of an answer to {raw[:2000]!r}") from error
     finally:
         writer.transport.abort()

@@ -17,11 +17,12 @@ from farthing.serving.reranker import Reranker
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis needs Python 3.11")
 
+POSITIVE, NEGATIVE = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE
 KEY = "sk-of-the-schema-test"
 # What the server says when it has too much to do, and when the time that a request allowed itself is over.
 DOCUMENTED_FAILURES = ["503", "504"]
 EXAMPLES = settings(
-    max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=30, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
 
 
@@ -34,7 +35,9 @@ def served(launch_load: Callable[..., Any], tiny_qwen3: Path, tiny_reranker: Pat
         judge = ModelEntry("judge", lambda: Reranker(str(tiny_reranker)), task="rerank")
         with launch_load(lambda: Embedder(str(tiny_qwen3)), name="tiny", others=[judge], **more) as running:
             statuses = {"expected-statuses": ["2xx", "3xx", "4xx", *DOCUMENTED_FAILURES]}
-            config = schemathesis.Config.from_dict({"checks": {"not_a_server_error": statuses}})
+            # What a schema cannot say: a text has visible characters, pairs are as many on both sides.
+            checks = {"not_a_server_error": statuses, "positive_data_acceptance": {"enabled": False}}
+            config = schemathesis.Config.from_dict({"checks": checks})
             yield schemathesis.openapi.from_url(f"{running.url}/openapi.json", config=config)
 
     return serve
@@ -42,8 +45,11 @@ def served(launch_load: Callable[..., Any], tiny_qwen3: Path, tiny_reranker: Pat
 
 def check_all(document: Any, mode: Any, **options: Any) -> None:
     """Requests of `mode` to every route; every answer goes through every check of schemathesis."""
-    for result in document.get_all_operations():
-        operation = result.ok()
+    operations = [result.ok() for result in document.get_all_operations()]
+    assert len(operations) > 20
+    for operation in operations:
+        if mode is NEGATIVE and operation.method != "post":
+            continue  # there is nothing in it that could be wrong
 
         @EXAMPLES
         @given(case=operation.as_strategy(generation_mode=mode))
@@ -53,13 +59,13 @@ def check_all(document: Any, mode: Any, **options: Any) -> None:
         check()
 
 
-@pytest.mark.parametrize("mode", ["positive", "negative"])
-def test_every_route_answers_as_the_document_says(served: Callable[..., Any], mode: str) -> None:
+def test_every_route_answers_as_the_document_says(served: Callable[..., Any]) -> None:
     with served() as document:
-        check_all(document, schemathesis.GenerationMode(mode))
+        check_all(document, POSITIVE)
+        check_all(document, NEGATIVE)
 
 
 def test_a_server_with_keys_and_limits_does_too(served: Callable[..., Any]) -> None:
     access = AccessSettings(api_key=KEY, requests_per_minute=10_000_000)
     with served(access=access) as document:
-        check_all(document, schemathesis.GenerationMode.POSITIVE, headers={"authorization": f"Bearer {KEY}"})
+        check_all(document, POSITIVE, headers={"authorization": f"Bearer {KEY}"})
