@@ -98,6 +98,12 @@ def resolve(
         # File and environment are shared by all commands; flags are meant for this one.
         accepted = wanted if origin == "flag" else list(known)
         for name, value in raw.items():
+            if name not in accepted and isinstance(value, dict):
+                raise SettingsError(
+                    f"The config file has a table [{name}]; settings stand at its top, and its only tables are "
+                    "[models.NAME] and [routes].",
+                    param=name,
+                )
             if name not in accepted:
                 raise SettingsError(unknown_key(name, origin, accepted), param=name)
             values[name] = convert(name, value, known[name], origin, secret=name in secret)

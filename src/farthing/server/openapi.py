@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from farthing.server.urgency import MAX_DIGITS, PRIORITY, TIMEOUT
+from farthing.server.urgency import MAX_MS, PRIORITY, TIMEOUT
 from farthing.serving.urgency import LANES
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ URGENCY_HEADERS: list[Json] = [
         "in": "header",
         "required": False,
         "description": "Milliseconds after which the answer is of no use (default: the server's time limit).",
-        "schema": {"type": "integer", "minimum": 1, "maximum": 10**MAX_DIGITS - 1},
+        "schema": {"type": "integer", "minimum": 1, "maximum": MAX_MS},
     },
 ]
 KEYS: Json = {

@@ -148,8 +148,11 @@ def listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
+        # What `create_server` adds to the system's own words is for programmers; of names there is no errno.
+        is_of_name = isinstance(error, socket.gaierror) or error.errno is None
+        reason = error.strerror if is_of_name else os.strerror(error.errno)
         raise SettingsError(
-            f"Cannot listen on {host} port {port}: {error.strerror or error}. "
+            f"Cannot listen on {host} port {port}: {reason}. "
             "Choose another address with --host and --port (0: any free port).",
             param="port",
         ) from error

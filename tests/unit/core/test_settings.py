@@ -15,6 +15,7 @@ from farthing.core.settings import (
     ServingSettings,
     SourceSettings,
     TelemetrySettings,
+    UpstreamSettings,
 )
 
 FIELDS = [(kind, item) for kind in GROUPS for item in dataclasses.fields(kind)]  # type: ignore[arg-type]
@@ -106,3 +107,14 @@ def test_limits_themselves_are_allowed() -> None:
 def test_a_collector_is_named_by_a_url() -> None:
     with pytest.raises(SettingsError, match="must be a URL such as http://localhost:4318"):
         TelemetrySettings(otlp_endpoint="localhost:4318")
+
+
+@pytest.mark.parametrize("url", ["", " , ", "host:80", "ftp://host", "http://", "http://host:port", "http://a,b"])
+def test_an_upstream_that_is_no_url_is_refused_at_once(url: str) -> None:
+    with pytest.raises(SettingsError, match="it must be a URL such as http://host:8000/v1"):
+        UpstreamSettings(upstream=url)
+
+
+def test_the_password_of_an_upstream_stands_in_no_message() -> None:
+    with pytest.raises(SettingsError, match=r"'http://\*\*\*@host:port'"):
+        UpstreamSettings(upstream="http://me:secret@host:port")
