@@ -1,8 +1,7 @@
-"""Good request bodies and heads made bad in a seeded way, and a client that sends what no HTTP library would."""
+"""Good request bodies and heads made bad in a seeded way, as bytes."""
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import gzip
 import json
@@ -239,28 +238,3 @@ def bad_head(path: str, body: bytes, chance: random.Random) -> bytes:
         lines.insert(chance.randrange(len(lines)), chance.choice(LINES))
     version = chance.choice([b"HTTP/1.1"] * 9 + [b"HTTP/1.0", b"HTTP/2", b"HTTP/9.9", b"", b"HTTPS/1.1"])
     return b"\r\n".join([method + b" " + target + b" " + version, *lines, b"", body])
-
-
-async def read_answer(reader: asyncio.StreamReader, raw: bytes) -> tuple[int, bytes, bytes]:
-    """Status, head and body of the final answer to `raw`."""
-    while True:
-        head = await reader.readuntil(b"\r\n\r\n")
-        status = int(head.split(b" ", 2)[1])
-        if status >= 200:
-            break
-    if raw.startswith(b"HEAD "):
-        return status, head, b""
-    length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-    return status, head, await reader.readexactly(int(length.partition(b":")[2]))
-
-
-async def exchange(address: tuple[str, int], raw: bytes) -> tuple[int, bytes, bytes]:
-    """The first answer to `raw` on a connection of its own. Fails when none comes."""
-    reader, writer = await asyncio.open_connection(*address)
-    try:
-        writer.write(raw)
-        return await asyncio.wait_for(read_answer(reader, raw), 20)
-    except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError) as error:
-        raise AssertionError(f"{type(error).__name__} instead of an answer to {raw[:2000]!r}") from error
-    finally:
-        writer.transport.abort()
