@@ -89,14 +89,15 @@ def test_anything_else_is_refused_in_openais_shape_and_not_repeated(guarded: Any
 
 
 def test_every_route_but_the_public_ones_needs_a_key(guarded: Any) -> None:
-    public = {"/", "/docs", "/openapi.json", "/health", "/metrics"}
+    public = {"/docs", "/openapi.json", "/health", "/metrics"}
     routes = httpx.get(f"{guarded.url}/openapi.json").json()["paths"]
     for path, methods in routes.items():
         for method in methods:
             status = httpx.request(method, guarded.url + path).status_code
             assert (status == 401) == (path not in public), path
-    for path in public:
+    for path in {"/", *public}:
         assert httpx.get(guarded.url + path).status_code == 200
+    assert httpx.post(guarded.url, json={"inputs": "a"}).status_code == 401
 
 
 def test_health_and_metrics_can_need_a_key_too(launch: Any, tiny_qwen3: Path) -> None:

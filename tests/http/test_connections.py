@@ -215,3 +215,30 @@ def test_ten_thousand_connections_that_are_left_hold_up_nobody(launch: Any, tiny
             holder.communicate("")
         running.wait_until(lambda: len(connections(running)) < 10)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def send(connection: socket.socket, raw: bytes) -> list[bytes]:
+    """The status lines of what is answered to `raw` until the server closes."""
+    connection.sendall(raw)
+    return [line for line in read_all(connection).split(b"\r\n") if line.startswith(b"HTTP/1.1 ")]
+
+
+def test_a_body_that_is_no_http_is_refused_with_an_answer(connection: socket.socket) -> None:
+    body = b'5\r\n{"inp\r\nzz\r\n'
+    assert send(connection, HEAD + b"transfer-encoding: chunked\r\n\r\n" + body) == [b"HTTP/1.1 400 Bad Request"]
+
+
+def test_a_request_before_what_is_no_http_is_answered(connection: socket.socket) -> None:
+    assert send(connection, WHOLE + b"\x00\r\n\r\n") == [b"HTTP/1.1 200 OK"]
+
+
+def test_a_request_that_was_answered_is_not_answered_again_when_its_body_goes_wrong(connection: socket.socket) -> None:
+    head = b"GET /made/up HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n"
+    connection.sendall(head)
+    answer = connection.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert send(connection, b"zz\r\n") == []
+
+
+def test_an_address_of_other_bytes_than_ascii_is_refused(connection: socket.socket) -> None:
+    assert send(connection, b"GET /health/?\xff HTTP/1.1\r\nhost: test\r\n\r\n") == [b"HTTP/1.1 400 Bad Request"]

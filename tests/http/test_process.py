@@ -147,7 +147,7 @@ def test_a_port_in_use_is_a_clear_error(tiny_qwen3: Path) -> None:
         command = [sys.executable, "-c", MAIN, "serve", str(tiny_qwen3), "--port", port]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 2
-    assert f"Cannot listen on 127.0.0.1 port {port}: Address already in use" in done.stderr
+    assert f"Cannot listen on 127.0.0.1 port {port}: Address already in use. " in done.stderr
     assert "Traceback" not in done.stderr
 
 

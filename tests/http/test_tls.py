@@ -63,12 +63,17 @@ def test_clients_without_a_certificate_are_refused_when_one_is_asked_for(
             client.get(f"{running.url}/health")
 
 
-def test_a_certificate_that_cannot_be_used_is_a_clear_error(tmp_path: Path) -> None:
-    empty = tmp_path / "empty.pem"
+def test_files_of_tls_that_cannot_be_used_are_named(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
+    cert, missing, empty = str(certificate[0]), str(tmp_path / "nothing.pem"), tmp_path / "empty.pem"
     empty.write_text("")
-    for file in (empty, tmp_path / "nothing.pem"):
-        with pytest.raises(SettingsError, match=rf"The certificate cannot be used: .* --tls-certfile is {file}"):
-            make_server(FastAPI(), ServerSettings(), ConnectionSettings(tls_certfile=str(file)))
+    for settings, message in (
+        (ConnectionSettings(tls_certfile=missing), f"Cannot read tls_certfile {missing}: No such file or directory"),
+        (ConnectionSettings(tls_certfile=cert, tls_keyfile=missing), f"Cannot read tls_keyfile {missing}: No such"),
+        (ConnectionSettings(tls_certfile=str(empty)), f"{empty} must hold a certificate .*, and the same file its"),
+        (ConnectionSettings(tls_certfile=cert), f"{cert} must hold a certificate .*, and the same file its private"),
+    ):
+        with pytest.raises(SettingsError, match=message):
+            make_server(FastAPI(), ServerSettings(), settings)
 
 
 def test_a_unix_socket_that_was_left_behind_is_replaced_and_one_in_use_is_not(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ def chosen_models(argument: str | None, option: str | None, settings: Resolved) 
         raise click.UsageError(f"Two models were given, {argument!r} and --model-path {option!r}; give one.")
     name = argument or option
     if "models" not in settings.tables:
+        if "routes" in settings.tables:
+            raise SettingsError("The config file has [routes], and no [models.NAME] that they could lead to.")
         if not name:
             raise click.UsageError("No model was given. Try: farthing serve starter")
         return of_flags(name, settings)

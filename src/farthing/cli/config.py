@@ -28,7 +28,7 @@ def check(file: Path) -> None:
     looked for, downloaded or loaded: `farthing plan MODEL` shows whether a model fits.
     """
     settings = resolve(GROUPS, file=read_config_file(file), env=os.environ)
-    if "models" in settings.tables:
+    if settings.tables:
         for line in model_lines(chosen_models(None, None, settings)):
             click.echo(line)
     for line in chosen_lines(settings):

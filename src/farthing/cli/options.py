@@ -100,7 +100,7 @@ def option_for(kind: type[Checked], fact: dict[str, Any]) -> Callable[[Command],
 
 def joined(context: click.Context, param: click.Parameter, values: Sequence[str]) -> str | None:  # noqa: ARG001
     """The values of a flag that was given several times as one, None when it was not given."""
-    return ",".join(values) or None
+    return ",".join(values) if values else None
 
 
 def help_text(fact: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from farthing.core.errors import SettingsError
 from farthing.core.settings import GROUPS, Checked, base_type, is_of_type
-from farthing.core.settings.field import HIDDEN, shown_value
+from farthing.core.settings.field import HIDDEN, TYPES, shown_value
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -98,6 +98,12 @@ def resolve(
         # File and environment are shared by all commands; flags are meant for this one.
         accepted = wanted if origin == "flag" else list(known)
         for name, value in raw.items():
+            if name not in accepted and isinstance(value, dict):
+                raise SettingsError(
+                    f"The config file has a table [{name}]; settings stand at its top, and its only tables are "
+                    "[models.NAME] and [routes].",
+                    param=name,
+                )
             if name not in accepted:
                 raise SettingsError(unknown_key(name, origin, accepted), param=name)
             values[name] = convert(name, value, known[name], origin, secret=name in secret)
@@ -120,7 +126,9 @@ def read_toml(path: Path, what: str) -> dict[str, object]:
         content: dict[str, object] = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"Cannot read the {what} {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"The {what} {path} is not UTF-8 text, which TOML must be.") from error
+    except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"The {what} {path} is not valid TOML: {error}") from error
     return content
 
@@ -139,11 +147,7 @@ def convert(name: str, value: object, wanted: type, origin: str, *, secret: bool
         if wanted is float and re.fullmatch(r"\s*-?[0-9]+(\.[0-9]+)?\s*", value):
             return float(value)
     got = HIDDEN if secret else repr(value)
-    raise SettingsError(f"{name} from the {origin} is {got}; it must be {type_name(wanted)}", param=name)
-
-
-def type_name(wanted: type) -> str:
-    return "a list of texts" if wanted is tuple else f"of type {wanted.__name__}"
+    raise SettingsError(f"{name} from the {origin} is {got}; it must be {TYPES[wanted]}", param=name)
 
 
 def unknown_key(name: str, origin: str, known: list[str]) -> str:

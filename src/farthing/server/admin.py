@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from farthing import __version__
 from farthing.server.docs import render_page
@@ -46,7 +46,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
     )
     routes.add_api_route("/health", health, methods=["HEAD"], response_model=None, include_in_schema=False)
 
-    @routes.get("/metrics", response_model=None, summary="Prometheus metrics")
+    @routes.get("/metrics", response_model=None, response_class=PlainTextResponse, summary="Prometheus metrics")
     async def render_metrics(request: Request) -> Response:
         content, content_type = metrics.render(request.headers.get("accept", ""))
         return Response(content, headers={"content-type": content_type})

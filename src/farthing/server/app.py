@@ -16,7 +16,7 @@ from farthing import __version__
 from farthing.core.resolve import Resolved
 from farthing.core.settings import AccessSettings, ServerSettings, TelemetrySettings
 from farthing.core.settings.access import split_list
-from farthing.server import admin, errors
+from farthing.server import admin, errors, openapi
 from farthing.server.access import Access
 from farthing.server.body_limit import BodyLimit
 from farthing.server.dialects import cohere, ollama, openai, rerank, tei
@@ -63,6 +63,7 @@ def create_app(service: Service, settings: Resolved, tracing: Tracing | None = N
     for dialect in (openai, rerank, tei, cohere, ollama):
         app.include_router(dialect.router(service))
     app.include_router(admin.router(service, metrics))
+    openapi.install(app, guard)
     app.add_middleware(BodyLimit, max_bytes=settings.group(ServerSettings).max_body_bytes)
     if guard.has_limits:
         app.add_middleware(RateHeaders)

@@ -16,7 +16,7 @@ import time
 from functools import partial
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from farthing.core.settings import ConnectionSettings
 from farthing.server.errors import Fault, openai_answer
@@ -48,6 +48,10 @@ class ConnectionLimits:
 
 class HeadTooLarge(Exception):
     """Stops the parser."""
+
+
+class NotAscii(Exception):
+    """Stops the parser: an address is written in ASCII (RFC 3986), and readers of a query rely on it."""
 
 
 class Connection(HttpToolsProtocol):
@@ -106,6 +110,8 @@ class Connection(HttpToolsProtocol):
         if self._held_bytes > most and self._head_bytes() > most:
             self._head_is_too_large = True
             raise HeadTooLarge
+        if not self.url.isascii():  # a path of other bytes stops the parser in any case; a query must not go on either
+            raise NotAscii
         self._part = "body"
         self._num_parts += 1
         super().on_headers_complete()
@@ -193,8 +199,7 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self, fault: Fault) -> None:
         self._is_refused = True
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.transport.abort()  # an answer in the middle of another would be taken for a part of it
+        if self.cycle is not None and not self._may_refuse(self.cycle):
             return
         answer = openai_answer(fault)
         headers = [*self.server_state.default_headers, *answer.raw_headers, (b"connection", b"close")]
@@ -205,3 +210,20 @@ class Connection(HttpToolsProtocol):
             self._start_deadline(LINGER_S)
         else:  # TLS
             self.transport.close()
+
+    def _may_refuse(self, cycle: RequestResponseCycle) -> bool:
+        """Whether the refusal can be written now: one in the middle of another answer would be taken for a part of it.
+
+        `cycle` is the last request whose head was read. Ends the connection, now or when that is answered, where not.
+        """
+        if self._part != "body":
+            if not cycle.response_complete:  # it came whole: it is still answered
+                self._stop_deadline()
+                cycle.keep_alive = False
+            return bool(cycle.response_complete)
+        if cycle.response_started or self.pipeline:
+            self.transport.abort()
+            return False
+        cycle.disconnected = True  # whoever waits for the rest of its body is told that nothing comes any more
+        cycle.message_event.set()
+        return True

@@ -85,12 +85,12 @@ def fault_of(error: FarthingError) -> Fault:
 def http_fault(request: Request, error: HTTPException) -> Fault:
     """Errors of the HTTP layer itself: no such route, wrong method, body too large."""
     phrase = http.HTTPStatus(error.status_code).phrase
-    message = error.detail
+    message, path = error.detail, request.scope["path"]
     if error.status_code == 404:
-        message = f"There is no {request.url.path}. /docs lists what this server answers."
+        message = f"There is no {path}. /docs lists what this server answers."
     elif error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "another method")
-        message = f"{request.url.path} does not answer {request.method}; it takes {allowed}."
+        message = f"{path} does not answer {request.method}; it takes {allowed}."
     code = phrase.lower().replace(" ", "_")
     return Fault(error.status_code, "invalid_request_error", code, message, headers=error.headers or {})
 

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 # Pages that say what the server is and how to call it. /openapi.json, which they refer to, has no dependencies.
 ALWAYS_PUBLIC = ("/", "/docs")
+READING = ("GET", "HEAD")
 MAX_NAME = 64
 UNIX_SOCKET = "unix"  # all who come over it without an address
 
@@ -44,6 +45,10 @@ class Guard:
         self._counts = RateCounts(settings.rate_limit_storage) if is_limited else None
 
     @property
+    def has_keys(self) -> bool:
+        return bool(self._keys)
+
+    @property
     def has_limits(self) -> bool:
         """Whether any caller has a limit, or may have one when the keys are read again."""
         return self._counts is not None
@@ -53,9 +58,13 @@ class Guard:
         """Of the application: none where there is nothing to check, so that it costs nothing."""
         return [Depends(self.check)] if self._keys or self._counts is not None else []
 
+    def is_public(self, method: str, path: str) -> bool:
+        """Whether anybody may ask for `path` as often as they like. Pages alone: POST / is work."""
+        return method in READING and path in self._public
+
     async def check(self, request: Request) -> None:
         """Raises `AuthenticationError` and `RateLimitError`."""
-        if request.scope["path"] in self._public:
+        if self.is_public(request.scope["method"], request.scope["path"]):
             return
         state = request.scope["state"]
         if self._keys:

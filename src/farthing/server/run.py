@@ -14,6 +14,7 @@ import signal
 import socket
 import ssl
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -139,12 +140,25 @@ def make_server(app: FastAPI, server: ServerSettings, settings: ConnectionSettin
     try:
         config.load()
     except OSError as error:  # ssl.SSLError is one
-        raise SettingsError(
-            f"The certificate cannot be used: {error}. --tls-certfile is {settings.tls_certfile}, --tls-keyfile "
-            f"{settings.tls_keyfile}, --tls-ca {settings.tls_ca}.",
-            param="tls_certfile",
-        ) from error
+        raise tls_error(settings, error) from error
     return draining
+
+
+def tls_error(settings: ConnectionSettings, error: OSError) -> SettingsError:
+    """What is wrong with the files of TLS; OpenSSL's own errors name none of them."""
+    for name in ("tls_certfile", "tls_keyfile", "tls_ca"):
+        path = getattr(settings, name)
+        try:
+            if path is not None:
+                Path(path).read_bytes()
+        except OSError as unreadable:
+            return SettingsError(f"Cannot read {name} {path}: {unreadable.strerror}", param=name)
+    key, ca = settings.tls_keyfile or "the same file", settings.tls_ca
+    message = (
+        f"The certificate cannot be used: {error}. {settings.tls_certfile} must hold a certificate (PEM), and {key} "
+        "its private key"
+    )
+    return SettingsError(f"{message}, and {ca} certificates." if ca else f"{message}.", param="tls_certfile")
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -153,8 +167,11 @@ def listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
+        # What `create_server` adds to the system's own words is for programmers; of names there is no errno.
+        is_of_name = isinstance(error, socket.gaierror) or error.errno is None
+        reason = error.strerror if is_of_name else os.strerror(error.errno)
         raise SettingsError(
-            f"Cannot listen on {host} port {port}: {error.strerror or error}. "
+            f"Cannot listen on {host} port {port}: {reason}. "
             "Choose another address with --host and --port (0: any free port).",
             param="port",
         ) from error

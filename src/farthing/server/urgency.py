@@ -8,10 +8,12 @@ from __future__ import annotations
 from starlette.requests import Request
 
 from farthing.core.errors import InputError
+from farthing.server.body import MAX_SHOWN
 from farthing.serving.urgency import LANES, USUAL, Urgency
 
 PRIORITY, TIMEOUT = "x-priority", "x-request-timeout-ms"
 MAX_DIGITS = 12
+MAX_MS = 10**MAX_DIGITS - 1
 
 
 def urgency_of(request: Request, timeout_s: float | None) -> Urgency:
@@ -27,12 +29,16 @@ def urgency_of(request: Request, timeout_s: float | None) -> Urgency:
     limits = [limit for limit in (asked_s, timeout_s) if limit is not None]
     lane = next((lane for lane in LANES if lane == (LANES[0] if priority is None else priority).strip().lower()), None)
     if lane is None:
-        raise InputError(f"{PRIORITY} is {priority!r}; it must be {' or '.join(LANES)}.", param=PRIORITY)
+        shown = str(priority)[:MAX_SHOWN]
+        raise InputError(f"{PRIORITY} is {shown!r}; it must be {' or '.join(LANES)}.", param=PRIORITY)
     return Urgency(lane, min(limits, default=None))
 
 
 def seconds(asked_ms: str) -> float:
     is_number = asked_ms.isascii() and asked_ms.isdecimal() and len(asked_ms) <= MAX_DIGITS
     if not is_number or int(asked_ms) < 1:
-        raise InputError(f"{TIMEOUT} is {asked_ms!r}; it must be a whole number of at least 1.", param=TIMEOUT)
+        raise InputError(
+            f"{TIMEOUT} is {asked_ms[:MAX_SHOWN]!r}; it must be a whole number of milliseconds, 1 to {MAX_MS}.",
+            param=TIMEOUT,
+        )
     return int(asked_ms) / 1000

@@ -45,13 +45,12 @@ def open_upstream(
     warn_of_unused(engine)
     if settings.engine != "farthing":
         return open_engine(name, settings, source, engine, serving, task)
-    urls = [url for part in (settings.upstream or "").split(",") if (url := part.strip())]
-    if not urls:
-        raise SettingsError("upstream names no server; give a URL such as http://host:8000/v1", param="upstream")
     if task == "rerank":
-        return UpstreamReranker(name, urls, settings, serving, context_length=engine.context_length)
+        return UpstreamReranker(name, settings.urls, settings, serving, context_length=engine.context_length)
     spec = None if settings.upstream_prompts is None else read_prompts(settings.upstream_prompts, source)
-    return UpstreamEmbedder(name, urls, settings, serving, spec=spec, context_length=context_length(engine, spec))
+    return UpstreamEmbedder(
+        name, settings.urls, settings, serving, spec=spec, context_length=context_length(engine, spec)
+    )
 
 
 def open_engine(

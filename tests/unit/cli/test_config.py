@@ -41,6 +41,8 @@ def test_a_valid_file_is_shown_in_words(tmp_path: Path, capsys: pytest.CaptureFi
         ("[models.a]\nformt = 'int8'", "Unknown key formt in [models.a]. Did you mean format?"),
         ("prot = 80", "Unknown setting prot (file). Did you mean port?"),
         ("port = ", "is not valid TOML"),
+        ("[server]\nport = 1", "has a table [server]; settings stand at its top"),
+        ("[routes]\nbest = ['a']", "has [routes], and no [models.NAME]"),
     ],
 )
 def test_a_mistake_is_an_error_with_status_2(

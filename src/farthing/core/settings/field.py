@@ -8,10 +8,12 @@ from __future__ import annotations
 import re
 from dataclasses import MISSING, Field, field, fields
 from typing import Any, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 from farthing.core.errors import SettingsError
 
 HIDDEN = "***"
+TYPES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", tuple: "a list of texts"}
 PASSWORD = re.compile(r"(?<=://)[^@/]*@")  # user and password of an address such as redis://:secret@host
 
 
@@ -68,7 +70,7 @@ def check_field(item: Field[Any], wanted: type, value: object) -> None:
         return
     if not is_of_type(value, wanted):
         got = HIDDEN if item.metadata.get("secret") else repr(value)
-        raise SettingsError(f"{item.name} is {got}; it must be of type {wanted.__name__}", param=item.name)
+        raise SettingsError(f"{item.name} is {got}; it must be {TYPES[wanted]}", param=item.name)
     choices, low, high = (item.metadata.get(key) for key in ("choices", "minimum", "maximum"))
     if choices and value not in choices:
         raise SettingsError(f"{item.name} is {value!r}; available: {', '.join(choices)}", param=item.name)
@@ -81,6 +83,18 @@ def check_field(item: Field[Any], wanted: type, value: object) -> None:
             f"{item.name} is {value!r}; it must be {what} of at most {high}. {item.metadata['help']}",
             param=item.name,
         )
+
+
+def check_http_url(name: str, url: str, example: str) -> None:
+    """Raise `SettingsError` when `url`, of the setting `name`, is no address of a web server."""
+    try:
+        parts = urlsplit(url)
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, brackets without an address
+        is_good = False
+    if not is_good:
+        got = PASSWORD.sub(f"{HIDDEN}@", url)
+        raise SettingsError(f"{name} is {got!r}; it must be a URL such as {example}", param=name)
 
 
 class Checked:

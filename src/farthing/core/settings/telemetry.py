@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from farthing.core.errors import SettingsError
-from farthing.core.settings.field import Checked, option
+from farthing.core.settings.field import Checked, check_http_url, option
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,5 @@ class TelemetrySettings(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.otlp_endpoint is not None and not self.otlp_endpoint.startswith(("http://", "https://")):
-            raise SettingsError(
-                f"otlp_endpoint is {self.otlp_endpoint!r}; it must be a URL such as http://localhost:4318",
-                param="otlp_endpoint",
-            )
+        if self.otlp_endpoint is not None:
+            check_http_url("otlp_endpoint", self.otlp_endpoint, "http://localhost:4318")

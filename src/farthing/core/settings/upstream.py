@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from farthing.core.errors import SettingsError
-from farthing.core.settings.field import Checked, option
+from farthing.core.settings.field import Checked, check_http_url, option
+
+EXAMPLE = "http://host:8000/v1"
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,14 @@ class UpstreamSettings(Checked):
                 "of them.",
                 param="upstream",
             )
+        if self.upstream is not None:
+            for url in self.urls or [""]:
+                check_http_url("upstream", url, EXAMPLE)
+
+    @property
+    def urls(self) -> list[str]:
+        """Of all upstreams."""
+        return [url for part in (self.upstream or "").split(",") if (url := part.strip())]
 
     @property
     def is_used(self) -> bool:

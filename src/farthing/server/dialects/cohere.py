@@ -51,15 +51,15 @@ def router(service: Service) -> APIRouter:
 
     async def embed(request: Request) -> Response:
         """Embed texts, in the number types that are asked for."""
-        body = await read_body(request, CohereEmbedBody)
-        as_floats = body.embedding_types is None and request.url.path.startswith("/v1")
+        body, path = await read_body(request, CohereEmbedBody), request.scope["path"]
+        as_floats = body.embedding_types is None and path.startswith("/v1")
         if body.output_dimension is not None:  # before anything is computed
             for kind in body.types:
                 check_type(kind, body.output_dimension)
         answer = await work.embed(service, request, body.to_request(), body.model)
 
         def write() -> dict[str, object]:
-            head = {"id": request.state.request_id, "texts": body.texts, "meta": meta(request.url.path, answer)}
+            head = {"id": request.state.request_id, "texts": body.texts, "meta": meta(path, answer)}
             vectors = answer.result.vectors
             if as_floats:
                 return head | {"response_type": "embeddings_floats", "embeddings": json_rows(vectors)}

@@ -34,6 +34,7 @@ from farthing.server.dialects.route import DialectRoute, json_fault, request_bod
 from farthing.server.dialects.writing import json_rows, respond
 from farthing.server.errors import Fault
 from farthing.server.service import Service
+from farthing.server.urgency import urgency_of
 
 LATEST = ":latest"
 ERRORS: dict[int | str, dict[str, Any]] = {
@@ -67,6 +68,7 @@ def router(service: Service) -> APIRouter:
         name = own_name(service, body.model)
         if not body.input:
             service.models.check(name)
+            urgency_of(request, None)  # its headers are checked all the same
             return await respond(lambda: embedded(body.model or service.default.name, [], 0, started_ns), 0, {})
         answer = await work.embed(service, request, body.to_request(), name)
         result = answer.result

@@ -23,7 +23,7 @@ from farthing.server import work
 from farthing.server.body import check_object, read_body, read_object
 from farthing.server.dialects import local
 from farthing.server.dialects.route import request_body
-from farthing.server.dialects.tei_errors import ERRORS, TIME_HEADERS, UNKNOWN_MODEL, TeiRoute, time_headers
+from farthing.server.dialects.tei_errors import ERRORS, NOT_WORK, TIME_HEADERS, UNKNOWN_MODEL, TeiRoute, time_headers
 from farthing.server.dialects.tei_info import model_info
 from farthing.server.dialects.tei_schemas import (
     DecodeBody,
@@ -124,14 +124,16 @@ def router(service: Service) -> APIRouter:
         return model_info(service)
 
     def add(path: str, handler: Any, summary: str, schema: Any, answers: Any, headers: Any = None) -> None:
+        """`headers` are those of routes that have texts computed."""
         good: dict[int | str, Any] = {200: {"model": answers, "headers": headers or {}}} if answers else {}
+        errors = ERRORS if headers else NOT_WORK
         routes.add_api_route(
             path,
             handler,
             methods=["POST"],
             summary=summary,
             response_model=None,
-            responses={**good, **ERRORS, **(UNKNOWN_MODEL if path == "/" else {})},
+            responses={**good, **errors, **(UNKNOWN_MODEL if path == "/" else {})},
             openapi_extra=request_body(schema),
         )
 
