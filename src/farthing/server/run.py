@@ -169,7 +169,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         # What `create_server` adds to the system's own words is for programmers; of names there is no errno.
         is_of_name = isinstance(error, socket.gaierror) or error.errno is None
-        reason = error.strerror if is_of_name else os.strerror(error.errno)
+        reason = error.strerror if is_of_name else os.strerror(error.errno or 0)
         raise SettingsError(
             f"Cannot listen on {host} port {port}: {reason}. "
             "Choose another address with --host and --port (0: any free port).",

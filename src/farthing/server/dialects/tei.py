@@ -126,7 +126,7 @@ def router(service: Service) -> APIRouter:
     def add(path: str, handler: Any, summary: str, schema: Any, answers: Any, headers: Any = None) -> None:
         """`headers` are those of routes that have texts computed."""
         good: dict[int | str, Any] = {200: {"model": answers, "headers": headers or {}}} if answers else {}
-        errors = ERRORS if headers else NOT_WORK
+        errors: dict[int | str, Any] = {**(ERRORS if headers else NOT_WORK)}
         routes.add_api_route(
             path,
             handler,
