@@ -151,9 +151,9 @@ def test_a_head_over_the_limit_is_refused(connection: socket.socket, piece: byte
 
 def test_trailers_without_end_are_not_kept(connection: socket.socket) -> None:
     connection.sendall(HEAD + b"transfer-encoding: chunked\r\n\r\n1\r\n{\r\n0\r\n")
-    trailers = b"".join(b"x-trailer-%d: %s\r\n" % (number, b"x" * 1000) for number in range(20_000))
-    with pytest.raises(ConnectionError):
-        connection.sendall(trailers)
+    trailers = b"".join(b"x-trailer-%d: %s\r\n" % (number, b"x" * 1000) for number in range(100))
+    connection.sendall(trailers)
+    assert code_of(read_all(connection)) == "request_header_fields_too_large"
 
 
 def test_a_body_after_a_large_head_in_one_piece_is_no_head(connection: socket.socket) -> None:
