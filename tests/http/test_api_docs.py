@@ -25,7 +25,7 @@ def test_examples_work(server: Any, command: str) -> None:
 
 
 def test_every_dialect_has_an_example() -> None:
-    assert len(COMMANDS) == 9
+    assert len(COMMANDS) == 10
 
 
 def test_the_table_names_every_route_and_no_other(client: httpx.Client) -> None:

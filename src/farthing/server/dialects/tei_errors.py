@@ -41,7 +41,9 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     429: {"model": TeiError, "description": "Too many texts are waiting; try again."},
     503: {"model": TeiError, "description": "The model is loading, memory is short, or the server is stopping."},
 }
-NOT_WORK = {status: ERRORS[status] for status in (400, 413, 422, 424, 503)}  # of routes that wait for no model
+NOT_WORK: dict[int | str, dict[str, Any]] = {
+    status: ERRORS[status] for status in (400, 413, 422, 424, 503)
+}  # of routes that wait for no model
 UNKNOWN_MODEL: dict[int | str, dict[str, Any]] = {  # where a query and texts may name one
     404: {"model": TeiError, "description": "This server does not serve that model."}
 }
