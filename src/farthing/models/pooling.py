@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from farthing.models.batch import PackedBatch
+from farthing.models.ragged import ragged
 from farthing.models.spec import Pooling
 
 
@@ -35,11 +36,3 @@ def rows_of_tokens(hidden: np.ndarray, token_rows: Sequence[Sequence[slice]]) ->
     texts share some."""
     parts = [[hidden[tokens] for tokens in text] for text in token_rows]
     return ragged([part[0] if len(part) == 1 else np.concatenate(part) for part in parts])
-
-
-def ragged(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """[n] of objects: arrays of any shapes, never stacked."""
-    result = np.empty(len(arrays), dtype=object)
-    for index, array in enumerate(arrays):
-        result[index] = array
-    return result
