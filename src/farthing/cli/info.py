@@ -18,7 +18,10 @@ from farthing.core.settings import EngineSettings, SourceSettings
 
 # The distributions of each extra in pyproject.toml that its code imports.
 EXTRAS = {
-    "server": ("fastapi", "uvicorn", "orjson", "prometheus-client"),
+    "server": ("fastapi", "uvicorn", "orjson", "prometheus-client", "limits", "httpx"),
+    "redis": ("redis", "hiredis"),
+    "memcached": ("emcache",),
+    "otel": ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"),
     "parquet": ("pyarrow",),
     "modelscope": ("modelscope",),
     "gguf": ("gguf",),
