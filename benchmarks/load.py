@@ -202,10 +202,11 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("flags", nargs="*", help="of farthing serve, after --")
-    options = parser.parse_args()
+    given = sys.argv[1:]
+    middle = given.index("--") if "--" in given else len(given)  # argparse would take what follows for its own
+    options = parser.parse_args(given[:middle])
     known = offline(options.model)
-    with serving_process(options.model, *options.flags) as (url, pid):
+    with serving_process(options.model, *given[middle + 1 :]) as (url, pid):
         row = asyncio.run(run(options, url, pid, known))
     print(json.dumps({**facts(["uvicorn", "httpx"]), "clients": options.clients, "minutes": options.minutes, **row}))
     sys.exit(bool(row["unanswered"] or row["wrong"]))

@@ -16,7 +16,7 @@ from farthing.engine.load import fingerprint
 from farthing.serving.pipeline import Pipeline
 from farthing.serving.prepare import BoundedPreparer, Preparer
 from farthing.serving.prompts import prompt_prefix
-from farthing.serving.request import EmbedRequest, EmbedResult, InputType, Terms
+from farthing.serving.request import EmbedRequest, EmbedResult, InputType, Terms, check_number
 from farthing.serving.served import ServedModel
 from farthing.serving.text import clean_text
 from farthing.serving.tokenizer import TextTokenizer
@@ -116,7 +116,7 @@ class Embedder(ServedModel):
 
         Raises `InputError` for what cannot be served whatever the texts are, too many of them included.
         """
-        self._check_number(len(request.inputs), "input")
+        check_number(len(request.inputs), self._settings, "input")
         warnings = check_dimensions(request, self.dimensions, self._live.description.embedding)
         return Terms(self._prefix(request), warnings)
 

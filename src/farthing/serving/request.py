@@ -8,6 +8,8 @@ from typing import Literal
 
 import numpy as np
 
+from farthing.core.errors import TooManyTextsError
+from farthing.core.settings import ServingSettings
 from farthing.core.space import VectorSpace
 from farthing.serving.timings import NOT_TIMED, Timings
 from farthing.serving.urgency import USUAL, Urgency
@@ -85,3 +87,14 @@ class Terms:
 
     prefix: str = ""
     warnings: tuple[str, ...] = ()
+
+
+def check_number(num_texts: int, settings: ServingSettings, param: str) -> None:
+    """Raises `TooManyTextsError` when a request has more texts than are taken at once."""
+    limit = settings.max_texts_per_request
+    if num_texts > limit:
+        raise TooManyTextsError(
+            f"The request has {num_texts} texts; at most {limit} are taken at once "
+            "(max_texts_per_request). Send several requests.",
+            param=param,
+        )

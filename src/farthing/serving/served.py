@@ -12,7 +12,7 @@ from functools import partial
 from types import TracebackType
 from typing import ClassVar, TypeVar
 
-from farthing.core.errors import MemoryShortError, TooManyTextsError
+from farthing.core.errors import MemoryShortError
 from farthing.core.resolve import resolve
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
 from farthing.engine.describe import describe_model
@@ -26,6 +26,7 @@ from farthing.serving.closeness import in_words
 from farthing.serving.governor import Governor, MemoryState, make_governor
 from farthing.serving.health import Health
 from farthing.serving.observer import Observer
+from farthing.serving.request import check_number
 from farthing.serving.scheduler import BatchLimits, Scheduler
 from farthing.serving.stats import ServingStats, StatsCounter
 from farthing.serving.token_budget import TokenBudget
@@ -222,17 +223,7 @@ class ServedModel:
                 "Memory is short and nothing more can be freed; no new work is taken until there is room. Try again in "
                 "a while."
             )
-        self._check_number(num_texts, param)
-
-    def _check_number(self, num_texts: int, param: str) -> None:
-        """Raises `TooManyTextsError` when the request is too large."""
-        limit = self._settings.max_texts_per_request
-        if num_texts > limit:
-            raise TooManyTextsError(
-                f"The request has {num_texts} texts; at most {limit} are taken at once "
-                "(max_texts_per_request). Send several requests.",
-                param=param,
-            )
+        check_number(num_texts, self._settings, param)
 
     # --- end -----------------------------------------------------------------------------------------------------
 

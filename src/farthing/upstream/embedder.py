@@ -26,7 +26,7 @@ from farthing.core.errors import UpstreamFailedError, UpstreamInputError, WrongT
 from farthing.core.settings import ServingSettings, UpstreamSettings
 from farthing.core.space import VectorSpace
 from farthing.models.spec import EmbeddingSpec
-from farthing.serving.request import EmbedRequest, EmbedResult, Terms
+from farthing.serving.request import EmbedRequest, EmbedResult, Terms, check_number
 from farthing.serving.vectors import check_dimensions, finish_vectors
 from farthing.upstream.attempt import AttemptFailedError
 from farthing.upstream.chunks import CHARS_PER_TOKEN, Chunk, fit_input, split, weight_of
@@ -147,7 +147,7 @@ class UpstreamEmbedder(UpstreamModel):
             InputError: it cannot be served as it is; `UpstreamInputError` when it is the upstream that says so.
             NoUpstreamError, UpstreamBusyError, UpstreamFailedError: no upstream can answer.
         """
-        self._check_count(len(request.inputs), "input")
+        check_number(len(request.inputs), self._serving, "input")
         return await self._on_own_loop(self._embed(request), len(request.inputs))
 
     async def _embed(self, request: EmbedRequest) -> EmbedResult:
@@ -186,7 +186,7 @@ class UpstreamEmbedder(UpstreamModel):
 
     def terms(self, request: EmbedRequest) -> Terms:
         """What goes before the texts, and warnings. Raises `InputError`."""
-        self._check_count(len(request.inputs), "input")
+        check_number(len(request.inputs), self._serving, "input")
         return Terms(upstream_prefix(request, self._spec), self._warnings(request))
 
     def _warnings(self, request: EmbedRequest) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from farthing.core.errors import EmptyInputError, UnknownPromptError
+from farthing.serving.request import check_number
 from farthing.serving.rerank_request import RerankRequest, RerankResult
 from farthing.serving.text import clean_named
 from farthing.upstream.attempt import AttemptFailedError
@@ -64,7 +65,7 @@ class UpstreamReranker(UpstreamModel):
                 "put it before the query.",
                 param="instruction",
             )
-        self._check_count(len(request.inputs), "documents")
+        check_number(len(request.inputs), self._serving, "documents")
         return await self._on_own_loop(self._rerank(request), len(request.inputs))
 
     async def _rerank(self, request: RerankRequest) -> RerankResult:

@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
-from farthing.core.errors import ClosedError, NoUpstreamError, TooManyTextsError
+from farthing.core.errors import ClosedError, NoUpstreamError
 from farthing.core.settings import ServingSettings, UpstreamSettings
 from farthing.serving.health import Health
 from farthing.serving.stats import QueueStats, ServingStats, StatsCounter
@@ -185,15 +185,6 @@ class UpstreamModel:
         result = await self._pool.run(counted, weight)
         self._stats.add(texts_total=num_texts)
         return result
-
-    def _check_count(self, num_texts: int, param: str) -> None:
-        limit = self._serving.max_texts_per_request
-        if num_texts > limit:
-            raise TooManyTextsError(
-                f"The request has {num_texts} texts; at most {limit} are taken at once "
-                "(max_texts_per_request). Send several requests.",
-                param=param,
-            )
 
     # --- end -----------------------------------------------------------------------------------------------------
 
