@@ -61,7 +61,8 @@ def check_room(
             )
     if limits.max_wait_s is None or not tokens_per_s:
         return
-    wait_s = tokens_before(lane, earlier_lanes, size) / tokens_per_s
+    earlier_tokens = sum(one.num_tokens_left for one in earlier_lanes)
+    wait_s = expected_tokens(earlier_tokens, tokens_before(lane, size), limits.bulk_share) / tokens_per_s
     if wait_s > limits.max_wait_s:
         raise QueueFullError(
             f"A request of about {size.num_tokens} tokens would wait for about {wait_s:.1f} s now; at most "
@@ -70,8 +71,15 @@ def check_room(
         )
 
 
-def tokens_before(lane: Lane, earlier_lanes: Sequence[Lane], size: Size) -> int:
-    """Tokens that are computed before a request of that size has its turn."""
+def tokens_before(lane: Lane, size: Size) -> int:
+    """Tokens of the lane that go before a request of that size."""
     in_lane: list[Flow] = [flow for flow in lane.flows if flow.left.num_tokens <= size.num_tokens]
-    earlier = sum(one.num_tokens_left for one in earlier_lanes)
-    return earlier + sum(flow.left.num_tokens for flow in in_lane)
+    return sum(flow.left.num_tokens for flow in in_lane)
+
+
+def expected_tokens(earlier: int, own: int, share: float) -> float:
+    """Tokens that are computed until `own` of a lane are, with `earlier` in the lane before it.
+
+    Where something waits there, more is expected to keep coming: then this lane has its share of the speed alone.
+    """
+    return max(earlier + own, own / share) if earlier else own

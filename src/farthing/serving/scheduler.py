@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from farthing.core.errors import ClosedError, FarthingError, QueueFullError
-from farthing.serving.admission import QueueLimits, check_room
+from farthing.serving.admission import QueueLimits, check_room, expected_tokens
 from farthing.serving.batch import Batch
 from farthing.serving.filling import Filling
 from farthing.serving.flow import Flow
@@ -97,7 +97,7 @@ class Scheduler:
                 waiting_bulk_texts=bulk.num_texts,
                 waiting_bulk_tokens=bulk.num_tokens,
                 expected_wait_s=left / speed if speed else 0.0,
-                expected_bulk_wait_s=(left + bulk_left) / speed if speed else 0.0,
+                expected_bulk_wait_s=expected_tokens(left, bulk_left, self._queue.bulk_share) / speed if speed else 0.0,
                 tokens_per_s=speed or 0.0,
                 admitted_requests_total=self._num_admitted,
                 refused_requests_total=self._num_refused,

@@ -101,10 +101,23 @@ def test_only_what_goes_before_a_request_makes_it_wait() -> None:
 def test_bulk_requests_wait_for_both_lanes_and_interactive_ones_for_theirs() -> None:
     queue = make_queue(max_wait_s=2)
     queue.speed.note(1000, 1.0)
-    queue.admit(Size(1, 5000), "bulk")
+    queue.admit(Size(1, 100), "bulk")
     queue.admit(Size(1, 1000))
     stats = queue.stats()
-    assert (stats.expected_wait_s, stats.expected_bulk_wait_s) == (pytest.approx(1), pytest.approx(6))
+    assert (stats.expected_wait_s, stats.expected_bulk_wait_s) == (pytest.approx(1), pytest.approx(1.1))
+
+
+def test_while_interactive_requests_wait_the_bulk_lane_is_expected_to_have_its_share_and_no_more() -> None:
+    queue = make_queue(max_wait_s=10)
+    queue.speed.note(1000, 1.0)
+    queue.admit(Size(1, 5000), "bulk")
+    queue.admit(Size(1, 5000), "bulk")
+    assert queue.stats().expected_bulk_wait_s == pytest.approx(10)
+    with queue.open(Urgency(), Size(1, 10)):
+        assert queue.stats().expected_bulk_wait_s == pytest.approx(50)
+        with pytest.raises(QueueFullError, match=r"about 50\.0 s now"):
+            queue.admit(Size(1, 5000), "bulk")
+    queue.admit(Size(1, 5000), "bulk")
 
 
 def test_the_time_to_come_back_after_a_full_queue_follows_from_the_speed() -> None:
