@@ -108,7 +108,7 @@ def test_bulk_requests_wait_for_both_lanes_and_interactive_ones_for_theirs() -> 
 
 
 def test_while_interactive_requests_wait_the_bulk_lane_is_expected_to_have_its_share_and_no_more() -> None:
-    queue = make_queue(max_wait_s=10)
+    queue = make_queue(max_tokens=10**6, max_wait_s=10)
     queue.speed.note(1000, 1.0)
     queue.admit(Size(1, 5000), "bulk")
     queue.admit(Size(1, 5000), "bulk")
