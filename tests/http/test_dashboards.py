@@ -59,6 +59,10 @@ def test_the_alerts_ask_for_metrics_that_exist(exported: str) -> None:
     assert asked <= series_of(exported)
 
 
+def test_a_model_behind_a_cache_tells_its_plan_too(exported: str) -> None:
+    assert 'farthing_planned_bytes{entry="weights",' in exported
+
+
 def test_every_metric_is_documented_and_every_documented_one_is_told(exported: str) -> None:
     families = {family.name: family for family in text_string_to_metric_families(exported)}
     told = {name for name in families if name.startswith("farthing_") and not name.endswith("_created")}

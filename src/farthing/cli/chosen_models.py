@@ -8,11 +8,9 @@ from pathlib import Path
 import click
 
 from farthing.core.errors import SettingsError
-from farthing.core.models_file import ModelConfig, ModelsFile, read_models
+from farthing.core.models_file import ANY_MODEL, ModelConfig, ModelsFile, read_models
 from farthing.core.resolve import Resolved
 from farthing.core.settings import EngineSettings, ModelSettings, ServerSettings, ServingSettings
-
-ANY_MODEL = "auto"  # the route that requests opt in to
 
 
 def chosen_models(argument: str | None, option: str | None, settings: Resolved) -> ModelsFile:

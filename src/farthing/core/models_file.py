@@ -17,6 +17,7 @@ from farthing.core.resolve import Resolved, convert
 from farthing.core.settings import EngineSettings, ModelSettings, ServingSettings, SourceSettings, UpstreamSettings
 from farthing.core.settings.field import Checked, base_type
 
+ANY_MODEL = "auto"  # the route that requests opt in to: whichever model can answer
 PER_MODEL: tuple[type[Checked], ...] = (SourceSettings, EngineSettings, ServingSettings, UpstreamSettings)
 
 

@@ -10,12 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from farthing.core.errors import SettingsError, UnknownModelError
+from farthing.core.models_file import ANY_MODEL
 from farthing.server.entry import ModelEntry
 
 if TYPE_CHECKING:
     from farthing.models.heads import Task
-
-ANY_MODEL = "auto"  # a request's name for whichever model can answer
 
 
 class Directory:

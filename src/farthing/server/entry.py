@@ -142,6 +142,13 @@ class ModelEntry:
             backend, self._backend = self._backend, None
             return backend
 
+    def give_up(self, reason: Exception) -> None:
+        """Tell those who wait for it that nobody will load it."""
+        with self._lock:
+            done = self._loaded
+        if done is not None:
+            self._settle(done, None, reason)
+
     def _settle(self, done: Future[None], backend: Backend | None, failure: Exception | None) -> None:
         with self._lock:
             self._backend, self._failure, self._loaded = backend, failure, None

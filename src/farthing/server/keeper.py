@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from farthing.core.errors import FarthingError
+from farthing.core.errors import ClosedError, FarthingError
 from farthing.server.entry import ModelEntry
 
 logger = logging.getLogger(__name__)
@@ -87,6 +87,7 @@ class Keeper:
                 backend = entry.take_away()
                 if backend is not None:
                     backend.close()
+                entry.give_up(ClosedError("The server is shutting down."))
 
     def _load_first(self, on_failure: Event) -> bool:
         """Whether the server is ready."""

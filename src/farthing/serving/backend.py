@@ -7,8 +7,7 @@ without models of its own does without torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from farthing.core.space import VectorSpace
@@ -88,13 +87,4 @@ class EmbedBackend(Backend, Protocol):
 class RerankBackend(Backend, Protocol):
     async def rerank_async(self, request: RerankRequest) -> RerankResult:
         """One request. Cancelling takes its pairs out of the queue. Raises as `EmbedBackend.embed_async`."""
-        ...
-
-
-@runtime_checkable
-class Planned(Protocol):
-    """A backend that computes in this process, in memory that was planned."""
-
-    def planned_bytes(self) -> Mapping[tuple[str, str], int]:
-        """What the plan in force counts with, by entry and place."""
         ...

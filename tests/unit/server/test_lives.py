@@ -89,6 +89,36 @@ def test_a_caller_who_gives_up_leaves_the_loading_to_the_others(tiny_qwen3: Path
         assert asyncio.run(ask(service)) == "late"
 
 
+def test_who_waits_for_a_model_that_will_not_be_loaded_any_more_is_told(tiny_qwen3: Path) -> None:
+    go_on, begun = threading.Event(), threading.Event()
+    load = Loads(tiny_qwen3)
+
+    def slow() -> Embedder:
+        begun.set()
+        assert go_on.wait(30)
+        return load()
+
+    async def ask(service: Service) -> None:
+        first = asyncio.ensure_future(service.embed(REQUEST, "slow"))
+        assert await asyncio.to_thread(begun.wait, 30)
+        second = asyncio.ensure_future(service.embed(REQUEST, "next"))
+        await asyncio.sleep(0.05)
+        closing = asyncio.ensure_future(asyncio.to_thread(service.close))
+        await asyncio.sleep(0.05)
+        go_on.set()
+        await asyncio.gather(first, return_exceptions=True)
+        with pytest.raises(ServingError, match="shutting down"):
+            await asyncio.wait_for(second, 10)
+        assert await closing
+
+    entries = [
+        ModelEntry("slow", slow, task="embed", preload=False),
+        ModelEntry("next", load, task="embed", preload=False),
+    ]
+    with running(*entries) as service:
+        asyncio.run(ask(service))
+
+
 def test_an_idle_model_is_unloaded_and_loaded_again(tiny_qwen3: Path) -> None:
     load = Loads(tiny_qwen3)
     entry = ModelEntry("m", load, keep_alive_s=0.2)

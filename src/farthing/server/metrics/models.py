@@ -17,7 +17,6 @@ from farthing import __version__
 from farthing.server.metrics import catalogue
 from farthing.server.metrics.cache import cache_families
 from farthing.server.metrics.metric import Family
-from farthing.serving.backend import Planned
 from farthing.serving.stats import ServingStats
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def model_state(name: str, backend: Backend | None, stats: ServingStats) -> Mode
         format=facts.get("format", ""),
         ready=backend.health().ready,
         stats=stats,
-        planned_bytes=backend.planned_bytes() if isinstance(backend, Planned) else {},
+        planned_bytes={} if backend.local is None else backend.local.planned_bytes(),
     )
 
 
