@@ -12,10 +12,10 @@ from typing import Any
 
 import click
 
-from farthing.cli.bulk.reader import INPUT_FORMATS
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
+from farthing.toolkit.records.reader import INPUT_FORMATS
 
 
 @click.command("embed", cls=SettingsCommand)

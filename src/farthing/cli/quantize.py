@@ -8,11 +8,11 @@ from typing import Literal
 import click
 from tqdm import tqdm
 
-from farthing.cli.bulk.read_lines import Wanted
-from farthing.cli.bulk.reader import open_reader
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 from farthing.core.settings import QUANTISED_FORMATS, SourceSettings
+from farthing.toolkit.records.read_lines import Wanted
+from farthing.toolkit.records.reader import open_reader
 
 NUM_CALIBRATION_TEXTS = 4096
 

@@ -11,10 +11,10 @@ from contextlib import closing
 
 import click
 
-from farthing.cli.bulk.reader import INPUT_FORMATS
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
+from farthing.toolkit.records.reader import INPUT_FORMATS
 
 ROWS_AT_A_TIME = 8192
 
@@ -69,8 +69,8 @@ def rerank(
 
 def read_texts(name: str, given_format: str | None, field: str | None) -> list[str]:
     """All texts of the input. Raises `InputError` for what cannot be read."""
-    from farthing.cli.bulk.read_lines import Wanted
-    from farthing.cli.bulk.reader import open_reader
+    from farthing.toolkit.records.read_lines import Wanted
+    from farthing.toolkit.records.reader import open_reader
 
     with closing(open_reader(name, given_format, Wanted(field, reserved=None))) as reader:
         taken = iter(lambda: reader.take(ROWS_AT_A_TIME), None)

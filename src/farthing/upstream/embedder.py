@@ -26,11 +26,12 @@ from farthing.core.errors import UpstreamFailedError, UpstreamInputError, WrongT
 from farthing.core.settings import ServingSettings, UpstreamSettings
 from farthing.core.space import VectorSpace
 from farthing.models.spec import EmbeddingSpec
-from farthing.serving.request import EmbedRequest, EmbedResult, Terms, check_number
+from farthing.serving.request import EmbedRequest, EmbedResult, InputType, Terms, check_number
 from farthing.serving.vectors import check_dimensions, finish_vectors
 from farthing.upstream.attempt import AttemptFailedError
 from farthing.upstream.chunks import CHARS_PER_TOKEN, Chunk, fit_input, split, weight_of
 from farthing.upstream.client import UpstreamClient
+from farthing.upstream.encode import encode_all
 from farthing.upstream.farthing import MAX_LISTED
 from farthing.upstream.prompts import NOTHING_KNOWN, prompt_warnings, upstream_prefix
 from farthing.upstream.served import UpstreamModel, gather_bounded
@@ -149,6 +150,30 @@ class UpstreamEmbedder(UpstreamModel):
         """
         check_number(len(request.inputs), self._serving, "input")
         return await self._on_own_loop(self._embed(request), len(request.inputs))
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        *,
+        instruction: str | None = None,
+        input_type: InputType | None = None,
+        dimensions: int | None = None,
+        truncate: bool | None = None,
+        show_progress: bool = False,
+    ) -> np.ndarray:
+        """Vectors of any number of texts: float32 [texts, dimensions]. Blocks; not for an event loop.
+
+        The arguments are those of `EmbedRequest`. Raises as `embed_async`, and `UpstreamFailedError` when the
+        upstream's weights change on the way.
+        """
+        wanted = EmbedRequest(
+            (), instruction=instruction, input_type=input_type, dimensions=dimensions, truncate=truncate
+        )
+        found = encode_all(self._embed_and_wait, texts, wanted, show_progress=show_progress)
+        return np.concatenate([np.zeros((0, dimensions or self.dimensions), dtype=np.float32), *found])
+
+    def _embed_and_wait(self, request: EmbedRequest) -> EmbedResult:
+        return self._loop.run(self._tracked(self._embed(request)))
 
     async def _embed(self, request: EmbedRequest) -> EmbedResult:
         if request.per_token:

@@ -19,7 +19,8 @@ from farthing.core.errors import (
     UpstreamLengthError,
     WrongTaskError,
 )
-from farthing.core.settings import ServingSettings, SourceSettings
+from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings, UpstreamSettings
+from farthing.toolkit.encoder import open_encoder
 from farthing.upstream.prompts import read_prompts
 
 TEXTS = [f"{'word ' * (index % 7)}number {index}" for index in range(150)]
@@ -157,3 +158,16 @@ def test_a_key_is_sent_and_shown_nowhere(fronts: Any, ask: Any) -> None:
 def test_without_an_upstream_in_time_it_is_an_error_that_says_why(ask: Any) -> None:
     with pytest.raises(NoUpstreamError, match="cannot be reached"), ask("http://127.0.0.1:9/v1", upstream_start_s=0.3):
         pass
+
+
+def test_it_is_an_encoder_as_a_model_in_this_process_is(fronts: Any, server: Any) -> None:
+    settings = UpstreamSettings(upstream=fronts[0].url, upstream_batch_texts=16, upstream_start_s=60.0)
+    others = SourceSettings(), EngineSettings(), ServingSettings(max_texts_per_request=100)
+    encoder = open_encoder("minilm", *others, settings)
+    try:
+        texts = [f"{index} {text}" for index in range(10) for text in TEXTS]  # of more than one request
+        np.testing.assert_allclose(encoder.encode(texts), server.embedder.encode(texts), atol=2e-6)
+        assert encoder.encode([]).shape == (0, 384)
+        assert encoder.encode(["a"], dimensions=100).shape == (1, 100)
+    finally:
+        encoder.close()

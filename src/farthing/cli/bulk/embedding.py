@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from farthing.cli.bulk.folder import PartialFolder
 from farthing.cli.bulk.pace import Pace
 from farthing.cli.bulk.progress import Progress
-from farthing.cli.bulk.reader import Reader
-from farthing.cli.bulk.rows import Rows
 from farthing.cli.bulk.writer import Writer
 from farthing.core.errors import InputError, TextTooLongError
 from farthing.serving.embedder import Embedder
 from farthing.serving.request import EmbedRequest, EmbedResult
+from farthing.toolkit.records.reader import Reader
+from farthing.toolkit.records.rows import Rows
 
 CHUNKS_IN_FLIGHT = 2
 

@@ -18,14 +18,14 @@ from farthing.cli.bulk.embedding import Pipeline
 from farthing.cli.bulk.folder import PartialFolder
 from farthing.cli.bulk.pace import Pace
 from farthing.cli.bulk.progress import Progress, counted
-from farthing.cli.bulk.read_lines import Wanted
-from farthing.cli.bulk.reader import Reader, format_of, open_reader
 from farthing.cli.bulk.verify import skip_done
 from farthing.cli.bulk.writer import check_output, open_writer, reserved_field
 from farthing.core.errors import SettingsError
 from farthing.core.settings import ServingSettings
 from farthing.serving.embedder import Embedder
 from farthing.serving.request import EmbedRequest
+from farthing.toolkit.records.read_lines import Wanted
+from farthing.toolkit.records.reader import Reader, format_of, open_reader
 
 # A chunk's vectors and texts are held in memory; beyond this size there is nothing to gain.
 LARGEST_CHUNK_ROWS = 8192

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from farthing.cli.bulk.folder import DIGEST_BYTES, Chunk, PartialFolder, digest
-from farthing.cli.bulk.reader import Reader
 from farthing.core.errors import InputError
+from farthing.toolkit.records.reader import Reader
 
 
 def skip_done(reader: Reader, folder: PartialFolder) -> None:

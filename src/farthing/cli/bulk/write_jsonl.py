@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from farthing.cli.bulk.fields import EMBEDDING_FIELD
-from farthing.cli.bulk.rows import Rows
+from farthing.toolkit.records.fields import EMBEDDING_FIELD
+from farthing.toolkit.records.rows import Rows
 
 # Nine significant digits bring every float32 back exactly.
 NUMBER = "%.9g"

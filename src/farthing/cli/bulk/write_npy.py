@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib import format as npy_format
 
-from farthing.cli.bulk.rows import Rows
+from farthing.toolkit.records.rows import Rows
 
 FLOAT32 = np.dtype("<f4")
 

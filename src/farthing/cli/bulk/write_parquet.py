@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from farthing.cli.bulk.fields import EMBEDDING_FIELD
-from farthing.cli.bulk.rows import Rows
 from farthing.core.errors import InputError, MissingExtraError
+from farthing.toolkit.records.fields import EMBEDDING_FIELD
+from farthing.toolkit.records.rows import Rows
 
 # Small chunks are put together to row groups of about this size.
 ROW_GROUP_BYTES = 64 * 2**20

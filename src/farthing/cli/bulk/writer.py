@@ -8,12 +8,12 @@ from typing import Protocol
 
 import numpy as np
 
-from farthing.cli.bulk.fields import EMBEDDING_FIELD
-from farthing.cli.bulk.rows import Rows
 from farthing.cli.bulk.write_jsonl import JsonlWriter
 from farthing.cli.bulk.write_npy import NpyWriter
 from farthing.cli.bulk.write_parquet import ParquetWriter
 from farthing.core.errors import SettingsError
+from farthing.toolkit.records.fields import EMBEDDING_FIELD
+from farthing.toolkit.records.rows import Rows
 
 OUTPUT_SUFFIXES = (".npy", ".jsonl", ".parquet")
 

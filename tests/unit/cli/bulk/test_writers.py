@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hypothesis_numpy
 from pyarrow import parquet
 
-from farthing.cli.bulk.rows import ArrowRows, Record, RecordRows, Rows
 from farthing.cli.bulk.write_jsonl import NUMBER
 from farthing.cli.bulk.writer import check_output, open_writer
 from farthing.core.errors import InputError, MissingExtraError, SettingsError
+from farthing.toolkit.records.rows import ArrowRows, Record, RecordRows, Rows
 
 METADATA = {"farthing.model": "m", "farthing.space": "0123"}
 

@@ -10,11 +10,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
-from farthing.cli.bulk.lines import Lines
-from farthing.cli.bulk.read_lines import LINE_PARSERS, Wanted, empty
-from farthing.cli.bulk.read_parquet import ParquetReader
-from farthing.cli.bulk.rows import Record, RecordRows, Rows
 from farthing.core.errors import InputError, SettingsError
+from farthing.toolkit.records.lines import Lines
+from farthing.toolkit.records.read_lines import LINE_PARSERS, Wanted, empty
+from farthing.toolkit.records.read_parquet import ParquetReader
+from farthing.toolkit.records.rows import Record, RecordRows, Rows
 
 STANDARD_INPUT = "-"
 INPUT_FORMATS = ("txt", "jsonl", "csv", "parquet")

@@ -12,10 +12,10 @@ import json
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from farthing.cli.bulk.fields import DEFAULT_FIELD, choose_field, require_field, require_free, require_text
-from farthing.cli.bulk.lines import Lines, without_end
-from farthing.cli.bulk.rows import Record
 from farthing.core.errors import EmptyInputError, InputError, SettingsError
+from farthing.toolkit.records.fields import DEFAULT_FIELD, choose_field, require_field, require_free, require_text
+from farthing.toolkit.records.lines import Lines, without_end
+from farthing.toolkit.records.rows import Record
 
 LARGEST_CELL_CHARS = 2**31 - 1
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from farthing.cli.bulk.fields import choose_field, require_free, require_text
-from farthing.cli.bulk.read_lines import Wanted
-from farthing.cli.bulk.rows import ArrowRows, Rows
 from farthing.core.errors import EmptyInputError, InputError, MissingExtraError
+from farthing.toolkit.records.fields import choose_field, require_free, require_text
+from farthing.toolkit.records.read_lines import Wanted
+from farthing.toolkit.records.rows import ArrowRows, Rows
 
 # Rows decoded at once; what a chunk does not take waits in memory.
 BATCH_ROWS = 1024

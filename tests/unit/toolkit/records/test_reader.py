@@ -11,10 +11,10 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from farthing.cli.bulk.read_lines import Wanted
-from farthing.cli.bulk.reader import Reader, open_reader
-from farthing.cli.bulk.rows import Rows
 from farthing.core.errors import EmptyInputError, FarthingError, InputError, SettingsError
+from farthing.toolkit.records.read_lines import Wanted
+from farthing.toolkit.records.reader import Reader, open_reader
+from farthing.toolkit.records.rows import Rows
 
 Write = Callable[[str, bytes | str], Path]
 

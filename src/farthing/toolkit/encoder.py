@@ -1,0 +1,92 @@
+"""What turns texts into vectors, as all of the toolkit sees it.
+
+`farthing.Embedder` is one, and so is a model on another server (`farthing.upstream.embedder.UpstreamEmbedder`), or
+anything else with these few members. What stores vectors keeps their space and asks for it again: an encoder may
+change its weights while it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings, UpstreamSettings
+from farthing.core.space import VectorSpace
+from farthing.serving.request import InputType
+
+
+class Encoder(Protocol):
+    """
+    Attributes:
+        model: its name, as it was asked for.
+    """
+
+    model: str
+
+    @property
+    def dimensions(self) -> int:
+        """Length of the full vectors."""
+        ...
+
+    @property
+    def space(self) -> VectorSpace:
+        """Of full vectors of length 1 made now."""
+        ...
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens of one text."""
+        ...
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        *,
+        instruction: str | None = None,
+        input_type: InputType | None = None,
+        dimensions: int | None = None,
+        truncate: bool | None = None,
+        show_progress: bool = False,
+    ) -> np.ndarray:
+        """Vectors of length 1 of any number of texts: float32 [texts, dimensions].
+
+        Args:
+            input_type: takes the model's prompt for queries or documents, if it has one.
+            truncate: cut texts longer than the context instead of refusing them; None for the configured default.
+
+        Raises:
+            InputError: a text or an argument cannot be served as it is; the message names its index.
+            EngineError, ServingError: the computation failed.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+def open_encoder(
+    model: str,
+    source: SourceSettings,
+    engine: EngineSettings,
+    serving: ServingSettings,
+    upstream: UpstreamSettings,
+) -> Encoder:
+    """The model in this process, or at the server that `upstream` names.
+
+    Raises:
+        ModelError: the model cannot be found or used.
+        SettingsError: the settings cannot be met.
+        NoUpstreamError: no server was ready in time.
+    """
+    # Imported here: a server elsewhere is asked without loading torch.
+    if upstream.urls or upstream.engine != "farthing":
+        from farthing.upstream.embedder import UpstreamEmbedder
+        from farthing.upstream.open import open_upstream
+
+        opened = open_upstream(model, upstream, source, engine, serving)
+        assert isinstance(opened, UpstreamEmbedder)
+        return opened
+    from farthing.serving.embedder import Embedder
+
+    return Embedder.from_settings(model, source, engine, serving)

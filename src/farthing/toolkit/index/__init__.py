@@ -1,0 +1,1 @@
+"""An index of documents that is searched by meaning, by words, or by both."""
