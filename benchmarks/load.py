@@ -6,7 +6,7 @@ Starts `farthing serve MODEL` and clients that send, over connections they keep,
 work, broken requests, and requests they hang up on. Some texts come back often, others never. An answer counts as wrong
 when its status is not one that the request can have, its vectors are not as many as its texts, or, for texts that were
 embedded offline before, a cosine is under 0.9999. Memory is the server's resident set, read every second; its growth is
-from the mean of the second minute to that of the last. One table and one JSON line; exit status 1 when a request had no
+from the mean of the second minute to that of the last, and the mean of each minute is told. One table and one JSON line; exit status 1 when a request had no
 answer or a wrong one.
 """
 
@@ -171,7 +171,10 @@ async def run(options: argparse.Namespace, url: str, pid: int, known: dict[str, 
 
 
 def summary(tally: Tally, resident: list[tuple[float, int]]) -> dict[str, Any]:
-    last = resident[-1][0]
+    last, by_minute = resident[-1][0], collections.defaultdict(list)
+    for at, num in resident:
+        by_minute[int(at // 60)].append(num)
+    minutes_mib = [round(statistics.mean(nums) / 2**20, 1) for _, nums in sorted(by_minute.items())]
     first_mean = statistics.mean(num for at, num in resident if 60 <= at < 120 or last < 120)
     last_mean = statistics.mean(num for at, num in resident if at >= last - 60)
     rows = []
@@ -191,9 +194,11 @@ def summary(tally: Tally, resident: list[tuple[float, int]]) -> dict[str, Any]:
         "growth": round(last_mean / first_mean - 1, 4),
     }
     print(table(list(found), [[f"{value:,}" for value in found.values()]]))
+    print(table(["minute", "resident MiB"], [[str(number), f"{mib:,}"] for number, mib in enumerate(minutes_mib, 1)]))
     for line in (*tally.unanswered[:10], *tally.wrong[:10]):
         print(line)
-    return {**found, "answers": {f"{kind} {status}": count for (kind, status), count in tally.answers.items()}}
+    answers = {f"{kind} {status}": count for (kind, status), count in tally.answers.items()}
+    return {**found, "resident_mib": minutes_mib, "answers": answers}
 
 
 def main() -> None:
