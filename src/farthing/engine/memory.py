@@ -4,12 +4,35 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 from collections.abc import Callable
 
 import torch
 
 # What torch's allocator for the host says, in a RuntimeError (c10/core/impl/alloc_cpu.cpp).
 HOST_ALLOCATOR = ("can't allocate memory", "not enough memory")
+
+
+M_MMAP_THRESHOLD = -3  # malloc.h
+LARGE_BYTES = 2**20
+
+
+@functools.cache
+def keep_no_large_buffers() -> None:
+    """Have glibc give every large buffer pages of its own, which go back when it is freed.
+
+    glibc begins so, but raises the limit to 32 MiB as such buffers are freed; from then on those of batches of all
+    sizes lie between smaller ones in the heap, which grew for as long as was measured (docs/log.md). Where the
+    environment sets the limit, it counts.
+    """
+    if "MALLOC_MMAP_THRESHOLD_" in os.environ:
+        return
+    try:
+        set_option: Callable[[int, int], int] | None = getattr(ctypes.CDLL(None), "mallopt", None)
+    except (OSError, TypeError):  # a static build, or Windows
+        return
+    if set_option is not None:
+        set_option(M_MMAP_THRESHOLD, LARGE_BYTES)
 
 
 def trim_heap() -> None:

@@ -15,7 +15,7 @@ import torch
 
 from farthing.core.errors import NonFiniteError, OutOfMemoryError
 from farthing.engine.load import LoadedModel
-from farthing.engine.memory import is_out_of_memory, release_cached
+from farthing.engine.memory import is_out_of_memory, keep_no_large_buffers, release_cached
 from farthing.engine.prefix_cache import PrefixCache, batch_forest, distinct_forest
 from farthing.engine.sharing import held_token_bytes
 from farthing.models.attention import attend_runs, attend_varlen
@@ -51,6 +51,7 @@ class BatchOutput:
 class Runner:
     def __init__(self, model: LoadedModel) -> None:
         plan = model.plan
+        keep_no_large_buffers()
         self._model = model
         self._device = torch.device(plan.device)
         self._compute = Compute(
