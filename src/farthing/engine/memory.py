@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import os
+import time
 from collections.abc import Callable
 
 import torch
@@ -12,27 +12,8 @@ import torch
 # What torch's allocator for the host says, in a RuntimeError (c10/core/impl/alloc_cpu.cpp).
 HOST_ALLOCATOR = ("can't allocate memory", "not enough memory")
 
-
-M_MMAP_THRESHOLD = -3  # malloc.h
-LARGE_BYTES = 2**20
-
-
-@functools.cache
-def keep_no_large_buffers() -> None:
-    """Have glibc give every large buffer pages of its own, which go back when it is freed.
-
-    glibc begins so, but raises the limit to 32 MiB as such buffers are freed; from then on those of batches of all
-    sizes lie between smaller ones in the heap, which grew for as long as was measured (docs/log.md). Where the
-    environment sets the limit, it counts.
-    """
-    if "MALLOC_MMAP_THRESHOLD_" in os.environ:
-        return
-    try:
-        set_option: Callable[[int, int], int] | None = getattr(ctypes.CDLL(None), "mallopt", None)
-    except (OSError, TypeError):  # a static build, or Windows
-        return
-    if set_option is not None:
-        set_option(M_MMAP_THRESHOLD, LARGE_BYTES)
+# Between batches. Walking the heap takes some milliseconds, and what is used again has to be mapped again.
+TRIM_INTERVAL_S = 30.0
 
 
 def trim_heap() -> None:
@@ -44,6 +25,23 @@ def trim_heap() -> None:
     trim = glibc_trim()
     if trim is not None:
         trim(0)
+
+
+class Trimmer:
+    """Trims the heap now and then, however many batches are run.
+
+    glibc keeps freed buffers of up to 32 MiB in its heaps, between smaller ones that are in use: with batches of all
+    sizes these heaps grew for as long as was measured, to twice what was in use (docs/log.md).
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._due_s = clock() + TRIM_INTERVAL_S
+
+    def after_batch(self) -> None:
+        if self._clock() >= self._due_s:
+            trim_heap()
+            self._due_s = self._clock() + TRIM_INTERVAL_S
 
 
 def release_cached() -> None:
