@@ -15,7 +15,7 @@ import torch
 
 from farthing.core.errors import NonFiniteError, OutOfMemoryError
 from farthing.engine.load import LoadedModel
-from farthing.engine.memory import is_out_of_memory, release_cached
+from farthing.engine.memory import Trimmer, is_out_of_memory, release_cached
 from farthing.engine.prefix_cache import PrefixCache, batch_forest, distinct_forest
 from farthing.engine.sharing import held_token_bytes
 from farthing.models.attention import attend_runs, attend_varlen
@@ -67,6 +67,7 @@ class Runner:
             self._prefixes = PrefixCache(plan.prefix_bytes, held_token_bytes(model.spec, plan))
         # After an operation torch's own threads spin for milliseconds, on the cores that the native team needs by then.
         self._torch_threads = plan.num_threads if self._compute.native is None else 1
+        self._trimmer = Trimmer()
 
     def limit_prefixes(self, num_bytes: int) -> None:
         """Hold at most so much of what texts have in common from one batch to the next."""
@@ -82,7 +83,9 @@ class Runner:
             OutOfMemoryError: the batch needs more memory than there is; what was cached for later is given back.
         """
         try:
-            return self._run(texts, per_token)
+            output = self._run(texts, per_token)
+            self._trimmer.after_batch()
+            return output
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise

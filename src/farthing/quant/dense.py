@@ -6,6 +6,8 @@ that computes faster in fp32, and rows that are computed again in fp32 after an 
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,6 +19,10 @@ from farthing.quant.region import Region
 
 # Weights of another dtype are converted so many bytes at a time on a CPU: the piece is multiplied from the cache.
 CONVERTED_BYTES = 8 * 2**20
+# Products that oneDNN, and torch's layer over it, keep ready, each for one shape of weights and one number of rows, at
+# half a mebibyte a product. By default they are 1024 each: 560 MiB once batches of 1024 sizes have come. So many serve
+# a dozen sizes of a model at a time; another size costs about a millisecond a shape of weights.
+KEPT_PRODUCTS = 64
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,7 @@ class DenseFormat:
         region: Region,  # noqa: ARG002
     ) -> Linear:
         weight = packed["weight"]
+        keep_few_products()
         if weight.dtype is torch.float32 and weight.device.type == "cpu" and can_prepack():
             return PrepackedLinear(weight, bias)
         return DenseLinear(weight, bias)
@@ -61,6 +68,13 @@ class DenseLinear:
         for weight, part in zip(torch.split(self._weight, rows), torch.split(y, rows, dim=1), strict=True):
             torch.mm(x, weight.to(x.dtype).t(), out=part)
         return y if bias is None else y.add_(bias)
+
+
+@functools.cache
+def keep_few_products() -> None:
+    """Has an effect until the process's first product. torch has no call for it; what the user has set counts."""
+    for cache in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
+        os.environ.setdefault(cache, str(KEPT_PRODUCTS))
 
 
 def can_prepack() -> bool:

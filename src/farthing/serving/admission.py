@@ -12,9 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from farthing.core.errors import QueueFullError
+from farthing.serving.expected_wait import expected_wait_s
 from farthing.serving.flow import HELD_TEXTS, Flow
 from farthing.serving.lane import Lane
 from farthing.serving.size import Size
+
+# That a request waits for at most while the speed is not known, where the wait is limited: with so many waiting one is
+# full, and will tell the speed.
+FIRST_BATCHES = 4
 
 
 @dataclass(frozen=True)
@@ -32,13 +37,24 @@ class QueueLimits:
     bulk_share: float = 0.2
 
 
-def check_room(
-    limits: QueueLimits, lane: Lane, earlier_lanes: Sequence[Lane], size: Size, tokens_per_s: float | None
-) -> None:
+@dataclass(frozen=True)
+class Pace:
+    """
+    Attributes:
+        tokens_per_s: None when not known yet; then waits are counted in batches.
+        batch_tokens: of a full batch.
+        now_s: by the scheduler's clock.
+    """
+
+    tokens_per_s: float | None
+    batch_tokens: int
+    now_s: float
+
+
+def check_room(limits: QueueLimits, lane: Lane, earlier_lanes: Sequence[Lane], size: Size, pace: Pace) -> None:
     """
     Args:
         lane: the request's own; `earlier_lanes` go before it.
-        tokens_per_s: None when not known yet; then no wait is expected.
 
     Raises:
         QueueFullError: the request would make more wait than allowed, or would wait for longer.
@@ -57,12 +73,20 @@ def check_room(
             raise QueueFullError(
                 f"{found} {what} are waiting and {more} more would exceed the limit of {limit} (max_queue_{what}). Try "
                 "again later.",
-                retry_after_s=excess_tokens / tokens_per_s if tokens_per_s else None,
+                retry_after_s=excess_tokens / pace.tokens_per_s if pace.tokens_per_s else None,
             )
-    if limits.max_wait_s is None or not tokens_per_s:
+    if limits.max_wait_s is None:
         return
-    earlier_tokens = sum(one.num_tokens_left for one in earlier_lanes)
-    wait_s = expected_tokens(earlier_tokens, tokens_before(lane, size), limits.bulk_share) / tokens_per_s
+    num_tokens = tokens_before(lane, size)
+    if pace.tokens_per_s is None:
+        if expected_wait_s(lane, earlier_lanes, num_tokens, pace.batch_tokens) > FIRST_BATCHES:
+            raise QueueFullError(
+                f"{waiting.num_tokens} tokens are waiting; how long a request of about {size.num_tokens} would wait is "
+                "known only when a batch has run (max_queue_ms). Try again later."
+            )
+        return
+    passing = lane.arrivals.tokens_per_s(size.num_tokens, pace.now_s)
+    wait_s = expected_wait_s(lane, earlier_lanes, num_tokens, pace.tokens_per_s, passing)
     if wait_s > limits.max_wait_s:
         raise QueueFullError(
             f"A request of about {size.num_tokens} tokens would wait for about {wait_s:.1f} s now; at most "
@@ -75,11 +99,3 @@ def tokens_before(lane: Lane, size: Size) -> int:
     """Tokens of the lane that go before a request of that size."""
     in_lane: list[Flow] = [flow for flow in lane.flows if flow.left.num_tokens <= size.num_tokens]
     return sum(flow.left.num_tokens for flow in in_lane)
-
-
-def expected_tokens(earlier: int, own: int, share: float) -> float:
-    """Tokens that are computed until `own` of a lane are, with `earlier` in the lane before it.
-
-    Where something waits there, more is expected to keep coming: then this lane has its share of the speed alone.
-    """
-    return max(earlier + own, own / share) if earlier else own

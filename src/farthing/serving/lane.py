@@ -6,24 +6,36 @@ one, and a request that has begun is finished before others like it, its texts s
 long request wait for ever while short ones come: a share of every batch therefore goes to the longest-waiting request.
 The share is kept over time as deficit round robin does (Shreedhar and Varghese 1995): what texts take beyond it is a
 debt, and what it did not get because it did not fit is kept.
+
+How fast a lane is served is seen from what it takes: that of a batch, by the time until the next batch is filled. Only
+rounds count that left something waiting in it, since from others nothing can be told.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from farthing.serving.filling import Filling
-from farthing.serving.flow import Flow
+from farthing.serving.arrivals import Arrivals
+from farthing.serving.filling import Filling, num_tokens_of
+from farthing.serving.flow import Flow, Text
 from farthing.serving.size import Size
+from farthing.serving.speed import Speed
 
 
 class Lane:
-    """`share` of every batch belongs to the longest-waiting request. The scheduler's lock guards it."""
+    """`share` of every batch belongs to the longest-waiting request. The scheduler's lock guards it.
+
+    Attributes:
+        speed: at which it is served; not known when nothing waited in it after the last batch was filled.
+        arrivals: of requests.
+    """
 
     def __init__(self, share: float) -> None:
-        self._share = share
+        self.share = share
         self._flows: dict[Flow, None] = {}  # in order of arrival
         self.credit = 0.0  # tokens
+        self.speed, self.arrivals = Speed(), Arrivals()
+        self._num_taken, self._since_s, self._left_some = 0, 0.0, False  # when the last batch was filled
 
     @property
     def flows(self) -> Iterable[Flow]:
@@ -45,15 +57,25 @@ class Lane:
         """Of texts that wait or are to come."""
         return sum(flow.left.num_tokens for flow in self._flows)
 
-    def add(self, flow: Flow) -> None:
+    def add(self, flow: Flow, now_s: float) -> None:
         self._flows[flow] = None
+        self.arrivals.note(flow.left.num_tokens, now_s)
 
     def remove(self, flow: Flow) -> None:
         del self._flows[flow]
 
-    def earn(self, num_tokens: int) -> None:
-        """A batch of that budget is filled next. Nothing is saved up by a lane in which nobody waits."""
-        self.credit = self.credit + self._share * num_tokens if self.has_waiting else 0.0
+    def begin(self, num_tokens: int, now_s: float) -> None:
+        """A batch of that budget is filled now. Nothing is saved up by a lane in which nobody waits."""
+        self.credit = self.credit + self.share * num_tokens if self.has_waiting else 0.0
+        if self._left_some:
+            self.speed.note(self._num_taken, now_s - self._since_s)
+        self._num_taken, self._since_s = 0, now_s
+
+    def end(self) -> None:
+        """The batch is filled."""
+        self._left_some = self.has_waiting
+        if not self._left_some:
+            self.speed = Speed()
 
     def claim(self, filling: Filling) -> None:
         """Take the share, from the longest-waiting requests."""
@@ -64,7 +86,7 @@ class Lane:
                 if added is None:
                     return
                 self.credit -= added
-                flow.remove(text)
+                self._take(flow, text)
 
     def fill(self, filling: Filling) -> None:
         """Take what else fits, from the request with the least left on."""
@@ -76,7 +98,11 @@ class Lane:
                 if filling.offer(text) is not None:
                     taken.append(text)
             for text in taken:
-                flow.remove(text)
+                self._take(flow, text)
+
+    def _take(self, flow: Flow, text: Text) -> None:
+        flow.remove(text)
+        self._num_taken += num_tokens_of(text)
 
 
 def turn(flow: Flow) -> tuple[bool, int]:

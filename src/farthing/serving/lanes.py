@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from farthing.serving.expected_wait import expected_wait_s
 from farthing.serving.filling import Filling
 from farthing.serving.flow import Flow
 from farthing.serving.lane import Lane
@@ -39,11 +40,16 @@ class Lanes:
         """Those that go before a lane."""
         return [self._lanes[earlier] for earlier in LANES[: LANES.index(name)]]
 
-    def fill(self, filling: Filling, max_tokens: int) -> None:
+    def expected_wait_s(self, name: LaneName, tokens_per_s: float | None) -> float:
+        """Until all that waits in a lane is computed; 0 while the speed is not known."""
+        lane = self._lanes[name]
+        return expected_wait_s(lane, self.before(name), lane.num_tokens_left, tokens_per_s) if tokens_per_s else 0.0
+
+    def fill(self, filling: Filling, max_tokens: int, now_s: float) -> None:
         """Take each lane's share, that of the lane first which is owed most, and then by lane and turn what fits."""
         lanes = list(self._lanes.values())
         for lane in lanes:
-            lane.earn(max_tokens)
+            lane.begin(max_tokens, now_s)
         for lane in sorted(lanes, key=lambda lane: -lane.credit):
             lane.claim(filling)
         for lane in lanes:
@@ -51,3 +57,5 @@ class Lanes:
         if filling.next_round():
             for lane in lanes:
                 lane.fill(filling)
+        for lane in lanes:
+            lane.end()

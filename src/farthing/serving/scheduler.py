@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from farthing.core.errors import ClosedError, FarthingError, QueueFullError
-from farthing.serving.admission import QueueLimits, check_room, expected_tokens
+from farthing.serving.admission import Pace, QueueLimits, check_room
 from farthing.serving.batch import Batch
 from farthing.serving.filling import Filling
 from farthing.serving.flow import Flow
@@ -30,7 +30,7 @@ from farthing.serving.size import Size
 from farthing.serving.speed import Speed
 from farthing.serving.stats import QueueStats
 from farthing.serving.token_counter import TokenCounter
-from farthing.serving.urgency import LANES, Urgency
+from farthing.serving.urgency import Urgency
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class OpenJob(NamedTuple):
 
 
 class Scheduler:
-    """`new_counter` makes what a batch's tokens are counted with.
+    """`new_counter` makes what a batch's tokens are counted with; by `clock` the lanes' speed is told.
 
     Attributes:
         speed: of full batches; the worker notes it.
@@ -59,8 +59,9 @@ class Scheduler:
         limits: BatchLimits,
         new_counter: Callable[[], TokenCounter] = TokenCounter,
         queue: QueueLimits | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._limits, self._queue = limits, queue or QueueLimits()
+        self._limits, self._queue, self._clock = limits, queue or QueueLimits(), clock
         self._new_counter = new_counter
         self._max_tokens = limits.max_tokens  # may go down for a while
         self._lanes = Lanes(self._queue.bulk_share)
@@ -90,14 +91,13 @@ class Scheduler:
         speed = self.speed.tokens_per_s
         with self._changed:
             waiting, bulk = self._lanes.waiting, self._lanes["bulk"].waiting
-            left, bulk_left = (self._lanes[name].num_tokens_left for name in LANES)
             return QueueStats(
                 waiting_texts=waiting.num_texts,
                 waiting_tokens=waiting.num_tokens,
                 waiting_bulk_texts=bulk.num_texts,
                 waiting_bulk_tokens=bulk.num_tokens,
-                expected_wait_s=left / speed if speed else 0.0,
-                expected_bulk_wait_s=expected_tokens(left, bulk_left, self._queue.bulk_share) / speed if speed else 0.0,
+                expected_wait_s=self._lanes.expected_wait_s("interactive", speed),
+                expected_bulk_wait_s=self._lanes.expected_wait_s("bulk", speed),
                 tokens_per_s=speed or 0.0,
                 admitted_requests_total=self._num_admitted,
                 refused_requests_total=self._num_refused,
@@ -196,12 +196,13 @@ class Scheduler:
             if limited:
                 try:
                     earlier = self._lanes.before(urgency.lane)
-                    check_room(self._queue, lane, earlier, size, self.speed.tokens_per_s)
+                    pace = Pace(self.speed.tokens_per_s, self._limits.max_tokens, self._clock())
+                    check_room(self._queue, lane, earlier, size, pace)
                 except QueueFullError:
                     self._num_refused += 1
                     raise
             flow = Flow(urgency, size)
-            lane.add(flow)
+            lane.add(flow, self._clock())
             self._num_admitted += 1
             return flow
 
@@ -227,7 +228,7 @@ class Scheduler:
 
     def _fill(self) -> list[tuple[Job, int]]:
         filling = Filling(self._new_counter(), self._max_tokens, self._limits.max_texts)
-        self._lanes.fill(filling, self._max_tokens)
+        self._lanes.fill(filling, self._max_tokens, self._clock())
         return filling.taken
 
     def _note_waits(self, batch: Batch) -> None:

@@ -15,7 +15,7 @@ class QueueStats:
         waiting_texts, waiting_tokens: in the queue, of both lanes.
         waiting_bulk_texts, waiting_bulk_tokens: those of them in the bulk lane.
         expected_wait_s: until all of the interactive lane is computed; 0 while the speed is not known.
-        expected_bulk_wait_s: until all of the bulk lane is, which has only its share while interactive requests wait.
+        expected_bulk_wait_s: until all of the bulk lane is, at the speed that it was seen to get.
         tokens_per_s: present speed of full batches, each text with all of its tokens; 0 while not known.
         expired_requests_total: whose time was over before they were finished.
         queue_waits_total, queue_wait_seconds_total: of parts of requests, each from its submission to its batch.

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -127,3 +130,24 @@ def test_a_prepacked_product_no_longer_needs_the_weight_it_was_made_of() -> None
     before = linear(x)
     weight.zero_()
     assert torch.equal(linear(x), before)
+
+
+@needs_onednn
+def test_products_of_many_sizes_are_not_all_kept_ready(measured: Callable[..., dict[str, Any]]) -> None:
+    result = measured(
+        """
+import torch
+from farthing.quant.formats import FORMATS
+from farthing.quant.format import MatrixShape
+from farthing.quant.region import Region
+
+linear = FORMATS["fp32"].linear({"weight": torch.randn(1536, 384)}, None, MatrixShape(1536, 384), Region())
+resident = []
+for rows in (range(1, 101), range(101, 201)):
+    for number in rows:
+        linear(torch.randn(number, 384))
+    resident.append(resident_bytes())
+print(json.dumps({"grown": resident[1] - resident[0]}))
+"""
+    )
+    assert result["grown"] < 20 * 2**20  # half a mebibyte each
