@@ -1,14 +1,15 @@
 """How well each weight format retrieves: nDCG@10 on labelled sets, and how close its vectors are to the first format's.
 
     python benchmarks/retrieval_quality.py --data DIR [--models starter,FOLDER] [--sets scifact,cmrc2018_dev_zh]
-                                           [--formats fp32,int8,QUANTISED] [--max-documents N]
+                                           [--formats fp32,int8,QUANTISED] [--max-documents N] [--keep DIR]
 
 DIR holds one folder a set, in the layout of BEIR (https://github.com/beir-cellar/beir): corpus.jsonl (`id` or `_id`,
 `title`, `text`), queries.jsonl and qrels.tsv. Corpus and queries go through `farthing.Embedder` with the model's own
 prompts, texts over its context are cut, and every document is scored. QUANTISED is a folder that `farthing quantize`
 made of the model. Differences are of the same queries, with the standard error of their mean; seconds are those of
 embedding, one run, and no benchmark of speed. With --max-documents only so many documents are searched, all relevant
-ones among them: that is easier, and noted beside the set's name.
+ones among them: that is easier, and noted beside the set's name. With --keep vectors are written to DIR and taken from
+there, so that a run that was broken off goes on; seconds are then those of what was left to embed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -26,6 +28,7 @@ from farthing import Embedder
 from report import facts, json_line, table
 
 DEPTH = 10
+PIECE_TEXTS = 256  # embedded at a time, and kept in one file
 
 
 @dataclass(frozen=True)
@@ -85,11 +88,29 @@ def ndcg(scores: np.ndarray, relevance: np.ndarray) -> np.ndarray:
     return np.asarray(gained / ideal)
 
 
-def embed(embedder: Embedder, data: RetrievalSet) -> Vectors:
+def embed(embedder: Embedder, data: RetrievalSet, kept: Path | None) -> Vectors:
     started = time.perf_counter()
-    documents = embedder.encode(data.documents, input_type="document", truncate=True)
-    queries = embedder.encode(data.queries, input_type="query", truncate=True)
+    documents = np.concatenate(list(embedded(embedder, data.documents, "document", kept)))
+    queries = np.concatenate(list(embedded(embedder, data.queries, "query", kept)))
     return Vectors(documents, queries, time.perf_counter() - started)
+
+
+def embedded(
+    embedder: Embedder, texts: list[str], kind: Literal["document", "query"], kept: Path | None
+) -> Iterator[np.ndarray]:
+    """Vectors of a piece of the texts after the other; `kept` is a folder for them."""
+    for start in range(0, len(texts), PIECE_TEXTS):
+        file = kept / f"{kind}-{start}.npy" if kept else None
+        if file and file.is_file():
+            yield np.load(file)
+            continue
+        vectors = embedder.encode(texts[start : start + PIECE_TEXTS], input_type=kind, truncate=True)
+        if file:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            partial = file.with_suffix(".partial.npy")
+            np.save(partial, vectors)
+            partial.replace(file)
+        yield vectors
 
 
 def open_model(model: str, weight_format: str) -> Embedder:
@@ -97,13 +118,16 @@ def open_model(model: str, weight_format: str) -> Embedder:
     return Embedder(weight_format) if Path(weight_format).is_dir() else Embedder(model, format=weight_format)
 
 
-def embed_all(model: str, formats: list[str], sets: dict[str, RetrievalSet]) -> dict[str, list[Vectors]]:
+def embed_all(
+    model: str, formats: list[str], sets: dict[str, RetrievalSet], keep: Path | None
+) -> dict[str, list[Vectors]]:
     """For each set, the vectors of each format."""
     found: dict[str, list[Vectors]] = {name: [] for name in sets}
     for weight_format in formats:
         with open_model(model, weight_format) as embedder:
             for name, data in sets.items():
-                found[name].append(embed(embedder, data))
+                kept = keep / Path(model).name / Path(weight_format).name / name if keep else None
+                found[name].append(embed(embedder, data, kept))
     return found
 
 
@@ -130,6 +154,7 @@ def main() -> None:
     parser.add_argument("--sets", default="scifact,cmrc2018_dev_zh")
     parser.add_argument("--formats", default="fp32,int8", help="or folders; others are compared with the first")
     parser.add_argument("--max-documents", type=int, help="search fewer, among them all that answer a query")
+    parser.add_argument("--keep", type=Path, help="write vectors to this folder, and take those that are there")
     arguments = parser.parse_args()
     formats = arguments.formats.split(",")
     sets = {name: read_set(arguments.data / name) for name in arguments.sets.split(",")}
@@ -140,7 +165,7 @@ def main() -> None:
         }
     lines, results, seconds = [], {}, {}
     for model in arguments.models.split(","):
-        for set_name, by_format in embed_all(model, formats, sets).items():
+        for set_name, by_format in embed_all(model, formats, sets, arguments.keep).items():
             for name, vectors, got in zip(formats, by_format, compare(sets[set_name], by_format), strict=True):
                 row = [Path(model).name, set_name, Path(name).name]
                 results[" / ".join(row)], seconds[" / ".join(row)] = got, [vectors.seconds]

@@ -23,6 +23,7 @@ class Manifest:
     """
     Attributes:
         format: row of `farthing.quant.formats.FORMATS`.
+        int8_parts: names of the matrices of each layer that are in int8 in a folder of a coarser format.
         gains_folded: norm gains are multiplied into the matrices behind them.
         rotated: the residual stream is rotated (`farthing.models.rotation`), and attention's values with it.
         source, source_fingerprint: the checkpoint that was quantised, by its name and by its digest.
@@ -40,6 +41,7 @@ class Manifest:
     farthing_version: str
     closeness: Mapping[str, float] | None = None
     calibration: Mapping[str, str | int] | None = None
+    int8_parts: tuple[str, ...] = ()
     version: int = VERSION
 
     def write(self, folder: Path) -> None:
@@ -71,6 +73,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     wrong = [name for name, is_right in checks(content).items() if not is_right]
     if wrong:
         raise CheckpointError(f"{folder / FILE} lacks or garbles {', '.join(wrong)}. {remedy(content.get('source'))}")
+    content["int8_parts"] = tuple(content.get("int8_parts", ()))
     return Manifest(**{item.name: content[item.name] for item in fields(Manifest) if item.name in content})
 
 
@@ -79,8 +82,13 @@ def checks(content: Mapping[str, Any]) -> dict[str, bool]:
     kinds = {"gains_folded": bool, "rotated": bool}
     names = ("format", "gains_folded", "rotated", "source", "source_fingerprint", "farthing_version")
     facts = {name: isinstance(content.get(name), kinds.get(name, str)) for name in names}
+    facts["int8_parts"] = is_names(content.get("int8_parts", []))  # older folders have none
     facts["calibration"] = is_calibration(content.get("calibration"))  # older folders have none
     return {**facts, "closeness": is_closeness(content.get("closeness", "none"))}
+
+
+def is_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def is_calibration(value: object) -> bool:

@@ -70,17 +70,24 @@ class CalibratedTensors(ConvertedTensors):
         Raises:
             NonFiniteError: the rows hold NaN or Inf.
         """
-        form = self._plan.format
-        assert isinstance(form, CalibratedFormat)
-        hessian = rows.T @ rows
-        if not hessian.isfinite().all():
-            raise NonFiniteError(
-                f"The model gave NaN or Inf for texts to calibrate with, before {part.name} of layer {layer}. The "
-                "checkpoint may be damaged."
-            )
-        packed = self.packed_by(partial(form.pack_calibrated, hessian=hessian), layer, part)
+        form = part.stored_in(self._plan.format)
+        pack = form.pack
+        if isinstance(form, CalibratedFormat):
+            pack = partial(form.pack_calibrated, hessian=finite_hessian(rows, layer, part))
+        packed = self.packed_by(pack, layer, part)
         self._found[part.name] = packed
         return form.linear(packed, self.bias(layer, part), part.shape, Region())
+
+
+def finite_hessian(rows: torch.Tensor, layer: int, part: MatrixPart) -> torch.Tensor:
+    """X^T X of a matrix's rows X, or a `NonFiniteError`."""
+    hessian = rows.T @ rows
+    if not hessian.isfinite().all():
+        raise NonFiniteError(
+            f"The model gave NaN or Inf for texts to calibrate with, before {part.name} of layer {layer}. The "
+            "checkpoint may be damaged."
+        )
+    return hessian
 
 
 class CalibratingLinear:

@@ -24,7 +24,7 @@ def calibrating_bytes(description: ModelDescription, num_tokens: int) -> int:
     parts = description.layout.matrices
     # Every matrix's inputs and outputs once, with the residual stream and a normed copy.
     row = 2 * description.spec.hidden + sum(part.in_features + part.shape.out_features for part in parts)
-    packed = sum(description.plan.format.num_bytes(part.shape.out_features, part.in_features) for part in parts)
+    packed = sum(part.num_bytes(description.plan.format) for part in parts)
     return num_tokens * row * FP32_BYTES + packed + max(map(matrix_bytes, parts))
 
 

@@ -54,7 +54,7 @@ class ConvertedTensors:
         return vectors
 
     def packed(self, layer: int, part: MatrixPart) -> Mapping[str, torch.Tensor]:
-        return self.packed_by(self._plan.format.pack, layer, part)
+        return self.packed_by(part.stored_in(self._plan.format).pack, layer, part)
 
     def packed_by(
         self, pack: Callable[[torch.Tensor], Mapping[str, torch.Tensor]], layer: int, part: MatrixPart

@@ -83,7 +83,7 @@ def describe_model(path: Path, settings: EngineSettings, task: Task | None = "em
     head = head_for(checkpoint, task or own_task(checkpoint.config))
     spec = family.spec(checkpoint.config)
     embedding = pooling_and_prompts(checkpoint, spec, family, head)
-    layout = family.layout(spec)
+    layout = stored_layout(family, spec, manifest)
     if head is not None:
         spec, layout = with_head(checkpoint, spec, layout, head)
     facts = device_facts(settings.device)
@@ -94,6 +94,12 @@ def describe_model(path: Path, settings: EngineSettings, task: Task | None = "em
         plan = replace(plan, reasons=(f"{manifest.format}, because the folder holds it", *plan.reasons))
     rotation = rotation_of(spec, layout, plan, manifest)
     return ModelDescription(checkpoint, family, spec, embedding, layout, plan, rotation, manifest, head)
+
+
+def stored_layout(family: Family, spec: ModelSpec, manifest: Manifest | None) -> Layout:
+    """A folder's sensitive matrices are those that were it when it was written."""
+    layout = family.layout(spec)
+    return layout.with_sensitive(manifest.int8_parts) if manifest else layout
 
 
 def rotation_of(spec: ModelSpec, layout: Layout, plan: Plan, manifest: Manifest | None) -> Rotation | None:
@@ -116,7 +122,7 @@ def read_shape(path: Path, settings: EngineSettings, task: Task | None = None) -
     family = family_of(checkpoint.config)
     head = head_for(checkpoint, task or own_task(checkpoint.config))
     spec = family.spec(checkpoint.config)
-    layout = family.layout(spec)
+    layout = stored_layout(family, spec, manifest)
     if head is not None:
         layout = head.extended(layout, spec, checkpoint.config, lambda _: 0)
     max_tokens = pooling_and_prompts(checkpoint, spec, family, head).max_tokens

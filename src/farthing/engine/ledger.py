@@ -101,7 +101,9 @@ def unpacked_bytes(layout: Layout, way: Way) -> int:
     """A layer as it is multiplied, where that is not as it is stored (`farthing.quant.region`)."""
     if not way.unpacks:
         return 0
-    counts = [(sum(part.out_features), part.in_features) for part in layout.matrices]
+    # On a CPU the finer format is int8, whose matrices are multiplied as they lie.
+    parts = [part for part in layout.matrices if way.device != "cpu" or part.stored_in(way.format) is way.format]
+    counts = [(sum(part.out_features), part.in_features) for part in parts]
     if way.is_native or way.format.name == "int8":
         return sum(packed_bytes(*count) for count in counts)
     return sum(way.dtype.itemsize * out * inputs for out, inputs in counts)
@@ -113,7 +115,7 @@ def table_bytes(spec: ModelSpec) -> int:
 
 def layer_bytes(layout: Layout, form: WeightFormat, dtype: torch.dtype) -> int:
     """A layer's matrices in their format, their biases in `dtype`, vectors in fp32."""
-    matrices = sum(form.num_bytes(sum(part.out_features), part.in_features) for part in layout.matrices)
+    matrices = sum(part.num_bytes(form) for part in layout.matrices)
     biases = sum(dtype.itemsize * sum(part.out_features) for part in layout.matrices if part.bias)
     return matrices + biases + sum(FP32_BYTES * math.prod(part.shape) for part in layout.vectors)
 
@@ -126,10 +128,7 @@ def weight_bytes(layout: Layout, form: WeightFormat, dtype: torch.dtype) -> int:
 
 def pinned_bytes(layout: Layout, way: Way) -> int:
     """A layer in pinned host memory, of which torch hands out powers of two."""
-    return sum(
-        1 << (way.format.num_bytes(sum(part.out_features), part.in_features) - 1).bit_length()
-        for part in layout.matrices
-    )
+    return sum(1 << (part.num_bytes(way.format) - 1).bit_length() for part in layout.matrices)
 
 
 def tokenizer_bytes(model: ModelShape) -> int:

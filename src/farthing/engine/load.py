@@ -88,12 +88,12 @@ def fingerprint(description: ModelDescription) -> str:
     """The checkpoint's; with the format's name where rounding makes the vectors a space of their own.
 
     It is the same whether the weights were quantised now or come from a folder; one that was calibrated is a space of
-    its own.
+    its own. So is one of the same format with other matrices in a finer one.
     """
     manifest, form = description.manifest, description.plan.format
     is_calibrated = manifest is not None and manifest.calibration is not None
     source = manifest.source_fingerprint if manifest and not is_calibrated else description.checkpoint.fingerprint
-    return f"{source}-{form.name}" if form.quantises else source
+    return "-".join((source, form.name, *description.layout.finer_parts(form))) if form.quantises else source
 
 
 def resident_store(tensors: ModelTensors, layout: Layout, plan: Plan) -> ResidentStore:
@@ -197,5 +197,5 @@ def matrix_tensors(tensors: ModelTensors, index: int, part: MatrixPart) -> dict[
 
 def bound_matrix(found: Mapping[str, torch.Tensor], part: MatrixPart, plan: Plan, region: Region) -> Linear:
     packed = {name: tensor for name, tensor in found.items() if name != BIAS}
-    linear = plan.format.linear(packed, found.get(BIAS), part.shape, region)
+    linear = part.stored_in(plan.format).linear(packed, found.get(BIAS), part.shape, region)
     return RotatedLinear(linear) if rotates_inputs(plan.format, part) else linear

@@ -101,10 +101,8 @@ def stored_tensors(layout: Layout, form: WeightFormat) -> Iterator[StoredTensor]
     layers = range(layout.num_layers)
     for layer in layers:
         for part in layout.matrices:
-            num_bytes = form.num_bytes(part.shape.out_features, part.in_features)
-            yield StoredTensor(
-                block_name(layout, layer, part), (num_bytes,), torch.uint8, partial(take_block, layer=layer, part=part)
-            )
+            take = partial(take_block, layer=layer, part=part)
+            yield StoredTensor(block_name(layout, layer, part), (part.num_bytes(form),), torch.uint8, take)
     for layer in layers:
         for part in layout.matrices:
             if part.bias:

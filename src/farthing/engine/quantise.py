@@ -57,6 +57,7 @@ def write_quantised(
     description.checkpoint.write_configuration(folder)
     return Manifest(
         format=description.plan.format.name,
+        int8_parts=description.layout.finer_parts(description.plan.format),
         gains_folded=any(part.gain for part in description.layout.matrices),
         rotated=description.rotation is not None,
         source=source,

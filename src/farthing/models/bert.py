@@ -75,9 +75,18 @@ class BertFamily:
                     hidden,
                     bias=True,
                     rotates_inputs=True,
+                    is_sensitive=is_small(spec),
                 ),
                 MatrixPart("o", ("attention.output.dense",), (hidden,), hidden, bias=True, rotates_inputs=True),
-                MatrixPart("up", ("intermediate.dense",), (spec.intermediate,), hidden, bias=True, rotates_inputs=True),
+                MatrixPart(
+                    "up",
+                    ("intermediate.dense",),
+                    (spec.intermediate,),
+                    hidden,
+                    bias=True,
+                    rotates_inputs=True,
+                    is_sensitive=is_small(spec),
+                ),
                 MatrixPart(
                     "down",
                     ("output.dense",),
@@ -101,6 +110,11 @@ class BertFamily:
         if kernels is not None and native_shape(start.spec).fits():
             return NativeBertPass(start, hidden, kernels)
         return BertPass(start, hidden)
+
+
+def is_small(spec: ModelSpec) -> bool:
+    """Whether the layers are small beside the token table, so that a finer format for a few matrices costs little."""
+    return spec.hidden <= 1024 and spec.num_layers <= 12
 
 
 def norm_parts(name: str, source: str, hidden: int) -> tuple[VectorPart, VectorPart]:

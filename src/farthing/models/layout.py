@@ -6,11 +6,11 @@ left-over tensors, the planner (bytes), and synthetic checkpoints (names and sha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from farthing.quant.format import MatrixShape
+from farthing.quant.format import CoarseFormat, MatrixShape, WeightFormat
 
 Shape = tuple[int, ...]
 
@@ -27,6 +27,7 @@ class MatrixPart:
         input_group: inputs that share a scale where rows are quantised (`farthing.quant.format.MatrixShape`).
         rotates_inputs: whether a format that quantises rotates its inputs as they come (`farthing.quant.rotation`), for
             families whose norms make outliers that no gain can take along.
+        is_sensitive: whether a coarse format leaves it to its finer one.
     """
 
     name: str
@@ -38,11 +39,20 @@ class MatrixPart:
     residual: Literal["reads", "writes"] | None = None
     input_group: int | None = None
     rotates_inputs: bool = False
+    is_sensitive: bool = False
 
     @property
     def shape(self) -> MatrixShape:
         """Of the stacked matrix."""
         return MatrixShape(sum(self.out_features), self.in_features, self.input_group)
+
+    def stored_in(self, form: WeightFormat) -> WeightFormat:
+        """The matrix's own format in a model of that one."""
+        return form.finer if self.is_sensitive and isinstance(form, CoarseFormat) else form
+
+    def num_bytes(self, form: WeightFormat) -> int:
+        """Of the matrix in a model of that format."""
+        return self.stored_in(form).num_bytes(self.shape.out_features, self.in_features)
 
     def tensors(self, prefix: str) -> Iterator[tuple[str, Shape]]:
         for stem, width in zip(self.sources, self.out_features, strict=True):
@@ -112,6 +122,14 @@ class Layout:
     def can_rotate(self) -> bool:
         """Whether the residual stream can be rotated, and its readers and writers with it."""
         return any(part.residual for part in self.matrices)
+
+    def finer_parts(self, form: WeightFormat) -> tuple[str, ...]:
+        """Names of the matrices that a model of that format holds in a finer one."""
+        return tuple(part.name for part in self.matrices if part.stored_in(form) is not form)
+
+    def with_sensitive(self, names: Collection[str]) -> Layout:
+        """The same tensors, of which those matrices are sensitive and no others."""
+        return replace(self, matrices=tuple(replace(part, is_sensitive=part.name in names) for part in self.matrices))
 
     def prefix(self, layer: int) -> str:
         return self.layer_prefix.format(layer=layer)

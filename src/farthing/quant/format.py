@@ -82,6 +82,16 @@ class WeightFormat(Protocol):
 
 
 @runtime_checkable
+class CoarseFormat(Protocol):
+    """What a `WeightFormat` is too that leaves some matrices to a finer one (`farthing.models.layout.MatrixPart`)."""
+
+    @property
+    def finer(self) -> WeightFormat:
+        """Quantises too, so that weights are treated alike for both; its matrices are computed beside this one's."""
+        ...
+
+
+@runtime_checkable
 class CalibratedFormat(Protocol):
     """What a `WeightFormat` is too whose rounding can go by what the inputs of a matrix look like."""
 

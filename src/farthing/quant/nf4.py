@@ -13,7 +13,7 @@ import torch
 
 from farthing.quant.format import Linear, MatrixShape
 from farthing.quant.gpu.support import triton_runs
-from farthing.quant.int8 import NativeLinear
+from farthing.quant.int8 import Int8Format, NativeLinear
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.native.team import native_kernels
 from farthing.quant.nf4_calibrated import pack_calibrated
@@ -26,6 +26,7 @@ class Nf4Format:
     name = "nf4"
     quantises = True
     multiplies_int8 = True
+    finer = Int8Format()
 
     def pack(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
         kernels = native_kernels() if weight.device.type == "cpu" else None

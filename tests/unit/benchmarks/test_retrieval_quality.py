@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrieval_quality import RetrievalSet, Vectors, compare, first_documents, ndcg, read_set
+import retrieval_quality
+from farthing import Embedder
+from retrieval_quality import RetrievalSet, Vectors, compare, embed, first_documents, ndcg, read_set
 
 
 def test_ndcg_is_what_a_calculation_by_hand_gives() -> None:
@@ -60,3 +62,18 @@ def test_fewer_documents_are_all_that_answer_a_query_and_the_first_others() -> N
     np.testing.assert_array_equal(fewer.relevance, relevance[:, [0, 1, 3]])
     assert first_documents(data, 1).documents == ["b", "d"]
     assert first_documents(data, 99).documents == data.documents
+
+
+def test_a_run_that_was_broken_off_embeds_what_is_left(
+    starter_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrieval_quality, "PIECE_TEXTS", 2)
+    data = RetrievalSet(["a wren", "a coin", "a bird"], ["small"], np.ones((1, 3)))
+    with Embedder(str(starter_dir)) as embedder:
+        whole = embed(embedder, data, None)
+        np.testing.assert_allclose(embed(embedder, data, tmp_path).all(), whole.all(), atol=1e-5)
+        (tmp_path / "document-2.npy").unlink()
+        np.save(tmp_path / "document-0.npy", np.zeros_like(whole.documents[:2]))
+        again = embed(embedder, data, tmp_path)
+    assert not again.documents[:2].any()
+    np.testing.assert_allclose(again.documents[2:], whole.documents[2:], atol=1e-5)

@@ -12,6 +12,7 @@ from farthing.core.errors import CheckpointError
 
 CALIBRATION = {"texts": "texts.jsonl", "num_texts": 20, "num_tokens": 300}
 CLOSENESS = {"cosine_mean": 0.99, "cosine_min": 0.9, "neighbours_kept": 1, "num_texts": 20}
+LATER = ("calibration", "int8_parts")  # facts that the first folders lack
 MANIFEST = Manifest("int8", True, False, "some/model", "0123", "0.1.0", CLOSENESS)
 
 
@@ -36,9 +37,16 @@ def test_what_it_was_calibrated_with_is_read(tmp_path: Path) -> None:
     assert read_manifest(tmp_path) == written
 
 
-def test_one_from_before_there_was_calibration_is_read(tmp_path: Path) -> None:
+def test_which_matrices_are_in_int8_is_read(tmp_path: Path) -> None:
+    written = replace(MANIFEST, format="nf4", int8_parts=("qkv", "up"))
+    written.write(tmp_path)
+    assert read_manifest(tmp_path) == written
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_one_from_before_there_was_such_a_fact_is_read(tmp_path: Path, name: str) -> None:
     content = asdict(MANIFEST)
-    del content["calibration"]
+    del content[name]
     (tmp_path / FILE).write_text(json.dumps(content))
     assert read_manifest(tmp_path) == MANIFEST
 
@@ -71,6 +79,8 @@ def test_an_unknown_version_says_who_wrote_it_and_what_to_do(tmp_path: Path, ver
         ("closeness", {"cosine_mean": 0.99}),
         ("closeness", {**CLOSENESS, "cosine_mean": "high"}),
         ("closeness", 0.99),
+        ("int8_parts", "up"),
+        ("int8_parts", [8]),
         ("calibration", "texts.jsonl"),
         ("calibration", {**CALIBRATION, "num_tokens": "many"}),
     ],
@@ -79,7 +89,7 @@ def test_a_fact_of_another_type_is_named(tmp_path: Path, name: str, value: Any) 
     assert f"lacks or garbles {name}." in refusal(tmp_path, {**asdict(MANIFEST), name: value})
 
 
-@pytest.mark.parametrize("name", [name for name in asdict(MANIFEST) if name not in ("version", "calibration")])
+@pytest.mark.parametrize("name", [name for name in asdict(MANIFEST) if name not in ("version", *LATER)])
 def test_a_fact_that_is_missing_is_named(tmp_path: Path, name: str) -> None:
     content = asdict(MANIFEST)
     del content[name]
