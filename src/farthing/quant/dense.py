@@ -21,8 +21,9 @@ from farthing.quant.region import Region
 CONVERTED_BYTES = 8 * 2**20
 # Products that oneDNN, and torch's layer over it, keep ready, each for one shape of weights and one number of rows, at
 # half a mebibyte a product. By default they are 1024 each: 560 MiB once batches of 1024 sizes have come. So many serve
-# a dozen sizes of a model at a time; another size costs about a millisecond a shape of weights.
-KEPT_PRODUCTS = 64
+# thirty sizes of a model at a time; another size costs a fraction of a millisecond a shape of weights, which short
+# texts of all lengths, one at a time, feel (about 10% with MiniLM; docs/log.md).
+KEPT_PRODUCTS = 128
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,7 @@ from farthing.quant.region import Region
 
 linear = FORMATS["fp32"].linear({"weight": torch.randn(1536, 384)}, None, MatrixShape(1536, 384), Region())
 resident = []
-for rows in (range(1, 101), range(101, 201)):
+for rows in (range(1, 151), range(151, 301)):
     for number in rows:
         linear(torch.randn(number, 384))
     resident.append(resident_bytes())
