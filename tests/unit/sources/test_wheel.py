@@ -170,7 +170,7 @@ def test_processes_that_download_at_once_all_end_well(
     index()
     root = tmp_path / "root"
     processes = [in_process(tiny, root) for _ in range(3)]
-    outputs = [process.communicate(timeout=60) for process in processes]
+    outputs = [process.communicate(timeout=240) for process in processes]
     assert outputs == [(f"{root / tiny.copy_name}\n", "")] * 3
     assert contents(root) == {f"{tiny.copy_name}/{name}": data for name, data in model_files.items()}
 
@@ -227,7 +227,7 @@ def test_a_process_killed_half_way_leaves_no_model(
         patch.delenv("PIP_FIND_LINKS")
         patch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{stalling.server_port}/simple")
         process = in_process(tiny, root)
-        assert stalling.half_sent.wait(30)
+        assert stalling.half_sent.wait(240)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=30)
     assert [path.name.startswith(".partial-") for path in root.iterdir()] == [True]
