@@ -22,12 +22,15 @@ async def unless_hung_up(request: Request, work: Coroutine[Any, Any, T], urgency
     task = asyncio.ensure_future(work)
     hang_up = asyncio.ensure_future(wait_for_hang_up(request))
     try:
-        await asyncio.wait((task, hang_up), timeout=urgency.left_s(), return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        if hang_up.done():
-            raise ClientDisconnect
-        raise urgency.error()
+        while True:
+            await asyncio.wait((task, hang_up), timeout=urgency.left_s(), return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            if hang_up.done():
+                raise ClientDisconnect
+            # uvloop rounds its timers to whole milliseconds, so that they may be early.
+            if urgency.left_s() == 0:
+                raise urgency.error()
     finally:
         hang_up.cancel()
         task.cancel()
