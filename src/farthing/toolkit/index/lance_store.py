@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from farthing.core.errors import MissingExtraError
+from farthing.toolkit.index.extra import needed
 from farthing.toolkit.index.passage import Passage, Value
 from farthing.toolkit.index.store import Found, StoreFacts
 from farthing.toolkit.index.where import Condition
 
-EXTRA = "search"
 TABLE = "passages"
 SHOWN = ("id", "document", "digest", "text", "title", "source", "heading", "start", "end", "metadata")
 WORDS_INDEX, VECTOR_INDEX = "words_idx", "vector_idx"
@@ -45,7 +43,7 @@ class LanceStore:
     """
 
     def __init__(self, folder: Path, dimensions: int) -> None:
-        with needed():
+        with needed("An index"):
             import lancedb
         self._dimensions = dimensions
         self._folder = folder
@@ -155,14 +153,6 @@ class LanceStore:
         self._table.optimize(cleanup_older_than=KEEP_VERSIONS)
 
 
-@contextmanager
-def needed() -> Iterator[None]:
-    try:
-        yield
-    except ImportError as error:
-        raise MissingExtraError("An index", EXTRA) from error
-
-
 # --- rows and conditions ----------------------------------------------------------------------------------------------
 
 
@@ -191,15 +181,12 @@ def table_of(passages: Sequence[Passage], words: Sequence[str], vectors: np.ndar
 
 def passage_of(row: dict[str, Any]) -> Passage:
     fields = {name: row[name] for name in SHOWN}
-    metadata = {name[len(TYPE_MARK) :]: value for name, value in json.loads(row["metadata"]).items()}
+    metadata = {name.partition(":")[2]: value for name, value in json.loads(row["metadata"]).items()}
     return Passage(**{**fields, "metadata": metadata})
 
 
-# A field's name begins with the type of its value: JSON functions of SQL fail on a value of another type than theirs.
-TYPE_MARK = "s:"
-
-
 def typed(metadata: Mapping[str, Value]) -> dict[str, Value]:
+    """Names begin with the type of their value: JSON functions of SQL fail on a value of another type than theirs."""
     return {f"{kind_of(value)[0]}:{name}": value for name, value in metadata.items()}
 
 

@@ -23,7 +23,7 @@ class Found(NamedTuple):
 
 
 class StoreFacts(NamedTuple):
-    """`num_unindexed` passages are searched one by one until `build` is called."""
+    """`num_unindexed` passages are searched one by one until `build` is called; by words only once it was called."""
 
     num_documents: int
     num_passages: int
@@ -56,7 +56,7 @@ class Store(Protocol):
         ...
 
     def matching(self, words: str, num: int, where: Sequence[Condition] = ()) -> list[Found]:
-        """Passages by BM25 of the words, best first; those with none of them are not found."""
+        """Passages by BM25 of the words, best first; those with none of them are not found, nor any before `build`."""
         ...
 
     def cosines(self, vector: np.ndarray, ids: Sequence[str]) -> dict[str, float]:

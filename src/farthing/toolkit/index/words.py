@@ -16,13 +16,11 @@ import re
 import threading
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from farthing.core.errors import MissingExtraError
+from farthing.toolkit.index.extra import needed
 
 VERSION = 1
-EXTRA = "search"
 
 HAN = r"\u2e80-\u2fdf\u3005\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 KANA = r"\u3041-\u309f\u30a0-\u30ff\u31f0-\u31ff"
@@ -80,11 +78,3 @@ class Segmenter:
             from sudachipy import SplitMode
             from sudachipy.dictionary import Dictionary
         return Dictionary(dict="small").tokenizer(mode=SplitMode.A)
-
-
-@contextmanager
-def needed(what: str) -> Iterator[None]:
-    try:
-        yield
-    except ImportError as error:
-        raise MissingExtraError(what, EXTRA) from error
