@@ -7,7 +7,6 @@ stands before it is committed first, and the error names its place in the input.
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections import deque
 from dataclasses import dataclass, replace
@@ -16,9 +15,10 @@ from farthing.cli.bulk.folder import PartialFolder
 from farthing.cli.bulk.pace import Pace
 from farthing.cli.bulk.progress import Progress
 from farthing.cli.bulk.writer import Writer
-from farthing.core.errors import InputError, TextTooLongError
+from farthing.core.errors import InputError
 from farthing.serving.embedder import Embedder
 from farthing.serving.request import EmbedRequest, EmbedResult
+from farthing.toolkit.records.placed import errors_placed
 from farthing.toolkit.records.reader import Reader
 from farthing.toolkit.records.rows import Rows
 
@@ -87,13 +87,8 @@ class Pipeline:
 
     async def commit(self, running: Running) -> None:
         rows = running.rows
-        try:
+        with errors_placed(rows.place):
             result = await running.task
-        except InputError as error:
-            index = failed_index(error)
-            if index is None:
-                raise
-            raise InputError(placed_message(error, rows.place(index)), param="input") from error
         await asyncio.to_thread(
             self.folder.commit,
             self.num_rows,
@@ -105,21 +100,3 @@ class Pipeline:
         now = time.monotonic()
         self.pace.observe(len(result.vectors), now - self.last_commit)
         self.last_commit = now
-
-
-def failed_index(error: InputError) -> int | None:
-    """Index in the request of the text that is at fault, if it is one."""
-    if isinstance(error, TextTooLongError):
-        return error.index
-    found = re.fullmatch(r"input\[(\d+)\]", error.param or "")
-    return int(found[1]) if found else None
-
-
-def placed_message(error: InputError, place: str) -> str:
-    """The error's message with the row's place in the input instead of its index in a request."""
-    if isinstance(error, TextTooLongError):
-        return (
-            f"{place} has {error.num_tokens} tokens; this model takes at most {error.max_tokens}. Shorten or split the "
-            "text, or give --truncate to cut all such texts."
-        )
-    return re.sub(r"^Text \d+", place, str(error))

@@ -1,0 +1,74 @@
+"""Options of the commands that take a whole file of texts and their vectors: `cluster`, `dedup`.
+
+In: what was given on the command line. Out: a `TextSet` and its vectors, made by a model or read from a file.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from farthing.core.resolve import Resolved
+from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings, UpstreamSettings
+from farthing.toolkit.encoder import Encoder, open_encoder
+from farthing.toolkit.records.reader import INPUT_FORMATS
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from farthing.toolkit.text_set import TextSet
+
+Command = Callable[..., Any]
+
+ENCODER_GROUPS = (SourceSettings, EngineSettings, ServingSettings, UpstreamSettings)
+
+FIELD = click.option("--field", help="Field that holds the text [default: text, or the only one].")
+INPUT_FORMAT = click.option(
+    "--input-format", type=click.Choice(INPUT_FORMATS), help="Format of the input [default: by its suffix; txt for -]."
+)
+MODEL = click.option("--model", help="Model that makes the vectors, as `farthing embed` takes it.")
+VECTORS = click.option(
+    "--vectors",
+    type=click.Path(path_type=Path),
+    help="Vectors that are made already, instead of --model: the .npy file that `farthing embed` wrote.",
+)
+PROGRESS = click.option("--progress/--no-progress", default=None, help="Draw progress bars [default: on a terminal].")
+
+
+def progress_shown(progress: bool | None) -> bool:
+    """Whether bars are drawn: as asked, or on a terminal."""
+    return sys.stderr.isatty() if progress is None else progress
+
+
+@contextmanager
+def opened_encoder(model: str, settings: Resolved) -> Iterator[Encoder]:
+    """The encoder of a command's settings (`ENCODER_GROUPS`), closed afterwards. Raises what `open_encoder` raises."""
+    # The command's own texts are no crowd: none of them may be refused for how many are waiting.
+    serving = replace(settings.group(ServingSettings), max_queue_tokens=sys.maxsize, max_queue_ms=None)
+    source, engine = settings.group(SourceSettings), settings.group(EngineSettings)
+    with closing(open_encoder(model, source, engine, serving, settings.group(UpstreamSettings))) as encoder:
+        yield encoder
+
+
+def vectors_of(
+    data: TextSet, model: str | None, vectors: Path | None, settings: Resolved, *, show_progress: bool
+) -> np.ndarray:
+    """Unit vectors of the texts: float32 [texts, dimensions].
+
+    Raises `click.UsageError` unless exactly one of `model` and `vectors` is given; else what either way raises.
+    """
+    from farthing.toolkit.text_set import embed_text_set, read_vectors
+
+    if (model is None) == (vectors is None):
+        raise click.UsageError("Give either --model, to make the vectors, or --vectors, a .npy file of them.")
+    if vectors is not None:
+        return read_vectors(vectors, data)
+    assert model is not None
+    with opened_encoder(model, settings) as encoder:
+        return embed_text_set(encoder, data, show_progress=show_progress)

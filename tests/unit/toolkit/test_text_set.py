@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from farthing import Embedder
+from farthing.core.errors import InputError
+from farthing.toolkit import text_set
+from farthing.toolkit.text_set import TextSet, embed_text_set, read_text_set, read_vectors
+
+RECORDS = [{"id": number, "text": f"text {number}"} for number in range(7)]
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TextSet:
+    monkeypatch.setattr(text_set, "ROWS_AT_A_TIME", 3)
+    monkeypatch.setattr(text_set, "TEXTS_AT_A_TIME", 2)
+    path = tmp_path / "data.jsonl"
+    path.write_text("\n\n".join(map(json.dumps, RECORDS)))
+    return read_text_set(str(path))
+
+
+@pytest.fixture(scope="module")
+def embedder(tiny_qwen3: Path) -> Iterator[Embedder]:
+    with Embedder(str(tiny_qwen3), context_length=32) as opened:
+        yield opened
+
+
+def test_texts_records_and_places_are_those_of_the_file(data: TextSet) -> None:
+    assert data.texts == [record["text"] for record in RECORDS]
+    assert len(data) == 7
+    assert [json.loads(record) for record in data.json_objects()] == RECORDS
+    assert [json.loads(record) for record in data.json_objects([5, 0, 3])] == [RECORDS[5], RECORDS[0], RECORDS[3]]
+    assert data.place(4) == "Line 9 of data.jsonl"
+
+
+def test_vectors_of_a_set_are_those_of_its_texts(data: TextSet, embedder: Embedder) -> None:
+    vectors = embed_text_set(embedder, data)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(vectors, embedder.encode(list(data.texts)), atol=1e-6)
+
+
+def test_texts_over_the_context_are_cut(tmp_path: Path, embedder: Embedder) -> None:
+    (tmp_path / "a.txt").write_text("long " * 100)
+    assert embed_text_set(embedder, read_text_set(str(tmp_path / "a.txt"))).shape == (1, embedder.dimensions)
+
+
+def test_a_text_that_cannot_be_embedded_is_named_by_its_line(data: TextSet, embedder: Embedder) -> None:
+    broken = TextSet(data.source, data.field, [*data.texts[:5], "\ud800", data.texts[6]], data.rows)
+    with pytest.raises(InputError, match=r"^Line 11 of data\.jsonl"):
+        embed_text_set(embedder, broken)
+
+
+def test_vectors_of_a_file_are_made_unit_vectors(data: TextSet, tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", np.arange(1, 15, dtype=np.float16).reshape(7, 2))
+    vectors = read_vectors(tmp_path / "v.npy", data)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(vectors[1], [0.6, 0.8], atol=1e-3)
+
+
+def test_unit_vectors_stay_in_their_file(data: TextSet, tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", np.eye(7, dtype=np.float32))
+    assert read_vectors(tmp_path / "v.npy", data).base is not None
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (np.zeros((6, 2), dtype=np.float32), "6 vectors; data.jsonl has 7 texts"),
+        (np.zeros(7, dtype=np.float32), "not hold a table"),
+        (np.zeros((7, 2), dtype=np.int64), "not hold a table"),
+        (np.zeros((7, 2), dtype=np.float32), "Row 1 of .* is not a vector"),
+        (np.full((7, 2), np.nan, dtype=np.float32), "Row 1 of .* is not a vector"),
+        (np.array([{}] * 7), "cannot be read"),
+    ],
+)
+def test_a_file_of_other_vectors_is_refused(content: np.ndarray, message: str, data: TextSet, tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", content)
+    with pytest.raises(InputError, match=message):
+        read_vectors(tmp_path / "v.npy", data)
+
+
+def test_a_file_that_is_no_npy_is_refused(data: TextSet, tmp_path: Path) -> None:
+    (tmp_path / "v.npy").write_text("0.1 0.2")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_vectors(tmp_path / "v.npy", data)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_vectors(tmp_path / "missing.npy", data)
