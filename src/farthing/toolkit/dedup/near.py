@@ -108,9 +108,10 @@ def choose_pivots(vectors: np.ndarray, order: np.ndarray, threshold: float) -> n
 
     Near duplicates are left out: a crowd of them would have many pivots, and its one kept row would be in one of these.
     """
-    steps = np.linspace(0, len(order) - 1, round(2 * len(order) ** 0.5), dtype=np.int64)
-    sample = order[steps]
-    return vectors[sample[~near_duplicates(vectors, sample, threshold, exhaustive=True).dropped[sample]]]
+    num_sampled = min(len(order), round(2 * len(order) ** 0.5))
+    sample = order[np.linspace(0, len(order) - 1, num_sampled, dtype=np.int64)]
+    dropped = near_duplicates(vectors, sample, threshold, exhaustive=True).dropped
+    return np.asarray(vectors[sample[~dropped[sample]]])
 
 
 def settle(near: Near, kept: Kept, rows: np.ndarray, block: np.ndarray, vectors: np.ndarray, threshold: float) -> None:
@@ -140,7 +141,7 @@ def drop_among(keeps: np.ndarray, among: np.ndarray, block: np.ndarray, threshol
 
 def distances_to(block: np.ndarray, vectors: np.ndarray, nearest: np.ndarray) -> np.ndarray:
     """Euclidean distances of the block's rows to rows of `vectors`, NaN for -1: without the rounding of 1 - cosine."""
-    distances = np.linalg.norm(block - vectors[nearest], axis=1)
+    distances: np.ndarray = np.linalg.norm(block - vectors[nearest], axis=1)
     distances[nearest < 0] = np.nan
     return distances
 

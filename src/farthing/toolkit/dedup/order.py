@@ -68,6 +68,8 @@ def read_time(value: object) -> tuple[float | None, bool]:
         return None, False
     try:
         number = float(value)
+    except OverflowError:
+        return None, True
     except ValueError:
         return read_date(str(value)), False
     return (number if math.isfinite(number) else None), True

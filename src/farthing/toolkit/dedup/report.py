@@ -3,8 +3,8 @@
 In: `Duplicates` and the texts. Out: a `Report`. It is drawn by `farthing.toolkit.dedup.draw`.
 
 The histogram is there to choose a threshold by. It counts the distance of each text to the nearest one that was kept
-before it, exact duplicates apart. It is that of the threshold at hand: with another one others are kept, so that what it
-would drop is about, not exactly, what its bars say.
+before it, exact duplicates apart. With another threshold others are kept, so that what it would drop is about, not
+exactly, what the bars say.
 """
 
 from __future__ import annotations
@@ -105,4 +105,4 @@ def histogram(distances: np.ndarray, threshold: float) -> list[Bar]:
     # What is within the threshold is dropped: a bar has its upper edge, and the first one has 0 too.
     bars = np.searchsorted(np.array(edges[1:-1]), distances, side="left")
     counts = np.bincount(bars, minlength=len(edges) - 1)
-    return [Bar(*edge, int(count)) for *edge, count in zip(edges, edges[1:], counts, strict=False)]
+    return [Bar(above, up_to, int(count)) for above, up_to, count in zip(edges, edges[1:], counts, strict=False)]
