@@ -99,10 +99,12 @@ def pair(found: Duplicates, index: int, texts: Side, nearest: Side) -> Pair:
 
 
 def histogram(distances: np.ndarray, threshold: float) -> list[Bar]:
-    width = threshold / BARS_TO_THRESHOLD or BARS_OF_ZERO
-    edges = [round(min(width * number, LARGEST_DISTANCE), 4) for number in range(NUM_BARS + 1)]
+    widest = threshold or BARS_OF_ZERO * BARS_TO_THRESHOLD
+    edges = [widest * number / BARS_TO_THRESHOLD for number in range(NUM_BARS + 1)]
+    edges[BARS_TO_THRESHOLD] = widest  # not a rounding beside it
     edges = [edge for edge in edges if edge < LARGEST_DISTANCE] + [LARGEST_DISTANCE]
     # What is within the threshold is dropped: a bar has its upper edge, and the first one has 0 too.
-    bars = np.searchsorted(np.array(edges[1:-1]), distances, side="left")
+    bars = np.searchsorted(np.array(edges[1:-1], dtype=distances.dtype), distances, side="left")
     counts = np.bincount(bars, minlength=len(edges) - 1)
-    return [Bar(above, up_to, int(count)) for above, up_to, count in zip(edges, edges[1:], counts, strict=False)]
+    shown = [round(edge, 4) for edge in edges]
+    return [Bar(above, up_to, int(count)) for above, up_to, count in zip(shown, shown[1:], counts, strict=False)]

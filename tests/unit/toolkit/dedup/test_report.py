@@ -32,8 +32,8 @@ def test_every_text_is_counted_once(report: Report) -> None:
 def test_pairs_come_with_those_nearest_to_the_threshold_first(report: Report) -> None:
     assert [(pair.text, pair.nearest_text) for pair in report.dropped_pairs] == [
         ("near", "start"),
-        (TEXTS[5], "far"),
         ("nearer", "start"),
+        (TEXTS[5], "far"),
     ]
     assert [(pair.place, pair.nearest_place) for pair in report.kept_pairs] == [("Line 4", "Line 1")]
     assert report.dropped_pairs[0].distance == pytest.approx(0.299, abs=1e-3)
