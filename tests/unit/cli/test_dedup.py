@@ -242,7 +242,7 @@ def test_a_wrong_output_is_told_before_the_input_is_read(
     ("content", "kind", "message"),
     [
         (b"", EmptyInputError, "data.jsonl is empty"),
-        (b'{"text": "a"}\n{"text": \n', InputError, "Line 2 of data.jsonl cannot be read as JSON"),
+        (b'{"text": "a"}\n{"text": \n', InputError, "Line 2 of data.jsonl is not valid JSON"),
         (b'{"text": "a"}\n{"title": "b"}\n', InputError, "Line 2 of data.jsonl has no field 'text'"),
         (b'{"text": "a"}\n{"text": "caf\xe9"}\n', InputError, "Line 2 of data.jsonl is not UTF-8"),
     ],
