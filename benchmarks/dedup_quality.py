@@ -2,11 +2,14 @@
 
     python benchmarks/dedup_quality.py --data DIR --model MODEL [--sets banking77,clinc150] [--originals 2000]
 
-DIR holds one folder a set with train.jsonl and test.jsonl, records of `text` and `label` (an intent). Planted duplicates:
---originals texts drawn from the train parts, each reworded in several ways; for each way the share whose distance to its
-original is within a threshold, exact duplicates included. Real ones: the test texts that are within it of a train text, and
-how many of these have the label of the nearest one. Texts of one intent need not say the same, and texts of two intents do
-not, so that the share of other labels is a lower bound of what is dropped wrongly.
+DIR holds one folder a set with train.jsonl and test.jsonl, records of `text` and `label` (an intent).
+
+Planted duplicates: --originals texts drawn from the train parts, each reworded in several ways; for each way the share
+whose distance to its original is within a threshold, exact duplicates included (recall).
+
+Real ones: the share of test texts that are within it of a train text, and how many of these have the label of the
+nearest one. Texts of one intent need not say the same, but texts of two intents hardly do: the share of other labels is
+about a lower bound of what is dropped wrongly.
 """
 
 from __future__ import annotations
