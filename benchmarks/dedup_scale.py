@@ -7,9 +7,9 @@ V.npy holds vectors of real texts, as `farthing embed TEXTS -o V.npy` makes them
 Recall, on --sample of these rows as they are: of all pairs within the threshold, how many a search would compare; and
 of what comparing all with all drops, how much is dropped with partitions.
 
-Time and memory, on --rows rows made of them: each lies on the arc from one real vector to another, both drawn at random,
-at a distance drawn evenly from 0 to 1.1. They are searched in a process of its own, from a mapped file in DIR, which is
-removed afterwards. Of its memory, pages of that file are apart: the system takes them back when it needs them.
+Time and memory, on --rows rows made of them: each lies on the arc from one real vector to another, both drawn at
+random, at a distance drawn evenly from 0 to 1.1. They are searched in a process of its own, from a mapped file in DIR,
+which is removed afterwards. Of its memory, pages of that file are apart: the system takes them back when it needs them.
 """
 
 from __future__ import annotations

@@ -191,6 +191,17 @@ def test_two_files_with_vectors_that_are_made_already(data: Path, vectors: Path,
     assert {entry["duplicate_of"] for entry in read_jsonl(tmp_path / "gone.jsonl")} == {"Line 2 of other.jsonl"}
 
 
+def test_the_field_counts_for_both_files(tmp_path: Path) -> None:
+    for name, texts in (("a", ["one", "two"]), ("b", ["two", "three"])):
+        lines = [json.dumps({"text": "the same", "body": text}) for text in texts]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+    (tmp_path / "b.txt").write_text("one\n")
+    for other, kept in (("b.jsonl", "one"), ("b.txt", "two")):
+        given = ("--field", "body", "--against", tmp_path / other, "-o", tmp_path / "k.jsonl", "--overwrite")
+        assert invoke(tmp_path / "a.jsonl", "--exact-only", *given).exception is None
+        assert [entry["body"] for entry in read_jsonl(tmp_path / "k.jsonl")] == [kept]
+
+
 def test_standard_input_is_read(tmp_path: Path) -> None:
     result = invoke("-", "--exact-only", "-o", tmp_path / "kept.txt", input="one\nOne\ntwo\n")
     assert result.exception is None

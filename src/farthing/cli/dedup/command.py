@@ -88,13 +88,18 @@ def dedup(
     outputs = Outputs(format_of(data, input_format), kept=output, dropped=dropped, report=report)
     outputs.check(overwrite=overwrite)
     texts = read_text_set(data, input_format, field)
-    others = None if against is None else read_text_set(str(against), None, field)
+    others = None if against is None else read_text_set(str(against), None, field_of(str(against), field))
     found = search.run(texts, others, settings, show_progress=progress_shown(progress))
     others = others or texts
     made = make_report(found, *(Side(part.texts.__getitem__, part.place) for part in (texts, others)))
     for line in draw(made, shutil.get_terminal_size().columns):
         click.echo(line)
     outputs.save(found, texts, others, made)
+
+
+def field_of(name: str, field: str | None) -> str | None:
+    """The field that was given counts for both files, but plain text has none."""
+    return None if format_of(name, None) == "txt" else field
 
 
 def check(
