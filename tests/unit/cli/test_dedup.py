@@ -144,6 +144,15 @@ def test_fields_of_an_earlier_run_are_replaced(tmp_path: Path) -> None:
     assert parquet.read_table(tmp_path / "d.parquet").column("duplicate_of").to_pylist() == ["Row 1 of in.parquet"]
 
 
+def test_a_broken_character_comes_out_as_it_went_in(tmp_path: Path) -> None:
+    line = '{"text": "wren \\ud800"}'
+    (tmp_path / "in.jsonl").write_text(f"{line}\n{line}\n")
+    outputs = ("-o", tmp_path / "k.jsonl", "--dropped", tmp_path / "d.jsonl")
+    assert invoke(tmp_path / "in.jsonl", "--exact-only", *outputs).exception is None
+    assert (tmp_path / "k.jsonl").read_text() == f"{line}\n"
+    assert read_jsonl(tmp_path / "d.jsonl")[0]["duplicate_text"] == "wren \ud800"
+
+
 def test_nothing_dropped_is_an_empty_file_of_the_same_columns(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("id,text\n1,a\n2,b\n")
     parquet.write_table(pyarrow.table({"text": ["a", "b"]}), tmp_path / "in.parquet")

@@ -62,7 +62,7 @@ def find_duplicates(
     all that are the same. Raises `InputError` when there are not as many vectors as texts, and what making them raises.
     """
     order = order_of(texts, keep, times)
-    firsts, _ = first_of_each(texts, order)
+    firsts, _ = first_of_each(texts, order.tolist())
     near = nothing_near(len(texts))
     if vectors is not None:
         leaders = order[firsts[order] == order]

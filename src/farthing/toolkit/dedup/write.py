@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from farthing.core.errors import MissingExtraError
+from farthing.serving.text import SURROGATE
 from farthing.toolkit.dedup.find import Duplicates
 from farthing.toolkit.text_set import ROWS_AT_A_TIME, TextSet
 
@@ -57,7 +58,13 @@ def json_lines(data: TextSet, indices: np.ndarray, added: Added | None) -> Itera
             yield record
         else:
             more = {name: values[place] for name, values in added.items()}
-            yield json.dumps({**json.loads(record), **more}, ensure_ascii=False)
+            yield json_object({**json.loads(record), **more})
+
+
+def json_object(record: dict[str, Any]) -> str:
+    """On one line, readable; a lone surrogate, which UTF-8 has no place for, makes all of it ASCII."""
+    line = json.dumps(record, ensure_ascii=False)
+    return json.dumps(record) if SURROGATE.search(line) else line
 
 
 def write_csv(file: Any, records: Iterator[dict[str, Any]], data: TextSet, added: Added) -> None:
