@@ -1,6 +1,6 @@
 """What a threshold means: which rewordings it finds, and how often what it finds means the same.
 
-    python benchmarks/dedup_quality.py --data DIR --model MODEL [--sets banking77,clinc150] [--originals 2000]
+    python benchmarks/dedup_quality.py --data DIR --model MODEL [--sets banking77,clinc150] [--originals 1000] [--format int8]
 
 DIR holds one folder a set with train.jsonl and test.jsonl, records of `text` and `label` (an intent).
 
@@ -95,7 +95,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", required=True)
     parser.add_argument("--sets", default="banking77,clinc150")
-    parser.add_argument("--originals", type=int, default=2000)
+    parser.add_argument("--originals", type=int, default=1000)
+    parser.add_argument("--format", default="int8")
     args = parser.parse_args()
     parts = {
         name: [read(args.data / name / f"{part}.jsonl") for part in ("test", "train")] for name in args.sets.split(",")
@@ -105,7 +106,7 @@ def main() -> None:
     )
     originals = random.Random(1).sample(pool, args.originals)
     started = time.perf_counter()
-    with Embedder(args.model, format="fp32") as embedder:
+    with Embedder(args.model, format=args.format) as embedder:
         shares = {"planted": planted(embedder, originals)}
         for name, (test, train) in parts.items():
             shares[name] = real(embedder, test, train)
