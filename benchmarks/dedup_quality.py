@@ -1,6 +1,7 @@
 """What a threshold means: which rewordings it finds, and how often what it finds means the same.
 
-    python benchmarks/dedup_quality.py --data DIR --model MODEL [--sets banking77,clinc150] [--originals 1000] [--format int8]
+    python benchmarks/dedup_quality.py --data DIR --model MODEL [--sets banking77,clinc150] [--originals 1000]
+                                       [--format int8]
 
 DIR holds one folder a set with train.jsonl and test.jsonl, records of `text` and `label` (an intent).
 
