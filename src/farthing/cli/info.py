@@ -25,7 +25,7 @@ EXTRAS = {
     "parquet": ("pyarrow",),
     "modelscope": ("modelscope",),
     "gguf": ("gguf",),
-    "search": ("lancedb", "pyarrow", "rjieba", "sudachipy", "sudachidict-small", "PyStemmer"),
+    "search": ("lancedb", "pyarrow", "rjieba", "sudachipy", "sudachidict-small", "PyStemmer", "semantic-text-splitter"),
 }
 MADE_FOR = {"embed": "vectors", "rerank": "scores of pairs (farthing rerank)"}
 
