@@ -31,6 +31,7 @@ COMMANDS = {
     "rerank": Entry("farthing.cli.rerank:rerank", "Order the texts of a file by how well they answer a query."),
     "index": Entry("farthing.cli.index.command:index", "Make an index of documents, add to it, look after it."),
     "search": Entry("farthing.cli.search:search", "Find passages of an index by meaning and by words."),
+    "dedup": Entry("farthing.cli.dedup.command:dedup", "Find the texts of a file that repeat others."),
     "quantize": Entry("farthing.cli.quantize:quantize", "Write a folder of int8 weights that loads at once."),
     "pull": Entry("farthing.cli.pull:pull", "Download a model."),
     "synth": Entry("farthing.cli.synth:synth", "Write a small random model, for trials and tests."),

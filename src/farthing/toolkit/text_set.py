@@ -54,11 +54,14 @@ class TextSet:
         """The records of these texts, or of all, each as a JSON object on one line."""
         if indices is None:
             return itertools.chain.from_iterable(rows.json_objects() for rows in self.rows)
+        return self.chosen_json_objects(indices)
+
+    def chosen_json_objects(self, indices: Iterable[int]) -> Iterator[str]:
         of_chunk: dict[int, list[str]] = {}
-        return (
-            of_chunk.setdefault(chunk, self.rows[chunk].json_objects())[place]
-            for chunk, place in (divmod(int(index), ROWS_AT_A_TIME) for index in indices)
-        )
+        for chunk, place in (divmod(int(index), ROWS_AT_A_TIME) for index in indices):
+            if chunk not in of_chunk:
+                of_chunk[chunk] = self.rows[chunk].json_objects()
+            yield of_chunk[chunk][place]
 
 
 def read_text_set(name: str, given_format: str | None = None, field: str | None = None) -> TextSet:
@@ -78,18 +81,27 @@ def read_text_set(name: str, given_format: str | None = None, field: str | None 
 
 
 def embed_text_set(
-    encoder: Encoder, data: TextSet, *, input_type: InputType | None = None, show_progress: bool = False
+    encoder: Encoder,
+    data: TextSet,
+    *,
+    indices: np.ndarray | None = None,
+    input_type: InputType | None = None,
+    show_progress: bool = False,
 ) -> np.ndarray:
     """Vectors of length 1: float32 [texts, dimensions]. Texts over the context are cut.
 
+    With `indices` only these texts are embedded; the rows of the others are zero.
+
     Raises what `Encoder.encode` raises; an `InputError` names the text's place in the input.
     """
-    vectors = np.empty((len(data), encoder.dimensions), dtype=np.float32)
-    with tqdm(total=len(data), desc="Embedding", unit=" texts", disable=not show_progress, dynamic_ncols=True) as bar:
-        for start in range(0, len(data), TEXTS_AT_A_TIME):
-            part = data.texts[start : start + TEXTS_AT_A_TIME]
-            with errors_placed(lambda index, start=start: data.place(start + index)):  # type: ignore[misc]
-                vectors[start : start + len(part)] = encoder.encode(part, input_type=input_type, truncate=True)
+    wanted = np.arange(len(data)) if indices is None else indices
+    vectors = np.zeros((len(data), encoder.dimensions), dtype=np.float32)
+    with tqdm(total=len(wanted), desc="Embedding", unit=" texts", disable=not show_progress, dynamic_ncols=True) as bar:
+        for start in range(0, len(wanted), TEXTS_AT_A_TIME):
+            part = wanted[start : start + TEXTS_AT_A_TIME]
+            with errors_placed(lambda index, part=part: data.place(int(part[index]))):  # type: ignore[misc]
+                texts = [data.texts[index] for index in part]
+                vectors[part] = encoder.encode(texts, input_type=input_type, truncate=True)
             bar.update(len(part))
     return vectors
 

@@ -91,3 +91,15 @@ def test_a_file_that_is_no_npy_is_refused(data: TextSet, tmp_path: Path) -> None
         read_vectors(tmp_path / "v.npy", data)
     with pytest.raises(InputError, match="cannot be read"):
         read_vectors(tmp_path / "missing.npy", data)
+
+
+def test_only_the_texts_that_are_asked_for_are_embedded(data: TextSet, embedder: Embedder) -> None:
+    vectors = embed_text_set(embedder, data, indices=np.array([6, 1, 4]))
+    np.testing.assert_allclose(vectors[[1, 4, 6]], embedder.encode(["text 1", "text 4", "text 6"]), atol=1e-6)
+    assert not vectors[[0, 2, 3, 5]].any()
+
+
+def test_a_text_among_those_asked_for_is_named_by_its_line(data: TextSet, embedder: Embedder) -> None:
+    broken = TextSet(data.source, data.field, [*data.texts[:5], "\ud800", data.texts[6]], data.rows)
+    with pytest.raises(InputError, match=r"^Line 11 of data\.jsonl"):
+        embed_text_set(embedder, broken, indices=np.array([0, 2, 3, 5]))

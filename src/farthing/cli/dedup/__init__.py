@@ -1,0 +1,1 @@
+"""`farthing dedup`: what in a file of texts repeats something else, and the file without it."""

@@ -1,0 +1,124 @@
+"""The command `farthing dedup` and its options.
+
+In: a file of texts, and a model or their vectors. Out: a report on standard output; where it is asked for, files of the
+records that are kept and of those that are dropped. What is a duplicate is decided in `farthing.toolkit.dedup`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import click
+
+from farthing.cli.data_options import ENCODER_GROUPS, FIELD, INPUT_FORMAT, MODEL, PROGRESS, VECTORS, progress_shown
+from farthing.cli.dedup.outputs import Outputs
+from farthing.cli.dedup.search import Search, distance_of
+from farthing.cli.options import SettingsCommand, settings_options
+from farthing.core.resolve import Resolved
+from farthing.toolkit.dedup.order import KEEP, Keep
+from farthing.toolkit.records.reader import format_of
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command(
+    "dedup",
+    cls=SettingsCommand,
+    epilog="Example: farthing dedup questions.jsonl --model starter -o kept.jsonl --dropped dropped.jsonl",
+)
+@click.argument("data")
+@MODEL
+@VECTORS
+@click.option("--exact-only", is_flag=True, help="Drop only what is the same text; needs neither model nor vectors.")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 2, max_open=True),
+    help="Greatest distance of near duplicates: L2, of unit vectors [default: 0.35].",
+)
+@click.option(
+    "--cosine", type=click.FloatRange(-1, 1, min_open=True), help="Their least cosine, instead of --threshold."
+)
+@click.option("--keep", type=click.Choice(KEEP), help="Which record of a group is kept [default: first].")
+@click.option("--time-field", help="Field with the time, for --keep newest: a number or an ISO 8601 date.")
+@click.option("--against", type=FILE, help="Drop what this file has already, not what repeats within DATA.")
+@click.option("--against-vectors", type=FILE, help="Vectors of the file of --against, where --vectors are given.")
+@click.option("-o", "--output", type=FILE, help="File to write the kept records to, in the format of DATA.")
+@click.option("--dropped", type=FILE, help="File to write the dropped records to, with what each repeats.")
+@click.option("--report", type=FILE, help="File to write the report to, as JSON.")
+@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+@FIELD
+@INPUT_FORMAT
+@PROGRESS
+@settings_options(*ENCODER_GROUPS)
+def dedup(
+    data: str,
+    field: str | None,
+    input_format: str | None,
+    model: str | None,
+    vectors: Path | None,
+    exact_only: bool,
+    threshold: float | None,
+    cosine: float | None,
+    keep: Keep | None,
+    time_field: str | None,
+    against: Path | None,
+    against_vectors: Path | None,
+    output: Path | None,
+    dropped: Path | None,
+    report: Path | None,
+    overwrite: bool,
+    progress: bool | None,
+    settings: Resolved,
+) -> None:
+    """Find the texts of DATA that repeat others, and write the rest.
+
+    DATA is a .txt file (a text a line), .jsonl, .csv, .parquet, or - for standard input. First come texts that are the
+    same but for case, white space and Unicode form; then those whose vectors are near. Every dropped text is within the
+    threshold of the kept one that it names. Without -o, --dropped and --report nothing is written: the distances on
+    standard output help to choose a threshold.
+    """
+    # Imported here, so that the help comes without loading what makes the report.
+    from farthing.toolkit.dedup.draw import draw
+    from farthing.toolkit.dedup.report import Side, make_report
+    from farthing.toolkit.text_set import read_text_set
+
+    check(model, vectors, exact_only, keep, time_field, against, against_vectors)
+    search = Search(model, vectors, against_vectors, distance_of(threshold, cosine), keep or "first", time_field)
+    outputs = Outputs(format_of(data, input_format), kept=output, dropped=dropped, report=report)
+    outputs.check(overwrite=overwrite)
+    texts = read_text_set(data, input_format, field)
+    others = None if against is None else read_text_set(str(against), None, field_of(str(against), field))
+    found = search.run(texts, others, settings, show_progress=progress_shown(progress))
+    others = others or texts
+    made = make_report(found, *(Side(part.texts.__getitem__, part.place) for part in (texts, others)))
+    for line in draw(made, shutil.get_terminal_size().columns):
+        click.echo(line)
+    outputs.save(found, texts, others, made)
+
+
+def field_of(name: str, field: str | None) -> str | None:
+    """The field that was given counts for both files, but plain text has none."""
+    return None if format_of(name, None) == "txt" else field
+
+
+def check(
+    model: str | None,
+    vectors: Path | None,
+    exact_only: bool,
+    keep: Keep | None,
+    time_field: str | None,
+    against: Path | None,
+    against_vectors: Path | None,
+) -> None:
+    """Raise `click.UsageError` for options that contradict each other."""
+    if [model is not None, vectors is not None, exact_only].count(True) != 1:
+        raise click.UsageError("Give one of --model, to make the vectors, --vectors, a .npy file, and --exact-only.")
+    if (keep == "newest") != (time_field is not None):
+        raise click.UsageError("--keep newest and --time-field belong together.")
+    if against is not None and keep is not None:
+        raise click.UsageError(
+            "--keep chooses among the records of one file; with --against it is always those of DATA that are dropped."
+        )
+    if (against_vectors is not None) != (against is not None and vectors is not None):
+        raise click.UsageError("--against-vectors is needed with both --against and --vectors, and only then.")

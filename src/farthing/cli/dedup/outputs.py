@@ -1,0 +1,85 @@
+"""The files that `farthing dedup` writes.
+
+In: `Duplicates` and the texts. Out: the kept records, the dropped ones with what each repeats, and the report as JSON;
+each file is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from farthing.cli.bulk.progress import counted
+from farthing.core.errors import SettingsError
+from farthing.core.files import write_atomically
+
+if TYPE_CHECKING:
+    from farthing.toolkit.dedup.find import Duplicates
+    from farthing.toolkit.dedup.report import Report
+    from farthing.toolkit.text_set import TextSet
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """`data_format` is that of the input; None for what is not to be written."""
+
+    data_format: str
+    kept: Path | None
+    dropped: Path | None
+    report: Path | None
+
+    @property
+    def dropped_format(self) -> str:
+        """Plain text has no place for what is added to a dropped record."""
+        return "jsonl" if self.data_format == "txt" else self.data_format
+
+    def check(self, *, overwrite: bool) -> None:
+        """Raise `SettingsError` when a file cannot be what is to be written."""
+        formats = {self.kept: self.data_format, self.dropped: self.dropped_format, self.report: "json"}
+        given = [path.absolute() for path in (self.kept, self.dropped, self.report) if path is not None]
+        if len(set(given)) < len(given):
+            raise SettingsError("Two outputs have the same name; give each its own.", param="output")
+        for path, wanted in formats.items():
+            if path is not None:
+                check_output(path, wanted, overwrite)
+
+    def save(self, found: Duplicates, texts: TextSet, others: TextSet, report: Report) -> None:
+        """`others` are the texts that `found.nearest` points to. Raises what writing raises."""
+        import numpy as np
+
+        from farthing.toolkit.dedup.write import reasons, write_records
+
+        if self.kept is not None:
+            kept = np.flatnonzero(~found.dropped)
+            write = partial(write_records, texts, kept, format=self.data_format)
+            written(self.kept, write, counted(len(kept), "record"))
+        if self.dropped is not None:
+            dropped = np.flatnonzero(found.dropped)
+            added = reasons(found, dropped, others)
+            write = partial(write_records, texts, dropped, format=self.dropped_format, added=added)
+            written(self.dropped, write, counted(len(dropped), "record"))
+        if self.report is not None:
+            content = json.dumps({"source": texts.source, "nearest_in": others.source} | asdict(report), indent=1)
+            written(self.report, lambda path: path.write_text(content + "\n", encoding="utf-8"), "the report")
+
+
+def check_output(path: Path, wanted: str, overwrite: bool) -> None:
+    if path.suffix.lower() != f".{wanted}":
+        raise SettingsError(f"{path} will be written as {wanted}: name it {path.stem}.{wanted}.", param="output")
+    if path.exists() and not overwrite:
+        raise SettingsError(
+            f"The output {path} exists already. Choose another, or give --overwrite to replace it.", param="output"
+        )
+    if not path.absolute().parent.is_dir():
+        raise SettingsError(f"The folder of {path} does not exist. Make it, or choose another.", param="output")
+
+
+def written(path: Path, write: Callable[[Path], object], what: str) -> None:
+    write_atomically(path, write)
+    click.echo(f"Wrote {path}: {what}.", err=True)

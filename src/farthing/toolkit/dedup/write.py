@@ -1,0 +1,95 @@
+"""Writes chosen records of a set in the format of its input: .txt, .jsonl, .csv or .parquet.
+
+JSON Lines and plain text come out letter for letter as they went in. CSV gets the same cells, quoted where that is
+needed. Parquet keeps the types of its columns. What is added to a record takes the place of fields of the same name.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from farthing.core.errors import MissingExtraError
+from farthing.serving.text import SURROGATE
+from farthing.toolkit.dedup.find import Duplicates
+from farthing.toolkit.text_set import ROWS_AT_A_TIME, TextSet
+
+# A value a record, by the name of the field.
+Added = dict[str, Sequence[Any]]
+
+
+def reasons(found: Duplicates, indices: np.ndarray, nearest: TextSet) -> Added:
+    """What is added to dropped records: `nearest` has the kept ones."""
+    others = found.nearest[indices].tolist()
+    return {
+        "duplicate_reason": ["exact" if exact else "near" for exact in found.exact[indices]],
+        "duplicate_distance": [round(float(distance), 4) for distance in found.distances[indices]],
+        "duplicate_of": [nearest.place(other) for other in others],
+        "duplicate_text": [nearest.texts[other] for other in others],
+    }
+
+
+def write_records(data: TextSet, indices: np.ndarray, path: Path, format: str, added: Added | None = None) -> None:
+    """Write the records of `indices`, which ascend, each with what is `added` to it.
+
+    Raises `MissingExtraError` for Parquet without pyarrow.
+    """
+    if format == "parquet":
+        return write_parquet(data, indices, path, added or {})
+    with path.open("w", encoding="utf-8", newline="") as file:
+        if format == "txt":
+            file.writelines(f"{data.texts[index]}\n" for index in indices)
+        elif format == "jsonl":
+            file.writelines(f"{line}\n" for line in json_lines(data, indices, added))
+        else:
+            write_csv(file, map(json.loads, json_lines(data, indices, added)), data, added or {})
+    return None
+
+
+def json_lines(data: TextSet, indices: np.ndarray, added: Added | None) -> Iterator[str]:
+    """The records, with `added`, as JSON objects."""
+    for place, record in enumerate(data.json_objects(indices)):
+        if added is None:
+            yield record
+        else:
+            more = {name: values[place] for name, values in added.items()}
+            yield json_object({**json.loads(record), **more})
+
+
+def json_object(record: dict[str, Any]) -> str:
+    """On one line, readable; a lone surrogate, which UTF-8 has no place for, makes all of it ASCII."""
+    line = json.dumps(record, ensure_ascii=False)
+    return json.dumps(record) if SURROGATE.search(line) else line
+
+
+def write_csv(file: Any, records: Iterator[dict[str, Any]], data: TextSet, added: Added) -> None:
+    columns = list(json.loads(next(data.json_objects([0]))) | added)
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([record[name] for name in columns] for record in records)
+
+
+def write_parquet(data: TextSet, indices: np.ndarray, path: Path, added: Added) -> None:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise MissingExtraError("Writing Parquet", "parquet") from error
+    columns = {name: pyarrow.array(values) for name, values in added.items()}
+
+    def part(number: int) -> Any:
+        start, end = np.searchsorted(indices, [number * ROWS_AT_A_TIME, (number + 1) * ROWS_AT_A_TIME])
+        table = data.rows[number].table().take(indices[start:end] - number * ROWS_AT_A_TIME)
+        table = table.drop_columns([name for name in columns if name in table.column_names])
+        for name, values in columns.items():
+            table = table.append_column(name, values[start:end])
+        return table
+
+    with parquet.ParquetWriter(path, part(0).schema) as file:
+        for number in range(len(data.rows)):
+            file.write_table(part(number))
