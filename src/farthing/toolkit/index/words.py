@@ -30,6 +30,24 @@ HAS_KANA = re.compile(rf"[{KANA}]")
 IS_WORD = re.compile(r"\w")
 # Of a Japanese text's words: particles, auxiliary verbs, marks and blanks say nothing of what it is about.
 FUNCTION_WORDS = ("助詞", "助動詞", "補助記号", "空白")
+# What is left of them for people to read: nouns, verbs, adjectives, but neither numbers nor verbs that help others.
+JAPANESE_CONTENT, JAPANESE_HELPERS = ("名詞", "動詞", "形容詞", "形状詞"), ("数詞", "非自立可能", "助数詞可能", "助動詞語幹")
+# jieba's marks of nouns, verbs, adjectives, idioms, short forms, times and places.
+CHINESE_CONTENT = "nvaijts"
+# Pronouns, auxiliaries, prepositions, conjunctions, and what the apostrophe leaves of them.
+ENGLISH_FUNCTION_WORDS = frozenset(
+    """a about above after again against all almost already also although always am among an and another any anyone
+    anything are aren around as at be because been before being below between both but by can cannot could couldn did
+    didn do does doesn doing don done down during each either else etc ever every everyone everything few for from
+    further get gets getting go goes going got had hadn has hasn have haven having he her here hers herself him himself
+    his how however if in into is isn it its itself just let ll like made make makes many may maybe me might mine more
+    most much must my myself need needs neither never no nobody none nor not nothing now of off often on once one only
+    onto or other others our ours ourselves out over own per please quite rather re really same shall she should
+    shouldn since so some someone something somewhat still such than that the their theirs them themselves then there
+    these they thing things this those though through thus to too toward under until up upon us use used uses using ve
+    very via want wants was wasn way we well were weren what when where whether which while who whom whose why will with
+    within without won would wouldn yes yet you your yours yourself""".split()
+)
 # Longer pieces are no words; a run of letters without an end must not become one.
 MAX_WORD_CHARS = 64
 
@@ -46,6 +64,33 @@ class Segmenter:
         is_japanese = HAS_KANA.search(folded) is not None
         with self._lock:
             return [word[:MAX_WORD_CHARS] for run in RUN.finditer(folded) for word in self._words_of(run, is_japanese)]
+
+    def content_words(self, text: str) -> list[tuple[str, str]]:
+        """Words that say what a text is about, for people to read: (as `words` counts it, as it is written) of each.
+
+        Pronouns, particles, numbers and the like are left out, in English, Chinese and Japanese; so are scripts
+        without spaces that have no segmenter here. Raises what `words` raises.
+        """
+        plain = unicodedata.normalize("NFKC", text)
+        is_japanese = HAS_KANA.search(plain) is not None
+        with self._lock:
+            return [pair for run in RUN.finditer(plain) for pair in self._content_of(run, is_japanese)]
+
+    def _content_of(self, run: re.Match[str], is_japanese: bool) -> Iterator[tuple[str, str]]:
+        found = run.group()
+        if run.lastgroup == "spaced":
+            folded = found.casefold()
+            if 1 < len(found) <= MAX_WORD_CHARS and not found.isdigit() and folded not in ENGLISH_FUNCTION_WORDS:
+                yield self._english.stemWord(folded), found
+        elif run.lastgroup == "han" and is_japanese:
+            for morpheme in self._japanese.tokenize(found):
+                kind, detail = morpheme.part_of_speech()[:2]
+                if kind in JAPANESE_CONTENT and detail not in JAPANESE_HELPERS:
+                    yield morpheme.normalized_form(), morpheme.dictionary_form()
+        elif run.lastgroup == "han":
+            for word, kind in self._chinese.tag(found):
+                if kind[0] in CHINESE_CONTENT and (len(word) > 1 or kind[0] == "n"):
+                    yield word, word
 
     def _words_of(self, run: re.Match[str], is_japanese: bool) -> Iterator[str]:
         found = run.group()
