@@ -45,7 +45,7 @@ NUM_SHOWN = 20
     help="Folder to write to [default: the name of DATA with -clusters, in the working directory].",
 )
 @click.option(
-    "--format",
+    "--tables",
     "formats",
     multiple=True,
     type=click.Choice(("jsonl", "parquet")),
@@ -104,8 +104,8 @@ def cluster(
 ) -> None:
     """Find clusters of the texts of DATA, name them, and draw a map.
 
-    DATA is a .txt file (a text a line), .jsonl, .csv, .parquet, or - for standard input. The folder then holds map.html,
-    which a browser opens without a network, and records and clusters as tables.
+    DATA is a .txt file (a text a line), .jsonl, .csv, .parquet, or - for standard input. The folder then holds
+    map.html, which a browser opens without a network, and records and clusters as tables.
     """
     # Imported here, so that the help comes without loading numpy.
     from farthing.toolkit.cluster.clustering import cluster as find_clusters

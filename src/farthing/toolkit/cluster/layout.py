@@ -1,8 +1,8 @@
 """Where each text is drawn: a map in two dimensions.
 
-In: points and their nearest neighbours. Out: a place for each. UMAP (McInnes, Healy and Melville, 2018) keeps neighbours
-together and says nothing of distances between clusters; principal components keep the large distances and let
-clusters overlap, but cost next to nothing.
+In: points and their nearest neighbours. Out: a place for each. UMAP (McInnes, Healy and Melville, 2018) keeps
+neighbours together and says nothing of distances between clusters; principal components keep the large distances and
+let clusters overlap, but cost next to nothing.
 """
 
 from __future__ import annotations

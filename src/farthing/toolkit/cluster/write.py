@@ -1,7 +1,7 @@
 """The result as files: records with their clusters, the clusters, and the page.
 
-In: a `TextSet` and its `Clustering`. Out: a folder: `map.html`, and as JSON Lines, Parquet or both the records with what
-was found of each (`records.*`) and the clusters (`clusters.*`). Records keep all their fields.
+In: a `TextSet` and its `Clustering`. Out: a folder: `map.html`, and as JSON Lines, Parquet or both the records with
+what was found of each (`records.*`) and the clusters (`clusters.*`). Records keep all their fields.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from farthing.core.errors import InputError, SettingsError
 from farthing.toolkit.cluster.clustering import Clustering
@@ -75,17 +77,18 @@ def write_lines(path: Path, lines: Iterator[str]) -> None:
 
 def json_records(data: TextSet, found: Clustering) -> Iterator[str]:
     """Each record as it came in, with the added fields at its end."""
-    columns = [column.tolist() if hasattr(column, "tolist") else column for column in added_columns(found).values()]
-    for record, *values in zip(data.json_objects(), *columns, strict=True):
+    for record, *values in zip(data.json_objects(), *added_columns(found).values(), strict=True):
         added = json.dumps(dict(zip(ADDED_FIELDS, values, strict=True)), ensure_ascii=False)
         yield record.rstrip().removesuffix("}").rstrip() + ", " + added.removeprefix("{")
 
 
-def added_columns(found: Clustering) -> dict[str, Any]:
+def added_columns(found: Clustering) -> dict[str, list[Any]]:
     """By the names of `ADDED_FIELDS`; the label of noise is null."""
-    labels = [found.clusters[number].label if number >= 0 else None for number in found.cluster.tolist()]
-    x, y = found.places.round(4).T
-    return dict(zip(ADDED_FIELDS, (found.cluster, labels, found.probability.round(4), x, y), strict=True))
+    numbers = found.cluster.tolist()
+    labels = [found.clusters[number].label if number >= 0 else None for number in numbers]
+    decimals = (found.probability, *found.places.T)  # doubles, which print as few digits as they were rounded to
+    rounded = (column.astype(np.float64).round(4).tolist() for column in decimals)
+    return dict(zip(ADDED_FIELDS, (numbers, labels, *rounded), strict=True))
 
 
 def cluster_rows(data: TextSet, found: Clustering) -> list[dict[str, object]]:
@@ -119,6 +122,6 @@ def record_table(data: TextSet) -> Any:
     except (InputError, pyarrow.ArrowException) as error:
         raise InputError(
             f"The records of {data.source} do not fit into Parquet columns: {error} Write JSON Lines alone: "
-            "--format jsonl.",
+            "--tables jsonl.",
             param="input",
         ) from error

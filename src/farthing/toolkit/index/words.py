@@ -18,6 +18,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
+from farthing.toolkit.index.content import CHINESE_CONTENT, ENGLISH_FUNCTION_WORDS, JAPANESE_CONTENT, JAPANESE_HELPERS
 from farthing.toolkit.index.extra import needed
 
 VERSION = 1
@@ -30,24 +31,6 @@ HAS_KANA = re.compile(rf"[{KANA}]")
 IS_WORD = re.compile(r"\w")
 # Of a Japanese text's words: particles, auxiliary verbs, marks and blanks say nothing of what it is about.
 FUNCTION_WORDS = ("助詞", "助動詞", "補助記号", "空白")
-# What is left of them for people to read: nouns, verbs, adjectives, but neither numbers nor verbs that help others.
-JAPANESE_CONTENT, JAPANESE_HELPERS = ("名詞", "動詞", "形容詞", "形状詞"), ("数詞", "非自立可能", "助数詞可能", "助動詞語幹")
-# jieba's marks of nouns, verbs, adjectives, idioms, short forms, times and places.
-CHINESE_CONTENT = "nvaijts"
-# Pronouns, auxiliaries, prepositions, conjunctions, and what the apostrophe leaves of them.
-ENGLISH_FUNCTION_WORDS = frozenset(
-    """a about above after again against all almost already also although always am among an and another any anyone
-    anything are aren around as at be because been before being below between both but by can cannot could couldn did
-    didn do does doesn doing don done down during each either else etc ever every everyone everything few for from
-    further get gets getting go goes going got had hadn has hasn have haven having he her here hers herself him himself
-    his how however if in into is isn it its itself just let ll like made make makes many may maybe me might mine more
-    most much must my myself need needs neither never no nobody none nor not nothing now of off often on once one only
-    onto or other others our ours ourselves out over own per please quite rather re really same shall she should
-    shouldn since so some someone something somewhat still such than that the their theirs them themselves then there
-    these they thing things this those though through thus to too toward under until up upon us use used uses using ve
-    very via want wants was wasn way we well were weren what when where whether which while who whom whose why will with
-    within without won would wouldn yes yet you your yours yourself""".split()
-)
 # Longer pieces are no words; a run of letters without an end must not become one.
 MAX_WORD_CHARS = 64
 
