@@ -67,7 +67,9 @@ def test_parts_without_a_neighbour_outside_are_joined_by_the_shortest_edges(size
     points = blobs(sizes)
     graph = connected_graph(points, find_neighbours(points, 5))
     assert connected_components(graph, directed=False)[0] == 1
-    joins, exact = (np.sort(minimum_spanning_tree(table).data)[1 - len(sizes) :] for table in (graph, distances_of(points)))
+    joins, exact = (
+        np.sort(minimum_spanning_tree(table).data)[1 - len(sizes) :] for table in (graph, distances_of(points))
+    )
     np.testing.assert_allclose(joins, exact, rtol=1e-4)
 
 
