@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from farthing.toolkit.cluster.extra import needed
+from farthing.toolkit.extra import needed
 
 NOISE = -1
 
@@ -25,7 +25,7 @@ def group(graph: Any, *, min_cluster_size: int, min_samples: int) -> tuple[np.nd
     Returns:
         cluster int32 [points], probability float32 [points]: how deep inside its cluster a point lies, 0 for noise.
     """
-    with needed():
+    with needed("Clustering", "cluster"):
         from fast_hdbscan import HDBSCAN
     if graph.shape[0] < min_cluster_size:
         return np.full(graph.shape[0], NOISE, dtype=np.int32), np.zeros(graph.shape[0], dtype=np.float32)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from farthing.toolkit.cluster.extra import needed
+from farthing.toolkit.extra import needed
 from farthing.toolkit.index.words import Segmenter
 
 NUM_TERMS = 5
@@ -55,7 +55,7 @@ def terms_of(words: Sequence[dict[str, str]], clusters: np.ndarray, num_clusters
         words: of each text: the form that counts, and how it is written.
         clusters: of each text.
     """
-    with needed():
+    with needed("Clustering", "cluster"):
         from scipy.sparse import csr_matrix
     numbers: dict[str, int] = defaultdict(itertools.count().__next__)
     written: dict[int, Counter[str]] = defaultdict(Counter)

@@ -11,8 +11,8 @@ import warnings
 
 import numpy as np
 
-from farthing.toolkit.cluster.extra import needed
 from farthing.toolkit.cluster.neighbours import Neighbours
+from farthing.toolkit.extra import needed
 
 LAYOUTS = ("auto", "umap", "pca")
 # Fewer points than UMAP wants neighbours; and more than it lays out in some minutes.
@@ -41,7 +41,7 @@ def lay_out(points: np.ndarray, neighbours: Neighbours, layout: str, seed: int) 
     flat[:, : points.shape[1]] = points[:, :2]
     if layout == "pca":
         return flat
-    with needed(), warnings.catch_warnings():
+    with needed("Clustering", "cluster"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ImportWarning)  # UMAP says that a part of it that is not used here needs more
         from umap import UMAP
     # UMAP counts a point as its own first neighbour.

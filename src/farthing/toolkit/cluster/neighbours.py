@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from farthing.toolkit.cluster.extra import needed
+from farthing.toolkit.extra import needed
 
 # Rows and columns of a block of distances: 4 MiB, which stay in a core's cache.
 BLOCK_ROWS, BLOCK_COLUMNS = 256, 4096
@@ -35,7 +35,7 @@ def find_neighbours(points: np.ndarray, k: int) -> Neighbours:
     Args:
         points: float32 [points, dimensions], at least two.
     """
-    with needed():
+    with needed("Clustering", "cluster"):
         from sklearn.neighbors import NearestNeighbors
     search = NearestNeighbors(n_neighbors=min(k, len(points) - 1), algorithm="brute", n_jobs=-1).fit(points)
     distances, indices = search.kneighbors()
@@ -49,7 +49,7 @@ def connected_graph(points: np.ndarray, neighbours: Neighbours) -> Any:
     distance of two points that are not neighbours is their mutual reachability too, as long as `k` is at least
     HDBSCAN's `min_samples`: so the shortest of these edges are those that its spanning tree has.
     """
-    with needed():
+    with needed("Clustering", "cluster"):
         from scipy.sparse import coo_matrix
         from scipy.sparse.csgraph import connected_components
     num_points, k = neighbours.indices.shape

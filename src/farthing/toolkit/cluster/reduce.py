@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from farthing.toolkit.cluster.extra import needed
+from farthing.toolkit.extra import needed
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def reduce(vectors: np.ndarray, max_components: int, seed: int) -> Reduced:
         vectors: float [vectors, dimensions], at least two.
         seed: of the randomised decomposition, which is used where it is faster than an exact one.
     """
-    with needed():
+    with needed("Clustering", "cluster"):
         from sklearn.decomposition import PCA
     pca = PCA(min(max_components, *vectors.shape), random_state=seed)
     points = pca.fit_transform(np.asarray(vectors, dtype=np.float32))

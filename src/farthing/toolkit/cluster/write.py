@@ -15,8 +15,8 @@ import numpy as np
 
 from farthing.core.errors import InputError, SettingsError
 from farthing.toolkit.cluster.clustering import Clustering
-from farthing.toolkit.cluster.extra import needed
 from farthing.toolkit.cluster.page import render_page
+from farthing.toolkit.extra import needed
 from farthing.toolkit.text_set import TextSet
 
 FORMATS = ("jsonl", "parquet")
@@ -59,7 +59,7 @@ def write_result(folder: Path, data: TextSet, found: Clustering, formats: Sequen
         write_lines(written[-2], json_records(data, found))
         write_lines(written[-1], (json.dumps(row, ensure_ascii=False) for row in cluster_rows(data, found)))
     if "parquet" in formats:
-        with needed():
+        with needed("Clustering", "cluster"):
             from pyarrow import Table, parquet
         written += [folder / "records.parquet", folder / "clusters.parquet"]
         table = record_table(data)
@@ -106,7 +106,7 @@ def cluster_rows(data: TextSet, found: Clustering) -> list[dict[str, object]]:
 
 def cluster_schema() -> Any:
     """Types of the clusters' table, which none of them may be there to tell."""
-    with needed():
+    with needed("Clustering", "cluster"):
         import pyarrow
     texts = pyarrow.list_(pyarrow.string())
     kinds = (pyarrow.int32(), pyarrow.string(), pyarrow.int64(), texts, texts)
@@ -115,7 +115,7 @@ def cluster_schema() -> Any:
 
 def record_table(data: TextSet) -> Any:
     """The records as one `pyarrow.Table`. Raises `InputError` when their values do not fit into columns."""
-    with needed():
+    with needed("Clustering", "cluster"):
         import pyarrow
     try:
         return pyarrow.concat_tables([rows.table() for rows in data.rows], promote_options="permissive")

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from farthing.toolkit.index.extra import needed
-from farthing.toolkit.index.passage import Passage, Value
+from farthing.toolkit.documents.document import Value
+from farthing.toolkit.extra import needed
+from farthing.toolkit.index.passage import Passage
 from farthing.toolkit.index.store import Found, StoreFacts
 from farthing.toolkit.index.where import Condition
 
@@ -80,6 +81,9 @@ class LanceStore:
             return {}
         found = self._rows(one_of("document", documents), ("document", "digest"))
         return dict(zip(found["document"].to_pylist(), found["digest"].to_pylist(), strict=True))
+
+    def documents(self) -> list[str]:
+        return list(self._table.search().select(["document"]).to_arrow()["document"].unique().to_pylist())
 
     def passages(self, batch_size: int = 1024) -> Iterator[list[Passage]]:
         query = self._table.search().select(list(SHOWN))
