@@ -22,7 +22,7 @@ NUM_TERMS = 5
 # A script is labelled in when it has at least this share of a cluster's texts.
 MIN_SHARE = 0.2
 # Later words of a long text say little that its beginning does not, and take their time.
-CHARS_READ = 2000
+CHARS_READ = 500
 
 
 def characteristic_terms(texts: Sequence[str], clusters: np.ndarray, writings: np.ndarray) -> list[list[str]]:

@@ -14,7 +14,6 @@ import numpy as np
 from farthing.toolkit.cluster.neighbours import Neighbours
 from farthing.toolkit.extra import needed
 
-LAYOUTS = ("auto", "umap", "pca")
 # Fewer points than UMAP wants neighbours; and more than it lays out in some minutes.
 UMAP_MIN_POINTS, UMAP_MAX_POINTS = 32, 250_000
 UMAP_NEIGHBOURS = 15
