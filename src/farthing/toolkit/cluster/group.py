@@ -38,4 +38,4 @@ def by_size(labels: np.ndarray) -> np.ndarray:
     clusters, firsts, sizes = np.unique(labels[labels != NOISE], return_index=True, return_counts=True)
     number = np.full(int(labels.max(initial=NOISE)) + 2, NOISE, dtype=np.int32)  # its last entry is that of noise
     number[clusters[np.lexsort((firsts, -sizes))]] = np.arange(len(clusters))
-    return number[labels]
+    return np.asarray(number[labels])

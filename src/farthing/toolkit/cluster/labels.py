@@ -41,7 +41,7 @@ def characteristic_terms(texts: Sequence[str], clusters: np.ndarray, writings: n
     for writing in np.unique(writings):
         chosen = np.flatnonzero((clusters >= 0) & (writings == writing))
         counts = np.bincount(clusters[chosen], minlength=num_clusters)
-        words = [dict(segmenter.content_words(texts[index][:CHARS_READ])) for index in chosen]
+        words = [dict(segmenter.content_words(texts[index][:CHARS_READ])) for index in chosen.tolist()]
         terms = terms_of(words, clusters[chosen], num_clusters)
         for cluster in np.flatnonzero(counts >= np.maximum(MIN_SHARE * sizes, 1)):
             ranked[cluster].append((int(counts[cluster]), terms[cluster]))

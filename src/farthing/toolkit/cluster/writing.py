@@ -53,4 +53,5 @@ def without_writing(vectors: np.ndarray, writings: np.ndarray) -> np.ndarray:
         centred[rows] -= centred[rows].mean(axis=0) if count >= MIN_TEXTS else overall
     lengths = np.linalg.norm(centred, axis=1, keepdims=True)
     # A text whose vector is the mean itself has no direction, and stays at the centre.
-    return np.divide(centred, lengths, out=centred, where=lengths > 0)
+    np.divide(centred, lengths, out=centred, where=lengths > 0)
+    return centred
