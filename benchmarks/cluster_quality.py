@@ -42,10 +42,12 @@ def pair_sets(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
     yield "XQuAD paragraphs", [line["text"] for line in english], [line["text"] for line in chinese]
 
 
-def vectors_of(embedder: Embedder, texts: list[str], kept: Path | None) -> np.ndarray:
+def vectors_of(model: str, name: str, texts: list[str], keep: Path | None) -> np.ndarray:
+    kept = keep / Path(model).name / f"{name}.npy" if keep else None
     if kept and kept.is_file():
         return np.asarray(np.load(kept))
-    vectors = embedder.encode(texts, truncate=True)
+    with Embedder(model) as embedder:
+        vectors = embedder.encode(texts, truncate=True)
     if kept:
         kept.parent.mkdir(parents=True, exist_ok=True)
         np.save(kept, vectors)
@@ -90,28 +92,30 @@ def main() -> None:
     models = options.models.split(",")
     results: dict[str, dict[str, float]] = {}
 
-    def clustered(model: str, name: str, texts: list[str], **settings: object) -> Clustering:
-        with Embedder(model) as embedder:
-            kept = options.keep / Path(model).name / f"{name}.npy" if options.keep else None
-            vectors = vectors_of(embedder, texts, kept)
-        return cluster(vectors, texts, layout="pca", **settings)  # type: ignore[arg-type]
-
     for model in models:
         for part in ("test", "train"):
             lines = read(options.data / "banking77" / f"{part}.jsonl")
             texts, labels = [line["text"] for line in lines], [line["label"] for line in lines]
+            vectors = vectors_of(model, f"banking77-{part}", texts, options.keep)
             for size, samples in SETTINGS:
-                found = clustered(model, f"banking77-{part}", texts, min_cluster_size=size, min_samples=samples)
+                found = cluster(vectors, texts, min_cluster_size=size, min_samples=samples, layout="pca")
                 name = f"{Path(model).name} / {part} / {size} / {samples}"
                 results[name] = v_measures(found, labels)
     print_rows(["model", "part", "min size", "min samples"], results)
     pairs: dict[str, dict[str, float]] = {}
     model = options.pairs_model or models[-1]
     for name, english, chinese in pair_sets(options.data):
+        texts = [*english, *chinese]
+        vectors = vectors_of(model, name.partition(" ")[0].lower(), texts, options.keep)
         for across in (True, False):
             for size, samples in PAIR_SETTINGS:
-                found = clustered(
-                    model, name, [*english, *chinese], min_cluster_size=size, min_samples=samples, across_scripts=across
+                found = cluster(
+                    vectors,
+                    texts,
+                    min_cluster_size=size,
+                    min_samples=samples,
+                    across_scripts=across,
+                    layout="pca",
                 )
                 row = f"{name} / {'on' if across else 'off'} / {size} / {samples}"
                 pairs[row] = pairs_together(found)

@@ -1,7 +1,7 @@
 """Which texts are near each other: exact nearest neighbours, and one graph of them.
 
 In: vectors. Out: `Neighbours`, which the map is drawn from, and a connected graph of distances, which clusters are
-found in. All distances are Euclidean. Nothing here is approximate; what is made of the graph is (`group`).
+found in. All distances are Euclidean. Neighbours are exact; the graph holds only some of all pairs, which is what makes it fast.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def connected_graph(points: np.ndarray, neighbours: Neighbours) -> Any:
 
     From parts that no neighbour leads out of, every point gets an edge to the nearest point outside of its part. The
     distance of two points that are not neighbours is their mutual reachability too, as long as `k` is at least
-    HDBSCAN's `min_samples`: so the shortest of these edges are those that its spanning tree has.
+    HDBSCAN's `min_samples`: so the shortest edge out of a part is one that its spanning tree has. Joins between groups
+    of parts may be somewhat longer than the shortest.
     """
     with needed("Clustering", "cluster"):
         from scipy.sparse import coo_matrix

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 
@@ -29,10 +30,8 @@ def render_page(title: str, texts: Sequence[str], clustering: Clustering) -> str
         "__SUMMARY__": html.escape(summary(clustering)),
         "__DATA__": script_json(page_data(texts, clustering)),
     }
-    for place, content in parts.items():
-        head, *rest = page.split(place)
-        page = content.join((head, *rest))
-    return page
+    # In one pass: what is put in is not looked through again.
+    return re.sub("|".join(parts), lambda place: parts[place.group()], page)
 
 
 def summary(clustering: Clustering) -> str:

@@ -34,7 +34,8 @@ def reduce(vectors: np.ndarray, max_components: int, seed: int) -> Reduced:
     with needed("Clustering", "cluster"):
         from sklearn.decomposition import PCA
     pca = PCA(min(max_components, *vectors.shape), random_state=seed)
-    points = pca.fit_transform(np.asarray(vectors, dtype=np.float32))
-    # Of vectors that are all equal there is no variance, and sklearn's shares are no numbers.
+    # Vectors that are all equal have no variance, and sklearn's shares of it are no numbers.
+    with np.errstate(invalid="ignore"):
+        points = pca.fit_transform(np.asarray(vectors, dtype=np.float32))
     kept = float(np.nan_to_num(pca.explained_variance_ratio_.sum(), nan=1.0))
     return Reduced(np.ascontiguousarray(points, dtype=np.float32), kept)
