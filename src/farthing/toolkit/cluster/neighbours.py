@@ -1,7 +1,8 @@
 """Which texts are near each other: exact nearest neighbours, and one graph of them.
 
 In: vectors. Out: `Neighbours`, which the map is drawn from, and a connected graph of distances, which clusters are
-found in. All distances are Euclidean. Neighbours are exact; the graph holds only some of all pairs, which is what makes it fast.
+found in. All distances are Euclidean. Neighbours are exact; the graph holds only some of all pairs, which is what
+makes it fast.
 """
 
 from __future__ import annotations

@@ -19,7 +19,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from farthing.toolkit.extra import needed
-from farthing.toolkit.index.content import CHINESE_CONTENT, ENGLISH_FUNCTION_WORDS, JAPANESE_CONTENT, JAPANESE_HELPERS
+from farthing.toolkit.index.content import (
+    CHINESE_CONTENT,
+    CHINESE_FUNCTION_WORDS,
+    ENGLISH_FUNCTION_WORDS,
+    JAPANESE_CONTENT,
+    JAPANESE_FORMAL_NOUNS,
+    JAPANESE_HELPERS,
+)
 
 VERSION = 1
 
@@ -89,11 +96,13 @@ class Segmenter:
         elif run.lastgroup == "han" and is_japanese:
             for morpheme in self._japanese.tokenize(found):
                 kind, detail = morpheme.part_of_speech()[:2]
-                if kind in JAPANESE_CONTENT and detail not in JAPANESE_HELPERS:
+                helps = detail in JAPANESE_HELPERS or morpheme.surface() in JAPANESE_FORMAL_NOUNS
+                if kind in JAPANESE_CONTENT and not helps:
                     yield morpheme.normalized_form(), morpheme.dictionary_form()
         elif run.lastgroup == "han":
             for word, kind in self._chinese.tag(found):
-                if kind[0] in CHINESE_CONTENT and (len(word) > 1 or kind[0] == "n"):
+                is_content = kind[0] in CHINESE_CONTENT and word not in CHINESE_FUNCTION_WORDS
+                if is_content and (len(word) > 1 or kind[0] == "n"):
                     yield word, word
 
     def _words_of(self, run: re.Match[str], is_japanese: bool) -> Iterator[str]:
