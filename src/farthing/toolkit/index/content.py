@@ -4,15 +4,15 @@
 JAPANESE_CONTENT = ("名詞", "動詞", "形容詞", "形状詞")
 JAPANESE_HELPERS = ("数詞", "非自立可能", "助数詞可能", "助動詞語幹")
 # Nouns that only carry a sentence on: "the thing that", "the time when".
-JAPANESE_FORMAL_NOUNS = frozenset(
-    "こと もの とき ため わけ はず ところ うち ほど まま くらい ぐらい つもり とおり".split()
-)
+FORMAL_NOUNS = "こと もの とき ため わけ はず ところ うち ほど まま くらい ぐらい つもり とおり"
+JAPANESE_FORMAL_NOUNS = frozenset(FORMAL_NOUNS.split())
 # jieba's marks of nouns, verbs, adjectives, idioms, short forms, times and places.
 CHINESE_CONTENT = "nvaijts"
 # Auxiliaries that it marks as verbs, and "what to do" and "whether", as idioms.
-CHINESE_FUNCTION_WORDS = frozenset(
-    "应该 應該 可以 可能 能够 能夠 需要 没有 沒有 就是 不是 不能 不会 不會 不了 还有 還有 是否 怎么办 怎麼辦 想要".split()
-)
+AUXILIARIES = """
+应该 應該 可以 可能 能够 能夠 需要 没有 沒有 就是 不是 不能 不会 不會 不了 还有 還有 是否 怎么办 怎麼辦 想要
+"""
+CHINESE_FUNCTION_WORDS = frozenset(AUXILIARIES.split())
 # Pronouns, auxiliaries, prepositions, conjunctions, and what the apostrophe leaves of them.
 ENGLISH = """
 a about above after again against all almost already also although always am among an and another any anyone anything
