@@ -31,6 +31,8 @@ EXACT_ROWS = 20_000
 NPROBES, REFINE_FACTOR = 20, 10
 # Versions that readers may still be at.
 KEEP_VERSIONS = timedelta(minutes=10)
+# How soon a reader sees what another process has written.
+SEEN_AFTER = timedelta(seconds=1)
 
 
 class LanceStore:
@@ -48,7 +50,7 @@ class LanceStore:
             import lancedb
         self._dimensions = dimensions
         self._folder = folder
-        database = lancedb.connect(folder)
+        database = lancedb.connect(folder, read_consistency_interval=SEEN_AFTER)
         # Its types know only what all kinds of queries have.
         self._table: Any
         if TABLE in database.list_tables().tables:

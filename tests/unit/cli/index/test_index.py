@@ -18,7 +18,6 @@ from farthing.core.errors import (
     FarthingError,
     IndexNotFoundError,
     InputError,
-    SettingsError,
     WrongSpaceError,
 )
 
@@ -140,7 +139,7 @@ def test_broken_input_is_an_error_with_its_line(
         (["index", "add", "nowhere", "a.md"], IndexNotFoundError),
         (["index", "info", "nowhere"], IndexNotFoundError),
         (["search", "nowhere", "x"], IndexNotFoundError),
-        (["index", "create", "s", "--model", "starter", "--max-tokens", "3"], SettingsError),
+        (["index", "create", "s", "--model", "starter", "--max-tokens", "3"], InputError),
     ],
 )
 def test_what_cannot_be_done_is_said(arguments: list[str], error: type[FarthingError]) -> None:
@@ -200,7 +199,7 @@ def test_nothing_found_is_said(store: Path) -> None:
     ],
 )
 def test_options_that_make_no_sense_are_refused(options: list[str], message: str, store: Path) -> None:
-    with pytest.raises((InputError, SettingsError), match=message):
+    with pytest.raises(InputError, match=message):
         said("search", store, "x", *options)
 
 

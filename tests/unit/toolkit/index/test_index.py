@@ -14,6 +14,7 @@ from farthing import Embedder
 from farthing.core.errors import (
     DimensionsError,
     IndexBusyError,
+    IndexExistsError,
     IndexNotFoundError,
     InputError,
     SettingsError,
@@ -53,7 +54,7 @@ def test_an_index_opens_with_what_was_put_into_it(index: VectorIndex, database: 
 
 
 def test_there_is_one_index_in_a_place(index: VectorIndex, database: LanceDatabase, embedder: Embedder) -> None:
-    with pytest.raises(SettingsError, match="already"):
+    with pytest.raises(IndexExistsError, match="already"):
         VectorIndex.create(database, embedder)
     assert len(passages(index)) > 3
 
