@@ -59,15 +59,25 @@ def write_result(folder: Path, data: TextSet, found: Clustering, formats: Sequen
         write_lines(written[-2], json_records(data, found))
         write_lines(written[-1], (json.dumps(row, ensure_ascii=False) for row in cluster_rows(data, found)))
     if "parquet" in formats:
-        with needed("Clustering", "cluster"):
-            from pyarrow import Table, parquet
         written += [folder / "records.parquet", folder / "clusters.parquet"]
-        table = record_table(data)
-        for name, column in added_columns(found).items():
-            table = table.append_column(name, [column])
-        parquet.write_table(table, written[-2])
-        parquet.write_table(Table.from_pylist(cluster_rows(data, found), schema=cluster_schema()), written[-1])
+        write_tables(written[-2], written[-1], data, found)
     return written
+
+
+def write_tables(records: Path, clusters: Path, data: TextSet, found: Clustering) -> None:
+    with needed("Clustering", "cluster"):
+        import pyarrow
+        from pyarrow import parquet
+    text, number, texts = pyarrow.string(), pyarrow.float64(), pyarrow.list_(pyarrow.string())
+    table = record_table(data)
+    kinds = (pyarrow.int32(), text, number, number, number)
+    for (name, column), kind in zip(added_columns(found).items(), kinds, strict=True):
+        table = table.append_column(name, pyarrow.array(column, type=kind))
+    parquet.write_table(table, records)
+    # Types are named: where no cluster was found there are no values to tell them.
+    kinds = (pyarrow.int32(), text, pyarrow.int64(), texts, texts)
+    schema = pyarrow.schema(list(zip(("cluster", "label", "size", "terms", "central_texts"), kinds, strict=True)))
+    parquet.write_table(pyarrow.Table.from_pylist(cluster_rows(data, found), schema=schema), clusters)
 
 
 def write_lines(path: Path, lines: Iterator[str]) -> None:
@@ -102,15 +112,6 @@ def cluster_rows(data: TextSet, found: Clustering) -> list[dict[str, object]]:
         }
         for cluster in found.clusters
     ]
-
-
-def cluster_schema() -> Any:
-    """Types of the clusters' table, which none of them may be there to tell."""
-    with needed("Clustering", "cluster"):
-        import pyarrow
-    texts = pyarrow.list_(pyarrow.string())
-    kinds = (pyarrow.int32(), pyarrow.string(), pyarrow.int64(), texts, texts)
-    return pyarrow.schema(list(zip(("cluster", "label", "size", "terms", "central_texts"), kinds, strict=True)))
 
 
 def record_table(data: TextSet) -> Any:

@@ -64,6 +64,7 @@ def test_no_cluster_at_all_is_a_result_too(data: TextSet, found: Clustering, tmp
     write_result(tmp_path / "out", data, nothing, FORMATS)
     assert lines(tmp_path / "out" / "clusters.jsonl") == []
     assert parquet.read_table(tmp_path / "out" / "clusters.parquet").num_rows == 0
+    assert parquet.read_schema(tmp_path / "out" / "records.parquet").field("cluster_label").type == "string"
     assert [record["cluster_label"] for record in lines(tmp_path / "out" / "records.jsonl")] == [None] * 3
 
 
