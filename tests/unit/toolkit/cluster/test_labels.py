@@ -55,3 +55,10 @@ def test_noise_says_nothing_and_a_cluster_without_words_has_no_terms() -> None:
     texts = ["123", "!!!", "refund", "refund", "noise"]
     assert characteristic_terms(texts, np.array([0, 0, 1, 1, -1]), writings_of(texts)) == [[], ["refund"]]
     assert characteristic_terms(["a", "b"], np.array([-1, -1]), writings_of(["a", "b"])) == []
+
+
+def test_a_word_that_all_clusters_have_stands_behind_one_of_its_own() -> None:
+    found = terms(
+        [["card refund", "refund card", "card"], ["PIN card", "card PIN", "card"], ["card", "ATM card", "ATM card"]]
+    )
+    assert [words[:2] for words in found] == [["refund", "card"], ["PIN", "card"], ["ATM", "card"]]
