@@ -77,7 +77,7 @@ class Segmenter:
             yield from self._chinese.cut_for_search(run.group())
 
     def content_words(self, text: str) -> list[tuple[str, str]]:
-        """Words that say what a text is about, for people to read: (as `words` counts it, as it is written) of each.
+        """Words that say what a text is about, for people to read: (the form that counts, as it is written) of each.
 
         Pronouns, particles, numbers and the like are left out, in English, Chinese and Japanese; so are scripts
         without spaces that have no segmenter here. Raises what `words` raises.
