@@ -26,6 +26,7 @@ EXTRAS = {
     "modelscope": ("modelscope",),
     "gguf": ("gguf",),
     "search": ("lancedb", "pyarrow", "rjieba", "sudachipy", "sudachidict-small", "PyStemmer", "semantic-text-splitter"),
+    "cluster": ("scikit-learn", "fast-hdbscan", "umap-learn", "pyarrow", "rjieba", "sudachipy", "PyStemmer"),
 }
 MADE_FOR = {"embed": "vectors", "rerank": "scores of pairs (farthing rerank)"}
 

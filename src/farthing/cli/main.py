@@ -32,6 +32,7 @@ COMMANDS = {
     "index": Entry("farthing.cli.index.command:index", "Make an index of documents, add to it, look after it."),
     "search": Entry("farthing.cli.search:search", "Find passages of an index by meaning and by words."),
     "dedup": Entry("farthing.cli.dedup.command:dedup", "Find the texts of a file that repeat others."),
+    "cluster": Entry("farthing.cli.cluster:cluster", "Find clusters of the texts of a file, and draw a map of them."),
     "quantize": Entry("farthing.cli.quantize:quantize", "Write a folder of int8 weights that loads at once."),
     "pull": Entry("farthing.cli.pull:pull", "Download a model."),
     "synth": Entry("farthing.cli.synth:synth", "Write a small random model, for trials and tests."),

@@ -19,6 +19,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from farthing.toolkit.extra import needed
+from farthing.toolkit.index.content import (
+    CHINESE_CONTENT,
+    CHINESE_FUNCTION_WORDS,
+    ENGLISH_FUNCTION_WORDS,
+    JAPANESE_CONTENT,
+    JAPANESE_FORMAL_NOUNS,
+    JAPANESE_HELPERS,
+)
 
 VERSION = 1
 
@@ -67,6 +75,35 @@ class Segmenter:
                     yield morpheme.surface()
         else:
             yield from self._chinese.cut_for_search(run.group())
+
+    def content_words(self, text: str) -> list[tuple[str, str]]:
+        """Words that say what a text is about, for people to read: (the form that counts, as it is written) of each.
+
+        Pronouns, particles, numbers and the like are left out, in English, Chinese and Japanese; so are scripts
+        without spaces that have no segmenter here. Raises what `words` raises.
+        """
+        plain = unicodedata.normalize("NFKC", text)
+        is_japanese = HAS_KANA.search(plain) is not None
+        with self._lock:
+            return [pair for run in RUN.finditer(plain) for pair in self._content_of(run, is_japanese)]
+
+    def _content_of(self, run: re.Match[str], is_japanese: bool) -> Iterator[tuple[str, str]]:
+        found = run.group()
+        if run.lastgroup == "spaced":
+            folded = found.casefold()
+            if 1 < len(found) <= MAX_WORD_CHARS and not found.isdigit() and folded not in ENGLISH_FUNCTION_WORDS:
+                yield self._english.stemWord(folded), found
+        elif run.lastgroup == "han" and is_japanese:
+            for morpheme in self._japanese.tokenize(found):
+                kind, detail = morpheme.part_of_speech()[:2]
+                helps = detail in JAPANESE_HELPERS or morpheme.surface() in JAPANESE_FORMAL_NOUNS
+                if kind in JAPANESE_CONTENT and not helps:
+                    yield morpheme.normalized_form(), morpheme.dictionary_form()
+        elif run.lastgroup == "han":
+            for word, kind in self._chinese.tag(found):
+                is_content = kind[0] in CHINESE_CONTENT and word not in CHINESE_FUNCTION_WORDS
+                if is_content and (len(word) > 1 or kind[0] == "n"):
+                    yield word, word
 
     def _words_of(self, run: re.Match[str], is_japanese: bool) -> Iterator[str]:
         found = run.group()

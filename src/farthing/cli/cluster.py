@@ -1,0 +1,146 @@
+"""`farthing cluster`: clusters of a file of texts, named, as a map and as tables.
+
+In: a file of texts as `farthing embed` reads them, and a model or the vectors that it made. Out: a folder of files; the
+largest clusters on standard output. The work is in `farthing.toolkit.cluster`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from farthing.cli.data_options import (
+    ENCODER_GROUPS,
+    FIELD,
+    INPUT_FORMAT,
+    MODEL,
+    PROGRESS,
+    VECTORS,
+    progress_shown,
+    vectors_of,
+)
+from farthing.cli.options import SettingsCommand, settings_options
+from farthing.core.resolve import Resolved
+
+if TYPE_CHECKING:
+    from farthing.toolkit.cluster.clustering import Clustering
+
+NUM_SHOWN = 20
+
+
+@click.command(
+    "cluster",
+    cls=SettingsCommand,
+    epilog="Example: farthing cluster questions.jsonl --model starter -o questions-clusters",
+)
+@click.argument("input", metavar="DATA")
+@MODEL
+@VECTORS
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Folder to write to [default: the name of DATA with -clusters, in the working directory].",
+)
+@click.option(
+    "--tables",
+    "formats",
+    multiple=True,
+    type=click.Choice(("jsonl", "parquet")),
+    help="Format of records and clusters; may be repeated [default: both].",
+)
+@click.option(
+    "--min-cluster-size", type=click.IntRange(min=2), default=5, help="Fewer texts are no cluster [default: 5]."
+)
+@click.option(
+    "--min-samples",
+    type=click.IntRange(min=1),
+    default=1,
+    help="Neighbours that must be near for a text to be in a cluster; more make fewer, surer clusters and more noise "
+    "[default: 1].",
+)
+@click.option(
+    "--components",
+    type=click.IntRange(min=2),
+    default=128,
+    help="Principal components of the vectors that are kept [default: 128].",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(("auto", "umap", "pca")),
+    default="auto",
+    help="How the map is drawn; auto: UMAP up to 250,000 texts [default: auto].",
+)
+@click.option(
+    "--across-scripts/--no-across-scripts",
+    default=True,
+    help="Let texts in different scripts meet: each script's vectors are centred by themselves [default: on].",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of whatever is random [default: 0].")
+@click.option("--overwrite", is_flag=True, help="Replace the files of an earlier result.")
+@FIELD
+@INPUT_FORMAT
+@PROGRESS
+@settings_options(*ENCODER_GROUPS)
+def cluster(
+    input: str,
+    model: str | None,
+    vectors: Path | None,
+    output: Path | None,
+    formats: tuple[str, ...],
+    min_cluster_size: int,
+    min_samples: int,
+    components: int,
+    layout: str,
+    across_scripts: bool,
+    seed: int,
+    overwrite: bool,
+    field: str | None,
+    input_format: str | None,
+    progress: bool | None,
+    settings: Resolved,
+) -> None:
+    """Find clusters of the texts of DATA, name them, and draw a map.
+
+    DATA is a .txt file (a text a line), .jsonl, .csv, .parquet, or - for standard input. The folder then holds
+    map.html, which a browser opens without a network, and records and clusters as tables.
+    """
+    # Imported here, so that the help comes without loading numpy.
+    from farthing.toolkit.cluster.clustering import cluster as find_clusters
+    from farthing.toolkit.cluster.write import FORMATS, check_folder, check_records, write_result
+    from farthing.toolkit.text_set import read_text_set
+
+    folder = output or Path(("texts" if input == "-" else Path(input).stem) + "-clusters")
+    check_folder(folder, overwrite=overwrite)
+    shown = progress_shown(progress)
+    data = read_text_set(input, input_format, field)
+    check_records(data, formats or FORMATS)
+    found = find_clusters(
+        vectors_of(data, model, vectors, settings, show_progress=shown),
+        data.texts,
+        min_cluster_size=min_cluster_size,
+        min_samples=min_samples,
+        max_components=components,
+        across_scripts=across_scripts,
+        layout=layout,
+        seed=seed,
+        show_progress=shown,
+    )
+    written = write_result(folder, data, found, formats or FORMATS)
+    report(found)
+    click.echo(f"Wrote {', '.join(path.name for path in written)} to {folder}.")
+
+
+def report(found: Clustering) -> None:
+    """The largest clusters, and what share of the texts is in none."""
+    from farthing.toolkit.cluster.page import summary
+
+    for entry in found.clusters[:NUM_SHOWN]:
+        click.echo(f"{entry.number:>5}  {entry.size:>7,}  {entry.label}")
+    if len(found.clusters) > NUM_SHOWN:
+        click.echo(f"       and {len(found.clusters) - NUM_SHOWN:,} smaller clusters.")
+    click.echo(summary(found))
+    if not found.clusters:
+        click.echo("No cluster was found: a smaller --min-cluster-size or --min-samples may find some.")

@@ -1,0 +1,106 @@
+"""Which texts are near each other: exact nearest neighbours, and one graph of them.
+
+In: vectors. Out: `Neighbours`, which the map is drawn from, and a connected graph of distances, which clusters are
+found in. All distances are Euclidean. Neighbours are exact; the graph holds only some of all pairs, which is what
+makes it fast.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from farthing.toolkit.extra import needed
+
+# Rows and columns of a block of distances: 4 MiB, which stay in a core's cache.
+BLOCK_ROWS, BLOCK_COLUMNS = 256, 4096
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """
+    Attributes:
+        indices: int32 [points, k], the nearest first, without the point itself.
+        distances: float32 [points, k].
+    """
+
+    indices: np.ndarray
+    distances: np.ndarray
+
+
+def find_neighbours(points: np.ndarray, k: int) -> Neighbours:
+    """The `k` nearest others of each point, or all where there are not so many, by comparing it with every other.
+
+    Args:
+        points: float32 [points, dimensions], at least two.
+    """
+    with needed("Clustering", "cluster"):
+        from sklearn.neighbors import NearestNeighbors
+    search = NearestNeighbors(n_neighbors=min(k, len(points) - 1), algorithm="brute", n_jobs=-1).fit(points)
+    distances, indices = search.kneighbors()
+    return Neighbours(indices.astype(np.int32), distances.astype(np.float32))
+
+
+def connected_graph(points: np.ndarray, neighbours: Neighbours) -> Any:
+    """Distances to the neighbours as a `scipy.sparse.csr_matrix` [points, points], connected.
+
+    From parts that no neighbour leads out of, every point gets an edge to the nearest point outside of its part. The
+    distance of two points that are not neighbours is their mutual reachability too, as long as `k` is at least
+    HDBSCAN's `min_samples`: so the shortest edge out of a part is one that its spanning tree has. Joins between groups
+    of parts may be somewhat longer than the shortest.
+    """
+    with needed("Clustering", "cluster"):
+        from scipy.sparse import coo_matrix
+        from scipy.sparse.csgraph import connected_components
+    num_points, k = neighbours.indices.shape
+    rows = np.repeat(np.arange(num_points, dtype=np.int32), k)
+    columns, distances = neighbours.indices.ravel(), neighbours.distances.ravel()
+    while True:
+        graph = coo_matrix((distances, (rows, columns)), shape=(num_points, num_points)).tocsr()
+        num_parts, parts = connected_components(graph, directed=False)
+        if num_parts == 1:
+            return graph
+        more_rows, more_columns = edges_out(points, parts)
+        more_distances = np.linalg.norm(points[more_rows] - points[more_columns], axis=1).astype(np.float32)
+        rows, columns = np.concatenate((rows, more_rows)), np.concatenate((columns, more_columns))
+        distances = np.concatenate((distances, more_distances))
+
+
+def edges_out(points: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """From each point, except those of the largest part, to the nearest point of another part: int32 rows, columns.
+
+    Args:
+        parts: int [points], of 0 and up, which part each point belongs to.
+    """
+    # Parts lie one after the other, so that what is outside of one is what stands before and behind it.
+    order = np.argsort(parts, kind="stable").astype(np.int32)
+    # |a - b|^2 = |a|^2 - 2 (a.b - |b|^2 / 2): with one more component, the nearest b has the largest product.
+    laid = points[order]
+    others = np.column_stack((laid, np.einsum("ij,ij->i", laid, laid) / -2))
+    asking = np.column_stack((laid, np.ones(len(laid), dtype=np.float32)))
+    sizes = np.bincount(parts)
+    ends = np.cumsum(sizes)
+    rows, columns = [], []
+    for part in np.flatnonzero(np.arange(len(sizes)) != sizes.argmax()):
+        start, end = int(ends[part] - sizes[part]), int(ends[part])
+        for first in range(start, end, BLOCK_ROWS):
+            last = min(first + BLOCK_ROWS, end)
+            rows.append(order[first:last])
+            columns.append(order[nearest_outside(asking[first:last], others, start, end)])
+    return np.concatenate(rows), np.concatenate(columns)
+
+
+def nearest_outside(asking: np.ndarray, others: np.ndarray, start: int, end: int) -> np.ndarray:
+    """For each row of `asking`, the row of `others` outside of `start:end` with the largest product: int64."""
+    largest = np.full(len(asking), -np.inf, dtype=np.float32)
+    found = np.zeros(len(asking), dtype=np.int64)
+    for low, high in ((0, start), (end, len(others))):
+        for first in range(low, high, BLOCK_COLUMNS):
+            products = asking @ others[first : min(first + BLOCK_COLUMNS, high)].T
+            best = products.argmax(axis=1)
+            product = products[np.arange(len(best)), best]
+            better = product > largest
+            largest[better], found[better] = product[better], best[better] + first
+    return found

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from farthing.cli.cluster import cluster
+from farthing.core.errors import EmptyInputError, InputError, SettingsError
+
+TEXTS = [*(f"where is my refund {number}" for number in "abcdef"), *(f"change the PIN {number}" for number in "abcdef")]
+
+
+def invoke(*args: object, input: str | None = None) -> Result:
+    return CliRunner().invoke(cluster, list(map(str, args)), input=input)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> tuple[Path, Path]:
+    """Twelve texts of two kinds, and their vectors."""
+    (tmp_path / "in.jsonl").write_text(
+        "\n".join(json.dumps({"id": index, "text": text}) for index, text in enumerate(TEXTS))
+    )
+    random = np.random.default_rng(0)
+    vectors = np.eye(2, 8).repeat(6, axis=0) + 0.05 * random.standard_normal((12, 8))
+    np.save(tmp_path / "v.npy", vectors)
+    return tmp_path / "in.jsonl", tmp_path / "v.npy"
+
+
+def test_clusters_are_shown_and_written(made: tuple[Path, Path], tmp_path: Path) -> None:
+    result = invoke(made[0], "--vectors", made[1], "-o", tmp_path / "out")
+    assert result.exception is None, result.output
+    shown = result.stdout.splitlines()
+    assert (
+        sorted("PIN" in line for line in shown[:2]) == sorted("refund" in line for line in shown[:2]) == [False, True]
+    )
+    assert shown[2].startswith("12 texts in 2 clusters; 0 (0%) in none.")
+    assert shown[3].startswith("Wrote map.html, records.jsonl")
+    records = [json.loads(line) for line in (tmp_path / "out" / "records.jsonl").read_text().splitlines()]
+    assert [record["id"] for record in records] == list(range(12))
+    assert len({record["cluster"] for record in records[:6]}) == 1
+    assert records[0]["cluster"] != records[6]["cluster"]
+
+
+def test_a_model_makes_the_vectors_of_any_input(tiny_qwen3: Path, tmp_path: Path) -> None:
+    asked = ["-", "--model", tiny_qwen3, "-o", tmp_path / "out", "--layout", "pca", "--tables", "jsonl", "--progress"]
+    result = invoke(*asked, input="\n".join(TEXTS))
+    assert result.exception is None, result.output
+    assert len((tmp_path / "out" / "records.jsonl").read_text().splitlines()) == 12
+    assert not (tmp_path / "out" / "records.parquet").exists()
+    assert "Labels" in result.stderr
+
+
+def test_the_folder_is_named_after_the_input(
+    made: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert invoke(made[0], "--vectors", made[1], "--layout", "pca").exception is None
+    assert (tmp_path / "in-clusters" / "map.html").is_file()
+    again = invoke(made[0], "--vectors", made[1])
+    assert isinstance(again.exception, SettingsError)
+    assert "--overwrite" in str(again.exception)
+    assert invoke(made[0], "--vectors", made[1], "--layout", "pca", "--overwrite").exception is None
+
+
+def test_where_no_cluster_is_found_the_remedy_is_said(made: tuple[Path, Path], tmp_path: Path) -> None:
+    result = invoke(made[0], "--vectors", made[1], "-o", tmp_path / "out", "--min-cluster-size", 13)
+    assert result.exception is None, result.output
+    assert "12 texts in 0 clusters; 12 (100%) in none." in result.stdout
+    assert "a smaller --min-cluster-size" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        (b"", EmptyInputError, "in.jsonl is empty"),
+        (b'{"text": "a"}\n{"text": 7}', InputError, "Line 2 of in.jsonl: the field 'text' is of type int"),
+        (b'{"text": "a"}\n{"txt": "b"}', InputError, "Line 2 of in.jsonl has no field 'text'; its fields are 'txt'"),
+        (b'{"text": "a"}\n{"text": ', InputError, "Line 2 of in.jsonl is not valid JSON"),
+        (b'{"text": "a"}\n{"text": "\xe9"}', InputError, "Line 2 of in.jsonl is not UTF-8"),
+        (b'{"text": "a"}', InputError, "there are 1 texts"),
+        (b'{"text": "a", "cluster": 1}\n{"text": "b"}', InputError, "Line 1 of in.jsonl already has a field 'cluster'"),
+    ],
+)
+def test_input_that_cannot_be_used_is_refused_with_its_place(
+    content: bytes, error: type[Exception], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "in.jsonl").write_bytes(content)
+    np.save(tmp_path / "v.npy", np.ones((1, 4)))
+    result = invoke(tmp_path / "in.jsonl", "--vectors", tmp_path / "v.npy", "-o", tmp_path / "out")
+    assert isinstance(result.exception, error)
+    assert message in str(result.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_vectors_of_other_texts_and_none_at_all_are_refused(made: tuple[Path, Path], tmp_path: Path) -> None:
+    np.save(tmp_path / "other.npy", np.ones((3, 4)))
+    result = invoke(made[0], "--vectors", tmp_path / "other.npy", "-o", tmp_path / "out")
+    assert "other.npy has 3 vectors; in.jsonl has 12 texts" in str(result.exception)
+    assert "Give either --model" in invoke(made[0], "-o", tmp_path / "out").output
