@@ -29,6 +29,7 @@ COMMANDS = {
     "serve": Entry("farthing.cli.serve:serve", "Serve a model over HTTP."),
     "embed": Entry("farthing.cli.embed:embed", "Embed a file of texts; a job that was stopped goes on."),
     "rerank": Entry("farthing.cli.rerank:rerank", "Order the texts of a file by how well they answer a query."),
+    "eval": Entry("farthing.cli.evaluate:evaluate", "Measure a model on labelled texts, several settings at once."),
     "quantize": Entry("farthing.cli.quantize:quantize", "Write a folder of int8 weights that loads at once."),
     "pull": Entry("farthing.cli.pull:pull", "Download a model."),
     "synth": Entry("farthing.cli.synth:synth", "Write a small random model, for trials and tests."),
