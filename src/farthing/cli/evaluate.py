@@ -26,7 +26,7 @@ from farthing.core.settings import UpstreamSettings
 if TYPE_CHECKING:
     from farthing.toolkit.encoder import Encoder
     from farthing.toolkit.evaluate.embed import Embedded
-    from farthing.toolkit.evaluate.grid import Memory
+    from farthing.toolkit.evaluate.grid import Memory, Row
     from farthing.toolkit.evaluate.retrieval import Search
 
 REPORTS = (".md", ".json")
@@ -131,8 +131,10 @@ def evaluate(
 
     require(searches)
     wanted_instructions = [text or None for text in instructions] or [None]
-    show, rows = progress_shown(progress), []
+    show = progress_shown(progress)
+    rows: list[Row] = []
     for name, chosen, chosen_settings in variants(model, formats, settings):
+        import_module("farthing.serving.embedder")  # torch is no model's memory
         before = resident_bytes()
         with opened_encoder(chosen, chosen_settings) as encoder:
             check_dimensions(encoder, lengths)
@@ -224,19 +226,20 @@ def require(searches: Sequence[Search]) -> None:
 
 
 def memory_of(encoder: Encoder, before: int, embedded: list[Embedded]) -> Memory | None:
-    """None for a model on another server, or where the system does not say how much is resident."""
+    """None for a model on another server. Nothing was measured on a card, or where vectors were there already."""
     from farthing.serving.embedder import Embedder
     from farthing.toolkit.evaluate.grid import Memory
 
-    after = resident_bytes()
-    if not isinstance(encoder, Embedder) or not after:
+    if not isinstance(encoder, Embedder):
         return None
-    vectors = sum(part.rows.nbytes for part in {id(p): p for e in embedded for p in e.parts.values()}.values())
-    return Memory(encoder.plan.ledger.own_bytes(encoder.plan.main_place), after - before - vectors)
+    place, after = encoder.plan.main_place, resident_bytes()
+    parts = {id(part): part.rows.nbytes for found in embedded for part in found.parts.values()}
+    is_measured = place == "host" and after and not any(found.num_kept for found in embedded)
+    return Memory(encoder.plan.ledger.total(place), after - before - sum(parts.values()) if is_measured else None)
 
 
 def resident_bytes() -> int:
-    """Of this process, when what is free was given back."""
+    """Of this process, when what is free was given back; 0 where the system does not say."""
     from farthing.engine.memory import trim_heap
     from farthing.engine.meter import process_bytes
 

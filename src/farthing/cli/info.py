@@ -25,6 +25,8 @@ EXTRAS = {
     "parquet": ("pyarrow",),
     "modelscope": ("modelscope",),
     "gguf": ("gguf",),
+    "eval": ("scikit-learn", "scipy", "pytrec_eval-terrier", "matplotlib"),
+    "mteb": ("mteb",),
     "search": ("lancedb", "pyarrow", "rjieba", "sudachipy", "sudachidict-small", "PyStemmer"),
 }
 MADE_FOR = {"embed": "vectors", "rerank": "scores of pairs (farthing rerank)"}

@@ -33,13 +33,14 @@ MAIN_FIGURES = {"retrieval": "nDCG@10", "similarity": "Spearman", "labels": "acc
 class Memory:
     """
     Attributes:
-        planned_bytes: what the plan counts for the model, at most: weights, tokenizer, token table, working memory.
+        planned_bytes: the most that the plan counts, of the whole process with Python and torch, on a card of the
+            card's memory.
         measured_bytes: by which the process's resident memory had grown when the sets were embedded, without their
-            vectors.
+            vectors; None where nobody measured it.
     """
 
     planned_bytes: int
-    measured_bytes: int
+    measured_bytes: int | None
 
 
 @dataclass(frozen=True)

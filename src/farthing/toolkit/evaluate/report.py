@@ -21,9 +21,10 @@ NOTES = {
     "translation": "top-1: share whose nearest sentence is the translation; back: in the other direction.",
 }
 COSTS = (
-    "planned MiB: what the plan counts for the model, at most; measured MiB: by which the process had grown. texts/s: "
+    "planned MiB: the most that the plan counts, of the whole process with Python and torch, on a card of its memory. "
+    "measured MiB: by which the process's resident memory had grown when the sets were embedded, vectors aside. "
+    "texts/s: embedded, many at once. ms a text: one embedded alone, of a retrieval set a query."
 )
-COSTS += "embedded, many at once; ms a text: one alone, of retrieval a query."
 KEPT = "{num_kept:,} of {num_texts:,} vectors, and the time they took, are of an earlier run."
 
 
@@ -83,8 +84,8 @@ def cells_of(rows: Sequence[Row]) -> list[list[str]]:
         "dimensions": [str(row.dimensions) for row in rows],
         "search": [row.search or "" for row in rows],
         **{name: [f"{row.figures[name]:.4f}" for row in rows] for name in rows[0].figures},
-        "planned MiB": [f"{row.memory.planned_bytes / MIB:,.0f}" if row.memory else "" for row in rows],
-        "measured MiB": [f"{row.memory.measured_bytes / MIB:,.0f}" if row.memory else "" for row in rows],
+        "planned MiB": [mebibytes(row.memory.planned_bytes if row.memory else None) for row in rows],
+        "measured MiB": [mebibytes(row.memory.measured_bytes if row.memory else None) for row in rows],
         "bytes a vector": [f"{row.vector_bytes:,}" for row in rows],
         "texts/s": [f"{row.texts_per_s:,.0f}" for row in rows],
         "ms a text": [f"{row.one_text_ms:.1f}" for row in rows],
@@ -92,6 +93,10 @@ def cells_of(rows: Sequence[Row]) -> list[list[str]]:
     }
     filled = {name: cells for name, cells in columns.items() if any(cells)}
     return [list(filled), *map(list, zip(*filled.values(), strict=True))]
+
+
+def mebibytes(num_bytes: int | None) -> str:
+    return "" if num_bytes is None else f"{num_bytes / MIB:,.0f}"
 
 
 def markdown(lines: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from farthing.core.errors import InputError
 from farthing.toolkit.evaluate.sets import labels, pairs, retrieval, translation
@@ -19,7 +20,20 @@ from farthing.toolkit.evaluate.sets.wanted import Wanted
 
 LabelledSet = RetrievalSet | PairSet | LabelSet | TranslationSet
 
-KINDS = (retrieval, labels, pairs, translation)
+
+class Kind(Protocol):
+    """A module of this package that knows one kind of set; `LOOKED_FOR` is what it is known by, in words."""
+
+    LOOKED_FOR: str
+
+    @staticmethod
+    def recognises(folder: Path, /) -> bool: ...
+
+    @staticmethod
+    def read(folder: Path, wanted: Wanted, /) -> Sequence[LabelledSet]: ...
+
+
+KINDS: tuple[Kind, ...] = (retrieval, labels, pairs, translation)
 
 
 def find_sets(folder: Path, names: Sequence[str] = (), wanted: Wanted | None = None) -> list[LabelledSet]:
