@@ -147,7 +147,7 @@ def evaluate(
     if output is not None:
         output.write_text(f"{rendered}\n" if output.suffix.lower() == ".json" else report.as_markdown(), "utf-8")
     if plot is not None:
-        plots.plot(rows, plot, model)
+        plots.plot(rows, plot, Path(model).name)
 
 
 # --- what was given ---------------------------------------------------------------------------------------------------

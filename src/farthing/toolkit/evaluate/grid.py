@@ -27,6 +27,7 @@ from farthing.toolkit.evaluate.translation import translation_figures
 
 # The figure of each kind of set that stands for it where there is room for one.
 MAIN_FIGURES = {"retrieval": "nDCG@10", "similarity": "Spearman", "labels": "accuracy", "translation": "top-1 mean"}
+BYTES_A_NUMBER = 4  # fp32
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ class Row:
         num_kept: of these, whose vectors and time come from an earlier run.
         texts_per_s: embedded, many at once.
         one_text_ms: to embed one text, of a retrieval set a query, alone.
-        search_ms: for one query's 100 documents, without embedding it.
+        search_ms: for one query's documents (`retrieval.DEPTH`), without embedding it.
+        query_ms: the same with embedding the query alone, where the search needs its vector.
         vector_bytes: of one vector, in fp32.
         memory: of the model; None where it is not in this process.
     """
@@ -73,6 +75,7 @@ class Row:
     texts_per_s: float
     one_text_ms: float
     search_ms: float | None
+    query_ms: float | None
     vector_bytes: int
     memory: Memory | None
 
@@ -133,33 +136,35 @@ def rows_of(
         for length in dimensions or (full,):
             cut = {name: finish_vectors(part.rows, length, normalize=True) for name, part in found.parts.items()}
             for search, figures, search_ms in measured(found.data, cut, searches, show_progress=show_progress):
+                embedding_ms = found.one_text_ms if search and search.uses_vectors else 0.0
                 yield Row(
-                    found.data.name,
-                    found.data.kind,
-                    format,
-                    found.instruction,
-                    length,
-                    search,
-                    figures,
-                    found.num_texts,
-                    found.num_kept,
-                    found.texts_per_s,
-                    found.one_text_ms,
-                    search_ms,
-                    4 * length,
-                    memory,
+                    set=found.data.name,
+                    kind=found.data.kind,
+                    format=format,
+                    instruction=found.instruction,
+                    dimensions=length,
+                    search=search.name if search else None,
+                    figures=figures,
+                    num_texts=found.num_texts,
+                    num_kept=found.num_kept,
+                    texts_per_s=found.texts_per_s,
+                    one_text_ms=found.one_text_ms,
+                    search_ms=search_ms,
+                    query_ms=None if search_ms is None else embedding_ms + search_ms,
+                    vector_bytes=BYTES_A_NUMBER * length,
+                    memory=memory,
                 )
 
 
 def measured(
     data: LabelledSet, vectors: dict[str, np.ndarray], searches: Sequence[Search], *, show_progress: bool
-) -> Iterator[tuple[str | None, dict[str, float], float | None]]:
+) -> Iterator[tuple[Search | None, dict[str, float], float | None]]:
     """(way of searching, figures, milliseconds a search); one of sets that are not searched."""
     if isinstance(data, RetrievalSet):
         with searcher(data, vectors["queries"], vectors["documents"], show_progress=show_progress) as search:
             for way in searches:
                 found, milliseconds = search(way)
-                yield way.name, retrieval_figures(data, found), milliseconds
+                yield way, retrieval_figures(data, found), milliseconds
     elif isinstance(data, PairSet):
         yield None, pair_figures(vectors["first"], vectors["second"], data.scores), None
     elif isinstance(data, LabelSet):

@@ -13,7 +13,7 @@ tasks on images and sound are refused by mteb, which asks for the modalities.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -29,7 +29,6 @@ with needed("MtebEncoder", "mteb"):
 
 if TYPE_CHECKING:
     from mteb.abstasks.task_metadata import TaskMetadata
-    from torch.utils.data import DataLoader
 
 Instructions = Mapping[str, str] | Literal["of the tasks"]
 
@@ -62,7 +61,7 @@ class MtebEncoder(AbsEncoder):
 
     def encode(
         self,
-        inputs: DataLoader[Any],
+        inputs: Iterable[Mapping[str, Any]],
         *,
         task_metadata: TaskMetadata,
         hf_split: str,  # noqa: ARG002

@@ -14,6 +14,7 @@ SUFFIXES = (".svg", ".png")
 MIB = 2**20
 # Points of a series that are named; more names would cover each other.
 MOST_NAMED = 12
+ROOM_FOR_NAMES = 1.35  # to the right of the last point
 
 
 def check_suffix(path: Path) -> None:
@@ -44,7 +45,7 @@ def plot(rows: Sequence[Row], path: Path, title: str) -> None:
         by_memory.set_ylabel(f"{MAIN_FIGURES[kind]} ({kind})")
         draw(by_memory, chosen, [memory_mib(row) for row in chosen], "MiB, model (planned) and the set's vectors")
         draw(by_speed, chosen, [row.texts_per_s for row in chosen], "texts/s embedded, many at once")
-        draw(by_time, chosen, [row.one_text_ms + (row.search_ms or 0.0) for row in chosen], query_label(kind))
+        draw(by_time, chosen, [row.query_ms or row.one_text_ms for row in chosen], query_label(kind))
         by_time.legend(fontsize="small")
     figure.savefig(path, dpi=120)
 
@@ -68,8 +69,8 @@ def draw(panel: Any, rows: Sequence[Row], places: Sequence[float], label: str) -
             for index, *point in zip(chosen, x, y, strict=True):
                 panel.annotate(names[index], point, xytext=(4, 3), textcoords="offset points", fontsize="x-small")
     panel.set_xlabel(label)
-    panel.set_xlim(left=0)
-    panel.margins(0.12)
+    panel.set_xlim(0, ROOM_FOR_NAMES * max(places))
+    panel.margins(y=0.12)
     panel.grid(visible=True, alpha=0.3)
 
 

@@ -14,7 +14,7 @@ from farthing.toolkit.evaluate.sets.find import LabelledSet
 MIB = 2**20
 NOTES = {
     "retrieval": f"Means over the queries, of the {DEPTH} documents found for each (trec_eval). ms a search: for these "
-    f"{DEPTH}, without embedding the query.",
+    f"{DEPTH}, without embedding the query; ms a query: with it, where the search needs its vector.",
     "similarity": "Correlation of the cosines with the scores.",
     "labels": f"accuracy: logistic regression on {TEXTS_A_LABEL} texts a label, mean of {NUM_DRAWS} draws (as MTEB). "
     "kNN accuracy: of the 5 nearest of all texts to learn from. v-measure: k-means, as many clusters as labels.",
@@ -89,7 +89,8 @@ def cells_of(rows: Sequence[Row]) -> list[list[str]]:
         "bytes a vector": [f"{row.vector_bytes:,}" for row in rows],
         "texts/s": [f"{row.texts_per_s:,.0f}" for row in rows],
         "ms a text": [f"{row.one_text_ms:.1f}" for row in rows],
-        "ms a search": ["" if row.search_ms is None else f"{row.search_ms:.1f}" for row in rows],
+        "ms a search": ["" if row.search_ms is None else f"{row.search_ms:.2f}" for row in rows],
+        "ms a query": ["" if row.query_ms is None else f"{row.query_ms:.1f}" for row in rows],
     }
     filled = {name: cells for name, cells in columns.items() if any(cells)}
     return [list(filled), *map(list, zip(*filled.values(), strict=True))]

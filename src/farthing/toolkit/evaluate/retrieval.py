@@ -47,6 +47,10 @@ class Search:
             return "ranks"
         return {0.0: "words", 1.0: "vectors, index"}.get(self.blend.vector_weight, f"sum {self.blend.vector_weight:g}")
 
+    @property
+    def uses_vectors(self) -> bool:
+        return self.blend is None or self.blend.fusion == "ranks" or self.blend.vector_weight > 0
+
 
 def retrieval_figures(data: RetrievalSet, found: Found) -> dict[str, float]:
     """Means over the queries, each from 0 to 1. Documents count in the order in which they were found."""
@@ -60,7 +64,7 @@ def retrieval_figures(data: RetrievalSet, found: Found) -> dict[str, float]:
     results = pytrec_eval.RelevanceEvaluator(grades, set(MEASURES)).evaluate(run)
     figures = {}
     for measure, name in MEASURES.items():
-        values = [results[query].get(measure.replace(".", "_"), 0.0) for query in data.query_ids]
+        values = [results.get(query, {}).get(measure.replace(".", "_"), 0.0) for query in data.query_ids]
         # trec_eval knows no depth of reciprocal ranks.
         figures[name] = float(np.mean([value if name != "MRR@10" or value >= 0.1 else 0.0 for value in values]))
     return figures

@@ -26,11 +26,9 @@ class Kind(Protocol):
 
     LOOKED_FOR: str
 
-    @staticmethod
-    def recognises(folder: Path, /) -> bool: ...
+    def recognises(self, folder: Path, /) -> bool: ...
 
-    @staticmethod
-    def read(folder: Path, wanted: Wanted, /) -> Sequence[LabelledSet]: ...
+    def read(self, folder: Path, wanted: Wanted, /) -> Sequence[LabelledSet]: ...
 
 
 KINDS: tuple[Kind, ...] = (retrieval, labels, pairs, translation)
