@@ -12,39 +12,25 @@ import platform
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from farthing import __version__
 from farthing.cli.data_options import ENCODER_GROUPS, PROGRESS, opened_encoder, progress_shown
+from farthing.cli.eval_options import LIST, language_pairs, searches_of, variants, whole
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.errors import SettingsError
 from farthing.core.resolve import Resolved
-from farthing.core.settings import UpstreamSettings
 
 if TYPE_CHECKING:
     from farthing.toolkit.encoder import Encoder
     from farthing.toolkit.evaluate.embed import Embedded
     from farthing.toolkit.evaluate.grid import Memory, Row
     from farthing.toolkit.evaluate.retrieval import Search
+    from farthing.toolkit.evaluate.sets.find import LabelledSet
 
 REPORTS = (".md", ".json")
-
-
-class CommaList(click.ParamType[tuple[str, ...]]):
-    """Values with commas between them."""
-
-    name = "list"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        found = tuple(part.strip() for part in value.split(","))
-        if not all(found):
-            self.fail(f"{value!r} has an empty part; give values with commas between them.", param, ctx)
-        return found
-
-
-LIST = CommaList()
 
 
 @click.command(
@@ -113,8 +99,7 @@ def evaluate(
     formats, dimensions, instructions and ways to search are compared in one table.
     """
     from farthing.toolkit.evaluate import plot as plots
-    from farthing.toolkit.evaluate.embed import embed_sets
-    from farthing.toolkit.evaluate.grid import check_dimensions, rows_of
+    from farthing.toolkit.evaluate.grid import rows_of
     from farthing.toolkit.evaluate.report import Report, set_lines
     from farthing.toolkit.evaluate.sets.find import find_sets
     from farthing.toolkit.evaluate.sets.wanted import Wanted
@@ -130,17 +115,11 @@ def evaluate(
         click.echo(line, err=True)
 
     require(searches)
-    wanted_instructions = [text or None for text in instructions] or [None]
-    show = progress_shown(progress)
+    wanted = Asked(found, [text or None for text in instructions] or [None], lengths, keep, progress_shown(progress))
     rows: list[Row] = []
     for name, chosen, chosen_settings in variants(model, formats, settings):
-        import_module("farthing.serving.embedder")  # torch is no model's memory
-        before = resident_bytes()
-        with opened_encoder(chosen, chosen_settings) as encoder:
-            check_dimensions(encoder, lengths)
-            embedded = embed_sets(encoder, found, wanted_instructions, keep=keep, show_progress=show)
-            memory = memory_of(encoder, before, embedded)
-        rows += rows_of(embedded, lengths, searches, format=name, memory=memory, show_progress=show)
+        embedded, memory = embed_with(chosen, chosen_settings, wanted)
+        rows += rows_of(embedded, lengths, searches, format=name, memory=memory, show_progress=wanted.show_progress)
     report = Report(model, found, rows, about())
     rendered = json.dumps(report.as_object(), indent=2, ensure_ascii=False)
     click.echo(rendered if as_json else "\n".join(report.tables()), nl=as_json)
@@ -148,63 +127,6 @@ def evaluate(
         output.write_text(f"{rendered}\n" if output.suffix.lower() == ".json" else report.as_markdown(), "utf-8")
     if plot is not None:
         plots.plot(rows, plot, Path(model).name)
-
-
-# --- what was given ---------------------------------------------------------------------------------------------------
-
-
-def whole(number: str) -> int:
-    """Raises `click.UsageError`."""
-    if not number.isdecimal():
-        raise click.UsageError(f"--dimensions {number} is not a whole number.")
-    return int(number)
-
-
-def language_pairs(cross: tuple[str, ...] | None) -> list[tuple[str, str]]:
-    """Raises `click.UsageError` for what is not two languages."""
-    pairs = []
-    for given in cross or ():
-        first, _, second = given.partition("-")
-        if not first or not second:
-            raise click.UsageError(f"--cross {given} is not two languages such as en-zh.")
-        pairs.append((first, second))
-    return pairs
-
-
-def searches_of(hybrid: tuple[str, ...] | None) -> list[Search]:
-    """Raises `click.UsageError` for what is neither a number nor "ranks", `SettingsError` for one out of range."""
-    from farthing.toolkit.evaluate.retrieval import Search
-    from farthing.toolkit.index.hybrid import Blend
-
-    if hybrid is None:
-        return [Search()]
-    found = []
-    for given in hybrid:
-        try:
-            found.append(Search(Blend("ranks", 0.5) if given == "ranks" else Blend("sum", float(given))))
-        except ValueError as error:
-            raise click.UsageError(f"--hybrid {given} is neither a number from 0 to 1 nor ranks.") from error
-    return found
-
-
-def variants(model: str, formats: tuple[str, ...] | None, settings: Resolved) -> list[tuple[str, str, Resolved]]:
-    """(what it is called, model, settings) of each format.
-
-    Raises `click.UsageError` where another server chooses the format, `SettingsError` for a format that is none.
-    """
-    if formats is None:
-        return [("", model, settings)]
-    upstream = settings.group(UpstreamSettings)
-    if upstream.urls or upstream.engine != "farthing":
-        raise click.UsageError("--formats was given for a model on another server, which chooses its format.")
-    found = []
-    for name in formats:
-        folder = Path(name)
-        if folder.is_dir():
-            found.append((folder.name, name, settings))
-        else:
-            found.append((name, model, settings.with_values({"format": name}, "flag")))
-    return found
 
 
 def require(searches: Sequence[Search]) -> None:
@@ -220,6 +142,34 @@ def require(searches: Sequence[Search]) -> None:
     if any(search.blend for search in searches):
         with needed("Searching by words", "search"):
             import_module("lancedb")
+
+
+class Asked(NamedTuple):
+    """What is embedded, whatever the format."""
+
+    sets: Sequence[LabelledSet]
+    instructions: Sequence[str | None]
+    dimensions: Sequence[int]
+    keep: Path | None
+    show_progress: bool
+
+
+def embed_with(model: str, settings: Resolved, asked: Asked) -> tuple[list[Embedded], Memory | None]:
+    """Vectors by a model that is opened for them, and gone when they are scored and the next one comes.
+
+    Raises `DimensionsError`, and what opening and embedding raise.
+    """
+    from farthing.toolkit.evaluate.embed import embed_sets
+    from farthing.toolkit.evaluate.grid import check_dimensions
+
+    import_module("farthing.serving.embedder")  # torch is no model's memory
+    before = resident_bytes()
+    with opened_encoder(model, settings) as encoder:
+        check_dimensions(encoder, asked.dimensions)
+        embedded = embed_sets(
+            encoder, asked.sets, asked.instructions, keep=asked.keep, show_progress=asked.show_progress
+        )
+        return embedded, memory_of(encoder, before, embedded)
 
 
 # --- what is measured -------------------------------------------------------------------------------------------------

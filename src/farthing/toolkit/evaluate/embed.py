@@ -157,7 +157,7 @@ def key_of(encoder: Encoder, part: Part, instruction: str | None, texts: Sequenc
 def read_kept(file: Path) -> tuple[np.ndarray, float]:
     """Raises `InputError` for a file that was not written here."""
     try:
-        with np.load(file, allow_pickle=False) as kept:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
             return kept["vectors"], float(kept["seconds"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{file} does not hold kept vectors: {error}. Delete it.", param="keep") from error

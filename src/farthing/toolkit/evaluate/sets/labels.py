@@ -32,7 +32,7 @@ class LabelSet:
     @property
     def size(self) -> str:
         return (
-            f"{len(set(self.train_labels))} labels, {len(self.train):,} texts to learn from, {len(self.test):,} asked"
+            f"{len(set(self.train_labels))} labels, {len(self.train):,} texts to learn from, {len(self.test):,} to test"
         )
 
 
