@@ -16,7 +16,7 @@ def only(folder: Path, max_queries: int | None = None) -> RetrievalSet:
 
 def test_titles_go_before_texts_and_queries_that_nothing_answers_are_left_out(retrieval_dir: Path) -> None:
     data = only(retrieval_dir)
-    assert data.documents.texts[:2] == ["Note The wren is a small bird.", "Crows are clever birds."]
+    assert data.documents.texts[:2] == ["Note The wren is a small brown bird.", "Crows are clever birds."]
     assert (data.query_ids, data.queries.texts[1]) == (["q0", "q1", "q3"], "money")
     assert data.queries.place(2) == "Line 4 of birds/queries.jsonl"
     assert data.grades["q0"] == {"d0": 2, "d1": 1}
