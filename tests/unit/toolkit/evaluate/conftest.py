@@ -85,3 +85,9 @@ def translation_dir(tmp_path: Path) -> Path:
 def starter(starter_dir: Path) -> Iterator[Embedder]:
     with Embedder(str(starter_dir)) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_qwen3: Path) -> Iterator[Embedder]:
+    with Embedder(str(tiny_qwen3)) as opened:
+        yield opened

@@ -18,7 +18,7 @@ from farthing.toolkit.index.hybrid import Blend
 def made(grades: dict[str, dict[str, int]], num_documents: int) -> RetrievalSet:
     ids = [f"d{place}" for place in range(num_documents)]
     documents, queries = Part(ids, "document", str), Part(list(grades), "query", str)
-    return RetrievalSet("made", (), list(grades), queries, ids, documents, grades)
+    return RetrievalSet("made", (), (None, None), list(grades), queries, ids, documents, grades)
 
 
 def test_figures_are_what_a_calculation_by_hand_gives() -> None:

@@ -38,16 +38,24 @@ def find_sets(folder: Path, names: Sequence[str] = (), wanted: Wanted | None = N
     """The sets of `folder`, or of those folders in it that `names` has; of all without.
 
     Raises:
-        InputError: there is no such folder, one is no set, or a file of one cannot be read.
+        InputError: there is no such folder, one is no set, a file of one cannot be read, or no set has a pair of
+            languages that is wanted.
     """
     wanted = wanted or Wanted()
     if not folder.is_dir():
         what = "is a file" if folder.is_file() else "does not exist"
         raise InputError(f"{folder} {what}; give a folder of a labelled set, or of several.", param="data")
     found = [made for place in folders(folder, names) for made in read_set(place, wanted)]
+    with_languages = (data for data in found if isinstance(data, (RetrievalSet, TranslationSet)))
+    there = {data.languages for data in with_languages}
+    missing = next((pair for pair in wanted.pairs if pair not in there), None)
+    if missing is not None:
+        raise InputError(f"No set of {folder} that is read has the languages {'-'.join(missing)}.", param="cross")
     if not found:
-        pairs = ", ".join(map("-".join, wanted.pairs))
-        raise InputError(f"No set of {folder} has the languages {pairs}.", param="cross")
+        raise InputError(
+            f"No language of {folder} has both queries and a corpus; give two with --cross, such as en-zh.",
+            param="cross",
+        )
     return found
 
 

@@ -23,6 +23,7 @@ NAMES = re.compile(r"(corpus|queries)(?:\.(?P<language>[^.]+))?\.jsonl")
 QRELS = ("qrels.tsv", "qrels/test.tsv")
 
 Grades = Mapping[str, Mapping[str, int]]
+Languages = tuple[str | None, str | None]
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,14 @@ class RetrievalSet:
     """
     Attributes:
         files: that it was read from.
+        languages: of queries and documents; None where files have none in their names.
         query_ids, document_ids: of the parts' texts.
         grades: by query id, then document id; greater is better, 0 is not relevant.
     """
 
     name: str
     files: tuple[str, ...]
+    languages: Languages
     query_ids: Sequence[str]
     queries: Part
     document_ids: Sequence[str]
@@ -70,20 +73,24 @@ def read(folder: Path, wanted: Wanted) -> list[RetrievalSet]:
     corpora, queries, qrels = languages(folder, "corpus"), languages(folder, "queries"), qrels_of(folder)
     assert qrels is not None, "the folder was recognised"
     if None in corpora and None in queries:
-        pairs: Sequence[tuple[str | None, str | None]] = [(None, None)]
+        pairs: Sequence[Languages] = [(None, None)]
     else:
         own = [(name, name) for name in corpora if name in queries]
         pairs = [(q, d) for q, d in wanted.pairs if q in queries and d in corpora] if wanted.pairs else own
     documents = {name: read_corpus(corpora[name]) for name in dict.fromkeys(pair[1] for pair in pairs)}
     asked = {name: read_queries(queries[name]) for name in dict.fromkeys(pair[0] for pair in pairs)}
     grades = read_grades(qrels) if pairs else {}
-    return [
-        assemble(set_name(folder, q, d), asked[q], documents[d], grades, qrels, wanted.max_queries) for q, d in pairs
-    ]
+    return [assemble(folder, (q, d), asked[q], documents[d], grades, qrels, wanted.max_queries) for q, d in pairs]
 
 
 def assemble(
-    name: str, queries: Corpus, documents: Corpus, grades: Grades, qrels: Path, max_queries: int | None
+    folder: Path,
+    pair: Languages,
+    queries: Corpus,
+    documents: Corpus,
+    grades: Grades,
+    qrels: Path,
+    max_queries: int | None,
 ) -> RetrievalSet:
     places = {found: index for index, found in enumerate(queries.ids)}
     known = set(documents.ids)
@@ -100,13 +107,20 @@ def assemble(
     part = Part(
         [queries.part.texts[index] for index in indices], "query", lambda index: queries.part.place(indices[index])
     )
-    files = (documents.file, queries.file, source_of(qrels))
     return RetrievalSet(
-        name, files, judged, part, documents.ids, documents.part, {query: grades[query] for query in judged}
+        name=set_name(folder, pair),
+        files=(documents.file, queries.file, source_of(qrels)),
+        languages=pair,
+        query_ids=judged,
+        queries=part,
+        document_ids=documents.ids,
+        documents=documents.part,
+        grades={query: grades[query] for query in judged},
     )
 
 
-def set_name(folder: Path, queries: str | None, documents: str | None) -> str:
+def set_name(folder: Path, pair: Languages) -> str:
+    queries, documents = pair
     if queries is None:
         return folder.name
     return f"{folder.name} {queries}" if queries == documents else f"{folder.name} {queries}-{documents}"

@@ -14,10 +14,11 @@ SIDES = ("src", "tgt")
 
 @dataclass(frozen=True)
 class TranslationSet:
-    """`target.texts[i]` translates `source.texts[i]`."""
+    """`target.texts[i]` translates `source.texts[i]`; `languages` are of both sides, as the file's name says."""
 
     name: str
     files: tuple[str, ...]
+    languages: tuple[str, str]
     source: Part
     target: Part
     kind = "translation"
@@ -38,11 +39,15 @@ def recognises(folder: Path) -> bool:
 def read(folder: Path, wanted: Wanted) -> list[TranslationSet]:
     """A set for each file, or for those of the wanted languages. Raises `InputError` as `read_records`."""
     found = [path for path in json_lines_files(folder) if set(SIDES) <= first_fields(path)]
-    names = {f"{source}-{target}" for source, target in wanted.pairs}
-    return [read_translations(path) for path in found if not names or path.stem in names]
+    return [read_translations(path) for path in found if not wanted.pairs or languages_of(path) in wanted.pairs]
+
+
+def languages_of(path: Path) -> tuple[str, str]:
+    source, _, target = path.stem.partition("-")
+    return source, target
 
 
 def read_translations(path: Path) -> TranslationSet:
     records = read_records(path)
     source, target = map(records.part, SIDES)
-    return TranslationSet(f"{path.parent.name} {path.stem}", (records.source,), source, target)
+    return TranslationSet(f"{path.parent.name} {path.stem}", (records.source,), languages_of(path), source, target)

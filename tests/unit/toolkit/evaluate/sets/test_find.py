@@ -40,8 +40,16 @@ def test_languages_are_asked_across_each_other_and_share_their_texts(cross_dir: 
 
 
 def test_languages_that_no_set_has_are_an_error(cross_dir: Path) -> None:
-    with pytest.raises(InputError, match="has the languages en-zh"):
-        find_sets(cross_dir, wanted=Wanted([("en", "zh")]))
+    with pytest.raises(InputError, match=r"No set of .* has the languages en-zh"):
+        find_sets(cross_dir, wanted=Wanted([("en", "de"), ("en", "zh")]))
+
+
+def test_languages_of_queries_that_no_corpus_has_must_be_named(cross_dir: Path) -> None:
+    (cross_dir / "corpus.en.jsonl").unlink()
+    (cross_dir / "queries.de.jsonl").unlink()
+    with pytest.raises(InputError, match="Give two with --cross"):
+        find_sets(cross_dir)
+    assert [data.name for data in find_sets(cross_dir, wanted=Wanted([("en", "de")]))] == ["two en-de"]
 
 
 def test_a_folder_that_is_no_set_is_told_what_was_looked_for(tmp_path: Path, pairs_dir: Path) -> None:
