@@ -7,7 +7,7 @@ import pytest
 
 from farthing.core.errors import SettingsError
 from farthing.toolkit.evaluate.grid import Memory, Row
-from farthing.toolkit.evaluate.plot import memory_mib, names_of, plot
+from farthing.toolkit.evaluate.plot import memory_mib, plot, series_of
 
 ROW = Row(
     set="birds",
@@ -38,13 +38,22 @@ def test_a_picture_is_written_in_the_format_of_its_name(suffix: str, first_bytes
     assert path.read_bytes().startswith(first_bytes)
 
 
-def test_a_picture_has_a_name_for_each_point_and_a_panel_for_each_measure(tmp_path: Path) -> None:
-    plot([ROW, replace(ROW, format="fp32", texts_per_s=20.0)], tmp_path / "a.svg", "MiniLM on birds")
+def test_a_picture_has_panels_series_and_dimensions(tmp_path: Path) -> None:
+    rows = [ROW, replace(ROW, dimensions=96), replace(ROW, format="fp32", texts_per_s=20.0, dimensions=33)]
+    plot(rows, tmp_path / "a.svg", "MiniLM on birds")
     # Matplotlib draws letters as shapes and leaves the text beside them in comments.
     drawn = (tmp_path / "a.svg").read_text()
-    for text in ("MiniLM on birds", "nDCG@10 (retrieval)", "texts/s embedded, many at once", "int8", "fp32"):
+    for text in (
+        "MiniLM on birds",
+        "nDCG@10 (retrieval)",
+        "texts/s embedded, many at once",
+        "birds, int8",
+        "birds, fp32",
+        "384",
+        "96",
+    ):
         assert f"<!-- {text} -->" in drawn
-    assert "384 dimensions" not in drawn
+    assert "<!-- 33 -->" not in drawn
 
 
 def test_another_suffix_is_refused(tmp_path: Path) -> None:
@@ -52,13 +61,16 @@ def test_another_suffix_is_refused(tmp_path: Path) -> None:
         plot([ROW], tmp_path / "a.pdf", "")
 
 
-def test_points_are_named_by_what_differs() -> None:
-    assert names_of([ROW, replace(ROW, format="fp32")]) == ["int8", "fp32"]
-    assert names_of([ROW, replace(ROW, dimensions=96, search="words")]) == [
-        "384 dimensions, vectors",
-        "96 dimensions, words",
+def test_rows_that_differ_only_in_dimensions_are_a_series_named_by_what_differs() -> None:
+    cut, exact = replace(ROW, dimensions=96), replace(ROW, format="fp32")
+    assert series_of([ROW, cut, exact]) == {"birds, int8": [ROW, cut], "birds, fp32": [exact]}
+    searched = replace(ROW, search="words")
+    assert list(series_of([ROW, searched, replace(ROW, set="coins")])) == [
+        "birds, vectors",
+        "birds, words",
+        "coins, vectors",
     ]
-    assert names_of([ROW]) == [""]
+    assert list(series_of([PAIRS])) == ["alike"]
 
 
 def test_memory_is_that_of_the_model_and_of_the_vectors() -> None:
