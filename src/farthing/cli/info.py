@@ -27,7 +27,7 @@ EXTRAS = {
     "gguf": ("gguf",),
     "eval": ("scikit-learn", "scipy", "pytrec_eval-terrier", "matplotlib"),
     "mteb": ("mteb",),
-    "search": ("lancedb", "pyarrow", "rjieba", "sudachipy", "sudachidict-small", "PyStemmer"),
+    "search": ("lancedb", "pyarrow", "rjieba", "sudachipy", "sudachidict-small", "PyStemmer", "semantic-text-splitter"),
 }
 MADE_FOR = {"embed": "vectors", "rerank": "scores of pairs (farthing rerank)"}
 

@@ -29,6 +29,8 @@ COMMANDS = {
     "serve": Entry("farthing.cli.serve:serve", "Serve a model over HTTP."),
     "embed": Entry("farthing.cli.embed:embed", "Embed a file of texts; a job that was stopped goes on."),
     "rerank": Entry("farthing.cli.rerank:rerank", "Order the texts of a file by how well they answer a query."),
+    "index": Entry("farthing.cli.index.command:index", "Make an index of documents, add to it, look after it."),
+    "search": Entry("farthing.cli.search:search", "Find passages of an index by meaning and by words."),
     "eval": Entry("farthing.cli.evaluate:evaluate", "Measure a model on labelled texts, several settings at once."),
     "quantize": Entry("farthing.cli.quantize:quantize", "Write a folder of int8 weights that loads at once."),
     "pull": Entry("farthing.cli.pull:pull", "Download a model."),

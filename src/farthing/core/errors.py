@@ -40,6 +40,11 @@ The tree (indentation is inheritance)::
         NoUpstreamError           no server behind this one can be used now
         UpstreamBusyError         all of them have too much to do
         UpstreamFailedError       those that were asked failed, or gave answers that make no sense
+      VectorIndexError            an index of documents cannot be used
+        IndexNotFoundError        there is none in that place
+        IndexExistsError          there is one already
+        IndexBusyError            another process is changing it
+        WrongSpaceError           its vectors are of another space than the model's
       AuthenticationError         no key was sent, or one that is not known
       RateLimitError              the caller has used up what it may ask for in a minute
 
@@ -258,6 +263,26 @@ class UpstreamBusyError(ServingError):
 
 class UpstreamFailedError(ServingError):
     code = "upstream_failed"
+
+
+class VectorIndexError(FarthingError):
+    code = "invalid_index"
+
+
+class IndexNotFoundError(VectorIndexError):
+    code = "index_not_found"
+
+
+class IndexExistsError(VectorIndexError):
+    code = "index_exists"
+
+
+class IndexBusyError(VectorIndexError):
+    code = "index_busy"
+
+
+class WrongSpaceError(VectorIndexError):
+    code = "wrong_vector_space"
 
 
 class AuthenticationError(FarthingError):

@@ -149,6 +149,10 @@ class Embedder(ServedModel):
         cleaned = [prefix + clean_text(text, index, self._settings.max_text_chars) for index, text in enumerate(texts)]
         return self.tokenizer.tokens(cleaned, add_special_tokens=add_special_tokens)
 
+    def count_tokens(self, text: str) -> int:
+        """Of a text of any length, without special tokens and prompts."""
+        return len(self.tokenizer.encode_prefix(text))
+
     def decode(self, ids: Sequence[Sequence[int]], *, skip_special_tokens: bool = True) -> list[str]:
         """The texts that token ids stand for. Raises `InputError` for ids that are not the model's, or too many."""
         self._admit(len(ids), "ids")

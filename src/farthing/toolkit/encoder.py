@@ -40,6 +40,10 @@ class Encoder(Protocol):
         """Most tokens of one text."""
         ...
 
+    def count_tokens(self, text: str) -> int:
+        """Of a text of any length, without special tokens; about, where the model's tokenizer is not at hand."""
+        ...
+
     def encode(
         self,
         texts: Sequence[str],

@@ -35,6 +35,12 @@ def weight_of(item: Input) -> int:
     return len(item) if isinstance(item, str) else CHARS_PER_TOKEN * len(item)
 
 
+def estimate_tokens(text: str) -> int:
+    """Rather too many than too few: three letters of ASCII, or one of any other, make a token."""
+    num_ascii = len(text.encode("ascii", "ignore"))
+    return -(-num_ascii // 3) + len(text) - num_ascii
+
+
 def fit_input(item: Input, index: int, prefix: str, serving: ServingSettings) -> str | list[int] | None:
     """As it is sent; None where a zero vector is the answer.
 

@@ -29,7 +29,7 @@ from farthing.models.spec import EmbeddingSpec
 from farthing.serving.request import EmbedRequest, EmbedResult, InputType, Terms, check_number
 from farthing.serving.vectors import check_dimensions, finish_vectors
 from farthing.upstream.attempt import AttemptFailedError
-from farthing.upstream.chunks import CHARS_PER_TOKEN, Chunk, fit_input, split, weight_of
+from farthing.upstream.chunks import CHARS_PER_TOKEN, Chunk, estimate_tokens, fit_input, split, weight_of
 from farthing.upstream.client import UpstreamClient
 from farthing.upstream.encode import encode_all
 from farthing.upstream.farthing import MAX_LISTED
@@ -171,6 +171,10 @@ class UpstreamEmbedder(UpstreamModel):
         )
         found = encode_all(self._embed_and_wait, texts, wanted, show_progress=show_progress)
         return np.concatenate([np.zeros((0, dimensions or self.dimensions), dtype=np.float32), *found])
+
+    def count_tokens(self, text: str) -> int:
+        """About: the model's tokenizer is on another server."""
+        return estimate_tokens(text)
 
     def _embed_and_wait(self, request: EmbedRequest) -> EmbedResult:
         return self._loop.run(self._tracked(self._embed(request)))

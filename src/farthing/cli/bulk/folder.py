@@ -19,8 +19,8 @@ from typing import NamedTuple
 from filelock import FileLock, Timeout
 
 from farthing.cli.bulk.definition import JobDefinition
-from farthing.cli.bulk.files import move, sync, write_atomically
 from farthing.core.errors import SettingsError
+from farthing.core.files import move, sync, write_atomically
 
 DIGEST_BYTES = 8
 DIGESTS_SUFFIX = ".rows"

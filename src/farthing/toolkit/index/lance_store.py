@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from farthing.toolkit.index.extra import needed
-from farthing.toolkit.index.passage import Passage, Value
+from farthing.toolkit.documents.document import Value
+from farthing.toolkit.extra import needed
+from farthing.toolkit.index.passage import Passage
 from farthing.toolkit.index.store import Found, StoreFacts
 from farthing.toolkit.index.where import Condition
 
@@ -30,6 +31,8 @@ EXACT_ROWS = 20_000
 NPROBES, REFINE_FACTOR = 20, 10
 # Versions that readers may still be at.
 KEEP_VERSIONS = timedelta(minutes=10)
+# How soon a reader sees what another process has written.
+SEEN_AFTER = timedelta(seconds=1)
 
 
 class LanceStore:
@@ -47,7 +50,7 @@ class LanceStore:
             import lancedb
         self._dimensions = dimensions
         self._folder = folder
-        database = lancedb.connect(folder)
+        database = lancedb.connect(folder, read_consistency_interval=SEEN_AFTER)
         # Its types know only what all kinds of queries have.
         self._table: Any
         if TABLE in database.list_tables().tables:
@@ -80,6 +83,9 @@ class LanceStore:
             return {}
         found = self._rows(one_of("document", documents), ("document", "digest"))
         return dict(zip(found["document"].to_pylist(), found["digest"].to_pylist(), strict=True))
+
+    def documents(self) -> list[str]:
+        return list(self._table.search().select(["document"]).to_arrow()["document"].unique().to_pylist())
 
     def passages(self, batch_size: int = 1024) -> Iterator[list[Passage]]:
         query = self._table.search().select(list(SHOWN))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-Value = str | int | float | bool
+from farthing.toolkit.documents.document import Value
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,10 @@ class Store(Protocol):
         """Of those of the documents that are held."""
         ...
 
+    def documents(self) -> list[str]:
+        """Ids of all that is held."""
+        ...
+
     def nearest(self, vector: np.ndarray, num: int, where: Sequence[Condition] = ()) -> list[Found]:
         """Passages by cosine to `vector` (float32 [dimensions], length 1), best first; scores are exact cosines."""
         ...

@@ -18,7 +18,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
-from farthing.toolkit.index.extra import needed
+from farthing.toolkit.extra import needed
 
 VERSION = 1
 
@@ -46,6 +46,27 @@ class Segmenter:
         is_japanese = HAS_KANA.search(folded) is not None
         with self._lock:
             return [word[:MAX_WORD_CHARS] for run in RUN.finditer(folded) for word in self._words_of(run, is_japanese)]
+
+    def surfaces(self, text: str) -> list[str]:
+        """The words of its scripts without spaces, as they are written: to be found again in another text."""
+        is_japanese = HAS_KANA.search(text) is not None
+        with self._lock:
+            return [
+                surface
+                for run in RUN.finditer(text)
+                if run.lastgroup != "spaced"
+                for surface in self._surfaces_of(run, is_japanese)
+            ]
+
+    def _surfaces_of(self, run: re.Match[str], is_japanese: bool) -> Iterator[str]:
+        if run.lastgroup == "unspaced":
+            yield run.group()
+        elif is_japanese:
+            for morpheme in self._japanese.tokenize(run.group()):
+                if morpheme.part_of_speech()[0] not in FUNCTION_WORDS:
+                    yield morpheme.surface()
+        else:
+            yield from self._chinese.cut_for_search(run.group())
 
     def _words_of(self, run: re.Match[str], is_japanese: bool) -> Iterator[str]:
         found = run.group()

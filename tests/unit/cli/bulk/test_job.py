@@ -13,8 +13,8 @@ import pytest
 from pyarrow import parquet
 
 from farthing import Embedder
-from farthing.cli.bulk import files
 from farthing.cli.bulk.folder import PartialFolder
+from farthing.core import files
 from farthing.core.errors import DimensionsError, InputError, SettingsError
 from farthing.core.settings import ServingSettings
 from farthing.serving.request import EmbedRequest

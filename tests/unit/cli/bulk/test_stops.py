@@ -34,7 +34,7 @@ def stop_at(step: int) -> AbstractContextManager[object]:
         if next(steps, None) is None:
             raise Stopped
 
-    return mock.patch("farthing.cli.bulk.files.os.fsync", sync_or_stop)
+    return mock.patch("farthing.core.files.os.fsync", sync_or_stop)
 
 
 @pytest.fixture(scope="module")

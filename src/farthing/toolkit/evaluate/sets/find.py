@@ -53,7 +53,7 @@ def find_sets(folder: Path, names: Sequence[str] = (), wanted: Wanted | None = N
         raise InputError(f"No set of {folder} that is read has the languages {'-'.join(missing)}.", param="cross")
     if not found:
         raise InputError(
-            f"No language of {folder} has both queries and a corpus; give two with --cross, such as en-zh.",
+            f"No language of {folder} has both queries and a corpus. Give two with --cross, such as en-zh.",
             param="cross",
         )
     return found

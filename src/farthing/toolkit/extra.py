@@ -1,4 +1,4 @@
-"""What an index needs that is installed with an extra of its own."""
+"""What a part of the toolkit needs that is installed with an extra of its own."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from contextlib import contextmanager
 
 from farthing.core.errors import MissingExtraError
 
-EXTRA = "search"
-
 
 @contextmanager
-def needed(what: str) -> Iterator[None]:
+def needed(what: str, extra: str = "search") -> Iterator[None]:
     """Around the imports that `what` cannot do without. Raises `MissingExtraError` where one is not installed."""
     try:
         yield
     except ImportError as error:
-        raise MissingExtraError(what, EXTRA) from error
+        raise MissingExtraError(what, extra) from error

@@ -1,0 +1,103 @@
+"""`farthing index add`: documents of files and folders into an index."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+from tqdm import tqdm
+
+from farthing.cli.bulk.progress import counted
+from farthing.cli.data_options import ENCODER_GROUPS, PROGRESS, opened_encoder, progress_shown
+from farthing.cli.options import SettingsCommand, settings_options
+from farthing.core.resolve import Resolved
+from farthing.toolkit.records.reader import INPUT_FORMATS
+
+if TYPE_CHECKING:
+    from farthing.toolkit.documents.read_records import LeftOut
+    from farthing.toolkit.index.adding import Added
+
+MOST_LISTED = 10
+
+
+@click.command("add", cls=SettingsCommand, epilog="Example: farthing index add ./help articles.jsonl docs/ README.md")
+@click.argument("store")
+@click.argument("files", nargs=-1, required=True)
+@click.option("--model", help="Another name of the index's model, such as a local folder [default: as it was created].")
+@click.option("--field", help="Field of a record that holds the text [default: text, or the only one].")
+@click.option("--id-field", help="Field of a record that names it [default: id or _id; else its content].")
+@click.option("--title-field", help="Field of a record that holds its title [default: title].")
+@click.option(
+    "--input-format", type=click.Choice(INPUT_FORMATS), help="Format of FILES [default: by suffix; jsonl for -]."
+)
+@click.option("--exclude", multiple=True, help="Pattern, as in a .gitignore, of what to leave out; may be repeated.")
+@click.option("--prune", is_flag=True, help="Take out documents of the folders among FILES whose file is gone.")
+@PROGRESS
+@settings_options(*ENCODER_GROUPS)
+def add(
+    store: str,
+    files: tuple[str, ...],
+    model: str | None,
+    field: str | None,
+    id_field: str | None,
+    title_field: str | None,
+    input_format: str | None,
+    exclude: tuple[str, ...],
+    prune: bool,
+    progress: bool | None,
+    settings: Resolved,
+) -> None:
+    """Add the documents of FILES to the index STORE.
+
+    FILES are records (.jsonl, .csv, .parquet: a document each), Markdown, text, source code, folders of these, or - for
+    standard input. Long documents are split where their structure allows. A document is known by its id: what has not
+    changed since it was added costs nothing, what has changed takes its place. A command that was stopped goes on where
+    it was when it is given again.
+    """
+    from farthing.toolkit.documents.inputs import Inputs
+    from farthing.toolkit.documents.read_records import RecordFields
+    from farthing.toolkit.index.database import open_database
+    from farthing.toolkit.index.index import VectorIndex
+
+    index = VectorIndex.open(open_database(store))
+    inputs = Inputs(files, RecordFields(field, id_field, title_field), input_format, exclude)
+    inputs.check()
+    started = time.monotonic()
+    bar = tqdm(desc="Adding", unit=" documents", disable=not progress_shown(progress), dynamic_ncols=True)
+
+    def on_batch(added: Added) -> None:
+        bar.total = inputs.num_estimated
+        bar.update(added.num_documents - bar.n)
+
+    with opened_encoder(model or index.manifest.model, settings) as encoder, bar:
+        added = index.add(inputs, encoder, on_batch)
+    num_gone = index.prune(inputs.folders, added.ids) if prune else 0
+    click.echo(summary(added, num_gone, time.monotonic() - started))
+    for line in not_taken(inputs.left_out):
+        click.echo(line, err=True)
+
+
+def summary(added: Added, num_gone: int, seconds: float) -> str:
+    parts = [f"Added {counted(added.num_new, 'document')}"]
+    if added.num_changed:
+        parts.append(f"replaced {added.num_changed:,}")
+    if added.num_unchanged:
+        parts.append(f"left {added.num_unchanged:,} as they were")
+    if num_gone:
+        parts.append(f"took out {num_gone:,}")
+    return f"{', '.join(parts)}: {counted(added.num_passages, 'passage')} embedded, {seconds:,.1f} s."
+
+
+def not_taken(left_out: LeftOut) -> list[str]:
+    """What the inputs had that is not in the index, in words."""
+    lines = [f"Not read: {message}" for message in list(left_out.files.values())[:MOST_LISTED]]
+    if len(left_out.files) > MOST_LISTED:
+        lines.append(f"Not read: {len(left_out.files) - MOST_LISTED:,} files more.")
+    if left_out.suffixes:
+        listed = ", ".join(f"{suffix} {number:,}" for suffix, number in sorted(left_out.suffixes.items())[:MOST_LISTED])
+        lines.append(f"Left out as no text: {counted(sum(left_out.suffixes.values()), 'file')} ({listed}).")
+    if left_out.fields:
+        listed = ", ".join(f"{name} in {number:,}" for name, number in left_out.fields.items())
+        lines.append(f"Left out, since they hold neither text, number nor true or false: {listed}.")
+    return lines

@@ -1,0 +1,43 @@
+"""`farthing index create`: an empty index for the vectors of one model."""
+
+from __future__ import annotations
+
+import click
+
+from farthing.cli.data_options import ENCODER_GROUPS, opened_encoder
+from farthing.cli.options import SettingsCommand, settings_options
+from farthing.core.resolve import Resolved
+
+
+@click.command("create", cls=SettingsCommand, epilog="Example: farthing index create ./help --model starter")
+@click.argument("store")
+@click.option("--model", required=True, help="Model that makes the vectors, as `farthing embed` takes it.")
+@click.option(
+    "--dimensions", type=click.IntRange(min=1), help="Length of the vectors that are kept [default: the model's]."
+)
+@click.option("--max-tokens", type=int, help="Most tokens of a passage [default: 384, or the model's context].")
+@click.option("--overlap-tokens", type=int, help="Tokens that neighbouring passages share [default: an eighth].")
+@settings_options(*ENCODER_GROUPS)
+def create(
+    store: str,
+    model: str,
+    dimensions: int | None,
+    max_tokens: int | None,
+    overlap_tokens: int | None,
+    settings: Resolved,
+) -> None:
+    """Make an empty index in the folder STORE, for vectors of one model."""
+    from farthing.toolkit.index.database import open_database
+    from farthing.toolkit.index.index import VectorIndex
+
+    database = open_database(store)
+    with opened_encoder(model, settings) as encoder:
+        index = VectorIndex.create(
+            database, encoder, dimensions=dimensions, max_tokens=max_tokens, overlap_tokens=overlap_tokens
+        )
+    splitting = index.manifest.splitting
+    click.echo(
+        f"Made an index in {store}: vectors of {model}, {index.dimensions} dimensions; passages of at most "
+        f"{splitting.max_tokens} tokens, {splitting.overlap_tokens} of them shared with the one before.\n"
+        f"Add documents with: farthing index add {store} FILES..."
+    )

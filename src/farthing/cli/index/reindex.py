@@ -1,0 +1,42 @@
+"""`farthing index reindex`: the same passages with the vectors of another model."""
+
+from __future__ import annotations
+
+import click
+from tqdm import tqdm
+
+from farthing.cli.bulk.progress import counted
+from farthing.cli.data_options import ENCODER_GROUPS, PROGRESS, opened_encoder, progress_shown
+from farthing.cli.options import SettingsCommand, settings_options
+from farthing.core.resolve import Resolved
+
+
+@click.command(
+    "reindex", cls=SettingsCommand, epilog="Example: farthing index reindex ./help --model Qwen/Qwen3-Embedding-0.6B"
+)
+@click.argument("store")
+@click.option("--model", help="Model to move to [default: the index's own, to bring it up to date].")
+@click.option("--dimensions", type=click.IntRange(min=1), help="Length of the new vectors [default: the model's].")
+@PROGRESS
+@settings_options(*ENCODER_GROUPS)
+def reindex(store: str, model: str | None, dimensions: int | None, progress: bool | None, settings: Resolved) -> None:
+    """Embed all passages of the index STORE with another model.
+
+    Until all is done, searches are answered with the old vectors. A command that was stopped goes on where it was when
+    it is given again.
+    """
+    from farthing.toolkit.index.database import open_database
+    from farthing.toolkit.index.index import VectorIndex, held_manifest
+    from farthing.toolkit.index.reindex import reindex as move
+
+    database = open_database(store)
+    manifest = held_manifest(database)
+    num_passages = VectorIndex(database, manifest).info().facts.num_passages
+    with opened_encoder(model or manifest.model, settings) as encoder:
+        shown = progress_shown(progress)
+        with tqdm(desc="Embedding", total=num_passages, unit=" passages", disable=not shown, dynamic_ncols=True) as bar:
+            moved = move(database, encoder, dimensions=dimensions, on_batch=lambda done: bar.update(done - bar.n))
+    click.echo(
+        f"{store} has vectors of {moved.manifest.model} now: {counted(num_passages, 'passage')}, "
+        f"{moved.dimensions} dimensions."
+    )

@@ -1,0 +1,1 @@
+"""Documents: read from files and folders, and split into passages."""

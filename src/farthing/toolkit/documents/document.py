@@ -1,0 +1,50 @@
+"""A document: what is added to an index, as a whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from farthing.core.errors import InvalidTextError
+
+Value = str | int | float | bool
+
+PLAIN_TEXT, MARKDOWN = "text", "markdown"
+
+
+@dataclass(frozen=True)
+class Document:
+    """
+    Attributes:
+        id: names it in an index: what is added under the same id takes its place.
+        text: all of it.
+        title: shown with its passages, and embedded before each of them.
+        source: where it came from, for readers: a file, and a line or row of it where it has several documents.
+        is_file: its text is all of the file that `source` names.
+        kind: what its text is, which decides where it may be split: "text", "markdown", or a programming language.
+        metadata: further fields, which a search can ask for.
+    """
+
+    id: str
+    text: str
+    title: str = ""
+    source: str = ""
+    is_file: bool = False
+    kind: str = PLAIN_TEXT
+    metadata: Mapping[str, Value] = field(default_factory=dict)
+
+    def digest(self, *more: object) -> str:
+        """Thirty-two hexadecimal digits that differ when the document, or `more`, differs.
+
+        Raises `InvalidTextError` for half of a surrogate pair, which no store could keep.
+        """
+        content = json.dumps([asdict(self), *more], sort_keys=True, ensure_ascii=False)
+        try:
+            return hashlib.sha256(content.encode()).hexdigest()[:32]
+        except UnicodeEncodeError as error:
+            raise InvalidTextError(
+                f"{self.source or self.id!r} is not valid Unicode: it has half of a surrogate pair, "
+                f"{content[error.start]!r}."
+            ) from error

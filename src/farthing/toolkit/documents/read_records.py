@@ -1,0 +1,113 @@
+"""Rows of JSON Lines, CSV and Parquet as documents, one a row.
+
+The text, title and id are fields of the record; its other plain values become metadata. A row without an id is named by
+its content, so that the same row is the same document wherever in the file it stands.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+
+from farthing.core.errors import InputError
+from farthing.toolkit.documents.document import Document, Value
+from farthing.toolkit.records.read_lines import Wanted
+from farthing.toolkit.records.reader import Reader, format_of, open_reader
+from farthing.toolkit.records.rows import Rows
+
+ROWS_AT_A_TIME = 1024
+ID_FIELDS, TITLE_FIELD = ("id", "_id"), "title"
+
+
+@dataclass(frozen=True)
+class RecordFields:
+    """
+    Attributes:
+        text: field that holds the text; None for "text", or the only one.
+        id: None for "id" or "_id" where there is one.
+        title: None for "title" where there is one.
+    """
+
+    text: str | None = None
+    id: str | None = None
+    title: str | None = None
+
+
+@dataclass
+class LeftOut:
+    """What was not taken from the inputs, counted while they are read."""
+
+    fields: dict[str, int] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    suffixes: dict[str, int] = field(default_factory=dict)
+
+
+def read_records(
+    name: str,
+    given_format: str | None,
+    fields: RecordFields,
+    left_out: LeftOut,
+    on_estimate: Callable[[int | None], object] = lambda _: None,
+) -> Iterator[Document]:
+    """
+    Args:
+        on_estimate: called with about how many rows there are, again and again.
+
+    Raises what `open_reader` raises, and `InputError` for a row that is not as the others; it names the line.
+    """
+    input_format = format_of(name, given_format)
+    with closing(open_reader(name, given_format, Wanted(fields.text, reserved=None))) as reader:
+        while (rows := reader.take(ROWS_AT_A_TIME)) is not None:
+            on_estimate(reader.estimate_rows())
+            yield from documents_of(rows, reader, fields, left_out, are_cells=input_format == "csv")
+
+
+def documents_of(
+    rows: Rows, reader: Reader, fields: RecordFields, left_out: LeftOut, *, are_cells: bool
+) -> Iterator[Document]:
+    for index, (text, json_object) in enumerate(zip(rows.texts, rows.json_objects(), strict=True)):
+        record, place = json.loads(json_object), rows.place(index)
+        id_field = fields.id or next((name for name in ID_FIELDS if name in record), None)
+        title_field = fields.title or TITLE_FIELD
+        for name in filter(None, (fields.id, fields.title)):
+            if name not in record:
+                raise InputError(f"{place} has no field {name!r}; its fields are {', '.join(map(repr, record))}.")
+        rest = {name: value for name, value in record.items() if name not in (reader.field, id_field, title_field)}
+        document = Document(
+            id="",
+            text=text,
+            title=words_of(record.get(title_field)),
+            source=place.replace("Line ", "line ").replace("Row ", "row "),
+            metadata=dict(plain_values(rest, left_out, are_cells=are_cells)),
+        )
+        given = words_of(record.get(id_field)) if id_field else ""
+        yield replace(document, id=given or content_id(document))
+
+
+def content_id(document: Document) -> str:
+    """Of what the document says, wherever it stands."""
+    return replace(document, source="").digest()
+
+
+def words_of(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def plain_values(record: dict[str, object], left_out: LeftOut, *, are_cells: bool) -> Iterator[tuple[str, Value]]:
+    for name, value in record.items():
+        if isinstance(value, (str, int, float)):
+            yield name, number_of(value) if are_cells and isinstance(value, str) else value
+        elif value is not None:
+            left_out.fields[name] = left_out.fields.get(name, 0) + 1
+
+
+def number_of(cell: str) -> Value:
+    """The number that a cell spells, when it spells it as a number would: not 007, not 1e5, not +3."""
+    try:
+        number = int(cell) if cell.lstrip("-").isdecimal() else float(cell)
+    except ValueError:
+        return cell
+    return number if math.isfinite(number) and str(number) == cell else cell

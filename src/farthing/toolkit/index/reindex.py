@@ -1,0 +1,89 @@
+"""Moves an index to another model: every passage is embedded and segmented anew, beside the old data.
+
+The index answers with its old vectors until all is done, then changes over in one step. Whoever is stopped goes on
+where it was. Passages stay as they were split: whole documents are not kept.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from farthing.toolkit.encoder import Encoder
+from farthing.toolkit.index import words
+from farthing.toolkit.index.adding import DOCUMENTS_AT_A_TIME, embedded_text
+from farthing.toolkit.index.database import Database
+from farthing.toolkit.index.index import MANIFEST, VectorIndex, after, held_manifest, space_of
+from farthing.toolkit.index.manifest import Manifest, read_manifest
+from farthing.toolkit.index.passage import Passage
+
+NEXT_MANIFEST = "farthing-index-next"
+
+
+def reindex(
+    database: Database,
+    encoder: Encoder,
+    *,
+    dimensions: int | None = None,
+    on_batch: Callable[[int], object] = lambda _: None,
+) -> VectorIndex:
+    """
+    Args:
+        dimensions: of the new vectors; None for the model's own.
+        on_batch: called with the number of passages done, those of earlier runs included.
+
+    Raises:
+        IndexNotFoundError: there is none.
+        IndexBusyError: another process changes it.
+        EngineError, ServingError: the computation failed; what is done is kept.
+    """
+    encoder.encode(["a wren"], dimensions=dimensions)
+    with database.writing():
+        old = VectorIndex(database, held_manifest(database))
+        new = VectorIndex(database, next_manifest(database, old.manifest, encoder, dimensions), old.segmenter)
+        embed = new.embed_with(encoder)
+        num_done = 0
+        for batch in document_batches(old):
+            held = new.store.digests(list(dict.fromkeys(passage.document for passage in batch)))
+            missing = [passage for passage in batch if held.get(passage.document) != passage.digest]
+            texts = [embedded_text(passage) for passage in missing]
+            if missing:
+                new.store.put(missing, [" ".join(new.segmenter.words(text)) for text in texts], embed(texts))
+            num_done += len(batch)
+            on_batch(num_done)
+        new.store.build()
+        database.write(MANIFEST, new.manifest.to_json())
+        database.write(NEXT_MANIFEST, None)
+        old.store.close()
+        database.drop(old.manifest.data)
+    return new
+
+
+def next_manifest(database: Database, old: Manifest, encoder: Encoder, dimensions: int | None) -> Manifest:
+    """Of the move that was begun, if it is to the same space; else of one that begins now."""
+    wanted = replace(
+        old,
+        data=after(old.data),
+        model=encoder.model,
+        space=space_of(encoder, dimensions),
+        words_version=words.VERSION,
+    )
+    begun = database.read(NEXT_MANIFEST)
+    if begun is None or read_manifest(begun, database.place) != wanted:
+        database.drop(wanted.data)
+        database.write(NEXT_MANIFEST, wanted.to_json())
+    return wanted
+
+
+def document_batches(index: VectorIndex) -> Iterator[list[Passage]]:
+    """All passages, whole documents at a time, about as many as are added at once."""
+    passages = itertools.chain.from_iterable(index.store.passages())
+    batch: list[Passage] = []
+    for _, group in itertools.groupby(passages, key=lambda passage: passage.document):
+        batch += group
+        if len(batch) >= DOCUMENTS_AT_A_TIME:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

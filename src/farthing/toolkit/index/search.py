@@ -1,0 +1,145 @@
+"""Questions to an index.
+
+In: a query in words. Out: passages, best first, with the part of each that answers. By meaning needs the index's
+encoder; by words alone needs no model at all. A reranker, where there is one, orders the best candidates anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from farthing.core.errors import EmptyInputError, InputError
+from farthing.toolkit.encoder import Encoder
+from farthing.toolkit.index.adding import embedded_text
+from farthing.toolkit.index.excerpt import excerpt
+from farthing.toolkit.index.hybrid import Blend, Hit, Mode, by_both, by_vector, by_words
+from farthing.toolkit.index.index import VectorIndex
+from farthing.toolkit.index.result import SearchResult
+from farthing.toolkit.index.where import Condition
+
+# Passages that a reranker looks at, for each result that is asked for, and at least.
+RERANKED_PER_RESULT, MIN_RERANKED = 3, 30
+
+
+class Ranked(Protocol):
+    """What a reranker says of one document: its place in what was given, and its score from 0 to 1."""
+
+    @property
+    def index(self) -> int: ...
+
+    @property
+    def score(self) -> float: ...
+
+
+class Ranker(Protocol):
+    """`farthing.Reranker` is one."""
+
+    def rank(self, query: str, documents: Sequence[str]) -> Sequence[Ranked]: ...
+
+
+@dataclass(frozen=True)
+class Query:
+    """
+    Attributes:
+        num_results: at most.
+        where: all of them must hold.
+        instruction: the task in words, for models that take one with a query.
+        all_passages: several passages of one document may be results; otherwise the best of each.
+    """
+
+    text: str
+    num_results: int = 10
+    mode: Mode = "hybrid"
+    where: Sequence[Condition] = ()
+    blend: Blend = field(default_factory=Blend)
+    instruction: str | None = None
+    all_passages: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.text.strip():
+            raise EmptyInputError("The query is empty; say what to search for.", param="query")
+        if self.num_results < 1:
+            raise InputError(f"{self.num_results} results were asked for; it must be at least 1.", param="k")
+        if self.mode not in ("hybrid", "vector", "keyword"):
+            raise InputError(f"mode is {self.mode!r}; it must be hybrid, vector or keyword.", param="mode")
+
+
+class Scored(NamedTuple):
+    hit: Hit
+    relevance: float | None
+
+
+def search(
+    index: VectorIndex, query: Query, encoder: Encoder | None = None, reranker: Ranker | None = None
+) -> list[SearchResult]:
+    """
+    Args:
+        encoder: the index's; not needed in the mode "keyword".
+
+    Raises:
+        WrongSpaceError: the encoder's vectors are not of the index's space.
+        InputError: the query cannot be embedded.
+    """
+    wanted = max(MIN_RERANKED, RERANKED_PER_RESULT * query.num_results) if reranker else query.num_results
+    hits = candidates(index, query, encoder, wanted)
+    scored = reranked(query.text, hits, reranker) if reranker else [Scored(hit, None) for hit in hits]
+    return [result(index, query, item) for item in scored[: query.num_results]]
+
+
+def candidates(index: VectorIndex, query: Query, encoder: Encoder | None, num: int) -> list[Hit]:
+    """The best hits; unless all passages are wanted, looks for more until there are `num` documents or no more hits."""
+    ask = asking(index, query, encoder)
+    depth = num if query.all_passages else 2 * num
+    while True:
+        hits = ask(depth)
+        chosen = hits if query.all_passages else best_of_documents(hits)
+        if len(chosen) >= num or len(hits) < depth:
+            return chosen[:num]
+        depth *= 4
+
+
+def asking(index: VectorIndex, query: Query, encoder: Encoder | None) -> Asking:
+    """What gives any number of hits; the query is embedded and segmented once."""
+    terms = [] if query.mode == "vector" else index.segmenter.words(query.text)
+    if query.mode == "keyword":
+        return lambda num: by_words(index.store, terms, num, query.where)
+    assert encoder is not None, "only a search by words needs no encoder"
+    index.check(encoder)
+    vector = encoder.encode(
+        [query.text], input_type="query", instruction=query.instruction, dimensions=index.dimensions
+    )[0]
+    if query.mode == "vector":
+        return lambda num: by_vector(index.store, vector, num, query.where)
+    return lambda num: by_both(index.store, vector, terms, num, query.where, query.blend)
+
+
+class Asking(Protocol):
+    def __call__(self, num: int) -> list[Hit]: ...
+
+
+def best_of_documents(hits: Sequence[Hit]) -> list[Hit]:
+    best: dict[str, Hit] = {}
+    for hit in hits:
+        best.setdefault(hit.passage.document, hit)
+    return list(best.values())
+
+
+def reranked(query: str, hits: Sequence[Hit], reranker: Ranker) -> list[Scored]:
+    if not hits:
+        return []
+    ranking = reranker.rank(query, [embedded_text(hit.passage) for hit in hits])
+    return [Scored(hits[ranked.index], ranked.score) for ranked in ranking]
+
+
+def result(index: VectorIndex, query: Query, scored: Scored) -> SearchResult:
+    hit, relevance = scored
+    return SearchResult(
+        passage=hit.passage,
+        score=hit.score if relevance is None else relevance,
+        cosine=hit.cosine,
+        bm25=hit.bm25,
+        relevance=relevance,
+        excerpt=excerpt(hit.passage.text, query.text, index.segmenter),
+    )

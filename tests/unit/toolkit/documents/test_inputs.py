@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from farthing.core.errors import EmptyInputError, InputError
+from farthing.toolkit.documents.document import Document
+from farthing.toolkit.documents.inputs import Inputs
+from farthing.toolkit.documents.read_records import RecordFields
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(files: dict[str, str | bytes]) -> None:
+    for name, content in files.items():
+        path = Path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def lines(*records: object) -> str:
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+
+
+# --- records ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_record_is_a_document_with_its_other_fields_as_metadata() -> None:
+    record = {"id": 7, "title": "Rain coat", "text": "Keeps you dry.", "price": 79.5, "sale": True, "tags": ["new"]}
+    write({"shop.jsonl": lines(record)})
+    inputs = Inputs(["shop.jsonl"])
+    assert list(inputs) == [
+        Document("7", "Keeps you dry.", "Rain coat", "line 1 of shop.jsonl", metadata={"price": 79.5, "sale": True})
+    ]
+    assert inputs.left_out.fields == {"tags": 1}
+
+
+def test_fields_can_be_named() -> None:
+    write({"a.csv": "sku,name,about\nx1,Coat,Dry\n"})
+    (document,) = Inputs(["a.csv"], RecordFields(text="about", id="sku", title="name"))
+    assert (document.id, document.title, document.text) == ("x1", "Coat", "Dry")
+
+
+@pytest.mark.parametrize("fields", [RecordFields(id="sku"), RecordFields(title="sku"), RecordFields(text="sku")])
+def test_a_field_that_a_row_lacks_is_an_error_with_its_line(fields: RecordFields) -> None:
+    write({"a.jsonl": lines({"sku": "1", "text": "a"}, {"text": "b"})})
+    with pytest.raises(InputError, match=r"Line 2 of a\.jsonl has no field 'sku'"):
+        list(Inputs(["a.jsonl"], fields))
+
+
+def test_rows_without_an_id_are_named_by_what_they_say() -> None:
+    write({"a.jsonl": lines({"text": "a"}, {"text": "b"}), "b.jsonl": lines({"text": "b"}, {"text": "a", "x": 1})})
+    (a, b), (b_again, a_with_more) = Inputs(["a.jsonl"]), Inputs(["b.jsonl"])
+    assert b.id == b_again.id
+    assert len({a.id, b.id, a_with_more.id}) == 3
+
+
+def test_cells_that_spell_numbers_are_numbers() -> None:
+    write({"a.csv": "text,price,zip,rate,note\nx,20,00720,-0.5,+3\n"})
+    (document,) = Inputs(["a.csv"])
+    assert document.metadata == {"price": 20, "zip": "00720", "rate": -0.5, "note": "+3"}
+
+
+def test_standard_input_has_json_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines({"id": "a", "text": "b"}).encode())))
+    assert [document.id for document in Inputs(["-"])] == ["a"]
+
+
+def test_a_broken_line_is_named_and_what_stands_before_it_comes_first() -> None:
+    write({"a.jsonl": lines({"text": "a"}) + '{"text": \n'})
+    documents = iter(Inputs(["a.jsonl"]))
+    with pytest.raises(InputError, match=r"Line 2 of a\.jsonl is not valid JSON"):
+        list(documents)
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("# A guide #\ntext", "A guide"),
+        ("text only", "a.md"),
+        ('---\ntitle: "From the front"\ntags: [x]\n---\n# Heading\n', "From the front"),
+        ("---\ntags: [x]\n---\n# Heading\n", "Heading"),
+    ],
+)
+def test_markdown_has_the_title_that_it_gives_itself(text: str, title: str) -> None:
+    write({"a.md": text})
+    (document,) = Inputs(["a.md"])
+    assert (document.title, document.kind, document.is_file) == (title, "markdown", True)
+
+
+def test_front_matter_is_no_text_and_keeps_its_lines() -> None:
+    write({"a.md": "---\nsecret: yes\n---\nwords"})
+    (document,) = Inputs(["./a.md"])
+    assert document.text == "\n\n\nwords"
+    assert document.id == document.source == "a.md"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"caf\xe9\n", "Line 1 of a.md is not UTF-8: byte 0xe9"),
+        (b"ok\nok\n\xff", "Line 3 of a.md"),
+        (b"\x00\x01", "a.md is not text"),
+        (b" \n", "a.md is empty"),
+    ],
+)
+def test_a_named_file_that_is_no_text_is_an_error(content: bytes, message: str) -> None:
+    write({"a.md": content})
+    with pytest.raises(InputError, match=message):
+        list(Inputs(["a.md"]))
+
+
+def test_a_name_that_is_nothing_is_known_before_anything_is_read() -> None:
+    write({"a.md": "text"})
+    with pytest.raises(InputError, match=r"b\.md does not exist"):
+        next(iter(Inputs(["a.md", "b.md"])))
+
+
+# --- folders ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_gives_its_texts_in_order_and_counts_the_rest() -> None:
+    write({
+        "src/b.py": "b = 1", "src/a.md": "a", "src/deep/c.rs": "fn c() {}", "src/logo.png": b"\x89PNG",
+        "src/empty.py": "",
+        "src/.hidden/d.md": "d", "src/node_modules/e.js": "e", "src/latin.txt": b"caf\xe9", "src/Makefile": "all:",
+    })  # fmt: skip
+    inputs = Inputs(["src"])
+    assert [(document.id, document.kind) for document in inputs] == [
+        ("src/a.md", "markdown"),
+        ("src/b.py", "python"),
+        ("src/deep/c.rs", "rust"),
+    ]
+    assert inputs.left_out.suffixes == {".png": 1, "Makefile": 1}
+    assert list(inputs.left_out.files) == ["src/latin.txt"]
+    assert "not UTF-8" in inputs.left_out.files["src/latin.txt"]
+
+
+def test_what_gitignore_files_and_excludes_name_is_left_out() -> None:
+    write({
+        ".gitignore": "build/\n*.tmp.md\n", "deep/.gitignore": "/only_here.md\n", "a.md": "a", "x.tmp.md": "x",
+        "build/b.md": "b", "deep/only_here.md": "c", "deep/d.md": "d", "deep/more/only_here.md": "e", "old/f.md": "f",
+    })  # fmt: skip
+    found = [document.id for document in Inputs(["."], exclude=["old/"])]
+    assert found == ["a.md", "deep/d.md", "deep/more/only_here.md"]
+
+
+def test_a_folder_without_text_is_an_error() -> None:
+    write({"src/a.png": b"\x89"})
+    with pytest.raises(EmptyInputError, match="No document was found in src"):
+        list(Inputs(["src"]))
+
+
+def test_how_many_documents_there_are_is_estimated_once_every_input_was_looked_into() -> None:
+    write({"a.jsonl": lines(*({"text": f"text {number}"} for number in range(50))), "src/a.md": "a", "src/b.md": "b"})
+    inputs = Inputs(["a.jsonl", "src", "src/a.md"])
+    documents = iter(inputs)
+    next(documents)
+    assert inputs.num_estimated is None
+    assert len(list(documents)) == 52
+    assert inputs.num_estimated == 53

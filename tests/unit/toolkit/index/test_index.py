@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from few_documents import DOCUMENTS
+
+from farthing import Embedder
+from farthing.core.errors import (
+    DimensionsError,
+    IndexBusyError,
+    IndexExistsError,
+    IndexNotFoundError,
+    InputError,
+    SettingsError,
+    VectorIndexError,
+    WrongSpaceError,
+)
+from farthing.models.synth import find_shape, write_synthetic
+from farthing.toolkit.documents.document import Document
+from farthing.toolkit.index import adding, words
+from farthing.toolkit.index.adding import Added, embedded_text
+from farthing.toolkit.index.index import VectorIndex
+from farthing.toolkit.index.lance_database import LanceDatabase
+from farthing.toolkit.index.passage import Passage
+
+
+def passages(index: VectorIndex) -> dict[str, Passage]:
+    return {passage.id: passage for passage in itertools.chain.from_iterable(index.store.passages())}
+
+
+@pytest.fixture(scope="session")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedder]:
+    """A model of the same shape with other weights."""
+    path = tmp_path_factory.mktemp("other") / "qwen3-tiny"
+    write_synthetic(find_shape("qwen3-tiny"), path, seed=7)
+    with Embedder(str(path)) as opened:
+        yield opened
+
+
+# --- making and opening -----------------------------------------------------------------------------------------------
+
+
+def test_an_index_opens_with_what_was_put_into_it(index: VectorIndex, database: LanceDatabase) -> None:
+    again = VectorIndex.open(database)
+    assert again.manifest == index.manifest
+    assert passages(again) == passages(index)
+    assert {passage.document for passage in passages(again).values()} == {document.id for document in DOCUMENTS}
+
+
+def test_there_is_one_index_in_a_place(index: VectorIndex, database: LanceDatabase, embedder: Embedder) -> None:
+    with pytest.raises(IndexExistsError, match="already"):
+        VectorIndex.create(database, embedder)
+    assert len(passages(index)) > 3
+
+
+def test_a_place_without_an_index_says_how_to_make_one(database: LanceDatabase) -> None:
+    with pytest.raises(IndexNotFoundError, match="farthing index create"):
+        VectorIndex.open(database)
+
+
+def test_a_file_is_no_place_for_an_index(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(SettingsError, match="is a file"):
+        LanceDatabase(str(tmp_path / "file"))
+
+
+def test_vectors_can_be_kept_shorter(database: LanceDatabase, embedder: Embedder) -> None:
+    index = VectorIndex.create(database, embedder, dimensions=32)
+    index.add(DOCUMENTS, embedder)
+    assert index.dimensions == index.manifest.space.dimensions == 32
+    index.check(embedder)
+    with pytest.raises(DimensionsError):
+        VectorIndex.create(LanceDatabase(database.place + "2"), embedder, dimensions=100_000)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layout": 99}, "layout 99"),
+        ({"words_version": words.VERSION + 1}, "farthing index reindex"),
+        ({"splitting": {}}, "cannot be read"),
+        ({"space": None}, "cannot be read"),
+    ],
+)
+def test_an_index_that_this_version_cannot_read_is_refused(
+    change: dict[str, object], message: str, index: VectorIndex, database: LanceDatabase
+) -> None:
+    fields = json.loads(index.manifest.to_json())
+    database.write("farthing-index", json.dumps({**fields, **change}))
+    with pytest.raises(VectorIndexError, match=message):
+        VectorIndex.open(database)
+    database.write("farthing-index", "{")
+    with pytest.raises(VectorIndexError, match="cannot be read"):
+        VectorIndex.open(database)
+
+
+# --- adding -----------------------------------------------------------------------------------------------------------
+
+
+def counts(added: Added) -> tuple[int, int, int]:
+    return added.num_new, added.num_changed, added.num_unchanged
+
+
+def test_what_is_held_as_it_is_is_not_embedded_again(
+    index: VectorIndex, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[str] = []
+    encode = Embedder.encode
+
+    def watched(self: Embedder, texts: Sequence[str], **options: object) -> np.ndarray:
+        encoded.extend(texts)
+        return encode(self, texts, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Embedder, "encode", watched)
+    before = passages(index)
+    assert counts(index.add(DOCUMENTS, embedder)) == (0, 0, 4)
+    assert passages(index) == before
+    assert encoded == []
+
+    changed = replace(DOCUMENTS[0], text="The wren sings.")
+    assert counts(index.add([changed, *DOCUMENTS[1:], Document("new", "A new one.")], embedder)) == (1, 1, 3)
+    assert encoded == ["Wren\nThe wren sings.", "A new one."]
+    assert passages(index)["wren#0"].text == "The wren sings."
+
+
+def test_metadata_and_title_count_as_content(index: VectorIndex, embedder: Embedder) -> None:
+    wren = DOCUMENTS[0]
+    for changed in (replace(wren, title="A wren"), replace(wren, metadata={"grams": 10}), replace(wren, source="b.md")):
+        assert counts(index.add([changed], embedder)) == (0, 1, 0)
+
+
+def test_a_document_that_became_shorter_leaves_no_passage_behind(index: VectorIndex, embedder: Embedder) -> None:
+    assert sum(name.startswith("tower#") for name in passages(index)) > 2
+    index.add([replace(DOCUMENTS[2], text="It is tall.")], embedder)
+    assert [name for name in passages(index) if name.startswith("tower#")] == ["tower#0"]
+
+
+def test_passages_are_embedded_under_what_they_stand_under() -> None:
+    passage = Passage("a#0", "a", "1", "## Windows\nRun it.", "Guide", heading="Install > Windows")
+    assert embedded_text(passage) == "Guide\n## Windows\nRun it."
+    assert embedded_text(replace(passage, text="Run it.")) == "Guide\nInstall > Windows\nRun it."
+
+
+def test_vectors_are_those_of_the_embedded_texts(index: VectorIndex, embedder: Embedder) -> None:
+    wren = passages(index)["wren#0"]
+    vector = embedder.encode([embedded_text(wren)], input_type="document")[0]
+    assert index.store.cosines(vector, ["wren#0"])["wren#0"] == pytest.approx(1, abs=1e-5)
+
+
+def test_one_id_for_two_documents_is_an_error_and_for_one_twice_is_not(index: VectorIndex, embedder: Embedder) -> None:
+    twice = Document("x", "the same", source="line 3 of a.jsonl")
+    assert counts(index.add([twice, twice], embedder)) == (1, 0, 0)
+    with pytest.raises(InputError, match=r"line 9 of a\.jsonl: the id 'x' was used"):
+        index.add([twice, replace(twice, text="another", source="line 9 of a.jsonl")], embedder)
+
+
+def test_what_stands_before_a_broken_document_is_kept(
+    index: VectorIndex, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adding, "DOCUMENTS_AT_A_TIME", 2)
+
+    def documents() -> Iterator[Document]:
+        for number in range(5):
+            yield Document(f"d{number}", f"text {number}")
+        raise InputError("Line 6 is broken.")
+
+    with pytest.raises(InputError, match="Line 6 is broken"):
+        index.add(documents(), embedder)
+    assert {f"d{number}#0" for number in range(5)} <= set(passages(index))
+
+
+@pytest.mark.parametrize("text", [" \n", "\ud800"])
+def test_a_document_without_a_valid_text_is_named(text: str, index: VectorIndex, embedder: Embedder) -> None:
+    with pytest.raises(InputError, match=r"line 2 of a\.jsonl"):
+        index.add([Document("x", text, source="line 2 of a.jsonl")], embedder)
+
+
+def test_vectors_of_another_space_are_refused_with_both_names(
+    index: VectorIndex, embedder: Embedder, other: Embedder
+) -> None:
+    before = passages(index)
+    with pytest.raises(WrongSpaceError) as refusal:
+        index.add([Document("x", "text")], other)
+    for name in (embedder.model, other.model, index.manifest.space.id, other.space.id):
+        assert name in str(refusal.value)
+    assert passages(index) == before
+
+
+def test_a_space_that_changes_on_the_way_is_noticed_before_anything_is_put(
+    index: VectorIndex, embedder: Embedder, other: Embedder
+) -> None:
+    class Changing:
+        model, dimensions, context_length = embedder.model, embedder.dimensions, embedder.context_length
+        space = embedder.space
+        count_tokens = embedder.count_tokens
+
+        def encode(self, texts: Sequence[str], **_: object) -> np.ndarray:
+            self.space = other.space
+            return other.encode(texts)
+
+        def close(self) -> None: ...
+
+    before = passages(index)
+    with pytest.raises(WrongSpaceError):
+        index.add([Document("x", "text")], Changing())  # type: ignore[arg-type]
+    assert passages(index) == before
+
+
+def test_one_process_changes_an_index_at_a_time(
+    index: VectorIndex, database: LanceDatabase, embedder: Embedder
+) -> None:
+    with LanceDatabase(database.place).writing():
+        for change in (lambda: index.add(DOCUMENTS, embedder), lambda: index.delete(["wren"]), index.compact):
+            with pytest.raises(IndexBusyError, match="Another process"):
+                change()
+    assert index.delete(["wren"]) == 1
+
+
+# --- taking out -------------------------------------------------------------------------------------------------------
+
+
+def test_documents_are_taken_out_by_id(index: VectorIndex) -> None:
+    assert index.delete(["wren", "nothing", "密码"]) == 2
+    assert {passage.document for passage in passages(index).values()} == {"crow", "tower"}
+    assert index.info().facts.num_documents == 2
+
+
+def test_pruning_takes_out_what_is_gone_from_its_folders_alone(index: VectorIndex, embedder: Embedder) -> None:
+    names = ["docs/a.md", "docs/b.md", "docs2/c.md"]
+    index.add([Document(name, "text " + name) for name in names], embedder)
+    assert index.prune(["docs"], {"docs/a.md"}) == 1
+    assert set(index.store.documents()) == {*(document.id for document in DOCUMENTS), "docs/a.md", "docs2/c.md"}
+
+
+def test_compacting_keeps_what_is_held(index: VectorIndex) -> None:
+    before = passages(index)
+    index.compact()
+    assert passages(index) == before
+    assert index.info().facts.num_unindexed == 0
+
+
+def test_removing_leaves_nothing(index: VectorIndex, database: LanceDatabase) -> None:
+    index.remove()
+    with pytest.raises(IndexNotFoundError):
+        VectorIndex.open(database)
+    assert not Path(database.place).exists()

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from farthing import Embedder
+from farthing.core.errors import IndexBusyError
+from farthing.toolkit.index import reindex as module
+from farthing.toolkit.index.index import VectorIndex
+from farthing.toolkit.index.lance_database import LanceDatabase
+from farthing.toolkit.index.passage import Passage
+from farthing.toolkit.index.reindex import reindex
+from farthing.toolkit.index.search import Query, search
+
+
+def passages(index: VectorIndex) -> list[Passage]:
+    return sorted(itertools.chain.from_iterable(index.store.passages()), key=lambda passage: passage.id)
+
+
+@pytest.fixture
+def starter(starter_dir: Path) -> Embedder:
+    return Embedder(str(starter_dir))
+
+
+def test_the_same_passages_have_vectors_of_the_new_model(
+    index: VectorIndex, database: LanceDatabase, starter: Embedder
+) -> None:
+    before, done = passages(index), []
+    moved = reindex(database, starter, on_batch=done.append)
+    opened = VectorIndex.open(database)
+    assert passages(opened) == passages(moved) == before
+    assert done[-1] == len(before)
+    assert opened.manifest.space.id == starter.space.id
+    assert opened.manifest.splitting == index.manifest.splitting
+    results = search(opened, Query("which bird sings loudly?"), starter)
+    assert results[0].passage.document == "wren"
+    assert [path.name for path in Path(database.place).glob("data-*")] == ["data-2"]
+
+
+def test_a_move_that_was_stopped_goes_on_and_the_old_index_answers_meanwhile(
+    index: VectorIndex, database: LanceDatabase, embedder: Embedder, starter: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "DOCUMENTS_AT_A_TIME", 1)
+    before, encoded = passages(index), list[str]()
+    encode = Embedder.encode
+
+    def failing(self: Embedder, texts: Sequence[str], **options: object) -> np.ndarray:
+        if len(encoded) >= 2 and self is starter:
+            raise KeyboardInterrupt
+        encoded.extend(texts)
+        return encode(self, texts, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Embedder, "encode", failing)
+    with pytest.raises(KeyboardInterrupt):
+        reindex(database, starter)
+    monkeypatch.setattr(Embedder, "encode", encode)
+    assert search(VectorIndex.open(database), Query("wren", mode="keyword"))[0].passage.document == "wren"
+    assert len(search(VectorIndex.open(database), Query("wren", mode="vector"), embedder)) == 4
+
+    def watched(self: Embedder, texts: Sequence[str], **options: object) -> np.ndarray:
+        encoded.extend(texts)
+        return encode(self, texts, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Embedder, "encode", watched)
+    moved = reindex(database, starter)
+    assert passages(moved) == before
+    embedded = [text for text in encoded if text != "a wren"]
+    assert len(embedded) == len(set(embedded))
+
+
+def test_a_move_to_a_third_model_does_not_go_on_with_the_second_s_vectors(
+    index: VectorIndex, database: LanceDatabase, starter: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(VectorIndex, "embed_with", stop)
+    with pytest.raises(KeyboardInterrupt):
+        reindex(database, starter, dimensions=128)
+    monkeypatch.undo()
+    assert reindex(database, starter).dimensions == 384
+
+
+def test_an_index_that_is_being_changed_is_not_moved(
+    index: VectorIndex, database: LanceDatabase, starter: Embedder
+) -> None:
+    with LanceDatabase(database.place).writing(), pytest.raises(IndexBusyError):
+        reindex(database, starter)
