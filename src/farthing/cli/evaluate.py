@@ -134,9 +134,9 @@ def require(searches: Sequence[Search]) -> None:
 
     Raises `MissingExtraError`.
     """
-    from farthing.toolkit.evaluate.extra import needed
+    from farthing.toolkit.extra import needed
 
-    with needed("farthing eval"):
+    with needed("farthing eval", "eval"):
         for name in ("matplotlib", "pytrec_eval", "scipy.stats", "sklearn.linear_model"):
             import_module(name)
     if any(search.blend for search in searches):

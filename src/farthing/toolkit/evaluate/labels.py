@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from farthing.core.errors import InputError
-from farthing.toolkit.evaluate.extra import needed
+from farthing.toolkit.extra import needed
 
 TEXTS_A_LABEL, NUM_DRAWS, MAX_ITERATIONS = 8, 10, 100
 NUM_NEIGHBOURS = 5
@@ -33,7 +33,7 @@ def label_figures(
 
     Raises `InputError` when there is only one label.
     """
-    with needed("Measuring labels"):
+    with needed("Measuring labels", "eval"):
         from sklearn.cluster import KMeans
         from sklearn.metrics import v_measure_score
         from sklearn.neighbors import KNeighborsClassifier

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from farthing.core.errors import InputError
-from farthing.toolkit.evaluate.extra import needed
+from farthing.toolkit.extra import needed
 
 
 def pair_figures(first: np.ndarray, second: np.ndarray, scores: Sequence[float]) -> dict[str, float]:
@@ -18,7 +18,7 @@ def pair_figures(first: np.ndarray, second: np.ndarray, scores: Sequence[float])
 
     Raises `InputError` when all scores are the same: nothing correlates with them.
     """
-    with needed("Measuring similarity"):
+    with needed("Measuring similarity", "eval"):
         from scipy.stats import pearsonr, spearmanr
     if len(set(scores)) < 2:
         raise InputError("All pairs have the same score, so that nothing can agree with them.", param="data")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from farthing.core.errors import SettingsError
-from farthing.toolkit.evaluate.extra import needed
 from farthing.toolkit.evaluate.grid import MAIN_FIGURES, Row
+from farthing.toolkit.extra import needed
 
 SUFFIXES = (".svg", ".png")
 MIB = 2**20
@@ -35,7 +35,7 @@ def plot(rows: Sequence[Row], path: Path, title: str) -> None:
         SettingsError: `path` is not named .svg or .png.
     """
     check_suffix(path)
-    with needed("A picture"):
+    with needed("A picture", "eval"):
         import matplotlib
         from matplotlib.figure import Figure
     kinds = [kind for kind in MAIN_FIGURES if any(row.kind == kind for row in rows)]

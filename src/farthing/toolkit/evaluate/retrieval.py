@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from farthing.toolkit.evaluate.extra import needed
 from farthing.toolkit.evaluate.sets.retrieval import RetrievalSet
+from farthing.toolkit.extra import needed
 from farthing.toolkit.index.hybrid import Blend, by_both, by_vector, by_words
 from farthing.toolkit.index.passage import Passage
 
@@ -54,7 +54,7 @@ class Search:
 
 def retrieval_figures(data: RetrievalSet, found: Found) -> dict[str, float]:
     """Means over the queries, each from 0 to 1. Documents count in the order in which they were found."""
-    with needed("Measuring retrieval"):
+    with needed("Measuring retrieval", "eval"):
         import pytrec_eval
     run = {
         query: {data.document_ids[place]: float(len(places) - rank) for rank, place in enumerate(places)}
