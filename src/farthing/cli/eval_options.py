@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from farthing.core.errors import InputError
 from farthing.core.resolve import Resolved
 from farthing.core.settings import UpstreamSettings
 
@@ -48,7 +49,7 @@ def language_pairs(cross: tuple[str, ...] | None) -> list[tuple[str, str]]:
 
 
 def searches_of(hybrid: tuple[str, ...] | None) -> list[Search]:
-    """Raises `click.UsageError` for what is neither a number nor "ranks", `SettingsError` for one out of range."""
+    """Raises `click.UsageError` for what is neither a number from 0 to 1 nor "ranks"."""
     from farthing.toolkit.evaluate.retrieval import Search
     from farthing.toolkit.index.hybrid import Blend
 
@@ -58,7 +59,7 @@ def searches_of(hybrid: tuple[str, ...] | None) -> list[Search]:
     for given in hybrid:
         try:
             found.append(Search(Blend("ranks", 0.5) if given == "ranks" else Blend("sum", float(given))))
-        except ValueError as error:
+        except (ValueError, InputError) as error:
             raise click.UsageError(f"--hybrid {given} is neither a number from 0 to 1 nor ranks.") from error
     return found
 
