@@ -12,6 +12,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from farthing.core.version import __version__
+
 if TYPE_CHECKING:
     from farthing.serving.embedder import Embedder as Embedder
     from farthing.serving.reranker import Reranker as Reranker
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from farthing.toolkit.index.api import Index as Index
 
 __all__ = ["Document", "Embedder", "Index", "Reranker", "__version__"]
-__version__ = "0.1.0"
 
 MODULES = {
     "Document": "farthing.toolkit.documents.document",

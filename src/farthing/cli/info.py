@@ -13,8 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
-from farthing import __version__
 from farthing.core.settings import EngineSettings, SourceSettings
+from farthing.core.version import __version__
 
 # The distributions of each extra in pyproject.toml that its code imports.
 EXTRAS = {
@@ -25,6 +25,8 @@ EXTRAS = {
     "parquet": ("pyarrow",),
     "modelscope": ("modelscope",),
     "gguf": ("gguf",),
+    "eval": ("scikit-learn", "scipy", "pytrec_eval-terrier", "matplotlib"),
+    "mteb": ("mteb",),
     "search": ("lancedb", "pyarrow", "rjieba", "sudachipy", "sudachidict-small", "PyStemmer", "semantic-text-splitter"),
     "cluster": ("scikit-learn", "fast-hdbscan", "umap-learn", "pyarrow", "rjieba", "sudachipy", "PyStemmer"),
 }

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, NoReturn
 
 import click
 
-from farthing import __version__
 from farthing.core.errors import FarthingError, InputError, SettingsError
+from farthing.core.version import __version__
 
 
 class Entry(NamedTuple):
@@ -33,6 +33,7 @@ COMMANDS = {
     "search": Entry("farthing.cli.search:search", "Find passages of an index by meaning and by words."),
     "dedup": Entry("farthing.cli.dedup.command:dedup", "Find the texts of a file that repeat others."),
     "cluster": Entry("farthing.cli.cluster:cluster", "Find clusters of the texts of a file, and draw a map of them."),
+    "eval": Entry("farthing.cli.evaluate:evaluate", "Measure a model on labelled texts, several settings at once."),
     "quantize": Entry("farthing.cli.quantize:quantize", "Write a folder of int8 weights that loads at once."),
     "pull": Entry("farthing.cli.pull:pull", "Download a model."),
     "synth": Entry("farthing.cli.synth:synth", "Write a small random model, for trials and tests."),

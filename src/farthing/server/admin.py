@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
-from farthing import __version__
+from farthing.core.version import __version__
 from farthing.server.docs import render_page
 from farthing.server.entry import ModelEntry
 from farthing.server.metrics import Metrics

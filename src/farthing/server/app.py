@@ -13,10 +13,10 @@ from pathlib import Path
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from farthing import __version__
 from farthing.core.resolve import Resolved
 from farthing.core.settings import AccessSettings, ServerSettings, TelemetrySettings
 from farthing.core.settings.access import split_list
+from farthing.core.version import __version__
 from farthing.server import admin, errors, openapi
 from farthing.server.access import Access
 from farthing.server.body_limit import BodyLimit

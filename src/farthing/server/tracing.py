@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from starlette.datastructures import Headers
 
-from farthing import __version__
 from farthing.core.errors import MissingExtraError
 from farthing.core.settings import TelemetrySettings
+from farthing.core.version import __version__
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from farthing import __version__
 from farthing.checkpoint.manifest import Manifest
 from farthing.checkpoint.writer import TensorSpec
 from farthing.core.errors import SettingsError
 from farthing.core.settings import EngineSettings, SourceSettings
+from farthing.core.version import __version__
 from farthing.engine.describe import ModelDescription, describe_model
 from farthing.engine.load import load_model
 from farthing.engine.quantise import write_quantised

@@ -10,12 +10,12 @@ from statistics import median
 import click
 from tqdm import tqdm
 
-from farthing import __version__
 from farthing.cli.bench.measure import Engine, Task, load_engine, make_batches, run_rounds
 from farthing.cli.bench.model import BenchModel
 from farthing.cli.bench.result import BenchResult, matrix_operations, resident_bytes, workload_result
 from farthing.cli.bench.workloads import SHORTEST, Workload, make_texts
 from farthing.core.settings import EngineSettings
+from farthing.core.version import __version__
 from farthing.engine.cpu import cpu_name
 from farthing.engine.describe import ModelDescription, describe_model
 from farthing.engine.plan import summary

@@ -13,8 +13,8 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from farthing import __version__
 from farthing.core.errors import EmptyInputError, UnknownModelError
+from farthing.core.version import __version__
 from farthing.server import work
 from farthing.server.body import read_body
 from farthing.server.dialects.ollama_models import Models

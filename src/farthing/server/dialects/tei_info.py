@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from farthing import __version__
+from farthing.core.version import __version__
 from farthing.server.dialects.local import main_model
 from farthing.server.service import Service
 

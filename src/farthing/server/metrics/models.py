@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.registry import Collector
 
-from farthing import __version__
+from farthing.core.version import __version__
 from farthing.server.metrics import catalogue
 from farthing.server.metrics.cache import cache_families
 from farthing.server.metrics.metric import Family

@@ -1,0 +1,202 @@
+"""`farthing eval`: how good a model is on labelled texts, and what that costs, for several settings side by side.
+
+In: a model, a folder of labelled sets and what is varied. Out: a table, a report, a picture. Formats are varied here, a
+model after the other; all else is in `farthing.toolkit.evaluate`.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import platform
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from farthing.cli.data_options import ENCODER_GROUPS, PROGRESS, opened_encoder, progress_shown
+from farthing.cli.eval_options import LIST, language_pairs, searches_of, variants, whole
+from farthing.cli.options import SettingsCommand, settings_options
+from farthing.core.errors import SettingsError
+from farthing.core.resolve import Resolved
+from farthing.core.version import __version__
+
+if TYPE_CHECKING:
+    from farthing.toolkit.encoder import Encoder
+    from farthing.toolkit.evaluate.embed import Embedded
+    from farthing.toolkit.evaluate.grid import Memory, Row
+    from farthing.toolkit.evaluate.retrieval import Search
+    from farthing.toolkit.evaluate.sets.find import LabelledSet
+
+REPORTS = (".md", ".json")
+
+
+@click.command(
+    "eval",
+    cls=SettingsCommand,
+    epilog="Example: farthing eval starter ./scifact --formats fp32,int8 --dimensions 384,192 --hybrid 0,0.6,1",
+)
+@click.argument("model")
+@click.argument("data", type=click.Path(path_type=Path), metavar="DATA_DIR")
+@click.option("--sets", type=LIST, metavar="NAME,...", help="Of the folders in DATA_DIR, only these.")
+@click.option(
+    "--cross",
+    type=LIST,
+    metavar="EN-ZH,...",
+    help="Of sets in several languages: queries of the first asked of the second's documents, or translations of the "
+    "first to the second [default: each language by itself, all translations].",
+)
+@click.option("--max-queries", type=click.IntRange(min=1), help="Of each retrieval set, only its first queries.")
+@click.option(
+    "--formats",
+    type=LIST,
+    metavar="FORMAT,...",
+    help="Weight formats to compare, or folders that `farthing quantize` made of MODEL [default: as --format].",
+)
+@click.option("--dimensions", type=LIST, metavar="N,...", help="Lengths to cut vectors to [default: the model's].")
+@click.option(
+    "--instruction",
+    "instructions",
+    multiple=True,
+    help="A task in words, put before all texts but documents; several are compared, '' is none. [default: the "
+    "model's own prompts]",
+)
+@click.option(
+    "--hybrid",
+    type=LIST,
+    metavar="WEIGHT,...",
+    help="Search by words too: weights of the vectors' part, from 0 (words alone) to 1 (vectors alone), or ranks.",
+)
+@click.option("--keep", type=click.Path(path_type=Path), metavar="DIR", help="Keep vectors in DIR for the next run.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the report too: .md or .json.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw quality against memory and speed: .svg or .png.")
+@PROGRESS
+@settings_options(*ENCODER_GROUPS)
+def evaluate(
+    model: str,
+    data: Path,
+    sets: tuple[str, ...] | None,
+    cross: tuple[str, ...] | None,
+    max_queries: int | None,
+    formats: tuple[str, ...] | None,
+    dimensions: tuple[str, ...] | None,
+    instructions: tuple[str, ...],
+    hybrid: tuple[str, ...] | None,
+    keep: Path | None,
+    as_json: bool,
+    output: Path | None,
+    plot: Path | None,
+    progress: bool | None,
+    settings: Resolved,
+) -> None:
+    """Measure how good MODEL's vectors are on labelled texts, and what that costs in memory and time.
+
+    DATA_DIR is a folder of one labelled set, or of several: retrieval (corpus.jsonl, queries.jsonl, qrels.tsv), pairs
+    with a score (s1, s2, score), texts with labels (train.jsonl, test.jsonl), or translations (src, tgt). Several
+    formats, dimensions, instructions and ways to search are compared in one table.
+    """
+    from farthing.toolkit.evaluate import plot as plots
+    from farthing.toolkit.evaluate.grid import rows_of
+    from farthing.toolkit.evaluate.report import Report, set_lines
+    from farthing.toolkit.evaluate.sets.find import find_sets
+    from farthing.toolkit.evaluate.sets.wanted import Wanted
+
+    # What can be wrong with the command is said before anything is computed.
+    lengths, searches = [whole(number) for number in dimensions or ()], searches_of(hybrid)
+    if output is not None and output.suffix.lower() not in REPORTS:
+        raise SettingsError(f"A report is written to a file named .md or .json, not {output}.", param="output")
+    if plot is not None:
+        plots.check_suffix(plot)
+    found = find_sets(data, sets or (), Wanted(language_pairs(cross), max_queries))
+    for line in set_lines(found):
+        click.echo(line, err=True)
+
+    require(searches)
+    wanted = Asked(found, [text or None for text in instructions] or [None], lengths, keep, progress_shown(progress))
+    rows: list[Row] = []
+    for name, chosen, chosen_settings in variants(model, formats, settings):
+        embedded, memory = embed_with(chosen, chosen_settings, wanted)
+        rows += rows_of(embedded, lengths, searches, format=name, memory=memory, show_progress=wanted.show_progress)
+    report = Report(model, found, rows, about())
+    rendered = json.dumps(report.as_object(), indent=2, ensure_ascii=False)
+    click.echo(rendered if as_json else "\n".join(report.tables()), nl=as_json)
+    if output is not None:
+        output.write_text(f"{rendered}\n" if output.suffix.lower() == ".json" else report.as_markdown(), "utf-8")
+    if plot is not None:
+        plots.plot(rows, plot, Path(model).name)
+
+
+def require(searches: Sequence[Search]) -> None:
+    """Import what the figures need: missing, it should not be missed when all is embedded; and it is no model's memory.
+
+    Raises `MissingExtraError`.
+    """
+    from farthing.toolkit.extra import needed
+
+    with needed("farthing eval", "eval"):
+        for name in ("matplotlib", "pytrec_eval", "scipy.stats", "sklearn.linear_model"):
+            import_module(name)
+    if any(search.blend for search in searches):
+        with needed("Searching by words", "search"):
+            import_module("lancedb")
+
+
+class Asked(NamedTuple):
+    """What is embedded, whatever the format."""
+
+    sets: Sequence[LabelledSet]
+    instructions: Sequence[str | None]
+    dimensions: Sequence[int]
+    keep: Path | None
+    show_progress: bool
+
+
+def embed_with(model: str, settings: Resolved, asked: Asked) -> tuple[list[Embedded], Memory | None]:
+    """Vectors by a model that is opened for them, and gone when they are scored and the next one comes.
+
+    Raises `DimensionsError`, and what opening and embedding raise.
+    """
+    from farthing.toolkit.evaluate.embed import embed_sets
+    from farthing.toolkit.evaluate.grid import check_dimensions
+
+    import_module("farthing.serving.embedder")  # torch is no model's memory
+    before = resident_bytes()
+    with opened_encoder(model, settings) as encoder:
+        check_dimensions(encoder, asked.dimensions)
+        embedded = embed_sets(
+            encoder, asked.sets, asked.instructions, keep=asked.keep, show_progress=asked.show_progress
+        )
+        return embedded, memory_of(encoder, before, embedded)
+
+
+# --- what is measured -------------------------------------------------------------------------------------------------
+
+
+def memory_of(encoder: Encoder, before: int, embedded: list[Embedded]) -> Memory | None:
+    """None for a model on another server. Nothing was measured on a card, or where vectors were there already."""
+    from farthing.serving.embedder import Embedder
+    from farthing.toolkit.evaluate.grid import Memory
+
+    if not isinstance(encoder, Embedder):
+        return None
+    place, after = encoder.plan.main_place, resident_bytes()
+    parts = {id(part): part.rows.nbytes for found in embedded for part in found.parts.values()}
+    is_measured = place == "host" and after and not any(found.num_kept for found in embedded)
+    return Memory(encoder.plan.ledger.total(place), after - before - sum(parts.values()) if is_measured else None)
+
+
+def resident_bytes() -> int:
+    """Of this process, when what is free was given back; 0 where the system does not say."""
+    from farthing.engine.memory import trim_heap
+    from farthing.engine.meter import process_bytes
+
+    gc.collect()
+    trim_heap()
+    return process_bytes().get("VmRSS", 0)
+
+
+def about() -> dict[str, str]:
+    return {"farthing": __version__, "python": platform.python_version(), "machine": platform.platform()}

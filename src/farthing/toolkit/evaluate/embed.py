@@ -1,0 +1,170 @@
+"""Vectors of labelled sets, with the time they took; kept in a folder, if there is one, for the next run.
+
+In: an encoder and sets. Out: full vectors of each set and instruction. A part that several sets share (a corpus that
+queries of several languages are asked of) is embedded once. Kept vectors are looked up by all that fixes them: the
+encoder's space and context, input type, instruction, and the texts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from farthing.core.errors import InputError
+from farthing.toolkit.encoder import Encoder
+from farthing.toolkit.evaluate.sets.find import LabelledSet
+from farthing.toolkit.evaluate.sets.records import Part
+from farthing.toolkit.records.placed import errors_placed
+
+# Texts that are embedded at a time, and kept in one file.
+PIECE_TEXTS = 1024
+# Texts that are embedded one by one for the time of a single one.
+TIMED_TEXTS = 20
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Of one part.
+
+    Attributes:
+        rows: full vectors of length 1, float32 [texts, dimensions].
+        seconds: that embedding them took, when they were made.
+        num_kept: of the texts, whose vectors and seconds come from an earlier run.
+    """
+
+    rows: np.ndarray
+    seconds: float
+    num_kept: int
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A set's vectors for one instruction.
+
+    Attributes:
+        parts: by name, as `LabelledSet.parts`.
+        one_text_ms: median time to embed one of the set's texts (of a retrieval set, a query) alone.
+    """
+
+    data: LabelledSet
+    instruction: str | None
+    parts: Mapping[str, Vectors]
+    one_text_ms: float
+
+    @property
+    def num_texts(self) -> int:
+        return sum(len(part.rows) for part in self.parts.values())
+
+    @property
+    def num_kept(self) -> int:
+        return sum(part.num_kept for part in self.parts.values())
+
+    @property
+    def texts_per_s(self) -> float:
+        return self.num_texts / sum(part.seconds for part in self.parts.values())
+
+
+def embed_sets(
+    encoder: Encoder,
+    sets: Sequence[LabelledSet],
+    instructions: Sequence[str | None] = (None,),
+    *,
+    keep: Path | None = None,
+    show_progress: bool = False,
+) -> list[Embedded]:
+    """
+    Args:
+        instructions: tasks in words, put before all texts but documents; None for the model's own prompts.
+        keep: a folder for vectors, made where there is none; what is there already is not embedded again.
+
+    Raises what `Encoder.encode` raises; an `InputError` names the text's place.
+    """
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+    done: dict[tuple[Part, str | None], Vectors] = {}
+    found = []
+    for instruction in instructions:
+        for data in sets:
+            one_text_ms = time_of_one_ms(encoder, asked_part(data), instruction)
+            for part in data.parts.values():
+                key = (part, instruction_for(part, instruction))
+                if key not in done:
+                    done[key] = embed_part(encoder, *key, keep, f"Embedding {data.name}" if show_progress else None)
+            vectors = {name: done[part, instruction_for(part, instruction)] for name, part in data.parts.items()}
+            found.append(Embedded(data, instruction, vectors, one_text_ms))
+    return found
+
+
+def asked_part(data: LabelledSet) -> Part:
+    return next(part for part in data.parts.values() if part.input_type != "document")
+
+
+def instruction_for(part: Part, instruction: str | None) -> str | None:
+    return None if part.input_type == "document" else instruction
+
+
+def embed_part(
+    encoder: Encoder, part: Part, instruction: str | None, keep: Path | None, description: str | None
+) -> Vectors:
+    """Texts over the context are cut. `description` is what a progress bar says; none is drawn without."""
+    rows = np.empty((len(part), encoder.dimensions), dtype=np.float32)
+    seconds, num_kept = 0.0, 0
+    with tqdm(total=len(part), desc=description, unit=" texts", disable=description is None, dynamic_ncols=True) as bar:
+        for start in range(0, len(part), PIECE_TEXTS):
+            texts = part.texts[start : start + PIECE_TEXTS]
+            file = keep and keep / f"{key_of(encoder, part, instruction, texts)}.npz"
+            if file and file.is_file():
+                piece, taken = read_kept(file)
+                num_kept += len(texts)
+            else:
+                with errors_placed(lambda index, start=start: part.place(start + index)):  # type: ignore[misc]
+                    piece, taken = timed(encoder, part, instruction, texts)
+                if file:
+                    write_kept(file, piece, taken)
+            rows[start : start + len(texts)] = piece
+            seconds += taken
+            bar.update(len(texts))
+    return Vectors(rows, seconds, num_kept)
+
+
+def timed(encoder: Encoder, part: Part, instruction: str | None, texts: Sequence[str]) -> tuple[np.ndarray, float]:
+    started = time.perf_counter()
+    rows = encoder.encode(texts, instruction=instruction, input_type=part.input_type, truncate=True)
+    return rows, time.perf_counter() - started
+
+
+def time_of_one_ms(encoder: Encoder, part: Part, instruction: str | None) -> float:
+    """Median of single texts, after one that is not counted: what is loaded at first use is no text's time."""
+    texts = [part.texts[0], *part.texts[:TIMED_TEXTS]]
+    with errors_placed(lambda _: part.place(0)):
+        times = [timed(encoder, part, instruction, [text])[1] for text in texts]
+    return float(np.median(times[1:])) * 1e3
+
+
+def key_of(encoder: Encoder, part: Part, instruction: str | None, texts: Sequence[str]) -> str:
+    fixed = [encoder.space.id, encoder.context_length, part.input_type, instruction, list(texts)]
+    return hashlib.sha256(json.dumps(fixed).encode()).hexdigest()[:32]
+
+
+def read_kept(file: Path) -> tuple[np.ndarray, float]:
+    """Raises `InputError` for a file that was not written here."""
+    try:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
+            return kept["vectors"], float(kept["seconds"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{file} does not hold kept vectors: {error}. Delete it.", param="keep") from error
+
+
+def write_kept(file: Path, vectors: np.ndarray, seconds: float) -> None:
+    """In one step: a run that is killed leaves no half of a file under the name."""
+    partial = file.with_suffix(".partial.npz")
+    np.savez(partial, vectors=vectors, seconds=seconds)
+    partial.replace(file)

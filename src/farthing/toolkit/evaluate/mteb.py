@@ -1,0 +1,99 @@
+"""An encoder as the `mteb` package (https://github.com/embeddings-benchmark/mteb) takes them: its tasks on this engine.
+
+    import mteb
+    from farthing import Embedder
+    from farthing.toolkit.evaluate.mteb import MtebEncoder
+
+    with Embedder("starter") as embedder:
+        result = mteb.evaluate(MtebEncoder(embedder), mteb.get_tasks(tasks=["STS12", "SciFact"]))
+
+In: batches of texts with the task and the kind of input. Out: float32 vectors of length 1. Only texts are embedded;
+tasks on images and sound are refused by mteb, which asks for the modalities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from farthing.toolkit.encoder import Encoder
+from farthing.toolkit.extra import needed
+
+with needed("MtebEncoder", "mteb"):
+    from mteb.models import ModelMeta
+    from mteb.models.abs_encoder import AbsEncoder, get_prompt
+    from mteb.models.model_meta import ScoringFunction
+    from mteb.types import PromptType
+
+if TYPE_CHECKING:
+    from mteb.abstasks.task_metadata import TaskMetadata
+
+Instructions = Mapping[str, str] | Literal["of the tasks"]
+
+
+class MtebEncoder(AbsEncoder):
+    """
+    Args:
+        encoder: stays the caller's to close.
+        instructions: for models that take them. By names as mteb has them, the most specific counts: a task or its
+            type, a kind of input ("query", "document"), or both ("STS12-query"); "of the tasks" takes what each task
+            says of itself. None for the model's own prompts alone. Documents get no instruction.
+
+    The result's model name is the encoder's, its revision the id of the vector space, so that mteb's cache of results
+    does not mix formats of one model.
+    """
+
+    def __init__(self, encoder: Encoder, *, instructions: Instructions | None = None) -> None:
+        self.model: Encoder = encoder
+        self._instructions = instructions
+        self.mteb_model_meta = ModelMeta.create_empty(
+            {
+                "name": name_of(encoder),
+                "revision": encoder.space.id,
+                "max_tokens": encoder.context_length,
+                "embed_dim": encoder.dimensions,
+                "similarity_fn_name": ScoringFunction.COSINE,
+                "use_instructions": instructions is not None,
+            }
+        )
+
+    def encode(
+        self,
+        inputs: Iterable[Mapping[str, Any]],
+        *,
+        task_metadata: TaskMetadata,
+        hf_split: str,  # noqa: ARG002
+        hf_subset: str,  # noqa: ARG002
+        prompt_type: PromptType | None = None,
+        **kwargs: Any,
+    ) -> np.ndarray:
+        """Vectors of all texts, float32 [texts, dimensions]; those over the context are cut.
+
+        Args:
+            kwargs: of mteb's `encode_kwargs` only `show_progress_bar` means anything: batches are made by the engine.
+
+        Raises what `Encoder.encode` raises.
+        """
+        texts = [text for batch in inputs for text in batch["text"]]
+        return self.model.encode(
+            texts,
+            instruction=self._instruction(task_metadata, prompt_type),
+            input_type=None if prompt_type is None else prompt_type.value,
+            truncate=True,
+            show_progress=bool(kwargs.get("show_progress_bar")),
+        )
+
+    def _instruction(self, task: TaskMetadata, prompt_type: PromptType | None) -> str | None:
+        if self._instructions is None or prompt_type is PromptType.document:
+            return None
+        if self._instructions == "of the tasks":
+            return self.get_instruction(task, prompt_type)
+        return get_prompt(dict(self._instructions), task, prompt_type)
+
+
+def name_of(encoder: Encoder) -> str:
+    """mteb's names are of the form "organisation/model"."""
+    name = encoder.model.rstrip("/").rsplit("/", 1)[-1]
+    return encoder.model if encoder.model.count("/") == 1 and not encoder.model.startswith(".") else f"farthing/{name}"

@@ -1,0 +1,52 @@
+"""Texts with labels, in `train.jsonl` and `test.jsonl`: `text` and `label`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from farthing.toolkit.evaluate.sets.records import Part, first_fields, read_records
+from farthing.toolkit.evaluate.sets.wanted import Wanted
+
+LOOKED_FOR = "labels: train.jsonl and test.jsonl with text and label"
+FILES = ("train.jsonl", "test.jsonl")
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """`train_labels` are those of `train.texts`, `test_labels` those of `test.texts`."""
+
+    name: str
+    files: tuple[str, ...]
+    train: Part
+    train_labels: Sequence[str]
+    test: Part
+    test_labels: Sequence[str]
+    kind = "labels"
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        return {"train": self.train, "test": self.test}
+
+    @property
+    def size(self) -> str:
+        return (
+            f"{len(set(self.train_labels))} labels, {len(self.train):,} texts to learn from, {len(self.test):,} to test"
+        )
+
+
+def recognises(folder: Path) -> bool:
+    paths = [folder / name for name in FILES]
+    return all(path.is_file() for path in paths) and {"text", "label"} <= first_fields(paths[0])
+
+
+def read(folder: Path, wanted: Wanted) -> list[LabelSet]:  # noqa: ARG001
+    """Raises `InputError` as `read_records`."""
+    train, test = (read_records(folder / name) for name in FILES)
+    sources = (train.source, test.source)
+    return [
+        LabelSet(
+            folder.name, sources, train.part("text"), train.labels("label"), test.part("text"), test.labels("label")
+        )
+    ]

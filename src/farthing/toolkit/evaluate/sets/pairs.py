@@ -1,0 +1,55 @@
+"""Pairs of texts with a score of how much alike they are: `s1`, `s2` and `score`, or the names that other sets have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from farthing.toolkit.evaluate.sets.records import Part, first_fields, json_lines_files, read_records
+from farthing.toolkit.evaluate.sets.wanted import Wanted
+
+LOOKED_FOR = "similarity: .jsonl files with s1, s2 (or sentence1, sentence2; text1, text2) and score"
+SIDES = (("s1", "s2"), ("sentence1", "sentence2"), ("text1", "text2"))
+
+
+@dataclass(frozen=True)
+class PairSet:
+    """`scores[i]` says how much alike `first.texts[i]` and `second.texts[i]` are, on any scale."""
+
+    name: str
+    files: tuple[str, ...]
+    first: Part
+    second: Part
+    scores: Sequence[float]
+    kind = "similarity"
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        return {"first": self.first, "second": self.second}
+
+    @property
+    def size(self) -> str:
+        return f"{len(self.first):,} pairs"
+
+
+def recognises(folder: Path) -> bool:
+    return any(sides_of(path) for path in json_lines_files(folder))
+
+
+def read(folder: Path, wanted: Wanted) -> list[PairSet]:  # noqa: ARG001
+    """A set for each file. Raises `InputError` as `read_records`."""
+    found = [path for path in json_lines_files(folder) if sides_of(path)]
+    return [read_pairs(path, folder.name if len(found) == 1 else f"{folder.name} {path.stem}") for path in found]
+
+
+def read_pairs(path: Path, name: str) -> PairSet:
+    records, sides = read_records(path), sides_of(path)
+    assert sides is not None
+    first, second = map(records.part, sides)
+    return PairSet(name, (records.source,), first, second, records.numbers("score"))
+
+
+def sides_of(path: Path) -> tuple[str, str] | None:
+    fields = first_fields(path)
+    return next((sides for sides in SIDES if {*sides, "score"} <= fields), None)

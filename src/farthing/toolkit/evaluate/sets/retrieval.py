@@ -1,0 +1,175 @@
+"""Retrieval sets in BEIR's layout (https://github.com/beir-cellar/beir), in one language or several.
+
+`corpus.jsonl` and `queries.jsonl` hold `_id` or `id`, `text`, and a corpus perhaps `title`, which goes before its text;
+`qrels.tsv` or `qrels/test.tsv` say which document answers which query, and how well. With several languages there are
+`corpus.LANGUAGE.jsonl` and `queries.LANGUAGE.jsonl`, whose ids and `qrels.tsv` are shared. Queries without a relevant
+document are left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from farthing.core.errors import EmptyInputError, InputError
+from farthing.toolkit.evaluate.sets.records import Part, Records, read_records, source_of
+from farthing.toolkit.evaluate.sets.wanted import Wanted
+from farthing.toolkit.records.lines import Lines, without_end
+
+LOOKED_FOR = "retrieval: corpus.jsonl, queries.jsonl and qrels.tsv (or corpus.en.jsonl, queries.en.jsonl, ...)"
+NAMES = re.compile(r"(corpus|queries)(?:\.(?P<language>[^.]+))?\.jsonl")
+QRELS = ("qrels.tsv", "qrels/test.tsv")
+
+Grades = Mapping[str, Mapping[str, int]]
+Languages = tuple[str | None, str | None]
+
+
+@dataclass(frozen=True)
+class RetrievalSet:
+    """
+    Attributes:
+        files: that it was read from.
+        languages: of queries and documents; None where files have none in their names.
+        query_ids, document_ids: of the parts' texts.
+        grades: by query id, then document id; greater is better, 0 is not relevant.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    languages: Languages
+    query_ids: Sequence[str]
+    queries: Part
+    document_ids: Sequence[str]
+    documents: Part
+    grades: Grades
+    kind = "retrieval"
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        return {"documents": self.documents, "queries": self.queries}
+
+    @property
+    def size(self) -> str:
+        return f"{len(self.documents):,} documents, {len(self.queries):,} queries"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A file of documents or queries."""
+
+    file: str
+    ids: Sequence[str]
+    part: Part
+
+
+def recognises(folder: Path) -> bool:
+    return bool(languages(folder, "corpus") and languages(folder, "queries")) and qrels_of(folder) is not None
+
+
+def read(folder: Path, wanted: Wanted) -> list[RetrievalSet]:
+    """One set, or one for each language or wanted pair of them. Raises `InputError` as `read_records`."""
+    corpora, queries, qrels = languages(folder, "corpus"), languages(folder, "queries"), qrels_of(folder)
+    assert qrels is not None, "the folder was recognised"
+    if None in corpora and None in queries:
+        pairs: Sequence[Languages] = [(None, None)]
+    else:
+        own = [(name, name) for name in corpora if name in queries]
+        pairs = [(q, d) for q, d in wanted.pairs if q in queries and d in corpora] if wanted.pairs else own
+    documents = {name: read_corpus(corpora[name]) for name in dict.fromkeys(pair[1] for pair in pairs)}
+    asked = {name: read_queries(queries[name]) for name in dict.fromkeys(pair[0] for pair in pairs)}
+    grades = read_grades(qrels) if pairs else {}
+    return [assemble(folder, (q, d), asked[q], documents[d], grades, qrels, wanted.max_queries) for q, d in pairs]
+
+
+def assemble(
+    folder: Path,
+    pair: Languages,
+    queries: Corpus,
+    documents: Corpus,
+    grades: Grades,
+    qrels: Path,
+    max_queries: int | None,
+) -> RetrievalSet:
+    places = {found: index for index, found in enumerate(queries.ids)}
+    known = set(documents.ids)
+    for query, found in grades.items():
+        if query not in places:
+            raise InputError(f"{source_of(qrels)} grades the query {query!r}, which is not in {queries.file}.")
+        if missing := next((document for document in found if document not in known), None):
+            raise InputError(f"{source_of(qrels)} grades the document {missing!r}, which is not in {documents.file}.")
+    judged = [query for query in queries.ids if any(grade > 0 for grade in grades.get(query, {}).values())]
+    judged = judged[:max_queries]
+    if not judged:
+        raise EmptyInputError(f"No query of {queries.file} has a relevant document in {source_of(qrels)}.")
+    indices = [places[query] for query in judged]
+    part = Part(
+        [queries.part.texts[index] for index in indices], "query", lambda index: queries.part.place(indices[index])
+    )
+    return RetrievalSet(
+        name=set_name(folder, pair),
+        files=(documents.file, queries.file, source_of(qrels)),
+        languages=pair,
+        query_ids=judged,
+        queries=part,
+        document_ids=documents.ids,
+        documents=documents.part,
+        grades={query: grades[query] for query in judged},
+    )
+
+
+def set_name(folder: Path, pair: Languages) -> str:
+    queries, documents = pair
+    if queries is None:
+        return folder.name
+    return f"{folder.name} {queries}" if queries == documents else f"{folder.name} {queries}-{documents}"
+
+
+def languages(folder: Path, what: str) -> dict[str | None, Path]:
+    """Files of `what` by language; None for the one without."""
+    found = ((NAMES.fullmatch(path.name), path) for path in sorted(folder.glob(f"{what}*.jsonl")))
+    return {match["language"]: path for match, path in found if match}
+
+
+def qrels_of(folder: Path) -> Path | None:
+    return next((folder / name for name in QRELS if (folder / name).is_file()), None)
+
+
+def read_corpus(path: Path) -> Corpus:
+    records = read_records(path)
+    texts = [f"{title} {text}".strip() for title, text in zip(titles(records), records.texts("text"), strict=True)]
+    return Corpus(records.source, records.ids(), Part(texts, "document", records.place))
+
+
+def titles(records: Records) -> Iterator[str]:
+    return (str(record.get("title") or "") for record in records.objects)
+
+
+def read_queries(path: Path) -> Corpus:
+    records = read_records(path)
+    return Corpus(records.source, records.ids(), records.part("text", "query"))
+
+
+def read_grades(path: Path) -> Grades:
+    """Raises `InputError` for a line that is not query, document, grade with tabs between; a first one may be names."""
+    grades: dict[str, dict[str, int]] = {}
+    with path.open("rb") as stream:
+        lines = Lines(stream, source_of(path))
+        for line in lines:
+            cells = without_end(line).split("\t")
+            if cells == [""]:
+                continue
+            if len(cells) != 3 or not is_grade(cells[2]):
+                if lines.number == 1 and len(cells) == 3:
+                    continue
+                raise InputError(
+                    f"{lines.place} is {without_end(line)[:60]!r}; a line is a query's id, a document's id and a whole "
+                    "number, with tabs between them."
+                )
+            grades.setdefault(cells[0], {})[cells[1]] = int(cells[2])
+    return grades
+
+
+def is_grade(cell: str) -> bool:
+    return re.fullmatch(r"-?\d+", cell) is not None

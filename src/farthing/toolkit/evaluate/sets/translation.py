@@ -1,0 +1,53 @@
+"""Translations: a file a pair of languages (`cmn-eng.jsonl`), each record a sentence in both: `src` and `tgt`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from farthing.toolkit.evaluate.sets.records import Part, first_fields, json_lines_files, read_records
+from farthing.toolkit.evaluate.sets.wanted import Wanted
+
+LOOKED_FOR = "translations: .jsonl files with src and tgt (cmn-eng.jsonl, ...)"
+SIDES = ("src", "tgt")
+
+
+@dataclass(frozen=True)
+class TranslationSet:
+    """`target.texts[i]` translates `source.texts[i]`; `languages` are of both sides, as the file's name says."""
+
+    name: str
+    files: tuple[str, ...]
+    languages: tuple[str, str]
+    source: Part
+    target: Part
+    kind = "translation"
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        return {"source": self.source, "target": self.target}
+
+    @property
+    def size(self) -> str:
+        return f"{len(self.source):,} pairs"
+
+
+def recognises(folder: Path) -> bool:
+    return any(set(SIDES) <= first_fields(path) for path in json_lines_files(folder))
+
+
+def read(folder: Path, wanted: Wanted) -> list[TranslationSet]:
+    """A set for each file, or for those of the wanted languages. Raises `InputError` as `read_records`."""
+    found = [path for path in json_lines_files(folder) if set(SIDES) <= first_fields(path)]
+    return [read_translations(path) for path in found if not wanted.pairs or languages_of(path) in wanted.pairs]
+
+
+def languages_of(path: Path) -> tuple[str, str]:
+    source, _, target = path.stem.partition("-")
+    return source, target
+
+
+def read_translations(path: Path) -> TranslationSet:
+    records = read_records(path)
+    source, target = map(records.part, SIDES)
+    return TranslationSet(f"{path.parent.name} {path.stem}", (records.source,), languages_of(path), source, target)

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from farthing.core.errors import SettingsError
+from farthing.toolkit.evaluate.grid import Memory, Row
+from farthing.toolkit.evaluate.plot import memory_mib, plot, series_of
+
+ROW = Row(
+    set="birds",
+    kind="retrieval",
+    format="int8",
+    instruction=None,
+    dimensions=384,
+    search="vectors",
+    figures={"nDCG@10": 0.6},
+    num_texts=2**20,
+    num_kept=0,
+    texts_per_s=100.0,
+    one_text_ms=2.0,
+    search_ms=0.5,
+    query_ms=2.5,
+    vector_bytes=1024,
+    memory=Memory(planned_bytes=300 * 2**20, measured_bytes=None),
+)
+PAIRS = replace(
+    ROW, set="alike", kind="similarity", figures={"Spearman": 0.8}, search=None, search_ms=None, query_ms=None
+)
+
+
+@pytest.mark.parametrize(("suffix", "first_bytes"), [(".svg", b"<?xml"), (".PNG", b"\x89PNG")])
+def test_a_picture_is_written_in_the_format_of_its_name(suffix: str, first_bytes: bytes, tmp_path: Path) -> None:
+    path = tmp_path / f"picture{suffix}"
+    plot([ROW, replace(ROW, format="fp32"), PAIRS, replace(PAIRS, memory=None)], path, "a title")
+    assert path.read_bytes().startswith(first_bytes)
+
+
+def test_a_picture_has_panels_series_and_dimensions(tmp_path: Path) -> None:
+    rows = [ROW, replace(ROW, dimensions=96), replace(ROW, format="fp32", texts_per_s=20.0, dimensions=33)]
+    plot(rows, tmp_path / "a.svg", "MiniLM on birds")
+    # Matplotlib draws letters as shapes and leaves the text beside them in comments.
+    drawn = (tmp_path / "a.svg").read_text()
+    for text in (
+        "MiniLM on birds",
+        "nDCG@10 (retrieval)",
+        "texts/s embedded, many at once",
+        "birds, int8",
+        "birds, fp32",
+        "384",
+        "96",
+    ):
+        assert f"<!-- {text} -->" in drawn
+    assert "<!-- 33 -->" not in drawn
+
+
+def test_another_suffix_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"\.svg or \.png, not .*a\.pdf"):
+        plot([ROW], tmp_path / "a.pdf", "")
+
+
+def test_rows_that_differ_only_in_dimensions_are_a_series_named_by_what_differs() -> None:
+    cut, exact = replace(ROW, dimensions=96), replace(ROW, format="fp32")
+    assert series_of([ROW, cut, exact]) == {"birds, int8": [ROW, cut], "birds, fp32": [exact]}
+    searched = replace(ROW, search="words")
+    assert list(series_of([ROW, searched, replace(ROW, set="coins")])) == [
+        "birds, vectors",
+        "birds, words",
+        "coins, vectors",
+    ]
+    assert list(series_of([PAIRS])) == ["alike"]
+
+
+def test_memory_is_that_of_the_model_and_of_the_vectors() -> None:
+    assert memory_mib(ROW) == 300 + 1024
+    assert memory_mib(replace(ROW, memory=None)) == 1024
