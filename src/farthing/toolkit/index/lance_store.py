@@ -17,6 +17,7 @@ import numpy as np
 
 from farthing.toolkit.documents.document import Value
 from farthing.toolkit.extra import needed
+from farthing.toolkit.index.held_documents import HeldDocuments
 from farthing.toolkit.index.passage import Passage
 from farthing.toolkit.index.store import Found, StoreFacts
 from farthing.toolkit.index.where import Condition
@@ -55,6 +56,7 @@ class LanceStore:
             self._table = database.open_table(TABLE)
         else:
             self._table = database.create_table(TABLE, schema=schema(dimensions))
+        self._held = HeldDocuments(self._table)
 
     # --- what is held -------------------------------------------------------------------------------------------------
 
@@ -64,22 +66,26 @@ class LanceStore:
             return
         rows = table_of(passages, words, vectors)
         documents = list(dict.fromkeys(passage.document for passage in passages))
-        if not self.digests(documents):
-            self._table.add(rows)
-            return
-        merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-        merge.when_not_matched_by_source_delete(one_of("document", documents)).execute(rows)
+        is_new = not self.digests(documents)
+        with self._held.changing(documents):
+            if is_new:
+                self._table.add(rows)
+                return
+            merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+            merge.when_not_matched_by_source_delete(one_of("document", documents)).execute(rows)
 
     def delete(self, documents: Sequence[str]) -> int:
         held = self.digests(documents)
         if held:
-            self._table.delete(one_of("document", held))
+            with self._held.changing([]):
+                self._table.delete(one_of("document", held))
         return len(held)
 
     def digests(self, documents: Sequence[str]) -> dict[str, str]:
-        if not documents:
+        perhaps = self._held.perhaps(documents)
+        if not perhaps:
             return {}
-        found = self._rows(one_of("document", documents), ("document", "digest"))
+        found = self._rows(one_of("document", perhaps), ("document", "digest"))
         return dict(zip(found["document"].to_pylist(), found["digest"].to_pylist(), strict=True))
 
     def documents(self) -> list[str]:
