@@ -14,7 +14,6 @@ other, and then compares with the nearest rows of all, which are found by comput
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from million_parts import sentences
-from million_parts.rows import BLOCK_ROWS, DIMENSIONS, Query, Rows
+from million_parts.rows import DIMENSIONS, Query, Rows
 from million_parts.watch import GIB, PeakMemory, forget_files, memory_gib
 
 DEPTH = 10
