@@ -1,8 +1,10 @@
 """Rows for an index: texts of real sentences, and vectors that belong to them. Any row can be made at any time.
 
-A row has two sentences of one document and two of others of the same set. Its vector is the mean of theirs, the first
-two counted twice, brought to `DIMENSIONS` by one fixed orthonormal matrix, plus Gaussian noise of length `ROW_NOISE`.
-A query is a row with more noise, and three to eight words of that row.
+A row has four sentences of one set. Its vector is the weighted mean of theirs
+(their common mean taken off), plus Gaussian noise of length `ROW_NOISE` that has the covariance of the sentences, all
+brought to `DIMENSIONS` by one fixed orthonormal matrix. So rows lie about as the sentences do: distances grow with the
+rank of a neighbour as they do there, which white noise would make much harder than texts are. A query is a row with
+more such noise, and three to eight words of that row.
 """
 
 from __future__ import annotations
@@ -17,8 +19,8 @@ from million_parts.sentences import Sentences
 
 DIMENSIONS = 1024
 BLOCK_ROWS = 1000
-ROW_NOISE, QUERY_NOISE = 0.5, 0.6
-WEIGHTS = np.array([2, 2, 1, 1], dtype=np.float32) / 6
+ROW_NOISE, QUERY_NOISE = 0.6, 0.5
+WEIGHTS = np.array([4, 2, 1, 1], dtype=np.float32) / 8
 
 
 @dataclass(frozen=True)
@@ -33,25 +35,22 @@ class Rows:
         self._sentences = sentences
         random = np.random.default_rng(0)
         square = np.linalg.qr(random.standard_normal((DIMENSIONS, DIMENSIONS)))[0].astype(np.float32)
-        self._projected = sentences.vectors @ square[: sentences.vectors.shape[1]]
-        _, of_document = np.unique(sentences.documents, return_inverse=True)
-        self._document_starts = np.searchsorted(of_document, np.arange(of_document[-1] + 2))
+        centred = unit(sentences.vectors - sentences.vectors.mean(axis=0))
+        wide = square[: centred.shape[1]]
+        self._projected = centred @ wide
+        self._noise = np.linalg.cholesky(np.cov(centred.T)).T.astype(np.float32) @ wide
         self._set_starts = np.searchsorted(sentences.sets, np.arange(sentences.sets[-1] + 2))
 
     def parts(self, block: int) -> np.ndarray:
         """Which sentences each row of the block has: [rows, 4]."""
         random = np.random.default_rng((1, block))
         count = min(BLOCK_ROWS, self.num_rows - block * BLOCK_ROWS)
-        documents = random.integers(len(self._document_starts) - 1, size=count)
-        starts, ends = self._document_starts[documents], self._document_starts[documents + 1]
-        sets = self._sentences.sets[starts]
-        own = random.integers(starts[:, None], ends[:, None], size=(count, 2))
-        others = random.integers(self._set_starts[sets][:, None], self._set_starts[sets + 1][:, None], size=(count, 2))
-        return np.concatenate((own, others), axis=1)
+        sets = self._sentences.sets[random.integers(len(self._sentences.sets), size=count)]
+        return random.integers(self._set_starts[sets][:, None], self._set_starts[sets + 1][:, None], size=(count, 4))
 
     def vectors(self, block: int) -> np.ndarray:
         means = np.einsum("rpd,p->rd", self._projected[self.parts(block)], WEIGHTS)
-        return with_noise(means, ROW_NOISE, np.random.default_rng((2, block)))
+        return self._with_noise(means, ROW_NOISE, np.random.default_rng((2, block)))
 
     def blocks(self) -> Iterator[tuple[list[Passage], list[str], np.ndarray]]:
         """Passages, their words and their vectors, as `Store.put` takes them; each passage is a document."""
@@ -72,10 +71,14 @@ class Rows:
 
     def _query(self, row: int, random: np.random.Generator) -> Query:
         block, place = divmod(row, BLOCK_ROWS)
-        vector = with_noise(self.vectors(block)[place][None], QUERY_NOISE, random)[0]
+        vector = self._with_noise(self.vectors(block)[place][None], QUERY_NOISE, random)[0]
         words = [word for part in self.parts(block)[place] for word in self._sentences.words[part].split()]
         asked = random.choice(words, size=min(len(words), random.integers(3, 9)), replace=False)
         return Query(vector, asked.tolist())
+
+    def _with_noise(self, vectors: np.ndarray, length: float, random: np.random.Generator) -> np.ndarray:
+        noise = random.standard_normal((len(vectors), len(self._noise)), dtype=np.float32) @ self._noise
+        return unit(unit(vectors) + np.float32(length) * noise)
 
     def nearest(self, vectors: np.ndarray, num: int) -> np.ndarray:
         """Numbers of the rows with the greatest cosines, by comparing with all: [queries, num]."""
@@ -90,7 +93,5 @@ class Rows:
         return rows
 
 
-def with_noise(vectors: np.ndarray, length: float, random: np.random.Generator) -> np.ndarray:
-    noise = random.standard_normal(vectors.shape, dtype=np.float32) * np.float32(length / np.sqrt(DIMENSIONS))
-    noisy = vectors / np.linalg.norm(vectors, axis=1, keepdims=True) + noise
-    return np.asarray(noisy / np.linalg.norm(noisy, axis=1, keepdims=True))
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))

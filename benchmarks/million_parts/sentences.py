@@ -26,14 +26,12 @@ PIECE_TEXTS = 256
 class Sentences:
     """
     Attributes:
-        documents: number of the document that each is of, [sentences], ascending.
         sets: number of the set that each is of, [sentences], ascending.
         vectors: of length 1, float32 [sentences, dimensions].
     """
 
     texts: list[str]
     words: list[str]
-    documents: np.ndarray
     sets: np.ndarray
     vectors: np.ndarray
 
@@ -54,12 +52,11 @@ def embed(data: Path, model: str, file: Path) -> None:
     from farthing import Embedder
     from farthing.toolkit.index.words import Segmenter
 
-    texts, documents, sets, document = [], [], [], 0
+    texts, sets = [], []
     for number, corpus in enumerate(corpora(data)):
-        for document, line in enumerate(corpus.read_text(encoding="utf-8").splitlines(), start=document + 1):
+        for line in corpus.read_text(encoding="utf-8").splitlines():
             found = list(islice(sentences_of(json.loads(line)["text"]), MAX_PER_DOCUMENT))
             texts += found
-            documents += [document] * len(found)
             sets += [number] * len(found)
     segmenter = Segmenter()
     words = [" ".join(segmenter.words(text)) for text in tqdm(texts, desc="words")]
@@ -72,7 +69,6 @@ def embed(data: Path, model: str, file: Path) -> None:
         file,
         texts=np.array(json.dumps(texts)),
         words=np.array(json.dumps(words)),
-        documents=documents,
         sets=sets,
         vectors=np.concatenate(pieces),
     )
@@ -82,5 +78,5 @@ def load(file: Path) -> Sentences:
     with np.load(file) as held:
         return Sentences(
             json.loads(str(held["texts"])), json.loads(str(held["words"])),
-            held["documents"], held["sets"], held["vectors"],
+            held["sets"], held["vectors"],
         )  # fmt: skip

@@ -61,6 +61,6 @@ def exact_cosines(table: Any, vector: np.ndarray, keys: Sequence[int]) -> dict[i
 def read(table: Any, keys: Sequence[int]) -> list[Passage]:
     if not keys:
         return []
-    rows = table.take_row_ids(list(keys)).select([*SHOWN]).with_row_id().to_list()
+    rows = table.take_row_ids(list(keys)).select([SHOWN]).with_row_id().to_list()
     passages = {row["_rowid"]: passage_of(row) for row in rows}
     return [passages[key] for key in keys]

@@ -90,7 +90,7 @@ class LanceStore:
         return list(self._table.search().select(["document"]).to_arrow()["document"].unique().to_pylist())
 
     def passages(self, batch_size: int = 1024) -> Iterator[list[Passage]]:
-        query = self._table.search().select(list(SHOWN))
+        query = self._table.search().select([SHOWN])
         for batch in query.to_batches(batch_size):
             if batch.num_rows:
                 yield [passage_of(row) for row in batch.to_pylist()]
@@ -112,13 +112,13 @@ class LanceStore:
     # --- searches -----------------------------------------------------------------------------------------------------
 
     def nearest(self, vector: np.ndarray, num: int, where: Sequence[Condition] = ()) -> list[Found]:
-        rows = nearest(self._table, vector, num, where).select([*SHOWN, "_distance"]).to_list()
+        rows = nearest(self._table, vector, num, where).select([SHOWN, "_distance"]).to_list()
         return [Found(passage_of(row), 1.0 - row["_distance"]) for row in rows]
 
     def matching(self, words: str, num: int, where: Sequence[Condition] = ()) -> list[Found]:
         if not self._can_match(words):
             return []
-        rows = matching(self._table, words, num, where).select([*SHOWN, "_score"]).to_list()
+        rows = matching(self._table, words, num, where).select([SHOWN, "_score"]).to_list()
         return [Found(passage_of(row), row["_score"]) for row in rows]
 
     def candidates(self, vector: np.ndarray, words: str, num: int, where: Sequence[Condition] = ()) -> Candidates:
