@@ -42,6 +42,7 @@ The tree (indentation is inheritance)::
         UpstreamFailedError       those that were asked failed, or gave answers that make no sense
       VectorIndexError            an index of documents cannot be used
         IndexNotFoundError        there is none in that place
+        IndexExistsError          there is one already
         IndexBusyError            another process is changing it
         WrongSpaceError           its vectors are of another space than the model's
       AuthenticationError         no key was sent, or one that is not known
@@ -270,6 +271,10 @@ class VectorIndexError(FarthingError):
 
 class IndexNotFoundError(VectorIndexError):
     code = "index_not_found"
+
+
+class IndexExistsError(VectorIndexError):
+    code = "index_exists"
 
 
 class IndexBusyError(VectorIndexError):

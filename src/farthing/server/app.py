@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -19,7 +20,7 @@ from farthing.core.settings.access import split_list
 from farthing.server import admin, errors, openapi
 from farthing.server.access import Access
 from farthing.server.body_limit import BodyLimit
-from farthing.server.dialects import cohere, ollama, openai, rerank, tei
+from farthing.server.dialects import cohere, indexes, ollama, openai, rerank, tei
 from farthing.server.guard import Guard
 from farthing.server.metrics import Metrics, ServerState, model_state
 from farthing.server.rate_headers import RateHeaders
@@ -38,6 +39,7 @@ def create_app(service: Service, settings: Resolved, tracing: Tracing | None = N
     if telemetry.log_texts:
         logger.warning("The texts of all requests go into the log (log_texts).")
     guard = Guard(access)
+    folder = settings.group(ServerSettings).index_folder
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -62,6 +64,8 @@ def create_app(service: Service, settings: Resolved, tracing: Tracing | None = N
     errors.install(app)
     for dialect in (openai, rerank, tei, cohere, ollama):
         app.include_router(dialect.router(service))
+    if folder is not None:
+        app.include_router(indexes.router(service, Path(folder)))
     app.include_router(admin.router(service, metrics))
     openapi.install(app, guard)
     app.add_middleware(BodyLimit, max_bytes=settings.group(ServerSettings).max_body_bytes)

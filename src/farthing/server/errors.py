@@ -23,6 +23,9 @@ from farthing.core.errors import (
     DeadlineError,
     EngineError,
     FarthingError,
+    IndexBusyError,
+    IndexExistsError,
+    IndexNotFoundError,
     InputError,
     MemoryShortError,
     QueueFullError,
@@ -31,6 +34,7 @@ from farthing.core.errors import (
     UnknownModelError,
     UpstreamBusyError,
     UpstreamFailedError,
+    WrongSpaceError,
     WrongTaskError,
 )
 
@@ -47,6 +51,10 @@ TABLE: tuple[tuple[type[FarthingError], int, str, Mapping[str, str]], ...] = (
     (InputError, 400, "invalid_request_error", {}),
     (UnknownModelError, 404, "invalid_request_error", {}),
     (WrongTaskError, 400, "invalid_request_error", {}),
+    (IndexNotFoundError, 404, "invalid_request_error", {}),
+    (IndexExistsError, 409, "invalid_request_error", {}),
+    (IndexBusyError, 409, "invalid_request_error", RETRY_AFTER),
+    (WrongSpaceError, 409, "invalid_request_error", {}),
     (AuthenticationError, 401, "invalid_request_error", {"www-authenticate": "Bearer"}),
     (RateLimitError, 429, "rate_limit_error", {}),  # with the error's own time to wait
     (QueueFullError, 429, "rate_limit_error", RETRY_AFTER),

@@ -155,6 +155,15 @@ class Service:
             entries = self._able(model, "embed", lambda backend: can_answer(cast("EmbedBackend", backend), request))
             return await self._first_answer(entries, work)
 
+    async def backend_for(self, model: str | None, task: Task) -> tuple[str, Backend]:
+        """The name and the backend of the model that answers for this one, once it is loaded; for what it says of
+        itself, since it may be unloaded again. Raises as `embed`."""
+
+        async def work(entry: ModelEntry, backend: Backend) -> tuple[str, Backend]:
+            return entry.name, backend
+
+        return await self._first_answer(self._able(model, task, lambda _: True), work)
+
     async def rerank(self, request: RerankRequest, model: str | None = None) -> Scores:
         """Scores of the request's pairs, when its turn comes. Cancelling takes its pairs out of the queue.
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from farthing.core.errors import SettingsError
+from farthing.core.errors import InputError
 from farthing.toolkit.documents.document import MARKDOWN, PLAIN_TEXT, Document
+from farthing.toolkit.documents.kinds import LANGUAGES
 from farthing.toolkit.extra import needed
 
 CountTokens = Callable[[str], int]
@@ -52,7 +53,7 @@ class Part(NamedTuple):
 class Splitting:
     """How long the parts of a document may be, title and heading included, and what they share.
 
-    Raises `SettingsError` for numbers that make no sense.
+    Raises `InputError` for numbers that make no sense.
     """
 
     max_tokens: int
@@ -60,9 +61,9 @@ class Splitting:
 
     def __post_init__(self) -> None:
         if self.max_tokens < 16:
-            raise SettingsError(f"max_tokens is {self.max_tokens}; a passage has at least 16.", param="max_tokens")
+            raise InputError(f"max_tokens is {self.max_tokens}; a passage has at least 16.", param="max_tokens")
         if not 0 <= self.overlap_tokens <= self.max_tokens // 2:
-            raise SettingsError(
+            raise InputError(
                 f"overlap_tokens is {self.overlap_tokens}; it must be from 0 to half of max_tokens "
                 f"({self.max_tokens}).",
                 param="overlap_tokens",
@@ -70,10 +71,10 @@ class Splitting:
 
 
 def splitting_for(context_length: int, max_tokens: int | None, overlap_tokens: int | None) -> Splitting:
-    """What was asked for, else what suits search in a model of this context. Raises `SettingsError`."""
+    """What was asked for, else what suits search in a model of this context. Raises `InputError`."""
     limit = context_length - ADDED_TOKENS
     if max_tokens is not None and max_tokens > limit:
-        raise SettingsError(
+        raise InputError(
             f"max_tokens is {max_tokens}; of this model's {context_length} tokens, {limit} are left for a passage.",
             param="max_tokens",
         )
@@ -82,7 +83,16 @@ def splitting_for(context_length: int, max_tokens: int | None, overlap_tokens: i
 
 
 def split(document: Document, splitting: Splitting, count_tokens: CountTokens) -> Iterator[Part]:
-    """The document's parts in order; one where all of it fits, none where there is nothing but white space."""
+    """The document's parts in order; one where all of it fits, none where there is nothing but white space.
+
+    Raises `InputError` for a kind of text that is not known.
+    """
+    if document.kind not in (PLAIN_TEXT, MARKDOWN, *LANGUAGES):
+        raise InputError(
+            f"The kind of a document is {document.kind!r}; it must be {PLAIN_TEXT}, {MARKDOWN} or one of "
+            f"{', '.join(LANGUAGES)}.",
+            param="kind",
+        )
     headings = headings_of(document)
     longest = max((heading for _, heading in headings), key=len, default="")
     above = count_tokens(f"{document.title}\n{longest}\n") if document.title or longest else 0

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 
-from farthing.core.errors import SettingsError
+from farthing.core.errors import InputError
 from farthing.toolkit.index.passage import Passage
 from farthing.toolkit.index.store import Store
 from farthing.toolkit.index.where import Condition
@@ -41,11 +41,9 @@ class Blend:
 
     def __post_init__(self) -> None:
         if not 0 <= self.vector_weight <= 1:
-            raise SettingsError(
-                f"vector_weight is {self.vector_weight}; it must be from 0 to 1.", param="vector_weight"
-            )
+            raise InputError(f"vector_weight is {self.vector_weight}; it must be from 0 to 1.", param="vector_weight")
         if self.fusion not in ("sum", "ranks"):
-            raise SettingsError(f"fusion is {self.fusion!r}; it must be sum or ranks.", param="fusion")
+            raise InputError(f"fusion is {self.fusion!r}; it must be sum or ranks.", param="fusion")
 
 
 class Hit(NamedTuple):

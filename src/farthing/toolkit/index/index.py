@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from farthing.core.errors import IndexNotFoundError, SettingsError, VectorIndexError
+from farthing.core.errors import IndexExistsError, IndexNotFoundError, VectorIndexError
 from farthing.core.space import VectorSpace
 from farthing.toolkit.documents.document import Document
 from farthing.toolkit.documents.split import splitting_for
@@ -62,7 +62,8 @@ class VectorIndex:
             overlap_tokens: that neighbouring passages of a document share; None for an eighth.
 
         Raises:
-            SettingsError: there is an index already, or a number makes no sense.
+            IndexExistsError: there is one already.
+            InputError: a number makes no sense.
             DimensionsError: the model cannot make vectors of this length.
         """
         splitting = splitting_for(encoder.context_length, max_tokens, overlap_tokens)
@@ -70,9 +71,8 @@ class VectorIndex:
         space = space_of(encoder, dimensions)
         with database.writing():
             if database.read(MANIFEST) is not None:
-                raise SettingsError(
-                    f"There is an index in {database.place} already. Add to it, delete it, or choose another place.",
-                    param="store",
+                raise IndexExistsError(
+                    f"There is an index in {database.place} already. Add to it, delete it, or choose another place."
                 )
             manifest = Manifest(FIRST_DATA, encoder.model, space, splitting, words.VERSION)
             database.drop(FIRST_DATA)
@@ -81,7 +81,7 @@ class VectorIndex:
         return opened
 
     @classmethod
-    def open(cls, database: Database) -> VectorIndex:
+    def open(cls, database: Database, segmenter: words.Segmenter | None = None) -> VectorIndex:
         """
         Raises:
             IndexNotFoundError: there is none.
@@ -93,11 +93,11 @@ class VectorIndex:
                 f"The words of the index in {database.place} were cut by version {manifest.words_version}, and this "
                 f"Farthing has {words.VERSION}. Bring it up to date with: farthing index reindex {database.place}"
             )
-        return cls(database, manifest)
+        return cls(database, manifest, segmenter)
 
     def check(self, encoder: Encoder) -> None:
         """Raises `WrongSpaceError` when the encoder's vectors are not of the index's space."""
-        self.manifest.check_space(space_of(encoder, self.dimensions), encoder.model)
+        self.manifest.check_space(encoder.space, encoder.model)
 
     @property
     def dimensions(self) -> int:

@@ -29,6 +29,8 @@ WORDS_INDEX, VECTOR_INDEX = "words_idx", "vector_idx"
 EXACT_ROWS = 20_000
 # Versions that readers may still be at.
 KEEP_VERSIONS = timedelta(minutes=10)
+# How soon a reader sees what another process has written.
+SEEN_AFTER = timedelta(seconds=1)
 
 
 class LanceStore:
@@ -46,7 +48,7 @@ class LanceStore:
             import lancedb
         self._dimensions = dimensions
         self._folder = folder
-        self._database = lancedb.connect(folder)
+        self._database = lancedb.connect(folder, read_consistency_interval=SEEN_AFTER)
         # Its types know only what all kinds of queries have.
         self._table: Any
         if TABLE in self._database.list_tables().tables:
@@ -129,9 +131,11 @@ class LanceStore:
 
     def _snapshot(self) -> Any:
         """The table as it is now, whatever is put or built later: row ids are those of one version."""
-        snapshot = self._latest
-        if snapshot is None or snapshot.version != self._table.version:
-            snapshot = self._latest = self._database.open_table(TABLE)
+        version, snapshot = self._table.version, self._latest
+        if snapshot is None or snapshot.version != version:
+            snapshot = self._database.open_table(TABLE)
+            snapshot.checkout(version)
+            self._latest = snapshot
         return snapshot
 
     def _rows(self, condition: str, columns: Sequence[str]) -> Any:

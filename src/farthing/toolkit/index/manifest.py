@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from farthing.core.errors import VectorIndexError, WrongSpaceError
 from farthing.core.space import VectorSpace
@@ -32,9 +32,13 @@ class Manifest:
     def to_json(self) -> str:
         return json.dumps({"layout": LAYOUT, **asdict(self)}, indent=2, ensure_ascii=False) + "\n"
 
+    def is_of(self, space: VectorSpace) -> bool:
+        """Whether the vectors that are held are of this space, cut to as many dimensions."""
+        return replace(space, dimensions=self.space.dimensions).id == self.space.id
+
     def check_space(self, space: VectorSpace, model: str) -> None:
         """Raises `WrongSpaceError` when `model` makes vectors of another space than those that are held."""
-        if space.id != self.space.id:
+        if not self.is_of(space):
             raise WrongSpaceError(
                 f"The index holds vectors of {self.model} ({described(self.space)}); {model} makes others "
                 f"({described(space)}). They cannot be compared. Use the index's own model, or move the index to this "

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from farthing.core.errors import EmptyInputError, SettingsError
+from farthing.core.errors import EmptyInputError, InputError
 from farthing.toolkit.encoder import Encoder
 from farthing.toolkit.index.adding import embedded_text
 from farthing.toolkit.index.excerpt import excerpt
@@ -61,9 +61,9 @@ class Query:
         if not self.text.strip():
             raise EmptyInputError("The query is empty; say what to search for.", param="query")
         if self.num_results < 1:
-            raise SettingsError(f"{self.num_results} results were asked for; it must be at least 1.", param="k")
+            raise InputError(f"{self.num_results} results were asked for; it must be at least 1.", param="k")
         if self.mode not in ("hybrid", "vector", "keyword"):
-            raise SettingsError(f"mode is {self.mode!r}; it must be hybrid, vector or keyword.", param="mode")
+            raise InputError(f"mode is {self.mode!r}; it must be hybrid, vector or keyword.", param="mode")
 
 
 class Scored(NamedTuple):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farthing.core.errors import SettingsError
+from farthing.core.errors import InputError
 from farthing.toolkit.documents.document import Document
 from farthing.toolkit.documents.kinds import KINDS, LANGUAGES
 from farthing.toolkit.documents.split import Part, Splitting, grammar_of, split, splitting_for
@@ -124,5 +124,5 @@ def test_the_default_follows_the_model_s_context() -> None:
 
 @pytest.mark.parametrize(("max_tokens", "overlap"), [(300, None), (8, None), (100, 51), (100, -1)])
 def test_a_splitting_that_makes_no_sense_is_refused(max_tokens: int, overlap: int | None) -> None:
-    with pytest.raises(SettingsError, match="tokens is"):
+    with pytest.raises(InputError, match="tokens is"):
         splitting_for(256, max_tokens, overlap)

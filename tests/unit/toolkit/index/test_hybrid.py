@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from farthing.core.errors import SettingsError
+from farthing.core.errors import InputError
 from farthing.toolkit.index.hybrid import Blend, by_both, by_vector, by_words, fuse_ranks, fuse_scores
 from farthing.toolkit.index.lance_store import LanceStore
 from farthing.toolkit.index.passage import Passage
@@ -86,6 +86,6 @@ def test_equal_scores_and_nothing_at_all_are_no_division_by_zero() -> None:
 
 @pytest.mark.parametrize(("fusion", "weight", "param"), [("sum", 1.5, "vector_weight"), ("max", 0.5, "fusion")])
 def test_a_blend_out_of_range_is_refused(fusion: str, weight: float, param: str) -> None:
-    with pytest.raises(SettingsError) as caught:
+    with pytest.raises(InputError) as caught:
         Blend(fusion, weight)  # type: ignore[arg-type]
     assert caught.value.param == param

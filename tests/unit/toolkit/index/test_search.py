@@ -7,7 +7,7 @@ import pytest
 from few_documents import DOCUMENTS
 
 from farthing import Embedder, Reranker
-from farthing.core.errors import EmptyInputError, SettingsError, WrongSpaceError
+from farthing.core.errors import EmptyInputError, InputError, WrongSpaceError
 from farthing.toolkit.documents.document import Document
 from farthing.toolkit.index.hybrid import Blend
 from farthing.toolkit.index.index import VectorIndex
@@ -138,8 +138,8 @@ def test_an_encoder_of_another_space_is_refused(index: VectorIndex, starter_dir:
     ("wrong", "error"),
     [
         ({"text": " "}, EmptyInputError),
-        ({"text": "x", "num_results": 0}, SettingsError),
-        ({"text": "x", "mode": "fuzzy"}, SettingsError),
+        ({"text": "x", "num_results": 0}, InputError),
+        ({"text": "x", "mode": "fuzzy"}, InputError),
     ],
 )
 def test_a_query_that_makes_no_sense_is_refused(wrong: dict[str, object], error: type[Exception]) -> None:

@@ -1,0 +1,153 @@
+"""Routes of indexes: make one, fill it, search it, remove it.
+
+In: JSON bodies of our own shape. Out: JSON; errors have OpenAI's shape. What is done is in `farthing.server.indexes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from farthing.server.body import Body, read_body
+from farthing.server.dialects.indexes_schemas import (
+    AddDocumentsBody,
+    AddedCard,
+    CreateIndexBody,
+    DeletedCard,
+    DeleteDocumentsBody,
+    IndexCard,
+    IndexList,
+    ResultList,
+    SearchBody,
+)
+from farthing.server.dialects.openai import ERRORS as OPENAI_ERRORS
+from farthing.server.dialects.openai_schemas import ErrorResponse
+from farthing.server.dialects.route import request_body
+from farthing.server.disconnect import unless_hung_up
+from farthing.server.exchange import exchange_of
+from farthing.server.guard import charge_tokens
+from farthing.server.indexes.library import Library
+from farthing.server.indexes.models import Work
+from farthing.server.service import Service
+from farthing.server.urgency import urgency_of
+from farthing.serving.timings import NOT_TIMED
+from farthing.toolkit.index.index import IndexInfo
+
+T = TypeVar("T")
+Handler = Callable[..., Awaitable[Response]]
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    **OPENAI_ERRORS,
+    404: {"model": ErrorResponse, "description": "There is no such index, or no such model."},
+    409: {
+        "model": ErrorResponse,
+        "description": "The index is there already, is being changed by another process, or holds vectors that no "
+        "served model makes.",
+    },
+}
+
+
+def router(service: Service, folder: Path) -> APIRouter:
+    """The routes over the indexes in `folder`. Raises `MissingExtraError`."""
+    routes = APIRouter(prefix="/v1/indexes", tags=["Indexes"])
+    library = Library(folder, service)
+
+    def work_of(request: Request) -> Work:
+        return Work(service, urgency_of(request, service.request_timeout_s))
+
+    async def done(request: Request, work: Work, call: Coroutine[Any, Any, T]) -> T:
+        """The result, unless the client hangs up or its time is over; what it cost is noted and charged."""
+        try:
+            return await unless_hung_up(request, call, work.urgency)
+        finally:
+            exchange_of(request).note_work(work.num_texts, work.num_tokens, NOT_TIMED)
+            await charge_tokens(request, work.num_tokens)
+
+    def route(
+        method: str, path: str, summary: str, answer: type, body: type[Body] | None = None
+    ) -> Callable[[Handler], Handler]:
+        return routes.api_route(
+            path,
+            methods=[method],
+            summary=summary,
+            response_model=None,
+            responses={200: {"model": answer}, **ERRORS},
+            openapi_extra=request_body(body) if body else None,
+        )
+
+    @route("GET", "", "List the indexes", IndexList)
+    async def list_indexes() -> Response:
+        found = await library.list()
+        return json({"object": "list", "data": [card(name, info) for name, info in found.items()]})
+
+    @route("POST", "", "Make an index", IndexCard, CreateIndexBody)
+    async def create(request: Request) -> Response:
+        body, work = await read_body(request, CreateIndexBody), work_of(request)
+        sizes = body.dimensions, body.max_tokens, body.overlap_tokens
+        made = await done(request, work, library.create(work, body.name, body.model, *sizes))
+        return json(card(body.name, made))
+
+    @route("GET", "/{name}", "Describe an index", IndexCard)
+    async def info(name: str) -> Response:
+        return json(card(name, await library.info(name)))
+
+    @route("DELETE", "/{name}", "Remove an index", DeletedCard)
+    async def remove(name: str) -> Response:
+        await library.remove(name)
+        return json({"deleted": 1})
+
+    @route("POST", "/{name}/documents", "Add documents", AddedCard, AddDocumentsBody)
+    async def add(name: str, request: Request) -> Response:
+        """Documents that the index holds as they are cost nothing; those of the same id are replaced."""
+        body, work = await read_body(request, AddDocumentsBody), work_of(request)
+        added = await done(request, work, library.add(work, name, body.to_documents()))
+        return json(
+            {
+                "new": added.num_new,
+                "replaced": added.num_changed,
+                "unchanged": added.num_unchanged,
+                "passages": added.num_passages,
+            }
+        )
+
+    @route("POST", "/{name}/documents/delete", "Take documents out", DeletedCard, DeleteDocumentsBody)
+    async def delete(name: str, request: Request) -> Response:
+        body = await read_body(request, DeleteDocumentsBody)
+        return json({"deleted": await library.delete(name, body.ids)})
+
+    @route("POST", "/{name}/compact", "Make searches fast", IndexCard)
+    async def compact(name: str) -> Response:
+        return json(card(name, await library.compact(name)))
+
+    @route("POST", "/{name}/search", "Search an index", ResultList, SearchBody)
+    async def search(name: str, request: Request) -> Response:
+        """Passages that answer a query, best first."""
+        body, work = await read_body(request, SearchBody), work_of(request)
+        found = await done(request, work, library.search(work, name, body.to_query(), body.rerank))
+        return json({"object": "list", "data": [result.to_dict() for result in found]})
+
+    return routes
+
+
+def json(content: object) -> Response:
+    return Response(orjson.dumps(content), media_type="application/json")
+
+
+def card(name: str, info: IndexInfo) -> dict[str, object]:
+    manifest, facts = info
+    return {
+        "name": name,
+        "object": "index",
+        "model": manifest.model,
+        "space": manifest.space.id,
+        "dimensions": manifest.space.dimensions,
+        "max_tokens": manifest.splitting.max_tokens,
+        "overlap_tokens": manifest.splitting.overlap_tokens,
+        **facts._asdict(),
+    }

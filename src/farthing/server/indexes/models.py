@@ -1,0 +1,109 @@
+"""The served models as the toolkit sees them: an encoder and a reranker whose calls block.
+
+For threads other than the event loop's, on which each call is run. What is asked goes through the service as a client's
+request does: its queue, its cache, its limits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from farthing.serving.request import EmbedRequest, InputType
+from farthing.serving.rerank_request import Ranked, RerankRequest
+from farthing.upstream.chunks import estimate_tokens
+
+if TYPE_CHECKING:
+    from farthing.core.space import VectorSpace
+    from farthing.server.service import Service
+    from farthing.serving.backend import EmbedBackend
+    from farthing.serving.urgency import Urgency
+
+T = TypeVar("T")
+TEXTS_AT_A_TIME = 256
+
+
+@dataclass
+class Work:
+    """What one client's request has the models do.
+
+    Attributes:
+        loop: of the server.
+        num_tokens: that were asked for until now.
+    """
+
+    service: Service
+    urgency: Urgency
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    num_texts: int = 0
+    num_tokens: int = 0
+
+    def wait_for(self, call: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(call, self.loop).result()
+
+    def note(self, num_texts: int, num_tokens: int) -> None:
+        self.num_texts += num_texts
+        self.num_tokens += num_tokens
+
+
+class ServedEncoder:
+    """`farthing.toolkit.encoder.Encoder` over a served model. Its space is that of the last vectors it gave."""
+
+    def __init__(self, work: Work, name: str, backend: EmbedBackend) -> None:
+        self.model = name
+        self.dimensions = backend.dimensions
+        self.context_length = backend.context_length
+        self.space: VectorSpace = backend.space
+        self._work = work
+        self._tokenizer = None if backend.local is None else backend.local.tokenizer
+
+    def count_tokens(self, text: str) -> int:
+        return estimate_tokens(text) if self._tokenizer is None else len(self._tokenizer.encode_prefix(text))
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        *,
+        instruction: str | None = None,
+        input_type: InputType | None = None,
+        dimensions: int | None = None,
+        truncate: bool | None = None,
+        show_progress: bool = False,  # noqa: ARG002 - a server has nobody to show it to
+    ) -> np.ndarray:
+        request = EmbedRequest(
+            (),
+            instruction=instruction,
+            input_type=input_type,
+            dimensions=dimensions,
+            truncate=truncate,
+            urgency=self._work.urgency,
+        )
+        found = [np.zeros((0, dimensions or self.dimensions), dtype=np.float32)]
+        for start in range(0, len(texts), TEXTS_AT_A_TIME):
+            part = texts[start : start + TEXTS_AT_A_TIME]
+            result = self._work.wait_for(self._work.service.embed(replace(request, inputs=part), self.model)).result
+            self._work.note(len(part), result.num_tokens)
+            self.space = replace(result.space, dimensions=self.dimensions)
+            found.append(result.vectors)
+        return np.concatenate(found)
+
+    def close(self) -> None:
+        """The service goes on."""
+
+
+class ServedRanker:
+    """A served reranker; `name` is the client's, None for the one there is."""
+
+    def __init__(self, work: Work, name: str | None) -> None:
+        self._work = work
+        self._name = name
+
+    def rank(self, query: str, documents: Sequence[str]) -> list[Ranked]:
+        request = RerankRequest([(query, text) for text in documents], urgency=self._work.urgency)
+        result = self._work.wait_for(self._work.service.rerank(request, self._name)).result
+        self._work.note(len(documents), result.num_tokens)
+        return result.ranking()

@@ -1,0 +1,234 @@
+"""The routes of indexes, on a server with an embedding model, another one, and a reranker."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from farthing import Embedder, Reranker
+from farthing.cli.main import cli
+from farthing.core.settings import ServerSettings
+from farthing.server.entry import ModelEntry
+
+DOCUMENTS = [
+    {
+        "id": "p1",
+        "title": "Forgotten password",
+        "text": "Open the settings and choose a new one.",
+        "metadata": {"y": 1},
+    },
+    {"id": "p2", "title": "Delivery", "text": "Parcels arrive within three working days.", "metadata": {"y": 2}},
+    {"id": "p3", "title": "退货", "text": "收到商品后七天内可以退货。"},
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("served") / "indexes"
+
+
+@pytest.fixture(scope="module")
+def client(
+    launch_load: Any, folder: Path, starter_dir: Path, tiny_qwen3: Path, tiny_reranker: Path
+) -> Iterator[httpx.Client]:
+    others = [
+        ModelEntry("tiny", lambda: Embedder(str(tiny_qwen3)), task="embed", preload=False),
+        ModelEntry("judge", lambda: Reranker(str(tiny_reranker)), task="rerank"),
+    ]
+    settings = ServerSettings(index_folder=str(folder))
+    with (
+        launch_load(lambda: Embedder(str(starter_dir)), name="minilm", others=others, server=settings) as running,
+        httpx.Client(base_url=running.url, timeout=60) as session,
+    ):
+        yield session
+
+
+@pytest.fixture
+def name(client: httpx.Client, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Of an index with the documents in it, which is removed afterwards."""
+    found = f"i{abs(hash(request.node.name)) % 10**8}"
+    assert client.post("/v1/indexes", json={"name": found}).status_code == 200
+    assert client.post(f"/v1/indexes/{found}/documents", json={"documents": DOCUMENTS}).status_code == 200
+    yield found
+    client.delete(f"/v1/indexes/{found}")
+
+
+def ids(answer: httpx.Response) -> list[str]:
+    assert answer.status_code == 200, answer.text
+    return [result["document"] for result in answer.json()["data"]]
+
+
+def search(client: httpx.Client, name: str, query: str, **more: object) -> httpx.Response:
+    return client.post(f"/v1/indexes/{name}/search", json={"query": query, **more})
+
+
+def test_an_index_is_made_filled_described_and_removed(client: httpx.Client) -> None:
+    made = client.post("/v1/indexes", json={"name": "shop", "dimensions": 128, "max_tokens": 64}).json()
+    assert made == {
+        "name": "shop", "object": "index", "model": "minilm", "space": made["space"], "dimensions": 128,
+        "max_tokens": 64, "overlap_tokens": 8, "num_documents": 0, "num_passages": 0, "num_unindexed": 0,
+        "num_bytes": made["num_bytes"],
+    }  # fmt: skip
+    url = "/v1/indexes/shop"
+    assert client.post(f"{url}/documents", json={"documents": DOCUMENTS}).json() == {
+        "new": 3, "replaced": 0, "unchanged": 0, "passages": 3,
+    }  # fmt: skip
+    changed = [{**DOCUMENTS[0], "text": "Ask us."}, *DOCUMENTS[1:]]
+    assert client.post(f"{url}/documents", json={"documents": changed}).json() == {
+        "new": 0, "replaced": 1, "unchanged": 2, "passages": 1,
+    }  # fmt: skip
+    assert client.get(url).json()["num_documents"] == 3
+    assert [index["name"] for index in client.get("/v1/indexes").json()["data"]] == ["shop"]
+    assert client.post(f"{url}/compact").json()["num_unindexed"] == 0
+    assert client.post(f"{url}/documents/delete", json={"ids": ["p1", "p2", "none"]}).json() == {"deleted": 2}
+    assert ids(search(client, "shop", "anything")) == ["p3"]
+    assert client.delete(url).json() == {"deleted": 1}
+    assert client.get(url).status_code == 404
+    assert client.get("/v1/indexes").json()["data"] == []
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "vector", "keyword"])
+def test_a_search_finds_the_passage_that_says_it(client: httpx.Client, name: str, mode: str) -> None:
+    answer = search(client, name, "forgotten password", mode=mode, k=1)
+    assert ids(answer) == ["p1"]
+    (result,) = answer.json()["data"]
+    assert result["title"] == "Forgotten password"
+    assert result["metadata"] == {"y": 1}
+    assert (result["cosine"] is None) == (mode == "keyword")
+
+
+def test_what_was_searched_and_added_is_counted(client: httpx.Client, name: str) -> None:
+    before = float(metric(client, "farthing_tokens_total"))
+    search(client, name, "a password that nobody asked for before")
+    assert float(metric(client, "farthing_tokens_total")) > before
+
+
+def metric(client: httpx.Client, name: str) -> str:
+    lines = client.get("/metrics").text.splitlines()
+    return next(line.rpartition(" ")[2] for line in lines if line.startswith(name) and "minilm" in line)
+
+
+def test_chinese_words_are_found_and_marked(client: httpx.Client, name: str) -> None:
+    (result,) = search(client, name, "退货", mode="keyword").json()["data"]
+    assert [result["excerpt"][first:last] for first, last in result["marks"]] == ["退货"]
+
+
+def test_conditions_and_weights_are_taken(client: httpx.Client, name: str) -> None:
+    assert ids(search(client, name, "password", where=["y >= 2"])) == ["p2"]
+    by_words = search(client, name, "parcels", vector_weight=0, fusion="ranks").json()["data"][0]
+    assert by_words["document"] == "p2"
+
+
+@pytest.mark.parametrize("rerank", [True, "judge"])
+def test_the_served_reranker_orders_the_best_anew(client: httpx.Client, name: str, rerank: object) -> None:
+    found = search(client, name, "password", rerank=rerank).json()["data"]
+    assert len(found) == 3
+    assert all(result["score"] == result["relevance"] for result in found)
+
+
+def test_an_index_of_another_served_model_is_searched_with_that_one(client: httpx.Client) -> None:
+    assert client.post("/v1/indexes", json={"name": "tiny", "model": "tiny"}).json()["model"] == "tiny"
+    client.post("/v1/indexes/tiny/documents", json={"documents": DOCUMENTS})
+    assert len(ids(search(client, "tiny", "password", mode="vector"))) == 3
+    client.delete("/v1/indexes/tiny")
+
+
+def test_the_command_line_and_the_server_share_an_index(
+    client: httpx.Client, folder: Path, starter_dir: Path, tmp_path: Path
+) -> None:
+    """Each sees what the other did, also when it moved the index to another model."""
+    place = folder / "shared"
+    run = CliRunner().invoke
+    assert run(cli, ["index", "create", str(place), "--model", str(starter_dir)]).exit_code == 0
+    client.post("/v1/indexes/shared/documents", json={"documents": DOCUMENTS[:2]})
+    (tmp_path / "more.jsonl").write_text(json.dumps({"id": "p9", "text": "Gift cards are valid for a year."}))
+    assert run(cli, ["index", "add", str(place), str(tmp_path / "more.jsonl")]).exit_code == 0
+    deadline = time.monotonic() + 10  # what another process wrote is seen within a second
+    while ids(search(client, "shared", "gift cards", k=1)) != ["p9"]:
+        assert time.monotonic() < deadline
+    assert run(cli, ["index", "reindex", str(place), "--dimensions", "64"]).exit_code == 0
+    assert ids(search(client, "shared", "gift cards", k=1)) == ["p9"]
+    assert client.get("/v1/indexes/shared").json()["dimensions"] == 64
+    assert client.delete("/v1/indexes/shared").status_code == 200
+
+
+def test_an_index_of_a_model_that_is_not_served_is_refused(client: httpx.Client, folder: Path) -> None:
+    client.post("/v1/indexes", json={"name": "foreign"})
+    file = folder / "foreign" / "farthing-index.json"
+    fields = json.loads(file.read_text())
+    file.write_text(json.dumps({**fields, "model": "gone", "space": {**fields["space"], "fingerprint": "other"}}))
+    answer = search(client, "foreign", "x")
+    assert answer.status_code == 409
+    assert answer.json()["error"]["code"] == "wrong_vector_space"
+    assert "gone" in answer.json()["error"]["message"]
+    assert ids(search(client, "foreign", "x", mode="keyword")) == []
+    client.delete("/v1/indexes/foreign")
+
+
+def test_many_clients_add_and_search_at_once(client: httpx.Client, name: str) -> None:
+    failures: list[str] = []
+
+    def add_and_search(number: int) -> None:
+        documents = [{"id": f"d{number}-{place}", "text": f"word{number} number {place}"} for place in range(5)]
+        for answer in (
+            client.post(f"/v1/indexes/{name}/documents", json={"documents": documents}),
+            search(client, name, f"word{number}", k=20),
+        ):
+            if answer.status_code != 200:
+                failures.append(answer.text)
+
+    threads = [threading.Thread(target=add_and_search, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert client.get(f"/v1/indexes/{name}").json()["num_documents"] == 43
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "words"),
+    [
+        ("POST", "/v1/indexes/none/search", {"query": "x"}, 404, "There is no index 'none'"),
+        ("POST", "/v1/indexes/none/documents", {"documents": DOCUMENTS}, 404, "There is no index 'none'"),
+        ("DELETE", "/v1/indexes/none", None, 404, "There is no index 'none'"),
+        ("POST", "/v1/indexes", {"name": "../up"}, 400, "cannot be the name of an index"),
+        ("POST", "/v1/indexes", {"name": "a", "model": "gpt"}, 404, "has no model 'gpt'"),
+        ("POST", "/v1/indexes", {"name": "a", "model": "judge"}, 400, "scores pairs"),
+        ("POST", "/v1/indexes", {"name": "a", "max_tokens": 99999}, 400, "max_tokens is 99999"),
+        ("POST", "/v1/indexes", {"name": "a", "dimensions": 99999}, 400, "dimensions"),
+        ("POST", "/v1/indexes", {}, 400, "'name' is required"),
+        ("POST", "/v1/indexes/NAME/documents", {"documents": []}, 400, "empty list"),
+        ("POST", "/v1/indexes/NAME/documents", {"documents": [{"id": "x", "text": " "}]}, 400, "has no text"),
+        ("POST", "/v1/indexes/NAME/documents", {"documents": [{"id": "x"}]}, 400, "'documents.0.text' is required"),
+        ("POST", "/v1/indexes/NAME/documents", {"documents": [{"id": "", "text": "x"}]}, 400, "documents.0.id"),
+        ("POST", "/v1/indexes/NAME/documents", {"documents": [{"id": "x", "text": "x", "kind": "cobol"}]}, 400, "kind"),
+        ("POST", "/v1/indexes/NAME/search", {"query": " "}, 400, "query is empty"),
+        ("POST", "/v1/indexes/NAME/search", {"query": "x", "k": 0}, 400, "'k' must be"),
+        ("POST", "/v1/indexes/NAME/search", {"query": "x", "where": ["y"]}, 400, "FIELD OPERATOR VALUE"),
+        ("POST", "/v1/indexes/NAME/search", {"query": "x", "rerank": "minilm"}, 400, "makes vectors"),
+        ("POST", "/v1/indexes/NAME/search", {"query": "x", "top": 3}, 400, "Unknown parameter 'top'"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    client: httpx.Client, name: str, method: str, path: str, body: object, status: int, words: str
+) -> None:
+    answer = client.request(method, path.replace("NAME", name), json=body)
+    assert (answer.status_code, words in answer.json()["error"]["message"]) == (status, True), answer.text
+
+
+def test_there_is_one_index_of_a_name(client: httpx.Client, name: str) -> None:
+    answer = client.post("/v1/indexes", json={"name": name})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "index_exists")
+
+
+def test_without_a_folder_there_are_no_such_routes(server: Any) -> None:
+    assert httpx.get(f"{server.url}/v1/indexes").status_code == 404

@@ -1,0 +1,241 @@
+"""`farthing index` and `farthing search` as a user types them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from farthing.cli.main import cli
+from farthing.core.errors import (
+    EmptyInputError,
+    FarthingError,
+    IndexNotFoundError,
+    InputError,
+    WrongSpaceError,
+)
+
+RECORDS = [
+    {"id": "p1", "title": "Forgotten password", "text": "Open the settings and choose a new password.", "year": 2024},
+    {"id": "p2", "title": "Delivery", "text": "Parcels arrive within three working days.", "year": 2025},
+    {"id": "p3", "title": "退货", "text": "收到商品后七天内可以退货。", "year": 2026},
+]
+
+
+def farthing(*args: object, input: str | None = None) -> Result:
+    return CliRunner().invoke(cli, list(map(str, args)), input=input)
+
+
+def said(*args: object, input: str | None = None) -> str:
+    result = farthing(*args, input=input)
+    if result.exception is not None:
+        raise result.exception
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, starter_dir: Path) -> Path:
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "help.jsonl").write_text("\n".join(json.dumps(record, ensure_ascii=False) for record in RECORDS))
+    (folder / "docs").mkdir()
+    (folder / "docs" / "birds.md").write_text("# Birds\n\n## The wren\n\nA small bird with a loud song.\n")
+    said("index", "create", folder / "store", "--model", starter_dir)
+    said("index", "add", folder / "store", folder / "help.jsonl", folder / "docs")
+    return folder / "store"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+# --- an index ---------------------------------------------------------------------------------------------------------
+
+
+def test_making_and_adding_say_what_was_done(tmp_path: Path, starter_dir: Path) -> None:
+    made = said("index", "create", "s", "--model", starter_dir, "--max-tokens", 64)
+    assert "384 dimensions; passages of at most 64 tokens, 8 of them shared" in made
+    Path("a.jsonl").write_text('{"id": 1, "text": "one", "tags": []}\n{"id": 2, "text": "two"}\n')
+    result = farthing("index", "add", "s", "a.jsonl")
+    assert result.stdout.startswith("Added 2 documents: 2 passages embedded, ")
+    assert "Left out, since they hold neither text, number nor true or false: tags in 1." in result.stderr
+    Path("a.jsonl").write_text('{"id": 1, "text": "one"}\n{"id": 2, "text": "zwei"}\n{"id": 3, "text": "three"}\n')
+    assert said("index", "add", "s", "a.jsonl").startswith("Added 1 document, replaced 1, left 1 as they were: 2 pa")
+    assert said("index", "add", "s", "a.jsonl").startswith("Added 0 documents, left 3 as they were: 0 passages")
+
+
+def test_what_is_in_an_index_is_told(store: Path) -> None:
+    told = said("index", "info", store)
+    assert "documents        4" in told
+    assert "384 dimensions, mean pooling" in told
+    facts = json.loads(said("index", "info", store, "--json"))
+    assert (facts["num_documents"], facts["num_unindexed"], facts["space"]["dimensions"]) == (4, 0, 384)
+
+
+def test_documents_are_taken_out_pruned_and_compacted(starter_dir: Path) -> None:
+    said("index", "create", "s", "--model", starter_dir)
+    Path("docs").mkdir()
+    for name in "abc":
+        Path(f"docs/{name}.md").write_text(f"text {name}")
+    said("index", "add", "s", "docs")
+    result = farthing("index", "delete", "s", "docs/a.md", "docs/x.md")
+    assert (result.stdout, result.stderr) == ("Took out 1 document.\n", "Not in the index: 1 of the ids.\n")
+    Path("docs/b.md").unlink()
+    assert "took out 1: " in said("index", "add", "s", "docs", "--prune")
+    assert "MiB now." in said("index", "compact", "s")
+    assert json.loads(said("index", "info", "s", "--json"))["num_documents"] == 2
+
+
+def test_a_whole_index_is_removed_only_when_it_is_meant(starter_dir: Path) -> None:
+    said("index", "create", "s", "--model", starter_dir)
+    assert farthing("index", "delete", "s").exit_code == 2
+    assert farthing("index", "delete", "s", "--all", input="n\n").exit_code == 1
+    assert Path("s/farthing-index.json").exists()
+    assert "Removed s." in said("index", "delete", "s", "--all", "--yes")
+    assert not Path("s").exists()
+
+
+def test_moving_to_another_model_keeps_what_is_found(starter_dir: Path, tiny_qwen3: Path) -> None:
+    said("index", "create", "s", "--model", tiny_qwen3)
+    said("index", "add", "s", "-", input="\n".join(map(json.dumps, RECORDS)))
+    with pytest.raises(WrongSpaceError, match="farthing index reindex"):
+        said("search", "s", "password", "--model", starter_dir)
+    assert "3 passages, 384 dimensions" in said("index", "reindex", "s", "--model", starter_dir)
+    assert json.loads(said("search", "s", "I lost my login", "--json", "-k", 1))["document"] == "p1"
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "error", "message"),
+    [
+        (b'{"text": "a"}\n{"text": \n', [], InputError, "Line 2 of in.jsonl is not valid JSON"),
+        (b'{"text": "a"}\n{"body": "b"}\n', [], InputError, "Line 2 of in.jsonl has no field 'text'"),
+        (b'{"text": "a"}\n', ["--field", "body"], InputError, "Line 1 of in.jsonl has no field 'body'"),
+        (b'{"text": "a"}\n', ["--id-field", "sku"], InputError, "Line 1 of in.jsonl has no field 'sku'"),
+        (b'{"text": "a"}\n{"text": "caf\xe9"}\n', [], InputError, "Line 2 of in.jsonl is not UTF-8"),
+        (b"", [], EmptyInputError, "in.jsonl is empty"),
+        (b'{"id": 1, "text": "a"}\n{"id": 1, "text": "b"}\n', [], InputError, "the id '1' was used"),
+    ],
+)
+def test_broken_input_is_an_error_with_its_line(
+    content: bytes, options: list[str], error: type[Exception], message: str, store: Path
+) -> None:
+    Path("in.jsonl").write_bytes(content)
+    before = json.loads(said("index", "info", store, "--json"))["num_documents"]
+    with pytest.raises(error, match=message):
+        said("index", "add", store, "in.jsonl", *options)
+    said("index", "delete", store, *(["1"] if b"id" in content else []), "none")
+    assert json.loads(said("index", "info", store, "--json"))["num_documents"] >= before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["index", "add", "nowhere", "a.md"], IndexNotFoundError),
+        (["index", "info", "nowhere"], IndexNotFoundError),
+        (["search", "nowhere", "x"], IndexNotFoundError),
+        (["index", "create", "s", "--model", "starter", "--max-tokens", "3"], InputError),
+    ],
+)
+def test_what_cannot_be_done_is_said(arguments: list[str], error: type[FarthingError]) -> None:
+    with pytest.raises(error):
+        said(*arguments)
+    assert not Path("nowhere").exists()
+    assert not Path("s").exists()
+
+
+# --- search -----------------------------------------------------------------------------------------------------------
+
+
+def test_results_read_as_people_read_them(store: Path) -> None:
+    lines = said("search", store, "a new password", "-k", 2).splitlines()
+    assert lines[0].startswith("  1. Forgotten password  1.000 (cosine 0.")
+    assert lines[1] == "     line 1 of help.jsonl"
+    assert lines[2] == "     Open the settings and choose a *new* *password*."
+    assert lines[4].startswith("  2. ")
+
+
+def test_a_passage_of_a_file_says_its_heading_and_line(store: Path) -> None:
+    found = said("search", store, "loud bird", "-k", 1)
+    assert "1. Birds" in found
+    assert "birds.md:1" in found
+
+
+def test_json_lines_say_all_of_a_result(store: Path) -> None:
+    (result,) = map(json.loads, said("search", store, "退货", "--mode", "keyword", "--json").splitlines())
+    assert (result["document"], result["metadata"]) == ("p3", {"year": 2026})
+    assert [result["excerpt"][first:last] for first, last in result["marks"]] == ["退货"]
+    assert (result["cosine"], result["relevance"]) == (None, None)
+
+
+def test_conditions_and_modes_are_taken(store: Path) -> None:
+    for mode in ("hybrid", "vector"):
+        found = said(
+            "search", store, "password", "--where", "year >= 2025", "--where", "year < 2026", "--mode", mode, "--json"
+        )
+        assert [json.loads(line)["document"] for line in found.splitlines()] == ["p2"]
+
+
+def test_a_reranker_is_taken(store: Path, tiny_reranker: Path) -> None:
+    found = [json.loads(line) for line in said("search", store, "x", "--rerank", tiny_reranker, "--json").splitlines()]
+    assert len(found) == 4
+    assert all(result["score"] == result["relevance"] for result in found)
+
+
+def test_nothing_found_is_said(store: Path) -> None:
+    assert said("search", store, "zebra", "--mode", "keyword") == "Nothing found.\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--where", "year"], "FIELD OPERATOR VALUE"),
+        (["--vector-weight", "2"], "must be from 0 to 1"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options: list[str], message: str, store: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        said("search", store, "x", *options)
+
+
+def test_an_empty_query_is_refused(store: Path) -> None:
+    with pytest.raises(EmptyInputError, match="query is empty"):
+        said("search", store, " ")
+
+
+# --- killed -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def big(tiny_qwen3: Path) -> Path:
+    """An index, and more documents beside it than are added in a moment."""
+    said("index", "create", "s", "--model", tiny_qwen3)
+    records = ({"id": number, "text": f"text {number} about a wren " + "and more " * 15} for number in range(2000))
+    Path("big.jsonl").write_text("\n".join(map(json.dumps, records)))
+    return Path("s")
+
+
+@pytest.mark.parametrize("num_documents", [1, 1024])
+def test_killed_while_adding_the_index_opens_and_adding_goes_on(num_documents: int, big: Path) -> None:
+    command = [sys.executable, "-m", "farthing", "index", "add", "s", "big.jsonl"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while json.loads(said("index", "info", big, "--json"))["num_documents"] < num_documents:
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+    held = json.loads(said("index", "info", big, "--json"))["num_documents"]
+    assert num_documents <= held < 2000
+    assert said("search", big, "wren", "--mode", "keyword", "-k", 1) != "Nothing found.\n"
+    assert len(said("search", big, "wren 3", "-k", 3, "--json").splitlines()) == 3
+    assert f"left {held:,} as they were" in said("index", "add", big, "big.jsonl")
+    facts = json.loads(said("index", "info", big, "--json"))
+    assert (facts["num_documents"], facts["num_passages"], facts["num_unindexed"]) == (2000, 2000, 0)
