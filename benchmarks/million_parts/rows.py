@@ -81,7 +81,7 @@ class Rows:
         return unit(unit(vectors) + np.float32(length) * noise)
 
     def nearest(self, vectors: np.ndarray, num: int) -> np.ndarray:
-        """Numbers of the rows with the greatest cosines, by comparing with all: [queries, num]."""
+        """Numbers of the rows with the greatest cosines, the greatest first: [queries, num]."""
         scores, rows = np.full((len(vectors), num), -2, dtype=np.float32), np.zeros((len(vectors), num), dtype=np.int64)
         for block in range(-(-self.num_rows // BLOCK_ROWS)):
             here = self.vectors(block)
@@ -90,7 +90,7 @@ class Rows:
             best = np.argpartition(-all_scores, num, axis=1)[:, :num]
             scores = np.take_along_axis(all_scores, best, axis=1)
             rows = np.take_along_axis(np.concatenate((rows, numbers), axis=1), best, axis=1)
-        return rows
+        return np.take_along_axis(rows, np.argsort(-scores, axis=1), axis=1)
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

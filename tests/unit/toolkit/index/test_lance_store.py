@@ -143,7 +143,9 @@ def test_a_document_that_another_writer_put_is_known(store: LanceStore, tmp_path
     assert set(store.digests(["a", "b", "c"])) == {"a", "c"}
 
 
-def test_new_documents_are_told_without_reading_what_is_held(store: LanceStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_documents_are_told_without_reading_what_is_held(
+    store: LanceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     put(store, passages_of("a", 1))
     reads = 0
     read = HeldDocuments._read
