@@ -28,7 +28,7 @@ from million_parts.watch import GIB, PeakMemory, forget_files, memory_gib
 
 DEPTH = 10
 PACKAGES = ("lancedb", "numpy", "pyarrow")
-Shown = dict[str, object]
+Shown = dict[str, str]
 
 
 def add(rows: Rows, folder: Path) -> tuple[Shown, dict[str, list[float]]]:
@@ -129,7 +129,7 @@ def main() -> None:
     shown, seconds = add(rows, index) if asked.step == "add" else search(rows, index, asked.queries)
     from report import facts, json_line, table  # it imports torch, whose memory is not the index's
 
-    print(table(["", f"{asked.rows:,} x {DIMENSIONS}"], [[name, str(value)] for name, value in shown.items()]))
+    print(table(["", f"{asked.rows:,} x {DIMENSIONS}"], [[name, value] for name, value in shown.items()]))
     print(json_line(facts(PACKAGES), {name: each for name, each in seconds.items() if len(each) == 1}, figures=shown))
 
 

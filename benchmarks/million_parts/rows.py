@@ -73,7 +73,7 @@ class Rows:
         block, place = divmod(row, BLOCK_ROWS)
         vector = self._with_noise(self.vectors(block)[place][None], QUERY_NOISE, random)[0]
         words = [word for part in self.parts(block)[place] for word in self._sentences.words[part].split()]
-        asked = random.choice(words, size=min(len(words), random.integers(3, 9)), replace=False)
+        asked = random.choice(words, size=min(len(words), int(random.integers(3, 9))), replace=False)
         return Query(vector, asked.tolist())
 
     def _with_noise(self, vectors: np.ndarray, length: float, random: np.random.Generator) -> np.ndarray:

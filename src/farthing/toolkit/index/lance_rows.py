@@ -12,7 +12,7 @@ from farthing.toolkit.documents.document import Value
 from farthing.toolkit.index.passage import Passage
 from farthing.toolkit.index.where import Condition
 
-# What rows are found by, and all of a passage as JSON: every column more that is read of a few rows takes a millisecond.
+# What rows are found by, and all of a passage as JSON: every further column of a few rows takes a millisecond to read.
 LOOKED_UP = ("id", "document", "digest")
 SHOWN = "passage"
 
