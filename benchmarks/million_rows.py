@@ -7,8 +7,9 @@
 Each step is a process of its own and finds in the folder what the one before left. `sentences` takes the texts of the
 retrieval sets under --data (the layout of BEIR) and embeds each sentence once; rows are put together of them
 (million_parts/rows.py says how). `add` puts rows into a `LanceStore`, 1,000 documents at a time, and builds. `search`
-opens it as a new process does, after dropping the kernel's file cache where that is allowed, asks one query after the
-other, some of them before the files are in memory and all of them after that, and then compares with the nearest rows of all, which are found by computing every cosine.
+opens it as a new process does, after dropping the kernel's file cache where that is allowed. It asks one query after
+the other, some of them before the files are in memory and all of them after that, and compares what is found with the
+nearest rows of all, which are found by computing every cosine.
 """
 
 from __future__ import annotations
