@@ -8,19 +8,20 @@ by reciprocal ranks (Cormack, Clarke and Büttcher, SIGIR 2009), for which score
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 
 from farthing.core.errors import InputError
 from farthing.toolkit.index.passage import Passage
-from farthing.toolkit.index.store import Found, Store
+from farthing.toolkit.index.store import Store
 from farthing.toolkit.index.where import Condition
 
 Mode = Literal["hybrid", "vector", "keyword"]
 Fusion = Literal["sum", "ranks"]
+Key = TypeVar("Key", bound=Hashable)
 
 # Candidates of each kind, for each result that is asked for, and at least.
 CANDIDATES_PER_RESULT, MIN_CANDIDATES = 5, 100
@@ -82,21 +83,17 @@ def by_both(
     """
     blend = blend or Blend()
     num_candidates = max(MIN_CANDIDATES, CANDIDATES_PER_RESULT * num)
-    near = store.nearest(vector, num_candidates, where)
-    matching = store.matching(" ".join(words), num_candidates, where)
-    passages = {found.passage.id: found.passage for found in (*near, *matching)}
-    cosines, bm25 = scores_of(near), scores_of(matching)
-    cosines.update(store.cosines(vector, [name for name in passages if name not in cosines]))
-    fused = fuse_ranks(cosines, bm25, blend) if blend.fusion == "ranks" else fuse_scores(cosines, bm25, blend)
-    best = sorted(passages, key=lambda name: (-fused[name], name))[:num]
-    return [Hit(passages[name], fused[name], cosines[name], bm25.get(name, 0.0)) for name in best]
+    found = store.candidates(vector, " ".join(words), num_candidates, where)
+    fuse = fuse_ranks if blend.fusion == "ranks" else fuse_scores
+    fused = fuse(found.cosines, found.bm25, blend)
+    best = sorted(fused, key=fused.__getitem__, reverse=True)[:num]
+    return [
+        Hit(passage, fused[key], found.cosines[key], found.bm25.get(key, 0.0))
+        for key, passage in zip(best, found.read(best), strict=True)
+    ]
 
 
-def scores_of(found: Sequence[Found]) -> dict[str, float]:
-    return {passage.id: score for passage, score in found}
-
-
-def fuse_scores(cosines: Mapping[str, float], bm25: Mapping[str, float], blend: Blend) -> dict[str, float]:
+def fuse_scores(cosines: Mapping[Key, float], bm25: Mapping[Key, float], blend: Blend) -> dict[Key, float]:
     """Cosines run from the least of the candidates' to the greatest; BM25 from 0, which no shared word gives."""
     least, greatest = min(cosines.values(), default=0.0), max(cosines.values(), default=0.0)
     span, most = greatest - least or 1.0, max(bm25.values(), default=0.0) or 1.0
@@ -106,9 +103,9 @@ def fuse_scores(cosines: Mapping[str, float], bm25: Mapping[str, float], blend: 
     }
 
 
-def fuse_ranks(cosines: Mapping[str, float], bm25: Mapping[str, float], blend: Blend) -> dict[str, float]:
+def fuse_ranks(cosines: Mapping[Key, float], bm25: Mapping[Key, float], blend: Blend) -> dict[Key, float]:
     fused = dict.fromkeys(cosines, 0.0)
     for scores, weight in ((cosines, blend.vector_weight), (bm25, 1 - blend.vector_weight)):
-        for rank, name in enumerate(sorted(scores, key=lambda name: (-scores[name], name)), start=1):
+        for rank, name in enumerate(sorted(scores, key=scores.__getitem__, reverse=True), start=1):
             fused[name] += weight / (RANK_CONSTANT + rank)
     return fused

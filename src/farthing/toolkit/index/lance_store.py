@@ -7,28 +7,26 @@ an index of partitions with RaBitQ codes (Gao and Long, SIGMOD 2024), whose best
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from farthing.toolkit.documents.document import Value
 from farthing.toolkit.extra import needed
+from farthing.toolkit.index.held_documents import HeldDocuments
+from farthing.toolkit.index.lance_rows import SHOWN, one_of, passage_of, schema, table_of
+from farthing.toolkit.index.lance_search import candidates, matching, nearest
 from farthing.toolkit.index.passage import Passage
-from farthing.toolkit.index.store import Found, StoreFacts
+from farthing.toolkit.index.store import Candidates, Found, StoreFacts
 from farthing.toolkit.index.where import Condition
 
 TABLE = "passages"
-SHOWN = ("id", "document", "digest", "text", "title", "source", "heading", "start", "end", "metadata")
 WORDS_INDEX, VECTOR_INDEX = "words_idx", "vector_idx"
 
 # Comparing so many vectors one by one takes a few milliseconds.
 EXACT_ROWS = 20_000
-# Partitions that are looked into, and how many times as many candidates as asked for are compared exactly.
-NPROBES, REFINE_FACTOR = 20, 10
 # Versions that readers may still be at.
 KEEP_VERSIONS = timedelta(minutes=10)
 # How soon a reader sees what another process has written.
@@ -50,13 +48,15 @@ class LanceStore:
             import lancedb
         self._dimensions = dimensions
         self._folder = folder
-        database = lancedb.connect(folder, read_consistency_interval=SEEN_AFTER)
+        self._database = lancedb.connect(folder, read_consistency_interval=SEEN_AFTER)
         # Its types know only what all kinds of queries have.
         self._table: Any
-        if TABLE in database.list_tables().tables:
-            self._table = database.open_table(TABLE)
+        if TABLE in self._database.list_tables().tables:
+            self._table = self._database.open_table(TABLE)
         else:
-            self._table = database.create_table(TABLE, schema=schema(dimensions))
+            self._table = self._database.create_table(TABLE, schema=schema(dimensions))
+        self._latest: Any = None
+        self._held = HeldDocuments(self._table)
 
     # --- what is held -------------------------------------------------------------------------------------------------
 
@@ -66,29 +66,33 @@ class LanceStore:
             return
         rows = table_of(passages, words, vectors)
         documents = list(dict.fromkeys(passage.document for passage in passages))
-        if not self.digests(documents):
-            self._table.add(rows)
-            return
-        merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-        merge.when_not_matched_by_source_delete(one_of("document", documents)).execute(rows)
+        is_new = not self.digests(documents)
+        with self._held.changing(documents):
+            if is_new:
+                self._table.add(rows)
+                return
+            merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+            merge.when_not_matched_by_source_delete(one_of("document", documents)).execute(rows)
 
     def delete(self, documents: Sequence[str]) -> int:
         held = self.digests(documents)
         if held:
-            self._table.delete(one_of("document", held))
+            with self._held.changing([]):
+                self._table.delete(one_of("document", held))
         return len(held)
 
     def digests(self, documents: Sequence[str]) -> dict[str, str]:
-        if not documents:
+        perhaps = self._held.perhaps(documents)
+        if not perhaps:
             return {}
-        found = self._rows(one_of("document", documents), ("document", "digest"))
+        found = self._rows(one_of("document", perhaps), ("document", "digest"))
         return dict(zip(found["document"].to_pylist(), found["digest"].to_pylist(), strict=True))
 
     def documents(self) -> list[str]:
         return list(self._table.search().select(["document"]).to_arrow()["document"].unique().to_pylist())
 
     def passages(self, batch_size: int = 1024) -> Iterator[list[Passage]]:
-        query = self._table.search().select(list(SHOWN))
+        query = self._table.search().select([SHOWN])
         for batch in query.to_batches(batch_size):
             if batch.num_rows:
                 yield [passage_of(row) for row in batch.to_pylist()]
@@ -110,27 +114,29 @@ class LanceStore:
     # --- searches -----------------------------------------------------------------------------------------------------
 
     def nearest(self, vector: np.ndarray, num: int, where: Sequence[Condition] = ()) -> list[Found]:
-        query = self._table.search(vector.astype(np.float32)).distance_type("cosine")
-        query = query.nprobes(NPROBES).refine_factor(REFINE_FACTOR)
-        rows = filtered(query, where).select([*SHOWN, "_distance"]).limit(num).to_list()
+        rows = nearest(self._table, vector, num, where).select([SHOWN, "_distance"]).to_list()
         return [Found(passage_of(row), 1.0 - row["_distance"]) for row in rows]
 
     def matching(self, words: str, num: int, where: Sequence[Condition] = ()) -> list[Found]:
-        from lancedb.query import MatchQuery
-
-        any_of: Any = MatchQuery  # its defaults are pydantic's, which the types do not show
-        if not words or self._table.index_stats(WORDS_INDEX) is None:
+        if not self._can_match(words):
             return []
-        query = self._table.search(any_of(words, "words"), query_type="fts")
-        rows = filtered(query, where).select([*SHOWN, "_score"]).limit(num).to_list()
+        rows = matching(self._table, words, num, where).select([SHOWN, "_score"]).to_list()
         return [Found(passage_of(row), row["_score"]) for row in rows]
 
-    def cosines(self, vector: np.ndarray, ids: Sequence[str]) -> dict[str, float]:
-        if not ids:
-            return {}
-        found = self._rows(one_of("id", ids), ("id", "vector"))
-        rows = found["vector"].combine_chunks().flatten().to_numpy().reshape(-1, self._dimensions)
-        return dict(zip(found["id"].to_pylist(), (rows @ vector).tolist(), strict=True))
+    def candidates(self, vector: np.ndarray, words: str, num: int, where: Sequence[Condition] = ()) -> Candidates:
+        return candidates(self._snapshot(), vector, words if self._can_match(words) else "", num, where)
+
+    def _can_match(self, words: str) -> bool:
+        return bool(words) and self._table.index_stats(WORDS_INDEX) is not None
+
+    def _snapshot(self) -> Any:
+        """The table as it is now, whatever is put or built later: row ids are those of one version."""
+        version, snapshot = self._table.version, self._latest
+        if snapshot is None or snapshot.version != version:
+            snapshot = self._database.open_table(TABLE)
+            snapshot.checkout(version)
+            self._latest = snapshot
+        return snapshot
 
     def _rows(self, condition: str, columns: Sequence[str]) -> Any:
         return self._table.search().where(condition).select(list(columns)).to_arrow()
@@ -157,63 +163,3 @@ class LanceStore:
             if name not in have:
                 self._table.create_index(column, config=config, name=name)
         self._table.optimize(cleanup_older_than=KEEP_VERSIONS)
-
-
-# --- rows and conditions ----------------------------------------------------------------------------------------------
-
-
-def schema(dimensions: int) -> Any:
-    import pyarrow as pa
-
-    kinds = {"start": pa.int64(), "end": pa.int64(), "metadata": pa.json_()}
-    columns = [pa.field(name, kinds.get(name, pa.string()), nullable=False) for name in SHOWN]
-    vector = pa.field("vector", pa.list_(pa.float32(), dimensions), nullable=False)
-    return pa.schema([*columns, pa.field("words", pa.string(), nullable=False), vector])
-
-
-def table_of(passages: Sequence[Passage], words: Sequence[str], vectors: np.ndarray) -> Any:
-    import pyarrow as pa
-
-    columns: dict[str, Any] = {
-        name: [getattr(passage, name) for passage in passages] for name in SHOWN if name != "metadata"
-    }
-    metadata = pa.array([json.dumps(typed(passage.metadata), ensure_ascii=False) for passage in passages], pa.string())
-    columns["metadata"] = pa.ExtensionArray.from_storage(pa.json_(), metadata)
-    flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).ravel())
-    columns["vector"] = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
-    columns["words"] = list(words)
-    return pa.table(columns, schema=pa.schema([schema(vectors.shape[1]).field(name) for name in columns]))
-
-
-def passage_of(row: dict[str, Any]) -> Passage:
-    fields = {name: row[name] for name in SHOWN}
-    metadata = {name.partition(":")[2]: value for name, value in json.loads(row["metadata"]).items()}
-    return Passage(**{**fields, "metadata": metadata})
-
-
-def typed(metadata: Mapping[str, Value]) -> dict[str, Value]:
-    """Names begin with the type of their value: JSON functions of SQL fail on a value of another type than theirs."""
-    return {f"{kind_of(value)[0]}:{name}": value for name, value in metadata.items()}
-
-
-def kind_of(value: Value) -> str:
-    return "bool" if isinstance(value, bool) else "string" if isinstance(value, str) else "float"
-
-
-def filtered(query: Any, where: Sequence[Condition]) -> Any:
-    return query.where(" AND ".join(map(sql, where)), prefilter=True) if where else query
-
-
-def sql(condition: Condition) -> str:
-    """The condition in DataFusion's SQL. A value of another type than the condition's meets none."""
-    kind = kind_of(condition.value)
-    value = literal(condition.value) if isinstance(condition.value, str) else str(condition.value).lower()
-    return f"json_get_{kind}(metadata, {literal(f'{kind[0]}:{condition.field}')}) {condition.operator} {value}"
-
-
-def literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def one_of(column: str, values: Sequence[str] | dict[str, str]) -> str:
-    return f"{column} IN ({', '.join(map(literal, values))})"

@@ -6,8 +6,8 @@ kind of store.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -20,6 +20,20 @@ class Found(NamedTuple):
 
     passage: Passage
     score: float
+
+
+class Candidates(NamedTuple):
+    """Passages that are near or matching, by keys that only `read` understands.
+
+    Attributes:
+        cosines: of all of them, exact; the nearest come first.
+        bm25: of those that match.
+        read: the passages with these keys, as they were at the time of the search, in the order of the keys.
+    """
+
+    cosines: Mapping[Any, float]
+    bm25: Mapping[Any, float]
+    read: Callable[[Sequence[Any]], list[Passage]]
 
 
 class StoreFacts(NamedTuple):
@@ -63,8 +77,8 @@ class Store(Protocol):
         """Passages by BM25 of the words, best first; those with none of them are not found, nor any before `build`."""
         ...
 
-    def cosines(self, vector: np.ndarray, ids: Sequence[str]) -> dict[str, float]:
-        """Of the passages with these ids to `vector`."""
+    def candidates(self, vector: np.ndarray, words: str, num: int, where: Sequence[Condition] = ()) -> Candidates:
+        """Both the `num` nearest and the `num` best matching, without reading them: few of them will be shown."""
         ...
 
     def passages(self, batch_size: int = 1024) -> Iterator[list[Passage]]:

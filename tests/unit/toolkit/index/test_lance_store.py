@@ -16,6 +16,7 @@ import pytest
 
 from farthing.core.errors import MissingExtraError
 from farthing.toolkit.index import lance_store
+from farthing.toolkit.index.held_documents import HeldDocuments
 from farthing.toolkit.index.lance_store import LanceStore
 from farthing.toolkit.index.passage import Passage
 from farthing.toolkit.index.where import Condition, Operator
@@ -96,14 +97,75 @@ def test_the_nearest_are_those_of_a_comparison_with_all(store: LanceStore) -> No
     found = store.nearest(query, 10)
     assert [one.passage for one in found] == [passages[index] for index in best]
     np.testing.assert_allclose([one.score for one in found], (vectors @ query)[best], atol=1e-5)
-    assert store.cosines(query, ["a#7", "a#9", "no"]) == pytest.approx(
-        {"a#7": float(vectors[7] @ query), "a#9": float(vectors[9] @ query)}, abs=1e-6
-    )
+
+
+def test_candidates_are_the_nearest_and_the_matching_with_exact_scores_of_both_kinds(store: LanceStore) -> None:
+    passages = passages_of("a", 300)
+    vectors = put(store, passages, [f"word w{place}" for place in range(300)])
+    store.build()
+    query = unit(1)[0]
+    order = np.argsort(-(vectors @ query))
+    found = store.candidates(query, f"w{order[0]} w{order[200]}", 10)
+    near = store.nearest(query, 10)
+    read = found.read(list(found.cosines))
+    assert read[:10] == [one.passage for one in near]
+    assert read[10:] == [passages[order[200]]]
+    np.testing.assert_allclose(list(found.cosines.values()), (vectors @ query)[[*order[:10], order[200]]], atol=1e-5)
+    matching = {one.passage.id: one.score for one in store.matching(f"w{order[0]} w{order[200]}", 10)}
+    bm25 = zip(found.read(list(found.bm25)), found.bm25.values(), strict=True)
+    assert {passage.id: score for passage, score in bm25} == matching
+    assert found.read([]) == []
+
+
+def test_candidates_are_read_as_they_were_found_whatever_happens_in_between(store: LanceStore) -> None:
+    old = [*passages_of("a", 3), *passages_of("b", 3)]
+    put(store, old)
+    put(store, passages_of("c", 1))
+    store.build()
+    found = store.candidates(unit(1)[0], "word", 7)
+    put(store, [replace(passage, text="new") for passage in passages_of("a", 3, "2")])
+    store.delete(["b"])
+    store.build()  # which gives rows other ids
+    read = found.read(list(found.cosines))
+    assert {passage.id: passage for passage in read} == {
+        passage.id: passage for passage in [*old, *passages_of("c", 1)]
+    }
+    now = store.candidates(unit(1)[0], "word", 7)
+    assert {passage.text for passage in now.read(list(now.cosines))} == {"new", "text 0 of c"}
+
+
+def test_a_document_that_another_writer_put_is_known(store: LanceStore, tmp_path: Path) -> None:
+    put(store, passages_of("a", 1))
+    put(LanceStore(tmp_path / "store", DIMENSIONS), passages_of("b", 1))
+    put(store, passages_of("c", 1))
+    assert set(store.digests(["a", "b", "c", "d"])) == {"a", "b", "c"}
+    store.delete(["b"])
+    assert set(store.digests(["a", "b", "c"])) == {"a", "c"}
+
+
+def test_new_documents_are_told_without_reading_what_is_held(
+    store: LanceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, passages_of("a", 1))
+    reads = 0
+    read = HeldDocuments._read
+
+    def counted(held: HeldDocuments) -> None:
+        nonlocal reads
+        reads += 1
+        read(held)
+
+    monkeypatch.setattr(HeldDocuments, "_read", counted)
+    monkeypatch.setattr(LanceStore, "_rows", None)  # asking the table for ids would fail
+    for number in range(5):
+        put(store, passages_of(f"new {number}", 1))
+    assert reads <= 1
+    assert set(held(store)) == {"a", *(f"new {number}" for number in range(5))}
 
 
 def test_with_an_index_scores_are_still_exact_cosines(store: LanceStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lance_store, "EXACT_ROWS", 100)
-    passages = passages_of("a", 1000)
+    passages = [replace(passage, start=place) for place, passage in enumerate(passages_of("a", 1000))]
     vectors = put(store, passages)
     store.build()
     put(store, passages_of("later", 1))
@@ -111,8 +173,8 @@ def test_with_an_index_scores_are_still_exact_cosines(store: LanceStore, monkeyp
     query = vectors[123]
     found = store.nearest(query, 10)
     assert found[0].passage == passages[123]
-    exact = store.cosines(query, [one.passage.id for one in found])
-    np.testing.assert_allclose([one.score for one in found], [exact[one.passage.id] for one in found], atol=1e-5)
+    exact = [float(query @ vectors[one.passage.start]) for one in found]
+    np.testing.assert_allclose([one.score for one in found], exact, atol=1e-5)
 
 
 def test_words_find_what_was_put_before_and_after_the_index(store: LanceStore) -> None:
@@ -174,8 +236,8 @@ def test_building_gives_back_what_was_replaced(store: LanceStore, monkeypatch: p
 def test_an_empty_store_answers(store: LanceStore) -> None:
     store.build()
     store.put([], [], unit(0))
-    assert (store.nearest(unit(1)[0], 3), store.matching("a", 3), store.cosines(unit(1)[0], []), held(store)) == (
-        [], [], {}, {},
+    assert (store.nearest(unit(1)[0], 3), store.matching("a", 3), held(store)) == (
+        [], [], {},
     )  # fmt: skip
     assert store.facts()[:3] == (0, 0, 0)
 
@@ -184,6 +246,7 @@ WRITER = """
 import sys
 from pathlib import Path
 import numpy as np
+from farthing.toolkit.index.held_documents import HeldDocuments
 from farthing.toolkit.index.lance_store import LanceStore
 from farthing.toolkit.index.passage import Passage
 

@@ -1,0 +1,76 @@
+"""What a passage is as a row of LanceDB, and what a condition is in its SQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from farthing.toolkit.documents.document import Value
+from farthing.toolkit.index.passage import Passage
+from farthing.toolkit.index.where import Condition
+
+# What rows are found by, and all of a passage as JSON: every further column of a few rows takes a millisecond to read.
+LOOKED_UP = ("id", "document", "digest")
+SHOWN = "passage"
+
+
+def schema(dimensions: int) -> Any:
+    import pyarrow as pa
+
+    kinds = {"metadata": pa.json_(), "vector": pa.list_(pa.float32(), dimensions)}
+    names = (*LOOKED_UP, "metadata", "words", SHOWN, "vector")
+    return pa.schema([pa.field(name, kinds.get(name, pa.string()), nullable=False) for name in names])
+
+
+def table_of(passages: Sequence[Passage], words: Sequence[str], vectors: np.ndarray) -> Any:
+    import pyarrow as pa
+
+    metadata = pa.array([to_json(typed(passage.metadata)) for passage in passages], pa.string())
+    flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).ravel())
+    columns: dict[str, Any] = {
+        **{name: [getattr(passage, name) for passage in passages] for name in LOOKED_UP},
+        "metadata": pa.ExtensionArray.from_storage(pa.json_(), metadata),
+        "words": list(words),
+        SHOWN: [to_json(vars(passage)) for passage in passages],
+        "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
+    }
+    return pa.table(columns, schema=schema(vectors.shape[1]))
+
+
+def to_json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def passage_of(row: Mapping[str, Any]) -> Passage:
+    return Passage(**json.loads(row[SHOWN]))
+
+
+def typed(metadata: Mapping[str, Value]) -> dict[str, Value]:
+    """Names begin with the type of their value: JSON functions of SQL fail on a value of another type than theirs."""
+    return {f"{kind_of(value)[0]}:{name}": value for name, value in metadata.items()}
+
+
+def kind_of(value: Value) -> str:
+    return "bool" if isinstance(value, bool) else "string" if isinstance(value, str) else "float"
+
+
+def filtered(query: Any, where: Sequence[Condition]) -> Any:
+    return query.where(" AND ".join(map(sql, where)), prefilter=True) if where else query
+
+
+def sql(condition: Condition) -> str:
+    """The condition in DataFusion's SQL. A value of another type than the condition's meets none."""
+    kind = kind_of(condition.value)
+    value = literal(condition.value) if isinstance(condition.value, str) else str(condition.value).lower()
+    return f"json_get_{kind}(metadata, {literal(f'{kind[0]}:{condition.field}')}) {condition.operator} {value}"
+
+
+def literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def one_of(column: str, values: Sequence[str] | dict[str, str]) -> str:
+    return f"{column} IN ({', '.join(map(literal, values))})"
