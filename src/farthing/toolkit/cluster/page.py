@@ -1,7 +1,7 @@
 """A map of clusters as one HTML file that needs nothing else.
 
-In: texts and their `Clustering`. Out: a page (page.html, page.css, page.js, and the data) in one file, which loads nothing from anywhere:
-its own policy forbids it. Texts are data of the page, never markup.
+In: texts and their `Clustering`. Out: page.html with page.css, page.js and the data inside, which loads nothing
+from anywhere: its own policy forbids it. Texts are data of the page, never markup.
 """
 
 from __future__ import annotations
