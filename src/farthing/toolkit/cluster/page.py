@@ -1,7 +1,7 @@
 """A map of clusters as one HTML file that needs nothing else.
 
-In: texts and their `Clustering`. Out: a page with its data, style and script inside, which loads nothing from anywhere:
-its own policy forbids it. Texts are data of the page, never markup.
+In: texts and their `Clustering`. Out: page.html with page.css, page.js and the data inside, which loads nothing
+from anywhere: its own policy forbids it. Texts are data of the page, never markup.
 """
 
 from __future__ import annotations
@@ -24,8 +24,13 @@ LAYOUT_NAMES = {"umap": "UMAP", "pca": "the first two principal components"}
 
 def render_page(title: str, texts: Sequence[str], clustering: Clustering) -> str:
     """The page as text. `title` names the input."""
-    page = files("farthing.toolkit.cluster").joinpath("page.html").read_text(encoding="utf-8")
+    folder = files("farthing.toolkit.cluster")
+    page, style, program = (
+        folder.joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
+    )
     parts = {
+        "__STYLE__": style,
+        "__PROGRAM__": program,
         "__TITLE__": html.escape(f"Clusters of {title}"),
         "__SUMMARY__": html.escape(summary(clustering)),
         "__DATA__": script_json(page_data(texts, clustering)),
