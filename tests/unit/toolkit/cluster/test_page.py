@@ -109,7 +109,8 @@ addEventListener("load", () => {
 def test_a_browser_draws_hovers_selects_and_searches(clustering: Clustering, tmp_path: Path) -> None:
     page = render_page("a & b", TEXTS, clustering).replace("</body>", f"<script>{PROBE}</script></body>")
     (tmp_path / "map.html").write_text(page, encoding="utf-8")
-    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--dump-dom",
+    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+               "--virtual-time-budget=5000", "--dump-dom",
                f"--user-data-dir={tmp_path / 'profile'}", (tmp_path / "map.html").as_uri()]  # fmt: skip
     done = subprocess.run(command, capture_output=True, timeout=60, check=True)
     found = re.search(r'data-report="([^"]*)"', done.stdout.decode())
