@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+
+from farthing.core.settings import ServerSettings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
 ADDRESS = "http://127.0.0.1:30000"
@@ -28,12 +31,20 @@ def test_every_dialect_has_an_example() -> None:
     assert len(COMMANDS) == 10
 
 
+@pytest.fixture(scope="module")
+def client(launch: Any, starter_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """Of a server with every route that there can be."""
+    settings = ServerSettings(index_folder=str(tmp_path_factory.mktemp("indexes")))
+    with launch(starter_dir, server=settings) as running, httpx.Client(base_url=running.url, timeout=60) as session:
+        yield session
+
+
 def test_the_table_names_every_route_and_no_other(client: httpx.Client) -> None:
     named: set[tuple[str, str]] = set()
     for line in PAGE.splitlines():
         method = ""
         cells = line.split("|")
-        for found in re.findall(r"`(GET |POST )?(/[^`]*)`", cells[1]) if line.startswith("| `") else []:
+        for found in re.findall(r"`(GET |POST |DELETE )?(/[^`]*)`", cells[1]) if line.startswith("| `") else []:
             method = found[0].strip() or method
             named.add((method, found[1]))
     documented = {

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from farthing.core.settings import AccessSettings
+from farthing.core.settings import AccessSettings, ServerSettings
 from farthing.server.entry import ModelEntry
 from farthing.serving.embedder import Embedder
 from farthing.serving.reranker import Reranker
@@ -27,13 +27,18 @@ EXAMPLES = settings(
 
 
 @pytest.fixture(scope="module")
-def served(launch_load: Callable[..., Any], tiny_qwen3: Path, tiny_reranker: Path) -> Callable[..., Any]:
+def served(
+    launch_load: Callable[..., Any], tiny_qwen3: Path, tiny_reranker: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Any]:
     """Runs a server with an embedding model and a reranker; gives what schemathesis makes of its document."""
+
+    indexes = tmp_path_factory.mktemp("indexes")
 
     @contextmanager
     def serve(**more: Any) -> Iterator[Any]:
         judge = ModelEntry("judge", lambda: Reranker(str(tiny_reranker)), task="rerank")
-        with launch_load(lambda: Embedder(str(tiny_qwen3)), name="tiny", others=[judge], **more) as running:
+        options = {"name": "tiny", "others": [judge], "server": ServerSettings(index_folder=str(indexes))}
+        with launch_load(lambda: Embedder(str(tiny_qwen3)), **options, **more) as running:
             statuses = {"expected-statuses": ["2xx", "3xx", "4xx", *DOCUMENTED_FAILURES]}
             # What a schema cannot say: a text has visible characters, pairs are as many on both sides.
             checks = {"not_a_server_error": statuses, "positive_data_acceptance": {"enabled": False}}

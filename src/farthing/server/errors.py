@@ -53,7 +53,7 @@ TABLE: tuple[tuple[type[FarthingError], int, str, Mapping[str, str]], ...] = (
     (WrongTaskError, 400, "invalid_request_error", {}),
     (IndexNotFoundError, 404, "invalid_request_error", {}),
     (IndexExistsError, 409, "invalid_request_error", {}),
-    (IndexBusyError, 409, "invalid_request_error", RETRY_AFTER),
+    (IndexBusyError, 409, "invalid_request_error", {}),
     (WrongSpaceError, 409, "invalid_request_error", {}),
     (AuthenticationError, 401, "invalid_request_error", {"www-authenticate": "Bearer"}),
     (RateLimitError, 429, "rate_limit_error", {}),  # with the error's own time to wait

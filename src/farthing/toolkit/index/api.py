@@ -1,0 +1,173 @@
+"""`farthing.Index`: an index and its encoder in one object, for programs.
+
+In: documents as dicts or texts, files, queries. Out: results. It owns the encoder that it opened itself, and no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from farthing.core.errors import InputError
+from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings, UpstreamSettings
+from farthing.toolkit.documents.document import PLAIN_TEXT, Document
+from farthing.toolkit.documents.inputs import Inputs
+from farthing.toolkit.encoder import Encoder, open_encoder
+from farthing.toolkit.index.adding import Added
+from farthing.toolkit.index.database import open_database
+from farthing.toolkit.index.hybrid import Blend, Mode
+from farthing.toolkit.index.index import IndexInfo, VectorIndex
+from farthing.toolkit.index.reindex import reindex
+from farthing.toolkit.index.result import SearchResult
+from farthing.toolkit.index.search import Query, Ranker, search
+from farthing.toolkit.index.where import Condition, parse_condition
+
+FIELDS = ("id", "text", "title", "source", "kind")
+AnyDocument = Document | Mapping[str, Any] | str
+
+
+class Index:
+    """An index of documents, open.
+
+    Args:
+        place: where it is, as `farthing index` takes it.
+        encoder: its model: an open encoder such as `farthing.Embedder`, or a name; None for the one that made it, which
+            is loaded when it is first needed.
+
+    Raises:
+        IndexNotFoundError: there is none; `Index.create` makes one.
+    """
+
+    def __init__(self, place: str, encoder: Encoder | str | None = None) -> None:
+        self._index = VectorIndex.open(open_database(str(place)))
+        self._given = encoder
+        self._own: Encoder | None = None
+
+    @classmethod
+    def create(
+        cls,
+        place: str,
+        encoder: Encoder | str,
+        *,
+        dimensions: int | None = None,
+        max_tokens: int | None = None,
+        overlap_tokens: int | None = None,
+    ) -> Index:
+        """An empty index in a new place. The arguments, and what is raised, are those of `VectorIndex.create`."""
+        opened = opened_encoder(encoder) if isinstance(encoder, str) else encoder
+        sizes = {"dimensions": dimensions, "max_tokens": max_tokens, "overlap_tokens": overlap_tokens}
+        try:
+            VectorIndex.create(open_database(str(place)), opened, **sizes)
+        except BaseException:
+            if isinstance(encoder, str):
+                opened.close()
+            raise
+        made = cls(place, encoder)
+        made._own = opened if isinstance(encoder, str) else None
+        return made
+
+    @property
+    def encoder(self) -> Encoder:
+        """Loaded when it is first asked for."""
+        if self._given is not None and not isinstance(self._given, str):
+            return self._given
+        if self._own is None:
+            self._own = opened_encoder(self._given or self._index.manifest.model)
+        return self._own
+
+    def add(self, documents: Iterable[AnyDocument]) -> Added:
+        """Put documents in; those that are held as they are cost nothing.
+
+        Args:
+            documents: `Document`s, texts, or dicts with a `text` and perhaps `id`, `title`, `source` and `kind`; what
+                else a dict has becomes metadata. Without an id a document is named by its content.
+
+        Raises what `VectorIndex.add` raises.
+        """
+        return self._index.add(as_documents(documents), self.encoder)
+
+    def add_files(self, *names: str, exclude: Sequence[str] = ()) -> Added:
+        """Put the documents of files and folders in, as `farthing index add`. Raises also what `Inputs` raises."""
+        inputs = Inputs(names, exclude=exclude)
+        inputs.check()
+        return self._index.add(inputs, self.encoder)
+
+    def search(
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        mode: Mode = "hybrid",
+        where: Sequence[Condition | str] = (),
+        blend: Blend | None = None,
+        reranker: Ranker | None = None,
+        instruction: str | None = None,
+        all_passages: bool = False,
+    ) -> list[SearchResult]:
+        """The best passages, best first. The arguments are those of `Query`; conditions may be texts: "price <= 20".
+
+        Raises what `farthing.toolkit.index.search.search` raises.
+        """
+        conditions = [parse_condition(item) if isinstance(item, str) else item for item in where]
+        asked = Query(query, k, mode, conditions, blend or Blend(), instruction, all_passages)
+        return search(self._index, asked, None if mode == "keyword" else self.encoder, reranker)
+
+    def delete(self, *ids: str) -> int:
+        """Take documents out; returns how many there were."""
+        return self._index.delete(ids)
+
+    def info(self) -> IndexInfo:
+        return self._index.info()
+
+    def compact(self) -> None:
+        """Make searches fast, and give back the room of what was replaced."""
+        self._index.compact()
+
+    def reindex(self, encoder: Encoder | str, *, dimensions: int | None = None) -> None:
+        """Embed all passages with another model, which is the index's from then on. Raises what `reindex` raises."""
+        opened = opened_encoder(encoder) if isinstance(encoder, str) else encoder
+        self._index = reindex(self._index.database, opened, dimensions=dimensions)
+        self.close()
+        self._given, self._own = encoder, opened if isinstance(encoder, str) else None
+
+    def close(self) -> None:
+        """Close the encoder, if it was opened here."""
+        if self._own is not None:
+            self._own.close()
+            self._own = None
+
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def opened_encoder(model: str) -> Encoder:
+    return open_encoder(model, SourceSettings(), EngineSettings(), ServingSettings(), UpstreamSettings())
+
+
+def as_documents(documents: Iterable[AnyDocument]) -> Iterator[Document]:
+    for number, item in enumerate(documents):
+        if isinstance(item, Document):
+            yield item
+            continue
+        fields = {"text": item} if isinstance(item, str) else dict(item)
+        if not isinstance(fields.get("text"), str):
+            raise InputError(f"Document {number} has no field 'text' with a string.", param=f"documents[{number}]")
+        name, text, title, source, kind = (str(fields.pop(field, None) or "") for field in FIELDS)
+        document = Document(name, text, title, source, kind=kind or PLAIN_TEXT, metadata=plain(fields, number))
+        yield document if document.id else replace(document, id=document.digest())
+
+
+def plain(fields: dict[str, Any], number: int) -> dict[str, Any]:
+    """Raises `InputError` for a value that could not be asked for."""
+    for name, value in fields.items():
+        if not isinstance(value, (str, int, float)):
+            raise InputError(
+                f"Document {number}: the field {name!r} is of type {type(value).__name__}; metadata is text, a number, "
+                "or true or false.",
+                param=f"documents[{number}]",
+            )
+    return fields

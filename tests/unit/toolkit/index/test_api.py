@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from farthing import Document, Embedder, Index
+from farthing.core.errors import IndexNotFoundError, InputError, WrongSpaceError
+
+
+def test_an_index_in_a_few_lines(tmp_path: Path, starter_dir: Path) -> None:
+    place = str(tmp_path / "help")
+    with Index.create(place, str(starter_dir)) as index:
+        index.add([{"id": "p1", "title": "Forgotten password", "text": "Open the settings.", "year": 2026}, "A text."])
+        index.add([Document("p2", "Parcels arrive within three days.")])
+        (first,) = index.search("I lost my login", 1)
+        assert (first.passage.document, first.passage.metadata) == ("p1", {"year": 2026})
+    with Index(place) as again:
+        assert [result.passage.document for result in again.search("x", where=["year >= 2026"])] == ["p1"]
+        assert again.delete("p1", "p9") == 1
+        again.compact()
+        assert again.info().facts.num_documents == 2
+
+
+def test_searching_by_words_loads_no_model(tmp_path: Path, starter_dir: Path) -> None:
+    place = str(tmp_path / "help")
+    with Index.create(place, str(starter_dir)) as index:
+        index.add(["a wren"])
+    with Index(place, "no such model") as again:
+        assert len(again.search("wren", mode="keyword")) == 1
+
+
+def test_files_are_added_as_on_the_command_line(tmp_path: Path, starter_dir: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.md").write_text("# Wrens\n\nThey sing.")
+    (tmp_path / "docs" / "b.md").write_text("old")
+    with Index.create(str(tmp_path / "index"), str(starter_dir)) as index:
+        assert index.add_files(str(tmp_path / "docs"), exclude=["b.md"]).num_new == 1
+        assert index.search("wrens", mode="keyword")[0].passage.title == "Wrens"
+        with pytest.raises(InputError, match="does not exist"):
+            index.add_files("nothing.md")
+
+
+def test_an_encoder_of_one_s_own_is_used_and_left_open(tmp_path: Path, embedder: Embedder) -> None:
+    with Index.create(str(tmp_path / "index"), embedder) as index:
+        index.add(["a wren"])
+    assert embedder.encode("still open").shape == (embedder.dimensions,)
+
+
+def test_an_index_moves_to_another_model(tmp_path: Path, embedder: Embedder, starter_dir: Path) -> None:
+    with Index.create(str(tmp_path / "index"), embedder) as index:
+        index.add(["a wren sings", "a tower stands"])
+        index.reindex(str(starter_dir))
+        assert index.search("bird song", 1)[0].passage.text == "a wren sings"
+    with pytest.raises(WrongSpaceError), Index(str(tmp_path / "index"), embedder) as wrong:
+        wrong.search("bird")
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [({"id": "x"}, "Document 1 has no field 'text'"), ({"text": "x", "tags": ["a"]}, "'tags' is of type list")],
+)
+def test_what_is_no_document_is_refused(
+    document: dict[str, object], words: str, tmp_path: Path, embedder: Embedder
+) -> None:
+    with Index.create(str(tmp_path / "index"), embedder) as index, pytest.raises(InputError, match=words):
+        index.add(["fine", document])
+
+
+def test_there_must_be_an_index(tmp_path: Path) -> None:
+    with pytest.raises(IndexNotFoundError):
+        Index(str(tmp_path / "nothing"))
