@@ -26,6 +26,7 @@ EXTRAS = {
     "modelscope": ("modelscope",),
     "gguf": ("gguf",),
     "search": ("lancedb", "pyarrow", "rjieba", "sudachipy", "sudachidict-small", "PyStemmer", "semantic-text-splitter"),
+    "milvus": ("pymilvus", "milvus-lite"),
 }
 MADE_FOR = {"embed": "vectors", "rerank": "scores of pairs (farthing rerank)"}
 
