@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from farthing.core.errors import IndexBusyError, SettingsError, VectorIndexError
 from farthing.toolkit.extra import needed
@@ -64,7 +65,10 @@ class MilvusConnection:
         """A collection, where there is none, or what is missing of it; it can be searched from then on."""
         if not self.call("has_collection", collection):
             self.call("create_collection", collection, schema=schema, consistency_level="Bounded")
-        if len(self.call("list_indexes", collection)) < len(indexes):
+        have = self.call("list_indexes", collection)
+        for index in [index for index in indexes if index.index_name in have]:
+            indexes.remove(index)
+        if indexes:
             self.call("create_index", collection, indexes, sync=False)  # of no rows: nothing to wait for
         self.call("load_collection", collection)
 
@@ -116,10 +120,9 @@ def check_lite(path: Path | None) -> None:
 
 def lite_path(uri: str) -> Path | None:
     """None for a server's address. Raises `SettingsError` for what is neither."""
-    scheme, colon, _ = uri.partition(":")
-    if colon and scheme.lower() in SCHEMES:
+    if is_address(uri):
         return None
-    if not uri.endswith(LITE_SUFFIX):
+    if not uri.endswith(LITE_SUFFIX) or "://" in uri:
         raise SettingsError(
             f"{without_password(uri)!r} is no address of Milvus. Give milvus:http://HOST:19530/NAME, or for Milvus "
             f"Lite a path that ends in {LITE_SUFFIX}: milvus:./vectors.db/NAME.",
@@ -128,5 +131,13 @@ def lite_path(uri: str) -> Path | None:
     return Path(uri).expanduser().absolute()
 
 
+def is_address(uri: str) -> bool:
+    try:
+        parts = urlsplit(uri)
+        return parts.scheme in SCHEMES and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
+
+
 def without_password(uri: str) -> str:
-    return re.sub(r"(://[^/:@]*):[^/@]*@", r"\1:***@", uri)
+    return re.sub(r"^(.*?//)?([^/:@]*):.*@", r"\1\2:***@", uri)

@@ -36,7 +36,7 @@ class MilvusDatabase:
         uri, slash, name = place.removeprefix(PREFIX).rpartition("/")
         if not slash or not is_name(name):
             raise SettingsError(
-                f"{without_password(place)} names no index. Give milvus:URI/NAME, such as "
+                f"{PREFIX}{without_password(place.removeprefix(PREFIX))} names no index. Give milvus:URI/NAME, such as "
                 f"milvus:http://localhost:19530/help. {NAME_RULE}",
                 param="store",
             )
@@ -118,7 +118,7 @@ class MilvusDatabase:
         schema.add_field("note", DataType.VARCHAR, max_length=MAX_FIELD_BYTES)
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=len(NO_VECTOR))
         indexes = MilvusClient.prepare_index_params()
-        indexes.add_index("vector", index_type="FLAT", metric_type="COSINE")
+        indexes.add_index("vector", index_name="vector", index_type="FLAT", metric_type="COSINE")
         self._milvus.make(NOTES, schema, indexes)
 
 

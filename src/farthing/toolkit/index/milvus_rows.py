@@ -7,7 +7,7 @@ those of a document follow each other in the order of keys, whatever documents a
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -67,12 +67,13 @@ def vector_indexes(is_lite: bool) -> Any:
     from pymilvus import MilvusClient
 
     wanted = MilvusClient.prepare_index_params()
-    wanted.add_index("vector", index_type="FLAT" if is_lite else "AUTOINDEX", metric_type="COSINE")
+    wanted.add_index("vector", index_name="vector", index_type="FLAT" if is_lite else "AUTOINDEX", metric_type="COSINE")
     wanted.add_index(
         "word_weights",
+        index_name="word_weights",
         index_type="SPARSE_INVERTED_INDEX",
         metric_type="BM25",
-        params={"bm25_k1": BM25_K1, "bm25_b": BM25_B},
+        params={"params": {"bm25_k1": BM25_K1, "bm25_b": BM25_B}},  # not nested, Milvus Lite overlooks them
     )
     return wanted
 
@@ -149,11 +150,10 @@ def plain(value: Value) -> Value:
     """A number as JSON has them, without the infinite ones."""
     if isinstance(value, (str, bool)):
         return value
-    most = np.finfo(np.float64).max
     try:
-        return float(min(max(value, -most), most))
+        return min(max(float(value), -sys.float_info.max), sys.float_info.max)
     except OverflowError:
-        return math.copysign(float(most), value)
+        return sys.float_info.max if value > 0 else -sys.float_info.max
 
 
 def filter_of(where: Sequence[Condition]) -> str:

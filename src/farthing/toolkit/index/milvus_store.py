@@ -1,10 +1,10 @@
 """Passages in a collection of Milvus, with its vector index and its own keyword search (BM25).
 
-Milvus has no transactions: a document is put by writing its new passages over the old ones and then deleting those
-that are left, so a search meanwhile may find passages of both, and a process that is killed may leave both, or a part of
-a new document. Such a document counts as changed when it is added again, and is put anew; nothing that was whole is
-deleted before what replaces it is there. What a search of another process finds may be seconds old; what is decided by
-(digests, notes) is read as it is.
+Milvus has no transactions. A document is put by writing its new passages over the old ones and then deleting those that
+are left: a search meanwhile may find passages of both, and a process that is killed may leave both, or a part of a new
+document. Such a document counts as changed when it is added again, and is put anew; nothing that was whole is deleted
+before what replaces it is there. What a search of another process finds may be seconds old; what decides (digests,
+notes) is read as it is now.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from few_passages import DIMENSIONS, held, passages_of, put, unit
+from few_passages import DIMENSIONS, held, passages_of, put
 
 from farthing.core.errors import MissingExtraError
 from farthing.toolkit.index import lance_store
