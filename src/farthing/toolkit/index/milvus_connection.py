@@ -19,7 +19,8 @@ from farthing.toolkit.extra import needed
 
 SCHEMES = ("http", "https", "tcp", "unix")
 LITE_SUFFIX = ".db"
-CONNECT_TIMEOUT_S = 10.0
+# Loading a great collection takes minutes.
+CONNECT_TIMEOUT_S, CALL_TIMEOUT_S = 10.0, 300.0
 # What they log with tracebacks, they raise as well.
 LOUD_LOGGERS = ("pymilvus", "pymilvus.milvus_client", "milvus_lite")
 
@@ -48,7 +49,7 @@ class MilvusConnection:
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """What this method of `pymilvus.MilvusClient` returns. Raises `VectorIndexError`."""
         with self.errors():
-            return getattr(self._client(), method)(*args, **kwargs)
+            return getattr(self._client(), method)(*args, **{"timeout": CALL_TIMEOUT_S, **kwargs})
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -58,7 +59,7 @@ class MilvusConnection:
 
         try:
             yield
-        except (MilvusException, grpc.RpcError) as error:
+        except (MilvusException, grpc.RpcError, grpc.FutureTimeoutError) as error:
             raise VectorIndexError(self._described(error)) from error
 
     def make(self, collection: str, schema: Any, indexes: Any) -> None:
@@ -94,7 +95,7 @@ class MilvusConnection:
         if any(word in reason.lower() for word in ("auth", "permission", "privilege")):
             remedy = "Give a user who may do this: milvus:http://USER:PASSWORD@HOST:19530/NAME."
         elif isinstance(error, ConnectError) or "connect" in reason.lower() or self._opened is None:
-            remedy = "Is it running, and is that its address?"
+            remedy = "Is it running, and are address, user and password right?"
         else:
             remedy = "Milvus's own log says more."
         return f"Milvus at {self.address}: {reason.strip().rstrip('.')}. {remedy}"

@@ -60,7 +60,8 @@ class MilvusDatabase:
         return MilvusStore(self._milvus, self._collection(data), dimensions)
 
     def drop(self, data: str) -> None:
-        self._milvus.call("drop_collection", self._collection(data))
+        if self._milvus.call("has_collection", self._collection(data)):
+            self._milvus.call("drop_collection", self._collection(data))
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -86,9 +87,8 @@ class MilvusDatabase:
         for collection in self._milvus.call("list_collections"):
             if collection.startswith(self._collection("")):
                 self._milvus.call("drop_collection", collection)
-        notes = self._notes(
-            f"id > {literal(self._name + '/')} and id < {literal(self._name + '0')}"
-        )  # "0" is after "/"
+        first, end = self._note_id(""), f"{self._name}0"  # "0" follows "/"
+        notes = self._notes(f"id >= {literal(first)} and id < {literal(end)}")
         if notes:
             self._milvus.call("delete", NOTES, ids=[row["id"] for row in notes])
 

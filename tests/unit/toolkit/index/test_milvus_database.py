@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from few_documents import DOCUMENTS
+from milvus_lite.adapter.grpc.server import start_server_in_thread
 
 from farthing import Embedder, Index
 from farthing.core.errors import (
@@ -23,9 +25,21 @@ from farthing.toolkit.index.database import open_database
 from farthing.toolkit.index.milvus_database import MilvusDatabase, identifier
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server: Milvus Lite's, which takes requests of any process."""
+    running, data, port = start_server_in_thread(str(tmp_path_factory.mktemp("server")))
+    yield f"http://127.0.0.1:{port}"
+    running.stop(grace=0).wait()
+    data.close()
+
+
+@pytest.mark.parametrize("kind", ["file", "server"])
 def test_an_index_on_milvus_does_what_one_in_a_folder_does(
-    milvus_place: str, tmp_path: Path, embedder: Embedder, starter_dir: Path
+    kind: str, milvus_place: str, server: str, tmp_path: Path, embedder: Embedder, starter_dir: Path
 ) -> None:
+    if kind == "server":
+        milvus_place = f"milvus:{server}/index-1"
     with Index.create(milvus_place, embedder) as index, Index.create(str(tmp_path / "folder"), embedder) as folder:
         for each in (index, folder):
             assert each.add(DOCUMENTS).num_new == 4
@@ -41,7 +55,7 @@ def test_an_index_on_milvus_does_what_one_in_a_folder_does(
         index.reindex(str(starter_dir))
         assert index.search("重置密码", 1)[0].passage.document == "密码"
         assert index.info().facts[:3] == (3, 7, 0)
-        assert index.info().facts.num_bytes
+        assert (index.info().facts.num_bytes is None) == (kind == "server")
     with Index(milvus_place, str(starter_dir)) as again:
         assert again.search("a small bird that sings", 1, mode="vector")[0].passage.document == "wren"
         again._index.remove()
@@ -88,6 +102,11 @@ def test_one_thread_changes_an_index_at_a_time(milvus_place: str) -> None:
 def test_looking_for_an_index_makes_nothing(tmp_path: Path) -> None:
     assert open_database(f"milvus:{tmp_path}/typo/vectors.db/help").read("note") is None
     assert not list(tmp_path.iterdir())
+
+
+def test_on_a_server_an_index_is_not_made_by_looking_for_it_either(server: str) -> None:
+    with pytest.raises(IndexNotFoundError):
+        Index(f"milvus:{server}/nothing")
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------
