@@ -37,7 +37,7 @@ class Encoder(Protocol):
 
     @property
     def context_length(self) -> int:
-        """Most tokens of one text."""
+        """Most tokens of one text; 0 where that is not known."""
         ...
 
     def count_tokens(self, text: str) -> int:

@@ -71,8 +71,11 @@ class Splitting:
 
 
 def splitting_for(context_length: int, max_tokens: int | None, overlap_tokens: int | None) -> Splitting:
-    """What was asked for, else what suits search in a model of this context. Raises `InputError`."""
-    limit = context_length - ADDED_TOKENS
+    """What was asked for, else what suits search in a model of this context, 0 where it is not known.
+
+    Raises `InputError`.
+    """
+    limit = context_length - ADDED_TOKENS if context_length else max(max_tokens or 0, MAX_TOKENS)
     if max_tokens is not None and max_tokens > limit:
         raise InputError(
             f"max_tokens is {max_tokens}; of this model's {context_length} tokens, {limit} are left for a passage.",

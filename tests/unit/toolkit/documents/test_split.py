@@ -122,6 +122,11 @@ def test_the_default_follows_the_model_s_context() -> None:
     assert splitting_for(8192, 1000, 0) == Splitting(1000, 0)
 
 
+def test_a_context_that_is_not_known_is_no_limit() -> None:
+    assert splitting_for(0, None, None) == Splitting(384, 48)
+    assert splitting_for(0, 5000, 10) == Splitting(5000, 10)
+
+
 @pytest.mark.parametrize(("max_tokens", "overlap"), [(300, None), (8, None), (100, 51), (100, -1)])
 def test_a_splitting_that_makes_no_sense_is_refused(max_tokens: int, overlap: int | None) -> None:
     with pytest.raises(InputError, match="tokens is"):
