@@ -2,12 +2,13 @@
 
     python benchmarks/million_rows.py sentences --data DIR --folder DIR --model NAME
     python benchmarks/million_rows.py add       --folder DIR [--rows N]
-    python benchmarks/million_rows.py search    --folder DIR [--rows N] [--queries N]
+    python benchmarks/million_rows.py search    --folder DIR [--rows N] [--queries N] [--forget index|all]
 
 Each step is a process of its own and finds in the folder what the one before left. `sentences` takes the texts of the
 retrieval sets under --data (the layout of BEIR) and embeds each sentence once; rows are put together of them
 (million_parts/rows.py says how). `add` puts rows into a `LanceStore`, 1,000 documents at a time, and builds. `search`
-opens it as a new process does, after dropping the kernel's file cache where that is allowed. It asks one query after
+opens it as a new process does, after dropping what the kernel keeps of its files, or of all files, those of Python and
+LanceDB among them (--forget all, as after a start of the machine; for root). It asks one query after
 the other, some of them before the files are in memory and all of them after that, and compares what is found with the
 nearest rows of all, which are found by computing every cosine.
 """
@@ -63,10 +64,11 @@ def add(rows: Rows, folder: Path) -> tuple[Shown, dict[str, list[float]]]:
     return shown, {"put": [sum(puts)], "build": [build_s]}
 
 
-def search(rows: Rows, folder: Path, num_queries: int) -> tuple[Shown, dict[str, list[float]]]:
+def search(rows: Rows, folder: Path, num_queries: int, forget: str) -> tuple[Shown, dict[str, list[float]]]:
     queries = rows.queries(num_queries)
     before = memory_gib()["own"]
-    cold = ", files not in memory" if forget_files() else ""
+    forget_files(folder, and_all_others=forget == "all")
+    cold = ", no file in memory" if forget == "all" else ", index not in memory"
     started = time.perf_counter()
     import lancedb.query  # noqa: F401 - so that its import is not part of the first query
 
@@ -131,6 +133,7 @@ def main() -> None:
     parser.add_argument("--model", default="starter")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--queries", type=int, default=300)
+    parser.add_argument("--forget", choices=("index", "all"), default="index", help="files that the kernel drops first")
     asked = parser.parse_args()
     file, index = asked.folder / "sentences.npz", asked.folder / "index"
     if asked.step == "sentences":
@@ -138,7 +141,7 @@ def main() -> None:
         sentences.embed(asked.data, asked.model, file)
         return
     rows = Rows(sentences.load(file), asked.rows)
-    shown, seconds = add(rows, index) if asked.step == "add" else search(rows, index, asked.queries)
+    shown, seconds = add(rows, index) if asked.step == "add" else search(rows, index, asked.queries, asked.forget)
     from report import facts, json_line, table  # it imports torch, whose memory is not the index's
 
     print(table(["", f"{asked.rows:,} x {DIMENSIONS}"], [[name, value] for name, value in shown.items()]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -15,13 +16,18 @@ def memory_gib() -> dict[str, float]:
     return {name: round(int(held[field].split()[0]) * 1024 / GIB, 2) for field, name in FIELDS.items()}
 
 
-def forget_files() -> bool:
-    """Drops what the kernel keeps of files. False where that is not allowed; pages not yet written stay."""
-    try:
+def forget_files(folder: Path, *, and_all_others: bool) -> None:
+    """Drops what the kernel keeps of the files in a folder, or of all files. Pages not yet written stay.
+
+    Raises `PermissionError` where dropping all is not allowed.
+    """
+    if and_all_others:
         Path("/proc/sys/vm/drop_caches").write_text("3", encoding="ascii")
-    except OSError:
-        return False
-    return True
+        return
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 class PeakMemory:

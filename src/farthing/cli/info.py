@@ -29,6 +29,7 @@ EXTRAS = {
     "mteb": ("mteb",),
     "search": ("lancedb", "pyarrow", "rjieba", "sudachipy", "sudachidict-small", "PyStemmer", "semantic-text-splitter"),
     "cluster": ("scikit-learn", "fast-hdbscan", "umap-learn", "pyarrow", "rjieba", "sudachipy", "PyStemmer"),
+    "milvus": ("pymilvus", "milvus-lite"),
 }
 MADE_FOR = {"embed": "vectors", "rerank": "scores of pairs (farthing rerank)"}
 

@@ -26,7 +26,11 @@ def create(
     overlap_tokens: int | None,
     settings: Resolved,
 ) -> None:
-    """Make an empty index in the folder STORE, for vectors of one model."""
+    """Make an empty index in STORE, for vectors of one model.
+
+    STORE is a folder, or milvus:URI/NAME: the address of a Milvus server (milvus:http://localhost:19530/help) or a path
+    of Milvus Lite that ends in .db (milvus:./vectors.db/help), and the index's name there.
+    """
     from farthing.toolkit.index.database import open_database
     from farthing.toolkit.index.index import VectorIndex
 

@@ -27,7 +27,7 @@ def info(store: str, as_json: bool) -> None:
         "documents": f"{facts.num_documents:,}",
         "passages": f"{facts.num_passages:,}",
         "not indexed yet": f"{facts.num_unindexed:,}",
-        "on disk": f"{facts.num_bytes / 2**20:,.1f} MiB",
+        "on disk": on_disk(facts.num_bytes),
         "model": manifest.model,
         "space": f"{space.id}: {space.dimensions} dimensions, {space.pooling} pooling",
         "passages of": f"at most {manifest.splitting.max_tokens} tokens, {manifest.splitting.overlap_tokens} shared",
@@ -74,4 +74,8 @@ def compact(store: str) -> None:
     before = index.info().facts
     index.compact()
     after = index.info().facts
-    click.echo(f"{before.num_bytes / 2**20:,.1f} MiB on disk before, {after.num_bytes / 2**20:,.1f} MiB now.")
+    click.echo(f"On disk before: {on_disk(before.num_bytes)}; now: {on_disk(after.num_bytes)}.")
+
+
+def on_disk(num_bytes: int | None) -> str:
+    return "not known here" if num_bytes is None else f"{num_bytes / 2**20:,.1f} MiB"

@@ -6,18 +6,16 @@ remove them. All of it blocks; not for the event loop.
 
 from __future__ import annotations
 
-import re
 import threading
 from pathlib import Path
 
-from farthing.core.errors import IndexNotFoundError, InputError
+from farthing.core.errors import IndexNotFoundError
 from farthing.toolkit.extra import needed
 from farthing.toolkit.index.database import Database
 from farthing.toolkit.index.index import MANIFEST, VectorIndex
 from farthing.toolkit.index.lance_database import LanceDatabase
+from farthing.toolkit.index.name import check_name, is_name
 from farthing.toolkit.index.words import Segmenter
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class Catalogue:
@@ -38,16 +36,11 @@ class Catalogue:
 
     def names(self) -> list[str]:
         found = self._folder.glob(f"*/{MANIFEST}.json")
-        return sorted(path.parent.name for path in found if NAME.fullmatch(path.parent.name))
+        return sorted(path.parent.name for path in found if is_name(path.parent.name))
 
     def database(self, name: str) -> Database:
         """The place of an index, there or not. Raises `InputError` for a name that cannot be one."""
-        if not NAME.fullmatch(name):
-            raise InputError(
-                f"{name[:80]!r} cannot be the name of an index; it takes 1 to 64 letters, digits, dots, dashes and "
-                "underscores, the first a letter or a digit.",
-                param="name",
-            )
+        check_name(name)
         return LanceDatabase(str(self._folder / name))
 
     def open(self, name: str) -> VectorIndex:

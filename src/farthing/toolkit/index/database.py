@@ -42,7 +42,16 @@ class Database(Protocol):
 
 
 def open_database(place: str) -> Database:
-    """A folder. Raises `MissingExtraError`."""
+    """A folder, or "milvus:URI/NAME".
+
+    Raises:
+        MissingExtraError: what this kind of place needs is not installed.
+        SettingsError: there can be no index in a place of this name.
+    """
+    if place.startswith("milvus:"):
+        from farthing.toolkit.index.milvus_database import MilvusDatabase
+
+        return MilvusDatabase(place)
     from farthing.toolkit.index.lance_database import LanceDatabase
 
     return LanceDatabase(place)

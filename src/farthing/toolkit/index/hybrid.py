@@ -24,7 +24,7 @@ Fusion = Literal["sum", "ranks"]
 Key = TypeVar("Key", bound=Hashable)
 
 # Candidates of each kind, for each result that is asked for, and at least.
-CANDIDATES_PER_RESULT, MIN_CANDIDATES = 5, 100
+CANDIDATES_PER_RESULT, MIN_CANDIDATES = 5, 50
 RANK_CONSTANT = 60.0
 
 
@@ -96,7 +96,9 @@ def by_both(
 def fuse_scores(cosines: Mapping[Key, float], bm25: Mapping[Key, float], blend: Blend) -> dict[Key, float]:
     """Cosines run from the least of the candidates' to the greatest; BM25 from 0, which no shared word gives."""
     least, greatest = min(cosines.values(), default=0.0), max(cosines.values(), default=0.0)
-    span, most = greatest - least or 1.0, max(bm25.values(), default=0.0) or 1.0
+    if least == greatest:
+        least -= 1.0  # they are all the best
+    span, most = greatest - least, max(bm25.values(), default=0.0) or 1.0
     return {
         name: blend.vector_weight * (cosine - least) / span + (1 - blend.vector_weight) * bm25.get(name, 0.0) / most
         for name, cosine in cosines.items()

@@ -55,7 +55,7 @@ class LanceStore:
             self._table = self._database.open_table(TABLE)
         else:
             self._table = self._database.create_table(TABLE, schema=schema(dimensions))
-        self._latest: Any = None
+        self._latest: tuple[int, Any, bool] | None = None
         self._held = HeldDocuments(self._table)
 
     # --- what is held -------------------------------------------------------------------------------------------------
@@ -118,25 +118,25 @@ class LanceStore:
         return [Found(passage_of(row), 1.0 - row["_distance"]) for row in rows]
 
     def matching(self, words: str, num: int, where: Sequence[Condition] = ()) -> list[Found]:
-        if not self._can_match(words):
+        table, can_match = self._snapshot()
+        if not words or not can_match:
             return []
-        rows = matching(self._table, words, num, where).select([SHOWN, "_score"]).to_list()
+        rows = matching(table, words, num, where).select([SHOWN, "_score"]).to_list()
         return [Found(passage_of(row), row["_score"]) for row in rows]
 
     def candidates(self, vector: np.ndarray, words: str, num: int, where: Sequence[Condition] = ()) -> Candidates:
-        return candidates(self._snapshot(), vector, words if self._can_match(words) else "", num, where)
+        table, can_match = self._snapshot()
+        return candidates(table, vector, words if can_match else "", num, where)
 
-    def _can_match(self, words: str) -> bool:
-        return bool(words) and self._table.index_stats(WORDS_INDEX) is not None
-
-    def _snapshot(self) -> Any:
-        """The table as it is now, whatever is put or built later: row ids are those of one version."""
-        version, snapshot = self._table.version, self._latest
-        if snapshot is None or snapshot.version != version:
-            snapshot = self._database.open_table(TABLE)
-            snapshot.checkout(version)
-            self._latest = snapshot
-        return snapshot
+    def _snapshot(self) -> tuple[Any, bool]:
+        """The table as it is now, whatever is put or built later: row ids are those of one version. And whether words
+        can be found in it."""
+        version, latest = self._table.version, self._latest
+        if latest is None or latest[0] != version:
+            table = self._database.open_table(TABLE)
+            table.checkout(version)
+            self._latest = latest = version, table, table.index_stats(WORDS_INDEX) is not None
+        return latest[1:]
 
     def _rows(self, condition: str, columns: Sequence[str]) -> Any:
         return self._table.search().where(condition).select(list(columns)).to_arrow()

@@ -37,12 +37,15 @@ class Candidates(NamedTuple):
 
 
 class StoreFacts(NamedTuple):
-    """`num_unindexed` passages are searched one by one until `build` is called; by words only once it was called."""
+    """`num_unindexed` passages are searched one by one until `build` is called; by words only once it was called.
+
+    `num_bytes` is None where the store does not know.
+    """
 
     num_documents: int
     num_passages: int
     num_unindexed: int
-    num_bytes: int
+    num_bytes: int | None
 
 
 class Store(Protocol):

@@ -18,6 +18,7 @@ from farthing.core.errors import (
     FarthingError,
     IndexNotFoundError,
     InputError,
+    VectorIndexError,
     WrongSpaceError,
 )
 
@@ -88,7 +89,7 @@ def test_documents_are_taken_out_pruned_and_compacted(starter_dir: Path) -> None
     assert (result.stdout, result.stderr) == ("Took out 1 document.\n", "Not in the index: 1 of the ids.\n")
     Path("docs/b.md").unlink()
     assert "took out 1: " in said("index", "add", "s", "docs", "--prune")
-    assert "MiB now." in said("index", "compact", "s")
+    assert " MiB; now: " in said("index", "compact", "s")
     assert json.loads(said("index", "info", "s", "--json"))["num_documents"] == 2
 
 
@@ -239,3 +240,27 @@ def test_killed_while_adding_the_index_opens_and_adding_goes_on(num_documents: i
     assert f"left {held:,} as they were" in said("index", "add", big, "big.jsonl")
     facts = json.loads(said("index", "info", big, "--json"))
     assert (facts["num_documents"], facts["num_passages"], facts["num_unindexed"]) == (2000, 2000, 0)
+
+
+# --- on Milvus --------------------------------------------------------------------------------------------------------
+
+
+def test_an_index_on_milvus_is_used_as_one_in_a_folder(starter_dir: Path) -> None:
+    place = "milvus:./vectors.db/help"
+    assert "384 dimensions" in said("index", "create", place, "--model", starter_dir)
+    lines = "\n".join(map(json.dumps, RECORDS))
+    assert said("index", "add", place, "-", input=lines).startswith("Added 3 documents: 3 passages")
+    assert json.loads(said("search", place, "I lost my login", "--json", "-k", 1))["document"] == "p1"
+    assert json.loads(said("search", place, "退货", "--json", "--mode", "keyword"))["document"] == "p3"
+    assert "documents        3" in said("index", "info", place)
+    assert "MiB; now: " in said("index", "compact", place)
+    assert "Took out 1 document." in said("index", "delete", place, "p1")
+    assert f"Removed {place}." in said("index", "delete", place, "--all", "--yes")
+    with pytest.raises(IndexNotFoundError, match="There is no index in"):
+        said("search", place, "password")
+
+
+def test_milvus_that_does_not_answer_is_said() -> None:
+    result = farthing("index", "info", "milvus:http://me:secret@localhost:1/help")
+    assert isinstance(result.exception, VectorIndexError)
+    assert "Milvus at http://me:***@localhost:1" in str(result.exception)

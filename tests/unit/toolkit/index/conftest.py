@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,18 @@ from farthing.toolkit.index.lance_database import LanceDatabase
 def embedder(tiny_qwen3: Path) -> Iterator[Embedder]:
     with Embedder(str(tiny_qwen3)) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def milvus_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Places in one Milvus Lite, which runs in this process until it ends."""
+    file = tmp_path_factory.mktemp("milvus") / "vectors.db"
+    return (f"milvus:{file}/index-{number}" for number in itertools.count())
+
+
+@pytest.fixture
+def milvus_place(milvus_places: Iterator[str]) -> str:
+    return next(milvus_places)
 
 
 @pytest.fixture

@@ -1,0 +1,20 @@
+"""What an index may be called, where it has a name of its own: on a server, and in a database of several."""
+
+from __future__ import annotations
+
+import re
+
+from farthing.core.errors import InputError
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NAME_RULE = "A name takes 1 to 64 letters, digits, dots, dashes and underscores, the first a letter or a digit."
+
+
+def is_name(name: str) -> bool:
+    return NAME.fullmatch(name) is not None
+
+
+def check_name(name: str) -> None:
+    """Raises `InputError` for what cannot be the name of an index."""
+    if not is_name(name):
+        raise InputError(f"{name[:80]!r} cannot be the name of an index. {NAME_RULE}", param="name")

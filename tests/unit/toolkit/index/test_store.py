@@ -1,0 +1,171 @@
+"""What every kind of store does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from few_passages import DIMENSIONS, held, passages_of, put, unit
+
+from farthing.toolkit.index.database import open_database
+from farthing.toolkit.index.passage import Passage
+from farthing.toolkit.index.store import Store
+from farthing.toolkit.index.where import Condition, Operator
+
+OpenStore = Callable[[], Store]
+
+
+@pytest.fixture(params=["lance", "milvus"])
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore:
+    """Opens the same store, as another process would."""
+    place = request.getfixturevalue("milvus_place") if request.param == "milvus" else str(tmp_path / "index")
+    return lambda: open_database(place).open("data-1", DIMENSIONS)
+
+
+@pytest.fixture
+def store(open_store: OpenStore) -> Store:
+    return open_store()
+
+
+def test_a_passage_comes_back_as_it_was_put(store: Store) -> None:
+    passage = Passage(
+        "a'b#0", "a'b", "7", "Zeile 1\nZeile 2 \u0000 '\"", "títle", "f.md", "Head > Sub", 3, 20,
+        {"price": 12.5, "number": 3, "new": True, "shop": "it's"},
+    )  # fmt: skip
+    put(store, [passage])
+    assert held(store) == {"a'b": [passage]}
+    assert store.digests(["a'b", "other"]) == {"a'b": "7"}
+
+
+def test_a_document_that_is_put_again_takes_the_place_of_the_old_one(store: Store) -> None:
+    put(store, [*passages_of("a", 3), *passages_of("b", 2)])
+    newer = [*passages_of("a", 1, "2"), *passages_of("c", 2)]
+    put(store, newer)
+    assert held(store) == {"a": newer[:1], "b": passages_of("b", 2), "c": newer[1:]}
+    assert store.digests(["a", "b", "c"]) == {"a": "2", "b": "1", "c": "1"}
+
+
+def test_deleting_says_how_many_there_were(store: Store) -> None:
+    put(store, [*passages_of("a", 3), *passages_of("b", 2)])
+    assert store.delete(["a", "nothing"]) == 1
+    assert store.delete(["a"]) == 0
+    assert set(held(store)) == {"b"}
+
+
+def test_it_is_there_when_it_is_opened_again(store: Store, open_store: OpenStore) -> None:
+    vectors = put(store, passages_of("a", 3))
+    store.build()
+    again = open_store()
+    assert held(again) == held(store)
+    assert again.nearest(vectors[1], 1)[0].passage.id == "a#1"
+
+
+def test_the_nearest_are_those_of_a_comparison_with_all(store: Store) -> None:
+    passages = passages_of("a", 300)
+    vectors = put(store, passages)
+    query = unit(1)[0]
+    best = np.argsort(-(vectors @ query))[:10]
+    found = store.nearest(query, 10)
+    assert [one.passage for one in found] == [passages[index] for index in best]
+    np.testing.assert_allclose([one.score for one in found], (vectors @ query)[best], atol=1e-5)
+
+
+def test_candidates_are_the_nearest_and_the_matching_with_exact_scores_of_both_kinds(store: Store) -> None:
+    passages = passages_of("a", 300)
+    vectors = put(store, passages, [f"word w{place}" for place in range(300)])
+    store.build()
+    query = unit(1)[0]
+    order = np.argsort(-(vectors @ query))
+    found = store.candidates(query, f"w{order[0]} w{order[200]}", 10)
+    near = store.nearest(query, 10)
+    read = found.read(list(found.cosines))
+    assert read[:10] == [one.passage for one in near]
+    assert read[10:] == [passages[order[200]]]
+    np.testing.assert_allclose(list(found.cosines.values()), (vectors @ query)[[*order[:10], order[200]]], atol=1e-5)
+    matching = {one.passage.id: one.score for one in store.matching(f"w{order[0]} w{order[200]}", 10)}
+    bm25 = zip(found.read(list(found.bm25)), found.bm25.values(), strict=True)
+    assert {passage.id: score for passage, score in bm25} == matching
+    assert found.read([]) == []
+
+
+def test_candidates_are_read_as_they_were_found_whatever_happens_in_between(store: Store) -> None:
+    old = [*passages_of("a", 3), *passages_of("b", 3)]
+    put(store, old)
+    put(store, passages_of("c", 1))
+    store.build()
+    found = store.candidates(unit(1)[0], "word", 7)
+    put(store, [replace(passage, text="new") for passage in passages_of("a", 3, "2")])
+    store.delete(["b"])
+    store.build()  # which gives rows other ids
+    read = found.read(list(found.cosines))
+    assert {passage.id: passage for passage in read} == {
+        passage.id: passage for passage in [*old, *passages_of("c", 1)]
+    }
+    now = store.candidates(unit(1)[0], "word", 7)
+    assert {passage.text for passage in now.read(list(now.cosines))} == {"new", "text 0 of c"}
+
+
+def test_a_document_that_another_writer_put_is_known(store: Store, open_store: OpenStore) -> None:
+    put(store, passages_of("a", 1))
+    put(open_store(), passages_of("b", 1))
+    put(store, passages_of("c", 1))
+    assert set(store.digests(["a", "b", "c", "d"])) == {"a", "b", "c"}
+    store.delete(["b"])
+    assert set(store.digests(["a", "b", "c"])) == {"a", "c"}
+
+
+def test_words_find_what_was_put_before_and_after_building(store: Store) -> None:
+    put(store, passages_of("a", 1), ["战国 无双"])
+    store.build()
+    put(store, passages_of("b", 1), ["战国 cat cat"])
+    put(store, passages_of("c", 1), ["dog"])
+    assert {one.passage.document for one in store.matching("战国", 5)} == {"a", "b"}
+    assert [one.passage.document for one in store.matching("cat", 5)] == ["b"]
+    assert store.matching("", 5) == []
+    assert store.matching('AND ( " nothing', 5) == []
+    store.build()
+    assert store.facts().num_unindexed == 0
+    best = store.matching("战国 cat", 1)
+    assert [one.passage.document for one in best] == ["b"]
+    assert best[0].score > 0
+
+
+@pytest.mark.parametrize(
+    ("field", "operator", "value", "documents"),
+    [
+        ("shop", "=", "books", {"a"}),
+        ("shop", "!=", "books", {"b"}),
+        ("shop", "=", "it's", {"b"}),
+        ("price", "<=", 12.5, {"a"}),
+        ("price", ">", 12, {"a", "b"}),
+        ("new", "=", True, {"a"}),
+        ("price", "=", "12.5", set()),
+        ("shop", "<", 5, set()),
+        ("nothing", "!=", "x", set()),
+        ("x') OR true --", "=", "y", set()),
+        ("shop", "=", "' OR '1'='1", set()),
+    ],
+)
+def test_conditions_choose_by_field_and_type(
+    store: Store, field: str, operator: Operator, value: Any, documents: set[str]
+) -> None:
+    put(store, passages_of("a", 1, metadata={"shop": "books", "price": 12.5, "new": True}))
+    put(store, passages_of("b", 1, metadata={"shop": "it's", "price": 30, "new": False}))
+    put(store, passages_of("c", 1))
+    store.build()
+    where = [Condition(field, operator, value)]
+    assert {one.passage.document for one in store.nearest(unit(1)[0], 5, where)} == documents
+    assert {one.passage.document for one in store.matching("word", 5, where)} == documents
+
+
+def test_an_empty_store_answers(store: Store) -> None:
+    store.build()
+    store.put([], [], unit(0))
+    assert (store.nearest(unit(1)[0], 3), store.matching("a", 3), held(store)) == (
+        [], [], {},
+    )  # fmt: skip
+    assert store.facts()[:3] == (0, 0, 0)
