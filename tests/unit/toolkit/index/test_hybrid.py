@@ -80,7 +80,7 @@ def test_ranks_count_whatever_the_scores_are() -> None:
 
 
 def test_equal_scores_and_nothing_at_all_are_no_division_by_zero() -> None:
-    assert fuse_scores({"a": 0.5, "b": 0.5}, {}, Blend()) == {"a": 0.0, "b": 0.0}
+    assert fuse_scores({"a": 0.5, "b": 0.5}, {}, Blend()) == {"a": 0.6, "b": 0.6}
     assert fuse_scores({}, {}, Blend()) == {}
 
 
