@@ -20,7 +20,7 @@ from farthing.core.errors import InputError, VectorIndexError
 from farthing.toolkit.index import milvus_store
 from farthing.toolkit.index.milvus_connection import MilvusConnection
 from farthing.toolkit.index.milvus_database import MilvusDatabase
-from farthing.toolkit.index.milvus_rows import schema, vector_indexes, word_tokens
+from farthing.toolkit.index.milvus_rows import expression, schema, typed, vector_indexes, word_tokens
 from farthing.toolkit.index.milvus_store import MilvusStore
 from farthing.toolkit.index.passage import Passage
 from farthing.toolkit.index.where import Condition, Operator
@@ -98,6 +98,7 @@ def test_a_collection_that_was_made_in_part_is_made_whole(milvus_place: str) -> 
     milvus.call("create_index", name, one)
     store = database.open("x", DIMENSIONS)
     put(store, passages_of("a", 1))
+    assert sorted(milvus.call("list_indexes", name)) == ["vector", "word_weights"]
     assert len(store.matching("a", 3)) == len(store.nearest(unit(1)[0], 3)) == 1
 
 
@@ -164,7 +165,14 @@ def test_several_conditions_must_all_hold(store: MilvusStore) -> None:
     assert [hit.passage.document for hit in store.nearest(unit(1)[0], 5, where)] == ["b"]
 
 
+def test_a_condition_asks_whether_there_is_the_field_at_all() -> None:
+    # Milvus Lite answers as well without; on a server != would find what has not the field.
+    wanted = '(exists metadata["number:a"] and metadata["number:a"] != 1.0)'
+    assert expression(Condition("a", "!=", 1)) == wanted
+
+
 def test_numbers_that_json_has_not_are_kept_but_not_asked_for(store: MilvusStore) -> None:
+    assert typed({"nan": float("nan"), "inf": -float("inf")}) == {"number:inf": -sys.float_info.max}
     metadata = {"nan": float("nan"), "inf": float("inf"), "big": 10**400}
     put(store, passages_of("a", 1, metadata=metadata))
     assert json.dumps(dict(held(store)["a"][0].metadata)) == json.dumps(metadata)
@@ -219,9 +227,17 @@ def test_bm25_counts_words_as_it_should(store: MilvusStore) -> None:
     assert scores == pytest.approx(expected, rel=1e-4)
 
 
-def test_more_hits_than_a_server_gives_are_not_asked_for(store: MilvusStore) -> None:
+def test_more_hits_than_a_server_gives_are_not_asked_for(store: MilvusStore, monkeypatch: pytest.MonkeyPatch) -> None:
     put(store, passages_of("a", 2))
+    call, limits = MilvusConnection.call, []
+
+    def seen(milvus: MilvusConnection, method: str, *args: object, **kwargs: object) -> object:
+        limits.append(kwargs["limit"])
+        return call(milvus, method, *args, **kwargs)
+
+    monkeypatch.setattr(MilvusConnection, "call", seen)
     assert len(store.nearest(unit(1)[0], 1_000_000)) == 2
+    assert limits == [16_384]
 
 
 def test_a_refused_request_is_an_error_that_says_where(store: MilvusStore) -> None:
