@@ -24,7 +24,7 @@ Fusion = Literal["sum", "ranks"]
 Key = TypeVar("Key", bound=Hashable)
 
 # Candidates of each kind, for each result that is asked for, and at least.
-CANDIDATES_PER_RESULT, MIN_CANDIDATES = 5, 50
+CANDIDATES_PER_RESULT, MIN_CANDIDATES = 4, 40
 RANK_CONSTANT = 60.0
 
 

@@ -8,6 +8,7 @@ finding them, and ten are shown.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,13 @@ REFINE_FACTOR, MIN_REFINED = 2, 100
 
 
 def nearest(table: Any, vector: np.ndarray, num: int, where: Sequence[Condition]) -> Any:
-    query = table.search(vector.astype(np.float32)).distance_type("cosine").nprobes(NPROBES)
-    return filtered(query.refine_factor(max(REFINE_FACTOR, -(-MIN_REFINED // num))), where).limit(num)
+    query = query_near(table, vector).refine_factor(max(REFINE_FACTOR, -(-MIN_REFINED // num)))
+    return filtered(query, where).limit(num)
+
+
+def query_near(table: Any, vector: np.ndarray) -> Any:
+    """Distances of an index are about right, without one exact."""
+    return table.search(vector.astype(np.float32)).distance_type("cosine").nprobes(NPROBES)
 
 
 def matching(table: Any, words: str, num: int, where: Sequence[Condition]) -> Any:
@@ -35,15 +41,24 @@ def matching(table: Any, words: str, num: int, where: Sequence[Condition]) -> An
     return filtered(table.search(any_of(words, "words"), query_type="fts"), where).limit(num)
 
 
-def candidates(table: Any, vector: np.ndarray, words: str, num: int, where: Sequence[Condition]) -> Candidates:
-    """As `Store.candidates`. Keys are row ids of the table's version, which must stay.
+def candidates(
+    table: Any, vector: np.ndarray, words: str, num: int, where: Sequence[Condition], *, is_exact: bool
+) -> Candidates:
+    """As `Store.candidates`; both searches side by side. Keys are row ids of the table's version, which must stay.
 
-    Each search has every core; one after the other takes no longer than side by side.
+    Args:
+        is_exact: the table has no index of vectors, so that it compares them itself. Otherwise vectors of what both
+            searches find are read and compared here, which takes one look at the table instead of two.
     """
-    bm25 = scores(matching(table, words, num, where), "_score") if words else {}
-    distances = scores(nearest(table, vector, num, where), "_distance")
-    cosines = {key: 1.0 - distance for key, distance in distances.items()}
-    cosines.update(exact_cosines(table, vector, [key for key in bm25 if key not in cosines]))
+    near = filtered(query_near(table, vector), where).limit(num)
+    with ThreadPoolExecutor(1, thread_name_prefix="matching") as pool:
+        by_words = pool.submit(scores, matching(table, words, num, where), "_score") if words else None
+        distances = scores(near, "_distance")
+        bm25 = by_words.result() if by_words else {}
+    cosines = {key: 1.0 - distance for key, distance in distances.items()} if is_exact else {}
+    missing = dict.fromkeys(key for key in (*distances, *bm25) if key not in cosines)
+    found = exact_cosines(table, vector, list(missing))
+    cosines.update(sorted(found.items(), key=lambda item: (item[0] not in distances, -item[1])))
     return Candidates(cosines, bm25, lambda keys: read(table, keys))
 
 

@@ -55,7 +55,7 @@ class LanceStore:
             self._table = self._database.open_table(TABLE)
         else:
             self._table = self._database.create_table(TABLE, schema=schema(dimensions))
-        self._latest: tuple[int, Any, bool] | None = None
+        self._latest: tuple[int, Any, set[str]] | None = None
         self._held = HeldDocuments(self._table)
 
     # --- what is held -------------------------------------------------------------------------------------------------
@@ -118,24 +118,24 @@ class LanceStore:
         return [Found(passage_of(row), 1.0 - row["_distance"]) for row in rows]
 
     def matching(self, words: str, num: int, where: Sequence[Condition] = ()) -> list[Found]:
-        table, can_match = self._snapshot()
-        if not words or not can_match:
+        table, indexes = self._snapshot()
+        if not words or WORDS_INDEX not in indexes:
             return []
         rows = matching(table, words, num, where).select([SHOWN, "_score"]).to_list()
         return [Found(passage_of(row), row["_score"]) for row in rows]
 
     def candidates(self, vector: np.ndarray, words: str, num: int, where: Sequence[Condition] = ()) -> Candidates:
-        table, can_match = self._snapshot()
-        return candidates(table, vector, words if can_match else "", num, where)
+        table, indexes = self._snapshot()
+        words = words if WORDS_INDEX in indexes else ""
+        return candidates(table, vector, words, num, where, is_exact=VECTOR_INDEX not in indexes)
 
-    def _snapshot(self) -> tuple[Any, bool]:
-        """The table as it is now, whatever is put or built later: row ids are those of one version. And whether words
-        can be found in it."""
+    def _snapshot(self) -> tuple[Any, set[str]]:
+        """The table as it is now, whatever is put or built later: row ids are those of one version. And its indexes."""
         version, latest = self._table.version, self._latest
         if latest is None or latest[0] != version:
             table = self._database.open_table(TABLE)
             table.checkout(version)
-            self._latest = latest = version, table, table.index_stats(WORDS_INDEX) is not None
+            self._latest = latest = version, table, {index.name for index in table.list_indices()}
         return latest[1:]
 
     def _rows(self, condition: str, columns: Sequence[str]) -> Any:
