@@ -26,6 +26,8 @@ from farthing.toolkit.index.store import Store, StoreFacts
 
 MANIFEST = "farthing-index"
 FIRST_DATA = "data-1"
+# Up to so many passages an index is built whenever something was added; beyond, when so many are not indexed.
+SMALL_PASSAGES, MANY_UNINDEXED = 20_000, 5_000
 
 
 class IndexInfo(NamedTuple):
@@ -126,7 +128,14 @@ class VectorIndex:
             try:
                 return adder.add(documents, encoder.count_tokens)
             finally:
-                self.store.build()
+                self._build_where_it_pays()
+
+    def _build_where_it_pays(self) -> None:
+        """What is not indexed yet is found all the same, by looking through it; building a large index takes a minute,
+        however little is new (LanceDB writes its tables anew)."""
+        facts = self.store.facts()
+        if facts.num_passages <= SMALL_PASSAGES or facts.num_unindexed > MANY_UNINDEXED:
+            self.store.build()
 
     def embed_with(self, encoder: Encoder) -> Embed:
         """Vectors of passages as they are kept. An encoder may change its weights: none but those of the space are."""

@@ -24,10 +24,12 @@ from farthing.core.errors import (
 from farthing.models.synth import find_shape, write_synthetic
 from farthing.toolkit.documents.document import Document
 from farthing.toolkit.index import adding, words
+from farthing.toolkit.index import index as index_module
 from farthing.toolkit.index.adding import Added, embedded_text
 from farthing.toolkit.index.index import VectorIndex
 from farthing.toolkit.index.lance_database import LanceDatabase
 from farthing.toolkit.index.passage import Passage
+from farthing.toolkit.index.search import Query, search
 
 
 def passages(index: VectorIndex) -> dict[str, Passage]:
@@ -127,6 +129,23 @@ def test_what_is_held_as_it_is_is_not_embedded_again(
     assert counts(index.add([changed, *DOCUMENTS[1:], Document("new", "A new one.")], embedder)) == (1, 1, 3)
     assert encoded == ["Wren\nThe wren sings.", "A new one."]
     assert passages(index)["wren#0"].text == "The wren sings."
+
+
+def test_a_large_index_is_built_when_much_was_added_and_finds_the_rest_all_the_same(
+    index: VectorIndex, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_module, "SMALL_PASSAGES", 0)
+    monkeypatch.setattr(index_module, "MANY_UNINDEXED", 2)
+    index.add([Document(f"d{number}", f"a heron {number}") for number in range(2)], embedder)
+    assert index.info().facts.num_unindexed == 2
+    found = search(index, Query("heron", mode="keyword"))
+    assert {result.passage.document for result in found} == {"d0", "d1"}
+    assert {"d0", "d1"} <= {result.passage.document for result in search(index, Query("a heron 1"), embedder)}
+    index.add([Document("d2", "a heron 2")], embedder)
+    assert index.info().facts.num_unindexed == 0
+    index.add([Document("d3", "a heron 3")], embedder)
+    index.compact()
+    assert index.info().facts.num_unindexed == 0
 
 
 def test_metadata_and_title_count_as_content(index: VectorIndex, embedder: Embedder) -> None:
