@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from farthing.core.errors import IndexBusyError, SettingsError
+from farthing.core.errors import SettingsError
 from farthing.core.files import write_atomically
 from farthing.toolkit.index.lance_store import LanceStore
+from farthing.toolkit.index.writing import one_writer
 
 
 class LanceDatabase:
@@ -44,18 +42,8 @@ class LanceDatabase:
         if (self._folder / data).exists():
             shutil.rmtree(self._folder / data)
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self._folder / "lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise IndexBusyError(f"Another process is changing the index {self.place}. Wait until it ends.") from error
-        try:
-            yield
-        finally:
-            lock.release()
+    def writing(self) -> AbstractContextManager[None]:
+        return one_writer(self._folder / "lock", self.place)
 
     def remove(self) -> None:
         shutil.rmtree(self._folder)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from farthing.core.errors import IndexBusyError, SettingsError
+from farthing.core.errors import SettingsError
 from farthing.toolkit.index.milvus_connection import MilvusConnection, without_password
 from farthing.toolkit.index.milvus_rows import MAX_FIELD_BYTES, literal
 from farthing.toolkit.index.milvus_store import MilvusStore
 from farthing.toolkit.index.name import NAME_RULE, is_name
+from farthing.toolkit.index.writing import one_writer
 
 PREFIX = "milvus:"
 NOTES = "farthing_notes"
@@ -63,25 +61,13 @@ class MilvusDatabase:
         if self._milvus.call("has_collection", self._collection(data)):
             self._milvus.call("drop_collection", self._collection(data))
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self) -> AbstractContextManager[None]:
         """On a server writers are not kept apart, for Milvus has no locks: see to it that there is one at a time.
 
         Milvus Lite is open in one process only, where a lock beside its data keeps threads apart.
         """
-        if self._milvus.lite is None:
-            yield
-            return
-        self._milvus.lite.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(f"{self._milvus.lite}.lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise IndexBusyError(f"Another process is changing the index {self.place}. Wait until it ends.") from error
-        try:
-            yield
-        finally:
-            lock.release()
+        lite = self._milvus.lite
+        return nullcontext() if lite is None else one_writer(lite.with_name(f"{lite.name}.lock"), self.place)
 
     def remove(self) -> None:
         for collection in self._milvus.call("list_collections"):
