@@ -34,7 +34,7 @@ Shown = dict[str, str]
 
 
 def add(rows: Rows, folder: Path) -> tuple[Shown, dict[str, list[float]]]:
-    from farthing.toolkit.index.lance_store import LanceStore
+    from farthing.toolkit.stores.lance_store import LanceStore
 
     puts: list[float] = []
     with PeakMemory() as memory:
@@ -73,7 +73,7 @@ def search(rows: Rows, folder: Path, num_queries: int, forget: str) -> tuple[Sho
     import lancedb.query  # noqa: F401 - so that its import is not part of the first query
 
     from farthing.toolkit.index.hybrid import MIN_CANDIDATES, by_both, by_vector, by_words
-    from farthing.toolkit.index.lance_store import LanceStore
+    from farthing.toolkit.stores.lance_store import LanceStore
 
     imported_s = time.perf_counter() - started
     store = LanceStore(folder, DIMENSIONS)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from farthing.toolkit.index.passage import Passage
+from farthing.toolkit.stores.passage import Passage
 from million_parts.sentences import Sentences
 
 DIMENSIONS = 1024

@@ -67,12 +67,12 @@ def search(
     settings: Resolved,
 ) -> None:
     """Find the passages of the index STORE that answer QUERY."""
-    from farthing.toolkit.index.database import open_database
     from farthing.toolkit.index.hybrid import Blend
     from farthing.toolkit.index.index import VectorIndex
     from farthing.toolkit.index.search import Query
     from farthing.toolkit.index.search import search as ask
-    from farthing.toolkit.index.where import parse_condition
+    from farthing.toolkit.stores.database import open_database
+    from farthing.toolkit.stores.where import parse_condition
 
     given = {"vector_weight": vector_weight, "fusion": fusion}
     wanted = Query(

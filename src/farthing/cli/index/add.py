@@ -57,8 +57,8 @@ def add(
     """
     from farthing.toolkit.documents.inputs import Inputs
     from farthing.toolkit.documents.read_records import RecordFields
-    from farthing.toolkit.index.database import open_database
     from farthing.toolkit.index.index import VectorIndex
+    from farthing.toolkit.stores.database import open_database
 
     index = VectorIndex.open(open_database(store))
     inputs = Inputs(files, RecordFields(field, id_field, title_field), input_format, exclude)

@@ -31,8 +31,8 @@ def create(
     STORE is a folder, or milvus:URI/NAME: the address of a Milvus server (milvus:http://localhost:19530/help) or a path
     of Milvus Lite that ends in .db (milvus:./vectors.db/help), and the index's name there.
     """
-    from farthing.toolkit.index.database import open_database
     from farthing.toolkit.index.index import VectorIndex
+    from farthing.toolkit.stores.database import open_database
 
     database = open_database(store)
     with opened_encoder(model, settings) as encoder:

@@ -25,9 +25,9 @@ def reindex(store: str, model: str | None, dimensions: int | None, progress: boo
     Until all is done, searches are answered with the old vectors. A command that was stopped goes on where it was when
     it is given again.
     """
-    from farthing.toolkit.index.database import open_database
     from farthing.toolkit.index.index import VectorIndex, held_manifest
     from farthing.toolkit.index.reindex import reindex as move
+    from farthing.toolkit.stores.database import open_database
 
     database = open_database(store)
     manifest = held_manifest(database)

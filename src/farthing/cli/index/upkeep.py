@@ -14,8 +14,8 @@ from farthing.cli.bulk.progress import counted
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def info(store: str, as_json: bool) -> None:
     """Say what is in the index STORE."""
-    from farthing.toolkit.index.database import open_database
     from farthing.toolkit.index.index import VectorIndex
+    from farthing.toolkit.stores.database import open_database
 
     index = VectorIndex.open(open_database(store))
     manifest, facts = index.info()
@@ -43,8 +43,8 @@ def info(store: str, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask whether --all is meant.")
 def delete(store: str, documents: tuple[str, ...], is_all: bool, yes: bool) -> None:
     """Take DOCUMENTS out of the index STORE, by their ids, or remove the whole index."""
-    from farthing.toolkit.index.database import open_database
     from farthing.toolkit.index.index import VectorIndex
+    from farthing.toolkit.stores.database import open_database
 
     if bool(documents) == is_all:
         raise click.UsageError("Give the ids of documents, or --all to remove the index itself.")
@@ -67,8 +67,8 @@ def delete(store: str, documents: tuple[str, ...], is_all: bool, yes: bool) -> N
 @click.argument("store")
 def compact(store: str) -> None:
     """Make searches in STORE fast and give back the room of what was replaced. `add` does so at its end."""
-    from farthing.toolkit.index.database import open_database
     from farthing.toolkit.index.index import VectorIndex
+    from farthing.toolkit.stores.database import open_database
 
     index = VectorIndex.open(open_database(store))
     before = index.info().facts

@@ -15,7 +15,7 @@ from farthing.server.body import Body
 from farthing.toolkit.documents.document import PLAIN_TEXT, Document
 from farthing.toolkit.index.hybrid import Blend
 from farthing.toolkit.index.search import Query
-from farthing.toolkit.index.where import parse_condition
+from farthing.toolkit.stores.where import parse_condition
 
 MAX_RESULTS = 1000
 MAX_ID_CHARS = 1024

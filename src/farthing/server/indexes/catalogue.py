@@ -11,11 +11,11 @@ from pathlib import Path
 
 from farthing.core.errors import IndexNotFoundError
 from farthing.toolkit.extra import needed
-from farthing.toolkit.index.database import Database
 from farthing.toolkit.index.index import MANIFEST, VectorIndex
-from farthing.toolkit.index.lance_database import LanceDatabase
-from farthing.toolkit.index.name import check_name, is_name
 from farthing.toolkit.index.words import Segmenter
+from farthing.toolkit.stores.database import Database
+from farthing.toolkit.stores.lance_database import LanceDatabase
+from farthing.toolkit.stores.name import check_name, is_name
 
 
 class Catalogue:

@@ -17,10 +17,10 @@ import numpy as np
 from farthing.core.errors import InputError
 from farthing.toolkit.documents.document import Document
 from farthing.toolkit.documents.split import CountTokens, Part, Splitting, split
-from farthing.toolkit.index.passage import Passage
-from farthing.toolkit.index.store import Store
 from farthing.toolkit.index.words import Segmenter
 from farthing.toolkit.records.placed import errors_placed
+from farthing.toolkit.stores.passage import Passage
+from farthing.toolkit.stores.store import Store
 
 Embed = Callable[[Sequence[str]], np.ndarray]
 

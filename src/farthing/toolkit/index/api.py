@@ -15,13 +15,13 @@ from farthing.toolkit.documents.document import PLAIN_TEXT, Document
 from farthing.toolkit.documents.inputs import Inputs
 from farthing.toolkit.encoder import Encoder, open_encoder
 from farthing.toolkit.index.adding import Added
-from farthing.toolkit.index.database import open_database
 from farthing.toolkit.index.hybrid import Blend, Mode
 from farthing.toolkit.index.index import IndexInfo, VectorIndex
 from farthing.toolkit.index.reindex import reindex
 from farthing.toolkit.index.result import SearchResult
 from farthing.toolkit.index.search import Query, Ranker, search
-from farthing.toolkit.index.where import Condition, parse_condition
+from farthing.toolkit.stores.database import open_database
+from farthing.toolkit.stores.where import Condition, parse_condition
 
 FIELDS = ("id", "text", "title", "source", "kind")
 AnyDocument = Document | Mapping[str, Any] | str

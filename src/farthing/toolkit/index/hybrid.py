@@ -15,9 +15,9 @@ from typing import Literal, NamedTuple, TypeVar
 import numpy as np
 
 from farthing.core.errors import InputError
-from farthing.toolkit.index.passage import Passage
-from farthing.toolkit.index.store import Store
-from farthing.toolkit.index.where import Condition
+from farthing.toolkit.stores.passage import Passage
+from farthing.toolkit.stores.store import Store
+from farthing.toolkit.stores.where import Condition
 
 Mode = Literal["hybrid", "vector", "keyword"]
 Fusion = Literal["sum", "ranks"]

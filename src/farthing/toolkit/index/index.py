@@ -20,9 +20,9 @@ from farthing.toolkit.documents.split import splitting_for
 from farthing.toolkit.encoder import Encoder
 from farthing.toolkit.index import words
 from farthing.toolkit.index.adding import Added, Adder, Embed
-from farthing.toolkit.index.database import Database
 from farthing.toolkit.index.manifest import Manifest, read_manifest
-from farthing.toolkit.index.store import Store, StoreFacts
+from farthing.toolkit.stores.database import Database
+from farthing.toolkit.stores.store import Store, StoreFacts
 
 MANIFEST = "farthing-index"
 FIRST_DATA = "data-1"

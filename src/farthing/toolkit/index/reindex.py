@@ -13,10 +13,10 @@ from dataclasses import replace
 from farthing.toolkit.encoder import Encoder
 from farthing.toolkit.index import words
 from farthing.toolkit.index.adding import DOCUMENTS_AT_A_TIME, embedded_text
-from farthing.toolkit.index.database import Database
 from farthing.toolkit.index.index import MANIFEST, VectorIndex, after, held_manifest, space_of
 from farthing.toolkit.index.manifest import Manifest, read_manifest
-from farthing.toolkit.index.passage import Passage
+from farthing.toolkit.stores.database import Database
+from farthing.toolkit.stores.passage import Passage
 
 NEXT_MANIFEST = "farthing-index-next"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from farthing.toolkit.index.excerpt import Excerpt
-from farthing.toolkit.index.passage import Passage
+from farthing.toolkit.stores.passage import Passage
 
 
 @dataclass(frozen=True)

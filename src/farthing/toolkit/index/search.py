@@ -17,7 +17,7 @@ from farthing.toolkit.index.excerpt import excerpt
 from farthing.toolkit.index.hybrid import Blend, Hit, Mode, by_both, by_vector, by_words
 from farthing.toolkit.index.index import VectorIndex
 from farthing.toolkit.index.result import SearchResult
-from farthing.toolkit.index.where import Condition
+from farthing.toolkit.stores.where import Condition
 
 # Passages that a reranker looks at, for each result that is asked for, and at least.
 RERANKED_PER_RESULT, MIN_RERANKED = 3, 30

@@ -5,8 +5,8 @@ import pytest
 
 from farthing.core.errors import InputError
 from farthing.toolkit.index.hybrid import Blend, by_both, by_vector, by_words, fuse_ranks, fuse_scores
-from farthing.toolkit.index.lance_store import LanceStore
-from farthing.toolkit.index.passage import Passage
+from farthing.toolkit.stores.lance_store import LanceStore
+from farthing.toolkit.stores.passage import Passage
 
 COSINES = {"a": 0.9, "b": 0.5, "c": 0.1}
 BM25 = {"c": 8.0, "b": 4.0}

@@ -27,9 +27,9 @@ from farthing.toolkit.index import adding, words
 from farthing.toolkit.index import index as index_module
 from farthing.toolkit.index.adding import Added, embedded_text
 from farthing.toolkit.index.index import VectorIndex
-from farthing.toolkit.index.lance_database import LanceDatabase
-from farthing.toolkit.index.passage import Passage
 from farthing.toolkit.index.search import Query, search
+from farthing.toolkit.stores.lance_database import LanceDatabase
+from farthing.toolkit.stores.passage import Passage
 
 
 def passages(index: VectorIndex) -> dict[str, Passage]:

@@ -11,10 +11,10 @@ from farthing import Embedder
 from farthing.core.errors import IndexBusyError
 from farthing.toolkit.index import reindex as module
 from farthing.toolkit.index.index import VectorIndex
-from farthing.toolkit.index.lance_database import LanceDatabase
-from farthing.toolkit.index.passage import Passage
 from farthing.toolkit.index.reindex import reindex
 from farthing.toolkit.index.search import Query, search
+from farthing.toolkit.stores.lance_database import LanceDatabase
+from farthing.toolkit.stores.passage import Passage
 
 
 def passages(index: VectorIndex) -> list[Passage]:

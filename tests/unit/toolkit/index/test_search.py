@@ -13,7 +13,7 @@ from farthing.toolkit.index.hybrid import Blend
 from farthing.toolkit.index.index import VectorIndex
 from farthing.toolkit.index.result import SearchResult
 from farthing.toolkit.index.search import Query, Ranker, search
-from farthing.toolkit.index.where import Condition
+from farthing.toolkit.stores.where import Condition
 
 
 def documents(results: Sequence[SearchResult]) -> list[str]:

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from farthing.toolkit.index.lance_rows import SHOWN, filtered, passage_of
-from farthing.toolkit.index.passage import Passage
-from farthing.toolkit.index.store import Candidates
-from farthing.toolkit.index.where import Condition
+from farthing.toolkit.stores.lance_rows import SHOWN, filtered, passage_of
+from farthing.toolkit.stores.passage import Passage
+from farthing.toolkit.stores.store import Candidates
+from farthing.toolkit.stores.where import Condition
 
 # Partitions that are looked into: of a million rows a third (docs/search-scale.md has the recall).
 NPROBES = 40

@@ -13,9 +13,9 @@ import pytest
 from few_passages import DIMENSIONS, held, passages_of, put
 
 from farthing.core.errors import MissingExtraError
-from farthing.toolkit.index import lance_store
-from farthing.toolkit.index.held_documents import HeldDocuments
-from farthing.toolkit.index.lance_store import LanceStore
+from farthing.toolkit.stores import lance_store
+from farthing.toolkit.stores.held_documents import HeldDocuments
+from farthing.toolkit.stores.lance_store import LanceStore
 
 
 @pytest.fixture
@@ -80,9 +80,9 @@ WRITER = """
 import sys
 from pathlib import Path
 import numpy as np
-from farthing.toolkit.index.held_documents import HeldDocuments
-from farthing.toolkit.index.lance_store import LanceStore
-from farthing.toolkit.index.passage import Passage
+from farthing.toolkit.stores.held_documents import HeldDocuments
+from farthing.toolkit.stores.lance_store import LanceStore
+from farthing.toolkit.stores.passage import Passage
 
 def passages_of(name, digest):
     return [Passage(f"{name}#{place}", name, digest, "x" * 5000) for place in range(3)]

@@ -7,11 +7,11 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from farthing.core.errors import SettingsError
-from farthing.toolkit.index.milvus_connection import MilvusConnection, without_password
-from farthing.toolkit.index.milvus_rows import MAX_FIELD_BYTES, literal
-from farthing.toolkit.index.milvus_store import MilvusStore
-from farthing.toolkit.index.name import NAME_RULE, is_name
-from farthing.toolkit.index.writing import one_writer
+from farthing.toolkit.stores.milvus_connection import MilvusConnection, without_password
+from farthing.toolkit.stores.milvus_rows import MAX_FIELD_BYTES, literal
+from farthing.toolkit.stores.milvus_store import MilvusStore
+from farthing.toolkit.stores.name import NAME_RULE, is_name
+from farthing.toolkit.stores.writing import one_writer
 
 PREFIX = "milvus:"
 NOTES = "farthing_notes"

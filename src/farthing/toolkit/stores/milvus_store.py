@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from farthing.toolkit.index.milvus_connection import MilvusConnection
-from farthing.toolkit.index.milvus_rows import (
+from farthing.toolkit.stores.milvus_connection import MilvusConnection
+from farthing.toolkit.stores.milvus_rows import (
     PART,
     SHOWN,
     Part,
@@ -29,9 +29,9 @@ from farthing.toolkit.index.milvus_rows import (
     vector_indexes,
     word_tokens,
 )
-from farthing.toolkit.index.passage import Passage
-from farthing.toolkit.index.store import Candidates, Found, StoreFacts
-from farthing.toolkit.index.where import Condition
+from farthing.toolkit.stores.passage import Passage
+from farthing.toolkit.stores.store import Candidates, Found, StoreFacts
+from farthing.toolkit.stores.where import Condition
 
 # A server refuses messages of more than 64 MB, and searches for more hits.
 ROWS_A_REQUEST = 256

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from farthing.toolkit.index.passage import Passage
-from farthing.toolkit.index.where import Condition
+from farthing.toolkit.stores.passage import Passage
+from farthing.toolkit.stores.where import Condition
 
 
 class Found(NamedTuple):

@@ -17,13 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farthing.core.errors import InputError, VectorIndexError
-from farthing.toolkit.index import milvus_store
-from farthing.toolkit.index.milvus_connection import MilvusConnection
-from farthing.toolkit.index.milvus_database import MilvusDatabase
-from farthing.toolkit.index.milvus_rows import expression, schema, typed, vector_indexes, word_tokens
-from farthing.toolkit.index.milvus_store import MilvusStore
-from farthing.toolkit.index.passage import Passage
-from farthing.toolkit.index.where import Condition, Operator
+from farthing.toolkit.stores import milvus_store
+from farthing.toolkit.stores.milvus_connection import MilvusConnection
+from farthing.toolkit.stores.milvus_database import MilvusDatabase
+from farthing.toolkit.stores.milvus_rows import expression, schema, typed, vector_indexes, word_tokens
+from farthing.toolkit.stores.milvus_store import MilvusStore
+from farthing.toolkit.stores.passage import Passage
+from farthing.toolkit.stores.where import Condition, Operator
 
 texts = st.text(st.characters(exclude_categories=["Cs"])) | st.text("\\\"'`\n\r\t[]{}$%_ aé战\u0000", min_size=1)
 values = texts | st.booleans() | st.integers() | st.floats(allow_nan=False)
@@ -105,8 +105,8 @@ def test_a_collection_that_was_made_in_part_is_made_whole(milvus_place: str) -> 
 WRITER = """
 import sys
 import numpy as np
-from farthing.toolkit.index.database import open_database
-from farthing.toolkit.index.passage import Passage
+from farthing.toolkit.stores.database import open_database
+from farthing.toolkit.stores.passage import Passage
 
 def passages_of(name, digest):
     return [Passage(f"{name}#{place}", name, digest, "x" * 5000) for place in range(3)]

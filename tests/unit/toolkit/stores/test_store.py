@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from few_passages import DIMENSIONS, held, passages_of, put, unit
 
-from farthing.toolkit.index.database import open_database
-from farthing.toolkit.index.passage import Passage
-from farthing.toolkit.index.store import Store
-from farthing.toolkit.index.where import Condition, Operator
+from farthing.toolkit.stores.database import open_database
+from farthing.toolkit.stores.passage import Passage
+from farthing.toolkit.stores.store import Store
+from farthing.toolkit.stores.where import Condition, Operator
 
 OpenStore = Callable[[], Store]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from farthing.toolkit.index.passage import Passage
-from farthing.toolkit.index.store import Store
+from farthing.toolkit.stores.passage import Passage
+from farthing.toolkit.stores.store import Store
 
 DIMENSIONS = 16
 random = np.random.default_rng(0)

@@ -21,8 +21,8 @@ from farthing.core.errors import (
     SettingsError,
     VectorIndexError,
 )
-from farthing.toolkit.index.database import open_database
-from farthing.toolkit.index.milvus_database import MilvusDatabase, identifier
+from farthing.toolkit.stores.database import open_database
+from farthing.toolkit.stores.milvus_database import MilvusDatabase, identifier
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_what_is_wrong_with_a_place_is_said_without_its_password(
 def test_milvus_lite_that_another_process_has_open_is_busy(tmp_path: Path) -> None:
     place = f"milvus:{tmp_path}/vectors.db/help"
     command = (
-        "import sys; from farthing.toolkit.index.database import open_database; "
+        "import sys; from farthing.toolkit.stores.database import open_database; "
         "open_database(sys.argv[1]).write('note', 'x'); print(flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

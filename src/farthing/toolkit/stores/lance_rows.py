@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from farthing.toolkit.documents.document import Value
-from farthing.toolkit.index.passage import Passage
-from farthing.toolkit.index.where import Condition
+from farthing.toolkit.stores.passage import Passage
+from farthing.toolkit.stores.where import Condition
 
 # What rows are found by, and all of a passage as JSON: every further column of a few rows takes a millisecond to read.
 LOOKED_UP = ("id", "document", "digest")

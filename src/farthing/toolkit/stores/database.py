@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from farthing.toolkit.index.store import Store
+from farthing.toolkit.stores.store import Store
 
 
 class Database(Protocol):
@@ -49,9 +49,9 @@ def open_database(place: str) -> Database:
         SettingsError: there can be no index in a place of this name.
     """
     if place.startswith("milvus:"):
-        from farthing.toolkit.index.milvus_database import MilvusDatabase
+        from farthing.toolkit.stores.milvus_database import MilvusDatabase
 
         return MilvusDatabase(place)
-    from farthing.toolkit.index.lance_database import LanceDatabase
+    from farthing.toolkit.stores.lance_database import LanceDatabase
 
     return LanceDatabase(place)

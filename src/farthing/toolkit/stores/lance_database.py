@@ -8,8 +8,8 @@ from pathlib import Path
 
 from farthing.core.errors import SettingsError
 from farthing.core.files import write_atomically
-from farthing.toolkit.index.lance_store import LanceStore
-from farthing.toolkit.index.writing import one_writer
+from farthing.toolkit.stores.lance_store import LanceStore
+from farthing.toolkit.stores.writing import one_writer
 
 
 class LanceDatabase:

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from farthing.toolkit.extra import needed
-from farthing.toolkit.index.held_documents import HeldDocuments
-from farthing.toolkit.index.lance_rows import SHOWN, one_of, passage_of, schema, table_of
-from farthing.toolkit.index.lance_search import candidates, matching, nearest
-from farthing.toolkit.index.passage import Passage
-from farthing.toolkit.index.store import Candidates, Found, StoreFacts
-from farthing.toolkit.index.where import Condition
+from farthing.toolkit.stores.held_documents import HeldDocuments
+from farthing.toolkit.stores.lance_rows import SHOWN, one_of, passage_of, schema, table_of
+from farthing.toolkit.stores.lance_search import candidates, matching, nearest
+from farthing.toolkit.stores.passage import Passage
+from farthing.toolkit.stores.store import Candidates, Found, StoreFacts
+from farthing.toolkit.stores.where import Condition
 
 TABLE = "passages"
 WORDS_INDEX, VECTOR_INDEX = "words_idx", "vector_idx"

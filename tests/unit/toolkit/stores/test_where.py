@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from farthing.core.errors import InputError
-from farthing.toolkit.index.where import Condition, parse_condition
+from farthing.toolkit.stores.where import Condition, parse_condition
 
 
 @pytest.mark.parametrize(

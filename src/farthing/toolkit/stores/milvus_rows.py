@@ -16,8 +16,8 @@ import numpy as np
 
 from farthing.core.errors import InputError
 from farthing.toolkit.documents.document import Value
-from farthing.toolkit.index.passage import Passage
-from farthing.toolkit.index.where import Condition
+from farthing.toolkit.stores.passage import Passage
+from farthing.toolkit.stores.where import Condition
 
 # Of a VARCHAR or JSON field on a server; Milvus Lite would take more.
 MAX_FIELD_BYTES = 65_535
