@@ -66,7 +66,7 @@ def delete(store: str, documents: tuple[str, ...], is_all: bool, yes: bool) -> N
 @click.command("compact", epilog="Example: farthing index compact ./help")
 @click.argument("store")
 def compact(store: str) -> None:
-    """Make searches in STORE fast and give back the room of what was replaced. `add` does so at its end."""
+    """Make searches in STORE fast and give back the room of what was replaced. `add` does so when it pays."""
     from farthing.toolkit.index.index import VectorIndex
     from farthing.toolkit.stores.database import open_database
 

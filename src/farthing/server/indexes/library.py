@@ -7,10 +7,10 @@ threads; changes of one index wait for each other.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
+from weakref import WeakValueDictionary
 
 from starlette.concurrency import run_in_threadpool
 
@@ -34,7 +34,11 @@ class Library:
     def __init__(self, folder: Path, service: Service) -> None:
         self._catalogue = Catalogue(folder)
         self._service = service
-        self._changes: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        # Only of what is being changed: clients may ask for any number of names.
+        self._changes: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def _changing(self, name: str) -> asyncio.Lock:
+        return self._changes.setdefault(name, asyncio.Lock())
 
     async def list(self) -> dict[str, IndexInfo]:
         names = await run_in_threadpool(self._catalogue.names)
@@ -56,7 +60,7 @@ class Library:
         """Raises what `VectorIndex.create` raises, and what finding the model raises."""
         database = self._catalogue.database(name)
         encoder = await self._encoder(work, model)
-        async with self._changes[name]:
+        async with self._changing(name):
             made = await run_in_threadpool(
                 VectorIndex.create,
                 database,
@@ -69,27 +73,27 @@ class Library:
 
     async def add(self, work: Work, name: str, documents: Sequence[Document]) -> Added:
         """Raises what `VectorIndex.add` raises."""
-        async with self._changes[name]:
+        async with self._changing(name):
             index = await run_in_threadpool(self._catalogue.open, name)
             encoder = await self._encoder_of(work, index)
             return await run_in_threadpool(index.add, documents, encoder)
 
     async def delete(self, name: str, documents: Sequence[str]) -> int:
         """How many there were. Raises `IndexNotFoundError`, `IndexBusyError`."""
-        async with self._changes[name]:
+        async with self._changing(name):
             index = await run_in_threadpool(self._catalogue.open, name)
             return await run_in_threadpool(index.delete, documents)
 
     async def compact(self, name: str) -> IndexInfo:
         """Raises `IndexNotFoundError`, `IndexBusyError`."""
-        async with self._changes[name]:
+        async with self._changing(name):
             index = await run_in_threadpool(self._catalogue.open, name)
             await run_in_threadpool(index.compact)
         return await run_in_threadpool(index.info)
 
     async def remove(self, name: str) -> None:
         """Raises `IndexNotFoundError`, `IndexBusyError`."""
-        async with self._changes[name]:
+        async with self._changing(name):
             await run_in_threadpool(self._catalogue.remove, name)
 
     async def search(self, work: Work, name: str, query: Query, rerank: str | bool) -> Sequence[SearchResult]:

@@ -52,6 +52,8 @@ def reindex(
                 new.store.put(missing, [" ".join(new.segmenter.words(text)) for text in texts], embed(texts))
             num_done += len(batch)
             on_batch(num_done)
+        # What was taken out of the old index since a move that was stopped had copied it.
+        new.store.delete(list(set(new.store.documents()) - set(old.store.documents())))
         new.store.build()
         database.write(MANIFEST, new.manifest.to_json())
         database.write(NEXT_MANIFEST, None)

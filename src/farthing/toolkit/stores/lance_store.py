@@ -92,10 +92,14 @@ class LanceStore:
         return list(self._table.search().select(["document"]).to_arrow()["document"].unique().to_pylist())
 
     def passages(self, batch_size: int = 1024) -> Iterator[list[Passage]]:
-        query = self._table.search().select([SHOWN])
-        for batch in query.to_batches(batch_size):
-            if batch.num_rows:
-                yield [passage_of(row) for row in batch.to_pylist()]
+        """As `Store.passages`, asked for by document: a merge leaves the rows of one apart from each other."""
+        names = self.documents()
+        for first in range(0, len(names), batch_size):
+            documents: dict[str, list[Passage]] = {name: [] for name in names[first : first + batch_size]}
+            for row in self._rows(one_of("document", list(documents)), [SHOWN]).to_pylist():
+                passage = passage_of(row)
+                documents[passage.document].append(passage)
+            yield [one for found in documents.values() for one in sorted(found, key=lambda passage: passage.start)]
 
     def facts(self) -> StoreFacts:
         documents = self._table.search().select(["document"]).to_arrow()["document"]

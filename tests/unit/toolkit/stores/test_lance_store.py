@@ -48,6 +48,7 @@ def test_new_documents_are_told_without_reading_what_is_held(
     for number in range(5):
         put(store, passages_of(f"new {number}", 1))
     assert reads <= 1
+    monkeypatch.undo()
     assert set(held(store)) == {"a", *(f"new {number}" for number in range(5))}
 
 

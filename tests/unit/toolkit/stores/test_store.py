@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +48,15 @@ def test_a_document_that_is_put_again_takes_the_place_of_the_old_one(store: Stor
     put(store, newer)
     assert held(store) == {"a": newer[:1], "b": passages_of("b", 2), "c": newer[1:]}
     assert store.digests(["a", "b", "c"]) == {"a": "2", "b": "1", "c": "1"}
+
+
+def test_all_passages_come_whole_documents_at_a_time_whatever_was_replaced(store: Store) -> None:
+    put(store, [passage for number in range(40) for passage in passages_of(f"d{number}", 3)])
+    store.build()
+    put(store, [passage for number in range(0, 40, 2) for passage in passages_of(f"d{number}", 5, "2")])
+    found = [passage.document for batch in store.passages() for passage in batch]
+    assert len(found) == 20 * 3 + 20 * 5
+    assert len([name for name, _ in itertools.groupby(found)]) == 40
 
 
 def test_deleting_says_how_many_there_were(store: Store) -> None:
