@@ -90,6 +90,27 @@ def test_a_connection_that_sends_nothing_is_closed(connection: socket.socket) ->
     assert time.monotonic() - started < 5
 
 
+@pytest.mark.parametrize("answered_before", [False, True])
+def test_a_connection_that_sends_blank_lines_alone_is_closed(connection: socket.socket, answered_before: bool) -> None:
+    if answered_before:
+        connection.sendall(WHOLE)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+    started = time.monotonic()
+    send_slowly(connection, b"\r\n" * 200)
+    with suppress(ConnectionResetError):  # what was sent last was not read any more
+        read_all(connection)
+    assert time.monotonic() - started < 3
+
+
+def test_a_request_after_blank_lines_is_answered(connection: socket.socket) -> None:
+    connection.sendall(b"\r\n\r\n" + WHOLE)
+    assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+    connection.sendall(b"\r\n")
+    time.sleep(0.1)
+    connection.sendall(b"\r\n" + WHOLE)
+    assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
 def test_a_head_that_comes_byte_by_byte_is_refused(connection: socket.socket) -> None:
     send_slowly(connection, HEAD + b"x-slow: " + b"x" * 200)
     answer = read_all(connection)

@@ -35,7 +35,7 @@ def at_forward(patch: pytest.MonkeyPatch) -> None:
 
 
 def at_respond(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(openai, "write_embeddings", fail)
+    patch.setattr(openai, "embeddings_object", fail)
 
 
 @pytest.mark.parametrize("inject", [at_tokenise, at_batch, at_forward, at_respond])

@@ -14,6 +14,7 @@ The tree (indentation is inheritance)::
         TextTooLargeError         a text has so many characters that it is not even tokenised
         QueryTooLongError         a query leaves no room in the context for a document
         TooManyTextsError         a request has more texts than allowed
+        RequestTooLargeError      a request needs more memory than all requests together may take
         TooManyTokensError        a request for a vector of every token has more of them than allowed
         InvalidTokenError         a token id lies outside the vocabulary
         DimensionsError           the asked vector size is not available
@@ -151,6 +152,10 @@ class QueryTooLongError(InputError):
 
 class TooManyTextsError(InputError):
     code = "too_many_texts"
+
+
+class RequestTooLargeError(InputError):
+    code = "request_too_large"
 
 
 class TooManyTokensError(InputError):

@@ -19,27 +19,31 @@ from farthing.core.settings.access import split_list
 from farthing.core.version import __version__
 from farthing.server import admin, errors, openapi
 from farthing.server.access import Access
-from farthing.server.body_limit import BodyLimit
 from farthing.server.dialects import cohere, indexes, ollama, openai, rerank, tei
 from farthing.server.guard import Guard
+from farthing.server.in_flight import InFlight
 from farthing.server.metrics import Metrics, ServerState, model_state
 from farthing.server.rate_headers import RateHeaders
+from farthing.server.request_memory import RequestMemory
 from farthing.server.service import Service
 from farthing.server.tracing import NoTracing, Tracing
 
 logger = logging.getLogger(__name__)
 
 
-def create_app(service: Service, settings: Resolved, tracing: Tracing | None = None) -> FastAPI:
+def create_app(
+    service: Service, settings: Resolved, tracing: Tracing | None = None, memory: RequestMemory | None = None
+) -> FastAPI:
     """The application over `service`; several can live in one process. Its `state.guard` reads API keys again.
 
-    `settings` has every group. Raises `SettingsError` when the API keys cannot be read.
+    `settings` has every group; `memory` is what requests may hold, which follows from the settings where it is not
+    given. Raises `SettingsError` when the API keys cannot be read.
     """
     access, telemetry = settings.group(AccessSettings), settings.group(TelemetrySettings)
     if telemetry.log_texts:
         logger.warning("The texts of all requests go into the log (log_texts).")
     guard = Guard(access)
-    folder = settings.group(ServerSettings).index_folder
+    server = settings.group(ServerSettings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -47,7 +51,8 @@ def create_app(service: Service, settings: Resolved, tracing: Tracing | None = N
         await service.disconnect()
         await guard.close()
 
-    metrics = Metrics(lambda: server_state(service))
+    memory = memory or RequestMemory.of(server.request_memory)
+    metrics = Metrics(lambda: server_state(service, memory))
     for entry in service.models.entries:
         entry.tell(metrics.observer(entry.name))
     # FastAPI's own pages load their scripts from a CDN; ours works without a network.
@@ -64,11 +69,12 @@ def create_app(service: Service, settings: Resolved, tracing: Tracing | None = N
     errors.install(app)
     for dialect in (openai, rerank, tei, cohere, ollama):
         app.include_router(dialect.router(service))
-    if folder is not None:
-        app.include_router(indexes.router(service, Path(folder)))
+    if server.index_folder is not None:
+        app.include_router(indexes.router(service, Path(server.index_folder)))
     app.include_router(admin.router(service, metrics))
     openapi.install(app, guard)
-    app.add_middleware(BodyLimit, max_bytes=settings.group(ServerSettings).max_body_bytes)
+    app.state.max_body_values = server.max_body_values
+    app.add_middleware(InFlight, max_bytes=server.max_body_bytes, memory=memory)
     if guard.has_limits:
         app.add_middleware(RateHeaders)
     if access.cors_origins:
@@ -85,7 +91,7 @@ def create_app(service: Service, settings: Resolved, tracing: Tracing | None = N
     return app
 
 
-def server_state(service: Service) -> ServerState:
+def server_state(service: Service, requests: RequestMemory) -> ServerState:
     """What the metrics tell of `service` now."""
     models = [model_state(entry.name, entry.backend, entry.stats()) for entry in service.models.entries]
-    return ServerState(service.health().status == "ready", models, service.memory(), service.cache())
+    return ServerState(service.health().status == "ready", models, service.memory(), service.cache(), requests)

@@ -2,24 +2,35 @@
 
 In: a Starlette request and a pydantic model. Out: an instance of it, or an `InputError` whose `param` names the field.
 The content type is not looked at: clients get it wrong, and what the bytes are decides.
+
+orjson holds the interpreter's lock while it parses, so that nothing else is answered meanwhile. How long that takes is
+bounded by two limits: the bytes of a body (`farthing.server.in_flight`) and its values, which are counted before.
 """
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema
 from starlette.concurrency import run_in_threadpool
 
-from farthing.core.errors import InputError
+from farthing.core.errors import InputError, RequestTooLargeError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
 LARGE_BYTES = 256 * 1024  # a body that takes more than about a millisecond to parse
 MAX_SHOWN = 64  # characters of a client's own words that a message repeats
+MAX_OBJECT_KEYS = 1000  # of each object in a list
+PIECE_BYTES = 2**20  # that are looked at without giving way to other threads
+COMMA, COLON, QUOTE, BACKSLASH, BRACKET, BRACE = b',:"\\[{'
+SEPARATORS = (b",", b":", b"[", b"{")
+COLLECTIONS = ("list", "dict", "set", "frozenset", "tuple")
 
 JSON_TYPES = {
     dict: "an object",
@@ -32,10 +43,31 @@ JSON_TYPES = {
 }
 
 
+def fail_fast(schema: Any) -> None:
+    """Have every collection in a schema of pydantic's end at its first wrong item."""
+    if isinstance(schema, dict):
+        if schema.get("type") in COLLECTIONS:
+            schema["fail_fast"] = True
+        for value in schema.values():
+            fail_fast(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            fail_fast(value)
+
+
 class Body(BaseModel):
-    """Base of request schemas: no coercion, no unknown fields."""
+    """Base of request schemas: no coercion, no unknown fields, and of a long list the first wrong item alone.
+
+    pydantic would make an error of each wrong item: some kilobytes of memory for each of a million numbers.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+        fail_fast(schema)
+        return schema
 
 
 class LenientBody(Body):
@@ -45,25 +77,72 @@ class LenientBody(Body):
 
 
 Schema = TypeVar("Schema", bound=Body)
+T = TypeVar("T")
 
 
 async def read_body(request: Request, schema: type[Schema]) -> Schema:
     """The request's body as `schema`. Raises `InputError`, and `ClientDisconnect` when the sender is gone."""
-    raw = await request.body()
-    if len(raw) > LARGE_BYTES:
-        return await run_in_threadpool(parse_body, raw, schema)
-    return parse_body(raw, schema)
+    return await read_as(request, lambda content: check_object(content, schema))
 
 
 async def read_object(request: Request) -> dict[str, Any]:
     """The request's body, for routes that choose its schema by what is in it. Raises as `read_body`."""
-    raw = await request.body()
-    return await run_in_threadpool(parse_object, raw) if len(raw) > LARGE_BYTES else parse_object(raw)
+    return await read_as(request, lambda content: content)
 
 
-def parse_body(raw: bytes, schema: type[Schema]) -> Schema:
-    """`raw` as `schema`. Raises `InputError`."""
-    return check_object(parse_object(raw), schema)
+async def read_as(request: Request, convert: Callable[[dict[str, Any]], T]) -> T:
+    """What `convert` makes of the body, in a thread where it is large."""
+    # Not `request.body()`, which would keep the bytes for as long as the request.
+    parts = [part async for part in request.stream()]
+    raw = parts[0] if len(parts) == 1 else b"".join(parts)
+    del parts
+    if len(raw) <= LARGE_BYTES:
+        return convert(parse_object(raw))
+    max_values: int = request.app.state.max_body_values
+    return await run_in_threadpool(lambda: convert(parse_large(raw, max_values)))
+
+
+def parse_large(raw: bytes, max_values: int) -> dict[str, Any]:
+    """Raises as `parse_object`, and `RequestTooLargeError` for more than `max_values` values."""
+    if has_more_values(raw, max_values):
+        raise RequestTooLargeError(
+            f"The request body has more than {max_values:,} JSON values; this server takes at most so many. Send the "
+            "texts or token ids in several requests, or start the server with a larger --max-body-values."
+        )
+    content = parse_object(raw)
+    for name, value in content.items():
+        for index, item in enumerate(value if isinstance(value, list) else ()):
+            if type(item) is dict and len(item) > MAX_OBJECT_KEYS:
+                place = f"{name[:MAX_SHOWN]}[{index}]"
+                raise InputError(
+                    f"{place!r} has {len(item):,} fields; at most {MAX_OBJECT_KEYS:,} are taken.", param=place
+                )
+    return content
+
+
+def has_more_values(raw: bytes, limit: int) -> bool:
+    """Whether `raw` has more separators of JSON (, : [ {) outside of its strings than `limit`."""
+    pieces = range(0, len(raw), PIECE_BYTES)
+    at_most = sum(raw.count(mark, start, start + PIECE_BYTES) for start in pieces for mark in SEPARATORS)
+    if at_most <= limit:  # and most likely in the texts
+        return False
+    found, in_string, odd_run = 0, False, False
+    for start in pieces:
+        piece = np.frombuffer(raw, np.uint8, min(PIECE_BYTES, len(raw) - start), start)
+        places = np.arange(len(piece), dtype=np.int32)
+        # Backslashes in a row before each byte: a quote after an odd number of them is a part of its string.
+        last_other = np.maximum.accumulate(np.where(piece != BACKSLASH, places, -1))
+        run = places - last_other + (odd_run & (last_other < 0))
+        is_escaped = np.concatenate(([odd_run], run[:-1] % 2 == 1))
+        is_quote = (piece == QUOTE) & ~is_escaped
+        outside = (np.cumsum(is_quote) + in_string) % 2 == 0
+        is_mark = (piece == COMMA) | (piece == COLON) | (piece == BRACKET) | (piece == BRACE)
+        found += int(np.count_nonzero(is_mark & outside))
+        if found > limit:
+            return True
+        in_string ^= bool(np.count_nonzero(is_quote) % 2)
+        odd_run = bool(run[-1] % 2)
+    return False
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
@@ -92,9 +171,9 @@ def check_object(content: dict[str, Any], schema: type[Schema]) -> Schema:
 def check_names(content: dict[str, Any], known: list[str]) -> None:
     for name in content:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Known parameters: {', '.join(known)}."
             shown_name = name[:MAX_SHOWN]
+            near = difflib.get_close_matches(shown_name, known, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Known parameters: {', '.join(known)}."
             raise InputError(f"Unknown parameter {shown_name!r}. {hint}", param=shown_name)
 
 

@@ -5,7 +5,7 @@ a closed connection. uvicorn has a time limit between requests alone: without th
 leaves them, or sends a byte now and then, holds them forever, and a header may be as large as he likes.
 
 A body that is late is the application's to refuse, in its own words: it finds `LATE_BODY` in the request's state
-(`farthing.server.body_limit`). A timer runs only where a request does not come in one piece.
+(`farthing.server.in_flight`). A timer runs only where a request does not come in one piece.
 """
 
 from __future__ import annotations
@@ -13,26 +13,37 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from farthing.core.settings import ConnectionSettings
-from farthing.server.errors import Fault, openai_answer
+from farthing.server.errors import RETRY_AFTER, Fault, openai_answer
 
 logger = logging.getLogger(__name__)
 
-LATE_BODY = "late_body"  # key in the state of a request
+# Keys in the state of a request.
+LATE_BODY = "late_body"
+WIRE = "wire"
 WARN_INTERVAL_S = 10.0
+# Of the heads that all connections are still receiving: beyond it the one that grows is refused, if it is a large one.
+MAX_HEADS_BYTES, SMALL_HEAD_BYTES = 32 * 2**20, 4096
 LINGER_S = 2.0  # what still comes of a refused request is dropped for so long: closing at once could lose the answer
 
 
 class ConnectionLimits:
-    """What all connections of a server share: the settings, and when it was last said that there are too many."""
+    """What all connections of a server share: the settings, and when it was last said that there are too many.
+
+    Attributes:
+        heads_bytes: received of heads that have not come to their ends.
+    """
 
     def __init__(self, settings: ConnectionSettings) -> None:
         self.settings = settings
+        self.heads_bytes = 0
         self._warned_at = -WARN_INTERVAL_S
 
     def protocol(self) -> Any:
@@ -44,6 +55,23 @@ class ConnectionLimits:
         if now - self._warned_at >= WARN_INTERVAL_S:
             self._warned_at = now
             logger.warning("New connections are closed: %d are open (--max-connections)", self.settings.max_connections)
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """What the application may do with the connection under a request.
+
+    Attributes:
+        wake: ends the wait for more of the request's body.
+        abort: closes the connection at once, whatever is still to be sent.
+        is_full: whether the client has yet to take what was given to it.
+        drain: returns when it has, or is gone.
+    """
+
+    wake: Callable[[], None]
+    abort: Callable[[], None]
+    is_full: Callable[[], bool]
+    drain: Callable[[], Coroutine[Any, Any, None]]
 
 
 class HeadTooLarge(Exception):
@@ -60,6 +88,8 @@ class Connection(HttpToolsProtocol):
         self._limits, self._settings = limits, limits.settings
         self._part = ""  # of a request that is being received: "head", "body", or none
         self._num_parts = 0  # that began on this connection
+        self._num_whole = 0  # requests that came whole
+        self._counted_bytes = 0  # of a head, in what all connections hold
         self._chunk_bytes = 0
         # Received since a head began, or since the last byte of a body: what the parser may keep, headers or trailers.
         # The first chunk may begin with something else.
@@ -79,6 +109,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_deadline()
         self._stop_write_deadline()
+        self._count_head(0)
         super().connection_lost(exc)
 
     # --- what is received -------------------------------------------------------------------------------------------
@@ -86,18 +117,33 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._is_refused:
             return
-        num_parts, self._chunk_bytes = self._num_parts, len(data)
+        num_parts, num_whole, self._chunk_bytes = self._num_parts, self._num_whole, len(data)
         self._held_bytes += self._chunk_bytes
         super().data_received(data)
+        self._count_head(self._held_bytes - self._first_bytes if self._part == "head" else 0)
         if self._is_refused:
             return
         if not self._part:
-            self._stop_deadline()
+            self._on_no_part(is_whole=self._num_whole != num_whole)
+        elif self._counted_bytes > SMALL_HEAD_BYTES and self._limits.heads_bytes > MAX_HEADS_BYTES:
+            self._refuse_heads()
         elif self._held_bytes - self._first_bytes > self._settings.max_header_bytes:
             self._refuse_head()
         elif self._num_parts != num_parts:
             is_head = self._part == "head"
             self._start_deadline(self._settings.header_timeout_s if is_head else self._settings.body_timeout_s)
+
+    def _on_no_part(self, *, is_whole: bool) -> None:
+        """What came was the end of a request, or blank lines, which may stand before one and are none."""
+        if is_whole:
+            self._stop_deadline()
+        elif self._deadline is None and (self.cycle is None or self.cycle.response_complete):
+            # Any byte has ended uvicorn's own wait for the next request.
+            self._start_deadline(self._settings.header_timeout_s)
+
+    def _count_head(self, num_bytes: int) -> None:
+        self._limits.heads_bytes += num_bytes - self._counted_bytes
+        self._counted_bytes = num_bytes
 
     def on_message_begin(self) -> None:
         self._part = "head"
@@ -115,6 +161,9 @@ class Connection(HttpToolsProtocol):
         self._part = "body"
         self._num_parts += 1
         super().on_headers_complete()
+        # The request's task begins in a later turn of the loop.
+        flow, wake = self.flow, self.cycle.message_event.set
+        self.scope["state"][WIRE] = Wire(wake, self.transport.abort, lambda: flow.write_paused, flow.drain)
 
     def on_body(self, body: bytes) -> None:
         self._held_bytes = self._first_bytes = 0
@@ -122,6 +171,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._part = ""
+        self._num_whole += 1
         super().on_message_complete()
 
     def _head_bytes(self) -> int:
@@ -196,6 +246,10 @@ class Connection(HttpToolsProtocol):
             f"The head of the request is larger than {self._settings.max_header_bytes} bytes (--max-header-bytes)."
         )
         self._refuse(Fault(431, "invalid_request_error", "request_header_fields_too_large", message))
+
+    def _refuse_heads(self) -> None:
+        message = "Many clients are sending long heads of requests; try again with fewer or shorter headers."
+        self._refuse(Fault(503, "service_unavailable_error", "too_many_heads", message, headers=RETRY_AFTER))
 
     def _refuse(self, fault: Fault) -> None:
         self._is_refused = True

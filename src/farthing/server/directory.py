@@ -45,9 +45,13 @@ class Directory:
         """Models first, then routes."""
         return [*(entry.name for entry in self.entries), *(name for name in self._routes if name != ANY_MODEL)]
 
+    def knows(self, name: str | None) -> bool:
+        """Whether something answers to `name`, as `check` has it."""
+        return not name or name == ANY_MODEL or name in self._by_name or name in self._routes
+
     def check(self, name: str | None) -> None:
         """Raises `UnknownModelError` unless `name` is one of a model or a route, `auto`, empty or None."""
-        if name and name != ANY_MODEL and name not in self._by_name and name not in self._routes:
+        if not self.knows(name):
             serves = ", ".join(map(repr, self.listed_names))
             raise UnknownModelError(f"This server has no model {name!r}; it serves {serves}.", param="model")
 

@@ -4,13 +4,19 @@ In: a signal. Out: for `delay_s` `/health` says 503 while requests are still tak
 before connections are refused; then the port is closed, requests on connections that are still open get 503, and
 those accepted before are finished, for at most uvicorn's `timeout_graceful_shutdown`. A second signal ends the process
 at once, with the status that shells give a process killed by it.
+
+Python waits for its threads at the end, and a thread in the middle of a library's call cannot be told to stop. So the
+first signal also sets the hour at which the process ends whatever runs: by a thread of our own and, should something
+hold the interpreter's lock even then, by the system's alarm clock.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import threading
 import time
 from types import FrameType
 from typing import Literal
@@ -27,6 +33,24 @@ from farthing.server.errors import fault_of, openai_answer
 logger = logging.getLogger(__name__)
 
 STOPPING = "The server is shutting down."
+ENDED_IN_WORK = 0  # the exit status: the server was asked to stop, and did
+CLOSING_S = 8.0  # for what is left when the time for requests is over: answering them, closing models
+ALARM_S = 2.0  # later still
+
+
+def end_after(seconds: float) -> None:
+    """End the process so long from now if it still runs. For the main thread."""
+
+    def end() -> None:
+        time.sleep(seconds)
+        logger.error("Something still runs %.0f s after the signal to stop; the process ends now.", seconds)
+        logging.shutdown()
+        os._exit(ENDED_IN_WORK)
+
+    threading.Thread(target=end, name="farthing-end", daemon=True).start()
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process
+        signal.setitimer(signal.ITIMER_REAL, seconds + ALARM_S)
 
 
 class Gate:
@@ -75,6 +99,7 @@ class DrainingServer(uvicorn.Server):
         logger.info("Stopping: no new work is taken, and what was accepted is finished. A second signal stops at once.")
         self._gate.state = "leaving" if self._delay_s else "closed"
         self._stop_s = time.monotonic() + self._delay_s
+        end_after(self._delay_s + (self.config.timeout_graceful_shutdown or 0) + CLOSING_S)
 
     async def on_tick(self, counter: int) -> bool:
         if time.monotonic() >= self._stop_s:

@@ -30,6 +30,7 @@ from farthing.core.errors import (
     MemoryShortError,
     QueueFullError,
     RateLimitError,
+    RequestTooLargeError,
     ServingError,
     UnknownModelError,
     UpstreamBusyError,
@@ -48,6 +49,7 @@ RETRY_AFTER = {"retry-after": "1"}  # seconds
 
 # The first row that an error is an instance of counts: status, OpenAI type, headers.
 TABLE: tuple[tuple[type[FarthingError], int, str, Mapping[str, str]], ...] = (
+    (RequestTooLargeError, 413, "invalid_request_error", {}),
     (InputError, 400, "invalid_request_error", {}),
     (UnknownModelError, 404, "invalid_request_error", {}),
     (WrongTaskError, 400, "invalid_request_error", {}),

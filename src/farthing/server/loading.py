@@ -14,10 +14,19 @@ from typing import TYPE_CHECKING, cast
 
 from farthing.core.errors import SettingsError
 from farthing.core.models_file import ModelConfig
-from farthing.core.settings import CacheSettings, EngineSettings, ServingSettings, SourceSettings, UpstreamSettings
+from farthing.core.settings import (
+    CacheSettings,
+    EngineSettings,
+    ServerSettings,
+    ServingSettings,
+    SourceSettings,
+    UpstreamSettings,
+)
 from farthing.server.entry import ModelEntry
+from farthing.server.request_memory import MEMORY_SHARE, MOST_BYTES, RequestMemory
 
 if TYPE_CHECKING:
+    from farthing.engine.device import DeviceFacts
     from farthing.engine.share import Sharer
     from farthing.serving.backend import Backend, EmbedBackend
     from farthing.serving.cache.vectors import VectorCache
@@ -30,20 +39,27 @@ class Models:
         configs: the first that makes vectors watches the memory for all.
         engine: as it holds for the whole process; `memory` is what all share.
         caching: of vectors; None keeps none.
+        requests: what requests in work may hold, by `server`; its limit is set when the memory is known.
 
     Attributes:
         cache: keeps vectors for all models; None until `prepare` has opened it, and where none are kept.
     """
 
     def __init__(
-        self, configs: Sequence[ModelConfig], engine: EngineSettings, caching: CacheSettings | None = None
+        self,
+        configs: Sequence[ModelConfig],
+        engine: EngineSettings,
+        caching: CacheSettings | None = None,
+        requests: RequestMemory | None = None,
+        server: ServerSettings | None = None,
     ) -> None:
         self.cache: VectorCache | None = None
         self._configs, self._engine = tuple(configs), engine
         self._caching = caching or CacheSettings(cache="off")
         self._found: dict[str, ModelSource] = {}
         self._planned: dict[str, EngineSettings] = {}
-        self._for_models = engine  # what the cache leaves
+        self._requests, self._server = requests, server or ServerSettings()
+        self._for_models = engine  # what the cache and requests leave
         self.entries = tuple(
             ModelEntry(
                 config.name,
@@ -83,10 +99,25 @@ class Models:
 
         facts = device_facts(self._engine.device)
         self.cache = open_cache(self._caching, memory_bytes(self._caching, self._engine, facts))
-        self._for_models = less_memory(self._engine, reserved_bytes(self._caching, self._engine, facts))
+        requests_bytes = self._plan_requests(facts)
+        self._for_models = less_memory(
+            self._engine, reserved_bytes(self._caching, self._engine, facts) + requests_bytes
+        )
         for config in self._configs:  # what a single one is planned with
             own = config.settings.group(EngineSettings)
-            self._planned[config.name] = less_memory(own, reserved_bytes(self._caching, own, facts))
+            self._planned[config.name] = less_memory(own, reserved_bytes(self._caching, own, facts) + requests_bytes)
+
+    def _plan_requests(self, facts: DeviceFacts) -> int:
+        """Set the limit of what requests may hold; how much of the memory that models are planned with that is."""
+        from farthing.engine.budget import budget_bytes, host_budget_bytes
+
+        if self._requests is None:
+            return 0
+        if self._server.request_memory == "auto":
+            budget = (budget_bytes if facts.is_cpu else host_budget_bytes)(self._engine, facts)
+            if budget is not None:
+                self._requests.limit_bytes = min(MOST_BYTES, budget // MEMORY_SHARE)
+        return self._requests.limit_bytes if facts.is_cpu else 0
 
     def _share_memory(self) -> None:
         from farthing.engine.budget import budget_bytes
@@ -121,6 +152,9 @@ class Models:
     def _load(self, config: ModelConfig) -> Backend:
         """Raises what loading a model raises."""
         backend = self._load_local(config) if is_local(config) else self._open_upstream(config)
+        requests = self._requests
+        if requests is not None and backend.local is not None:
+            backend.local.count_requests(lambda: requests.used_bytes)
         if self.cache is None or backend.task != "embed":
             return backend
         from farthing.serving.cache.embedder import CachedEmbedder

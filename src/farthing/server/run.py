@@ -32,6 +32,7 @@ from farthing.core.settings import (
     TelemetrySettings,
 )
 from farthing.core.settings.access import split_list
+from farthing.core.sizes import mebibytes
 from farthing.server.app import create_app
 from farthing.server.connection import ConnectionLimits
 from farthing.server.descriptors import fit_connections
@@ -39,6 +40,7 @@ from farthing.server.directory import Directory
 from farthing.server.drain import DrainingServer
 from farthing.server.entry import ModelEntry
 from farthing.server.loading import Models
+from farthing.server.request_memory import RequestMemory
 from farthing.server.service import Service
 from farthing.server.tracing import open_tracing
 from farthing.server.unix_socket import listen_unix
@@ -63,14 +65,15 @@ def run(chosen: ModelsFile, resolved: Resolved) -> int:
     settings, access = resolved.group(ServerSettings), resolved.group(AccessSettings)
     connection = fit_connections(resolved.group(ConnectionSettings))
     tracing = open_tracing(resolved.group(TelemetrySettings))
-    models = Models(chosen.models, resolved.group(EngineSettings), resolved.group(CacheSettings))
+    memory = RequestMemory.of(settings.request_memory)
+    models = Models(chosen.models, resolved.group(EngineSettings), resolved.group(CacheSettings), memory, settings)
     directory = Directory(models.entries, chosen.routes)
     listener = listen(settings.host, settings.port) if connection.uds is None else listen_unix(connection.uds)
     url = base_url(settings.host, listener, connection)
     service = Service(
         directory, resolved.group(ServingSettings), prepare=models.prepare, read_cache=lambda: models.cache
     )
-    app = create_app(service, resolved, tracing)
+    app = create_app(service, resolved, tracing, memory)
     server = make_server(app, settings, connection)
 
     def stop() -> None:
@@ -85,7 +88,7 @@ def run(chosen: ModelsFile, resolved: Resolved) -> int:
 
     def on_ready() -> None:
         spare_the_collector()
-        print(banner(service, url), flush=True)
+        print(banner(service, url, memory), flush=True)
 
     service.start(on_ready=on_ready, on_failure=stop)
     server.run(sockets=often_accepted(listener))
@@ -108,6 +111,8 @@ def spare_the_collector() -> None:
     """Modules and models stay until the end; looking through them for garbage stops all requests meanwhile."""
     gc.collect()
     gc.freeze()
+    # A body of many small lists would have the collector look through them hundreds of times while it is parsed.
+    gc.set_threshold(50_000, 20, 100)
 
 
 def make_server(app: FastAPI, server: ServerSettings, settings: ConnectionSettings) -> uvicorn.Server:
@@ -186,7 +191,7 @@ def base_url(host: str, listener: socket.socket, settings: ConnectionSettings) -
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
 
 
-def banner(service: Service, url: str) -> str:
+def banner(service: Service, url: str, memory: RequestMemory) -> str:
     """What is served, and commands to try it with."""
     lines = ["Ready"]
     for entry in service.models.entries:
@@ -198,6 +203,7 @@ def banner(service: Service, url: str) -> str:
         else:
             facts |= {**backend.facts(), "try": f"curl {url}{trial(entry)}"}
         lines += [f"  {label:<10}  {value}" for label, value in facts.items()]
+    lines.append(f"  {'requests':<10}  in work hold at most {mebibytes(memory.limit_bytes)} together")
     return "\n".join(lines)
 
 

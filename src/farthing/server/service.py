@@ -58,6 +58,7 @@ class Service:
     ) -> None:
         self.models = models
         self.request_timeout_s = serving.request_timeout_s
+        self.max_token_vectors = serving.max_token_vectors
         self._read_cache = read_cache
         self._keeper = Keeper(models.entries, prepare, exits_on_death=serving.on_worker_death == "exit")
         self._turns = asyncio.Semaphore(serving.max_running_requests)
@@ -133,6 +134,17 @@ class Service:
         return ServiceHealth("ready")
 
     # --- work ----------------------------------------------------------------------------------------------------
+
+    def num_numbers(self, request: EmbedRequest, model: str | None = None) -> int:
+        """How many numbers the answer to `request` has, at most; 0 while that is not known."""
+        entry = next(iter(self.models.candidates(model, "embed")), None) if self.models.knows(model) else None
+        backend = None if entry is None else entry.backend
+        if backend is None or backend.task != "embed":
+            return 0
+        full = cast("EmbedBackend", backend).dimensions
+        if request.per_token:
+            return full * self.max_token_vectors
+        return len(request.inputs) * min(full, request.dimensions or full)
 
     def held(self, request: EmbedRequest, model: str | None = None) -> Answer | None:
         """What `embed` would answer, where a cache holds it and nothing has to be waited for. Raises as `embed`."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from farthing.server.disconnect import unless_hung_up
 from farthing.server.exchange import exchange_of
 from farthing.server.guard import charge_tokens
+from farthing.server.in_flight import claim_answer
 from farthing.server.urgency import urgency_of
 from farthing.serving.urgency import USUAL
 
@@ -38,6 +39,7 @@ async def embed(service: Service, request: Request, wanted: EmbedRequest, model:
     urgency = urgency_of(request, service.request_timeout_s)
     if urgency is not USUAL:
         wanted = replace(wanted, urgency=urgency)
+    await claim_answer(request, service.num_numbers(wanted, model))
     answer = service.held(wanted, model)
     if answer is None:
         answer = await unless_hung_up(request, service.embed(wanted, model), urgency)

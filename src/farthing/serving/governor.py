@@ -15,7 +15,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from farthing.core.settings import EngineSettings, ServingSettings
@@ -103,6 +103,7 @@ class Governor:
         self._stepped_at = self._room_since = float("-inf")
         self._has_room = False
         self._on_step: list[Callable[[int], None]] = []
+        self._read_requests: Callable[[], int] = lambda: 0
         self._readings: tuple[MemoryReading, ...] = ()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="farthing-governor", daemon=True)
@@ -110,6 +111,11 @@ class Governor:
     def on_step(self, call: Callable[[int], None]) -> None:
         """Have others that hold memory told each step, by its number, before what they give up is given back."""
         self._on_step.append(call)
+
+    def count_requests(self, read_bytes: Callable[[], int]) -> None:
+        """Have what requests in work hold on the host, by `read_bytes`, be no reason for a step that others would see
+        in their answers: it has a limit of its own, and is gone when they are answered."""
+        self._read_requests = read_bytes
 
     def start(self) -> None:
         self._thread.start()
@@ -143,9 +149,9 @@ class Governor:
         self._readings = tuple(self._meter.read())
         if not self._live.is_loaded:
             self._live.move(self._live.plan)
-        if any(self._is_short(reading) for reading in self._readings):
+        if self._is_any_short():
             self._has_room = False
-            if now_s - self._stepped_at >= self._pace.settle_s:
+            if now_s - self._stepped_at >= self._pace.settle_s and self._is_short_after_release():
                 self._step_down(now_s)
         elif not self._can_step_up():
             self._has_room = False
@@ -153,6 +159,26 @@ class Governor:
             self._has_room, self._room_since = True, now_s
         elif now_s - self._room_since >= self._pace.relief_s:
             self._step_up(now_s)
+
+    def _is_any_short(self) -> bool:
+        return any(self._is_short(reading) for reading in self._readings)
+
+    def _is_short_after_release(self) -> bool:
+        """Memory that was freed and is only kept for later is given back before anything is given up."""
+        release_cached()
+        self._readings = tuple(self._meter.read())
+        return self._is_any_short()
+
+    def _is_short_without_requests(self) -> bool:
+        num_bytes = self._read_requests()
+        return any(
+            self._is_short(
+                replace(reading, used_bytes=max(0, reading.used_bytes - num_bytes))
+                if reading.place in ("host", "budget")
+                else reading
+            )
+            for reading in self._readings
+        )
 
     def _is_short(self, reading: MemoryReading) -> bool:
         """A budget may be used to its end, as the plan does; what is free for everyone may not."""
@@ -162,11 +188,16 @@ class Governor:
 
     def _step_down(self, now_s: float) -> None:
         """To the next rung that can be reached; after the last one, to the last resorts."""
-        lower = (rung for rung in range(self._rung + 1, len(self._rungs)) if rung not in self._unusable)
+        may_be_seen = self._is_short_without_requests()
+        lower = (
+            rung
+            for rung in range(self._rung + 1, len(self._rungs))
+            if rung not in self._unusable and (may_be_seen or self._rungs[rung].keeps_vectors)
+        )
         reachable = next((rung for rung in lower if self._host_has_room(rung)), None)
         if reachable is not None:
             self._go(reachable, self._resort, now_s)
-        elif self._resort < len(self._last_resorts) - 1:
+        elif may_be_seen and self._resort < len(self._last_resorts) - 1:
             self._go(self._rung, self._resort + 1, now_s)
 
     def _step_up(self, now_s: float) -> None:

@@ -199,6 +199,11 @@ class ServedModel:
         """What the plan in force counts with, by entry and place."""
         return {(entry.name, entry.place): entry.num_bytes for entry in self.plan.ledger.entries}
 
+    def count_requests(self, read_bytes: Callable[[], int]) -> None:
+        """As `Governor.count_requests`."""
+        if self._governor is not None:
+            self._governor.count_requests(read_bytes)
+
     def on_memory_step(self, call: Callable[[int], None]) -> None:
         """Have `call` told each step to save memory, by its number; 0 is back to none. Any thread may call it."""
         if self._governor is not None:

@@ -37,7 +37,8 @@ def plan_for(facts: DeviceFacts, *, max_tokens: int = 8192, **settings: object) 
     [
         ("cpu", "fp32", torch.float32, torch.float32, False,
          "fp32, because bf16 products are slower than fp32 ones on a CPU without AMX"),
-        ("amx", "bf16", torch.bfloat16, torch.bfloat16, False, "bf16, because Intel Xeon computes it fastest"),
+        ("amx", "fp32", torch.float32, torch.float32, False,
+         "fp32, because bf16, which Intel Xeon computes faster, rounds what is computed (--format bf16)"),
         ("t4", "fp16", torch.float16, torch.float32, False,
          "fp16 with an fp32 residual stream, because Tesla T4 has no fast bf16"),
         ("a100", "bf16", torch.bfloat16, torch.bfloat16, True, "bf16, because A100 computes it fastest"),

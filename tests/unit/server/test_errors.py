@@ -11,6 +11,7 @@ from farthing.core.errors import FarthingError
 from farthing.server.errors import fault_of
 
 STATUS = {
+    errors.RequestTooLargeError: 413,
     errors.InputError: 400,
     errors.UnknownModelError: 404,
     errors.WrongTaskError: 400,

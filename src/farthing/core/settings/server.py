@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from farthing.core.errors import SettingsError
 from farthing.core.settings.field import Checked, option
+from farthing.core.sizes import parse_bytes
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,22 @@ class ServerSettings(Checked):
     index_folder: str | None = option(
         None, "Folder of indexes that /v1/indexes answers for and makes new ones in (default: no such routes)."
     )
-    max_body_bytes: int = option(64 * 1024 * 1024, "Largest request body, in bytes.", minimum=1024)
+    max_body_bytes: int = option(
+        16 * 1024 * 1024,
+        "Largest request body, in bytes. While a body is parsed nothing else is answered, for about 4 ms a MiB.",
+        minimum=1024,
+    )
+    max_body_values: int = option(
+        400_000,
+        "Most JSON values of a request body (texts, token ids, fields), each of which takes time to parse.",
+        minimum=1024,
+    )
+    request_memory: str = option(
+        "auto",
+        "Most memory that requests in work may hold together: bodies that come in, answers that clients have not read. "
+        "Beyond it requests wait, and those that come too late are refused (429). A size such as 256MiB; auto takes "
+        "512 MiB or a 16th of the memory.",
+    )
     drain_delay_s: float = option(
         0.0,
         "Seconds after SIGTERM in which requests are still taken while /health says 503, so that balancers turn away.",
@@ -35,3 +52,11 @@ class ServerSettings(Checked):
         25, "Seconds after that in which accepted requests are finished; what is left then gets 503.", minimum=0
     )
     log_level: str = option("info", "How much is logged.", choices=("debug", "info", "warning", "error"))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.request_memory != "auto" and not parse_bytes(self.request_memory):
+            raise SettingsError(
+                f"request_memory is {self.request_memory!r}; it must be a size such as 256MiB, or auto",
+                param="request_memory",
+            )

@@ -12,13 +12,12 @@ and nothing is clipped: compare such vectors by cosine. uint8 is int8 plus 128.
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
 from farthing.core.errors import DimensionsError
-from farthing.server.dialects.writing import json_rows
+from farthing.server.dialects.writing import Rows, json_rows
 
 EmbeddingType = Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]
 
@@ -35,14 +34,15 @@ def check_type(kind: EmbeddingType, dimensions: int) -> None:
         )
 
 
-def as_type(vectors: np.ndarray, kind: EmbeddingType) -> Sequence[object]:
+def as_type(vectors: np.ndarray, kind: EmbeddingType) -> Rows:
     """float32 [texts, dimensions] as JSON's numbers or strings, one entry a text.
 
     Raises `DimensionsError` as `check_type`.
     """
     check_type(kind, vectors.shape[1])
     if kind == "base64":
-        return [base64.b64encode(vector).decode("ascii") for vector in np.ascontiguousarray(vectors, dtype="<f4")]
+        little = np.ascontiguousarray(vectors, dtype="<f4")
+        return Rows(little, lambda _, vector: b'"' + base64.b64encode(vector.tobytes()) + b'"')
     return json_rows(numbers(vectors, kind))
 
 

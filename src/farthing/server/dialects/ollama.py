@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import orjson
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -31,7 +32,7 @@ from farthing.server.dialects.ollama_schemas import (
     OllamaVersion,
 )
 from farthing.server.dialects.route import DialectRoute, json_fault, request_body
-from farthing.server.dialects.writing import json_rows, respond
+from farthing.server.dialects.writing import Rows, json_row, json_rows, respond
 from farthing.server.errors import Fault
 from farthing.server.service import Service
 from farthing.server.urgency import urgency_of
@@ -84,7 +85,8 @@ def router(service: Service) -> APIRouter:
         if not body.prompt:
             raise EmptyInputError("'prompt' is required; send a text.", param="prompt")
         answer = await work.embed(service, request, body.to_request(), own_name(service, body.model))
-        return await respond(lambda: {"embedding": json_rows(answer.result.vectors)[0]}, 1, work.embed_headers(answer))
+        vector = orjson.Fragment(json_row(0, answer.result.vectors[0]))
+        return await respond(lambda: {"embedding": vector}, 1, work.embed_headers(answer))
 
     async def show(request: Request) -> dict[str, object]:
         """What is known of a model."""
@@ -131,7 +133,7 @@ def own_name(service: Service, name: str | None) -> str | None:
     return name
 
 
-def embedded(model: str, rows: list[Any], num_tokens: int, started_ns: int) -> dict[str, object]:
+def embedded(model: str, rows: Rows | list[Any], num_tokens: int, started_ns: int) -> dict[str, object]:
     """Durations are in nanoseconds; models are loaded before anything is answered."""
     return {
         "model": model,

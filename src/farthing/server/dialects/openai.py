@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import orjson
 from fastapi import APIRouter
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -25,12 +24,11 @@ from farthing.server.dialects.openai_schemas import (
     Model,
     ModelList,
 )
+from farthing.server.dialects.writing import Rows, respond
 from farthing.server.service import Service
 from farthing.server.work import embed, embed_headers
 from farthing.serving.request import EmbedResult
 from farthing.serving.rerank_request import RerankResult
-
-LARGE_NUMBERS = 100_000  # a response that takes more than a few milliseconds to write
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorResponse, "description": "The request cannot be served as it is."},
@@ -87,13 +85,10 @@ def router(service: Service) -> APIRouter:
         """Embed texts, in the order they are sent."""
         body = await read_body(request, EmbeddingsRequest)
         answer = await embed(service, request, body.to_embed_request(), body.model)
-        result = answer.result
-        as_base64 = body.encoding_format == "base64"
-        if result.vectors.size > LARGE_NUMBERS:
-            content = await run_in_threadpool(write_embeddings, result, answer.model, as_base64)
-        else:
-            content = write_embeddings(result, answer.model, as_base64)
-        return Response(content, headers=embed_headers(answer), media_type="application/json")
+        result, as_base64 = answer.result, body.encoding_format == "base64"
+        return await respond(
+            lambda: embeddings_object(result, answer.model, as_base64), result.vectors.size, embed_headers(answer)
+        )
 
     for path in ("/v1/embeddings", "/embeddings"):
         routes.add_api_route(
@@ -123,27 +118,16 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-def write_embeddings(result: EmbedResult, model: str, as_base64: bool) -> bytes:
-    """The response body.
+def embeddings_object(result: EmbedResult, model: str, as_base64: bool) -> dict[str, object]:
+    """The response body."""
 
-    Vectors are written one at a time: orjson holds the interpreter's lock while it works, and in a thread this gives it
-    back to the event loop in between.
-    """
-    vectors = np.ascontiguousarray(result.vectors, dtype="<f4")
-    data = [
-        orjson.Fragment(
-            orjson.dumps(
-                {
-                    "object": "embedding",
-                    "index": index,
-                    "embedding": base64.b64encode(vector).decode("ascii") if as_base64 else vector,
-                },
-                option=orjson.OPT_SERIALIZE_NUMPY,
-            )
-        )
-        for index, vector in enumerate(vectors)
-    ]
-    return orjson.dumps({"object": "list", "data": data, "model": model, "usage": usage(result)})
+    def write(index: int, vector: np.ndarray) -> bytes:
+        embedding = base64.b64encode(vector.tobytes()).decode("ascii") if as_base64 else vector
+        item = {"object": "embedding", "index": index, "embedding": embedding}
+        return orjson.dumps(item, option=orjson.OPT_SERIALIZE_NUMPY)
+
+    rows = Rows(np.ascontiguousarray(result.vectors, dtype="<f4"), write)
+    return {"object": "list", "data": rows, "model": model, "usage": usage(result)}
 
 
 def usage(result: EmbedResult | RerankResult) -> dict[str, object]:

@@ -1,35 +1,113 @@
-"""Arrays of numbers into JSON without holding up other requests.
+"""Arrays of numbers into JSON without holding up other requests, and without holding the whole of it.
 
-orjson holds the interpreter's lock while it works. Rows are written one at a time, in a thread when there are many
-numbers, so that the lock goes back to the event loop in between.
+orjson holds the interpreter's lock while it works. Rows are written a few at a time, in a thread when there are many
+numbers, and go to the client as they are written: what is held is the array and one piece.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import orjson
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 LARGE_NUMBERS = 100_000  # a response that takes more than a few milliseconds to write
+PIECE_BYTES = 64 * 1024
 
 
-def json_rows(rows: np.ndarray) -> list[orjson.Fragment]:
+class Rows:
+    """A JSON list whose items are written when it is their turn.
+
+    Args:
+        items: [rows, ...]
+        write: makes JSON of an item, given its index.
+    """
+
+    def __init__(self, items: Sequence[Any] | np.ndarray, write: Callable[[int, Any], bytes]) -> None:
+        self._items, self._write = items, write
+
+    def written(self) -> Iterator[bytes]:
+        for index, item in enumerate(self._items):
+            yield self._write(index, item)
+
+
+def json_rows(rows: np.ndarray) -> Rows:
     """Each row of [rows, numbers], as a JSON list."""
-    whole = np.ascontiguousarray(rows)
-    return [orjson.Fragment(orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY)) for row in whole]
+    return Rows(np.ascontiguousarray(rows), json_row)
+
+
+def json_row(_: int, row: np.ndarray) -> bytes:
+    return orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 async def respond(write: Callable[[], object], num_numbers: int, headers: Mapping[str, str]) -> Response:
-    """What `write` gives, which has about `num_numbers` numbers, as JSON."""
+    """What `write` gives, which has about `num_numbers` numbers and may hold `Rows`, as JSON."""
+    if num_numbers > LARGE_NUMBERS:
+        return StreamedJson(await run_in_threadpool(in_parts, write), headers)
+    return Response(orjson.dumps(write(), default=in_whole), headers=dict(headers), media_type="application/json")
 
-    def body() -> bytes:
-        return orjson.dumps(write())
 
-    content = await run_in_threadpool(body) if num_numbers > LARGE_NUMBERS else body()
-    return Response(content, headers=dict(headers), media_type="application/json")
+def in_whole(value: object) -> list[orjson.Fragment]:
+    """For orjson, which asks what it does not know to be made of."""
+    if not isinstance(value, Rows):
+        raise TypeError(type(value))
+    return [orjson.Fragment(row) for row in value.written()]
+
+
+def in_parts(write: Callable[[], object]) -> list[bytes | Rows]:
+    """JSON, with the rows apart from what stands around them."""
+    mark = secrets.token_hex(16)  # stands for rows; no client can have it in its texts
+    rows: list[Rows] = []
+
+    def keep(value: object) -> str:
+        if not isinstance(value, Rows):
+            raise TypeError(type(value))
+        rows.append(value)
+        return mark
+
+    around = orjson.dumps(write(), default=keep).split(f'"{mark}"'.encode())
+    parts: list[bytes | Rows] = [around[0]]
+    for value, after in zip(rows, around[1:], strict=True):
+        parts += [value, after]
+    return parts
+
+
+class StreamedJson(Response):
+    """An answer that is written while it is sent; chunked, since nobody knows its length before."""
+
+    media_type = "application/json"
+
+    def __init__(self, parts: Sequence[bytes | Rows], headers: Mapping[str, str]) -> None:
+        super().__init__(headers=dict(headers))
+        del self.headers["content-length"]
+        self._parts = parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        pieces = self._pieces()
+        while (piece := await run_in_threadpool(next, pieces, None)) is not None:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _pieces(self) -> Iterator[bytes]:
+        held = bytearray()
+        for part in self._parts:
+            if isinstance(part, bytes):
+                held += part
+                continue
+            held += b"["
+            for index, row in enumerate(part.written()):
+                held += b"," + row if index else row
+                if len(held) >= PIECE_BYTES:
+                    yield bytes(held)
+                    held.clear()
+            held += b"]"
+        yield bytes(held)
 
 
 def count_chars(inputs: Sequence[str | Sequence[int]]) -> int:

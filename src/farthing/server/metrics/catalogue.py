@@ -28,6 +28,13 @@ REQUEST_SECONDS = Metric(
     LATENCY_BUCKETS_S,
 )
 IN_FLIGHT = Metric("farthing_http_requests_in_flight", "gauge", "Requests that are not answered yet.")
+REQUEST_MEMORY_BYTES = Metric("farthing_request_memory_bytes", "gauge", "What requests in work are counted to hold.")
+REQUEST_MEMORY_LIMIT_BYTES = Metric("farthing_request_memory_limit_bytes", "gauge", "The most of it (request_memory).")
+REQUESTS_GAVE_WAY = Metric(
+    "farthing_requests_gave_way_total",
+    "counter",
+    "Requests that were ended for their memory, because their clients kept them waiting.",
+)
 STAGE_SECONDS = Metric(
     "farthing_request_stage_seconds",
     "histogram",

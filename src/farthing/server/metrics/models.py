@@ -20,6 +20,7 @@ from farthing.server.metrics.metric import Family
 from farthing.serving.stats import ServingStats
 
 if TYPE_CHECKING:
+    from farthing.server.request_memory import RequestMemory
     from farthing.serving.backend import Backend
     from farthing.serving.cache.stats import CacheStats
     from farthing.serving.governor import MemoryState
@@ -45,12 +46,13 @@ class ModelState:
 
 @dataclass(frozen=True)
 class ServerState:
-    """`memory` is None where nobody watches it, `cache` where nothing is kept."""
+    """`memory` is None where nobody watches it, `cache` where nothing is kept, `requests` where nothing counts them."""
 
     ready: bool = False
     models: Sequence[ModelState] = ()
     memory: MemoryState | None = None
     cache: CacheStats | None = None
+    requests: RequestMemory | None = None
 
 
 def model_state(name: str, backend: Backend | None, stats: ServingStats) -> ModelState:
@@ -78,6 +80,10 @@ class StateCollector(Collector):
         state = self._read_state()
         yield catalogue.BUILD_INFO.family([(self._build, 1)])
         yield catalogue.READY.family([((), state.ready)])
+        if state.requests is not None:
+            yield catalogue.REQUEST_MEMORY_BYTES.family([((), state.requests.used_bytes)])
+            yield catalogue.REQUEST_MEMORY_LIMIT_BYTES.family([((), state.requests.limit_bytes)])
+            yield catalogue.REQUESTS_GAVE_WAY.family([((), state.requests.dropped_total)])
         yield from model_families(state.models)
         if state.memory is not None:
             yield from memory_families(state.memory)

@@ -1,0 +1,208 @@
+"""How much memory the requests in work take together, and who gives way when it is too much.
+
+In: claims of requests: for their bodies as these come, for the answers that they will need room for. Out: room, after a
+wait if need be, or a typed error. A request whose client keeps it waiting (the rest of its body does not come, its
+answer is not read) gives way to one that could go on: whoever opens connections and leaves them keeps nobody out. The
+limit is an entry of the memory plan, so that requests cannot push the process over its budget.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from farthing.core.errors import QueueFullError, RequestTooLargeError
+from farthing.core.sizes import mebibytes, parse_bytes
+
+# Bytes of memory for each byte of a body: the parts as they came, put together, and what they say as Python's objects.
+BODY_WEIGHT = 3
+# Bytes of memory for each number of an answer: rows as they were computed, put in order, and made length 1.
+NUMBER_BYTES = 12
+# What auto takes at most, and of the memory.
+MOST_BYTES, MEMORY_SHARE = 512 * 2**20, 16
+# A client may keep its request waiting for so long before the request gives way to others.
+PATIENCE_S = 2.0
+# The longest wait for room.
+WAIT_S = 10.0
+RETRY_AFTER_S = 1.0
+LOOK_INTERVAL_S = 0.25
+# What may wait for room, beside what is held: it has been received already.
+WAITING_SHARE = 0.25
+
+
+class Claim:
+    """What one request holds. Not for threads other than the event loop's."""
+
+    def __init__(self, memory: RequestMemory) -> None:
+        self._memory = memory
+        self.num_bytes = 0
+        self.is_dropped = False
+        self._give_way: Callable[[], None] | None = None
+        self._since_s = 0.0
+
+    async def grow(self, num_bytes: int) -> None:
+        """Claim `num_bytes` more. Returns when there is room.
+
+        Raises:
+            RequestTooLargeError: the request would need more than there is for all.
+            QueueFullError: there was no room in time, or the request has given way meanwhile.
+        """
+        if not self._memory.take(self, num_bytes):
+            await self._memory.wait(self, num_bytes)
+
+    @contextmanager
+    def waiting_for_client(self, give_way: Callable[[], None] | None) -> Iterator[None]:
+        """While the client has to do something. `give_way` is called when others need the room: it ends the wait; with
+        None it cannot be ended."""
+        self._give_way, self._since_s = give_way, self._memory.clock()
+        try:
+            yield
+        finally:
+            self._give_way = None
+
+    def waits_s(self, now_s: float) -> float:
+        """For how long the client has kept this request waiting; 0 while it does not."""
+        return 0.0 if self._give_way is None else now_s - self._since_s
+
+    def drop(self) -> None:
+        """Have the request give way. What it holds counts as free at once: its task ends in the next turns."""
+        give_way, self._give_way, self.is_dropped = self._give_way, None, True
+        self.release()
+        assert give_way is not None
+        give_way()
+
+    def release(self) -> None:
+        self._memory.give_back(self)
+
+
+class RequestMemory:
+    """
+    Args:
+        limit_bytes: that all requests may hold together. May be set anew while nothing is in work.
+    """
+
+    def __init__(self, limit_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.limit_bytes, self.clock = limit_bytes, clock
+        self.used_bytes = 0
+        self.dropped_total = 0
+        self._makes_room = False
+        self._claims: set[Claim] = set()
+        self._waiting: dict[asyncio.Future[None], tuple[Claim, int]] = {}  # in order of arrival
+
+    @classmethod
+    def of(cls, setting: str) -> RequestMemory:
+        """By `request_memory` of the settings; of auto, as if there were memory enough."""
+        return cls(MOST_BYTES if setting == "auto" else parse_bytes(setting) or 0)
+
+    def claim(self) -> Claim:
+        """A request's, with nothing yet."""
+        return Claim(self)
+
+    def take(self, claim: Claim, num_bytes: int) -> bool:
+        """Whether the claim could grow now. Raises `RequestTooLargeError` where it never can, `QueueFullError` when it
+        was dropped."""
+        if claim.is_dropped:
+            raise gave_way()
+        if claim.num_bytes + num_bytes > self.limit_bytes:
+            raise RequestTooLargeError(
+                f"The request needs about {mebibytes(claim.num_bytes + num_bytes)} of memory; all requests together "
+                f"may take {mebibytes(self.limit_bytes)}. Send fewer or shorter texts a request, ask for fewer "
+                "dimensions, or start the server with a larger --request-memory.",
+            )
+        if self.used_bytes + num_bytes > self.limit_bytes and not self._make_room(claim, num_bytes):
+            return False
+        claim.num_bytes += num_bytes
+        self.used_bytes += num_bytes
+        self._claims.add(claim)
+        return True
+
+    async def wait(self, claim: Claim, num_bytes: int) -> None:
+        """Returns when the claim has grown. Raises as `take`, and `QueueFullError` when that takes too long."""
+        self._let_wait(claim, num_bytes)
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[turn] = claim, num_bytes
+        end_s = self.clock() + WAIT_S
+        try:
+            while True:
+                self._refuse_one_of_a_circle()
+                await asyncio.wait((turn,), timeout=LOOK_INTERVAL_S)
+                if turn.done():
+                    return turn.result()
+                if self.take(claim, num_bytes):  # others may have lost their patience's time meanwhile
+                    return None
+                if self.clock() >= end_s:
+                    raise self._full()
+        finally:
+            self._waiting.pop(turn, None)
+
+    def give_back(self, claim: Claim) -> None:
+        self.used_bytes -= claim.num_bytes
+        claim.num_bytes = 0
+        self._claims.discard(claim)
+        if self._waiting and not self._makes_room:
+            self._serve_waiting()
+
+    def _let_wait(self, claim: Claim, num_bytes: int) -> None:
+        """The largest requests are refused until the others and this one may wait, or this one is the largest."""
+        while self._waiting:
+            if sum(more for _, more in self._waiting.values()) + num_bytes <= WAITING_SHARE * self.limit_bytes:
+                return
+            turn, (other, more) = max(self._waiting.items(), key=lambda item: item[1][0].num_bytes + item[1][1])
+            if claim.num_bytes + num_bytes >= other.num_bytes + more:
+                raise self._full()
+            self._refuse(turn)
+
+    def _refuse(self, turn: asyncio.Future[None]) -> None:
+        self._waiting.pop(turn, None)
+        if not turn.done():
+            turn.set_exception(self._full())
+
+    def _make_room(self, claim: Claim, num_bytes: int) -> bool:
+        """Have the largest of those give way whose clients keep them waiting; whether there is room then."""
+        now_s = self.clock()
+        slow = [other for other in self._claims if other is not claim and other.waits_s(now_s) >= PATIENCE_S]
+        missing = self.used_bytes + num_bytes - self.limit_bytes
+        if sum(other.num_bytes for other in slow) < missing:
+            return False
+        self._makes_room = True  # for this claim, and for nobody who waits
+        for other in sorted(slow, key=lambda one: one.num_bytes, reverse=True):
+            if self.used_bytes + num_bytes <= self.limit_bytes:
+                break
+            self.dropped_total += 1
+            other.drop()
+        self._makes_room = False
+        return True
+
+    def _serve_waiting(self) -> None:
+        """The oldest that fit; a smaller one passes one for which there is no room yet."""
+        for turn, (claim, num_bytes) in list(self._waiting.items()):
+            if not turn.done() and self.used_bytes + num_bytes <= self.limit_bytes and self.take(claim, num_bytes):
+                self._waiting.pop(turn, None)
+                turn.set_result(None)
+
+    def _refuse_one_of_a_circle(self) -> None:
+        """Where all that is held belongs to requests that wait for each other, the largest has to go."""
+        open_turns = {turn: claim for turn, (claim, _) in self._waiting.items() if not turn.done()}
+        waiting = set(open_turns.values())
+        if open_turns and self._claims <= waiting:
+            turn, claim = max(open_turns.items(), key=lambda item: item[1].num_bytes)
+            if claim.num_bytes:
+                self._refuse(turn)
+
+    def _full(self) -> QueueFullError:
+        return QueueFullError(
+            f"Requests in work hold {mebibytes(self.used_bytes)} of the {mebibytes(self.limit_bytes)} that they may "
+            "take together (request_memory). Try again later.",
+            retry_after_s=RETRY_AFTER_S,
+        )
+
+
+def gave_way() -> QueueFullError:
+    """Of a request whose client kept it waiting while others needed its memory."""
+    return QueueFullError(
+        "The request did not come on for too long, and others needed its memory (request_memory). Send its body at "
+        "once, and read the answer as it comes.",
+        retry_after_s=RETRY_AFTER_S,
+    )

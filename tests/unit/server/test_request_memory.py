@@ -1,0 +1,175 @@
+"""Room for requests: who gets it, who waits, who gives way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from farthing.core.errors import QueueFullError, RequestTooLargeError
+from farthing.server import request_memory
+from farthing.server.request_memory import PATIENCE_S, RequestMemory
+
+
+class Clock:
+    """That a test winds on."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def memory(clock: Clock) -> RequestMemory:
+    return RequestMemory(1000, clock)
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(test, 30))
+
+
+def test_what_is_claimed_counts_until_it_is_given_back(memory: RequestMemory) -> None:
+    async def test() -> None:
+        one, other = memory.claim(), memory.claim()
+        await one.grow(300)
+        await one.grow(100)
+        await other.grow(500)
+        assert memory.used_bytes == 900
+        one.release()
+        one.release()
+        assert memory.used_bytes == 500
+
+    run(test())
+
+
+def test_a_request_that_could_never_have_room_is_told_so_at_once(memory: RequestMemory) -> None:
+    async def test() -> None:
+        claim = memory.claim()
+        await claim.grow(900)
+        with pytest.raises(RequestTooLargeError, match="--request-memory"):
+            await claim.grow(101)
+
+    run(test())
+
+
+def test_a_request_waits_until_there_is_room_and_a_smaller_one_passes_it(memory: RequestMemory) -> None:
+    async def test() -> None:
+        first, small, large = memory.claim(), memory.claim(), memory.claim()
+        await first.grow(900)
+        waiting = asyncio.create_task(large.grow(200))
+        await asyncio.sleep(0)
+        await small.grow(100)
+        assert not waiting.done()
+        small.release()
+        first.release()
+        await waiting
+        assert memory.used_bytes == 200
+
+    run(test())
+
+
+def test_no_more_waits_than_a_share_of_what_may_be_held(memory: RequestMemory) -> None:
+    async def test() -> None:
+        first, second, third = memory.claim(), memory.claim(), memory.claim()
+        await first.grow(1000)
+        waiting = asyncio.create_task(second.grow(200))
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFullError):
+            await third.grow(200)
+        waiting.cancel()
+
+    run(test())
+
+
+def test_a_small_request_takes_the_place_of_a_large_one_that_waits(memory: RequestMemory) -> None:
+    async def test() -> None:
+        first, large, small = memory.claim(), memory.claim(), memory.claim()
+        await first.grow(900)
+        waiting = asyncio.create_task(large.grow(240))
+        await asyncio.sleep(0)
+        passing = asyncio.create_task(small.grow(150))
+        with pytest.raises(QueueFullError):
+            await waiting
+        first.release()
+        await passing
+
+    run(test())
+
+
+def test_nobody_waits_for_ever(memory: RequestMemory, clock: Clock) -> None:
+    async def test() -> None:
+        first, second = memory.claim(), memory.claim()
+        await first.grow(1000)
+        waiting = asyncio.create_task(second.grow(200))
+        await asyncio.sleep(0)
+        clock.now_s += request_memory.WAIT_S
+        with pytest.raises(QueueFullError, match="request_memory"):
+            await waiting
+        assert memory.used_bytes == 1000
+
+    run(test())
+
+
+def test_requests_that_all_wait_for_each_other_lose_the_largest(memory: RequestMemory) -> None:
+    async def test() -> None:
+        small, large = memory.claim(), memory.claim()
+        await small.grow(400)
+        await large.grow(550)
+        first = asyncio.create_task(small.grow(100))
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFullError):
+            await large.grow(100)
+        large.release()  # as its task does
+        await first
+        assert memory.used_bytes == 500
+
+    run(test())
+
+
+def test_the_largest_whose_client_has_kept_it_waiting_gives_way(memory: RequestMemory, clock: Clock) -> None:
+    async def test() -> None:
+        told: list[str] = []
+        small, large, busy, late = (memory.claim() for _ in range(4))
+        await small.grow(200)
+        await large.grow(300)
+        await busy.grow(400)
+        with (
+            small.waiting_for_client(lambda: told.append("small")),
+            large.waiting_for_client(lambda: told.append("large")),
+        ):
+            clock.now_s += PATIENCE_S
+            await late.grow(350)
+            assert told == ["large"]
+            assert memory.used_bytes == 200 + 400 + 350
+            with pytest.raises(QueueFullError):  # it may not go on where it was
+                await large.grow(1)
+
+    run(test())
+
+
+def test_nobody_gives_way_before_the_time_or_for_what_would_not_fit_all_the_same(
+    memory: RequestMemory, clock: Clock
+) -> None:
+    async def test() -> None:
+        told: list[str] = []
+        slow, busy, late = memory.claim(), memory.claim(), memory.claim()
+        await slow.grow(300)
+        await busy.grow(600)
+        with slow.waiting_for_client(lambda: told.append("slow")):
+            assert not memory.take(late, 200)
+            clock.now_s += PATIENCE_S
+            assert not memory.take(late, 500)
+            assert not told
+            assert memory.take(late, 400)
+            assert told == ["slow"]
+
+    run(test())
