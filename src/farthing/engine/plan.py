@@ -18,7 +18,6 @@ from farthing.engine.device import DeviceFacts
 from farthing.engine.ledger import Ledger
 from farthing.engine.way import Way
 from farthing.models.spec import ModelSpec
-from farthing.quant.formats import FORMATS
 
 COMPUTE_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 FETCHED = {
@@ -62,13 +61,13 @@ def choose_format(settings: EngineSettings, facts: DeviceFacts) -> tuple[str, st
 
 
 def fastest_format(facts: DeviceFacts) -> tuple[str, str]:
-    """Of those without loss, and why. bf16 rounds what is computed, by another amount in each batch, so that on a CPU it
-    is taken only where it is asked for."""
+    """Of those without loss, and why.
+
+    bf16 rounds what is computed, by another amount in each batch: on a CPU it is taken only where it is asked for.
+    """
     if facts.is_cpu and facts.fast_bf16:
-        return (
-            "fp32",
-            f"fp32, because bf16, which {facts.name} computes faster, rounds what is computed (--format bf16)",
-        )
+        why = f"bf16, which {facts.name} computes faster, rounds what is computed (--format bf16)"
+        return "fp32", f"fp32, because {why}"
     if facts.is_cpu:
         return "fp32", "fp32, because bf16 products are slower than fp32 ones on a CPU without AMX"
     if facts.fast_bf16:
