@@ -48,7 +48,7 @@ def test_bodies_that_do_not_come_on_keep_nobody_out(small: Any) -> None:
             sender.sendall(HEAD.format(1_000_000).encode() + b'{"input": "' + b"x" * 400_000)
         started = time.monotonic()
         for number in range(5):
-            assert embed(small, [f"text {number}"], 100_000).status_code == 200
+            assert embed(small, [f"text {number}"], 250_000).status_code == 200
         assert time.monotonic() - started < 15
         assert metric(small, "farthing_request_memory_bytes") <= LIMIT_BYTES
         assert metric(small, "farthing_requests_gave_way_total") > gave_way
@@ -110,6 +110,6 @@ def test_large_answers_come_whole_and_in_order(small: Any) -> None:
     }
     body = httpx.post(f"{small.url}/v2/embed", json=cohere, timeout=30).json()
     assert body["texts"] == texts
-    assert [len(body["embeddings"][kind]) for kind in ("float", "base64")] == [2000, 2000]
+    assert [len(body["embeddings"][kind]) for kind in kinds] == [2000, 2000]
     tei = httpx.post(f"{small.url}/embed", json={"inputs": texts}, timeout=30).json()
     assert len(tei) == 2000
