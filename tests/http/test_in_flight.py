@@ -102,11 +102,12 @@ def test_large_answers_come_whole_and_in_order(small: Any) -> None:
     part = embed(small, texts[700:710]).json()["data"]
     for item, other in zip(data[700:710], part, strict=True):
         assert item["embedding"] == pytest.approx(other["embedding"], abs=1e-5)
+    kinds = ["float", "base64"]
     cohere = {
         "texts": texts,
         "model": "test-model",
         "input_type": "search_document",
-        "embedding_types": ["float", "base64"],
+        "embedding_types": kinds,
     }
     body = httpx.post(f"{small.url}/v2/embed", json=cohere, timeout=30).json()
     assert body["texts"] == texts
