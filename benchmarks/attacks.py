@@ -1,6 +1,6 @@
 """What hostile requests do to everybody else: how long the server stands still, what it holds, what others get.
 
-python benchmarks/attacks.py MODEL [--memory 1GB] [--only NAME]... [--stop] [--probe URL]
+python benchmarks/attacks.py MODEL [--memory 1GB] [--only NAME]... [--stop]
 
 Starts `farthing serve MODEL` with a folder of indexes and sends it, one after the other, requests that are made to cost
 more than they should (`ATTACKS`). Meanwhile a process of its own asks GET /health every 10 ms and sends a short text
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import signal
 import socket
 import statistics
@@ -301,6 +302,31 @@ def probe(url: str) -> None:
     print(json.dumps({**found, "text_ms": 1000 * max(text_s), "texts": len(text_s)}), flush=True)
 
 
+def harass(url: str, num_attackers: int, seconds: float) -> None:
+    """Attacks in turn, by several attackers at once, for so long; prints by attack what they got, as JSON."""
+    parts, end = urlsplit(url), time.monotonic() + seconds
+    assert parts.hostname is not None
+    assert parts.port is not None
+    address = parts.hostname, parts.port
+    Target(address).post("/v1/indexes", {"name": "attacked"})
+    found: dict[str, list[int]] = {}
+
+    def attack(number: int) -> None:
+        source = random.Random(number)
+        while time.monotonic() < end:
+            name, target = source.choice(list(ATTACKS)), Target(address)
+            ignoring_errors(ATTACKS[name])(target)
+            found.setdefault(name, []).extend(target.statuses)
+
+    threads = [threading.Thread(target=attack, args=(number,), daemon=True) for number in range(num_attackers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()) + ATTACK_LIMIT_S)
+    print(json.dumps({name: counted(statuses) for name, statuses in sorted(found.items())}), flush=True)
+    os._exit(0)  # whatever an attacker still waits for
+
+
 class Session:
     """A connection that is kept, and opened again when it is closed."""
 
@@ -483,10 +509,13 @@ def main() -> None:
     parser.add_argument("--only", action="append", help="An attack by its name; may be given several times.")
     parser.add_argument("--stop", action="store_true", help="Stop a server in the middle of each attack too.")
     parser.add_argument("--probe", help=argparse.SUPPRESS)
+    parser.add_argument("--harass", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.probe:
         probe(options.probe)
         return
+    if options.harass:
+        harass(options.harass[0], int(options.harass[1]), float(options.harass[2]))
     from report import facts, table
 
     names = options.only or list(ATTACKS)

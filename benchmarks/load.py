@@ -1,13 +1,14 @@
 """Many clients for a long time: is every request answered, are vectors right, does memory stay?
 
-python benchmarks/load.py MODEL [--clients 200] [--minutes 5] [--seed 0] [-- FLAGS OF farthing serve]
+python benchmarks/load.py MODEL [--clients 200] [--minutes 5] [--seed 0] [--attackers 0] [-- FLAGS OF farthing serve]
 
 Starts `farthing serve MODEL` and clients that send, over connections they keep, single texts, batches, long texts, bulk
 work, broken requests, and requests they hang up on. Some texts come back often, others never. An answer counts as wrong
 when its status is not one that the request can have, its vectors are not as many as its texts, or, for texts that were
 embedded offline before, a cosine is under 0.9999. Memory is the server's resident set, read every second; its growth is
-from the mean of the second minute to that of the last. Tables and one JSON line; exit status 1 when a request had no
-answer or a wrong one.
+from the mean of the second minute to that of the last. `--attackers` sends the requests of `benchmarks/attacks.py`
+beside them, from a process of its own (those against indexes need --index-folder DIR among the flags). Tables and one
+JSON line; exit status 1 when a request had no answer or a wrong one.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import statistics
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -171,8 +173,17 @@ async def run(options: argparse.Namespace, url: str, pid: int, known: dict[str, 
     until = time.monotonic() + options.minutes * 60
     tally, resident = Tally(), list[tuple[float, int]]()
     clients = [Client(url, known, tally, options.seed + number) for number in range(options.clients)]
+    attackers = None
+    if options.attackers:
+        script = Path(__file__).with_name("attacks.py")
+        command = [str(script), "--harass", url, str(options.attackers), str(options.minutes * 60)]
+        attackers = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=asyncio.subprocess.PIPE)
     await asyncio.gather(memory(pid, until, resident), *(client.run(until) for client in clients))
-    return summary(tally, resident)
+    row = summary(tally, resident)
+    if attackers is not None:
+        row["attacks"] = json.loads((await attackers.communicate())[0])
+        print(table(["attack", "answered"], [[name, got] for name, got in row["attacks"].items()]))
+    return row
 
 
 def summary(tally: Tally, resident: list[tuple[float, int]]) -> dict[str, Any]:
@@ -212,6 +223,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--attackers", type=int, default=0)
     given = sys.argv[1:]
     middle = given.index("--") if "--" in given else len(given)  # argparse would take what follows for its own
     options = parser.parse_args(given[:middle])
