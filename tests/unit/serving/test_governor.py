@@ -96,6 +96,32 @@ def test_short_memory_takes_one_step_at_a_time_down_to_refusing_work(governed: G
     assert governed.wait(60) == REFUSED
 
 
+@pytest.mark.parametrize("place", ["host", "budget"])
+def test_what_requests_hold_is_no_reason_for_a_step_that_others_see(governed: Governed, place: str) -> None:
+    held_bytes = [0]
+    governed.governor.count_requests(lambda: held_bytes[0])
+    governed.meter.place = place
+    governed.meter.level, held_bytes[0] = 1.05, 300 * MIB
+    assert governed.wait(60) in ("smaller batches", "weights as stored", "layers fetched")
+    state = governed.governor.state()
+    assert (state.answers_by_fallback, state.refuses) == (False, False)
+    assert "weights rounded" not in governed.moves
+    held_bytes[0] = 20 * MIB  # of 50 MiB that are too many: others took them
+    assert governed.wait(60) == REFUSED
+
+
+def test_memory_that_is_only_kept_for_later_is_given_back_before_any_step(
+    governed: Governed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def release() -> None:
+        governed.meter.level = 0.6
+
+    monkeypatch.setattr("farthing.serving.governor.release_cached", release)
+    governed.meter.level = 0.95
+    assert governed.wait(60) == "as planned"
+    assert governed.governor.state().steps_down_total == 0
+
+
 def test_a_step_gets_time_to_show_its_effect(governed: Governed) -> None:
     governed.meter.level = 0.95
     assert governed.wait(0.5) == "smaller batches"
