@@ -167,10 +167,9 @@ class QueryTooLongError(InputError):
 
     code = "query_too_long"
 
-    def __init__(self, num_tokens: int, max_tokens: int, *, is_part: bool = False) -> None:
-        found = tokens_in_words(num_tokens, is_part)
+    def __init__(self, num_tokens: int, max_tokens: int) -> None:
         super().__init__(
-            f"The query has {found} with the instruction and what stands around it; a pair has at most "
+            f"The query has {num_tokens} tokens with the instruction and what stands around it; a pair has at most "
             f"{max_tokens}, so that no document fits. Shorten the query; only documents are cut.",
             param="query",
         )

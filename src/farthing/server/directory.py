@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from farthing.core.errors import SettingsError, UnknownModelError
 from farthing.core.models_file import ANY_MODEL
+from farthing.core.shown import shown_name
 from farthing.server.entry import ModelEntry
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Directory:
         """Raises `UnknownModelError` unless `name` is one of a model or a route, `auto`, empty or None."""
         if name and name != ANY_MODEL and name not in self._by_name and name not in self._routes:
             serves = ", ".join(map(repr, self.listed_names))
-            raise UnknownModelError(f"This server has no model {name!r}; it serves {serves}.", param="model")
+            raise UnknownModelError(f"This server has no model {shown_name(name)}; it serves {serves}.", param="model")
 
     def listed_name(self, name: str) -> str:
         """What the model or route that clients call so is listed as. Raises `UnknownModelError`."""

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from farthing.core.errors import ClosedError, FarthingError, QueueFullError
+from farthing.core.errors import ClosedError, FarthingError, InputError, QueueFullError
 from farthing.serving.admission import Pace, QueueLimits, check_room
 from farthing.serving.batch import Batch
 from farthing.serving.filling import Filling
@@ -113,6 +113,7 @@ class Scheduler:
         Its jobs must be done, failed or cancelled by the end. `limited` decides whether the queue's limits count.
 
         Raises:
+            InputError: the request is too large for the queue.
             QueueFullError: more would wait than allowed, or for longer.
             FarthingError: why no work is taken (closed, worker died).
         """
@@ -198,7 +199,7 @@ class Scheduler:
                     earlier = self._lanes.before(urgency.lane)
                     pace = Pace(self.speed.tokens_per_s, self._limits.max_tokens, self._clock())
                     check_room(self._queue, lane, earlier, size, pace)
-                except QueueFullError:
+                except (QueueFullError, InputError):
                     self._num_refused += 1
                     raise
             flow = Flow(urgency, size)

@@ -19,13 +19,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Slice:
-    """Inputs of a request from index `start` on, with what they are to be prepared with."""
+    """Inputs of a request from index `start` on, with what they are to be prepared with.
+
+    `num_chars` are those of the inputs and of what goes before each of them.
+    """
 
     inputs: Sequence[Any]
     start: int
     prefix: str
     truncate: bool | None
     truncate_from: TextEnd
+    num_chars: int
 
 
 @dataclass(frozen=True)

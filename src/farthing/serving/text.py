@@ -77,7 +77,7 @@ def without_stray_joiners(text: str) -> str:
         run = JOINER_RUN.match(text, run_start)
         assert run is not None, "it matches nothing, too"
         start = run.end()
-        is_between = 0 < run_start and start < len(text)
+        is_between = run_start > 0 and start < len(text)
         if is_between and not (text[run_start - 1].isascii() or text[start].isascii()):
             pieces.append(run.group())
     return "".join(pieces)

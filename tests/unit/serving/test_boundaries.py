@@ -115,7 +115,9 @@ def assert_exact(tokenizer: TextTokenizer) -> None:
     assert boundaries is not None
 
     @settings(max_examples=300, deadline=None)
-    @given(text=texts(), limit=st.integers(3, 12), first_chars=st.integers(1, 20), where=st.sampled_from(["end", "start"]))
+    @given(
+        text=texts(), limit=st.integers(3, 12), first_chars=st.integers(1, 20), where=st.sampled_from(["end", "start"])
+    )
     def check(text: str, limit: int, first_chars: int, where: TextEnd) -> None:
         nonlocal num_parts
         whole = tokenizer.encode([text])[0]

@@ -16,7 +16,7 @@ E5 = EmbeddingSpec("mean", 512, prompts={"query": "query: ", "document": "passag
 
 
 def prefix(spec: EmbeddingSpec, **asked: Any) -> str:
-    return prompt_prefix(EmbedRequest(["x"], **asked), spec)
+    return prompt_prefix(EmbedRequest(["x"], **asked), spec, max_chars=1000)
 
 
 def test_qwen3_query_is_built_as_published() -> None:

@@ -1,0 +1,10 @@
+"""A client's own words as a message repeats them: so many that they are known again, however long they are."""
+
+from __future__ import annotations
+
+MAX_SHOWN = 64  # characters
+
+
+def shown_name(name: str) -> str:
+    """In quotes."""
+    return repr(name) if len(name) <= MAX_SHOWN else f"{name[:MAX_SHOWN]!r}... ({len(name)} characters)"
