@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 MAX_SHOWN = 64  # characters
+MAX_NAME = 256  # characters; what is longer is no name of anything, and is not looked up
 
 
 def shown_name(name: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from farthing.core.errors import SettingsError, UnknownModelError
 from farthing.core.models_file import ANY_MODEL
-from farthing.core.shown import shown_name
+from farthing.core.shown import MAX_NAME, shown_name
 from farthing.server.entry import ModelEntry
 
 if TYPE_CHECKING:
@@ -48,7 +48,9 @@ class Directory:
 
     def check(self, name: str | None) -> None:
         """Raises `UnknownModelError` unless `name` is one of a model or a route, `auto`, empty or None."""
-        if name and name != ANY_MODEL and name not in self._by_name and name not in self._routes:
+        if not name or name == ANY_MODEL:
+            return
+        if len(name) > MAX_NAME or (name not in self._by_name and name not in self._routes):
             serves = ", ".join(map(repr, self.listed_names))
             raise UnknownModelError(f"This server has no model {shown_name(name)}; it serves {serves}.", param="model")
 

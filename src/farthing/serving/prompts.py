@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from farthing.core.errors import InputError, InvalidTextError, TextTooLargeError, UnknownPromptError
-from farthing.core.shown import shown_name
+from farthing.core.shown import MAX_NAME, shown_name
 from farthing.models.spec import EmbeddingSpec
 from farthing.serving.request import EmbedRequest
 
@@ -30,7 +30,7 @@ def prompt_prefix(request: EmbedRequest, spec: EmbeddingSpec, max_chars: int) ->
     name = request.prompt_name or request.input_type or spec.default_prompt
     if name is None:
         return ""
-    if name in spec.prompts:
+    if len(name) <= MAX_NAME and name in spec.prompts:
         return spec.prompts[name]
     if request.prompt_name is None:  # a model without prompts treats queries and documents alike
         return ""
