@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -148,7 +149,10 @@ class Scheduler:
             self._open[job] = OpenJob(flow, now_s)
             flow.add(job)
             self._changed.notify()
-        job.future.add_done_callback(lambda _: self._drop(job))
+        # The future keeps what it calls: with the job itself there, both and all tokens would stay until the next
+        # collection of cycles. As long as the job is open, it is held in `_open`.
+        waiting = weakref.ref(job)
+        job.future.add_done_callback(lambda _: self._drop(waiting()))
 
     def take(self) -> Batch | None:
         """The next batch; waits for work. None when closed and nothing is left."""
@@ -242,8 +246,10 @@ class Scheduler:
                 self._waited_s += seconds
                 self.observer.queue_wait_s(seconds)
 
-    def _drop(self, job: Job) -> None:
+    def _drop(self, job: Job | None) -> None:
         """Take what is left of a finished (mostly: cancelled) job out of the queue."""
+        if job is None:
+            return
         with self._changed:
             found = self._open.pop(job, None)
             if found is not None:
