@@ -46,11 +46,15 @@ class Directory:
         """Models first, then routes."""
         return [*(entry.name for entry in self.entries), *(name for name in self._routes if name != ANY_MODEL)]
 
+    def knows(self, name: str | None) -> bool:
+        """Whether something answers to `name`, as `check` has it."""
+        if not name or name == ANY_MODEL:
+            return True
+        return len(name) <= MAX_NAME and (name in self._by_name or name in self._routes)
+
     def check(self, name: str | None) -> None:
         """Raises `UnknownModelError` unless `name` is one of a model or a route, `auto`, empty or None."""
-        if not name or name == ANY_MODEL:
-            return
-        if len(name) > MAX_NAME or (name not in self._by_name and name not in self._routes):
+        if not self.knows(name):
             serves = ", ".join(map(repr, self.listed_names))
             raise UnknownModelError(f"This server has no model {shown_name(name)}; it serves {serves}.", param="model")
 
