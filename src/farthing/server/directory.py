@@ -54,7 +54,7 @@ class Directory:
 
     def check(self, name: str | None) -> None:
         """Raises `UnknownModelError` unless `name` is one of a model or a route, `auto`, empty or None."""
-        if not self.knows(name):
+        if name is not None and not self.knows(name):
             serves = ", ".join(map(repr, self.listed_names))
             raise UnknownModelError(f"This server has no model {shown_name(name)}; it serves {serves}.", param="model")
 
