@@ -205,3 +205,39 @@ def test_a_text_with_too_many_characters_is_refused_before_it_is_tokenised(launc
     error = answer.json()["error"]
     assert (answer.status_code, error["code"], error["param"]) == (400, "text_too_large", "input[1]")
     assert "Text 1 has 101 characters; at most 100 are taken." in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/embeddings", {"input": "a", "model": "LONG"}),
+        ("/v1/embeddings", {"input": "a", "prompt_name": "LONG"}),
+        ("/v1/embeddings", {"input": "a", "prompt": "LONG"}),
+        ("/v1/embeddings", {"input": "a", "instruction": "LONG"}),
+        ("/v2/embed", {"texts": ["a"], "model": "LONG"}),
+        ("/v1/rerank", {"query": "a", "documents": ["a"], "model": "LONG"}),
+        ("/rerank", {"query": "a", "texts": ["a"], "model": "LONG"}),
+        ("/score", {"text_1": "a", "text_2": "a", "model": "LONG"}),
+        ("/embed", {"inputs": "a", "prompt_name": "LONG"}),
+        ("/embed_all", {"inputs": "a", "prompt_name": "LONG"}),
+        ("/tokenize", {"inputs": "a", "prompt_name": "LONG"}),
+        (
+            "/similarity",
+            {"inputs": {"source_sentence": "a", "sentences": ["a"]}, "parameters": {"prompt_name": "LONG"}},
+        ),
+        ("/api/embed", {"input": "a", "model": "LONG"}),
+        ("/api/embeddings", {"prompt": "a", "model": "LONG:latest"}),
+        ("/api/show", {"model": "LONG"}),
+    ],
+)
+def test_long_names_and_prompts_do_not_come_back_whole(client: httpx.Client, path: str, body: dict[str, Any]) -> None:
+    content = json.dumps(body).replace("LONG", "x" * 2_000_000)
+    answer = client.post(path, content=content)
+    assert 400 <= answer.status_code < 500
+    assert len(answer.content) < 500
+
+
+def test_joiners_without_end_are_cleaned_in_a_moment(client: httpx.Client) -> None:
+    text = "é" + "\u200d" * 900_000 + "é"
+    answer = client.post("/v1/embeddings", json={"input": text, "truncate": True}, timeout=30)
+    assert answer.status_code == 200

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
+from farthing.core.errors import ClosedError
 from farthing.core.settings import ServerSettings, ServingSettings
 from farthing.engine.runner import Runner
 
@@ -75,7 +76,8 @@ def test_a_full_queue_refuses_and_says_when_to_come_back(launch: Any, tiny_qwen3
             running.embedder._scheduler.speed.note(1, 2.0)
             assert int(post(running, {"input": ["d", "e"]}).headers["retry-after"]) > 1
             assert running.embedder.stats().refused_requests_total == 2
-        assert post(running, {"input": ["d", "e"] * 5}).status_code == 200  # nobody waits: any number is taken
+        assert post(running, {"input": ["d", "e"]}).status_code == 200
+        assert code_of(post(running, {"input": ["d"] * 5}), 400) == "too_many_texts"  # there would never be room
 
 
 def test_a_request_that_would_wait_too_long_is_refused_at_once(
@@ -203,3 +205,20 @@ def test_with_a_delay_work_is_taken_while_load_balancers_turn_away(launch: Any, 
         assert (answer.status_code, answer.headers["connection"]) == (200, "close")
         assert not running.web.should_exit
         running.wait_until(lambda: running.web.should_exit)
+
+
+def test_long_texts_that_are_cut_count_as_what_they_are_cut_to_and_keep_nobody_out(
+    launch: Any, tiny_qwen3: Path, held: threading.Event
+) -> None:
+    settings = ServingSettings(truncate=True, max_queue_tokens=2 * 2**20)
+    long = {"input": ["word " * 100_000] * 40}  # a million tokens each, by their length
+    with launch(tiny_qwen3, serving=settings) as running, ThreadPoolExecutor(4) as pool:
+        answers = [pool.submit(post, running, {"input": "running"}), pool.submit(post, running, long)]
+        running.wait_until(lambda: running.embedder.stats().admitted_requests_total == 2)
+        answers.append(pool.submit(post, running, {"input": ["short"]}))
+        running.wait_until(lambda: running.embedder.stats().admitted_requests_total == 3)
+        assert running.embedder.stats().refused_requests_total == 0
+        running.embedder._scheduler.refuse(ClosedError("The test is over."), drop_open=True)
+        held.set()
+        for answer in answers:
+            assert answer.result(timeout=60).status_code in (200, 503)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
 
 from farthing import Embedder, Reranker
-from farthing.core.settings import ServerSettings, ServingSettings
+from farthing.core.settings import AccessSettings, ServerSettings, ServingSettings
 from farthing.engine.runner import Runner
 
 SENTENCES = ["The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium."]
@@ -249,3 +251,51 @@ def test_a_server_that_only_scores_reranks_at_its_root(launch_load: Any, tiny_re
         assert httpx.get(f"{running.url}/info").json()["model_type"].keys() == {"reranker"}
         assert error_of(httpx.post(f"{running.url}/tokenize", json={"inputs": "a"})) == (424, "Backend")
         assert error_of(httpx.post(f"{running.url}/embed", json={"inputs": "a"})) == (424, "Backend")
+
+
+def test_lists_of_tokens_have_a_limit_and_are_paid_for(launch: Any, tiny_qwen3: Path) -> None:
+    serving, access = ServingSettings(max_listed_tokens=100), AccessSettings(tokens_per_minute=1000)
+    with launch(tiny_qwen3, serving=serving, access=access) as running:
+        left = 1000
+        for path, body in (("tokenize", {"inputs": ["a" * 49] * 2}), ("decode", {"ids": [[1] * 50] * 2})):
+            answer = httpx.post(f"{running.url}/{path}", json=body)
+            assert answer.status_code == 200
+            left -= 100
+            assert answer.headers["x-ratelimit-remaining-tokens"] == str(left)
+            more = {name: [*value, value[0][:1]] for name, value in body.items()}  # type: ignore[index]
+            refused = httpx.post(f"{running.url}/{path}", json=more)
+            assert error_of(refused) == (413, "Validation")
+            assert "at most 100 are taken at once (max_listed_tokens)" in refused.json()["error"]
+        while left > 0:
+            assert httpx.post(f"{running.url}/tokenize", json={"inputs": ["a" * 49] * 2}).status_code == 200
+            left -= 100
+        assert httpx.post(f"{running.url}/tokenize", json={"inputs": "a"}).status_code == 429
+
+
+@pytest.mark.parametrize(("path", "body"), [("tokenize", {"inputs": "a"}), ("decode", {"ids": [1]})])
+def test_lists_of_tokens_are_work_with_a_lane_and_a_time_limit(
+    launch: Any, tiny_qwen3: Path, path: str, body: dict[str, Any]
+) -> None:
+    serving = ServingSettings(max_running_requests=1, tokenizer_threads=1)
+    go_on = threading.Event()
+    with launch(tiny_qwen3, serving=serving) as running:
+        url = f"{running.url}/{path}"
+        assert error_of(httpx.post(url, json=body, headers={"x-priority": "high"})) == (422, "Validation")
+        running.embedder._pools.pool("interactive", 0).submit(go_on.wait, 30)
+        late = httpx.post(url, json=body, headers={"x-request-timeout-ms": "100"})
+        assert late.status_code == 504
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(httpx.post, url, json=body, timeout=30)  # type: ignore[arg-type]
+            running.wait_until(lambda: running.service._turns.locked())
+            bulk = {"x-priority": "bulk", "x-request-timeout-ms": "100"}  # a thread is free, but no turn
+            assert httpx.post(url, json=body, headers=bulk).status_code == 504
+            go_on.set()
+            assert waiting.result(30).status_code == 200
+        assert httpx.post(url, json=body).status_code == 200
+
+
+def test_lists_of_tokens_are_refused_beyond_the_default_limit(client: httpx.Client) -> None:
+    refused = client.post("/tokenize", json={"inputs": ["a " * 3000] * 1000})
+    assert error_of(refused) == (413, "Validation")
+    tokens = client.post("/tokenize", json={"inputs": ["a " * 3000] * 33}).json()
+    assert [len(text) for text in tokens] == [3002] * 33

@@ -12,10 +12,11 @@ The tree (indentation is inheritance)::
         TextTooShortError         a text has fewer characters than allowed
         TextTooLongError          a text has more tokens than the context
         TextTooLargeError         a text has so many characters that it is not even tokenised
+        PromptTooLongError        a prompt leaves no room in the context for a text
         QueryTooLongError         a query leaves no room in the context for a document
         TooManyTextsError         a request has more texts than allowed
         RequestTooLargeError      a request needs more memory than all requests together may take
-        TooManyTokensError        a request for a vector of every token has more of them than allowed
+        TooManyTokensError        a request has more tokens than allowed
         InvalidTokenError         a token id lies outside the vocabulary
         DimensionsError           the asked vector size is not available
         UnknownPromptError        the model has no prompt of that name
@@ -56,6 +57,10 @@ known and translated once at each boundary (HTTP: `farthing.server.errors`, comm
 from __future__ import annotations
 
 from typing import ClassVar
+
+
+def tokens_in_words(num_tokens: int, is_part: bool) -> str:
+    return f"at least {num_tokens} tokens" if is_part else f"{num_tokens} tokens"
 
 
 class FarthingError(Exception):
@@ -113,16 +118,24 @@ class TextTooShortError(InputError):
 class TextTooLongError(InputError):
     """A text has `num_tokens` tokens where `max_tokens` are allowed; `index` is its place in the request.
 
-    `name` is what the message calls it.
+    `name` is what the message calls it. With `is_part` the text has more tokens than that: only a part was tokenised.
     """
 
     code = "context_length_exceeded"
 
     def __init__(
-        self, index: int, num_tokens: int, max_tokens: int, *, name: str = "Text", param: str = "input"
+        self,
+        index: int,
+        num_tokens: int,
+        max_tokens: int,
+        *,
+        name: str = "Text",
+        param: str = "input",
+        is_part: bool = False,
     ) -> None:
+        self.found = tokens_in_words(num_tokens, is_part)
         super().__init__(
-            f"{name} {index} has {num_tokens} tokens; this model takes at most {max_tokens}. "
+            f"{name} {index} has {self.found}; this model takes at most {max_tokens}. "
             "Shorten or split it, or allow truncation (truncate: true).",
             param=param,
         )
@@ -133,6 +146,21 @@ class TextTooLongError(InputError):
 
 class TextTooLargeError(InputError):
     code = "text_too_large"
+
+
+class PromptTooLongError(InputError):
+    """A prompt, with the special tokens, has `num_tokens` tokens where a text with it has `max_tokens`."""
+
+    code = "prompt_too_long"
+
+    def __init__(self, num_tokens: int, max_tokens: int, *, is_part: bool = False) -> None:
+        super().__init__(
+            f"The prompt has {tokens_in_words(num_tokens, is_part)} with the special ones; this model takes at most "
+            f"{max_tokens} of a text with its prompt, so that no text fits. Shorten the prompt; only texts are cut.",
+            param="prompt",
+        )
+        self.num_tokens = num_tokens
+        self.max_tokens = max_tokens
 
 
 class QueryTooLongError(InputError):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from farthing.core.errors import SettingsError, UnknownModelError
 from farthing.core.models_file import ANY_MODEL
+from farthing.core.shown import MAX_NAME, shown_name
 from farthing.server.entry import ModelEntry
 
 if TYPE_CHECKING:
@@ -47,13 +48,15 @@ class Directory:
 
     def knows(self, name: str | None) -> bool:
         """Whether something answers to `name`, as `check` has it."""
-        return not name or name == ANY_MODEL or name in self._by_name or name in self._routes
+        if not name or name == ANY_MODEL:
+            return True
+        return len(name) <= MAX_NAME and (name in self._by_name or name in self._routes)
 
     def check(self, name: str | None) -> None:
         """Raises `UnknownModelError` unless `name` is one of a model or a route, `auto`, empty or None."""
-        if not self.knows(name):
+        if name is not None and not self.knows(name):
             serves = ", ".join(map(repr, self.listed_names))
-            raise UnknownModelError(f"This server has no model {name!r}; it serves {serves}.", param="model")
+            raise UnknownModelError(f"This server has no model {shown_name(name)}; it serves {serves}.", param="model")
 
     def listed_name(self, name: str) -> str:
         """What the model or route that clients call so is listed as. Raises `UnknownModelError`."""

@@ -167,6 +167,11 @@ class Service:
             entries = self._able(model, "embed", lambda backend: can_answer(cast("EmbedBackend", backend), request))
             return await self._first_answer(entries, work)
 
+    async def in_turn(self, work: Callable[[], Awaitable[T]]) -> T:
+        """What `work` gives, which counts as one of the requests in work."""
+        async with self._turns:
+            return await work()
+
     async def backend_for(self, model: str | None, task: Task) -> tuple[str, Backend]:
         """The name and the backend of the model that answers for this one, once it is loaded; for what it says of
         itself, since it may be unloaded again. Raises as `embed`."""

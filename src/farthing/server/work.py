@@ -6,16 +6,17 @@ Out: the service's answer, and the headers that go with it. Bodies and their sha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from farthing.server.disconnect import unless_hung_up
 from farthing.server.exchange import exchange_of
 from farthing.server.guard import charge_tokens
 from farthing.server.in_flight import claim_answer
 from farthing.server.urgency import urgency_of
-from farthing.serving.urgency import USUAL
+from farthing.serving.timings import NOT_TIMED
+from farthing.serving.urgency import USUAL, Urgency
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from farthing.serving.rerank_request import RerankRequest
 
 MAX_LISTED_INDICES = 100
+
+T = TypeVar("T")
 
 
 async def embed(service: Service, request: Request, wanted: EmbedRequest, model: str | None) -> Answer:
@@ -62,6 +65,17 @@ async def rerank(service: Service, request: Request, wanted: RerankRequest, mode
     exchange.note_work(len(answer.result.logits), answer.result.num_tokens, answer.result.timings)
     await charge_tokens(request, answer.result.num_tokens)
     return answer
+
+
+async def list_tokens(
+    service: Service, request: Request, work: Callable[[Urgency], Awaitable[tuple[list[T], int]]]
+) -> list[T]:
+    """What `work` gives for each text, and beside it the number of their tokens. Raises as `embed`."""
+    urgency = urgency_of(request, service.request_timeout_s)
+    found, num_tokens = await unless_hung_up(request, service.in_turn(lambda: work(urgency)), urgency)
+    exchange_of(request).note_work(len(found), num_tokens, NOT_TIMED)
+    await charge_tokens(request, num_tokens)
+    return found
 
 
 def embed_headers(answer: Answer) -> dict[str, str]:

@@ -1,9 +1,9 @@
 """Whether a request may join the queue, decided once, before anything of it is tokenised.
 
 In: the requests that would go before it, its estimated size, and the present speed. Out: nothing, or `QueueFullError`
-with the time after which there will be room. A queue in which nobody waits takes any request, however large. Of one
-request no more texts count than wait in the queue at once (`farthing.serving.flow.HELD_TEXTS`), so that a very large
-one does not keep all others out.
+with the time after which there will be room. Of one request no more texts and tokens count than wait in the queue at
+once (`farthing.serving.flow`), so that a very large one does not keep all others out. One for which there would never
+be room is refused for good.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from farthing.core.errors import QueueFullError
+from farthing.core.errors import QueueFullError, TooManyTextsError, TooManyTokensError
 from farthing.serving.expected_wait import expected_wait_s
-from farthing.serving.flow import HELD_TEXTS, Flow
+from farthing.serving.flow import HELD_TEXTS, HELD_TOKENS, Flow
 from farthing.serving.lane import Lane
 from farthing.serving.size import Size
 
@@ -57,13 +57,15 @@ def check_room(limits: QueueLimits, lane: Lane, earlier_lanes: Sequence[Lane], s
         lane: the request's own; `earlier_lanes` go before it.
 
     Raises:
+        TooManyTextsError, TooManyTokensError: the request alone would make more wait than allowed.
         QueueFullError: the request would make more wait than allowed, or would wait for longer.
     """
+    own = size.held(HELD_TEXTS, HELD_TOKENS)
+    check_alone(limits, own)
     before = [flow for one in (*earlier_lanes, lane) for flow in one.flows]
-    waiting = sum((flow.left.at_most(HELD_TEXTS) for flow in before), Size(0, 0))
+    waiting = sum((flow.left.held(HELD_TEXTS, HELD_TOKENS) for flow in before), Size(0, 0))
     if not waiting.num_texts:
         return
-    own = size.at_most(HELD_TEXTS)
     for what, found, more, limit in (
         ("texts", waiting.num_texts, own.num_texts, limits.max_texts),
         ("tokens", waiting.num_tokens, own.num_tokens, limits.max_tokens),
@@ -92,6 +94,21 @@ def check_room(limits: QueueLimits, lane: Lane, earlier_lanes: Sequence[Lane], s
             f"A request of about {size.num_tokens} tokens would wait for about {wait_s:.1f} s now; at most "
             f"{limits.max_wait_s * 1000:.0f} ms are allowed (max_queue_ms). Try again later.",
             retry_after_s=wait_s - limits.max_wait_s,
+        )
+
+
+def check_alone(limits: QueueLimits, own: Size) -> None:
+    if own.num_texts > limits.max_texts:
+        raise TooManyTextsError(
+            f"The request would have {own.num_texts} texts in the queue at once, which never has room for more than "
+            f"{limits.max_texts} (max_queue_texts). Send fewer texts at once.",
+            param="input",
+        )
+    if own.num_tokens > limits.max_tokens:
+        raise TooManyTokensError(
+            f"The request would have about {own.num_tokens} tokens in the queue at once, which never has room for more "
+            f"than {limits.max_tokens} (max_queue_tokens). Send fewer or shorter texts at once.",
+            param="input",
         )
 
 

@@ -6,8 +6,9 @@ In: texts and what is asked of the vectors. Out: float32 arrays. What happens to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -19,9 +20,13 @@ from farthing.serving.prompts import prompt_prefix
 from farthing.serving.request import EmbedRequest, EmbedResult, InputType, Terms, check_number
 from farthing.serving.served import ServedModel
 from farthing.serving.text import clean_text
+from farthing.serving.token_lists import TokenLists
 from farthing.serving.tokenizer import TextTokenizer
 from farthing.serving.tokens import Token
+from farthing.serving.urgency import LaneName
 from farthing.serving.vectors import VectorCollector, check_dimensions
+
+T = TypeVar("T")
 
 
 class Embedder(ServedModel):
@@ -40,7 +45,8 @@ class Embedder(ServedModel):
 
     def _prepare_with(self, tokenizer: TextTokenizer) -> None:
         self._preparer = Preparer(tokenizer, self.plan.context_length, self._settings)
-        self._pipeline = Pipeline(self._preparer, self._scheduler, self._pools)
+        self._pipeline = Pipeline(self._preparer, self._scheduler, self._pools, self.plan.context_length)
+        self._lists = TokenLists(tokenizer, self._pools, self._settings)
 
     # --- facts ---------------------------------------------------------------------------------------------------
 
@@ -147,7 +153,24 @@ class Embedder(ServedModel):
         self._admit(len(texts), "inputs")
         prefix = self._prefix(EmbedRequest(texts, prompt_name=prompt_name))
         cleaned = [prefix + clean_text(text, index, self._settings.max_text_chars) for index, text in enumerate(texts)]
-        return self.tokenizer.tokens(cleaned, add_special_tokens=add_special_tokens)
+        return list(self.tokenizer.tokens(cleaned, add_special_tokens=add_special_tokens))
+
+    async def tokenize_async(
+        self,
+        texts: Sequence[str],
+        write: Callable[[list[Token]], T],
+        *,
+        prompt_name: str | None = None,
+        add_special_tokens: bool = True,
+        lane: LaneName = "interactive",
+    ) -> tuple[list[T], int]:
+        """What `write` makes of each text's tokens, as `tokenize` gives them, and how many tokens there are in all.
+
+        Raises as `tokenize`, and `TooManyTokensError` for more than `max_listed_tokens`.
+        """
+        self._admit(len(texts), "inputs")
+        prefix = self._prefix(EmbedRequest(texts, prompt_name=prompt_name))
+        return await self._lists.tokens(texts, prefix, write, lane, add_special_tokens=add_special_tokens)
 
     def count_tokens(self, text: str) -> int:
         """Of a text of any length, without special tokens and prompts."""
@@ -157,6 +180,14 @@ class Embedder(ServedModel):
         """The texts that token ids stand for. Raises `InputError` for ids that are not the model's, or too many."""
         self._admit(len(ids), "ids")
         return self.tokenizer.decode(ids, skip_special_tokens=skip_special_tokens)
+
+    async def decode_async(
+        self, ids: Sequence[Sequence[int]], *, skip_special_tokens: bool = True, lane: LaneName = "interactive"
+    ) -> tuple[list[str], int]:
+        """As `decode`, and how many ids there are in all. Raises `TooManyTokensError` for more than
+        `max_listed_tokens`, too."""
+        self._admit(len(ids), "ids")
+        return await self._lists.texts(ids, lane, skip_special_tokens=skip_special_tokens)
 
     def _run(self, request: EmbedRequest, *, limited: bool = False, show_progress: bool = False) -> EmbedResult:
         collector = VectorCollector(request, self._live.description)
@@ -173,10 +204,10 @@ class Embedder(ServedModel):
         if not request.per_token:
             return self._pipeline
         preparer = BoundedPreparer(self._preparer, self._settings.max_token_vectors)
-        return Pipeline(preparer, self._scheduler, self._pools, per_token=True)
+        return Pipeline(preparer, self._scheduler, self._pools, self.context_length, per_token=True)
 
     def _prefix(self, request: EmbedRequest) -> str:
-        return prompt_prefix(request, self._live.description.embedding)
+        return prompt_prefix(request, self._live.description.embedding, self._settings.max_text_chars)
 
     def _finish(self, request: EmbedRequest, collector: VectorCollector) -> EmbedResult:
         space = replace(self.space, dimensions=request.dimensions or self.dimensions, normalized=request.normalize)

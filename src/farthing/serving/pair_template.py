@@ -12,7 +12,8 @@ from typing import Protocol
 
 from farthing.models.pair_prompt import PairPrompt
 from farthing.models.spec import ModelSpec
-from farthing.serving.tokenizer import TextTokenizer
+from farthing.serving.request import TextEnd
+from farthing.serving.tokenizer import Encoded, TextTokenizer
 
 
 class PairTemplate(Protocol):
@@ -36,6 +37,12 @@ class PairTemplate(Protocol):
         """Ids of each document alone."""
         ...
 
+    def documents_to_cut(
+        self, texts: Sequence[str], num_tokens: int, where: TextEnd, *, first_chars: int
+    ) -> list[Encoded]:
+        """As `documents`, or as far as they have more than `num_tokens` (`TextTokenizer.encode_enough`)."""
+        ...
+
 
 class PromptTemplate:
     """The words of a prompt around query and document, without special tokens of the tokenizer's own."""
@@ -50,6 +57,12 @@ class PromptTemplate:
 
     def documents(self, texts: Sequence[str]) -> list[list[int]]:
         return self._tokenizer.encode_pieces([self._prompt.lead + text for text in texts])
+
+    def documents_to_cut(
+        self, texts: Sequence[str], num_tokens: int, where: TextEnd, *, first_chars: int
+    ) -> list[Encoded]:
+        led = [self._prompt.lead + text for text in texts]
+        return self._tokenizer.encode_enough(led, num_tokens, where, first_chars=first_chars, add_special_tokens=False)
 
 
 class TokenizerTemplate:
@@ -70,6 +83,13 @@ class TokenizerTemplate:
 
     def documents(self, texts: Sequence[str]) -> list[list[int]]:
         return self._tokenizer.encode_pieces(texts)
+
+    def documents_to_cut(
+        self, texts: Sequence[str], num_tokens: int, where: TextEnd, *, first_chars: int
+    ) -> list[Encoded]:
+        return self._tokenizer.encode_enough(
+            texts, num_tokens, where, first_chars=first_chars, add_special_tokens=False
+        )
 
 
 def pair_template(tokenizer: TextTokenizer, prompt: PairPrompt | None, spec: ModelSpec) -> PairTemplate:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from farthing.core.errors import QueryTooLongError, TextTooLongError, TextTooShortError
+from farthing.core.errors import QueryTooLongError, TextTooLargeError, TextTooLongError, TextTooShortError
 from farthing.core.settings import ServingSettings
 from farthing.serving.pair_template import PairTemplate
-from farthing.serving.prepare import Prepared
+from farthing.serving.prepare import CUT_CHARS, REFUSED_CHARS, Prepared
 from farthing.serving.request import TextEnd
 from farthing.serving.rerank_request import Pair
 from farthing.serving.text import clean_named
@@ -21,6 +21,11 @@ class PairPreparer:
         self._template = template
         self._context_length = context_length
         self._settings = settings
+        self._latest: tuple[str, str, list[int]] | None = None  # query, instruction, and what they make
+
+    def for_request(self) -> PairPreparer:
+        """One that keeps what the latest query of a request makes, which all its slices mostly share."""
+        return PairPreparer(self._template, self._context_length, self._settings)
 
     def prepare(
         self, inputs: Sequence[Pair], start: int, prefix: str, truncate: bool | None, truncate_from: TextEnd = "end"
@@ -41,24 +46,37 @@ class PairPreparer:
             for place, (_, text) in enumerate(inputs)
         ]
         pairs, truncated = [], []
-        for place, ids in enumerate(self._template.documents(texts)):
+        context, per_token = self._context_length, REFUSED_CHARS if truncate is False else CUT_CHARS
+        encoded = self._template.documents_to_cut(texts, context, truncate_from, first_chars=per_token * context)
+        for place, (ids, is_part) in enumerate(encoded):
             front, index = fronts[inputs[place][0]], start + place
             room = self._context_length - len(front) - len(self._template.end)
             if len(ids) > room:
                 if truncate is False:
                     num_tokens = self._context_length - room + len(ids)
                     name = "With its query, document"
-                    raise TextTooLongError(index, num_tokens, self._context_length, name=name, param="documents")
+                    raise TextTooLongError(index, num_tokens, context, name=name, param="documents", is_part=is_part)
                 truncated.append(index)
                 ids = ids[:room] if truncate_from == "end" else ids[len(ids) - room :]
             pairs.append([*front, *ids, *self._template.end])
         return Prepared(tuple(pairs), tuple(range(len(pairs))), tuple(truncated))
 
     def _front(self, query: str, index: int, instruction: str) -> list[int]:
-        front = self._template.front(self._clean(query, f"The query of document {index}", "query"), instruction)
+        if self._latest is not None and self._latest[:2] == (query, instruction):
+            return self._latest[2]
+        cleaned = self._clean(query, f"The query of document {index}", "query")
+        if len(cleaned) + len(instruction) > self._settings.max_text_chars:
+            raise TextTooLargeError(
+                f"The query of document {index} has {len(cleaned)} characters and the instruction {len(instruction)}; "
+                f"at most {self._settings.max_text_chars} are taken in all. Shorten either, or set a larger "
+                "max_text_chars.",
+                param="query",
+            )
+        front = self._template.front(cleaned, instruction)
         num_tokens = len(front) + len(self._template.end)
         if num_tokens >= self._context_length:
             raise QueryTooLongError(num_tokens, self._context_length)
+        self._latest = query, instruction, front
         return front
 
     def _clean(self, text: str, name: str, param: str) -> str:

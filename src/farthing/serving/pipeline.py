@@ -10,23 +10,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn, Protocol
 
 from tqdm import tqdm
 
 from farthing.serving.flow import HELD_TEXTS, Flow
 from farthing.serving.job import Job
+from farthing.serving.pools import TokenizerPools
 from farthing.serving.prepare import Prepared
 from farthing.serving.request import TextEnd
 from farthing.serving.scheduler import Scheduler
-from farthing.serving.size import Size
+from farthing.serving.size import SMALL_CHARS, Size, count_chars
 from farthing.serving.slices import Collector, Running, Slice, cancel, wait, wait_async
-from farthing.serving.urgency import LaneName, Urgency
+from farthing.serving.urgency import Urgency
 
 # Texts that are tokenised and queued together: enough to fill a batch of short ones.
 SLICE_TEXTS = 256
+# Their characters, with what goes before each of them; a longer text is a slice of its own.
+SLICE_CHARS = 2**18
 # Slices of one call that wait or run at the same time: bounds memory, keeps the device busy.
 SLICES_IN_FLIGHT = HELD_TEXTS // SLICE_TEXTS
 
@@ -56,20 +58,21 @@ class Prepares(Protocol):
 
 
 class Pipeline:
-    """`pools`, one a lane, tokenise for async callers; sync ones do it on their own thread.
+    """`pools` tokenise for async callers; sync ones do it on their own thread.
 
-    With `per_token` the rows are those of all tokens.
+    `context_length` is the most tokens that a text is computed with. With `per_token` the rows are those of all tokens.
     """
 
     def __init__(
         self,
         preparer: Prepares,
         scheduler: Scheduler,
-        pools: Mapping[LaneName, ThreadPoolExecutor],
+        pools: TokenizerPools,
+        context_length: int,
         *,
         per_token: bool = False,
     ) -> None:
-        self._preparer, self._per_token = preparer, per_token
+        self._preparer, self._context_length, self._per_token = preparer, context_length, per_token
         self._scheduler, self._pools = scheduler, pools
 
     def run(
@@ -86,7 +89,8 @@ class Pipeline:
         Raises `InputError` for what cannot be served as it is, `EngineError`, `ServingError`.
         """
         bar = tqdm(total=len(request.inputs), unit="text", disable=not show_progress)
-        with bar, self._scheduler.open(request.urgency, Size.of(request.inputs), limited=limited) as flow:
+        size = Size.of(request.inputs, prefix, self._context_length)
+        with bar, self._scheduler.open(request.urgency, size, limited=limited) as flow:
             slices: Iterable[Slice] = self._slices(request, prefix)
             while slices:
                 self._run(slices, collector, flow, bar)
@@ -94,11 +98,20 @@ class Pipeline:
 
     async def run_async(self, request: Request, prefix: str, collector: Collector, *, limited: bool = False) -> None:
         """As `run`. Cancelling takes the request's texts out of the queue."""
-        with self._scheduler.open(request.urgency, Size.of(request.inputs), limited=limited) as flow:
+        size = await self._size(request, prefix)
+        with self._scheduler.open(request.urgency, size, limited=limited) as flow:
             slices: Iterable[Slice] = self._slices(request, prefix)
             while slices:
                 await self._run_async(slices, collector, flow)
                 slices = collector.outdated()
+
+    async def _size(self, request: Request, prefix: str) -> Size:
+        inputs, context_length = request.inputs, self._context_length
+        num_chars = len(prefix) + sum(map(count_chars, inputs))
+        if num_chars <= SMALL_CHARS:
+            return Size.of(inputs, prefix, context_length)
+        pool = self._pools.pool(request.urgency.lane, 0)  # a look at each text is short work
+        return await asyncio.get_running_loop().run_in_executor(pool, Size.of, inputs, prefix, context_length)
 
     def _run(self, slices: Iterable[Slice], collector: Collector, flow: Flow, bar: tqdm[NoReturn]) -> None:
         in_flight: deque[Running] = deque()
@@ -114,9 +127,10 @@ class Pipeline:
 
     async def _run_async(self, slices: Iterable[Slice], collector: Collector, flow: Flow) -> None:
         in_flight: deque[Running] = deque()
-        loop, pool = asyncio.get_running_loop(), self._pools[flow.urgency.lane]
+        loop, lane = asyncio.get_running_loop(), flow.urgency.lane
         try:
             for item in slices:
+                pool = self._pools.pool(lane, item.num_chars)
                 running = await loop.run_in_executor(pool, self._prepare, item)
                 in_flight.append(self._submit(running, flow))
                 if len(in_flight) >= SLICES_IN_FLIGHT:
@@ -129,9 +143,18 @@ class Pipeline:
             cancel(in_flight)
 
     def _slices(self, request: Request, prefix: str) -> Iterator[Slice]:
-        for start in range(0, len(request.inputs), SLICE_TEXTS):
-            inputs = request.inputs[start : start + SLICE_TEXTS]
-            yield Slice(inputs, start, prefix, request.truncate, request.truncate_from)
+        start = num_chars = 0
+        for stop, item in enumerate(request.inputs):
+            more_chars = len(prefix) + count_chars(item)
+            if stop - start >= SLICE_TEXTS or (stop > start and num_chars + more_chars > SLICE_CHARS):
+                yield self._slice(request, prefix, start, stop, num_chars)
+                start, num_chars = stop, 0
+            num_chars += more_chars
+        if start < len(request.inputs):
+            yield self._slice(request, prefix, start, len(request.inputs), num_chars)
+
+    def _slice(self, request: Request, prefix: str, start: int, stop: int, num_chars: int) -> Slice:
+        return Slice(request.inputs[start:stop], start, prefix, request.truncate, request.truncate_from, num_chars)
 
     def _prepare(self, item: Slice) -> Running:
         started = time.perf_counter()

@@ -8,11 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from farthing.core.errors import TextTooLongError, TooManyTokensError
+from farthing.core.errors import PromptTooLongError, TextTooLongError, TooManyTokensError
 from farthing.core.settings import ServingSettings
 from farthing.serving.request import TextEnd
 from farthing.serving.text import Input, clean_input
-from farthing.serving.tokenizer import TextTokenizer
+from farthing.serving.tokenizer import Encoded, TextTokenizer
+
+# Characters for each token of the context that are tokenised of a long text at first: enough of most texts that are
+# cut; and of one that is refused, so many that only a text far over the context is refused without its exact length.
+CUT_CHARS, REFUSED_CHARS = 8, 64
 
 
 @dataclass(frozen=True)
@@ -45,26 +49,44 @@ class Preparer:
         """`inputs` are the request's from index `start` on.
 
         Raises:
-            InputError: of the first text that cannot be embedded as it is.
+            InputError: of the first text that cannot be embedded as it is; with the request's first texts, also of a
+                prompt that leaves no room for any.
         """
+        if start == 0 and CUT_CHARS * len(prefix) > self._context_length:
+            self._check_prompt(prefix)
         cut = self._settings.truncate if truncate is None else truncate
-        cleaned = [clean_input(item, start + place, self._settings) for place, item in enumerate(inputs)]
+        settings, num_chars = self._settings, len(prefix)
+        cleaned = [clean_input(item, start + place, settings, num_chars) for place, item in enumerate(inputs)]
         places = [place for place, item in enumerate(cleaned) if item is not None]
-        encoded = self._encode([(start + place, cleaned[place]) for place in places], prefix)
+        items = [(start + place, cleaned[place]) for place in places]
+        encoded = self._encode(items, prefix, truncate_from, CUT_CHARS if cut else REFUSED_CHARS)
         texts, truncated = [], []
-        for place, ids in zip(places, encoded, strict=True):
+        for place, (ids, is_part) in zip(places, encoded, strict=True):
             index = start + place
             if len(ids) > self._context_length:
                 if not cut:
-                    raise TextTooLongError(index, len(ids), self._context_length)
+                    raise TextTooLongError(index, len(ids), self._context_length, is_part=is_part)
                 ids = self._tokenizer.truncate(ids, self._context_length, truncate_from)
                 truncated.append(index)
             texts.append(ids)
         return Prepared(tuple(texts), tuple(places), tuple(truncated))
 
-    def _encode(self, items: Sequence[tuple[int, Input | None]], prefix: str) -> list[list[int]]:
+    def _check_prompt(self, prefix: str) -> None:
+        """Raises `PromptTooLongError` when no text fits beside it."""
+        context = self._context_length
+        ((ids, is_part),) = self._tokenizer.encode_enough([prefix], context, first_chars=REFUSED_CHARS * context)
+        if len(ids) >= context:
+            raise PromptTooLongError(len(ids), context, is_part=is_part)
+
+    def _encode(
+        self, items: Sequence[tuple[int, Input | None]], prefix: str, truncate_from: TextEnd, chars_per_token: int
+    ) -> list[Encoded]:
+        """Of texts with more tokens than the context perhaps those of a part."""
+        context = self._context_length
         texts = [prefix + item for _, item in items if isinstance(item, str)]
-        encoded = iter(self._tokenizer.encode(texts))
+        encoded = iter(
+            self._tokenizer.encode_enough(texts, context, truncate_from, first_chars=chars_per_token * context)
+        )
         prefix_ids = self._tokenizer.encode_prefix(prefix) if prefix and len(texts) < len(items) else []
         result = []
         for index, item in items:
@@ -72,7 +94,8 @@ class Preparer:
                 result.append(next(encoded))
             else:
                 assert item is not None
-                result.append(self._tokenizer.insert_prefix(self._tokenizer.complete(item, index), prefix_ids))
+                ids = self._tokenizer.insert_prefix(self._tokenizer.complete(item, index), prefix_ids)
+                result.append(Encoded(ids, is_part=False))
         return result
 
 

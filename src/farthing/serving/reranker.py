@@ -14,6 +14,7 @@ from farthing.core.errors import EmptyInputError, InputError, UnknownPromptError
 from farthing.serving.pair_template import pair_template
 from farthing.serving.pairs import PairPreparer
 from farthing.serving.pipeline import Pipeline
+from farthing.serving.prompts import check_prompt
 from farthing.serving.rerank_request import Pair, Ranked, RerankRequest, RerankResult, check_top_n
 from farthing.serving.served import ServedModel
 from farthing.serving.slices import Collector
@@ -39,7 +40,6 @@ class Reranker(ServedModel):
         assert description.head is not None, "a model opened for scoring has a head"
         self._template = pair_template(tokenizer, description.head.prompt, description.spec)
         self._preparer = PairPreparer(self._template, self.plan.context_length, self._settings)
-        self._pipeline = Pipeline(self._preparer, self._scheduler, self._pools)
 
     def rank(
         self,
@@ -109,22 +109,34 @@ class Reranker(ServedModel):
 
     def _run(self, request: RerankRequest) -> RerankResult:
         collector = Collector(len(request.inputs), 1)
-        self._pipeline.run(request, self._instruction(request), collector)
+        self._pipeline().run(request, self._instruction(request), collector)
         return result_of(collector)
 
     async def _run_async(self, request: RerankRequest, *, limited: bool = False) -> RerankResult:
         collector = Collector(len(request.inputs), 1)
-        await self._pipeline.run_async(request, self._instruction(request), collector, limited=limited)
+        await self._pipeline().run_async(request, self._instruction(request), collector, limited=limited)
         return result_of(collector)
 
+    def _pipeline(self) -> Pipeline:
+        """Of one request."""
+        return Pipeline(self._preparer.for_request(), self._scheduler, self._pools, self.context_length)
+
     def _instruction(self, request: RerankRequest) -> str:
-        """Raises `EmptyInputError` without pairs, and `UnknownPromptError` where the model takes no instruction."""
+        """
+        Raises:
+            EmptyInputError: there are no pairs.
+            UnknownPromptError: the model takes no instruction.
+            TextTooLargeError: the instruction has too many characters.
+        """
         if not request.inputs:
             raise EmptyInputError("There are no documents; send at least one.", param="documents")
         default = self._template.instruction
         if default is None and request.instruction is not None:
             raise UnknownPromptError("This model was not trained with instructions; leave it out.", param="instruction")
-        return request.instruction if request.instruction is not None else default or ""
+        if request.instruction is not None:
+            check_prompt(request.instruction, "instruction", self._settings.max_text_chars)
+            return request.instruction
+        return default or ""
 
 
 def rank_request(query: str, documents: Sequence[str], instruction: str | None, truncate: bool | None) -> RerankRequest:

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from farthing.core.errors import ClosedError, FarthingError, QueueFullError
+from farthing.core.errors import ClosedError, FarthingError, InputError, QueueFullError
 from farthing.serving.admission import Pace, QueueLimits, check_room
 from farthing.serving.batch import Batch
 from farthing.serving.filling import Filling
@@ -113,6 +114,7 @@ class Scheduler:
         Its jobs must be done, failed or cancelled by the end. `limited` decides whether the queue's limits count.
 
         Raises:
+            InputError: the request is too large for the queue.
             QueueFullError: more would wait than allowed, or for longer.
             FarthingError: why no work is taken (closed, worker died).
         """
@@ -147,7 +149,10 @@ class Scheduler:
             self._open[job] = OpenJob(flow, now_s)
             flow.add(job)
             self._changed.notify()
-        job.future.add_done_callback(lambda _: self._drop(job))
+        # The future keeps what it calls: with the job itself there, both and all tokens would stay until the next
+        # collection of cycles. As long as the job is open, it is held in `_open`.
+        waiting = weakref.ref(job)
+        job.future.add_done_callback(lambda _: self._drop(waiting()))
 
     def take(self) -> Batch | None:
         """The next batch; waits for work. None when closed and nothing is left."""
@@ -198,7 +203,7 @@ class Scheduler:
                     earlier = self._lanes.before(urgency.lane)
                     pace = Pace(self.speed.tokens_per_s, self._limits.max_tokens, self._clock())
                     check_room(self._queue, lane, earlier, size, pace)
-                except QueueFullError:
+                except (QueueFullError, InputError):
                     self._num_refused += 1
                     raise
             flow = Flow(urgency, size)
@@ -241,8 +246,10 @@ class Scheduler:
                 self._waited_s += seconds
                 self.observer.queue_wait_s(seconds)
 
-    def _drop(self, job: Job) -> None:
+    def _drop(self, job: Job | None) -> None:
         """Take what is left of a finished (mostly: cancelled) job out of the queue."""
+        if job is None:
+            return
         with self._changed:
             found = self._open.pop(job, None)
             if found is not None:

@@ -7,7 +7,6 @@ watch over the memory; asked for facts, and closed. What becomes of a request is
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import TracebackType
 from typing import ClassVar, TypeVar
@@ -26,13 +25,13 @@ from farthing.serving.closeness import in_words
 from farthing.serving.governor import Governor, MemoryState, make_governor
 from farthing.serving.health import Health
 from farthing.serving.observer import Observer
+from farthing.serving.pools import TokenizerPools
 from farthing.serving.request import check_number
 from farthing.serving.scheduler import BatchLimits, Scheduler
 from farthing.serving.stats import ServingStats, StatsCounter
 from farthing.serving.token_budget import TokenBudget
 from farthing.serving.token_counter import counter_of
 from farthing.serving.tokenizer import TextTokenizer, open_tokenizer
-from farthing.serving.urgency import LANES
 from farthing.serving.worker import BatchRunner, Worker
 from farthing.sources.find import ModelSource, find_model
 
@@ -140,10 +139,7 @@ class ServedModel:
         self._stats = StatsCounter()
         restart = serving.on_worker_death == "restart"
         self._worker = Worker(runner, self._scheduler, self._stats, budget, restart=restart)
-        self._pools = {
-            lane: ThreadPoolExecutor(serving.tokenizer_threads, thread_name_prefix=f"farthing-tokenizer-{lane}")
-            for lane in LANES
-        }
+        self._pools = TokenizerPools(serving.tokenizer_threads)
         self._prepare_with(tokenizer)
         self._governor = govern(budget, tokenizer) if govern is not None else None
         if self._governor is not None:
@@ -236,8 +232,7 @@ class ServedModel:
         """Finish what was accepted, then refuse work. Closing twice is fine."""
         if self._governor is not None:
             self._governor.close()
-        for pool in self._pools.values():
-            pool.shutdown()
+        self._pools.shutdown()
         self._worker.close()
 
     def __enter__(self: Served) -> Served:

@@ -19,13 +19,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Slice:
-    """Inputs of a request from index `start` on, with what they are to be prepared with."""
+    """Inputs of a request from index `start` on, with what they are to be prepared with.
+
+    `num_chars` are those of the inputs and of what goes before each of them.
+    """
 
     inputs: Sequence[Any]
     start: int
     prefix: str
     truncate: bool | None
     truncate_from: TextEnd
+    num_chars: int
 
 
 @dataclass(frozen=True)
@@ -40,10 +44,17 @@ class Running:
 
 @dataclass(frozen=True)
 class Done:
-    """What is known of a slice whose rows are there; no fingerprint where nothing was computed."""
+    """What is known of a slice whose rows are there; its tokens are not kept.
+
+    Attributes:
+        text_tokens: tokens of each input; 0 where nothing was computed.
+        truncated: indices in the request of inputs that were cut.
+        fingerprint: None where nothing was computed.
+    """
 
     slice: Slice
-    prepared: Prepared
+    text_tokens: Sequence[int]
+    truncated: Sequence[int]
     fingerprint: str | None
     num_computed_tokens: int
     timings: Timings
@@ -64,7 +75,7 @@ class Collector:
 
     @property
     def num_tokens(self) -> int:
-        return sum(item.prepared.num_tokens for item in self._done.values())
+        return sum(sum(item.text_tokens) for item in self._done.values())
 
     @property
     def num_computed_tokens(self) -> int:
@@ -75,15 +86,14 @@ class Collector:
         """Tokens of each input; 0 where nothing was computed."""
         counts = [0] * len(self.rows)
         for start, item in self._done.items():
-            for place, ids in zip(item.prepared.places, item.prepared.texts, strict=True):
-                counts[start + place] = len(ids)
+            counts[start : start + len(item.text_tokens)] = item.text_tokens
         return tuple(counts)
 
     @property
     def truncated(self) -> tuple[int, ...]:
         """Indices in the request of what was cut."""
         done = (self._done[start] for start in sorted(self._done))
-        return tuple(index for item in done for index in item.prepared.truncated)
+        return tuple(index for item in done for index in item.truncated)
 
     @property
     def timings(self) -> Timings:
@@ -104,7 +114,10 @@ class Collector:
         fingerprint, num_computed = (found.fingerprint, found.num_computed_tokens) if found else (None, 0)
         times = (found.queue_s, found.compute_s) if found else (0.0, 0.0)
         timings = Timings(running.tokenize_s, *times)
-        self._done[start] = Done(running.slice, prepared, fingerprint, num_computed, timings)
+        counts = [0] * len(running.slice.inputs)
+        for place, ids in zip(prepared.places, prepared.texts, strict=True):
+            counts[place] = len(ids)
+        self._done[start] = Done(running.slice, counts, prepared.truncated, fingerprint, num_computed, timings)
         return len(running.slice.inputs) if is_new else 0
 
     def outdated(self) -> list[Slice]:

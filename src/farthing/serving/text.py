@@ -15,12 +15,15 @@ from farthing.core.settings import ServingSettings
 
 Input = str | Sequence[int]
 
-# Zero width space, word joiner, byte-order mark, Mongolian vowel separator; and a (non-)joiner that stands beside ASCII
-# or at an end of the text, where there is nothing for it to join.
-INVISIBLE = re.compile(
-    "[\u200b\u2060\ufeff\u180e]+|(?:^|(?<=[\x00-\x7f]))[\u200c\u200d]+|[\u200c\u200d]+(?=[\x00-\x7f]|$)"
-)
+# Zero width space, word joiner, byte-order mark, Mongolian vowel separator.
+INVISIBLE = "\u200b\u2060\ufeff\u180e"
+JOINERS = "\u200c\u200d"
+# Joiners that stand beside ASCII or at the text's beginning, where there is nothing for them to join. The lookbehinds
+# let a run of them be tried once, from its beginning, and not from each of its characters.
+STRAY = re.compile(f"(?:^|(?<=[\x00-\x7f]))[{JOINERS}]+|(?<![{JOINERS}])[{JOINERS}]+(?=[\x00-\x7f])")
+JOINER_RUN = re.compile(f"[{JOINERS}]*")
 SURROGATE = re.compile("[\ud800-\udfff]")
+PIECE_CHARS = 2**16  # that are searched for joiners at once: the interpreter's lock is held meanwhile
 
 
 def clean_text(text: str, index: int, max_chars: int) -> str:
@@ -50,17 +53,54 @@ def clean_named(text: str, name: str, param: str, max_chars: int) -> str:
             f"{found.start()}. Send UTF-8, and do not cut texts inside a character.",
             param=param,
         )
-    return INVISIBLE.sub("", text)
+    return without_invisible(text)
 
 
-def fit_text(text: str, index: int, settings: ServingSettings) -> str | None:
+def without_invisible(text: str) -> str:
+    """In time that grows with the text's length alone, whatever it holds."""
+    if any(joiner in text for joiner in JOINERS):  # first: what they stand beside is said of the text as it came
+        text = without_stray_joiners(text)
+    for character in INVISIBLE:
+        text = text.replace(character, "")
+    return text
+
+
+def without_stray_joiners(text: str) -> str:
+    """In pieces, none of which ends within a run of joiners."""
+    pieces: list[str] = []
+    start = 0
+    while start < len(text):
+        before = text[start - 1 : start].strip(JOINERS)
+        piece = text[start : start + PIECE_CHARS].rstrip(JOINERS)
+        pieces.append(STRAY.sub("", before + piece)[len(before) :])
+        run_start = start + len(piece)
+        run = JOINER_RUN.match(text, run_start)
+        assert run is not None, "it matches nothing, too"
+        start = run.end()
+        is_between = run_start > 0 and start < len(text)
+        if is_between and not (text[run_start - 1].isascii() or text[start].isascii()):
+            pieces.append(run.group())
+    return "".join(pieces)
+
+
+def fit_text(text: str, index: int, settings: ServingSettings, prompt_chars: int = 0) -> str | None:
     """As `clean_text`, and long enough; None where the settings make a zero vector the answer.
+
+    Args:
+        prompt_chars: of the prompt that goes before it.
 
     Raises:
         InvalidTextError: the text holds a lone surrogate.
+        TextTooLargeError: it has too many characters, with the prompt.
         TextTooShortError: it has too few characters, and the settings refuse that.
     """
     text = clean_text(text, index, settings.max_text_chars)
+    if len(text) + prompt_chars > settings.max_text_chars:
+        raise TextTooLargeError(
+            f"Text {index} has {len(text)} characters and the prompt before it {prompt_chars}; at most "
+            f"{settings.max_text_chars} are taken in all. Shorten either, or set a larger max_text_chars.",
+            param=f"input[{index}]",
+        )
     num_chars = len(text.strip())
     if num_chars >= settings.min_chars or settings.short_text == "embed":
         return text
@@ -73,10 +113,19 @@ def fit_text(text: str, index: int, settings: ServingSettings) -> str | None:
     )
 
 
-def clean_input(item: Input, index: int, settings: ServingSettings) -> Input | None:
-    """An input as it goes on; None where a zero vector is the answer. Raises `InputError`."""
+def clean_input(item: Input, index: int, settings: ServingSettings, prompt_chars: int = 0) -> Input | None:
+    """An input as it goes on; None where a zero vector is the answer. Raises `InputError`.
+
+    `prompt_chars` are those of the prompt that goes before it.
+    """
     if not isinstance(item, str):
         if len(item) == 0:
             raise EmptyInputError(f"Text {index} is an empty list of token ids.", param=f"input[{index}]")
+        if len(item) > settings.max_text_chars:
+            raise TextTooLargeError(
+                f"Text {index} has {len(item)} token ids; at most {settings.max_text_chars} are taken. Split it, or "
+                "set a larger max_text_chars.",
+                param=f"input[{index}]",
+            )
         return item
-    return fit_text(item, index, settings)
+    return fit_text(item, index, settings, prompt_chars)

@@ -2,21 +2,46 @@
 
 In: cleaned texts. Out: token ids with the special tokens that the model was trained with. Padding and truncation that
 the file asks for are switched off: nothing is padded here, and what is too long is the caller's to decide.
+
+The library is only asked for lists of texts: `encode_batch` gives the interpreter's lock back while it works, `encode`
+does not. What it answers takes more than 100 bytes a token, so that it is asked for a bounded number of characters at
+a time, and of its answers only the ids are kept. Lists of two texts and more go through threads that the whole process
+shares, where they wait for other lists; a single text is tokenised on the thread that asks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from tokenizers import Tokenizer, models, normalizers
 
 from farthing.checkpoint.tokenizer_file import tokenizer_json
 from farthing.core.errors import InvalidTokenError, SettingsError, TokenizerError
 from farthing.engine.describe import ModelDescription
+from farthing.serving.boundaries import boundaries_of
 from farthing.serving.request import TextEnd
 from farthing.serving.tokens import Token, tokens_of
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
+
+# Characters of texts that the library is given at once; a longer text goes alone.
+PIECE_CHARS = 2**17
+# Texts with fewer characters in all are tokenised one by one, so that short requests wait for nobody's long ones.
+SHORT_CHARS = 2**14
+# A text is tokenised in parts only where its first part is shorter by so much.
+PART_GROWTH = 4
+LEAST_PART_CHARS = 2**12
+
+
+class Encoded(NamedTuple):
+    """`is_part`: the ids are those of a part of the text alone, and there are more."""
+
+    ids: list[int]
+    is_part: bool
 
 
 @dataclass(frozen=True)
@@ -54,28 +79,57 @@ class TextTokenizer:
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self._vocab = vocab
+        self._boundaries = boundaries_of(self._tokenizer)
         self.special = self._special_tokens()
         if end_token is not None:
             self._check_end(end_token, file)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text, special tokens included. Takes no lock: safe from many threads."""
-        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+        return self._ids(texts, add_special_tokens=True)
 
     def encode_prefix(self, text: str) -> list[int]:
         """Ids of a piece of text, without special tokens."""
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
-        return ids
+        return self._ids([text], add_special_tokens=False)[0]
 
     def encode_pieces(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each piece of text, without special tokens."""
-        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [encoding.ids for encoding in encodings]
+        return self._ids(texts, add_special_tokens=False)
 
-    def tokens(self, texts: Sequence[str], *, add_special_tokens: bool = True) -> list[list[Token]]:
+    def encode_enough(
+        self,
+        texts: Sequence[str],
+        num_tokens: int,
+        where: TextEnd = "end",
+        *,
+        first_chars: int,
+        add_special_tokens: bool = True,
+    ) -> list[Encoded]:
+        """Ids of each text; of a long text with more than `num_tokens` perhaps those of a part that has more, too.
+
+        Args:
+            where: the end of a text that may be missing.
+            first_chars: of a text that are tried at first; more are when they do not have enough tokens.
+        """
+        found: dict[int, Encoded] = {}
+        wanted = dict.fromkeys(range(len(texts)), max(first_chars, LEAST_PART_CHARS))
+        while wanted:
+            parts = [self._part(texts[place], num_chars, where) for place, num_chars in wanted.items()]
+            encoded = self._ids(parts, add_special_tokens=add_special_tokens)
+            for place, part, ids in zip(list(wanted), parts, encoded, strict=True):
+                is_part = len(part) < len(texts[place])
+                if is_part and len(ids) <= num_tokens:
+                    wanted[place] *= PART_GROWTH
+                else:
+                    found[place] = Encoded(ids, is_part)
+                    del wanted[place]
+        return [found[place] for place in range(len(texts))]
+
+    def tokens(self, texts: Sequence[str], *, add_special_tokens: bool = True) -> Iterator[list[Token]]:
         """Of each text, in order."""
-        encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=add_special_tokens)
-        return [tokens_of(text, encoding) for text, encoding in zip(texts, encodings, strict=True)]
+        for piece in pieces(texts):
+            encodings = self._encode(piece, add_special_tokens=add_special_tokens, with_places=True)
+            yield from (tokens_of(text, encoding) for text, encoding in zip(piece, encodings, strict=True))
 
     def decode(self, ids: Sequence[Sequence[int]], *, skip_special_tokens: bool = True) -> list[str]:
         """What each list of ids stands for. Raises `InvalidTokenError` for an id outside the vocabulary."""
@@ -126,6 +180,35 @@ class TextTokenizer:
             return [*before, *ids[len(ids) - max_tokens + len(before) :]]
         return [*ids[: max_tokens - len(after)], *after]
 
+    def _ids(self, texts: Sequence[str], *, add_special_tokens: bool) -> list[list[int]]:
+        found: list[list[int]] = []
+        for piece in pieces(texts):
+            encodings = self._encode(piece, add_special_tokens=add_special_tokens)
+            found += [encoding.ids for encoding in encodings]
+        return found
+
+    def _encode(
+        self, texts: Sequence[str], *, add_special_tokens: bool, with_places: bool = False
+    ) -> Sequence[Encoding]:
+        encode = self._tokenizer.encode_batch if with_places else self._tokenizer.encode_batch_fast
+        if sum(map(len, texts)) > SHORT_CHARS:
+            return encode(list(texts), add_special_tokens=add_special_tokens)
+        return [encode([text], add_special_tokens=add_special_tokens)[0] for text in texts]
+
+    def _part(self, text: str, num_chars: int, where: TextEnd) -> str:
+        """About so many characters of a text, whose tokens are its first ones, or at the other end its last ones."""
+        while self._boundaries is not None and len(text) > PART_GROWTH * num_chars:
+            if where == "end":
+                place = self._boundaries.last(text, num_chars)
+                if place is not None:
+                    return text[:place]
+            else:
+                place = self._boundaries.first(text, len(text) - num_chars)
+                if place is not None:
+                    return text[place:]
+            num_chars *= PART_GROWTH
+        return text
+
     def _check_ids(self, ids: Sequence[int], index: int) -> None:
         wrong = next((token for token in ids if not 0 <= token < self._vocab), None)
         if wrong is not None:
@@ -158,6 +241,20 @@ class TextTokenizer:
                 "are silently wrong. Take tokenizer.json from the original model. A reranker is no embedding model: "
                 "use farthing rerank, or farthing serve with --task rerank."
             )
+
+
+def pieces(texts: Sequence[str]) -> Iterator[list[str]]:
+    """The texts in order, as many at a time as `PIECE_CHARS` hold, and at least one."""
+    piece: list[str] = []
+    num_chars = 0
+    for text in texts:
+        if piece and num_chars + len(text) > PIECE_CHARS:
+            yield piece
+            piece, num_chars = [], 0
+        piece.append(text)
+        num_chars += len(text)
+    if piece:
+        yield piece
 
 
 def open_tokenizer(description: ModelDescription) -> TextTokenizer:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
 
 
-@dataclass(frozen=True)
-class Token:
+class Token(NamedTuple):
     """
     Attributes:
         text: the part of the text that it stands for; of special tokens their name.

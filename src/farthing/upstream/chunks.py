@@ -48,7 +48,7 @@ def fit_input(item: Input, index: int, prefix: str, serving: ServingSettings) ->
         InputError: it cannot be sent; `index` is its place in the request, for the message.
     """
     if isinstance(item, str):
-        text = fit_text(item, index, serving)
+        text = fit_text(item, index, serving, len(prefix))
         return None if text is None else prefix + text
     if prefix:
         raise InputError(

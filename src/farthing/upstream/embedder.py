@@ -216,7 +216,7 @@ class UpstreamEmbedder(UpstreamModel):
     def terms(self, request: EmbedRequest) -> Terms:
         """What goes before the texts, and warnings. Raises `InputError`."""
         check_number(len(request.inputs), self._serving, "input")
-        return Terms(upstream_prefix(request, self._spec), self._warnings(request))
+        return Terms(upstream_prefix(request, self._spec, self._serving.max_text_chars), self._warnings(request))
 
     def _warnings(self, request: EmbedRequest) -> tuple[str, ...]:
         warnings = (*self._dimension_warnings(request), *prompt_warnings(request, self._spec))
@@ -232,7 +232,7 @@ class UpstreamEmbedder(UpstreamModel):
 
     def _chunks(self, request: EmbedRequest) -> list[Chunk]:
         """Raises `InputError` for the first input that cannot be sent."""
-        prefix = upstream_prefix(request, self._spec)
+        prefix = upstream_prefix(request, self._spec, self._serving.max_text_chars)
         size = self._settings.upstream_batch_texts
         if any(client.is_farthing for client in self._clients):
             size = min(size, MAX_LISTED)

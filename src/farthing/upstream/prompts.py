@@ -34,15 +34,16 @@ def read_prompts(model: str, settings: SourceSettings) -> EmbeddingSpec:
         return embedding_spec(checkpoint, family.spec(checkpoint.config), family.fallback)
 
 
-def upstream_prefix(request: EmbedRequest, spec: EmbeddingSpec | None) -> str:
+def upstream_prefix(request: EmbedRequest, spec: EmbeddingSpec | None, max_chars: int) -> str:
     """As `prompt_prefix`; `spec` is None where the model's prompts are not known.
 
     Raises:
         InputError: two ways that contradict each other.
+        TextTooLargeError: it has more than `max_chars` characters.
         UnknownPromptError: the model has no such prompt, or it is not known whether it has.
     """
     if spec is not None:
-        return prompt_prefix(request, spec)
+        return prompt_prefix(request, spec, max_chars)
     for name in ("prompt_name", "instruction"):
         if getattr(request, name) is not None:
             raise UnknownPromptError(
@@ -51,7 +52,7 @@ def upstream_prefix(request: EmbedRequest, spec: EmbeddingSpec | None) -> str:
                 "hub id of the model.",
                 param=name,
             )
-    return prompt_prefix(request, NOTHING_KNOWN)
+    return prompt_prefix(request, NOTHING_KNOWN, max_chars)
 
 
 def prompt_warnings(request: EmbedRequest, spec: EmbeddingSpec | None) -> tuple[str, ...]:

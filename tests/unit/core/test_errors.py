@@ -6,11 +6,17 @@ from collections.abc import Iterator
 import pytest
 
 from farthing.core import errors
-from farthing.core.errors import FarthingError, MissingExtraError, QueryTooLongError, TextTooLongError
+from farthing.core.errors import (
+    FarthingError,
+    MissingExtraError,
+    PromptTooLongError,
+    QueryTooLongError,
+    TextTooLongError,
+)
 
 CLASSES = [value for _, value in inspect.getmembers(errors, inspect.isclass) if issubclass(value, FarthingError)]
 
-WITH_FIGURES = (MissingExtraError, TextTooLongError, QueryTooLongError)
+WITH_FIGURES = (MissingExtraError, TextTooLongError, PromptTooLongError, QueryTooLongError)
 
 
 def drawn(kind: type[FarthingError], depth: int = 0) -> Iterator[str]:
@@ -42,6 +48,18 @@ def test_a_text_that_is_too_long_carries_its_figures() -> None:
     error = TextTooLongError(index=3, num_tokens=600, max_tokens=512)
     assert (error.index, error.num_tokens, error.max_tokens, error.param) == (3, 600, 512, "input")
     assert str(error).startswith("Text 3 has 600 tokens; this model takes at most 512.")
+
+
+def test_a_text_of_which_a_part_was_tokenised_says_so() -> None:
+    error = TextTooLongError(index=3, num_tokens=600, max_tokens=512, is_part=True)
+    assert str(error).startswith("Text 3 has at least 600 tokens; this model takes at most 512.")
+
+
+def test_a_prompt_that_is_too_long_carries_its_figures() -> None:
+    error = PromptTooLongError(num_tokens=600, max_tokens=512)
+    assert (error.num_tokens, error.max_tokens, error.param) == (600, 512, "prompt")
+    assert "600 tokens" in str(error)
+    assert "at most 512" in str(error)
 
 
 def test_a_query_that_is_too_long_carries_its_figures() -> None:

@@ -44,7 +44,7 @@ def branches(kind: type[FarthingError]) -> Iterator[type[FarthingError]]:
 def make(kind: type[FarthingError]) -> FarthingError:
     if issubclass(kind, errors.TextTooLongError):
         return kind(3, 300, 256)
-    if issubclass(kind, errors.QueryTooLongError):
+    if issubclass(kind, (errors.QueryTooLongError, errors.PromptTooLongError)):
         return kind(300, 256)
     if issubclass(kind, errors.MissingExtraError):
         return kind("This", "server")

@@ -11,13 +11,13 @@ import pytest
 from queueing import Queue, job, run
 
 from farthing import Embedder
-from farthing.core.errors import DeadlineError, QueueFullError
+from farthing.core.errors import DeadlineError, QueueFullError, TooManyTextsError, TooManyTokensError
 from farthing.core.settings import EngineSettings, ServingSettings
 from farthing.engine.live import LiveModel
 from farthing.engine.load import load_model
 from farthing.engine.runner import BatchOutput
 from farthing.serving.admission import QueueLimits
-from farthing.serving.flow import HELD_TEXTS
+from farthing.serving.flow import HELD_TEXTS, HELD_TOKENS
 from farthing.serving.request import EmbedRequest
 from farthing.serving.scheduler import BatchLimits
 from farthing.serving.size import Size
@@ -29,10 +29,16 @@ def make_queue(*, max_texts: int = 1000, max_tokens: int = 10_000, max_wait_s: f
     return Queue(BatchLimits(100, 50), TokenCounter, QueueLimits(max_texts, max_tokens, max_wait_s))
 
 
-def test_a_request_over_the_limits_is_taken_when_nobody_waits() -> None:
-    queue = make_queue(max_texts=3, max_tokens=3)
-    queue.admit(Size(100, 10_000))
-    with pytest.raises(QueueFullError, match="100 texts are waiting and 1 more would exceed the limit of 3"):
+def test_a_request_for_which_there_is_never_room_is_refused_for_good_and_keeps_nobody_out() -> None:
+    queue = make_queue(max_texts=30, max_tokens=300)
+    with pytest.raises(TooManyTextsError, match=r"100 texts in the queue at once, .* more than 30 \(max_queue_texts\)"):
+        queue.admit(Size(100, 100))
+    with pytest.raises(TooManyTokensError, match=r"about 301 tokens .* more than 300 \(max_queue_tokens\)"):
+        queue.admit(Size(10, 301))
+    assert queue.stats().refused_requests_total == 2
+    queue.admit(Size(20, 200))
+    queue.admit(Size(10, 100))
+    with pytest.raises(QueueFullError, match="30 texts are waiting and 1 more would exceed the limit of 30"):
         queue.admit(Size(1, 1))
 
 
@@ -60,6 +66,26 @@ def test_a_very_large_request_counts_with_what_is_in_the_queue_at_once() -> None
     queue.admit(Size(100 * HELD_TEXTS, 1))
     with pytest.raises(QueueFullError):
         queue.admit(Size(1, 1))
+
+
+def test_of_a_very_large_request_as_many_tokens_count_as_are_in_the_queue_at_once() -> None:
+    queue = make_queue(max_tokens=2 * HELD_TOKENS)
+    queue.admit(Size(60, 15_000_000))
+    queue.admit(Size(60, 10))
+    queue.admit(Size(60, HELD_TOKENS - 10))
+    with pytest.raises(QueueFullError):
+        queue.admit(Size(60, 15_000_000))
+    assert Size(60, 15_000_000).held(HELD_TEXTS, HELD_TOKENS) == Size(4, HELD_TOKENS)
+    assert Size(5000, 10_000).held(HELD_TEXTS, HELD_TOKENS) == Size(HELD_TEXTS, 2 * HELD_TEXTS)
+
+
+def test_a_text_counts_with_its_prompt_and_at_most_as_the_context() -> None:
+    assert Size.of(["word " * 200_000] * 60, "", 256) == Size(60, 60 * 256)
+    assert Size.of(["é" * 100] * 10, "", 256) == Size(10, 10 * 51)
+    assert Size.of(["four", [1, 2]], "a prompt of 20 chars", 256) == Size(2, 2 + 2 + 2 * 6)
+    assert Size.of(["x" * 100], "p" * 5000, 256) == Size(1, 256)
+    assert Size.of([("query " * 100, "document " * 100)], "", 256) == Size(1, 256)
+    assert Size.of([[1] * 5000], "", 256) == Size(1, 256)
 
 
 def test_bulk_work_does_not_keep_interactive_requests_out() -> None:

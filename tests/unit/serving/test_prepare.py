@@ -1,12 +1,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from farthing.core.errors import EmptyInputError, TextTooLongError, TextTooShortError
+from farthing.core.errors import (
+    EmptyInputError,
+    PromptTooLongError,
+    TextTooLargeError,
+    TextTooLongError,
+    TextTooShortError,
+)
 from farthing.core.settings import ServingSettings
 from farthing.serving.prepare import Input, Prepared, Preparer
+from farthing.serving.request import TextEnd
 from farthing.serving.tokenizer import TextTokenizer
 
 END = 151643
@@ -15,6 +23,11 @@ END = 151643
 @pytest.fixture(scope="module")
 def tokenizer(tiny_qwen3: Path) -> TextTokenizer:
     return TextTokenizer(tiny_qwen3, vocab=151669, end_token="<|endoftext|>")
+
+
+@pytest.fixture
+def bert(starter_dir: Path) -> TextTokenizer:
+    return TextTokenizer(starter_dir, vocab=30522, end_token=None)
 
 
 def prepare(
@@ -73,3 +86,56 @@ def test_min_chars_counts_visible_characters(tokenizer: TextTokenizer) -> None:
 def test_empty_list_of_token_ids_is_refused(tokenizer: TextTokenizer) -> None:
     with pytest.raises(EmptyInputError, match="Text 0"):
         prepare(tokenizer, [[]])
+
+
+@pytest.mark.parametrize("truncate", [True, False])
+def test_a_prompt_that_leaves_no_room_is_refused_once_whatever_may_be_cut(
+    tokenizer: TextTokenizer, truncate: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(tokenizer, "_ids", record(asked, tokenizer._ids))
+    with pytest.raises(
+        PromptTooLongError, match="The prompt has 8 tokens with the special ones; this model takes at most 8"
+    ):
+        prepare(tokenizer, ["x"] * 256, prefix="p" * 7, truncate=truncate)
+    assert asked == ["p" * 7]
+    assert prepare(tokenizer, ["x"], prefix="p" * 6).texts == ([112] * 6 + [120, END],)
+
+
+def test_a_prompt_and_a_text_have_one_limit_of_characters(tokenizer: TextTokenizer) -> None:
+    settings = ServingSettings(max_text_chars=10)
+    with pytest.raises(TextTooLargeError, match="Text 1 has 8 characters and the prompt before it 3; at most 10"):
+        prepare(tokenizer, ["x", "x" * 8], prefix="ppp", settings=settings)
+    with pytest.raises(TextTooLargeError, match="Text 0 has 11 token ids; at most 10"):
+        prepare(tokenizer, [[98] * 11], settings=settings)
+
+
+def test_a_text_far_over_the_context_is_refused_by_a_part_of_it(bert: TextTokenizer) -> None:
+    text = "wren " * 200_000
+    with pytest.raises(
+        TextTooLongError, match=r"Text 1 has at least \d+ tokens; this model takes at most 16"
+    ) as caught:
+        Preparer(bert, 16, ServingSettings()).prepare(["short", text], 0, "", truncate=False)
+    assert 16 < caught.value.num_tokens < 200_000
+
+
+@pytest.mark.parametrize("where", ["end", "start"])
+def test_of_a_text_that_is_cut_a_part_is_tokenised(
+    bert: TextTokenizer, where: TextEnd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = " ".join(f"wren{number % 977}" for number in range(100_000))
+    whole = bert.truncate(bert.encode(["query: " + text])[0], 16, where)
+    asked: list[str] = []
+    monkeypatch.setattr(bert, "_ids", record(asked, bert._ids))
+    prepared = Preparer(bert, 16, ServingSettings()).prepare([text], 1, "query: ", True, where)
+    assert prepared.texts == (whole,)
+    assert prepared.truncated == (1,)
+    assert sum(map(len, asked)) < 5000
+
+
+def record(asked: list[str], real: Any) -> Any:
+    def ids(texts: list[str], **rest: Any) -> Any:
+        asked.extend(texts)
+        return real(texts, **rest)
+
+    return ids

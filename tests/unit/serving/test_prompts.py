@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from farthing.core.errors import InputError, UnknownPromptError
+from farthing.core.errors import InputError, InvalidTextError, TextTooLargeError, UnknownPromptError
 from farthing.models.bert import BertFamily
 from farthing.models.qwen3 import Qwen3Family
 from farthing.models.spec import EmbeddingSpec
@@ -16,7 +16,7 @@ E5 = EmbeddingSpec("mean", 512, prompts={"query": "query: ", "document": "passag
 
 
 def prefix(spec: EmbeddingSpec, **asked: Any) -> str:
-    return prompt_prefix(EmbedRequest(["x"], **asked), spec)
+    return prompt_prefix(EmbedRequest(["x"], **asked), spec, max_chars=1000)
 
 
 def test_qwen3_query_is_built_as_published() -> None:
@@ -60,3 +60,20 @@ def test_unknown_prompt_lists_the_known_ones() -> None:
         prefix(E5, prompt_name="title")
     with pytest.raises(UnknownPromptError, match="not trained with instructions"):
         prefix(E5, instruction="x")
+
+
+@pytest.mark.parametrize("way", ["prompt", "instruction"])
+def test_a_prompt_has_the_limit_of_a_text(way: str) -> None:
+    assert "x" * 1000 in prefix(QWEN3, **{way: "x" * 1000})
+    with pytest.raises(TextTooLargeError, match=f"The {way} has 1001 characters; at most 1000") as caught:
+        prefix(QWEN3, **{way: "x" * 1001})
+    assert caught.value.param == way
+    with pytest.raises(InvalidTextError, match=f"The {way} is not valid Unicode"):
+        prefix(QWEN3, **{way: "\ud800"})
+
+
+def test_a_long_name_does_not_come_back_whole() -> None:
+    with pytest.raises(UnknownPromptError) as caught:
+        prefix(QWEN3, prompt_name="x" * 1_000_000)
+    assert len(str(caught.value)) < 300
+    assert "(1000000 characters)" in str(caught.value)

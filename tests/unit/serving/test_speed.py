@@ -41,7 +41,7 @@ def test_the_past_is_forgotten() -> None:
     ],
 )
 def test_a_size_is_estimated_by_bytes_and_known_for_token_ids(inputs: list[object], num_tokens: int) -> None:
-    assert Size.of(inputs) == Size(len(inputs), num_tokens)
+    assert Size.of(inputs, "", 1000) == Size(len(inputs), num_tokens)
 
 
 def test_a_part_of_a_request_has_its_part_of_the_tokens() -> None:

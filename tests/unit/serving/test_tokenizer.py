@@ -76,7 +76,7 @@ def test_tokens_say_where_they_stand_in_bytes(bert: TextTokenizer) -> None:
     for token in tokens[1:-1]:
         assert text.encode()[token.start : token.stop].decode() == token.text
     assert bert.encode([text]) == [[token.id for token in tokens]]
-    assert bert.tokens([text], add_special_tokens=False) == [tokens[1:-1]]
+    assert list(bert.tokens([text], add_special_tokens=False)) == [tokens[1:-1]]
 
 
 def test_ids_become_texts_again(bert: TextTokenizer) -> None:

@@ -21,6 +21,9 @@ class ServingSettings(Checked):
     max_token_vectors: int = option(
         8192, "Most tokens of one request for a vector of every token (/embed_all).", minimum=1
     )
+    max_listed_tokens: int = option(
+        100_000, "Most tokens of one request for lists of tokens, or for texts of them (/tokenize, /decode).", minimum=1
+    )
     max_queue_texts: int = option(100_000, "Most texts waiting; beyond it requests are refused (429).", minimum=1)
     max_queue_tokens: int = option(
         10_000_000,
@@ -41,9 +44,15 @@ class ServingSettings(Checked):
         minimum=0.001,
     )
     max_text_chars: int = option(
-        1_000_000, "Most characters of one text; longer ones are refused before tokenising takes seconds.", minimum=1
+        1_000_000,
+        "Most characters of one text with its prompt; longer ones are refused before tokenising takes seconds.",
+        minimum=1,
     )
-    tokenizer_threads: int = option(2, "Threads that clean and tokenise.", minimum=1)
+    tokenizer_threads: int = option(
+        2,
+        "Threads that clean and tokenise: so many for short texts of each lane, and as many for long ones.",
+        minimum=1,
+    )
     truncate: bool = option(False, "Cut texts longer than the context when a request does not say.")
     min_chars: int = option(1, "Fewest characters of a text (after cleaning).", minimum=0)
     short_text: str = option(

@@ -17,6 +17,7 @@ from farthing.serving.request import EmbedRequest
 
 Inputs = list[str] | list[list[int]]
 AnyInputs = str | list[str] | list[int] | list[list[int]]
+ITEMS_AT_A_TIME = 2**16  # whose types are looked at
 
 
 def parse_inputs(value: Any, info: ValidationInfo) -> Inputs:
@@ -55,10 +56,13 @@ def parse_inputs(value: Any, info: ValidationInfo) -> Inputs:
 def check_items(place: str, items: list[Any], wanted: type, name: str) -> None:
     if not items:
         raise EmptyInputError(f"{place!r} is an empty list; send at least one token id.", param=place)
-    # A set of types is several times faster than a loop, and there may be millions of token ids.
-    if set(map(type, items)) != {wanted}:
-        index = next(index for index, item in enumerate(items) if type(item) is not wanted)
-        raise mixed(place, index, items[index], name)
+    # A set of types is several times faster than a loop, and there may be millions of token ids. In pieces, so that the
+    # interpreter's lock is given back in between.
+    for start in range(0, len(items), ITEMS_AT_A_TIME):
+        piece = items[start : start + ITEMS_AT_A_TIME]
+        if set(map(type, piece)) != {wanted}:
+            index = next(index for index, item in enumerate(piece, start) if type(item) is not wanted)
+            raise mixed(place, index, items[index], name)
 
 
 def mixed(place: str, index: int, item: object, name: str) -> InputError:

@@ -9,12 +9,11 @@ Sparse vectors (/embed_sparse) are refused, as TEI refuses what a model does not
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 from fastapi import APIRouter
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -39,8 +38,9 @@ from farthing.server.dialects.writing import count_chars, json_rows, respond
 from farthing.server.service import Service
 from farthing.serving.rerank_request import RerankResult
 from farthing.serving.tokens import Token
+from farthing.serving.urgency import Urgency
 
-TOKEN_NUMBERS = 5  # what writing a token costs, in numbers
+TOKENS_AT_A_TIME = 1024  # that are written without giving the interpreter's lock back
 
 
 def router(service: Service) -> APIRouter:
@@ -101,24 +101,29 @@ def router(service: Service) -> APIRouter:
         body = await read_body(request, TokenizeBody)
         embedder = local.embedder_of(service)
 
-        def tokens() -> list[list[Token]]:
-            return embedder.tokenize(
-                body.inputs, prompt_name=body.prompt_name, add_special_tokens=body.add_special_tokens
+        async def tokens(urgency: Urgency) -> tuple[list[bytes], int]:
+            return await embedder.tokenize_async(
+                body.inputs,
+                write_tokens,
+                prompt_name=body.prompt_name,
+                add_special_tokens=body.add_special_tokens,
+                lane=urgency.lane,
             )
 
-        found = await run_in_threadpool(tokens)
-        num_tokens = sum(map(len, found))
-        return await respond(lambda: [list(map(asdict, text)) for text in found], num_tokens * TOKEN_NUMBERS, {})
+        written = await work.list_tokens(service, request, tokens)
+        return Response(b"[" + b",".join(written) + b"]", media_type="application/json")
 
     async def decode(request: Request) -> Response:
         """The text that token ids stand for."""
         body = await read_body(request, DecodeBody)
         embedder = local.embedder_of(service)
 
-        def texts() -> list[str]:
-            return embedder.decode(body.ids, skip_special_tokens=body.skip_special_tokens)
+        async def texts(urgency: Urgency) -> tuple[list[str], int]:
+            skips = body.skip_special_tokens
+            return await embedder.decode_async(body.ids, skip_special_tokens=skips, lane=urgency.lane)
 
-        return Response(orjson.dumps(await run_in_threadpool(texts)), media_type="application/json")
+        found = await work.list_tokens(service, request, texts)
+        return Response(orjson.dumps(found), media_type="application/json")
 
     async def info() -> dict[str, object]:
         return model_info(service)
@@ -147,6 +152,12 @@ def router(service: Service) -> APIRouter:
     facts: dict[int | str, dict[str, Any]] = {200: {"model": Info}, 503: ERRORS[503]}
     routes.add_api_route("/info", info, methods=["GET"], summary="Model", response_model=None, responses=facts)
     return routes
+
+
+def write_tokens(tokens: Sequence[Token]) -> bytes:
+    """The tokens of a text as JSON."""
+    parts = (tokens[start : start + TOKENS_AT_A_TIME] for start in range(0, len(tokens), TOKENS_AT_A_TIME))
+    return b"[" + b",".join(orjson.dumps([token._asdict() for token in part])[1:-1] for part in parts) + b"]"
 
 
 async def rerank_texts(service: Service, request: Request, content: dict[str, Any]) -> Response:

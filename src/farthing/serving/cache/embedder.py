@@ -10,7 +10,7 @@ mean anything.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,6 +23,12 @@ from farthing.serving.cache.entry import entry_type, is_truncated, write_entries
 from farthing.serving.cache.key import namespace, text_keys
 from farthing.serving.request import EmbedRequest, EmbedResult, Terms
 from farthing.serving.text import clean_input
+
+# Characters of a request whose keys are made on the event loop. Of more it would take milliseconds, in which nobody
+# else is served.
+SMALL_CHARS = 2**16
+# Of texts whose keys are made before it is seen whether anybody still waits for them.
+STEP_CHARS = 2**20
 
 if TYPE_CHECKING:
     from farthing.core.space import VectorSpace
@@ -81,11 +87,13 @@ class CachedEmbedder:
         self._backend.close()
 
     def held(self, request: EmbedRequest) -> EmbedResult | None:
-        """The answer to a request of some texts that are all held in this process; None of any other."""
+        """The answer to a request of some short texts that are all held in this process; None of any other."""
         if len(request.inputs) > AT_A_TIME or not can_be_kept(request):
             return None
         terms, space = self._backend.terms(request), self._backend.space  # refused, whatever is in the cache
-        keys = self._keys(request.inputs, 0, text_keys(self._namespace(space), terms.prefix))
+        if sum(map(len, request.inputs), len(terms.prefix)) > SMALL_CHARS:
+            return None
+        keys = self._keys(request.inputs, 0, terms.prefix, text_keys(self._namespace(space), terms.prefix))
         entries = self._cache.all_held({key for key in keys if key is not None})
         if entries is None or not (self._cuts(request) or not any(map(is_truncated, entries.values()))):
             return None
@@ -109,12 +117,7 @@ class CachedEmbedder:
         return await self._answer(request, terms, space, lookup)
 
     async def _look_up(self, request: EmbedRequest, prefix: str, space: VectorSpace) -> Lookup:
-        key_of = text_keys(self._namespace(space), prefix)
-        keys: list[bytes | None] = []
-        for start in range(0, len(request.inputs), AT_A_TIME):
-            if start:
-                await asyncio.sleep(0)
-            keys += self._keys(request.inputs[start : start + AT_A_TIME], start, key_of)
+        keys = await self._all_keys(request.inputs, prefix, self._namespace(space))
         wanted = dict.fromkeys(key for key in keys if key is not None)
         entries = self._cache.held(wanted)
         if self._cache.has_store and len(entries) < len(wanted):
@@ -124,9 +127,26 @@ class CachedEmbedder:
             entries = {key: entry for key, entry in entries.items() if not is_truncated(entry)}
         return Lookup(keys, entries, sum(key in entries for key in keys))
 
-    def _keys(self, inputs: Sequence[Any], start: int, key_of: Callable[[str], bytes]) -> list[bytes | None]:
+    async def _all_keys(self, inputs: Sequence[Any], prefix: str, space_key: bytes) -> list[bytes | None]:
+        """As `_keys`, of all texts of a request; of large ones in threads, with the event loop free meanwhile."""
+        if sum(map(len, inputs), len(prefix)) <= SMALL_CHARS:
+            key_of = text_keys(space_key, prefix)
+            keys: list[bytes | None] = []
+            for start in range(0, len(inputs), AT_A_TIME):
+                if start:
+                    await asyncio.sleep(0)
+                keys += self._keys(inputs[start : start + AT_A_TIME], start, prefix, key_of)
+            return keys
+        key_of, keys = await asyncio.to_thread(text_keys, space_key, prefix), []
+        for start, stop in steps(inputs):
+            keys += await asyncio.to_thread(self._keys, inputs[start:stop], start, prefix, key_of)
+        return keys
+
+    def _keys(
+        self, inputs: Sequence[Any], start: int, prefix: str, key_of: Callable[[str], bytes]
+    ) -> list[bytes | None]:
         """Of a request's texts from index `start` on; None where a zero vector is the answer. Raises `InputError`."""
-        texts = (clean_input(item, index, self._serving) for index, item in enumerate(inputs, start))
+        texts = (clean_input(item, index, self._serving, len(prefix)) for index, item in enumerate(inputs, start))
         return [key_of(text) if isinstance(text, str) else None for text in texts]
 
     def _cuts(self, request: EmbedRequest) -> bool:
@@ -184,6 +204,16 @@ class CachedEmbedder:
         if facts not in self._namespaces:
             self._namespaces[facts] = namespace(space, self.context_length)
         return self._namespaces[facts]
+
+
+def steps(inputs: Sequence[Any]) -> Iterator[tuple[int, int]]:
+    """Starts and stops of parts of about `STEP_CHARS` characters."""
+    start = num_chars = 0
+    for stop, item in enumerate(inputs, 1):
+        num_chars += len(item)
+        if num_chars >= STEP_CHARS or stop == len(inputs):
+            yield start, stop
+            start, num_chars = stop, 0
 
 
 def first_places(lookup: Lookup) -> list[int]:

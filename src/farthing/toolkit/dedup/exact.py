@@ -14,7 +14,7 @@ from hashlib import blake2b
 
 import numpy as np
 
-from farthing.serving.text import INVISIBLE
+from farthing.serving.text import without_invisible
 
 # 128 bits: the texts themselves are not held a second time, and a chance collision is out of the question.
 DIGEST_BYTES = 16
@@ -22,7 +22,7 @@ DIGEST_BYTES = 16
 
 def normalise(text: str) -> str:
     """What two texts must have in common to be exact duplicates."""
-    return " ".join(unicodedata.normalize("NFKC", INVISIBLE.sub("", text)).casefold().split())
+    return " ".join(unicodedata.normalize("NFKC", without_invisible(text)).casefold().split())
 
 
 def digest(text: str) -> bytes:

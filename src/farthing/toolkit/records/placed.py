@@ -21,7 +21,7 @@ def placed_message(error: InputError, place: str) -> str:
     """The error's message with the record's place in the input instead of its index in a request."""
     if isinstance(error, TextTooLongError):
         return (
-            f"{place} has {error.num_tokens} tokens; this model takes at most {error.max_tokens}. Shorten or split the "
+            f"{place} has {error.found}; this model takes at most {error.max_tokens}. Shorten or split the "
             "text, or give --truncate to cut all such texts."
         )
     return re.sub(r"^Text \d+", place, str(error))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,11 +22,13 @@ from farthing.core.errors import (
     TooManyTextsError,
 )
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
-from farthing.serving.cache.embedder import CachedEmbedder
+from farthing.serving.cache import embedder as cached_module
+from farthing.serving.cache.embedder import STEP_CHARS, CachedEmbedder, steps
 from farthing.serving.cache.memory import MemoryLevel
 from farthing.serving.cache.vectors import VectorCache
 from farthing.serving.embedder import Embedder
 from farthing.serving.request import EmbedRequest, EmbedResult, Terms
+from farthing.serving.text import clean_input
 
 SERVING = ServingSettings(max_texts_per_request=1000)
 TEXTS = ["one", "a second text", "and the third one of them"]
@@ -263,3 +267,33 @@ def test_a_cache_without_room_answers_all_the_same(backend: Counting) -> None:
 
 def test_encode_of_the_model_itself_is_not_rounded(cached: CachedEmbedder, embedder: Embedder) -> None:
     assert ask(cached, TEXTS).vectors.tobytes() != embedder.encode(TEXTS).tobytes()
+
+
+def test_large_texts_are_cleaned_and_hashed_in_threads_and_small_ones_at_once(
+    cached: CachedEmbedder, backend: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+
+    def clean(*args: Any) -> Any:
+        threads.append(threading.get_ident())
+        return clean_input(*args)
+
+    monkeypatch.setattr(cached_module, "clean_input", clean)
+    own = {threading.get_ident()}
+    small, large = ["a" * 1000] * 20, ["a" * 1000] * 70
+    ask(cached, small, truncate=True)
+    assert set(threads) == own
+    assert cached.held(EmbedRequest(small, truncate=True)) is not None
+    threads.clear()
+    for request in (EmbedRequest(large, truncate=True), EmbedRequest(small[:1], prompt="é" * 70_000, truncate=True)):
+        assert cached.held(request) is None
+    assert threads == []
+    found = ask(cached, large, truncate=True)
+    assert (len(threads), found.num_cached) == (70, 70)
+    assert not own & set(threads)
+    assert found.vectors[0].tobytes() == ask(cached, small, truncate=True).vectors[0].tobytes()
+
+
+def test_keys_of_large_requests_are_made_in_steps() -> None:
+    assert list(steps([])) == []
+    assert list(steps(["a" * STEP_CHARS, "b", "c" * STEP_CHARS, "d"])) == [(0, 1), (1, 3), (3, 4)]
