@@ -39,17 +39,30 @@ def gguf_tokenizer_json(path: Path) -> bytes | None:
         TokenizerError: its tokens are incomplete or contradict each other.
     """
     metadata = read_header(path, with_arrays=True).metadata
-    kind = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre")
-    if kind[0] != "gpt2" or kind[1] not in SPLITS:
-        log.warning("%s has a tokenizer of the kind %s, which is not built.", path, kind)
+    if not is_built(metadata):
+        log.warning("%s has a tokenizer of the kind %s, which is not built.", path, kind_of(metadata))
         return None
     tokens, types, merges = (metadata.get(f"tokenizer.ggml.{name}") for name in ("tokens", "token_type", "merges"))
-    if not (tokens and types and merges) or len(types) != len(tokens):
+    if not (is_array(tokens, str) and is_array(types, int) and is_array(merges, str)) or len(types) != len(tokens):
         raise TokenizerError(f"{path}: tokens, token types and merges are incomplete. Download the file again.")
     end_token = architecture_of(metadata).end_token
-    content = tokenizer_content(tokens, types, merges, SPLITS[kind[1]], end_token)
+    content = tokenizer_content(tokens, types, merges, SPLITS[metadata["tokenizer.ggml.pre"]], end_token)
     say_repair(path, metadata, end_token, tokens.index(end_token))
     return json.dumps(content, ensure_ascii=False).encode()
+
+
+def kind_of(metadata: Mapping[str, Any]) -> tuple[Any, Any]:
+    return metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre")
+
+
+def is_built(metadata: Mapping[str, Any]) -> bool:
+    """Whether the tokenizer can be made from the metadata."""
+    return kind_of(metadata) in {("gpt2", pre) for pre in SPLITS}
+
+
+def is_array(value: Any, kind: type) -> bool:
+    """Whether a metadata value is an array of such values, and not empty."""
+    return isinstance(value, tuple) and bool(value) and all(type(item) is kind for item in value)
 
 
 def tokenizer_content(

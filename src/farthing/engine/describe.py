@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +63,22 @@ class ModelDescription:
     def shares_prefixes(self) -> bool:
         """Whether what texts of a batch begin with alike is computed once: only last tokens' rows become vectors."""
         return self.plan.shares_prefixes and self.embedding.pooling == "last"
+
+    @cached_property
+    def identity(self) -> str:
+        """Sixteen hexadecimal digits that differ when the exact model's vectors do.
+
+        They depend on weights, tokenizer, pooling, context and prompts.
+
+        A folder of quantised weights has that of the model it was made from, as long as it is as it was written. One
+        that was calibrated, or was changed since, is a model of its own.
+        """
+        source, manifest = self.checkpoint.fingerprint, self.manifest
+        if manifest and manifest.calibration is None and manifest.folder_fingerprint == source:
+            source = manifest.source_fingerprint
+        made = self.embedding
+        facts = [source, made.pooling, made.max_tokens, made.prompts, made.default_prompt, made.instruction_template]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def with_plan(self, plan: Plan) -> ModelDescription:
         """The same model, run in another way."""
