@@ -14,11 +14,13 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from farthing.checkpoint.gguf_config import architecture_of
 from farthing.checkpoint.gguf_header import read_header
 from farthing.core.errors import TokenizerError
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +44,9 @@ def gguf_tokenizer_json(path: Path) -> bytes | None:
     if not is_built(metadata):
         log.warning("%s has a tokenizer of the kind %s, which is not built.", path, kind_of(metadata))
         return None
-    tokens, types, merges = (metadata.get(f"tokenizer.ggml.{name}") for name in ("tokens", "token_type", "merges"))
-    if not (is_array(tokens, str) and is_array(types, int) and is_array(merges, str)) or len(types) != len(tokens):
+    tokens, merges = array(metadata, "tokens", str), array(metadata, "merges", str)
+    types = array(metadata, "token_type", int)
+    if not (tokens and types and merges) or len(types) != len(tokens):
         raise TokenizerError(f"{path}: tokens, token types and merges are incomplete. Download the file again.")
     end_token = architecture_of(metadata).end_token
     content = tokenizer_content(tokens, types, merges, SPLITS[metadata["tokenizer.ggml.pre"]], end_token)
@@ -60,9 +63,10 @@ def is_built(metadata: Mapping[str, Any]) -> bool:
     return kind_of(metadata) in {("gpt2", pre) for pre in SPLITS}
 
 
-def is_array(value: Any, kind: type) -> bool:
-    """Whether a metadata value is an array of such values, and not empty."""
-    return isinstance(value, tuple) and bool(value) and all(type(item) is kind for item in value)
+def array(metadata: Mapping[str, Any], name: str, kind: type[T]) -> tuple[T, ...]:
+    """What the tokenizer's metadata of that name hold; nothing where that is no array of such values."""
+    value = metadata.get(f"tokenizer.ggml.{name}")
+    return value if isinstance(value, tuple) and all(type(item) is kind for item in value) else ()
 
 
 def tokenizer_content(
