@@ -13,9 +13,10 @@ from typing import Any
 import torch
 
 from farthing.checkpoint.files import ModelFiles, open_files
-from farthing.checkpoint.manifest import Manifest, read_manifest
+from farthing.checkpoint.manifest import FILE as MANIFEST_FILE
+from farthing.checkpoint.manifest import Manifest, read_manifest, remedy
 from farthing.checkpoint.reader import Checkpoint
-from farthing.core.errors import SettingsError
+from farthing.core.errors import CheckpointError, SettingsError
 from farthing.core.settings import EngineSettings
 from farthing.engine.choose import make_plan
 from farthing.engine.device import device_facts
@@ -23,13 +24,14 @@ from farthing.engine.fidelity import check_fidelity
 from farthing.engine.plan import Plan
 from farthing.engine.task import head_for, own_task, pooling_and_prompts, with_head
 from farthing.engine.way import ModelShape
-from farthing.models.config import stored_format
+from farthing.models.config import shown, stored_format
 from farthing.models.families import family_of
 from farthing.models.family import Family
 from farthing.models.heads import Head, Task
 from farthing.models.layout import Layout
 from farthing.models.rotation import Rotation
 from farthing.models.spec import EmbeddingSpec, ModelSpec
+from farthing.quant.formats import FORMATS
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,17 @@ def model_shape(
 
 
 def stored_settings(manifest: Manifest, path: Path, settings: EngineSettings) -> EngineSettings:
-    """The settings with the folder's format. Raises `SettingsError` when they ask for another one."""
+    """The settings with the folder's format.
+
+    Raises:
+        SettingsError: they ask for another one.
+        CheckpointError: there is none of that name.
+    """
+    if manifest.format not in FORMATS:
+        raise CheckpointError(
+            f"{path / MANIFEST_FILE} names the format {shown(manifest.format)}; available: {', '.join(FORMATS)}. "
+            f"{remedy(manifest.source)}"
+        )
     if settings.format not in ("auto", "none", manifest.format):
         raise SettingsError(
             f"format is {settings.format!r}, but {path} holds weights quantised to {manifest.format}. Leave the format "

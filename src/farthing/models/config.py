@@ -33,9 +33,7 @@ def number(config: Mapping[str, Any], key: str, *, maximum: float = MAX_NUMBER) 
     """A number above 0, at most `maximum`. Raises `CheckpointError` when it is missing or something else."""
     value = config.get(key)
     if not is_finite(value) or not 0 < value <= maximum:
-        raise CheckpointError(
-            f"config.json: {key} is {shown(value)}; a number above 0, at most {maximum:g}, is needed."
-        )
+        raise CheckpointError(f"config.json: {key} is {shown(value)}; a number above 0 up to {maximum:g} is needed.")
     return float(value)
 
 

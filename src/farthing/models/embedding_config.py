@@ -17,6 +17,7 @@ from farthing.core.errors import CheckpointError
 from farthing.models.config import cut, is_finite, shown, table
 from farthing.models.spec import EmbeddingSpec, ModelSpec, Pooling
 
+MAX_PATH = 200  # characters of a folder's name
 PROMPTS_FILE = "config_sentence_transformers.json"
 POOLINGS: dict[str, Pooling] = {"lasttoken": "last", "cls": "cls", "mean": "mean"}
 LEGACY_POOLINGS = {
@@ -66,7 +67,8 @@ def modules(checkpoint: ModelFiles) -> list[tuple[str, str]]:
         raise CheckpointError(f"modules.json is {shown(stated)}; a list of modules is needed. Download it again.")
     found = [(str(module.get("type", "")).rsplit(".", 1)[-1], str(module.get("path", ""))) for module in stated]
     for _, path in found:
-        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\0" in path:
+        place = PurePosixPath(path)
+        if place.is_absolute() or ".." in place.parts or "\0" in path or len(path) > MAX_PATH:
             raise CheckpointError(
                 f"modules.json names {shown(path)}, which is no folder of the model. Download it again."
             )
