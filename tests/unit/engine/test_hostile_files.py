@@ -85,14 +85,14 @@ VALUES: dict[str, Any] = {
 
 def refused(path: Path, act: Callable[[], object]) -> None:
     """`act` may succeed, or be refused with one sentence; it may not take long."""
-    started = time.perf_counter()
+    started, said = time.perf_counter(), "."
     try:
         act()
     except FarthingError as error:
-        message = str(error)
-        assert "\n" not in message
-        assert len(message) < 2000, message[:3000]
-        assert message.endswith((".", "OUT")), message
+        said = str(error)
+    assert "\n" not in said
+    assert len(said) < 2000, said[:3000]
+    assert said.endswith((".", "OUT")), said
     assert time.perf_counter() - started < 20
 
 
