@@ -46,7 +46,7 @@ class ModelFiles(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Sixteen hexadecimal digits that differ when the weights do."""
+        """Other digits for other weights, config or tokenizer: sixteen, of `farthing.checkpoint.identity`."""
         ...
 
     def write_configuration(self, folder: Path) -> None:

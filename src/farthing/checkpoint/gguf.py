@@ -20,9 +20,11 @@ import torch
 from farthing.checkpoint.gguf_blocks import PLAIN_NAMES, BlockType, block_type
 from farthing.checkpoint.gguf_config import architecture_of, config_of, pooling_files, stored_name
 from farthing.checkpoint.gguf_header import GgufTensor, read_header
-from farthing.checkpoint.reader import TensorInfo, digest_weights
+from farthing.checkpoint.gguf_tokenizer import is_built
+from farthing.checkpoint.identity import StoredBytes, digest_model
+from farthing.checkpoint.reader import TensorInfo
 from farthing.checkpoint.table import QuantisedTable, Table, dequantised
-from farthing.checkpoint.tokenizer_file import tokenizer_json
+from farthing.checkpoint.tokenizer_file import read_if_there, tokenizer_json
 from farthing.core.errors import CheckpointError
 
 TABLE = "token_embd.weight"
@@ -40,7 +42,7 @@ class GgufCheckpoint:
     def __init__(self, path: Path) -> None:
         self.path = path
         header = read_header(path)
-        metadata, self._data_offset = header.metadata, header.data_offset
+        metadata = header.metadata
         row = architecture_of(metadata)
         self._types = {number: block_type(number) for number in {tensor.type for tensor in header.tensors}}
         self._stored = {stored_name(tensor.name, row): tensor for tensor in header.tensors}
@@ -92,8 +94,17 @@ class GgufCheckpoint:
 
     @cached_property
     def fingerprint(self) -> str:
-        """As `farthing.checkpoint.reader.Checkpoint.fingerprint`."""
-        return digest_weights(self.config, self.tensors, {self.path: self._data_offset})
+        """`farthing.checkpoint.identity.digest_model` of config, the blocks as they are stored, and the tokenizer."""
+        stored = {
+            name: StoredBytes(
+                self.path,
+                tensor.offset,
+                num_bytes(tensor, self._types[tensor.type]),
+                f"{tensor.shape} {self._types[tensor.type].name}",
+            )
+            for name, tensor in self._stored.items()
+        }
+        return digest_model(self.config, stored, tokenizer_facts(self.path))
 
     def write_configuration(self, folder: Path) -> None:
         """config.json, pooling files and tokenizer.json, for a folder that other weights are written to."""
@@ -122,6 +133,15 @@ class GgufCheckpoint:
         shape = (math.prod(tensor.shape[:-1]), kind.row_bytes(tensor.shape[-1]))
         # "c" gives memory that torch may call writable; nothing is written to it.
         return torch.from_numpy(np.memmap(self.path, np.uint8, "c", tensor.offset, shape))
+
+
+def tokenizer_facts(path: Path) -> bytes | None:
+    """What fixes the token ids of a text: the metadata, or the tokenizer.json beside the file where that is used."""
+    metadata = read_header(path, with_arrays=True).metadata
+    if not is_built(metadata):
+        return read_if_there(path.with_name("tokenizer.json"))
+    facts = {key: value for key, value in metadata.items() if key.startswith("tokenizer.ggml.")}
+    return json.dumps(facts, sort_keys=True).encode()
 
 
 def num_bytes(tensor: GgufTensor, kind: BlockType) -> int:

@@ -81,13 +81,16 @@ def architecture_of(metadata: Mapping[str, Any]) -> Architecture:
         CheckpointError: the file is one of several that hold the model together.
     """
     name = metadata.get("general.architecture")
-    if name not in ARCHITECTURES:
+    if not isinstance(name, str) or name not in ARCHITECTURES:
         raise UnknownArchitectureError(
-            f"The GGUF file's architecture is {name!r}; available: {', '.join(ARCHITECTURES)}."
+            f"The GGUF file's architecture is {repr(name)[:100]}; available: {', '.join(ARCHITECTURES)}."
         )
-    if metadata.get("split.count", 1) > 1:
+    count = metadata.get("split.count", 1)
+    if type(count) is not int:
+        raise CheckpointError(f"split.count is {repr(count)[:100]}, which is no whole number. {ANOTHER_FILE}")
+    if count > 1:
         raise CheckpointError(
-            f"The file is one of {metadata['split.count']} that hold the model together. "
+            f"The file is one of {count} that hold the model together. "
             "Merge them: llama-gguf-split --merge FIRST_FILE OUT.gguf."
         )
     return ARCHITECTURES[name]
@@ -109,6 +112,9 @@ def config_of(metadata: Mapping[str, Any], vocab: int, dtype: str) -> dict[str, 
         )
     if metadata.get(f"{prefix}.attention.value_length") not in (None, metadata[f"{prefix}.attention.key_length"]):
         raise CheckpointError(f"{prefix}.attention: values and keys of different widths are not built.")
+    wrong = [key for key in row.numbers if type(metadata[f"{prefix}.{key}"]) not in (int, float)]
+    if wrong:
+        raise CheckpointError(f"No numbers are {', '.join(f'{prefix}.{key}' for key in wrong)}. {ANOTHER_FILE}")
     scaling = metadata.get(f"{prefix}.rope.scaling.type", "none")
     return {
         **row.config,
@@ -131,7 +137,7 @@ def pooling_files(metadata: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     if kind not in POOLINGS:
         what = "a reranker's" if kind == RANK_POOLING else "unknown"
-        raise CheckpointError(f"pooling_type is {kind}, which is {what}. Take an embedding model's file.")
+        raise CheckpointError(f"pooling_type is {repr(kind)[:100]}, which is {what}. Take an embedding model's file.")
     modules = ("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize")
     return {
         "modules.json": [{"type": f"sentence_transformers.models.{name}", "path": path} for name, path in modules],

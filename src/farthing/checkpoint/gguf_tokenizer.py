@@ -14,11 +14,13 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from farthing.checkpoint.gguf_config import architecture_of
 from farthing.checkpoint.gguf_header import read_header
 from farthing.core.errors import TokenizerError
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -39,17 +41,32 @@ def gguf_tokenizer_json(path: Path) -> bytes | None:
         TokenizerError: its tokens are incomplete or contradict each other.
     """
     metadata = read_header(path, with_arrays=True).metadata
-    kind = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre")
-    if kind[0] != "gpt2" or kind[1] not in SPLITS:
-        log.warning("%s has a tokenizer of the kind %s, which is not built.", path, kind)
+    if not is_built(metadata):
+        log.warning("%s has a tokenizer of the kind %s, which is not built.", path, kind_of(metadata))
         return None
-    tokens, types, merges = (metadata.get(f"tokenizer.ggml.{name}") for name in ("tokens", "token_type", "merges"))
+    tokens, merges = array(metadata, "tokens", str), array(metadata, "merges", str)
+    types = array(metadata, "token_type", int)
     if not (tokens and types and merges) or len(types) != len(tokens):
         raise TokenizerError(f"{path}: tokens, token types and merges are incomplete. Download the file again.")
     end_token = architecture_of(metadata).end_token
-    content = tokenizer_content(tokens, types, merges, SPLITS[kind[1]], end_token)
+    content = tokenizer_content(tokens, types, merges, SPLITS[metadata["tokenizer.ggml.pre"]], end_token)
     say_repair(path, metadata, end_token, tokens.index(end_token))
     return json.dumps(content, ensure_ascii=False).encode()
+
+
+def kind_of(metadata: Mapping[str, Any]) -> tuple[Any, Any]:
+    return metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre")
+
+
+def is_built(metadata: Mapping[str, Any]) -> bool:
+    """Whether the tokenizer can be made from the metadata."""
+    return kind_of(metadata) in {("gpt2", pre) for pre in SPLITS}
+
+
+def array(metadata: Mapping[str, Any], name: str, kind: type[T]) -> tuple[T, ...]:
+    """What the tokenizer's metadata of that name hold; nothing where that is no array of such values."""
+    value = metadata.get(f"tokenizer.ggml.{name}")
+    return value if isinstance(value, tuple) and all(type(item) is kind for item in value) else ()
 
 
 def tokenizer_content(

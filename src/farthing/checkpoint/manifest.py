@@ -11,11 +11,13 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from farthing.checkpoint.json_file import read_json
 from farthing.core.errors import CheckpointError
 
 FILE = "farthing.json"
 # Of the names and bytes of the tensors, the packed layout and the rotation: what a reader must know.
 VERSION = 1
+MAX_SHOWN_SOURCE = 1000  # characters of its name in a message
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Manifest:
         gains_folded: norm gains are multiplied into the matrices behind them.
         rotated: the residual stream is rotated (`farthing.models.rotation`), and attention's values with it.
         source, source_fingerprint: the checkpoint that was quantised, by its name and by its digest.
+        folder_fingerprint: digest of the folder as it was written. One that was changed since, in its weights, its
+            tokenizer or its config.json, is no longer a copy of the source; empty in folders of version 0.1.
         farthing_version: that wrote the folder.
         calibration: the texts that the rounding went by ("texts": what they are, "num_texts", "num_tokens"), so that
             the vectors are of this folder alone; None where it went by the weights.
@@ -42,6 +46,7 @@ class Manifest:
     closeness: Mapping[str, float] | None = None
     calibration: Mapping[str, str | int] | None = None
     int8_parts: tuple[str, ...] = ()
+    folder_fingerprint: str = ""
     version: int = VERSION
 
     def write(self, folder: Path) -> None:
@@ -57,18 +62,16 @@ def read_manifest(folder: Path) -> Manifest | None:
     Raises:
         CheckpointError: it is damaged, or of a version that this Farthing does not know.
     """
-    try:
-        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+    content = read_json(folder / FILE, remedy(None))
+    if content is None and not (folder / FILE).exists():
         return None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder / FILE} cannot be read: {error}. {remedy(None)}") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{folder / FILE} holds no JSON object. {remedy(None)}")
     if content.get("version") != VERSION:
+        version, writer = repr(content.get("version"))[:100], str(content.get("farthing_version"))[:100]
         raise CheckpointError(
-            f"{folder} is of version {content.get('version')!r}, written by Farthing "
-            f"{content.get('farthing_version')}; this one reads version {VERSION}. {remedy(content.get('source'))}"
+            f"{folder} is of version {version}, written by Farthing {writer}; this one reads version {VERSION}. "
+            f"{remedy(content.get('source'))}"
         )
     wrong = [name for name, is_right in checks(content).items() if not is_right]
     if wrong:
@@ -82,6 +85,7 @@ def checks(content: Mapping[str, Any]) -> dict[str, bool]:
     kinds = {"gains_folded": bool, "rotated": bool}
     names = ("format", "gains_folded", "rotated", "source", "source_fingerprint", "farthing_version")
     facts = {name: isinstance(content.get(name), kinds.get(name, str)) for name in names}
+    facts["folder_fingerprint"] = isinstance(content.get("folder_fingerprint", ""), str)  # older folders have none
     facts["int8_parts"] = is_names(content.get("int8_parts", []))  # older folders have none
     facts["calibration"] = is_calibration(content.get("calibration"))  # older folders have none
     return {**facts, "closeness": is_closeness(content.get("closeness", "none"))}
@@ -102,10 +106,11 @@ def is_closeness(value: object) -> bool:
     return (
         isinstance(value, dict)
         and set(value) == {"cosine_mean", "cosine_min", "neighbours_kept", "num_texts"}
-        and all(isinstance(number, (int, float)) for number in value.values())
+        and all(type(number) in (int, float) and abs(number) < float("inf") for number in value.values())
     )
 
 
 def remedy(source: object) -> str:
     """What to do about a folder that cannot be used."""
-    return f"Quantise the model again: farthing quantize {source or 'MODEL'} OUT."
+    name = source if isinstance(source, str) and len(source) <= MAX_SHOWN_SOURCE else None
+    return f"Quantise the model again: farthing quantize {name or 'MODEL'} OUT."

@@ -112,13 +112,14 @@ def packings(settings: Mapping[str, Any], tensors: Mapping[str, TensorInfo]) -> 
         own = settings.get(stem)
         chosen = {**settings, **(own if isinstance(own, dict) else {})}
         bits, group_size, mode = (chosen.get(key) for key in ("bits", "group_size", "mode"))
-        if bits not in BITS or not isinstance(group_size, int) or mode not in (None, "affine"):
+        if bits not in BITS or type(group_size) is not int or group_size < 1 or mode not in (None, "affine"):
+            bits, group_size, mode = (str(fact)[:100] for fact in (bits, group_size, mode or "affine"))
             raise CheckpointError(
-                f"{stem} is quantised by MLX to {bits} bits in groups of {group_size}, mode {mode or 'affine'}; built "
+                f"{stem} is quantised by MLX to {bits} bits in groups of {group_size}, mode {mode}; built "
                 f"are {', '.join(map(str, BITS))} bits in mode affine. Take a copy with one of these."
             )
         packed, scales, biases = (tensors.get(f"{stem}.{part}") for part in ("weight", "scales", "biases"))
-        rows, num_groups = (*tensors[name].shape, 0)[:2]
+        rows, num_groups = (*tensors[name].shape, 0, 0)[:2]
         shape = (rows, num_groups * group_size * bits // 32)
         if not (packed and scales and biases) or (packed.shape, packed.dtype, biases.shape) != (
             shape,

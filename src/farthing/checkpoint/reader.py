@@ -6,21 +6,26 @@ memory-mapped tensors. It knows nothing of model families, reads no pickles and 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 
+from farthing.checkpoint.identity import StoredBytes, digest_model
+from farthing.checkpoint.json_file import read_json, require_regular
 from farthing.checkpoint.table import Table
+from farthing.checkpoint.tokenizer_file import tokenizer_json
 from farthing.checkpoint.writer import INDEX
 from farthing.core.errors import CheckpointError
+
+LENGTH_BYTES = 8  # of the header's length, which a safetensors file begins with
+MAX_HEADER_BYTES = 16 * 2**20  # a model of 400 tensors has 50 kB
 
 
 @dataclass(frozen=True)
@@ -55,14 +60,8 @@ class Checkpoint:
         self.config: dict[str, Any] = config
 
     def json(self, name: str) -> Any:
-        """The parsed file, or None when there is none of that name."""
-        file = self.path / name
-        try:
-            return json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{file} cannot be read: {error}. Download the model again.") from error
+        """The parsed file, or None when there is none of that name. Raises `CheckpointError`."""
+        return read_json(self.path / name)
 
     @cached_property
     def tensors(self) -> Mapping[str, TensorInfo]:
@@ -74,6 +73,7 @@ class Checkpoint:
         found: dict[str, TensorInfo] = {}
         for file in self._weight_files():
             try:
+                read_header(file)  # whatever is no file, or has a huge header, is refused before the library meets it
                 with safe_open(file, framework="pt") as shard:
                     for name in shard.keys():  # noqa: SIM118 - not a mapping
                         if name in found:
@@ -115,17 +115,18 @@ class Checkpoint:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of config, tensor names and shapes, and 64 pieces of 1 KiB spread over every weight file's data.
-
-        Tells different models and fine-tunes apart without reading gigabytes; a few changed numbers in a large file
-        may escape it, and it is no defence against forgery.
-        """
-        return digest_weights(self.config, self.tensors, {file: data_start(file) for file in self._weight_files()})
+        """`farthing.checkpoint.identity.digest_model` of config.json, all tensors, and tokenizer.json."""
+        stored = {
+            name: StoredBytes(file, *place, f"{self.tensors[name].shape} {self.tensors[name].dtype}")
+            for file in {info.file for info in self.tensors.values()}
+            for name, place in tensor_places(file).items()
+        }
+        return digest_model(self.config, stored, tokenizer_json(self.path))
 
     def write_configuration(self, folder: Path) -> None:
         """Copy the JSON files that say what the model is, how its vectors are made and how it splits texts."""
         for file in [*self.path.glob("*.json"), *self.path.glob("*/config.json")]:
-            if file.name != INDEX:
+            if file.name != INDEX and file.is_file():
                 copy = folder / file.relative_to(self.path)
                 copy.parent.mkdir(exist_ok=True)
                 shutil.copyfile(file, copy)  # a hub's cache holds links, which this follows
@@ -152,33 +153,38 @@ class Checkpoint:
 def shard_names(index: Any, path: Path) -> list[str]:
     """The files that a parsed model.safetensors.index.json names."""
     weight_map = index.get("weight_map") if isinstance(index, dict) else None
-    if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
+    # Plain names alone: a path would lead out of the folder.
+    if not isinstance(weight_map, dict) or not all(
+        isinstance(name, str) and name == PurePath(name).name for name in weight_map.values()
+    ):
         raise CheckpointError(
             f"{path / 'model.safetensors.index.json'} maps no tensors to files (weight_map). Download the model again."
         )
     return sorted(set(weight_map.values()))
 
 
-def data_start(file: Path) -> int:
-    """Where the tensors begin in a safetensors file."""
+def read_header(file: Path) -> tuple[bytes, int]:
+    """The JSON of a safetensors file's header, and where its tensors begin.
+
+    Raises:
+        CheckpointError: it is no regular file, cut short, or its header is longer than `MAX_HEADER_BYTES`.
+    """
+    require_regular(file)
     with file.open("rb") as stream:
-        return 8 + int.from_bytes(stream.read(8), "little")
+        num_bytes = int.from_bytes(stream.read(LENGTH_BYTES), "little")
+        if num_bytes > MAX_HEADER_BYTES:
+            raise CheckpointError(
+                f"{file} is not a whole safetensors file (a header of {num_bytes:,} bytes, where {MAX_HEADER_BYTES:,} "
+                "can be read). Download it again."
+            )
+        return stream.read(num_bytes), LENGTH_BYTES + num_bytes
 
 
-def digest_weights(config: Mapping[str, Any], tensors: Mapping[str, TensorInfo], data: Mapping[Path, int]) -> str:
-    """What `Checkpoint.fingerprint` says; `data` holds each weight file with the place where its tensors begin."""
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
-    for name, info in sorted(tensors.items()):
-        digest.update(f"{name} {info.shape} {info.dtype}\n".encode())
-    for file, start in data.items():
-        digest.update(str(file.stat().st_size).encode())
-        with file.open("rb") as stream:
-            for offset in sample_offsets(start, file.stat().st_size):
-                stream.seek(offset)
-                digest.update(stream.read(1024))
-    return digest.hexdigest()[:16]
-
-
-def sample_offsets(start: int, end: int, count: int = 64) -> range:
-    """`count` places spread evenly over a file's data."""
-    return range(start, end, max(1024, (end - start) // count))
+def tensor_places(file: Path) -> dict[str, tuple[int, int]]:
+    """By name, where each tensor of a file that was opened before begins, and its length; bytes."""
+    header, start = read_header(file)
+    return {
+        name: (start + entry["data_offsets"][0], entry["data_offsets"][1] - entry["data_offsets"][0])
+        for name, entry in json.loads(header).items()
+        if name != "__metadata__"
+    }

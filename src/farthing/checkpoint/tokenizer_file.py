@@ -1,11 +1,22 @@
-"""The content of a model's tokenizer.json, from wherever it comes."""
+"""The content of a model's tokenizer.json, from wherever it comes, and the tokenizer that it makes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from tokenizers import Tokenizer
+
 from farthing.checkpoint.gguf_tokenizer import gguf_tokenizer_json
-from farthing.core.errors import TokenizerError
+from farthing.checkpoint.json_file import read_bounded
+from farthing.core.errors import CheckpointError, TokenizerError
+
+MAX_TOKENIZER_BYTES = 64 * 2**20  # XLM-R's has 17 MB, Gemma's 33
+# Texts that a tokenizer has to make ids of: words, a script that few vocabularies have, and what none has.
+TRIAL = ("a", "Hello, World! 12", "\U000132b9 \U0010fffd")
+# Repetition, over which careless regular expressions take for ever; the library gives up and panics.
+LONG_TRIAL = "a" * 64 + "!"
 
 
 def tokenizer_json(path: Path) -> bytes | None:
@@ -15,7 +26,7 @@ def tokenizer_json(path: Path) -> bytes | None:
 
     Raises:
         CheckpointError: a GGUF file is damaged.
-        TokenizerError: the file cannot be read, or the metadata are incomplete.
+        TokenizerError: the file cannot be read or is too large, or the metadata are incomplete.
     """
     if path.is_file():
         return gguf_tokenizer_json(path) or read_if_there(path.with_name("tokenizer.json"))
@@ -24,8 +35,39 @@ def tokenizer_json(path: Path) -> bytes | None:
 
 def read_if_there(file: Path) -> bytes | None:
     try:
-        return file.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise TokenizerError(f"{file} cannot be read: {error}") from error
+        return read_bounded(file, MAX_TOKENIZER_BYTES, "Take tokenizer.json from the original model.")
+    except CheckpointError as error:
+        raise TokenizerError(str(error)) from error
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer of a model's folder or GGUF file, which has been tried on some texts.
+
+    Raises:
+        CheckpointError: a GGUF file is damaged.
+        TokenizerError: there is none, it cannot be read, or it fails at texts that it has no tokens for.
+    """
+    content = tokenizer_json(path)
+    file = path if path.is_file() else path / "tokenizer.json"
+    if content is None:
+        where = "beside it" if path.is_file() else "there"
+        raise TokenizerError(f"{path} has no tokenizer.json. Save the model's tokenizer {where} in the fast format.")
+    with translated(f"{file} cannot be read"):
+        tokenizer = Tokenizer.from_buffer(content)
+    with translated(f"{file} cannot tokenise every text"):
+        tokenizer.encode_batch_fast([*TRIAL, LONG_TRIAL])
+    return tokenizer
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn whatever the tokenizers library raises into a `TokenizerError` that begins with `what`."""
+    try:
+        yield
+    except Exception as error:  # the library raises bare Exception for whatever is wrong with the file
+        raise TokenizerError(f"{what}: {str(error)[:300]}. Take tokenizer.json from the original model.") from error
+    except BaseException as error:
+        # A panic of its Rust code, which pyo3 makes no Exception of and gives no name to import.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise TokenizerError(f"{what}: {str(error)[:300]}. Take tokenizer.json from the original model.") from error

@@ -94,7 +94,7 @@ def model_facts(name: str, device: str) -> dict[str, object]:
         "context": description.embedding.max_tokens,
         "pooling": description.embedding.pooling,
         "stored as": ", ".join(f"{kind} ({count} tensors)" for kind, count in stored.most_common()),
-        "fingerprint": description.checkpoint.fingerprint,
+        "fingerprint": description.identity,
     }
 
 

@@ -18,7 +18,8 @@ class VectorSpace:
 
     Attributes:
         model: name of the model as it was asked for.
-        fingerprint: digest of the checkpoint's config and tensor shapes and a sample of its weights.
+        fingerprint: digest of the checkpoint's weights, config and tokenizer and of how its vectors are made, with what
+            rounding them makes a space of its own.
         pooling: "last", "cls" or "mean"; "none" of vectors of single tokens.
         dimensions: length of the vectors.
         normalized: whether the vectors have length 1.

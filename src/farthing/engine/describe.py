@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from farthing.checkpoint.files import ModelFiles, open_files
-from farthing.checkpoint.manifest import Manifest, read_manifest
+from farthing.checkpoint.manifest import FILE as MANIFEST_FILE
+from farthing.checkpoint.manifest import Manifest, read_manifest, remedy
 from farthing.checkpoint.reader import Checkpoint
-from farthing.core.errors import SettingsError
+from farthing.core.errors import CheckpointError, SettingsError
 from farthing.core.settings import EngineSettings
 from farthing.engine.choose import make_plan
 from farthing.engine.device import device_facts
@@ -20,13 +24,14 @@ from farthing.engine.fidelity import check_fidelity
 from farthing.engine.plan import Plan
 from farthing.engine.task import head_for, own_task, pooling_and_prompts, with_head
 from farthing.engine.way import ModelShape
-from farthing.models.config import stored_format
+from farthing.models.config import shown, stored_format
 from farthing.models.families import family_of
 from farthing.models.family import Family
 from farthing.models.heads import Head, Task
 from farthing.models.layout import Layout
 from farthing.models.rotation import Rotation
 from farthing.models.spec import EmbeddingSpec, ModelSpec
+from farthing.quant.formats import FORMATS
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,22 @@ class ModelDescription:
     def shares_prefixes(self) -> bool:
         """Whether what texts of a batch begin with alike is computed once: only last tokens' rows become vectors."""
         return self.plan.shares_prefixes and self.embedding.pooling == "last"
+
+    @cached_property
+    def identity(self) -> str:
+        """Sixteen hexadecimal digits that differ when the exact model's vectors do.
+
+        They depend on weights, tokenizer, pooling, context and prompts.
+
+        A folder of quantised weights has that of the model it was made from, as long as it is as it was written. One
+        that was calibrated, or was changed since, is a model of its own.
+        """
+        source, manifest = self.checkpoint.fingerprint, self.manifest
+        if manifest and manifest.calibration is None and manifest.folder_fingerprint == source:
+            source = manifest.source_fingerprint
+        made = self.embedding
+        facts = [source, made.pooling, made.max_tokens, made.prompts, made.default_prompt, made.instruction_template]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def with_plan(self, plan: Plan) -> ModelDescription:
         """The same model, run in another way."""
@@ -153,7 +174,17 @@ def model_shape(
 
 
 def stored_settings(manifest: Manifest, path: Path, settings: EngineSettings) -> EngineSettings:
-    """The settings with the folder's format. Raises `SettingsError` when they ask for another one."""
+    """The settings with the folder's format.
+
+    Raises:
+        SettingsError: they ask for another one.
+        CheckpointError: there is none of that name.
+    """
+    if manifest.format not in FORMATS:
+        raise CheckpointError(
+            f"{path / MANIFEST_FILE} names the format {shown(manifest.format)}; available: {', '.join(FORMATS)}. "
+            f"{remedy(manifest.source)}"
+        )
     if settings.format not in ("auto", "none", manifest.format):
         raise SettingsError(
             f"format is {settings.format!r}, but {path} holds weights quantised to {manifest.format}. Leave the format "

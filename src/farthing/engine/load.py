@@ -85,14 +85,12 @@ def model_tensors(description: ModelDescription) -> ModelTensors:
 
 
 def fingerprint(description: ModelDescription) -> str:
-    """The checkpoint's; with the format's name where rounding makes the vectors a space of their own.
+    """The model's identity; with the format's name where rounding makes the vectors a space of their own.
 
-    It is the same whether the weights were quantised now or come from a folder; one that was calibrated is a space of
-    its own. So is one of the same format with other matrices in a finer one.
+    It is the same whether the weights were quantised now or come from a folder. One of the same format with other
+    matrices in a finer one is a space of its own.
     """
-    manifest, form = description.manifest, description.plan.format
-    is_calibrated = manifest is not None and manifest.calibration is not None
-    source = manifest.source_fingerprint if manifest and not is_calibrated else description.checkpoint.fingerprint
+    source, form = description.identity, description.plan.format
     return "-".join((source, form.name, *description.layout.finer_parts(form))) if form.quantises else source
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from farthing.checkpoint.manifest import Manifest
+from farthing.checkpoint.reader import Checkpoint
 from farthing.checkpoint.table import pieces
 from farthing.checkpoint.writer import TensorSpec, write_tensors
 from farthing.engine.calibrate import CalibratedTensors
@@ -62,5 +63,6 @@ def write_quantised(
         rotated=description.rotation is not None,
         source=source,
         source_fingerprint=description.checkpoint.fingerprint,
+        folder_fingerprint=Checkpoint(folder).fingerprint,
         farthing_version=farthing_version,
     )

@@ -14,8 +14,8 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from farthing.checkpoint.files import ModelFiles, open_files
-from farthing.checkpoint.tokenizer_file import tokenizer_json
-from farthing.core.errors import TokenizerError, WrongTaskError
+from farthing.checkpoint.tokenizer_file import read_tokenizer
+from farthing.core.errors import WrongTaskError
 from farthing.models.embedding_config import embedding_spec, is_sentence_model, max_tokens
 from farthing.models.family import Family
 from farthing.models.heads import Head, Task, head_of, is_classifier
@@ -83,13 +83,3 @@ def pair_separator(tokenizer: Tokenizer) -> int | None:
     """The last token of type 0 of a pair; None where all are of one type."""
     encoding = tokenizer.encode("a", "a")
     return encoding.ids[encoding.type_ids.index(1) - 1] if 1 in encoding.type_ids else None
-
-
-def read_tokenizer(path: Path) -> Tokenizer:
-    content = tokenizer_json(path)
-    if content is None:
-        raise TokenizerError(f"{path} has no tokenizer.json. Save the model's tokenizer there in the fast format.")
-    try:
-        return Tokenizer.from_buffer(content)
-    except Exception as error:
-        raise TokenizerError(f"The tokenizer of {path} cannot be read: {error}") from error

@@ -1,34 +1,97 @@
-"""Careful reading of config.json values."""
+"""Careful reading of values in config.json and the files beside it, which may come from a stranger."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from farthing.core.errors import CheckpointError
 
+# What is read of a model grows with its layers before any weight is looked at; the largest published have some 130.
+MAX_LAYERS = 1000
+# Of every other number: what 32 bits hold. Beyond it lie no models, but plans that take for ever.
+MAX_INTEGER = 2**31 - 1
+MAX_EPS = 1.0  # added to a variance; with a larger one every vector is about zero
+MAX_NUMBER = 1e15
+MAX_SHOWN = 200  # characters of a value in a message
 
-def integer(config: Mapping[str, Any], key: str, default: int | None = None, *, minimum: int = 1) -> int:
-    """A whole number of at least `minimum`. Raises `CheckpointError` when it is missing or something else."""
+
+def integer(
+    config: Mapping[str, Any], key: str, default: int | None = None, *, minimum: int = 1, maximum: int = MAX_INTEGER
+) -> int:
+    """A whole number from `minimum` to `maximum`. Raises `CheckpointError` when it is missing or something else."""
     value = config.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-        raise CheckpointError(f"config.json: {key} is {value!r}; a whole number of at least {minimum} is needed.")
+        raise CheckpointError(f"config.json: {key} is {shown(value)}; a whole number of at least {minimum} is needed.")
+    if value > maximum:
+        raise CheckpointError(f"config.json: {key} is {shown(value)}; at most {maximum:,} can be computed.")
     return value
 
 
-def number(config: Mapping[str, Any], key: str) -> float:
+def number(config: Mapping[str, Any], key: str, *, maximum: float = MAX_NUMBER) -> float:
+    """A number above 0, at most `maximum`. Raises `CheckpointError` when it is missing or something else."""
     value = config.get(key)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise CheckpointError(f"config.json: {key} is {value!r}; a number is needed.")
+    if not is_finite(value) or not 0 < value <= maximum:
+        raise CheckpointError(f"config.json: {key} is {shown(value)}; a number above 0 up to {maximum:g} is needed.")
     return float(value)
+
+
+def eps(config: Mapping[str, Any], key: str) -> float:
+    """What a norm adds to a variance. Raises `CheckpointError`."""
+    return number(config, key, maximum=MAX_EPS)
+
+
+def is_finite(value: object) -> TypeGuard[int | float]:
+    """Whether it is a number, and neither NaN nor infinite."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return isinstance(value, int) or math.isfinite(value)
+
+
+def shown(value: object) -> str:
+    """As it stands in a message."""
+    if isinstance(value, int) and value.bit_length() > MAX_SHOWN:  # Python refuses to write very long ones
+        return f"a number of {value.bit_length()} bits"
+    return cut(repr(value))
+
+
+def cut(text: str) -> str:
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
+def table(value: object, what: str) -> Mapping[str, Any]:
+    """A JSON object; nothing where there is none. Raises `CheckpointError` for anything else; `what` names it."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{what} is {shown(value)}; a JSON object is needed. Download the model again.")
+    return value
+
+
+def names(config: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """A list of texts; nothing where there is none. Raises `CheckpointError` for anything else."""
+    value = config.get(key)
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise CheckpointError(f"config.json: {key} is {shown(value)}; a list of names is needed.")
+    return tuple(value)
+
+
+def architectures(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the model is computed by, in the names of transformers' classes. Raises `CheckpointError`."""
+    return names(config, "architectures")
 
 
 def only(config: Mapping[str, Any], key: str, allowed: Sequence[object], default: object) -> None:
     """Refuse a value that would change the arithmetic in a way that is not built."""
     value = config.get(key, default)
     if value not in allowed:
-        shown = ", ".join(repr(entry) for entry in allowed)
-        raise CheckpointError(f"config.json: {key} is {value!r}; this model family is computed only with {shown}.")
+        choices = ", ".join(repr(entry) for entry in allowed)
+        raise CheckpointError(
+            f"config.json: {key} is {shown(value)}; this model family is computed only with {choices}."
+        )
 
 
 def stored_format(config: Mapping[str, Any]) -> str:
@@ -53,5 +116,5 @@ def activation(config: Mapping[str, Any]) -> str:
     known = {"silu": "silu", "swish": "silu", "gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
     name = config.get("hidden_act")
     if not isinstance(name, str) or name not in known:
-        raise CheckpointError(f"config.json: hidden_act is {name!r}; available: {', '.join(known)}.")
+        raise CheckpointError(f"config.json: hidden_act is {shown(name)}; available: {', '.join(known)}.")
     return known[name]

@@ -7,13 +7,18 @@ Modules that are not built (Dense layers, other poolings) are refused: ignoring 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import PurePosixPath
 from typing import Any
 
 from farthing.checkpoint.files import ModelFiles
 from farthing.core.errors import CheckpointError
+from farthing.models.config import cut, is_finite, shown, table
 from farthing.models.spec import EmbeddingSpec, ModelSpec, Pooling
 
+MAX_PATH = 200  # characters of a folder's name
+PROMPTS_FILE = "config_sentence_transformers.json"
 POOLINGS: dict[str, Pooling] = {"lasttoken": "last", "cls": "cls", "mean": "mean"}
 LEGACY_POOLINGS = {
     "pooling_mode_cls_token": "cls",
@@ -27,13 +32,14 @@ LEGACY_POOLINGS = {
 
 def embedding_spec(checkpoint: ModelFiles, spec: ModelSpec, fallback: EmbeddingSpec) -> EmbeddingSpec:
     """Raises `CheckpointError` for poolings and modules that are not built."""
-    prompts_file = checkpoint.json("config_sentence_transformers.json") or {}
-    stored = {name: text for name, text in (prompts_file.get("prompts") or {}).items() if isinstance(text, str)}
+    prompts_file = table(checkpoint.json(PROMPTS_FILE), PROMPTS_FILE)
+    stated = table(prompts_file.get("prompts"), f"{PROMPTS_FILE}: prompts")
+    stored = {name: text for name, text in stated.items() if isinstance(text, str)}
     prompts, default_prompt = {**fallback.prompts, **stored}, prompts_file.get("default_prompt_name")
-    if default_prompt is not None and default_prompt not in prompts:
+    if default_prompt is not None and (not isinstance(default_prompt, str) or default_prompt not in prompts):
         raise CheckpointError(
-            f"config_sentence_transformers.json makes {default_prompt!r} the default prompt, but has only: "
-            f"{', '.join(prompts) or 'none'}."
+            f"{PROMPTS_FILE} makes {shown(default_prompt)} the default prompt, but has only: "
+            f"{cut(', '.join(prompts) or 'none')}."
         )
     return replace(
         fallback,
@@ -41,38 +47,62 @@ def embedding_spec(checkpoint: ModelFiles, spec: ModelSpec, fallback: EmbeddingS
         max_tokens=max_tokens(checkpoint, spec),
         prompts=prompts,
         default_prompt=default_prompt,
-        matryoshka_min=min(checkpoint.config.get("matryoshka_dimensions") or [fallback.matryoshka_min or 0]) or None,
+        matryoshka_min=matryoshka_min(checkpoint, fallback.matryoshka_min),
     )
 
 
-def is_sentence_model(checkpoint: ModelFiles) -> bool:
-    """Whether its files say how rows are pooled to vectors, as those of embedding models do."""
-    modules = checkpoint.json("modules.json") or []
-    return any(str(module.get("type", "")).rsplit(".", 1)[-1] == "Pooling" for module in modules)
+def matryoshka_min(checkpoint: ModelFiles, fallback: int | None) -> int | None:
+    stated = checkpoint.config.get("matryoshka_dimensions") or [fallback or 0]
+    if not isinstance(stated, list) or not all(type(value) is int and value >= 0 for value in stated):
+        raise CheckpointError(
+            f"config.json: matryoshka_dimensions is {shown(stated)}; a list of whole numbers is needed."
+        )
+    return min(stated) or None
 
 
-def pooling(checkpoint: ModelFiles, fallback: Pooling) -> Pooling:
-    found = fallback
-    for module in checkpoint.json("modules.json") or []:
-        kind = str(module.get("type", "")).rsplit(".", 1)[-1]
-        if kind == "Pooling":
-            file = f"{module.get('path')}/config.json"
-            config = checkpoint.json(file)
-            if config is None:  # a guess would give silently wrong vectors
-                raise CheckpointError(f"{checkpoint.path} lacks {file}, which modules.json names. Download it again.")
-            found = read_pooling(config)
-        elif kind not in ("Transformer", "Normalize"):
+def modules(checkpoint: ModelFiles) -> list[tuple[str, str]]:
+    """Kind and folder of each module that modules.json names. Raises `CheckpointError`."""
+    stated = checkpoint.json("modules.json") or []
+    if not isinstance(stated, list) or not all(isinstance(module, dict) for module in stated):
+        raise CheckpointError(f"modules.json is {shown(stated)}; a list of modules is needed. Download it again.")
+    found = [(str(module.get("type", "")).rsplit(".", 1)[-1], str(module.get("path", ""))) for module in stated]
+    for _, path in found:
+        place = PurePosixPath(path)
+        if place.is_absolute() or ".." in place.parts or "\0" in path or len(path) > MAX_PATH:
             raise CheckpointError(
-                f"modules.json names the module {kind}; built are Transformer, Pooling and Normalize."
+                f"modules.json names {shown(path)}, which is no folder of the model. Download it again."
             )
     return found
 
 
-def read_pooling(config: dict[str, Any]) -> Pooling:
-    modes = config.get("pooling_mode") or [mode for key, mode in LEGACY_POOLINGS.items() if config.get(key)]
-    modes = [modes] if isinstance(modes, str) else list(modes) or ["mean"]
+def is_sentence_model(checkpoint: ModelFiles) -> bool:
+    """Whether its files say how rows are pooled to vectors, as those of embedding models do."""
+    return any(kind == "Pooling" for kind, _ in modules(checkpoint))
+
+
+def pooling(checkpoint: ModelFiles, fallback: Pooling) -> Pooling:
+    found = fallback
+    for kind, path in modules(checkpoint):
+        if kind == "Pooling":
+            file = f"{path}/config.json"
+            config = checkpoint.json(file)
+            if config is None:  # a guess would give silently wrong vectors
+                raise CheckpointError(f"{checkpoint.path} lacks {file}, which modules.json names. Download it again.")
+            found = read_pooling(table(config, file))
+        elif kind not in ("Transformer", "Normalize"):
+            raise CheckpointError(
+                f"modules.json names the module {cut(kind)}; built are Transformer, Pooling and Normalize."
+            )
+    return found
+
+
+def read_pooling(config: Mapping[str, Any]) -> Pooling:
+    modes = config.get("pooling_mode") or [mode for key, mode in LEGACY_POOLINGS.items() if config.get(key)] or "mean"
+    modes = [modes] if isinstance(modes, str) else modes
+    if not isinstance(modes, list) or not all(isinstance(mode, str) for mode in modes):
+        raise CheckpointError(f"The checkpoint's pooling_mode is {shown(modes)}; a name is needed. Download it again.")
     if len(modes) != 1 or modes[0] not in POOLINGS:
-        raise CheckpointError(f"The checkpoint pools by {' + '.join(modes)}; available: {', '.join(POOLINGS)}.")
+        raise CheckpointError(f"The checkpoint pools by {cut(' + '.join(modes))}; available: {', '.join(POOLINGS)}.")
     if config.get("include_prompt") is False:
         raise CheckpointError("The checkpoint leaves prompt tokens out of pooling (include_prompt: false); not built.")
     return POOLINGS[modes[0]]
@@ -80,8 +110,14 @@ def read_pooling(config: dict[str, Any]) -> Pooling:
 
 def max_tokens(checkpoint: ModelFiles, spec: ModelSpec) -> int:
     """The least of what the files state and what the positions can tell apart."""
-    stated = (
-        (checkpoint.json("sentence_bert_config.json") or {}).get("max_seq_length"),
-        (checkpoint.json("tokenizer_config.json") or {}).get("model_max_length"),
-    )
-    return min([spec.max_positions, *(int(value) for value in stated if isinstance(value, (int, float)))])
+    lengths = [spec.max_positions]
+    for file, key in (("sentence_bert_config.json", "max_seq_length"), ("tokenizer_config.json", "model_max_length")):
+        value = table(checkpoint.json(file), file).get(key)
+        if value is None:
+            continue
+        if not is_finite(value) or value < 1:
+            raise CheckpointError(
+                f"{file}: {key} is {shown(value)}; a whole number of at least 1 is needed. Download the model again."
+            )
+        lengths.append(int(value))  # transformers writes 1e30 where there is no limit
+    return min(lengths)

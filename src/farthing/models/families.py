@@ -7,6 +7,7 @@ from typing import Any
 
 from farthing.core.errors import UnknownArchitectureError
 from farthing.models.bert import BertFamily
+from farthing.models.config import architectures, cut, shown
 from farthing.models.family import Family
 from farthing.models.qwen3 import Qwen3Family
 
@@ -19,10 +20,10 @@ def family_of(config: Mapping[str, Any]) -> Family:
     Raises:
         UnknownArchitectureError: naming the architectures there are.
     """
-    names = config.get("architectures") or []
+    names = architectures(config)
     for family in FAMILIES.values():
         if any(name in family.architectures for name in names):
             return family
     known = ", ".join(name for family in FAMILIES.values() for name in family.architectures)
-    got = ", ".join(map(str, names)) or f"none (model_type {config.get('model_type')!r})"
+    got = cut(", ".join(names)) if names else f"none (model_type {shown(config.get('model_type'))})"
     raise UnknownArchitectureError(f"The checkpoint's architecture is {got}; available: {known}.")

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from farthing.core.errors import CheckpointError, TokenizerError
+from farthing.models.config import architectures, shown, table
 from farthing.models.layout import Layout, RowsPart, VectorPart
 from farthing.models.pair_prompt import QWEN3_PROMPT, PairPrompt
 from farthing.models.spec import ModelSpec, Pooling
@@ -131,24 +132,23 @@ def head_of(config: Mapping[str, Any]) -> Head | None:
     Raises:
         CheckpointError: a classifier that has more than one label.
     """
-    name = next((name for name in config.get("architectures") or () if name in HEADS), None)
+    name = next((name for name in architectures(config) if name in HEADS), None)
     if name is None:
         return None
     if is_classifier(config):
-        num_labels = config.get("num_labels") or len(config.get("id2label") or (0, 1))  # two, as transformers has it
+        labels = table(config.get("id2label"), "config.json: id2label") or (0, 1)  # two, as transformers has it
+        num_labels = config.get("num_labels") or len(labels)
         if num_labels != 1:
             raise CheckpointError(
-                f"config.json: num_labels is {num_labels}; {name} is computed with one label, whose logit scores a "
-                "pair. Take a reranker; a classifier with several labels is not one."
+                f"config.json: num_labels is {shown(num_labels)}; {name} is computed with one label, whose logit "
+                "scores a pair. Take a reranker; a classifier with several labels is not one."
             )
     return HEADS[name]
 
 
 def is_classifier(config: Mapping[str, Any]) -> bool:
     """Whether config.json's architecture can do nothing but score."""
-    return any(
-        name in HEADS and name.endswith("ForSequenceClassification") for name in config.get("architectures") or ()
-    )
+    return any(name in HEADS and name.endswith("ForSequenceClassification") for name in architectures(config))
 
 
 def checked_logits(head: Head, rows: torch.Tensor, shared: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -47,13 +47,13 @@ class Qwen3Family:
             family="qwen3",
             vocab=cfg.integer(config, "vocab_size"),
             hidden=hidden,
-            num_layers=cfg.integer(config, "num_hidden_layers"),
+            num_layers=cfg.integer(config, "num_hidden_layers", maximum=cfg.MAX_LAYERS),
             num_heads=num_heads,
             num_kv_heads=num_kv_heads,
             head_dim=cfg.integer(config, "head_dim", hidden // num_heads),
             intermediate=cfg.integer(config, "intermediate_size"),
             max_positions=cfg.integer(config, "max_position_embeddings"),
-            norm_eps=cfg.number(config, "rms_norm_eps"),
+            norm_eps=cfg.eps(config, "rms_norm_eps"),
             activation=cfg.activation(config),
             stored_bytes=cfg.stored_bytes(config),
             rope_theta=rope_theta(config),
@@ -115,11 +115,12 @@ class Qwen3Family:
 
 def rope_theta(config: Mapping[str, Any]) -> float:
     """From `rope_theta`, or from transformers 5's `rope_parameters`. Raises `CheckpointError` for scaled RoPE."""
-    scaling = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    stated = config.get("rope_parameters") or config.get("rope_scaling")
+    scaling = cfg.table(stated, "config.json: rope_parameters")
     kind = scaling.get("rope_type", scaling.get("type", "default"))
     if kind != "default":
         raise CheckpointError(
-            f"config.json: RoPE of type {kind!r} is not built; remove rope_scaling or take another model."
+            f"config.json: RoPE of type {cfg.shown(kind)} is not built; remove rope_scaling or take another model."
         )
     return cfg.number(scaling if "rope_theta" in scaling else config, "rope_theta")
 

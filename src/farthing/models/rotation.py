@@ -16,13 +16,26 @@ import math
 import numpy as np
 import torch
 
+from farthing.core.errors import CheckpointError
+
+MAX_PART = 4096  # a matrix of so many rows is made; widths of models are products of two numbers below 100
+
 
 class Rotation:
-    """R = (A kron B) diag(signs) with A, B orthogonal and of about equal size: two small products a row."""
+    """R = (A kron B) diag(signs) with A, B orthogonal and of about equal size: two small products a row.
+
+    Raises:
+        CheckpointError: on construction, when the width cannot be split into two small enough numbers.
+    """
 
     def __init__(self, width: int) -> None:
         self.width = width
         size = next(size for size in range(math.isqrt(width), 0, -1) if width % size == 0)
+        if width // size > MAX_PART:
+            raise CheckpointError(
+                f"Rows of {width:,} numbers cannot be rotated: the largest part would have {width // size:,}, and at "
+                f"most {MAX_PART:,} are built. Take an exact format (fp32, bf16)."
+            )
         self._a, self._b = orthogonal(size), orthogonal(width // size)
         self._signs = signs(width)
 

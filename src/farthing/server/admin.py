@@ -67,7 +67,7 @@ def model_object(entry: ModelEntry) -> dict[str, object]:
     """A model's name and what is known of it now."""
     facts: dict[str, object] = {"model": entry.name, "task": entry.task, "state": entry.state}
     if entry.failure is not None:
-        facts["reason"] = str(entry.failure)
+        facts["reason"] = entry.reason
     backend = entry.backend
     if backend is not None:
         facts |= {"context_length": backend.context_length, "healthy": backend.health().ready}

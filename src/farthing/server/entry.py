@@ -7,6 +7,7 @@ It knows nothing of HTTP, nor of other models.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 State = Literal["not loaded", "loading", "ready", "failed"]
 
 
+# Folders before a file's name, in a message of ours.
+FOLDERS = re.compile(r"(?<![\w./:])/(?:[^\s/'\"]+/)*")
+ADDRESS = re.compile(r"\b[a-z]{1,10}://[^\s,;'\"]+")
+MAX_CHARS = 1000  # of a reason
+
+
 class ModelEntry:
     """
     Args:
@@ -33,6 +40,7 @@ class ModelEntry:
         task: what it is for; None until it was loaded once, where only its files say so.
         keep_alive_s: unload it after so long without a request; None keeps it.
         preload: load it when the server starts.
+        place: gives the folder of its files, of which clients are told nothing; empty where there is none.
     """
 
     def __init__(
@@ -44,10 +52,11 @@ class ModelEntry:
         task: Task | None = None,
         keep_alive_s: float | None = None,
         preload: bool = True,
+        place: Callable[[], str] = str,
     ) -> None:
         self.name, self.aliases, self.task = name, tuple(aliases), task
         self.keep_alive_s, self.preload = keep_alive_s, preload
-        self._make = load
+        self._make, self._place = load, place
         self._lock = threading.Lock()
         self._backend: Backend | None = None
         self._loaded: Future[None] | None = None
@@ -55,7 +64,7 @@ class ModelEntry:
         self._num_users = 0
         self._earlier = ServingStats()
         self._observer: Observer | None = None
-        self._used_at = time.monotonic()
+        self._used_at = self._failed_at = time.monotonic()
 
     @property
     def backend(self) -> Backend | None:
@@ -66,6 +75,12 @@ class ModelEntry:
     def failure(self) -> Exception | None:
         """Why the last attempt to load it failed."""
         return self._failure
+
+    @property
+    def reason(self) -> str:
+        """Why, in words for clients: without this server's folders and addresses, which the log has. Empty where it did
+        not fail."""
+        return "" if self._failure is None else in_public(self._failure, self._place())
 
     def stats(self) -> ServingStats:
         """Of all its lives."""
@@ -124,7 +139,7 @@ class ModelEntry:
 
     def failed_since_s(self, now_s: float) -> float:
         """Seconds since the last attempt to load it failed; infinite when it did not."""
-        return float("inf") if self._failure is None else now_s - self._used_at
+        return float("inf") if self._failure is None else now_s - self._failed_at
 
     def take_away_idle(self, now_s: float) -> Backend | None:
         """The backend, for whoever closes it, when nobody has used it for as long as it is kept; else None."""
@@ -152,9 +167,17 @@ class ModelEntry:
     def _settle(self, done: Future[None], backend: Backend | None, failure: Exception | None) -> None:
         with self._lock:
             self._backend, self._failure, self._loaded = backend, failure, None
-            self._used_at = time.monotonic()
+            self._used_at = self._failed_at = time.monotonic()
             if backend is not None:
                 self.task = backend.task
                 if self._observer is not None and backend.local is not None:
                     backend.local.tell(self._observer)
         done.set_result(None)
+
+
+def in_public(error: Exception, place: str = "") -> str:
+    """What clients are told of an error that kept a model with its files in `place` from being loaded."""
+    said = str(error)
+    if place:  # which may have spaces in it
+        said = said.replace(f"{place}/", "").replace(place, "its folder")
+    return FOLDERS.sub("", ADDRESS.sub("(an address)", said[:MAX_CHARS]))

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from farthing.core.errors import ClosedError, FarthingError
-from farthing.server.entry import ModelEntry
+from farthing.server.entry import ModelEntry, in_public
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Keeper:
 
     Attributes:
         is_ready: all models that are loaded at the start are there.
-        failure: why the server could not start; empty when nothing failed.
+        failure: why the server could not start, in words for clients; empty when nothing failed.
     """
 
     def __init__(self, entries: Sequence[ModelEntry], prepare: Event, *, exits_on_death: bool) -> None:
@@ -99,9 +99,9 @@ class Keeper:
                 if entry.preload:
                     entry.load()
         except Exception as error:  # noqa: BLE001 - whatever it is, the port must stop saying "loading"
-            self.failure = f"The model {name} could not be loaded: {error}"
+            self.failure = f"The model {name} could not be loaded: {in_public(error)}"
             self.exit_status = LOAD_FAILED
-            log_failure(self.failure, error)
+            log_failure(f"The model {name} could not be loaded: {error}", error)
             on_failure()
             return False
         self.is_ready = not self.is_closing

@@ -67,6 +67,7 @@ class Models:
                 aliases=config.own.aliases,
                 keep_alive_s=config.own.keep_alive_s,
                 preload=config.own.preload,
+                place=partial(self._place, config.name),
             )
             for config in configs
         )
@@ -85,6 +86,13 @@ class Models:
         self._open_cache()
         if len(self._found) > 1:
             self._share_memory()
+
+    def _place(self, name: str) -> str:
+        """The folder of a model's files, or the one that its GGUF file lies in; empty while it is not known."""
+        if name not in self._found:
+            return ""
+        path = self._found[name].path
+        return str(path.parent if path.is_file() else path)
 
     def _open_cache(self) -> None:
         """Raises `MissingExtraError`."""

@@ -13,6 +13,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from farthing.core.errors import ClosedError, QueueFullError, ServingError
@@ -207,6 +208,9 @@ class Service:
         first, *others = entries
         if not others:
             return entries
+        for entry in entries:  # of which others can answer meanwhile
+            if entry.failure is not None:
+                self._load_again(entry)
         able = [entry for entry in others if is_able(entry) and (entry.backend is None or can_take(entry.backend))]
         return [first, *able] if is_able(first) or not able else able
 
@@ -234,13 +238,20 @@ class Service:
             await self._wait_until_loaded(entry)
 
     async def _wait_until_loaded(self, entry: ModelEntry) -> None:
-        if entry.failed_since_s(time.monotonic()) > RETRY_LOADING_S:
-            done, is_first = entry.wanted()
-            if is_first:
-                self._keeper.order(entry)
+        done = self._load_again(entry)
+        if done is not None:
             await asyncio.shield(asyncio.wrap_future(done))  # others wait for it too
         if entry.failure is not None:
-            raise ServingError(f"The model {entry.name} could not be loaded: {entry.failure}")
+            raise ServingError(f"The model {entry.name} could not be loaded: {entry.reason}")
+
+    def _load_again(self, entry: ModelEntry) -> Future[None] | None:
+        """Have a model loaded, and return what is done when it was; None so soon after it failed."""
+        if entry.failed_since_s(time.monotonic()) <= RETRY_LOADING_S:
+            return None
+        done, is_first = entry.wanted()
+        if is_first:
+            self._keeper.order(entry)
+        return done
 
     def _check_ready(self) -> None:
         if not self._keeper.is_ready or self._keeper.is_closing:

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tokenizers import Tokenizer, models, normalizers
+from tokenizers import models, normalizers
 
-from farthing.checkpoint.tokenizer_file import tokenizer_json
+from farthing.checkpoint.tokenizer_file import read_tokenizer
 from farthing.core.errors import InvalidTokenError, SettingsError, TokenizerError
 from farthing.engine.describe import ModelDescription
 from farthing.serving.boundaries import boundaries_of
@@ -64,16 +64,8 @@ class TextTokenizer:
     """
 
     def __init__(self, model_path: Path, *, vocab: int, end_token: str | None) -> None:
-        content, where = tokenizer_json(model_path), "beside it" if model_path.is_file() else "there"
-        if content is None:
-            raise TokenizerError(
-                f"{model_path} has no tokenizer.json. Save the model's tokenizer {where} in the fast format."
-            )
+        self._tokenizer = read_tokenizer(model_path)
         file = model_path if model_path.is_file() else model_path / "tokenizer.json"
-        try:
-            self._tokenizer = Tokenizer.from_buffer(content)
-        except Exception as error:  # the library raises bare Exception for whatever is wrong with the file
-            raise TokenizerError(f"{file} cannot be read: {error}") from error
         if isinstance(self._tokenizer.model, models.Unigram):
             self._strip_end_as_sentencepiece_does()
         self._tokenizer.no_padding()

@@ -14,6 +14,7 @@ import httpx
 import orjson
 
 from farthing.core.errors import SettingsError, UpstreamInputError, UpstreamLengthError
+from farthing.upstream.answer import ACCEPTED, ERROR_BYTES, Answer, read_answer
 from farthing.upstream.attempt import AttemptBusyError, AttemptFailedError
 
 CONNECT_S = 5.0
@@ -21,6 +22,7 @@ HEALTH_S = 10.0
 DEFAULT_REST_S = 1.0  # after a 429 that does not say
 KEEPALIVE_S = 2.0  # below uvicorn's 5 s, so that a connection is rarely closed just when it is used again
 REFUSED = (400, 413, 422)  # what the input is to blame for
+MOST_CONTEXT = 2**31 - 1  # tokens of one text, as a list of models may say it
 MAX_SHOWN = 300  # characters of an upstream's own words
 LENGTH_CODE = b'"context_length_exceeded"'  # OpenAI's; its quotes keep a text that is shown again from matching
 LENGTH_WORDS = re.compile(
@@ -56,61 +58,69 @@ class UpstreamClient:
         """The URL without /v1, where servers have what is not OpenAI's."""
         return self.base.copy_with(path=self.base.path.removesuffix("/v1") or "/")
 
-    async def post(self, url: httpx.URL, body: dict[str, Any]) -> httpx.Response:
-        """The answer to `body`.
+    async def post(self, url: httpx.URL, body: dict[str, Any], max_bytes: int) -> Answer:
+        """The answer to `body`, which fails when it has more than `max_bytes`.
 
         Raises:
             AttemptFailedError, AttemptBusyError: another upstream may answer.
             UpstreamInputError: the upstream refuses what was sent; others would too.
         """
-        request = self._http.request(
+        request = self._http.build_request(
             "POST", url, content=orjson.dumps(body), headers={"content-type": "application/json"}
         )
-        response = await self._answer(request, self._timeout_s)
-        if response.is_success:
-            return response
-        said = words(response)
-        if response.status_code == 429:
-            raise AttemptBusyError(rest_s(response))
-        is_too_long = LENGTH_CODE in response.content or LENGTH_WORDS.search(said) is not None
-        if response.status_code in REFUSED or (response.status_code == 500 and is_too_long):  # llama.cpp's 500
+        answer = await self._answer(request, self._timeout_s, max_bytes)
+        if answer.is_success:
+            return answer
+        said = words(answer)
+        if answer.status == 429:
+            raise AttemptBusyError(rest_s(answer))
+        is_too_long = LENGTH_CODE in answer.content or LENGTH_WORDS.search(said) is not None
+        if answer.status in REFUSED or (answer.status == 500 and is_too_long):  # llama.cpp's 500
             kind = UpstreamLengthError if is_too_long else UpstreamInputError
             raise kind(f"The server that computes this model refused the input: {said}", param="input")
-        raise AttemptFailedError(f"answered {response.status_code}", detail=said)
+        raise AttemptFailedError(f"answered {answer.status}", detail=said)
 
     async def check_alive(self) -> None:
         """Raise `AttemptFailedError` when nothing answers. Not every server has /health: a 404 is an answer."""
         url = self.root.copy_with(path=self.root.path.rstrip("/") + "/health")
-        response = await self._answer(self._http.request("GET", url), HEALTH_S)
-        if response.is_server_error:
-            raise AttemptFailedError(f"answered {response.status_code} to /health", detail=words(response))
+        answer = await self._answer(self._http.build_request("GET", url), HEALTH_S, ERROR_BYTES)
+        if answer.is_server_error:
+            raise AttemptFailedError(f"answered {answer.status} to /health", detail=words(answer))
 
     async def max_tokens(self, model: str) -> int | None:
         """Most tokens of one text, as SGLang and vLLM say it in the list of their models. None where it is not said."""
         try:
-            response = await self._answer(self._http.request("GET", at(self.base, "models")), HEALTH_S)
-            cards = {card["id"]: card for card in orjson.loads(response.content)["data"]}
+            request = self._http.build_request("GET", at(self.base, "models"))
+            answer = await self._answer(request, HEALTH_S, ERROR_BYTES)
+            cards = {card["id"]: card for card in orjson.loads(answer.content)["data"]}
             value = cards[model]["max_model_len"]
         except (AttemptFailedError, KeyError, TypeError, ValueError):
             return None
-        return value if isinstance(value, int) and value > 0 else None
+        return value if type(value) is int and 0 < value <= MOST_CONTEXT else None
 
-    async def _answer(self, request: Any, timeout_s: float) -> httpx.Response:
+    async def _answer(self, request: httpx.Request, timeout_s: float, max_bytes: int) -> Answer:
+        async def ask() -> Answer:
+            response = await self._http.send(request, stream=True)
+            try:
+                return await read_answer(response, max_bytes)
+            finally:
+                await response.aclose()
+
         try:
-            response: httpx.Response = await asyncio.wait_for(request, timeout_s)
+            return await asyncio.wait_for(ask(), timeout_s)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise AttemptFailedError("cannot be reached", detail=str(error), is_gone=True) from error
         except (asyncio.TimeoutError, httpx.TimeoutException) as error:
             raise AttemptFailedError(f"gave no answer within {timeout_s:g} s", is_gone=True) from error
         except httpx.RequestError as error:
             raise AttemptFailedError("broke off", detail=str(error)) from error
-        return response
 
 
 def http_client(api_key: str | None) -> httpx.AsyncClient:
     """Connections to any number of upstreams. Times are limited for whole answers, by `UpstreamClient`."""
+    key = {"authorization": f"Bearer {api_key}"} if api_key else {}
     return httpx.AsyncClient(
-        headers={"authorization": f"Bearer {api_key}"} if api_key else {},
+        headers={"accept-encoding": ACCEPTED, **key},
         timeout=httpx.Timeout(None, connect=CONNECT_S),
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=KEEPALIVE_S),
         trust_env=False,  # what is asked depends on the settings alone
@@ -133,20 +143,20 @@ def at(url: httpx.URL, path: str) -> httpx.URL:
     return url.copy_with(path=f"{url.path.rstrip('/')}/{path}")
 
 
-def rest_s(response: httpx.Response) -> float:
+def rest_s(answer: Answer) -> float:
     """Seconds that Retry-After asks for. Its other form, a date, is not read."""
     try:
-        return max(0.0, float(response.headers.get("retry-after", "")))
+        return max(0.0, float(answer.headers.get("retry-after", "")))
     except ValueError:
         return DEFAULT_REST_S
 
 
-def words(response: httpx.Response) -> str:
+def words(answer: Answer) -> str:
     """What an error's body says, in whichever of the usual shapes."""
     try:
-        content = orjson.loads(response.content)
+        content = orjson.loads(answer.content)
     except ValueError:
-        return response.text[:MAX_SHOWN]
+        return answer.content[: 4 * MAX_SHOWN].decode(errors="replace")[:MAX_SHOWN]
     for _ in range(3):  # {"error": {"message": ...}}, {"error": ...}, {"message": ...}, {"detail": [{"msg": ...}]}
         if isinstance(content, dict):
             content = next((content[key] for key in ("error", "message", "detail", "msg") if key in content), content)

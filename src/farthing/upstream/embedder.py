@@ -127,13 +127,14 @@ class UpstreamEmbedder(UpstreamModel):
         return self._settings.upstream_space is not None or vectors.told.space == self._told_space
 
     async def _ask_probe(self, client: UpstreamClient) -> Vectors:
+        dimensions = self._settings.upstream_dimensions or (None if self._reference is None else self.dimensions)
         try:
-            return await ask_vectors(client, self.upstream_model, PROBE)
+            return await ask_vectors(client, self.upstream_model, PROBE, dimensions=dimensions)
         except UpstreamInputError:
             if not client.as_base64:
                 raise
         client.as_base64 = False  # a server that does not know encoding_format
-        return await ask_vectors(client, self.upstream_model, PROBE)
+        return await ask_vectors(client, self.upstream_model, PROBE, dimensions=dimensions)
 
     # --- work ----------------------------------------------------------------------------------------------------
 
@@ -249,7 +250,7 @@ class UpstreamEmbedder(UpstreamModel):
 
     async def _ask(self, chunk: Chunk, num_inputs: int, truncate: bool) -> Vectors:
         async def call(client: UpstreamClient) -> Vectors:
-            vectors = await ask_vectors(client, self.upstream_model, chunk.inputs, truncate)
+            vectors = await ask_vectors(client, self.upstream_model, chunk.inputs, truncate, self.dimensions)
             if vectors.rows.shape[1] != self.dimensions:
                 raise AttemptFailedError(f"answered {vectors.rows.shape[1]} dimensions, not {self.dimensions}")
             if not self._is_expected(vectors):

@@ -13,6 +13,7 @@ import numpy as np
 import orjson
 
 from farthing.core.errors import UpstreamInputError
+from farthing.upstream.answer import scores_limit
 from farthing.upstream.attempt import AttemptFailedError
 from farthing.upstream.client import UpstreamClient, at
 
@@ -48,8 +49,8 @@ class RerankRoute:
         body: dict[str, object] = {"model": model, "query": query, self._field: documents}
         if self._field == "documents":
             body |= {"top_n": len(documents), "return_documents": False}
-        response = await self._client.post(self._url, body)
-        return read_scores(response.content, len(documents))
+        answer = await self._client.post(self._url, body, scores_limit(documents))
+        return read_scores(answer.content, len(documents))
 
 
 FIELDS = ("documents", "texts")
@@ -64,12 +65,12 @@ def read_scores(content: bytes, num_documents: int) -> np.ndarray:
         answer = orjson.loads(content)
         results = answer["results"] if isinstance(answer, dict) else answer
         found = {int(item["index"]): float(item.get("relevance_score", item.get("score"))) for item in results}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise AttemptFailedError("answered something that is no list of scores") from error
     if sorted(found) != list(range(num_documents)) or len(results) != num_documents:
         raise AttemptFailedError(f"answered {len(results)} scores for {num_documents} documents")
     scores = np.array([found[index] for index in range(num_documents)], dtype=np.float64)
-    if not np.isfinite(scores).all():
+    if not np.isfinite(scores).all() or np.abs(scores).max(initial=0) > np.finfo(np.float32).max:
         raise AttemptFailedError("answered a score that is NaN or Inf")
     return scores
 

@@ -10,9 +10,14 @@ from typing import Any
 import numpy as np
 import orjson
 
+from farthing.upstream.answer import vectors_limit
 from farthing.upstream.attempt import AttemptFailedError
 from farthing.upstream.client import UpstreamClient, at
 from farthing.upstream.farthing import NOTHING, Told, read_told
+
+MAX_UTF8_BYTES = 4  # of a character
+MOST_AROUND = 4096  # tokens that an upstream may put around a text: special ones, a prompt of its own
+MOST_TOKENS = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -32,11 +37,16 @@ class Vectors:
 
 
 async def ask_vectors(
-    client: UpstreamClient, model: str, inputs: Sequence[str | Sequence[int]], truncate: bool = False
+    client: UpstreamClient,
+    model: str,
+    inputs: Sequence[str | Sequence[int]],
+    truncate: bool = False,
+    dimensions: int | None = None,
 ) -> Vectors:
     """Full vectors of `inputs`.
 
     Args:
+        dimensions: of full vectors, where that is known; it bounds how long the answer may be.
         truncate: cut texts that are too long, which only a Farthing can be told.
 
     Raises as `UpstreamClient.post`, and `AttemptFailedError` for what is no answer.
@@ -46,21 +56,29 @@ async def ask_vectors(
         body["encoding_format"] = "base64"
     if client.is_farthing:
         body["truncate"] = truncate
-    response = await client.post(at(client.base, "embeddings"), body)
-    vectors = read_vectors(response.content, len(inputs))
-    return replace(vectors, told=read_told(response.headers, len(inputs)))
+    answer = await client.post(at(client.base, "embeddings"), body, vectors_limit(len(inputs), dimensions))
+    vectors = read_vectors(answer.content, len(inputs), most_tokens(inputs))
+    return replace(vectors, told=read_told(answer.headers, len(inputs)))
 
 
-def read_vectors(content: bytes, num_inputs: int) -> Vectors:
+def most_tokens(inputs: Sequence[str | Sequence[int]]) -> int:
+    """More than any tokenizer makes of them: a token for each byte, and what stands around them."""
+    return sum(len(item) * MAX_UTF8_BYTES + MOST_AROUND for item in inputs)
+
+
+def read_vectors(content: bytes, num_inputs: int, max_tokens: int = MOST_TOKENS) -> Vectors:
     """
+    Args:
+        max_tokens: of all inputs; what is said beyond it makes no sense, and counts as not said.
+
     Raises:
-        AttemptFailedError: it is not one finite vector an input, all of one length.
+        AttemptFailedError: it is not one finite vector an input, none of zeros, all of one length.
     """
     try:
         answer = orjson.loads(content)
         items = in_order(answer["data"])
         rows = [decode(item["embedding"]) for item in items]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise AttemptFailedError("answered something that is no list of vectors") from error
     if len(rows) != num_inputs:
         raise AttemptFailedError(f"answered {len(rows)} vectors for {num_inputs} texts")
@@ -71,7 +89,9 @@ def read_vectors(content: bytes, num_inputs: int) -> Vectors:
         stacked = np.stack(rows).astype(np.float32)
     if not np.isfinite(stacked).all():
         raise AttemptFailedError("answered a vector with NaN or Inf")
-    num_tokens, num_cached = usage(answer)
+    if not stacked.any(axis=1).all():  # of which no cosine can be computed
+        raise AttemptFailedError("answered a vector of zeros")
+    num_tokens, num_cached = usage(answer, max_tokens)
     return Vectors(stacked, num_tokens, num_cached)
 
 
@@ -92,17 +112,17 @@ def decode(embedding: str | list[float]) -> np.ndarray:
     return np.array(embedding, dtype=np.float64)
 
 
-def usage(answer: Mapping[str, Any]) -> tuple[int | None, int]:
+def usage(answer: Mapping[str, Any], max_tokens: int) -> tuple[int | None, int]:
     """Tokens, and those of them that were cached, as far as the answer says."""
     stated = answer.get("usage")
     if not isinstance(stated, dict):
         return None, 0
     num_tokens = stated.get("prompt_tokens") or stated.get("total_tokens")
-    if not isinstance(num_tokens, int) or num_tokens <= 0:
+    if type(num_tokens) is not int or not 0 < num_tokens <= max_tokens:
         return None, 0
     details = stated.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, dict) else None
-    return num_tokens, min(max(cached, 0), num_tokens) if isinstance(cached, int) else 0
+    return num_tokens, min(max(cached, 0), num_tokens) if type(cached) is int else 0
 
 
 def share_out(total: int, weights: Sequence[int]) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import signal
 import threading
 import time
@@ -82,6 +83,10 @@ class Door:
         elif behaviour.isdecimal():
             error = orjson.dumps({"error": {"message": self.words}})
             await respond(send, int(behaviour), error, {"retry-after": "0.2"})
+        elif behaviour == "too long, packed":
+            await respond(
+                send, 200, gzip.compress(ANSWERS["too long"](len(body["input"]))), {"content-encoding": "gzip"}
+            )
         elif behaviour == "counting characters":
             usage = {"prompt_tokens": sum(map(len, body["input"]))}
             await respond(send, 200, vectors([[0.5] * 384] * len(body["input"]), usage=usage))
@@ -120,6 +125,10 @@ ANSWERS: dict[str, Callable[[int], bytes]] = {
     "words": lambda n: vectors([["a"] * 384] * n),
     "not finite": lambda n: vectors([[1e300] * 384] * n),
     "narrow": lambda n: vectors([[0.5] * 100] * n),
+    "zeros": lambda n: vectors([[0.0] * 384] * n),
+    "an index of 1e999": lambda n: b'{"data": [%s]}' % b",".join([b'{"index": 1e999, "embedding": [1.0]}'] * n),
+    "too long": lambda n: vectors([[0.5] * 384] * n) + b" " * (2 * 2**20),
+    "a huge usage": lambda n: vectors([[0.5] * 384] * n, usage={"prompt_tokens": 10**18}),
     "other weights": lambda n: vectors(np.random.default_rng(7).standard_normal((n, 384)).tolist()),
 }
 

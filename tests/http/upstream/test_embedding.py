@@ -131,6 +131,12 @@ def test_characters_that_are_called_tokens_are_not_taken_for_tokens(fronts: Any,
         assert asked(["a" * 40, "b" * 80]).text_tokens == (10, 20)
 
 
+def test_more_tokens_than_a_text_can_have_are_not_counted(fronts: Any, ask: Any) -> None:
+    fronts[0].door.behaviour = "a huge usage"
+    with ask(fronts[0].url) as asked:
+        assert asked(["a" * 40, "b" * 80]).text_tokens == (10, 20)
+
+
 def test_a_server_without_base64_is_asked_for_numbers(fronts: Any, ask: Any, server: Any) -> None:
     fronts[0].door.knows_base64 = False
     with ask(fronts[0].url) as asked:

@@ -12,7 +12,7 @@ from farthing.core.errors import CheckpointError
 
 CALIBRATION = {"texts": "texts.jsonl", "num_texts": 20, "num_tokens": 300}
 CLOSENESS = {"cosine_mean": 0.99, "cosine_min": 0.9, "neighbours_kept": 1, "num_texts": 20}
-LATER = ("calibration", "int8_parts")  # facts that the first folders lack
+LATER = ("calibration", "int8_parts", "folder_fingerprint")  # facts that the first folders lack
 MANIFEST = Manifest("int8", True, False, "some/model", "0123", "0.1.0", CLOSENESS)
 
 
@@ -79,6 +79,8 @@ def test_an_unknown_version_says_who_wrote_it_and_what_to_do(tmp_path: Path, ver
         ("closeness", {"cosine_mean": 0.99}),
         ("closeness", {**CLOSENESS, "cosine_mean": "high"}),
         ("closeness", 0.99),
+        ("folder_fingerprint", 12),
+        ("closeness", {**CLOSENESS, "cosine_mean": float("nan")}),
         ("int8_parts", "up"),
         ("int8_parts", [8]),
         ("calibration", "texts.jsonl"),

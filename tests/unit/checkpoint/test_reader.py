@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from farthing.checkpoint.reader import Checkpoint, sample_offsets
+from farthing.checkpoint.reader import Checkpoint
 from farthing.core.errors import CheckpointError
 
 MIB = 2**20
@@ -205,15 +205,6 @@ def test_a_fine_tune_of_a_large_file_changes_the_fingerprint(tiny_qwen3: Path, t
     config = json.loads((tiny_qwen3 / "config.json").read_text())
     unchanged = save(tmp_path / "unchanged", load_file(tiny_qwen3 / "model.safetensors"), **config)
     assert Checkpoint(tmp_path).fingerprint != Checkpoint(unchanged).fingerprint
-
-
-@pytest.mark.parametrize("size", [0, 1, 1024, 64 * 1024, 10**6, 10**10])
-def test_the_sample_is_spread_over_the_whole_file_and_stays_small(size: int) -> None:
-    places = list(sample_offsets(100, 100 + size))
-    assert len(places) <= 65
-    assert places == sorted(set(places))
-    gaps = [later - earlier for earlier, later in zip([100, *places], [*places, 100 + size], strict=True)]
-    assert max(gaps) <= max(1024, size // 64)
 
 
 def test_reading_holds_one_tensor_at_a_time(tmp_path: Path, measured: Callable[..., dict[str, Any]]) -> None:

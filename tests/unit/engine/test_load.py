@@ -48,7 +48,7 @@ def refusal(path: Path) -> str:
 def test_a_model_comes_with_everything_that_is_known_of_it(folder: Any) -> None:
     loaded = load_model(folder.path, EngineSettings(context_length=50))
     assert loaded.description.path == folder.path
-    assert loaded.fingerprint == loaded.description.checkpoint.fingerprint
+    assert loaded.fingerprint == loaded.description.identity
     assert loaded.plan.context_length == 50
     assert len(list(loaded.store.layers())) == loaded.spec.num_layers
     assert loaded.family.layout(loaded.spec) == loaded.description.layout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,8 +15,9 @@ import pytest
 from farthing.core.errors import CheckpointError, ServingError, WrongTaskError
 from farthing.core.settings import ServingSettings
 from farthing.server import service as service_module
+from farthing.server.admin import model_object
 from farthing.server.directory import Directory
-from farthing.server.entry import ModelEntry
+from farthing.server.entry import ModelEntry, in_public
 from farthing.server.service import Service
 from farthing.serving.embedder import Embedder
 from farthing.serving.request import EmbedRequest
@@ -161,6 +163,86 @@ def test_a_model_that_cannot_be_loaded_is_said_and_tried_again_later(
         with pytest.raises(ServingError):  # not tried again at once
             asyncio.run(service.embed(REQUEST, "m"))
         monkeypatch.setattr(service_module, "RETRY_LOADING_S", 0)
+        assert asyncio.run(service.embed(REQUEST, "m")).model == "m"
+
+
+def test_a_model_that_is_asked_all_the_time_is_tried_again_nevertheless(
+    tiny_qwen3: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "RETRY_LOADING_S", 0.5)
+    load = Loads(tiny_qwen3)
+    load.failure = CheckpointError("broken")
+    with running(ModelEntry("other", Loads(tiny_qwen3)), ModelEntry("m", load, task="embed", preload=False)) as service:
+        with pytest.raises(ServingError, match="broken"):
+            asyncio.run(service.embed(REQUEST, "m"))
+        load.failure = None
+
+        def answers() -> bool:
+            try:
+                return asyncio.run(service.embed(REQUEST, "m")).model == "m"
+            except ServingError:
+                return False
+
+        wait_for(answers)  # asks every 10 ms
+
+
+def test_a_failed_model_of_a_route_is_tried_again_while_the_next_one_answers(
+    tiny_qwen3: Path, starter_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = Loads(tiny_qwen3)
+    load.failure = CheckpointError("broken")
+    entries = ModelEntry("first", load, task="embed", preload=False), ModelEntry("second", Loads(starter_dir))
+    with running(*entries, routes={"any": ["first", "second"]}) as service:
+        assert asyncio.run(service.embed(REQUEST, "any")).model == "second"
+        load.failure = None
+        assert asyncio.run(service.embed(REQUEST, "any")).model == "second"
+        monkeypatch.setattr(service_module, "RETRY_LOADING_S", 0)
+        wait_for(lambda: asyncio.run(service.embed(REQUEST, "any")).model == "first")
+
+
+@pytest.mark.parametrize(
+    ("error", "place", "told"),
+    [
+        (
+            CheckpointError("/srv/my models/m/config.json cannot be read."),
+            "/srv/my models/m",
+            "config.json cannot be read.",
+        ),
+        (CheckpointError("/srv/my models/m has no config.json."), "/srv/my models/m", "its folder has no config.json."),
+        (CheckpointError("/srv/m/1_Pooling/config.json is cut."), "", "config.json is cut."),
+        (CheckpointError("no copy (/root/.cache/farthing) is there"), "", "no copy (farthing) is there"),
+        (CheckpointError("text/plain and 1/2 stay"), "", "text/plain and 1/2 stay"),
+        (
+            ServingError("No upstream: http://10.0.0.5:8000/v1 cannot be reached"),
+            "",
+            "No upstream: (an address) cannot be reached",
+        ),
+        (RuntimeError("a bug in '/srv/x/y.py'"), "", "a bug in 'y.py'"),
+        (CheckpointError("x" * 5000), "", "x" * 1000),
+    ],
+)
+def test_clients_are_not_told_where_a_servers_files_are(error: Exception, place: str, told: str) -> None:
+    assert in_public(error, place) == told
+
+
+def test_the_folder_of_a_model_that_fails_is_in_the_log_alone(
+    tmp_path: Path, starter_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A folder that is broken, and is repaired."""
+    monkeypatch.setattr(service_module, "RETRY_LOADING_S", 0.2)
+    folder = shutil.copytree(starter_dir, tmp_path / "a folder")
+    (folder / "tokenizer.json").write_text("{")
+    entry = ModelEntry("m", lambda: Embedder(str(folder)), task="embed", preload=False, place=lambda: str(folder))
+    with running(ModelEntry("other", Loads(starter_dir)), entry) as service:
+        with pytest.raises(ServingError) as caught:
+            asyncio.run(service.embed(REQUEST, "m"))
+        assert str(caught.value).startswith("The model m could not be loaded: tokenizer.json cannot be read: ")
+        assert str(tmp_path) not in str(caught.value)
+        assert "reason" in model_object(entry)
+        assert str(tmp_path) not in str(model_object(entry))
+        assert f"{folder / 'tokenizer.json'} cannot be read" in caplog.text
+        shutil.copy(starter_dir / "tokenizer.json", folder)
+        time.sleep(0.3)
         assert asyncio.run(service.embed(REQUEST, "m")).model == "m"
 
 

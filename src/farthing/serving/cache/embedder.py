@@ -19,7 +19,7 @@ import numpy as np
 from farthing.core.errors import InputError
 from farthing.core.settings import ServingSettings
 from farthing.serving.cache.answer import AT_A_TIME, Answer, Lookup
-from farthing.serving.cache.entry import entry_type, is_truncated, write_entries
+from farthing.serving.cache.entry import MOST_TOKENS, entry_type, is_truncated, write_entries
 from farthing.serving.cache.key import namespace, text_keys
 from farthing.serving.request import EmbedRequest, EmbedResult, Terms
 from farthing.serving.text import clean_input
@@ -122,7 +122,9 @@ class CachedEmbedder:
         entries = self._cache.held(wanted)
         if self._cache.has_store and len(entries) < len(wanted):
             missing = [key for key in wanted if key not in entries]
-            entries |= await self._cache.fetch(missing, entry_type(space.dimensions).itemsize)
+            # Servers elsewhere may know another context than this process, and their tokens may be estimated.
+            max_tokens = self.context_length if self.local is not None else MOST_TOKENS
+            entries |= await self._cache.fetch(missing, entry_type(space.dimensions).itemsize, max_tokens)
         if not self._cuts(request):  # a text that is too long is refused, not answered
             entries = {key: entry for key, entry in entries.items() if not is_truncated(entry)}
         return Lookup(keys, entries, sum(key in entries for key in keys))

@@ -19,6 +19,8 @@ from farthing.serving.vectors import finish_vectors
 VERSION = 1
 TRUNCATED = 1  # of the flags: the text was cut to the context
 CHECKSUM_BYTES = 4
+MOST_TOKENS = 2**24  # of one text, where its context is not known
+UNIT_TOLERANCE = 0.01  # of a vector's length after rounding to fp16
 
 
 def entry_type(dimensions: int) -> np.dtype[np.void]:
@@ -43,7 +45,7 @@ def write_entries(rows: np.ndarray, num_tokens: Sequence[int], truncated: Collec
     table = np.zeros(len(rows), dtype=entry_type(rows.shape[1]))
     table["version"] = VERSION
     table["flags"][list(truncated)] = TRUNCATED
-    table["num_tokens"] = num_tokens
+    table["num_tokens"] = [min(number, MOST_TOKENS) for number in num_tokens]
     # Scaled first: squares of large numbers would not fit fp32.
     largest = np.abs(rows).max(axis=1, keepdims=True)
     scaled = rows / np.where(largest > 0, largest, 1)
@@ -93,6 +95,20 @@ def unseal(key: bytes, data: bytes | None, entry_bytes: int) -> bytes | None:
         return None
     entry = data[CHECKSUM_BYTES:]
     return entry if entry[0] == VERSION and checksum(key, entry) == data[:CHECKSUM_BYTES] else None
+
+
+def are_sound(entries: Sequence[bytes], entry_bytes: int, max_tokens: int = MOST_TOKENS) -> list[bool]:
+    """Of entries with the right checksum, whether each is what `write_entries` could have written: a finite unit vector
+    (or zeros), a finite length, and no more tokens than a text may have."""
+    if not entries:
+        return []
+    hidden = (entry_bytes - entry_type(0).itemsize) // entry_type(1)["vector"].itemsize
+    table = np.frombuffer(b"".join(entries), dtype=entry_type(hidden))
+    norms = np.linalg.norm(table["vector"].astype(np.float32), axis=1)  # NaN or Inf where one of its numbers is
+    lengths = table["length"]
+    is_unit = (np.abs(norms - 1) <= UNIT_TOLERANCE) | ((norms == 0) & (lengths == 0))
+    sound = is_unit & np.isfinite(lengths) & (lengths >= 0) & (table["num_tokens"] <= max_tokens)
+    return [bool(is_sound) for is_sound in sound & (table["flags"] <= TRUNCATED)]
 
 
 def checksum(key: bytes, entry: bytes) -> bytes:

@@ -15,7 +15,7 @@ from farthing.core.space import VectorSpace
 
 KEY_BYTES = 16
 # Of the rules that lead from a text to its vector. Raised when they change, so that older entries are not found.
-RULES = 1
+RULES = 2
 
 
 def namespace(space: VectorSpace, context_length: int) -> bytes:

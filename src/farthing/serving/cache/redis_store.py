@@ -43,13 +43,17 @@ class RedisStore:
 
     async def get(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         found = await self._client.mget([name_of(key) for key in keys])
+        if not isinstance(found, list):
+            raise TypeError(f"MGET was answered with {type(found).__name__}, not a list")
         return [value if isinstance(value, bytes) else None for value in found]
 
     async def set(self, values: Mapping[bytes, bytes]) -> None:
         async with self._client.pipeline(transaction=False) as pipeline:
             for key, value in values.items():
                 pipeline.set(name_of(key), value, ex=self._ttl_s)
-            await pipeline.execute()
+            answers = await pipeline.execute()
+        if not all(answer is True for answer in answers):
+            raise TypeError("SET was answered with something else than OK")
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -17,7 +17,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from farthing.serving.cache.breaker import PAUSE_S, Breaker
-from farthing.serving.cache.entry import seal, unseal
+from farthing.serving.cache.entry import MOST_TOKENS, are_sound, seal, unseal
 from farthing.serving.cache.stats import StoreStats
 from farthing.serving.cache.store import GIVE_UP_S, Store
 
@@ -31,6 +31,10 @@ MOST_KEYS = 512
 MOST_ENTRIES = 64
 # Entries that wait to be written.
 PENDING_BYTES = 8 * 2**20
+
+
+class NonsenseError(Exception):
+    """The store answered something that is no answer to what it was asked."""
 
 
 class RemoteLevel:
@@ -49,20 +53,23 @@ class RemoteLevel:
         self._writer: asyncio.Task[None] | None = None
         self._num_hits = self._num_misses = self._num_refused = self._num_errors = self._num_dropped = 0
 
-    async def get(self, keys: Sequence[bytes], entry_bytes: int) -> dict[bytes, bytes]:
-        """Those entries of `entry_bytes` that are there and ours. Raises nothing."""
+    async def get(self, keys: Sequence[bytes], entry_bytes: int, max_tokens: int = MOST_TOKENS) -> dict[bytes, bytes]:
+        """Those entries of `entry_bytes` that are there and ours, of texts of `max_tokens` at most. Raises nothing."""
         found: dict[bytes, bytes] = {}
         for start in range(0, len(keys), MOST_KEYS):
             asked = keys[start : start + MOST_KEYS]
-            values = await self._call(self._store.get(asked), self._timeout_s) if self._breaker.allows() else None
+            values = await self._call(self._read_part(asked), self._timeout_s) if self._breaker.allows() else None
             if values is None:
                 break
-            for key, value in zip(asked, values, strict=True):
-                entry = unseal(key, value, entry_bytes)
-                if entry is not None:
-                    found[key] = entry
-                elif value is not None:
-                    self._num_refused += 1
+            unsealed = {
+                key: entry
+                for key, value in zip(asked, values, strict=True)
+                if (entry := unseal(key, value, entry_bytes)) is not None
+            }
+            sound = are_sound(list(unsealed.values()), entry_bytes, max_tokens)
+            ours = {key: entry for (key, entry), is_sound in zip(unsealed.items(), sound, strict=True) if is_sound}
+            self._num_refused += sum(value is not None for value in values) - len(ours)
+            found |= ours
         self._num_hits += len(found)
         self._num_misses += len(keys) - len(found)
         return found
@@ -112,6 +119,12 @@ class RemoteLevel:
                 is_written = await self._call(self._write_part(sealed), 2 * GIVE_UP_S) is not None
             self._num_dropped += 0 if is_written else len(part)
 
+    async def _read_part(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+        values = await self._store.get(keys)
+        if len(values) != len(keys) or not all(value is None or isinstance(value, bytes) for value in values):
+            raise NonsenseError(f"{len(values)} values for {len(keys)} keys, or values of other types than bytes")
+        return values
+
     async def _write_part(self, values: Mapping[bytes, bytes]) -> bool:
         await self._store.set(values)
         return True
@@ -124,7 +137,7 @@ class RemoteLevel:
         self._running.add(task)
         task.add_done_callback(self._ended)
         await asyncio.wait({task}, timeout=timeout_s)
-        error = task.exception() if task.done() else TimeoutError(f"no answer within {timeout_s * 1000:g} ms")
+        error = failure(task, timeout_s)
         if error is None:
             if self._breaker.succeeded():
                 logger.info("The cache's store (%s) answers again.", self._store.name)
@@ -146,3 +159,10 @@ class RemoteLevel:
         self._running.discard(task)
         if not task.cancelled():
             task.exception()  # seen, so that nobody is told of an error that nobody waits for
+
+
+def failure(task: asyncio.Task[Any], timeout_s: float) -> BaseException | None:
+    """Why a task gave nothing within its time; None when it gave something."""
+    if not task.done():
+        return TimeoutError(f"no answer within {timeout_s * 1000:g} ms")
+    return ConnectionError("its client gave up") if task.cancelled() else task.exception()

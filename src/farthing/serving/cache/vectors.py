@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from farthing.core.sizes import mebibytes
+from farthing.serving.cache.entry import MOST_TOKENS
 from farthing.serving.cache.memory import MemoryLevel
 from farthing.serving.cache.remote import RemoteLevel
 from farthing.serving.cache.stats import CacheStats
@@ -31,9 +32,12 @@ class VectorCache:
         """All of them, when all are in this process."""
         return self._memory.get_all(keys)
 
-    async def fetch(self, keys: Sequence[bytes], entry_bytes: int) -> dict[bytes, bytes]:
-        """Those that the store has, which this process holds from now on. Raises nothing."""
-        found = await self._remote.get(keys, entry_bytes) if self._remote is not None else {}
+    async def fetch(self, keys: Sequence[bytes], entry_bytes: int, max_tokens: int = MOST_TOKENS) -> dict[bytes, bytes]:
+        """Those that the store has, which this process holds from now on. Raises nothing.
+
+        Entries of texts with more than `max_tokens` are nothing that a model wrote.
+        """
+        found = await self._remote.get(keys, entry_bytes, max_tokens) if self._remote is not None else {}
         self._memory.put(found)
         return found
 
