@@ -15,7 +15,7 @@ from farthing.server.body import Body
 from farthing.toolkit.documents.document import PLAIN_TEXT, Document
 from farthing.toolkit.index.hybrid import Blend
 from farthing.toolkit.index.search import Query
-from farthing.toolkit.stores.where import parse_condition
+from farthing.toolkit.stores.where import parse_conditions
 
 MAX_RESULTS = 1000
 MAX_ID_CHARS = 1024
@@ -120,7 +120,7 @@ class SearchBody(Body):
             self.query,
             self.k,
             self.mode,
-            [parse_condition(text) for text in self.where],
+            parse_conditions(self.where),
             Blend(self.fusion, self.vector_weight),
             self.instruction,
             self.all_passages,

@@ -81,15 +81,15 @@ class Adder:
         for prepared in one_ahead(self._prepared(documents, count_tokens, added.ids)):
             if prepared.passages:
                 self._store.put(prepared.passages, prepared.words, self._embed(prepared.passages))
-            if prepared.passages and not is_built:
-                # By words only what was built is found: should this be killed, at least the rest is looked through.
-                self._store.build()
-                is_built = True
             added.num_new += prepared.num_new
             added.num_changed += prepared.num_changed
             added.num_unchanged += prepared.num_unchanged
             added.num_passages += len(prepared.passages)
             self._on_batch(added)
+            if prepared.passages and not is_built:
+                # By words only what was built is found: should this be killed, at least the rest is looked through.
+                self._store.build()
+                is_built = True
         return added
 
     def _prepared(self, documents: Iterable[Document], count_tokens: CountTokens, seen: set[str]) -> Iterator[Prepared]:
