@@ -185,8 +185,8 @@ class VectorIndex:
         with self.database.writing():
             if not self.is_current():
                 raise IndexBusyError(
-                    f"Another process has moved the index {self.database.place} to another model, or made it anew. Open "
-                    "it again."
+                    f"Another process has moved the index {self.database.place} to another model, or made it anew. "
+                    "Ask again."
                 )
             yield
 

@@ -76,8 +76,8 @@ def read_manifest(content: str, place: str) -> Manifest:
     layout = found.pop("layout", None)
     if layout != LAYOUT or isinstance(layout, bool):
         raise UnreadableIndexError(
-            f"The index {place} has layout {shown(layout)}; this version of Farthing reads {LAYOUT}. Use the version that "
-            "made it, or make it anew."
+            f"The index {place} has layout {shown(layout)}; this version of Farthing reads {LAYOUT}. Use the version "
+            "that made it, or make it anew."
         )
     checked = {
         "data": is_text(found.get("data"), 100) and DATA.fullmatch(found["data"]) is not None,

@@ -61,8 +61,8 @@ def error_of(number: int, place: str) -> FarthingError:
         )
     if number in NOT_ALLOWED:
         return IndexAccessError(
-            f"The files of the index {place} cannot be read or changed: {reason}. Let the user that runs Farthing do so, "
-            "or take another place."
+            f"The files of the index {place} cannot be read or changed: {reason}. Let the user that runs Farthing do "
+            "so, or take another place."
         )
     if number in OTHER_KIND:
         return IndexPlaceError(
@@ -74,6 +74,6 @@ def error_of(number: int, place: str) -> FarthingError:
 
 def unreadable(place: str) -> UnreadableIndexError:
     return UnreadableIndexError(
-        f"The data of the index {place} cannot be read: files of it are missing, cut off or garbled. Put them back from a "
-        "copy, or remove the index and make it anew."
+        f"The data of the index {place} cannot be read: files of it are missing, cut off or garbled. Put them back "
+        "from a copy, or remove the index and make it anew."
     )

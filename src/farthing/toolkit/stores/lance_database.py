@@ -156,7 +156,7 @@ class LanceDatabase:
 
     def _names(self) -> list[str]:
         try:
-            return os.listdir(self._folder)
+            return [path.name for path in self._folder.iterdir()]
         except FileNotFoundError:
             return []
 

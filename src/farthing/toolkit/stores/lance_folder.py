@@ -32,7 +32,8 @@ def make_data(folder: Path, place: str) -> None:
         folder.mkdir(PRIVATE_FOLDER)
     except FileExistsError as error:
         raise IndexPlaceError(
-            f"{folder.name} of the index {place} is in the way: Farthing did not make it. Move it elsewhere.", param="store"
+            f"{folder.name} of the index {place} is in the way: Farthing did not make it. Move it elsewhere.",
+            param="store",
         ) from error
     descriptor = os.open(folder / MARK, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
@@ -40,14 +41,14 @@ def make_data(folder: Path, place: str) -> None:
 
 
 def has_table(folder: Path, place: str) -> bool:
-    """Raises `UnreadableIndexError` when a link stands for a part of it: LanceDB would change and delete files there."""
+    """Raises `UnreadableIndexError` when a link stands for a part of it: LanceDB would delete files there."""
     table = folder / TABLE_FOLDER
     parts = [folder, table, *(table.iterdir() if table.is_dir() else ())]
     links = [part for part in parts if part.is_symlink()]
     if links:
         raise UnreadableIndexError(
-            f"{links[0].relative_to(folder.parent)} of the index {place} is a symbolic link, which is not followed. Put "
-            "what it leads to in its place."
+            f"{links[0].relative_to(folder.parent)} of the index {place} is a symbolic link, which is not followed. "
+            "Put what it leads to in its place."
         )
     return table.is_dir()
 
@@ -60,8 +61,10 @@ def is_ours(folder: Path, place: str) -> bool:
         mark = read_note(folder / MARK, place)
     except UnreadableIndexError:  # so it is another's
         return False
-    # Those of the first versions have no mark.
-    return mark == mark_of(folder.name) if mark is not None else holds_a_table_alone(folder)
+    if mark is None:  # as those of the first versions
+        return holds_a_table_alone(folder)
+    is_begun = mark_of(folder.name).startswith(mark) and names_in(folder) == [MARK]  # and cut short
+    return mark == mark_of(folder.name) or is_begun
 
 
 def mark_of(name: str) -> str:
@@ -70,9 +73,9 @@ def mark_of(name: str) -> str:
 
 def holds_a_table_alone(folder: Path) -> bool:
     table = folder / TABLE_FOLDER
-    if os.listdir(folder) != [TABLE_FOLDER] or table.is_symlink() or not table.is_dir():
+    if names_in(folder) != [TABLE_FOLDER] or table.is_symlink() or not table.is_dir():
         return False
-    names = os.listdir(table)
+    names = names_in(table)
     return "_versions" in names and all(map(is_table_entry, names))
 
 
@@ -84,10 +87,10 @@ def remove_data(folder: Path) -> None:
     """What LanceDB and Farthing put there. What else is there stays, and the folder with it."""
     table = folder / TABLE_FOLDER
     if table.is_dir() and not table.is_symlink():
-        for name in filter(is_table_entry, os.listdir(table)):
+        for name in filter(is_table_entry, names_in(table)):
             remove_entry(table / name)
         remove_empty(table)
-    if os.listdir(folder) == [MARK]:  # the last: until then it says whose the rest is
+    if names_in(folder) == [MARK]:  # the last: until then it says whose the rest is
         (folder / MARK).unlink()
     remove_empty(folder)
 
@@ -97,6 +100,10 @@ def remove_entry(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink()
+
+
+def names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
 
 
 def remove_empty(folder: Path) -> bool:

@@ -46,7 +46,7 @@ def told(method: Callable[Concatenate[LanceStore, P], T]) -> Callable[Concatenat
     """The method, with what LanceDB raises as errors of ours."""
 
     @wraps(method)
-    def call(self: LanceStore, *args: P.args, **kwargs: P.kwargs) -> T:
+    def call(self: LanceStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
         with self._errors():
             return method(self, *args, **kwargs)
 

@@ -31,10 +31,11 @@ def read_note(file: Path, place: str) -> str | None:
         if file.is_symlink():
             raise not_readable(file, place, "it is a symbolic link") from error
         raise
+    facts = os.fstat(descriptor)
+    if not stat.S_ISREG(facts.st_mode):
+        os.close(descriptor)
+        raise not_readable(file, place, "it is no plain file")
     with os.fdopen(descriptor, "rb") as stream:
-        facts = os.fstat(descriptor)
-        if not stat.S_ISREG(facts.st_mode):
-            raise not_readable(file, place, "it is no plain file")
         content = stream.read(MAX_NOTE_BYTES + 1)
     if len(content) > MAX_NOTE_BYTES:
         raise not_readable(

@@ -46,8 +46,8 @@ def parse_condition(text: str) -> Condition:
     """
     if len(text) > MAX_CONDITION_CHARS:
         raise InputError(
-            f"A condition has {len(text):,} characters ({text[:SHOWN_CHARS]!r} ...); at most {MAX_CONDITION_CHARS:,} are "
-            "taken. Shorten it.",
+            f"A condition has {len(text):,} characters ({shown(text)}); at most {MAX_CONDITION_CHARS:,} are taken. "
+            "Shorten it.",
             param="where",
         )
     place = next((place for place, char in enumerate(text) if char in OPERATOR_MARKS), len(text))
