@@ -78,7 +78,7 @@ def remove(database: Database, store: str, *, is_sure: bool) -> None:
     if kept:
         more = f" and {len(kept) - MOST_LISTED:,} more" if len(kept) > MOST_LISTED else ""
         listed = ", ".join(kept[:MOST_LISTED]) + more
-        click.echo(f"Removed the index {store}. What is not of the index stays there: {listed}.")
+        click.echo(f"Removed the index in {store}, but not what else is there: {listed}.")
     else:
         click.echo(f"Removed {store}.")
 

@@ -302,9 +302,7 @@ def every_call(store: LanceStore) -> list[Callable[[], object]]:
 
 @pytest.mark.parametrize("pattern", ["data/*", "_versions/*.manifest", "_indices/*/*", "_transactions/*"])
 @pytest.mark.parametrize("damage", ["cut", "zeros", "gone"])
-def test_damaged_data_is_said_or_does_no_harm(
-    folder: Path, database: LanceDatabase, pattern: str, damage: str
-) -> None:
+def test_damaged_data_is_said_or_does_no_harm(folder: Path, database: LanceDatabase, pattern: str, damage: str) -> None:
     for file in (folder / "data-1" / "passages.lance").glob(pattern):
         content = file.read_bytes()
         file.unlink()
@@ -387,7 +385,10 @@ print([full, found[0], sorted(found[1]), read_only, len(store.nearest(unit(1)[0]
 def test_a_full_disk_and_one_that_is_read_only_are_said_and_reading_goes_on() -> None:
     """On a file system of its own, in a user namespace, where this system allows that."""
     mounted = ["unshare", "-rm", "sh", "-c", 'mount -t tmpfs -o size=4m none /mnt && exec "$@"', "sh"]
-    if shutil.which("unshare") is None or subprocess.run([*mounted, "true"], check=False, capture_output=True).returncode:
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*mounted, "true"], check=False, capture_output=True).returncode
+    ):
         pytest.skip("no file system can be mounted here")
     command = [*mounted, sys.executable, "-c", ON_A_SMALL_DISK, str(Path(__file__).parent)]
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout

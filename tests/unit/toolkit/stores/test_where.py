@@ -37,7 +37,7 @@ from farthing.toolkit.stores.where import (
         ("a = nan", Condition("a", "=", "nan")),
         ("a = ٣", Condition("a", "=", 3)),
         ("a = '=> 5'", Condition("a", "=", "=> 5")),
-        ("a = \"", Condition("a", "=", '"')),
+        ('a = "', Condition("a", "=", '"')),
         ("a = x\ny", Condition("a", "=", "x\ny")),
         (f"a = {10**29}", Condition("a", "=", 10**29)),
     ],
@@ -50,7 +50,19 @@ def test_a_condition_is_read_as_it_is_written(text: str, condition: Condition) -
 
 @pytest.mark.parametrize(
     "text",
-    ["", "price", "= 3", "price =", "price ~ 3", "price = ", " " * 4000, "a ! b = 3", "price => 5", "price <> 4", "a = =b"],
+    [
+        "",
+        "price",
+        "= 3",
+        "price =",
+        "price ~ 3",
+        "price = ",
+        " " * 4000,
+        "a ! b = 3",
+        "price => 5",
+        "price <> 4",
+        "a = =b",
+    ],
 )
 def test_what_is_no_condition_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(InputError, match="FIELD OPERATOR VALUE"):
