@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from farthing.core.errors import CheckpointError
+from farthing.core.files import UnfitFileError, read_small
 
 FILE = "farthing.json"
 # Of the names and bytes of the tensors, the packed layout and the rotation: what a reader must know.
 VERSION = 1
+MAX_BYTES = 2**20
+MAX_CHARS, MAX_SHOWN_CHARS = 4_096, 200
+MAX_NUMBER = 10**15
 
 
 @dataclass(frozen=True)
@@ -58,17 +62,21 @@ def read_manifest(folder: Path) -> Manifest | None:
         CheckpointError: it is damaged, or of a version that this Farthing does not know.
     """
     try:
-        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError) as error:
+        text = read_small(folder / FILE, MAX_BYTES)
+        content = None if text is None else json.loads(text)
+    except (OSError, ValueError, UnfitFileError) as error:
         raise CheckpointError(f"{folder / FILE} cannot be read: {error}. {remedy(None)}") from error
+    except RecursionError as error:
+        raise CheckpointError(f"{folder / FILE} cannot be read: it nests too deep. {remedy(None)}") from error
+    if text is None:
+        return None
     if not isinstance(content, dict):
         raise CheckpointError(f"{folder / FILE} holds no JSON object. {remedy(None)}")
     if content.get("version") != VERSION:
         raise CheckpointError(
-            f"{folder} is of version {content.get('version')!r}, written by Farthing "
-            f"{content.get('farthing_version')}; this one reads version {VERSION}. {remedy(content.get('source'))}"
+            f"{folder} is of version {shown(content.get('version'))}, written by Farthing "
+            f"{shown(content.get('farthing_version'))}; this one reads version {VERSION}. "
+            f"{remedy(content.get('source'))}"
         )
     wrong = [name for name, is_right in checks(content).items() if not is_right]
     if wrong:
@@ -82,6 +90,7 @@ def checks(content: Mapping[str, Any]) -> dict[str, bool]:
     kinds = {"gains_folded": bool, "rotated": bool}
     names = ("format", "gains_folded", "rotated", "source", "source_fingerprint", "farthing_version")
     facts = {name: isinstance(content.get(name), kinds.get(name, str)) for name in names}
+    facts = {name: is_right and len(str(content[name])) <= MAX_CHARS for name, is_right in facts.items()}
     facts["int8_parts"] = is_names(content.get("int8_parts", []))  # older folders have none
     facts["calibration"] = is_calibration(content.get("calibration"))  # older folders have none
     return {**facts, "closeness": is_closeness(content.get("closeness", "none"))}
@@ -93,7 +102,11 @@ def is_names(value: object) -> bool:
 
 def is_calibration(value: object) -> bool:
     kinds = {"texts": str, "num_texts": int, "num_tokens": int}
-    return value is None or (isinstance(value, dict) and {name: type(fact) for name, fact in value.items()} == kinds)
+    return value is None or (
+        isinstance(value, dict)
+        and {name: type(fact) for name, fact in value.items()} == kinds
+        and all(len(fact) <= MAX_CHARS if isinstance(fact, str) else 0 <= fact < MAX_NUMBER for fact in value.values())
+    )
 
 
 def is_closeness(value: object) -> bool:
@@ -102,10 +115,18 @@ def is_closeness(value: object) -> bool:
     return (
         isinstance(value, dict)
         and set(value) == {"cosine_mean", "cosine_min", "neighbours_kept", "num_texts"}
-        and all(isinstance(number, (int, float)) for number in value.values())
+        and all(isinstance(number, (int, float)) and abs(number) < MAX_NUMBER for number in value.values())
     )
 
 
 def remedy(source: object) -> str:
     """What to do about a folder that cannot be used."""
-    return f"Quantise the model again: farthing quantize {source or 'MODEL'} OUT."
+    return f"Quantise the model again: farthing quantize {shown(source) if source else 'MODEL'} OUT."
+
+
+def shown(fact: object) -> str:
+    """For a message: what a file says that somebody else may have written, as far as a line has room for it."""
+    if isinstance(fact, int) and abs(fact) > MAX_NUMBER:
+        return "very large"
+    text = fact if isinstance(fact, str) else type(fact).__name__ if isinstance(fact, (dict, list)) else repr(fact)
+    return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}..."

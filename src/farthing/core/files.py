@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,6 +34,40 @@ def temporary_of(name: str) -> str | None:
     """Which file a process that was killed was writing, by the temporary name that it left; None for other names."""
     found = TEMPORARY.fullmatch(name)
     return found["name"] if found else None
+
+
+class UnfitFileError(Exception):
+    """Why a file is none that may be read; the text is a phrase such as "it is no plain file"."""
+
+
+def read_small(path: Path, max_bytes: int, *, follow_link: bool = True) -> str | None:
+    """The text of a small file of ours, which somebody else may have written. None where there is none.
+
+    Raises:
+        UnfitFileError: it is larger, no plain file (a pipe would be waited for), no UTF-8, or a link that may not be.
+        OSError: it cannot be read.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow_link else os.O_NOFOLLOW)
+    try:
+        descriptor = os.open(path, flags)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        if not follow_link and path.is_symlink():
+            raise UnfitFileError("it is a symbolic link") from error
+        raise
+    facts = os.fstat(descriptor)
+    if not stat.S_ISREG(facts.st_mode):
+        os.close(descriptor)
+        raise UnfitFileError("it is no plain file")
+    with os.fdopen(descriptor, "rb") as stream:
+        content = stream.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise UnfitFileError(f"it has {max(facts.st_size, len(content)):,} bytes, and at most {max_bytes:,} are read")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UnfitFileError("it is not UTF-8") from error
 
 
 def move(source: Path, target: Path) -> None:
