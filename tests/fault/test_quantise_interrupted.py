@@ -66,7 +66,7 @@ def test_what_somebody_else_put_in_the_way_stays(tiny_qwen3: Path, tmp_path: Pat
 
 
 def test_one_process_writes_a_folder_at_a_time(tmp_path: Path) -> None:
-    with partial_folder(tmp_path / "out"), pytest.raises(SettingsError, match="Another process"):
-        with partial_folder(tmp_path / "out"):
-            pass
+    out = tmp_path / "out"
+    with partial_folder(out), pytest.raises(SettingsError, match="Another process"), partial_folder(out):
+        pass
     assert list(tmp_path.iterdir()) == []

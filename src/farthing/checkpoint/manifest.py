@@ -74,7 +74,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         raise CheckpointError(f"{folder / FILE} holds no JSON object. {remedy(None)}")
     if content.get("version") != VERSION:
         raise CheckpointError(
-            f"{folder} is of version {shown(content.get('version'))}, written by Farthing "
+            f"{folder} is of version {shown(repr(content.get('version'))[:MAX_CHARS])}, written by Farthing "
             f"{shown(content.get('farthing_version'))}; this one reads version {VERSION}. "
             f"{remedy(content.get('source'))}"
         )
