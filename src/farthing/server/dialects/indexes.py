@@ -106,7 +106,8 @@ def router(service: Service, folder: Path) -> APIRouter:
     @route("DELETE", "/{name}", "Remove an index", RemovedCard)
     async def remove(name: str) -> Response:
         """Only what Farthing made is removed: files that somebody else put there stay, and are named in `kept`."""
-        return json({"deleted": 1, "kept": await library.remove(name)})
+        kept = await library.remove(name)
+        return json({"deleted": 1, **({"kept": kept} if kept else {})})
 
     @route("POST", "/{name}/documents", "Add documents", AddedCard, AddDocumentsBody)
     async def add(name: str, request: Request) -> Response:

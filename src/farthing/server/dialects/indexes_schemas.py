@@ -174,10 +174,10 @@ class DeletedCard(BaseModel):
 
 
 class RemovedCard(BaseModel):
-    """`kept` names what else was in the index's folder; it stays, and the folder with it."""
+    """`kept`, where it is given, names what else is in the index's folder; it stays, and the folder with it."""
 
     deleted: int
-    kept: list[str]
+    kept: list[str] = []
 
 
 class ResultCard(BaseModel):
