@@ -142,16 +142,9 @@ class VectorIndex:
                 documents were put before and are kept.
         """
         self.check(encoder)
-        done = Added()
-
-        def noted(added: Added) -> None:
-            nonlocal done
-            done = replace(added)
-            on_batch(added)
-
         with self._changing():
-            adder = Adder(self.store, self.segmenter, self.manifest.splitting, self.embed_with(encoder), noted)
-            with kept_told(lambda: done):
+            adder = Adder(self.store, self.segmenter, self.manifest.splitting, self.embed_with(encoder), on_batch)
+            with kept_told(adder.added):
                 try:
                     added = adder.add(documents, encoder.count_tokens)
                 except VectorIndexError:
@@ -253,12 +246,12 @@ def remove_index(database: Database) -> list[str]:
 
 
 @contextmanager
-def kept_told(read: Callable[[], Added]) -> Iterator[None]:
-    """Errors of the index's files say what of the documents was put before. `read`: what is done so far."""
+def kept_told(added: Added) -> Iterator[None]:
+    """Errors of the index's files say how many documents were put before. `added`: what is done so far."""
     try:
         yield
     except VectorIndexError as error:
-        num = read().num_documents
+        num = added.num_documents
         kept = f"{num:,} of the documents were added before that, and stay." if num else "No document was added."
         raise type(error)(f"{error} {kept}", param=error.param) from error
 
