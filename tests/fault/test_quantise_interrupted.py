@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from farthing.core.errors import SettingsError
 from farthing.core.settings import EngineSettings, SourceSettings
 from farthing.engine.load import load_model
-from farthing.serving.quantise import quantise_model
+from farthing.serving.quantise import partial_folder, quantise_model
 
 
 def quantise(path: Path, out: Path, stop_at: int | None = None, name: str = "int8") -> None:
@@ -46,3 +47,26 @@ def test_a_killed_run_leaves_no_model_and_the_next_one_succeeds(tiny_qwen3: Path
     quantise(tiny_qwen3, tmp_path / "out")
     assert [folder.name for folder in tmp_path.iterdir()] == ["out"]
     assert load_model(tmp_path / "out", EngineSettings()).plan.format.name == "int8"
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "link"])
+def test_what_somebody_else_put_in_the_way_stays(tiny_qwen3: Path, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("mine")
+    if kind == "folder":
+        (tmp_path / "mine").rename(tmp_path / ".out.partial")
+    elif kind == "file":
+        (tmp_path / ".out.partial").write_text("mine")
+    else:
+        (tmp_path / ".out.partial").symlink_to(tmp_path / "mine")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(SettingsError, match="in the way"):
+        quantise(tiny_qwen3, tmp_path / "out")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_one_process_writes_a_folder_at_a_time(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with partial_folder(out), pytest.raises(SettingsError, match="Another process"), partial_folder(out):
+        pass
+    assert list(tmp_path.iterdir()) == []

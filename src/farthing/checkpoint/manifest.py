@@ -17,7 +17,8 @@ from farthing.core.errors import CheckpointError
 FILE = "farthing.json"
 # Of the names and bytes of the tensors, the packed layout and the rotation: what a reader must know.
 VERSION = 1
-MAX_SHOWN_SOURCE = 1000  # characters of its name in a message
+MAX_CHARS, MAX_SHOWN_CHARS = 4_096, 200
+MAX_NUMBER = 10**15
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,9 @@ def read_manifest(folder: Path) -> Manifest | None:
     if not isinstance(content, dict):
         raise CheckpointError(f"{folder / FILE} holds no JSON object. {remedy(None)}")
     if content.get("version") != VERSION:
-        version, writer = repr(content.get("version"))[:100], str(content.get("farthing_version"))[:100]
         raise CheckpointError(
-            f"{folder} is of version {version}, written by Farthing {writer}; this one reads version {VERSION}. "
+            f"{folder} is of version {shown(repr(content.get('version'))[:MAX_CHARS])}, written by Farthing "
+            f"{shown(content.get('farthing_version'))}; this one reads version {VERSION}. "
             f"{remedy(content.get('source'))}"
         )
     wrong = [name for name, is_right in checks(content).items() if not is_right]
@@ -86,6 +87,7 @@ def checks(content: Mapping[str, Any]) -> dict[str, bool]:
     names = ("format", "gains_folded", "rotated", "source", "source_fingerprint", "farthing_version")
     facts = {name: isinstance(content.get(name), kinds.get(name, str)) for name in names}
     facts["folder_fingerprint"] = isinstance(content.get("folder_fingerprint", ""), str)  # older folders have none
+    facts = {name: is_right and len(str(content[name])) <= MAX_CHARS for name, is_right in facts.items()}
     facts["int8_parts"] = is_names(content.get("int8_parts", []))  # older folders have none
     facts["calibration"] = is_calibration(content.get("calibration"))  # older folders have none
     return {**facts, "closeness": is_closeness(content.get("closeness", "none"))}
@@ -97,7 +99,11 @@ def is_names(value: object) -> bool:
 
 def is_calibration(value: object) -> bool:
     kinds = {"texts": str, "num_texts": int, "num_tokens": int}
-    return value is None or (isinstance(value, dict) and {name: type(fact) for name, fact in value.items()} == kinds)
+    return value is None or (
+        isinstance(value, dict)
+        and {name: type(fact) for name, fact in value.items()} == kinds
+        and all(len(fact) <= MAX_CHARS if isinstance(fact, str) else 0 <= fact < MAX_NUMBER for fact in value.values())
+    )
 
 
 def is_closeness(value: object) -> bool:
@@ -106,11 +112,18 @@ def is_closeness(value: object) -> bool:
     return (
         isinstance(value, dict)
         and set(value) == {"cosine_mean", "cosine_min", "neighbours_kept", "num_texts"}
-        and all(type(number) in (int, float) and abs(number) < float("inf") for number in value.values())
+        and all(type(number) in (int, float) and abs(number) < MAX_NUMBER for number in value.values())
     )
 
 
 def remedy(source: object) -> str:
     """What to do about a folder that cannot be used."""
-    name = source if isinstance(source, str) and len(source) <= MAX_SHOWN_SOURCE else None
-    return f"Quantise the model again: farthing quantize {name or 'MODEL'} OUT."
+    return f"Quantise the model again: farthing quantize {shown(source) if source else 'MODEL'} OUT."
+
+
+def shown(fact: object) -> str:
+    """For a message: what a file says that somebody else may have written, as far as a line has room for it."""
+    if isinstance(fact, int) and abs(fact) > MAX_NUMBER:
+        return "very large"
+    text = fact if isinstance(fact, str) else type(fact).__name__ if isinstance(fact, (dict, list)) else repr(fact)
+    return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}..."

@@ -72,14 +72,14 @@ def search(
     from farthing.toolkit.index.search import Query
     from farthing.toolkit.index.search import search as ask
     from farthing.toolkit.stores.database import open_database
-    from farthing.toolkit.stores.where import parse_condition
+    from farthing.toolkit.stores.where import parse_conditions
 
     given = {"vector_weight": vector_weight, "fusion": fusion}
     wanted = Query(
         query,
         num_results,
         mode,  # type: ignore[arg-type]
-        [parse_condition(text) for text in conditions],
+        parse_conditions(conditions),
         Blend(**{name: value for name, value in given.items() if value is not None}),  # type: ignore[arg-type]
         instruction,
         all_passages,

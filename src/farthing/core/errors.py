@@ -5,6 +5,7 @@ The tree (indentation is inheritance)::
     FarthingError
       SettingsError               a setting is unknown, malformed or out of range
         DoesNotFitError           no way to run the model fits the memory
+        IndexPlaceError           an index cannot be made, changed or removed there, for something else is in the way
       MissingExtraError           an optional package is not installed
       InputError                  the caller's texts or parameters cannot be served as they are
         EmptyInputError           nothing to embed
@@ -46,6 +47,9 @@ The tree (indentation is inheritance)::
         IndexNotFoundError        there is none in that place
         IndexExistsError          there is one already
         IndexBusyError            another process is changing it
+        UnreadableIndexError      its files are missing, cut off, garbled, or of another version of Farthing
+        IndexAccessError          the operating system does not let this process read or change its files
+        DiskFullError             there is no room left to write to
         WrongSpaceError           its vectors are of another space than the model's
       AuthenticationError         no key was sent, or one that is not known
       RateLimitError              the caller has used up what it may ask for in a minute
@@ -90,6 +94,10 @@ class DoesNotFitError(SettingsError):
     def __init__(self, message: str, *, param: str | None = None, short_bytes: int = 0) -> None:
         super().__init__(message, param=param)
         self.short_bytes = short_bytes
+
+
+class IndexPlaceError(SettingsError):
+    code = "index_place_taken"
 
 
 class MissingExtraError(FarthingError):
@@ -312,6 +320,18 @@ class IndexExistsError(VectorIndexError):
 
 class IndexBusyError(VectorIndexError):
     code = "index_busy"
+
+
+class UnreadableIndexError(VectorIndexError):
+    code = "index_unreadable"
+
+
+class IndexAccessError(VectorIndexError):
+    code = "index_not_accessible"
+
+
+class DiskFullError(VectorIndexError):
+    code = "disk_full"
 
 
 class WrongSpaceError(VectorIndexError):

@@ -3,16 +3,71 @@
 from __future__ import annotations
 
 import os
+import re
+import secrets
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
+PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
+TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}\.tmp", re.DOTALL)
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then give it that name."""
-    temporary = path.with_name(path.name + ".tmp")
-    write(temporary)
-    sync(temporary)
-    move(temporary, path)
+
+def write_atomically(path: Path, write: Callable[[Path], object], *, private: bool = False) -> None:
+    """Let `write` fill a temporary file beside `path`, then give it that name. When it fails, nothing is left.
+
+    The temporary file has a name that was free, so that no other file is overwritten, nor what a link leads to.
+    `private`: nobody but its owner may read it.
+    """
+    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.tmp")  # a name has 255 bytes at most
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE if private else 0o666))
+    try:
+        write(temporary)
+        sync(temporary)
+        move(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def temporary_of(name: str) -> str | None:
+    """Which file a process that was killed was writing, by the temporary name that it left; None for other names."""
+    found = TEMPORARY.fullmatch(name)
+    return found["name"] if found else None
+
+
+class UnfitFileError(Exception):
+    """Why a file is none that may be read; the text is a phrase such as "it is no plain file"."""
+
+
+def read_small(path: Path, max_bytes: int, *, follow_link: bool = True) -> str | None:
+    """The text of a small file of ours, which somebody else may have written. None where there is none.
+
+    Raises:
+        UnfitFileError: it is larger, no plain file (a pipe would be waited for), no UTF-8, or a link that may not be.
+        OSError: it cannot be read.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow_link else os.O_NOFOLLOW)
+    try:
+        descriptor = os.open(path, flags)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        if not follow_link and path.is_symlink():
+            raise UnfitFileError("it is a symbolic link") from error
+        raise
+    facts = os.fstat(descriptor)
+    if not stat.S_ISREG(facts.st_mode):
+        os.close(descriptor)
+        raise UnfitFileError("it is no plain file")
+    with os.fdopen(descriptor, "rb") as stream:
+        content = stream.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise UnfitFileError(f"it has {max(facts.st_size, len(content)):,} bytes, and at most {max_bytes:,} are read")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UnfitFileError("it is not UTF-8") from error
 
 
 def move(source: Path, target: Path) -> None:

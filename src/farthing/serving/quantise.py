@@ -6,10 +6,14 @@ place and renamed when whole, so that a job that breaks off leaves nothing that 
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from farthing.checkpoint.manifest import Manifest
 from farthing.checkpoint.writer import TensorSpec
@@ -23,6 +27,8 @@ from farthing.models.heads import Task
 from farthing.serving.calibration import Calibration, CalibrationTexts, choose_calibration
 from farthing.serving.closeness import measure_closeness
 from farthing.sources.find import find_model
+
+MARK = ".quantising"
 
 
 def quantise_model(
@@ -59,16 +65,43 @@ def quantise_model(
             param="model",
         )
     chosen = choose_calibration(description, calibrate, calibration)
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
-    try:
+    with partial_folder(out) as partial:
         manifest = write_folder(description, partial, model, measure, chosen, on_tensor)
         if out.exists():
             out.rmdir()
         partial.rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        (out / MARK).unlink()
     return manifest
+
+
+@contextmanager
+def partial_folder(out: Path) -> Iterator[Path]:
+    """An empty folder beside `out` that nobody else writes to. Unless it was given another name, it is removed.
+
+    Raises `SettingsError` when another process writes to it, or something else has its name.
+    """
+    partial = out.with_name(f".{out.name}.partial")
+    is_there = os.path.lexists(partial)
+    is_folder = is_there and partial.is_dir() and not partial.is_symlink()
+    if is_there and not (is_folder and ((partial / MARK).is_file() or not any(partial.iterdir()))):
+        raise SettingsError(
+            f"{partial} is in the way: Farthing did not make it. Move it, or name another OUT.", param="out"
+        )
+    partial.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(partial / MARK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise SettingsError(f"Another process is writing {out}. Wait until it ends.", param="out") from error
+    try:
+        for path in partial.iterdir():  # of a run that was killed
+            if path.name != MARK:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        yield partial
+    finally:
+        if partial.exists():
+            shutil.rmtree(partial)
+        lock.release()
 
 
 def write_folder(

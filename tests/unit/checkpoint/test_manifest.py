@@ -96,3 +96,24 @@ def test_a_fact_that_is_missing_is_named(tmp_path: Path, name: str) -> None:
     content = asdict(MANIFEST)
     del content[name]
     assert f"lacks or garbles {name}." in refusal(tmp_path, content)
+
+
+@pytest.mark.parametrize(
+    "content", ["[" * 200_000, '{"version": ' + "9" * 4_000 + "}", " " * (2**20 + 1)], ids=["deep", "number", "large"]
+)
+def test_what_could_take_very_long_to_read_is_refused_in_few_words(tmp_path: Path, content: str) -> None:
+    assert len(refusal(tmp_path, content)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("source", "s" * 5000),
+        ("closeness", {**CLOSENESS, "cosine_min": float("nan")}),
+        ("calibration", {**CALIBRATION, "num_texts": 10**300}),
+    ],
+)
+def test_values_out_of_range_are_named(tmp_path: Path, name: str, value: object) -> None:
+    message = refusal(tmp_path, {**asdict(MANIFEST), name: value})
+    assert f"lacks or garbles {name}" in message
+    assert len(message) < 1000

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 
 # Of the files in the folder; raised when an older folder could not be read any more.
 LAYOUT = 1
+MAX_SHOWN_CHARS = 200
 # Settings by which a text is refused, with the value that does.
 REFUSALS = {"truncate": False, "short_text": "error"}
 
@@ -51,9 +52,15 @@ class JobDefinition:
         same = {"model", "space", *lifted}
         phrases = []
         if earlier.get("space") != self.space:
-            phrases.append(f"model was {earlier.get('model')!r} and is now {self.model!r}, another vector space")
+            phrases.append(f"model was {shown(earlier.get('model'))} and is now {self.model!r}, another vector space")
         return phrases + [
-            f"{name} was {earlier.get(name)!r} and is now {value!r}"
+            f"{name} was {shown(earlier.get(name))} and is now {shown(value)}"
             for name, value in now.items()
             if name not in same and earlier.get(name) != value
         ]
+
+
+def shown(fact: object) -> str:
+    """Prompts may be long, and what is read from a file may be anything."""
+    text = repr(fact)
+    return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}..."

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,10 +20,23 @@ from filelock import FileLock, Timeout
 
 from farthing.cli.bulk.definition import JobDefinition
 from farthing.core.errors import SettingsError
-from farthing.core.files import move, sync, write_atomically
+from farthing.core.files import (
+    PRIVATE_FILE,
+    PRIVATE_FOLDER,
+    UnfitFileError,
+    move,
+    read_small,
+    sync,
+    temporary_of,
+    write_atomically,
+)
 
 DIGEST_BYTES = 8
 DIGESTS_SUFFIX = ".rows"
+JOB, LOCK, ASSEMBLED = "job.json", "lock", "assembled"
+# A prompt and an instruction may be long.
+MAX_JOB_BYTES = 16 * 2**20
+CHUNK = re.compile(r"([0-9]{12})-([0-9]{12})\.[a-z]+")
 
 
 class Chunk(NamedTuple):
@@ -38,20 +51,21 @@ class Chunk(NamedTuple):
 class PartialFolder:
     """One process's hold on OUT.partial, as a context manager.
 
-    Leaving it keeps the folder while it holds rows that were not published, and removes it otherwise.
+    Leaving it keeps the folder while it holds rows that were not published, and removes it otherwise. Only its owner
+    can read it, for vectors tell of the texts they were made from. Files that no job wrote are never removed.
 
     Raises:
-        SettingsError: on entering, another process holds it.
+        SettingsError: on entering, another process holds it, or it holds files that no job wrote.
     """
 
     def __init__(self, output: Path) -> None:
         self.output = output
         self.path = output.with_name(output.name + ".partial")
-        self.job_file = self.path / "job.json"
-        self.lock = FileLock(self.path / "lock", timeout=0)
+        self.job_file = self.path / JOB
+        self.lock = FileLock(self.path / LOCK, timeout=0, mode=PRIVATE_FILE)
 
     def __enter__(self) -> PartialFolder:
-        self.path.mkdir(exist_ok=True)
+        self._make()
         try:
             self.lock.acquire()
         except Timeout as error:
@@ -65,9 +79,37 @@ class PartialFolder:
         keep = self.num_rows and not self.is_published
         if not keep:
             self.discard()
+            Path(self.lock.lock_file).unlink()
         self.lock.release()
-        if not keep:
-            shutil.rmtree(self.path)
+        if not keep and not any(self.path.iterdir()):
+            self.path.rmdir()
+
+    def _make(self) -> None:
+        try:
+            self.path.mkdir(PRIVATE_FOLDER)
+            return
+        except FileExistsError:
+            is_folder = self.path.is_dir() and not self.path.is_symlink()
+        foreign = (
+            [path.name for path in self.path.iterdir() if not self._wrote(path)] if is_folder else [self.path.name]
+        )
+        if foreign:
+            raise SettingsError(
+                f"{self.path} is in the way: farthing embed keeps there what is done, and did not write "
+                f"{sorted(foreign)[0][:80]}. Move it, or choose another output.",
+                param="output",
+            )
+
+    def _wrote(self, path: Path) -> bool:
+        """Whether a job may have written this file, by its name."""
+        if path.is_symlink() or not path.is_file():
+            return False
+        name = (temporary_of(path.name) or path.name).removesuffix(".tmp")
+        if name == LOCK:
+            return path.stat().st_size == 0
+        found = CHUNK.fullmatch(name)
+        suffixes = (self.output.suffix, DIGESTS_SUFFIX)
+        return name in (JOB, self.assembled.name) or (found is not None and name.endswith(suffixes))
 
     # --- the job -------------------------------------------------------------------------------------------------
 
@@ -94,7 +136,8 @@ class PartialFolder:
     def check_complete(self) -> None:
         position = 0
         for chunk in self.chunks():
-            if chunk.start != position or not chunk.data.is_file():
+            num_bytes = (chunk.stop - chunk.start) * DIGEST_BYTES
+            if chunk.start != position or not chunk.data.is_file() or chunk.digests.stat().st_size != num_bytes:
                 raise SettingsError(
                     f"{self.path} has lost files: rows from {position + 1:,} on are missing. "
                     "Start again with --restart.",
@@ -103,8 +146,22 @@ class PartialFolder:
             position = chunk.stop
 
     def read_job(self) -> dict[str, dict[str, object]]:
-        job: dict[str, dict[str, object]] = json.loads(self.job_file.read_text()) if self.job_file.is_file() else {}
+        """Raises `SettingsError` for what no job wrote."""
+        try:
+            content = read_small(self.job_file, MAX_JOB_BYTES, follow_link=False)
+            job = {} if content is None else json.loads(content)
+        except (UnfitFileError, ValueError, RecursionError) as error:
+            raise self._garbled() from error
+        if not isinstance(job, dict) or not all(isinstance(part, dict) for part in job.values()):
+            raise self._garbled()
         return job
+
+    def _garbled(self) -> SettingsError:
+        return SettingsError(
+            f"{self.job_file} does not say what job it is of: it was cut off or written by something else. Start again "
+            "with --restart.",
+            param="output",
+        )
 
     def write_job(self, job: dict[str, dict[str, object]]) -> None:
         write_atomically(self.job_file, lambda path: path.write_text(json.dumps(job, indent=1)))
@@ -113,8 +170,8 @@ class PartialFolder:
 
     def chunks(self) -> list[Chunk]:
         """The committed chunks, in order."""
-        names = sorted(path.stem for path in self.path.glob(f"*{DIGESTS_SUFFIX}"))
-        return [self.chunk(*map(int, name.split("-"))) for name in names]
+        found = [CHUNK.fullmatch(path.name) for path in sorted(self.path.glob(f"*{DIGESTS_SUFFIX}"))]
+        return [self.chunk(int(name[1]), int(name[2])) for name in found if name]
 
     @property
     def num_rows(self) -> int:
@@ -137,11 +194,15 @@ class PartialFolder:
     @property
     def is_published(self) -> bool:
         """The output of this job is in its place already; only the folder was not removed."""
-        return "published" in self.read_job() and self.output.exists() and not self.assembled.exists()
+        try:
+            job = self.read_job()
+        except SettingsError:  # said when its rows are to be gone on with
+            return False
+        return "published" in job and self.output.exists() and not self.assembled.exists()
 
     @property
     def assembled(self) -> Path:
-        return self.path / ("assembled" + self.output.suffix)
+        return self.path / (ASSEMBLED + self.output.suffix)
 
     def publish(self, assemble: Callable[[Path], object]) -> None:
         """Let `assemble` write the whole output, and put it in its place."""
@@ -151,9 +212,9 @@ class PartialFolder:
         move(self.assembled, self.output)
 
     def discard(self) -> None:
-        """Remove all but the lock. Cut short, it leaves the first rows of the job, and job.json until the end."""
+        """Remove what jobs wrote, but the lock. Cut short, it leaves the first rows, and job.json until the end."""
         for path in sorted(self.path.iterdir(), key=lambda path: (path != self.job_file, path.name), reverse=True):
-            if path != Path(self.lock.lock_file):
+            if path.name != LOCK and self._wrote(path):
                 path.unlink()
 
 

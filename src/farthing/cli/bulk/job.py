@@ -70,7 +70,7 @@ def run_job(job: Job, load: Callable[[], Embedder]) -> None:
     limit = chunk_limit(job)
     wanted = Wanted(job.field, reserved_field(job.output))
     with closing(open_reader(job.input, job.input_format, wanted)) as reader, PartialFolder(job.output) as folder:
-        is_finished = folder.is_published and not job.restart
+        is_finished = not job.restart and folder.is_published
         if not is_finished:
             check_free(job)
         with load() as embedder:

@@ -28,13 +28,15 @@ def create(
 ) -> None:
     """Make an empty index in STORE, for vectors of one model.
 
-    STORE is a folder, or milvus:URI/NAME: the address of a Milvus server (milvus:http://localhost:19530/help) or a path
-    of Milvus Lite that ends in .db (milvus:./vectors.db/help), and the index's name there.
+    STORE is a new or an empty folder, or milvus:URI/NAME: the address of a Milvus server
+    (milvus:http://localhost:19530/help) or a path of Milvus Lite that ends in .db (milvus:./vectors.db/help), and the
+    index's name there.
     """
-    from farthing.toolkit.index.index import VectorIndex
+    from farthing.toolkit.index.index import VectorIndex, check_free
     from farthing.toolkit.stores.database import open_database
 
     database = open_database(store)
+    check_free(database)  # before a model is loaded
     with opened_encoder(model, settings) as encoder:
         index = VectorIndex.create(
             database, encoder, dimensions=dimensions, max_tokens=max_tokens, overlap_tokens=overlap_tokens

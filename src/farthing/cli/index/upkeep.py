@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
 from farthing.cli.bulk.progress import counted
+from farthing.core.errors import IndexNotFoundError, VectorIndexError
+
+if TYPE_CHECKING:
+    from farthing.toolkit.stores.database import Database
+
+MOST_LISTED = 10
 
 
 @click.command("info", epilog="Example: farthing index info ./help")
@@ -42,25 +49,51 @@ def info(store: str, as_json: bool) -> None:
 @click.option("--all", "is_all", is_flag=True, help="The index itself, with all that is in it.")
 @click.option("--yes", is_flag=True, help="Do not ask whether --all is meant.")
 def delete(store: str, documents: tuple[str, ...], is_all: bool, yes: bool) -> None:
-    """Take DOCUMENTS out of the index STORE, by their ids, or remove the whole index."""
+    """Take DOCUMENTS out of the index STORE, by their ids, or remove the whole index.
+
+    Removing it takes what Farthing made; other files in its folder stay.
+    """
     from farthing.toolkit.index.index import VectorIndex
     from farthing.toolkit.stores.database import open_database
 
     if bool(documents) == is_all:
         raise click.UsageError("Give the ids of documents, or --all to remove the index itself.")
     database = open_database(store)
-    index = VectorIndex.open(database)
     if is_all:
-        num_documents = index.info().facts.num_documents
-        if not yes:
-            click.confirm(f"Remove the index {store} with {counted(num_documents, 'document')}?", abort=True)
-        index.remove()
-        click.echo(f"Removed {store}.")
+        remove(database, store, is_sure=yes)
         return
-    num_deleted = index.delete(documents)
+    num_deleted = VectorIndex.open(database).delete(documents)
     click.echo(f"Took out {counted(num_deleted, 'document')}.")
     if num_deleted < len(set(documents)):
         click.echo(f"Not in the index: {len(set(documents)) - num_deleted:,} of the ids.", err=True)
+
+
+def remove(database: Database, store: str, *, is_sure: bool) -> None:
+    from farthing.toolkit.index.index import remove_index
+
+    what = description(database)
+    if not is_sure:
+        click.confirm(f"Remove the index {store} {what}?", abort=True)
+    kept = remove_index(database)
+    if kept:
+        more = f" and {len(kept) - MOST_LISTED:,} more" if len(kept) > MOST_LISTED else ""
+        listed = ", ".join(kept[:MOST_LISTED]) + more
+        click.echo(f"Removed the index in {store}, but not what else is there: {listed}.")
+    else:
+        click.echo(f"Removed {store}.")
+
+
+def description(database: Database) -> str:
+    """What is asked about before it is removed; an index that cannot be read can be removed all the same."""
+    from farthing.toolkit.index.index import VectorIndex
+
+    try:
+        return f"with {counted(VectorIndex.open(database).info().facts.num_documents, 'document')}"
+    except IndexNotFoundError:
+        raise
+    except VectorIndexError as error:
+        click.echo(str(error), err=True)
+        return "with all that is in it"
 
 
 @click.command("compact", epilog="Example: farthing index compact ./help")

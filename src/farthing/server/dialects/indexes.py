@@ -14,6 +14,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from farthing.core.errors import FarthingError
 from farthing.server.body import Body, read_body
 from farthing.server.dialects.indexes_schemas import (
     AddDocumentsBody,
@@ -23,6 +24,7 @@ from farthing.server.dialects.indexes_schemas import (
     DeleteDocumentsBody,
     IndexCard,
     IndexList,
+    RemovedCard,
     ResultList,
     SearchBody,
 )
@@ -47,9 +49,11 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     404: {"model": ErrorResponse, "description": "There is no such index, or no such model."},
     409: {
         "model": ErrorResponse,
-        "description": "The index is there already, is being changed by another process, or holds vectors that no "
-        "served model makes.",
+        "description": "The index is there already, is being changed by another process, cannot be read, or holds "
+        "vectors that no served model makes; or something else has its name.",
     },
+    403: {"model": ErrorResponse, "description": "The server may not read or change the files of the index."},
+    507: {"model": ErrorResponse, "description": "The disk is full."},
 }
 
 
@@ -84,7 +88,9 @@ def router(service: Service, folder: Path) -> APIRouter:
     @route("GET", "", "List the indexes", IndexList)
     async def list_indexes() -> Response:
         found = await library.list()
-        return json({"object": "list", "data": [card(name, info) for name, info in found.items()]})
+        cards = [card(name, info) for name, info in found.items() if isinstance(info, IndexInfo)]
+        broken = [broken_card(name, error) for name, error in found.items() if isinstance(error, FarthingError)]
+        return json({"object": "list", "data": cards, "broken": broken})
 
     @route("POST", "", "Make an index", IndexCard, CreateIndexBody)
     async def create(request: Request) -> Response:
@@ -97,10 +103,11 @@ def router(service: Service, folder: Path) -> APIRouter:
     async def info(name: str) -> Response:
         return json(card(name, await library.info(name)))
 
-    @route("DELETE", "/{name}", "Remove an index", DeletedCard)
+    @route("DELETE", "/{name}", "Remove an index", RemovedCard)
     async def remove(name: str) -> Response:
-        await library.remove(name)
-        return json({"deleted": 1})
+        """Only what Farthing made is removed: files that somebody else put there stay, and are named in `kept`."""
+        kept = await library.remove(name)
+        return json({"deleted": 1, **({"kept": kept} if kept else {})})
 
     @route("POST", "/{name}/documents", "Add documents", AddedCard, AddDocumentsBody)
     async def add(name: str, request: Request) -> Response:
@@ -137,6 +144,10 @@ def router(service: Service, folder: Path) -> APIRouter:
 
 def json(content: object) -> Response:
     return Response(orjson.dumps(content), media_type="application/json")
+
+
+def broken_card(name: str, error: FarthingError) -> dict[str, object]:
+    return {"name": name, "object": "broken_index", "code": error.code, "message": str(error)}
 
 
 def card(name: str, info: IndexInfo) -> dict[str, object]:

@@ -15,7 +15,7 @@ from farthing.server.body import Body
 from farthing.toolkit.documents.document import PLAIN_TEXT, Document
 from farthing.toolkit.index.hybrid import Blend
 from farthing.toolkit.index.search import Query
-from farthing.toolkit.stores.where import parse_condition
+from farthing.toolkit.stores.where import MAX_CONDITION_CHARS, MAX_CONDITIONS, parse_conditions
 
 MAX_RESULTS = 1000
 MAX_ID_CHARS = 1024
@@ -107,7 +107,11 @@ class SearchBody(Body):
     mode: Literal["hybrid", "vector", "keyword"] = Field(
         "hybrid", description="By meaning and by words, by meaning, or by words."
     )
-    where: list[str] = Field([], description="Conditions on fields, such as 'price <= 20'; all must hold.")
+    where: list[str] = Field(
+        [],
+        description=f"At most {MAX_CONDITIONS} conditions on fields, such as 'price <= 20', of at most "
+        f"{MAX_CONDITION_CHARS} characters each; all must hold.",
+    )
     vector_weight: Number = Field(0.6, description="Of the cosine in hybrid; the rest is the words'.", ge=0, le=1)
     fusion: Literal["sum", "ranks"] = Field("sum", description="How both scores become one.")
     rerank: bool | str = Field(False, description="Order the best anew with the served reranker, or the one named.")
@@ -120,7 +124,7 @@ class SearchBody(Body):
             self.query,
             self.k,
             self.mode,
-            [parse_condition(text) for text in self.where],
+            parse_conditions(self.where),
             Blend(self.fusion, self.vector_weight),
             self.instruction,
             self.all_passages,
@@ -141,9 +145,19 @@ class IndexCard(BaseModel):
     num_bytes: int
 
 
+class BrokenIndexCard(BaseModel):
+    """An index that cannot be used; it can be removed."""
+
+    name: str
+    object: Literal["broken_index"]
+    code: str
+    message: str
+
+
 class IndexList(BaseModel):
     object: Literal["list"]
     data: list[IndexCard]
+    broken: list[BrokenIndexCard]
 
 
 class AddedCard(BaseModel):
@@ -157,6 +171,13 @@ class AddedCard(BaseModel):
 
 class DeletedCard(BaseModel):
     deleted: int
+
+
+class RemovedCard(BaseModel):
+    """`kept`, where it is given, names what else is in the index's folder; it stays, and the folder with it."""
+
+    deleted: int
+    kept: list[str] = []
 
 
 class ResultCard(BaseModel):

@@ -1,21 +1,34 @@
 """Which indexes a server has: those in its folder, opened when they are first asked for.
 
 In: names. Out: open indexes, as they are on disk now: another process may add to them, move them to another model, or
-remove them. All of it blocks; not for the event loop.
+remove them. All of it blocks; not for the event loop. Messages call an index by its name: clients have no business
+with the server's folders.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 from pathlib import Path
 
-from farthing.core.errors import IndexNotFoundError
+from farthing.core.errors import (
+    FarthingError,
+    IndexNotFoundError,
+    IndexPlaceError,
+    UnreadableIndexError,
+    VectorIndexError,
+)
 from farthing.toolkit.extra import needed
-from farthing.toolkit.index.index import MANIFEST, VectorIndex
+from farthing.toolkit.index.index import IndexInfo, VectorIndex, remove_index
 from farthing.toolkit.index.words import Segmenter
-from farthing.toolkit.stores.database import Database
+from farthing.toolkit.stores.database import MANIFEST, Database
+from farthing.toolkit.stores.failures import file_errors
 from farthing.toolkit.stores.lance_database import LanceDatabase
 from farthing.toolkit.stores.name import check_name, is_name
+
+logger = logging.getLogger(__name__)
+
+MOST_NAMED = 20
 
 
 class Catalogue:
@@ -35,33 +48,80 @@ class Catalogue:
         self._segmenter = Segmenter()
 
     def names(self) -> list[str]:
-        found = self._folder.glob(f"*/{MANIFEST}.json")
-        return sorted(path.parent.name for path in found if is_name(path.parent.name))
+        """Of the indexes that are there, whether they can be opened or not. Raises `VectorIndexError`."""
+        with file_errors("folder of this server"):
+            found = self._folder.iterdir() if self._folder.exists() else ()
+            return sorted(path.name for path in found if is_name(path.name) and is_index(path))
+
+    def infos(self) -> dict[str, IndexInfo | FarthingError]:
+        """Of all indexes, with why it cannot be used for each of which that is so. Raises as `names`."""
+        found: dict[str, IndexInfo | FarthingError] = {}
+        for name in self.names():
+            try:
+                found[name] = self.open(name).info()
+            except IndexNotFoundError:  # removed since the names were read
+                continue
+            except (VectorIndexError, IndexPlaceError) as error:
+                found[name] = error
+        return found
 
     def database(self, name: str) -> Database:
-        """The place of an index, there or not. Raises `InputError` for a name that cannot be one."""
+        """The place of an index, there or not.
+
+        Raises:
+            InputError: for a name that cannot be one.
+            IndexPlaceError: a file has this name.
+        """
         check_name(name)
-        return LanceDatabase(str(self._folder / name))
+        return LanceDatabase(str(self._folder / name), name)
 
     def open(self, name: str) -> VectorIndex:
         """Raises `IndexNotFoundError`, `VectorIndexError`, and `InputError` for a name that cannot be one."""
-        database = self.database(name)
-        manifest = database.read(MANIFEST)
-        if manifest is None:
-            raise IndexNotFoundError(
-                f"There is no index {name!r}; there are: {', '.join(self.names()) or 'none'}. POST /v1/indexes makes "
-                "one.",
-                param="name",
-            )
-        with self._lock:
-            opened = self._open.get(name)
-            if opened is None or opened[0] != manifest:
-                opened = manifest, VectorIndex.open(database, self._segmenter)
-                self._open[name] = opened
-            return opened[1]
+        database = self._existing(name)
+        try:
+            manifest = database.read(MANIFEST)
+            if manifest is None:
+                raise self._not_found(name)
+            with self._lock:
+                opened = self._open.get(name)
+                if opened is None or opened[0] != manifest:
+                    opened = manifest, VectorIndex.open(database, self._segmenter)
+                    self._open[name] = opened
+                return opened[1]
+        except UnreadableIndexError as error:
+            logger.warning("The index in %s cannot be used: %s", self._folder / name, error.__cause__ or error)
+            raise
 
-    def remove(self, name: str) -> None:
-        """Raises as `open`, and `IndexBusyError`."""
-        self.open(name).remove()
+    def remove(self, name: str) -> list[str]:
+        """As `remove_index`. Raises as that, and `InputError` for a name that cannot be one."""
+        kept = remove_index(self._existing(name))
         with self._lock:
             self._open.pop(name, None)
+        return kept
+
+    def _existing(self, name: str) -> Database:
+        check_name(name)
+        with file_errors(name):
+            is_there = is_index(self._folder / name)
+        if not is_there:
+            raise self._not_found(name)
+        return self.database(name)
+
+    def _not_found(self, name: str) -> IndexNotFoundError:
+        names = self.names()
+        more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
+        there_are = ", ".join(names[:MOST_NAMED]) + more or "none"
+        return IndexNotFoundError(
+            f"There is no index {name!r}; there are: {there_are}. POST /v1/indexes makes one.", param="name"
+        )
+
+
+def is_index(folder: Path) -> bool:
+    """Whether there is something in the folder that describes an index. One that may not be looked into counts."""
+    try:
+        (folder / f"{MANIFEST}.json").lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except PermissionError:
+        return True
+    return True

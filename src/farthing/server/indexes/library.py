@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 from starlette.concurrency import run_in_threadpool
 
-from farthing.core.errors import WrongSpaceError
+from farthing.core.errors import FarthingError, WrongSpaceError
 from farthing.server.indexes.catalogue import Catalogue
 from farthing.server.indexes.models import ServedEncoder, ServedRanker, Work
 from farthing.toolkit.index.index import IndexInfo, VectorIndex
@@ -40,9 +40,9 @@ class Library:
     def _changing(self, name: str) -> asyncio.Lock:
         return self._changes.setdefault(name, asyncio.Lock())
 
-    async def list(self) -> dict[str, IndexInfo]:
-        names = await run_in_threadpool(self._catalogue.names)
-        return {name: await self.info(name) for name in names}
+    async def list(self) -> dict[str, IndexInfo | FarthingError]:
+        """All indexes; for those that cannot be used, why."""
+        return await run_in_threadpool(self._catalogue.infos)
 
     async def info(self, name: str) -> IndexInfo:
         """Raises `IndexNotFoundError`, `VectorIndexError`."""
@@ -91,10 +91,10 @@ class Library:
             await run_in_threadpool(index.compact)
         return await run_in_threadpool(index.info)
 
-    async def remove(self, name: str) -> None:
-        """Raises `IndexNotFoundError`, `IndexBusyError`."""
+    async def remove(self, name: str) -> Sequence[str]:
+        """Names of what else is in its folder, and stays. Raises `IndexNotFoundError`, `IndexBusyError`."""
         async with self._changing(name):
-            await run_in_threadpool(self._catalogue.remove, name)
+            return await run_in_threadpool(self._catalogue.remove, name)
 
     async def search(self, work: Work, name: str, query: Query, rerank: str | bool) -> Sequence[SearchResult]:
         """Raises what `farthing.toolkit.index.search.search` raises."""

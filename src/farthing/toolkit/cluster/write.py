@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from farthing.core.errors import InputError, SettingsError
+from farthing.core.files import write_atomically
 from farthing.toolkit.cluster.clustering import Clustering
 from farthing.toolkit.cluster.page import render_page
 from farthing.toolkit.extra import needed
@@ -47,13 +48,14 @@ def check_records(data: TextSet, formats: Sequence[str]) -> None:
 
 
 def write_result(folder: Path, data: TextSet, found: Clustering, formats: Sequence[str]) -> list[Path]:
-    """The files that were written; those of the same names are replaced, others stay.
+    """The files that were written; those of the same names are replaced, not what they link to, and others stay.
 
     Raises what `check_records` raises.
     """
     folder.mkdir(exist_ok=True)
     written = [folder / "map.html"]
-    written[0].write_text(render_page(data.source, data.texts, found), encoding="utf-8")
+    page = render_page(data.source, data.texts, found)
+    write_atomically(written[0], lambda path: path.write_text(page, encoding="utf-8"))
     if "jsonl" in formats:
         written += [folder / "records.jsonl", folder / "clusters.jsonl"]
         write_lines(written[-2], json_records(data, found))
@@ -73,16 +75,20 @@ def write_tables(records: Path, clusters: Path, data: TextSet, found: Clustering
     kinds = (pyarrow.int32(), text, number, number, number)
     for (name, column), kind in zip(added_columns(found).items(), kinds, strict=True):
         table = table.append_column(name, pyarrow.array(column, type=kind))
-    parquet.write_table(table, records)
+    write_atomically(records, lambda path: parquet.write_table(table, path))
     # Types are named: where no cluster was found there are no values to tell them.
     kinds = (pyarrow.int32(), text, pyarrow.int64(), texts, texts)
     schema = pyarrow.schema(list(zip(("cluster", "label", "size", "terms", "central_texts"), kinds, strict=True)))
-    parquet.write_table(pyarrow.Table.from_pylist(cluster_rows(data, found), schema=schema), clusters)
+    rows = pyarrow.Table.from_pylist(cluster_rows(data, found), schema=schema)
+    write_atomically(clusters, lambda path: parquet.write_table(rows, path))
 
 
 def write_lines(path: Path, lines: Iterator[str]) -> None:
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(line + "\n" for line in lines)
+    def write(temporary: Path) -> None:
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(line + "\n" for line in lines)
+
+    write_atomically(path, write)
 
 
 def json_records(data: TextSet, found: Clustering) -> Iterator[str]:

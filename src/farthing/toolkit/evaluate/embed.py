@@ -19,6 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from farthing.core.errors import InputError
+from farthing.core.files import write_atomically
 from farthing.toolkit.encoder import Encoder
 from farthing.toolkit.evaluate.sets.find import LabelledSet
 from farthing.toolkit.evaluate.sets.records import Part
@@ -165,6 +166,9 @@ def read_kept(file: Path) -> tuple[np.ndarray, float]:
 
 def write_kept(file: Path, vectors: np.ndarray, seconds: float) -> None:
     """In one step: a run that is killed leaves no half of a file under the name."""
-    partial = file.with_suffix(".partial.npz")
-    np.savez(partial, vectors=vectors, seconds=seconds)
-    partial.replace(file)
+
+    def save(path: Path) -> None:
+        with path.open("wb") as stream:  # given a name, numpy would add a suffix
+            np.savez(stream, vectors=vectors, seconds=seconds)
+
+    write_atomically(file, save)

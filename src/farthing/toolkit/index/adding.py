@@ -58,6 +58,9 @@ class Adder:
     Args:
         embed: the store's vectors of texts.
         on_batch: called with the counts after each batch that was put.
+
+    Attributes:
+        added: what became of the documents so far, also when adding fails.
     """
 
     def __init__(
@@ -73,22 +76,23 @@ class Adder:
         self._splitting = splitting
         self._embed_texts = embed
         self._on_batch = on_batch
+        self.added = Added()
 
     def add(self, documents: Iterable[Document], count_tokens: CountTokens) -> Added:
         """Raises what reading, splitting and embedding raise; what stands before that document is kept."""
-        added = Added()
+        added = self.added
         is_built = self._store.facts().num_passages > 0
         for prepared in one_ahead(self._prepared(documents, count_tokens, added.ids)):
             if prepared.passages:
                 self._store.put(prepared.passages, prepared.words, self._embed(prepared.passages))
-            if prepared.passages and not is_built:
-                # By words only what was built is found: should this be killed, at least the rest is looked through.
-                self._store.build()
-                is_built = True
             added.num_new += prepared.num_new
             added.num_changed += prepared.num_changed
             added.num_unchanged += prepared.num_unchanged
             added.num_passages += len(prepared.passages)
+            if prepared.passages and not is_built:
+                # By words only what was built is found: should this be killed, at least the rest is looked through.
+                self._store.build()
+                is_built = True
             self._on_batch(added)
         return added
 

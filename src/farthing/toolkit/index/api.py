@@ -67,6 +67,11 @@ class Index:
         made._own = opened if isinstance(encoder, str) else None
         return made
 
+    def _current(self) -> VectorIndex:
+        """What is in the place now: another process may have moved the index to another model, or made it anew."""
+        self._index = self._index.current()
+        return self._index
+
     @property
     def encoder(self) -> Encoder:
         """Loaded when it is first asked for."""
@@ -85,13 +90,13 @@ class Index:
 
         Raises what `VectorIndex.add` raises.
         """
-        return self._index.add(as_documents(documents), self.encoder)
+        return self._current().add(as_documents(documents), self.encoder)
 
     def add_files(self, *names: str, exclude: Sequence[str] = ()) -> Added:
         """Put the documents of files and folders in, as `farthing index add`. Raises also what `Inputs` raises."""
         inputs = Inputs(names, exclude=exclude)
         inputs.check()
-        return self._index.add(inputs, self.encoder)
+        return self._current().add(inputs, self.encoder)
 
     def search(
         self,
@@ -111,18 +116,18 @@ class Index:
         """
         conditions = [parse_condition(item) if isinstance(item, str) else item for item in where]
         asked = Query(query, k, mode, conditions, blend or Blend(), instruction, all_passages)
-        return search(self._index, asked, None if mode == "keyword" else self.encoder, reranker)
+        return search(self._current(), asked, None if mode == "keyword" else self.encoder, reranker)
 
     def delete(self, *ids: str) -> int:
         """Take documents out; returns how many there were."""
-        return self._index.delete(ids)
+        return self._current().delete(ids)
 
     def info(self) -> IndexInfo:
-        return self._index.info()
+        return self._current().info()
 
     def compact(self) -> None:
         """Make searches fast, and give back the room of what was replaced."""
-        self._index.compact()
+        self._current().compact()
 
     def reindex(self, encoder: Encoder | str, *, dimensions: int | None = None) -> None:
         """Embed all passages with another model, which is the index's from then on. Raises what `reindex` raises."""

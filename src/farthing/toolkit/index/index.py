@@ -7,13 +7,21 @@ opens.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+import secrets
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
-from farthing.core.errors import IndexExistsError, IndexNotFoundError, VectorIndexError
+from farthing.core.errors import (
+    IndexBusyError,
+    IndexExistsError,
+    IndexNotFoundError,
+    UnreadableIndexError,
+    VectorIndexError,
+)
 from farthing.core.space import VectorSpace
 from farthing.toolkit.documents.document import Document
 from farthing.toolkit.documents.split import splitting_for
@@ -21,10 +29,10 @@ from farthing.toolkit.encoder import Encoder
 from farthing.toolkit.index import words
 from farthing.toolkit.index.adding import Added, Adder, Embed
 from farthing.toolkit.index.manifest import Manifest, read_manifest
-from farthing.toolkit.stores.database import Database
+from farthing.toolkit.stores.database import MANIFEST, Database
+from farthing.toolkit.stores.failures import unreadable
 from farthing.toolkit.stores.store import Store, StoreFacts
 
-MANIFEST = "farthing-index"
 FIRST_DATA = "data-1"
 # Up to so many passages an index is built whenever something was added; beyond, when so many are not indexed.
 SMALL_PASSAGES, MANY_UNINDEXED = 20_000, 5_000
@@ -38,13 +46,15 @@ class IndexInfo(NamedTuple):
 class VectorIndex:
     """One index, open. `farthing.toolkit.index.search` asks it questions; here is what is in it.
 
-    Use `create` or `open`.
+    Use `create` or `open`. Raises `UnreadableIndexError` when the data that the manifest names is not there.
     """
 
     def __init__(self, database: Database, manifest: Manifest, segmenter: words.Segmenter | None = None) -> None:
         self.database = database
         self.manifest = manifest
         self.segmenter = segmenter or words.Segmenter()
+        if not database.has(manifest.data):
+            raise unreadable(database.place)
         self.store: Store = database.open(manifest.data, manifest.space.dimensions)
 
     @classmethod
@@ -57,7 +67,8 @@ class VectorIndex:
         max_tokens: int | None = None,
         overlap_tokens: int | None = None,
     ) -> VectorIndex:
-        """
+        """An empty index in a place of its own. When it cannot be made, the place is as it was before.
+
         Args:
             dimensions: of the vectors that are kept, for models that are trained to be cut.
             max_tokens: of a passage; None for what suits search, within the model's context.
@@ -65,21 +76,26 @@ class VectorIndex:
 
         Raises:
             IndexExistsError: there is one already.
+            IndexPlaceError: something else is there.
             InputError: a number makes no sense.
             DimensionsError: the model cannot make vectors of this length.
+            DiskFullError, IndexAccessError: the files cannot be written.
         """
+        check_free(database)
         splitting = splitting_for(encoder.context_length, max_tokens, overlap_tokens)
         encoder.encode(["a wren"], dimensions=dimensions)  # raises for dimensions that the model does not have
         space = space_of(encoder, dimensions)
-        with database.writing():
-            if database.read(MANIFEST) is not None:
-                raise IndexExistsError(
-                    f"There is an index in {database.place} already. Add to it, delete it, or choose another place."
-                )
-            manifest = Manifest(FIRST_DATA, encoder.model, space, splitting, words.VERSION)
-            database.drop(FIRST_DATA)
-            opened = cls(database, manifest)
-            database.write(MANIFEST, manifest.to_json())
+        manifest = Manifest(FIRST_DATA, encoder.model, space, splitting, words.VERSION, secrets.token_hex(16))
+        with database.making():
+            check_free(database)
+            try:
+                database.drop(FIRST_DATA)
+                database.open(FIRST_DATA, space.dimensions)
+                opened = cls(database, manifest)
+                database.write(MANIFEST, manifest.to_json())
+            except BaseException:
+                database.drop(FIRST_DATA)
+                raise
         return opened
 
     @classmethod
@@ -87,11 +103,12 @@ class VectorIndex:
         """
         Raises:
             IndexNotFoundError: there is none.
-            VectorIndexError: this version cannot read it.
+            UnreadableIndexError: it is damaged, or this version cannot read it.
+            IndexAccessError: this process may not read it.
         """
         manifest = held_manifest(database)
         if manifest.words_version != words.VERSION:
-            raise VectorIndexError(
+            raise UnreadableIndexError(
                 f"The words of the index in {database.place} were cut by version {manifest.words_version}, and this "
                 f"Farthing has {words.VERSION}. Bring it up to date with: farthing index reindex {database.place}"
             )
@@ -121,14 +138,22 @@ class VectorIndex:
             IndexBusyError: another process changes the index.
             InputError: of reading, splitting or embedding a document; those before it are kept.
             EngineError, ServingError: the computation failed; what was put before is kept.
+            DiskFullError, IndexAccessError, UnreadableIndexError: of the index's files; the message says how many
+                documents were put before and are kept.
         """
         self.check(encoder)
-        with self.database.writing():
+        with self._changing():
             adder = Adder(self.store, self.segmenter, self.manifest.splitting, self.embed_with(encoder), on_batch)
-            try:
-                return adder.add(documents, encoder.count_tokens)
-            finally:
+            with kept_told(adder.added):
+                try:
+                    added = adder.add(documents, encoder.count_tokens)
+                except VectorIndexError:
+                    raise  # of the store itself, which could not be built either
+                except BaseException:
+                    self._build_where_it_pays()
+                    raise
                 self._build_where_it_pays()
+        return added
 
     def _build_where_it_pays(self) -> None:
         """What is not indexed yet is found all the same, by looking through it; building a large index takes a minute,
@@ -147,9 +172,28 @@ class VectorIndex:
 
         return embed
 
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Raises `IndexBusyError` when another process changes the index, or has put another one in its place."""
+        with self.database.writing():
+            if not self.is_current():
+                raise IndexBusyError(
+                    f"Another process has moved the index {self.database.place} to another model, or made it anew. "
+                    "Ask again."
+                )
+            yield
+
+    def is_current(self) -> bool:
+        """Whether this is what is in its place now. Raises as `open`."""
+        return held_manifest(self.database) == self.manifest
+
+    def current(self) -> VectorIndex:
+        """This index, or the one that has taken its place, or what has become of it. Raises as `open`."""
+        return self if self.is_current() else VectorIndex.open(self.database, self.segmenter)
+
     def delete(self, documents: Sequence[str]) -> int:
         """Take documents out, by their ids; returns how many there were. Raises `IndexBusyError`."""
-        with self.database.writing():
+        with self._changing():
             return self.store.delete(documents)
 
     def prune(self, folders: Sequence[str], kept: Collection[str]) -> int:
@@ -161,17 +205,55 @@ class VectorIndex:
         gone = [name for name in self.store.documents() if name.startswith(inside) and name not in kept]
         return self.delete(gone)
 
-    def remove(self) -> None:
-        """The index with all that is in it. Raises `IndexBusyError`."""
-        with self.database.writing():
-            self.store.close()
-            self.database.remove()
+    def remove(self) -> list[str]:
+        """The index with all that is in it, as `remove_index`."""
+        self.store.close()
+        return remove_index(self.database)
 
     def compact(self) -> None:
         """Make searches fast, and give back the room of what was replaced. Raises `IndexBusyError`."""
-        with self.database.writing():
+        with self._changing():
             self.store.build()
             self.database.drop(before(self.manifest.data))  # where a move to another model was killed at its very end
+
+
+def check_free(database: Database) -> None:
+    """Raises `IndexExistsError` or `IndexPlaceError` where no index can be made, before anything is done for it."""
+    if database.read(MANIFEST) is not None:
+        raise IndexExistsError(
+            f"There is an index in {database.place} already. Add to it, delete it, or choose another place."
+        )
+    database.check_free()
+
+
+def remove_index(database: Database) -> list[str]:
+    """Remove an index, also one that cannot be opened. What else is in its place stays; returns names of that.
+
+    Raises:
+        IndexNotFoundError: there is none.
+        IndexBusyError: another process changes it.
+        IndexPlaceError: a symbolic link leads to it.
+        IndexAccessError: this process may not remove it.
+    """
+    with database.writing():
+        try:
+            is_there = database.read(MANIFEST) is not None
+        except UnreadableIndexError:
+            is_there = True
+        if not is_there:
+            raise not_found(database)
+        return database.remove()
+
+
+@contextmanager
+def kept_told(added: Added) -> Iterator[None]:
+    """Errors of the index's files say how many documents were put before. `added`: what is done so far."""
+    try:
+        yield
+    except VectorIndexError as error:
+        num = added.num_documents
+        kept = f"{num:,} of the documents were added before that, and stay." if num else "No document was added."
+        raise type(error)(f"{error} {kept}", param=error.param) from error
 
 
 def space_of(encoder: Encoder, dimensions: int | None) -> VectorSpace:
@@ -188,15 +270,18 @@ def after(data: str) -> str:
 
 def numbered(data: str, step: int) -> str:
     name, _, number = data.rpartition("-")
-    return f"{name}-{int(number) + step}"
+    return f"{name}-{(int(number) + step) % 10**9}"  # as many digits as a manifest may have
 
 
 def held_manifest(database: Database) -> Manifest:
-    """Raises `IndexNotFoundError` where there is none, and `VectorIndexError` for one that cannot be read."""
+    """Raises `IndexNotFoundError` where there is none, and `UnreadableIndexError` for one that cannot be read."""
     content = database.read(MANIFEST)
     if content is None:
-        raise IndexNotFoundError(
-            f"There is no index in {database.place}. Make one with: farthing index create {database.place} "
-            "--model MODEL"
-        )
+        raise not_found(database)
     return read_manifest(content, database.place)
+
+
+def not_found(database: Database) -> IndexNotFoundError:
+    return IndexNotFoundError(
+        f"There is no index in {database.place}. Make one with: farthing index create {database.place} --model MODEL"
+    )

@@ -1,15 +1,27 @@
-"""What an index says of itself: which space its vectors are of, how documents are split, where its data is."""
+"""What an index says of itself: which space its vectors are of, how documents are split, where its data is.
+
+It may have been copied, cut off or written by somebody else: each field is checked before anything is done with it.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
 
-from farthing.core.errors import VectorIndexError, WrongSpaceError
+from farthing.core.errors import InputError, UnreadableIndexError, WrongSpaceError
 from farthing.core.space import VectorSpace
 from farthing.toolkit.documents.split import Splitting
 
 LAYOUT = 1
+MAX_NAME_CHARS = 4_096
+MAX_DIMENSIONS = 65_536
+# Of passages and of versions: far beyond what there is, and far from what would overflow.
+MAX_NUMBER = 2**24
+DATA = re.compile(r"data-[0-9]{1,9}")
+ID = re.compile(r"[0-9a-f]{32}|")
 
 
 @dataclass(frozen=True)
@@ -21,6 +33,8 @@ class Manifest:
         space: of the vectors.
         splitting: of documents that are added.
         words_version: of `farthing.toolkit.index.words`, which segmented what is in it.
+        id: random, given when the index is made: one that is made anew in the same place has another. Those of the
+            first versions have none.
     """
 
     data: str
@@ -28,6 +42,7 @@ class Manifest:
     space: VectorSpace
     splitting: Splitting
     words_version: int
+    id: str = ""
 
     def to_json(self) -> str:
         return json.dumps({"layout": LAYOUT, **asdict(self)}, indent=2, ensure_ascii=False) + "\n"
@@ -51,16 +66,90 @@ def described(space: VectorSpace) -> str:
 
 
 def read_manifest(content: str, place: str) -> Manifest:
-    """Raises `VectorIndexError` for what this version cannot read."""
+    """Raises `UnreadableIndexError` for what this version cannot read."""
     try:
-        fields = json.loads(content)
-        layout = fields.pop("layout")
-        if layout != LAYOUT:
-            raise VectorIndexError(
-                f"The index in {place} has layout {layout}; this version of Farthing reads {LAYOUT}. Use the version "
-                "that made it, or make it anew."
-            )
-        space, splitting = VectorSpace(**fields.pop("space")), Splitting(**fields.pop("splitting"))
-        return Manifest(**fields, space=space, splitting=splitting)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise VectorIndexError(f"What describes the index in {place} cannot be read: {error}") from error
+        found = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise not_readable(place, "it is not JSON, or nests too deep") from error
+    if not isinstance(found, dict):
+        raise not_readable(place, "it is no JSON object")
+    layout = found.pop("layout", None)
+    if layout != LAYOUT or isinstance(layout, bool):
+        raise UnreadableIndexError(
+            f"The index {place} has layout {shown(layout)}; this version of Farthing reads {LAYOUT}. Use the version "
+            "that made it, or make it anew."
+        )
+    checked = {
+        "data": is_text(found.get("data"), 100) and DATA.fullmatch(found["data"]) is not None,
+        "model": is_text(found.get("model"), MAX_NAME_CHARS),
+        "words_version": is_number(found.get("words_version"), 0, MAX_NUMBER),
+        "id": is_text(found.get("id", ""), 100) and ID.fullmatch(found.get("id", "")) is not None,
+    }
+    refuse(place, "", found, checked | dict.fromkeys(("space", "splitting"), True))
+    return Manifest(**found | {"space": space_in(found, place), "splitting": splitting_in(found, place)})
+
+
+def space_in(manifest: Mapping[str, Any], place: str) -> VectorSpace:
+    found = part(manifest, "space", place)
+    checked = {
+        "model": is_text(found.get("model"), MAX_NAME_CHARS),
+        "fingerprint": is_text(found.get("fingerprint"), MAX_NAME_CHARS),
+        "pooling": is_text(found.get("pooling"), 100),
+        "dimensions": is_number(found.get("dimensions"), 1, MAX_DIMENSIONS),
+        "normalized": isinstance(found.get("normalized"), bool),
+    }
+    refuse(place, "space.", found, checked)
+    return VectorSpace(**found)
+
+
+def splitting_in(manifest: Mapping[str, Any], place: str) -> Splitting:
+    found = part(manifest, "splitting", place)
+    checked = {field.name: is_number(found.get(field.name), 0, MAX_NUMBER) for field in fields(Splitting)}
+    refuse(place, "splitting.", found, checked)
+    try:
+        return Splitting(**found)
+    except InputError as error:
+        raise not_readable(place, str(error)) from error
+
+
+def part(manifest: Mapping[str, Any], name: str, place: str) -> dict[str, Any]:
+    found = manifest.get(name)
+    if not isinstance(found, dict):
+        raise not_readable(place, f"{name!r} is missing or no JSON object")
+    return found
+
+
+def refuse(place: str, prefix: str, found: Mapping[str, Any], checked: Mapping[str, bool]) -> None:
+    """Raises `UnreadableIndexError` for fields that are wrong or missing, and for those that are not known."""
+    wrong = [name for name, is_right in checked.items() if not is_right]
+    if wrong:
+        values = ", ".join(f"{prefix}{name} ({shown(found.get(name))})" for name in wrong)
+        raise not_readable(place, f"these are missing, of the wrong kind or out of range: {values}")
+    unknown = [name for name in found if name not in checked]
+    if unknown:
+        raise not_readable(place, f"{prefix}{unknown[0][:80]} is not known to this version of Farthing")
+
+
+def is_text(value: object, max_chars: int) -> bool:
+    return isinstance(value, str) and len(value) <= max_chars
+
+
+def is_number(value: object, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def shown(value: object) -> str:
+    """A value for a message, at most some words of it."""
+    if isinstance(value, (dict, list)):
+        return type(value).__name__
+    if isinstance(value, int) and abs(value) > 10**30:
+        return "a very large number"
+    written = repr(value[:80] if isinstance(value, str) else value)
+    return "missing" if value is None else written
+
+
+def not_readable(place: str, reason: str) -> UnreadableIndexError:
+    return UnreadableIndexError(
+        f"What describes the index {place} (farthing-index.json) cannot be read: {reason}. Put it back from a copy, or "
+        "remove the index and make it anew."
+    )

@@ -10,15 +10,14 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from farthing.core.errors import UnreadableIndexError
 from farthing.toolkit.encoder import Encoder
 from farthing.toolkit.index import words
 from farthing.toolkit.index.adding import DOCUMENTS_AT_A_TIME, embedded_text
-from farthing.toolkit.index.index import MANIFEST, VectorIndex, after, held_manifest, space_of
+from farthing.toolkit.index.index import VectorIndex, after, held_manifest, space_of
 from farthing.toolkit.index.manifest import Manifest, read_manifest
-from farthing.toolkit.stores.database import Database
+from farthing.toolkit.stores.database import MANIFEST, NEXT_MANIFEST, Database
 from farthing.toolkit.stores.passage import Passage
-
-NEXT_MANIFEST = "farthing-index-next"
 
 
 def reindex(
@@ -36,6 +35,8 @@ def reindex(
     Raises:
         IndexNotFoundError: there is none.
         IndexBusyError: another process changes it.
+        IndexPlaceError: something that Farthing did not make has the name of the new data.
+        DiskFullError, IndexAccessError, UnreadableIndexError: of the index's files; what is done is kept.
         EngineError, ServingError: the computation failed; what is done is kept.
     """
     encoder.encode(["a wren"], dimensions=dimensions)
@@ -71,11 +72,20 @@ def next_manifest(database: Database, old: Manifest, encoder: Encoder, dimension
         space=space_of(encoder, dimensions),
         words_version=words.VERSION,
     )
-    begun = database.read(NEXT_MANIFEST)
-    if begun is None or read_manifest(begun, database.place) != wanted:
+    if begun_manifest(database) != wanted:
         database.drop(wanted.data)
         database.write(NEXT_MANIFEST, wanted.to_json())
+    database.open(wanted.data, wanted.space.dimensions)
     return wanted
+
+
+def begun_manifest(database: Database) -> Manifest | None:
+    """Of a move that was begun; one that cannot be read is none that could be gone on with."""
+    try:
+        begun = database.read(NEXT_MANIFEST)
+        return None if begun is None else read_manifest(begun, database.place)
+    except UnreadableIndexError:
+        return None
 
 
 def document_batches(index: VectorIndex) -> Iterator[list[Passage]]:

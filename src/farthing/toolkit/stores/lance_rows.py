@@ -10,7 +10,7 @@ import numpy as np
 
 from farthing.toolkit.documents.document import Value
 from farthing.toolkit.stores.passage import Passage
-from farthing.toolkit.stores.where import Condition
+from farthing.toolkit.stores.where import Condition, balanced, check_conditions
 
 # What rows are found by, and all of a passage as JSON: every further column of a few rows takes a millisecond to read.
 LOOKED_UP = ("id", "document", "digest")
@@ -58,14 +58,22 @@ def kind_of(value: Value) -> str:
 
 
 def filtered(query: Any, where: Sequence[Condition]) -> Any:
-    return query.where(" AND ".join(map(sql, where)), prefilter=True) if where else query
+    """Raises `InputError` for conditions beyond what a search takes."""
+    check_conditions(where)
+    return query.where(balanced(list(map(sql, where)), "AND"), prefilter=True) if where else query
 
 
 def sql(condition: Condition) -> str:
     """The condition in DataFusion's SQL. A value of another type than the condition's meets none."""
     kind = kind_of(condition.value)
-    value = literal(condition.value) if isinstance(condition.value, str) else str(condition.value).lower()
+    value = literal(condition.value) if isinstance(condition.value, str) else plain(condition.value)
     return f"json_get_{kind}(metadata, {literal(f'{kind[0]}:{condition.field}')}) {condition.operator} {value}"
+
+
+def plain(value: float) -> str:
+    """A number as SQL reads it: a whole one of more than 64 bits as floating point, as which all are compared."""
+    is_long = isinstance(value, int) and abs(value) >= 2**63
+    return str(float(value) if is_long else value).lower()
 
 
 def literal(text: str) -> str:

@@ -7,22 +7,26 @@ an index of partitions with RaBitQ codes (Gao and Long, SIGMOD 2024), whose best
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import timedelta
+from functools import partial, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
 from farthing.toolkit.extra import needed
+from farthing.toolkit.stores.failures import lance_errors
 from farthing.toolkit.stores.held_documents import HeldDocuments
+from farthing.toolkit.stores.lance_folder import TABLE
 from farthing.toolkit.stores.lance_rows import SHOWN, one_of, passage_of, schema, table_of
 from farthing.toolkit.stores.lance_search import candidates, matching, nearest
 from farthing.toolkit.stores.passage import Passage
 from farthing.toolkit.stores.store import Candidates, Found, StoreFacts
 from farthing.toolkit.stores.where import Condition
 
-TABLE = "passages"
 WORDS_INDEX, VECTOR_INDEX = "words_idx", "vector_idx"
 
 # Comparing so many vectors one by one takes a few milliseconds.
@@ -31,6 +35,22 @@ EXACT_ROWS = 20_000
 KEEP_VERSIONS = timedelta(minutes=10)
 # How soon a reader sees what another process has written.
 SEEN_AFTER = timedelta(seconds=1)
+# A deletion names so many ids at most: an expression of SQL takes memory, and the stack of the thread that reads it.
+IDS_AT_A_TIME = 5_000
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def told(method: Callable[Concatenate[LanceStore, P], T]) -> Callable[Concatenate[LanceStore, P], T]:
+    """The method, with what LanceDB raises as errors of ours."""
+
+    @wraps(method)
+    def call(self: LanceStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with self._errors():
+            return method(self, *args, **kwargs)
+
+    return call
 
 
 class LanceStore:
@@ -38,28 +58,40 @@ class LanceStore:
     Args:
         folder: of the database; made where there is none.
         dimensions: of the vectors.
+        errors: what stands around all that LanceDB does, and makes its errors ours; None to name the folder in them.
 
     Raises:
         MissingExtraError: LanceDB is not installed.
+        VectorIndexError: here and in every method, when LanceDB cannot read or write its files.
     """
 
-    def __init__(self, folder: Path, dimensions: int) -> None:
+    def __init__(
+        self, folder: Path, dimensions: int, errors: Callable[[], AbstractContextManager[None]] | None = None
+    ) -> None:
         with needed("An index"):
-            import lancedb
+            import lancedb  # noqa: F401
         self._dimensions = dimensions
         self._folder = folder
-        self._database = lancedb.connect(folder, read_consistency_interval=SEEN_AFTER)
+        self._errors = errors or partial(lance_errors, str(folder))
+        self._open()
+
+    @told
+    def _open(self) -> None:
+        import lancedb
+
+        self._database = lancedb.connect(self._folder, read_consistency_interval=SEEN_AFTER)
         # Its types know only what all kinds of queries have.
         self._table: Any
         if TABLE in self._database.list_tables().tables:
             self._table = self._database.open_table(TABLE)
         else:
-            self._table = self._database.create_table(TABLE, schema=schema(dimensions))
+            self._table = self._database.create_table(TABLE, schema=schema(self._dimensions))
         self._latest: tuple[int, Any, set[str]] | None = None
         self._held = HeldDocuments(self._table)
 
     # --- what is held -------------------------------------------------------------------------------------------------
 
+    @told
     def put(self, passages: Sequence[Passage], words: Sequence[str], vectors: np.ndarray) -> None:
         """As `Store.put`. Documents that are not held yet are appended, which does not read what is held."""
         if not passages:
@@ -74,20 +106,27 @@ class LanceStore:
             merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
             merge.when_not_matched_by_source_delete(one_of("document", documents)).execute(rows)
 
+    @told
     def delete(self, documents: Sequence[str]) -> int:
-        held = self.digests(documents)
-        if held:
-            with self._held.changing([]):
-                self._table.delete(one_of("document", held))
-        return len(held)
+        """As `Store.delete`; of very many documents some thousands at a time."""
+        num_deleted = 0
+        for some in batches(list(dict.fromkeys(documents))):
+            held = self.digests(some)
+            if held:
+                with self._held.changing([]):
+                    self._table.delete(one_of("document", held))
+            num_deleted += len(held)
+        return num_deleted
 
+    @told
     def digests(self, documents: Sequence[str]) -> dict[str, str]:
-        perhaps = self._held.perhaps(documents)
-        if not perhaps:
-            return {}
-        found = self._rows(one_of("document", perhaps), ("document", "digest"))
-        return dict(zip(found["document"].to_pylist(), found["digest"].to_pylist(), strict=True))
+        digests: dict[str, str] = {}
+        for some in batches(self._held.perhaps(documents)):
+            found = self._rows(one_of("document", some), ("document", "digest"))
+            digests.update(zip(found["document"].to_pylist(), found["digest"].to_pylist(), strict=True))
+        return digests
 
+    @told
     def documents(self) -> list[str]:
         return list(self._table.search().select(["document"]).to_arrow()["document"].unique().to_pylist())
 
@@ -95,12 +134,17 @@ class LanceStore:
         """As `Store.passages`, asked for by document: a merge leaves the rows of one apart from each other."""
         names = self.documents()
         for first in range(0, len(names), batch_size):
-            documents: dict[str, list[Passage]] = {name: [] for name in names[first : first + batch_size]}
-            for row in self._rows(one_of("document", list(documents)), [SHOWN]).to_pylist():
-                passage = passage_of(row)
-                documents[passage.document].append(passage)
-            yield [one for found in documents.values() for one in sorted(found, key=lambda passage: passage.start)]
+            yield self._passages(names[first : first + batch_size])
 
+    @told
+    def _passages(self, names: Sequence[str]) -> list[Passage]:
+        documents: dict[str, list[Passage]] = {name: [] for name in names}
+        for row in self._rows(one_of("document", names), [SHOWN]).to_pylist():
+            passage = passage_of(row)
+            documents[passage.document].append(passage)
+        return [one for found in documents.values() for one in sorted(found, key=lambda passage: passage.start)]
+
+    @told
     def facts(self) -> StoreFacts:
         documents = self._table.search().select(["document"]).to_arrow()["document"]
         num_passages = len(documents)
@@ -109,7 +153,7 @@ class LanceStore:
             num_documents=len(documents.unique()),
             num_passages=num_passages,
             num_unindexed=num_passages if stats is None else stats.num_unindexed_rows,
-            num_bytes=sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file()),
+            num_bytes=sum(size_of(Path(folder, name)) for folder, _, names in os.walk(self._folder) for name in names),
         )
 
     def close(self) -> None:
@@ -117,10 +161,12 @@ class LanceStore:
 
     # --- searches -----------------------------------------------------------------------------------------------------
 
+    @told
     def nearest(self, vector: np.ndarray, num: int, where: Sequence[Condition] = ()) -> list[Found]:
         rows = nearest(self._table, vector, num, where).select([SHOWN, "_distance"]).to_list()
         return [Found(passage_of(row), 1.0 - row["_distance"]) for row in rows]
 
+    @told
     def matching(self, words: str, num: int, where: Sequence[Condition] = ()) -> list[Found]:
         table, indexes = self._snapshot()
         if not words or WORDS_INDEX not in indexes:
@@ -128,10 +174,16 @@ class LanceStore:
         rows = matching(table, words, num, where).select([SHOWN, "_score"]).to_list()
         return [Found(passage_of(row), row["_score"]) for row in rows]
 
+    @told
     def candidates(self, vector: np.ndarray, words: str, num: int, where: Sequence[Condition] = ()) -> Candidates:
         table, indexes = self._snapshot()
         words = words if WORDS_INDEX in indexes else ""
-        return candidates(table, vector, words, num, where, is_exact=VECTOR_INDEX not in indexes)
+        found = candidates(table, vector, words, num, where, is_exact=VECTOR_INDEX not in indexes)
+        return found._replace(read=lambda keys: self._read(found, keys))
+
+    @told
+    def _read(self, found: Candidates, keys: Sequence[Any]) -> list[Passage]:
+        return found.read(keys)
 
     def _snapshot(self) -> tuple[Any, set[str]]:
         """The table as it is now, whatever is put or built later: row ids are those of one version. And its indexes."""
@@ -147,6 +199,7 @@ class LanceStore:
 
     # --- upkeep -------------------------------------------------------------------------------------------------------
 
+    @told
     def build(self) -> None:
         from lancedb.index import FTS, BTree, IvfRq
 
@@ -167,3 +220,15 @@ class LanceStore:
             if name not in have:
                 self._table.create_index(column, config=config, name=name)
         self._table.optimize(cleanup_older_than=KEEP_VERSIONS)
+
+
+def batches(items: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (items[first : first + IDS_AT_A_TIME] for first in range(0, len(items), IDS_AT_A_TIME))
+
+
+def size_of(file: Path) -> int:
+    """In bytes; 0 for one that another process has just removed."""
+    try:
+        return file.lstat().st_size
+    except FileNotFoundError:
+        return 0

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from farthing.core.errors import IndexBusyError, SettingsError, VectorIndexError
+from farthing.core.files import PRIVATE_FOLDER
 from farthing.toolkit.extra import needed
 
 SCHEMES = ("http", "https", "tcp", "unix")
@@ -81,6 +82,8 @@ class MilvusConnection:
                 logging.getLogger(name).setLevel(logging.CRITICAL)
             if self.lite is not None:
                 self.lite.parent.mkdir(parents=True, exist_ok=True)
+                if not self.lite.exists():
+                    self.lite.mkdir(PRIVATE_FOLDER, exist_ok=True)  # it holds documents
             try:
                 self._opened = MilvusClient(str(self.lite or self._uri), timeout=CONNECT_TIMEOUT_S)
             except Exception:

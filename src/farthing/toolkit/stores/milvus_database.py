@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from farthing.core.errors import SettingsError
+from farthing.core.errors import IndexPlaceError, SettingsError
+from farthing.toolkit.stores.failures import file_errors
 from farthing.toolkit.stores.milvus_connection import MilvusConnection, without_password
-from farthing.toolkit.stores.milvus_rows import MAX_FIELD_BYTES, literal
+from farthing.toolkit.stores.milvus_rows import MAX_FIELD_BYTES, literal, schema
 from farthing.toolkit.stores.milvus_store import MilvusStore
 from farthing.toolkit.stores.name import NAME_RULE, is_name
 from farthing.toolkit.stores.writing import one_writer
@@ -54,29 +56,68 @@ class MilvusDatabase:
             row = {"id": self._note_id(name), "note": note, "vector": NO_VECTOR}
             self._milvus.call("upsert", NOTES, [row])
 
+    def has(self, data: str) -> bool:
+        return self._milvus.call("has_collection", self._collection(data)) is True
+
     def open(self, data: str, dimensions: int) -> MilvusStore:
         return MilvusStore(self._milvus, self._collection(data), dimensions)
 
     def drop(self, data: str) -> None:
-        if self._milvus.call("has_collection", self._collection(data)):
+        if self.has(data) and self._is_ours(self._collection(data)):
             self._milvus.call("drop_collection", self._collection(data))
 
-    def writing(self) -> AbstractContextManager[None]:
+    def check_free(self) -> None:
+        foreign = [name for name in self._collections() if not self._is_ours(name)]
+        if foreign:
+            raise IndexPlaceError(
+                f"Milvus at {self._milvus.address} has a collection {foreign[0]}, which Farthing did not make. Choose "
+                "another name.",
+                param="store",
+            )
+
+    def making(self) -> AbstractContextManager[None]:
+        return self.writing()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
         """On a server writers are not kept apart, for Milvus has no locks: see to it that there is one at a time.
 
         Milvus Lite is open in one process only, where a lock beside its data keeps threads apart.
         """
         lite = self._milvus.lite
-        return nullcontext() if lite is None else one_writer(lite.with_name(f"{lite.name}.lock"), self.place)
+        if lite is None:
+            yield
+            return
+        with file_errors(self.place):
+            lite.parent.mkdir(parents=True, exist_ok=True)
+        with one_writer(lite.with_name(f"{lite.name}.lock"), self.place):
+            yield
 
-    def remove(self) -> None:
-        for collection in self._milvus.call("list_collections"):
-            if collection.startswith(self._collection("")):
-                self._milvus.call("drop_collection", collection)
+    def remove(self) -> list[str]:
         first, end = self._note_id(""), f"{self._name}0"  # "0" follows "/"
         notes = self._notes(f"id >= {literal(first)} and id < {literal(end)}")
         if notes:
             self._milvus.call("delete", NOTES, ids=[row["id"] for row in notes])
+        kept = []
+        for collection in self._collections():
+            if self._is_ours(collection):
+                self._milvus.call("drop_collection", collection)
+            else:
+                kept.append(collection)
+        return kept
+
+    def _collections(self) -> list[str]:
+        """Of this index, by their names."""
+        if self._milvus.lite is not None and not self._milvus.lite.exists():
+            return []  # asking would make it
+        prefix = self._collection("data-")
+        names = self._milvus.call("list_collections")
+        return sorted(name for name in names if name.startswith(prefix) and name[len(prefix) :].isdecimal())
+
+    def _is_ours(self, collection: str) -> bool:
+        """Whether it has the fields of a store."""
+        fields = {field["name"] for field in self._milvus.call("describe_collection", collection)["fields"]}
+        return fields == {field.name for field in schema(len(NO_VECTOR)).fields}
 
     def _collection(self, data: str) -> str:
         return f"farthing_{identifier(self._name)}__{identifier(data)}"

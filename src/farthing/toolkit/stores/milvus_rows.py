@@ -17,7 +17,7 @@ import numpy as np
 from farthing.core.errors import InputError
 from farthing.toolkit.documents.document import Value
 from farthing.toolkit.stores.passage import Passage
-from farthing.toolkit.stores.where import Condition
+from farthing.toolkit.stores.where import Condition, balanced, check_conditions
 
 # Of a VARCHAR or JSON field on a server; Milvus Lite would take more.
 MAX_FIELD_BYTES = 65_535
@@ -157,7 +157,9 @@ def plain(value: Value) -> Value:
 
 
 def filter_of(where: Sequence[Condition]) -> str:
-    return " and ".join(map(expression, where))
+    """Raises `InputError` for conditions beyond what a search takes."""
+    check_conditions(where)
+    return balanced(list(map(expression, where)), "and")
 
 
 def expression(condition: Condition) -> str:

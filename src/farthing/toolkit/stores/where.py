@@ -1,20 +1,28 @@
-"""Conditions on the fields of documents: `shop = books`, `price <= 20`, `in_print = true`."""
+"""Conditions on the fields of documents: `shop = books`, `price <= 20`, `in_print = true`.
+
+They come from clients: their number and length have limits, they are read from left to right without regular
+expressions, and a filter of them nests only as deep as the logarithm of their number.
+"""
 
 from __future__ import annotations
 
-import re
-from typing import Literal, NamedTuple, cast
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, cast, get_args
 
 from farthing.core.errors import InputError
 from farthing.toolkit.documents.document import Value
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">="]
 
-CONDITION = re.compile(
-    r"\s*(?P<field>[^=!<>]*[^=!<>\s])\s*(?P<operator><=|>=|!=|==|=|<|>)\s*(?P<value>.*?)\s*", re.DOTALL
-)
-QUOTED = re.compile(r"\"(.*)\"|'(.*)'", re.DOTALL)
-NUMBER = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?")
+MAX_CONDITIONS = 64
+MAX_CONDITION_CHARS = 4_096
+# Of a number as it is written. One of more digits would not be told from its neighbours anyway.
+MAX_NUMBER_CHARS = 64
+SHOWN_CHARS = 80
+OPERATOR_MARKS = "=!<>"
+# Longer ones first; "==" is another name of "=".
+WRITTEN_OPERATORS = ("<=", ">=", "!=", "==", "=", "<", ">")
 
 
 class Condition(NamedTuple):
@@ -25,28 +33,112 @@ class Condition(NamedTuple):
     value: Value
 
 
+def parse_conditions(texts: Sequence[str]) -> list[Condition]:
+    """Raises `InputError` as `parse_condition`, and for more than `MAX_CONDITIONS`."""
+    check_number(len(texts))
+    return [parse_condition(text) for text in texts]
+
+
 def parse_condition(text: str) -> Condition:
     """Of `FIELD OPERATOR VALUE`. A value is a number, true or false, or else a text, with quotes or without.
 
     Raises `InputError` for anything else.
     """
-    found = CONDITION.fullmatch(text)
-    if found is None or not found["value"]:
+    if len(text) > MAX_CONDITION_CHARS:
         raise InputError(
-            f"{text!r} is no condition. Give FIELD OPERATOR VALUE, such as: price <= 20, shop = books, "
-            "in_print = true; operators are = != < <= > >=.",
+            f"A condition has {len(text):,} characters ({shown(text)}); at most {MAX_CONDITION_CHARS:,} are taken. "
+            "Shorten it.",
             param="where",
         )
-    operator = "=" if found["operator"] == "==" else found["operator"]
-    return Condition(found["field"], cast("Operator", operator), value_of(found["value"]))
+    place = next((place for place, char in enumerate(text) if char in OPERATOR_MARKS), len(text))
+    written = next((mark for mark in WRITTEN_OPERATORS if text.startswith(mark, place)), "")
+    field, value = text[:place].strip(), text[place + len(written) :].strip()
+    if not (field and written and value) or value[0] in OPERATOR_MARKS:
+        raise InputError(
+            f"{shown(text)} is no condition. Give FIELD OPERATOR VALUE, such as: price <= 20, shop = books, "
+            "in_print = true; operators are = != < <= > >=. A value that begins with one of them needs quotes.",
+            param="where",
+        )
+    return Condition(field, cast("Operator", "=" if written == "==" else written), value_of(value))
 
 
 def value_of(text: str) -> Value:
-    quoted = QUOTED.fullmatch(text)
-    if quoted:
-        return quoted[1] if quoted[1] is not None else quoted[2]
+    """Raises `InputError` for a number that is too large."""
+    if len(text) >= 2 and text[0] == text[-1] and text[0] in "\"'":
+        return text[1:-1]
     if text in ("true", "false"):
         return text == "true"
-    if NUMBER.fullmatch(text):
-        return float(text) if any(mark in text for mark in ".eE") else int(text)
-    return text
+    if not is_number(text):
+        return text
+    if len(text) > MAX_NUMBER_CHARS:
+        raise InputError(
+            f"{shown(text)} has {len(text):,} characters; a number has at most {MAX_NUMBER_CHARS}. Round it, or put it "
+            "into quotes to compare it as a text.",
+            param="where",
+        )
+    number = float(text) if any(mark in text for mark in ".eE") else int(text)
+    check_finite(number, text)
+    return number
+
+
+def is_number(text: str) -> bool:
+    """Digits, with a sign, a fraction and an exponent, or without."""
+    mantissa, mark, exponent = text.replace("E", "e").partition("e")
+    whole, point, fraction = unsigned(mantissa).partition(".")
+    return (
+        whole.isdecimal()
+        and (fraction.isdecimal() if point else True)
+        and (unsigned(exponent).isdecimal() if mark else True)
+    )
+
+
+def unsigned(text: str) -> str:
+    return text[1:] if text[:1] in ("-", "+") else text
+
+
+def check_conditions(where: Sequence[Condition]) -> None:
+    """Raises `InputError` for conditions that `parse_conditions` would not give; a program may make others."""
+    check_number(len(where))
+    for field, operator, value in where:
+        if operator not in get_args(Operator):
+            raise InputError(f"{shown(operator)} is no operator; there are = != < <= > >=.", param="where")
+        length = len(field) + (len(value) if isinstance(value, str) else 0)
+        if length > MAX_CONDITION_CHARS:
+            raise InputError(
+                f"A condition on {shown(field)} has {length:,} characters; at most {MAX_CONDITION_CHARS:,} are taken. "
+                "Shorten it.",
+                param="where",
+            )
+        if not isinstance(value, str):
+            check_finite(value, "A number")
+
+
+def check_number(num: int) -> None:
+    if num > MAX_CONDITIONS:
+        raise InputError(
+            f"There are {num:,} conditions; a search takes at most {MAX_CONDITIONS}. Leave some out.", param="where"
+        )
+
+
+def check_finite(number: float, written: str) -> None:
+    try:
+        is_finite = math.isfinite(number)
+    except OverflowError:  # a whole number beyond all floating point numbers
+        is_finite = False
+    if not is_finite:
+        raise InputError(
+            f"{shown(written)} is no number that values can be compared with. Give one of at most 1.79e308.",
+            param="where",
+        )
+
+
+def shown(text: str) -> str:
+    return repr(text) if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]!r} ..."
+
+
+def balanced(parts: Sequence[str], word: str) -> str:
+    """All of the expressions with a word such as AND in between, in brackets that nest as little as possible."""
+    if len(parts) <= 2:
+        return f" {word} ".join(parts)
+    half = len(parts) // 2
+    return f"({balanced(parts[:half], word)}) {word} ({balanced(parts[half:], word)})"

@@ -9,24 +9,27 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from farthing.core.errors import IndexBusyError
+from farthing.core.files import PRIVATE_FILE
+from farthing.toolkit.stores.failures import file_errors
 
 
 @contextmanager
 def one_writer(file: Path, place: str) -> Iterator[None]:
     """
     Args:
-        file: that is locked; made, with its folder, where there is none.
+        file: that is locked; made where there is none, in a folder that is there. A symbolic link is not followed.
         place: of the index, for the message.
 
     Raises:
         IndexBusyError: another holds it.
+        VectorIndexError, IndexPlaceError: the file cannot be opened.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(file, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise IndexBusyError(f"Another process is changing the index {place}. Wait until it ends.") from error
+    lock = FileLock(file, timeout=0, mode=PRIVATE_FILE)
+    with file_errors(place):
+        try:
+            lock.acquire()
+        except Timeout as error:  # which is an OSError too
+            raise IndexBusyError(f"Another process is changing the index {place}. Wait until it ends.") from error
     try:
         yield
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -188,3 +189,69 @@ def test_an_existing_output_is_replaced_only_when_asked_and_only_at_the_end(
             run(source, output, overwrite=True, chunk_rows=4)
     assert output.read_text() == "mine"
     assert np.load(run(source, output, overwrite=True)).shape == (23, 64)
+
+
+# --- whose folder it is -----------------------------------------------------------------------------------------------
+
+
+def test_files_of_somebody_else_in_the_way_stop_a_job_and_stay(run: RunJob, source: Path, tmp_path: Path) -> None:
+    partial = tmp_path / "out.npy.partial"
+    for name in ("thesis.txt", "000000000000-000000000004.txt", "x.rows"):
+        partial.mkdir()
+        (partial / name).write_text("mine")
+        for options in ({}, {"restart": True}, {"overwrite": True}):
+            with pytest.raises(SettingsError, match=f"did not write {name}"):
+                run(source, tmp_path / "out.npy", **options)
+        assert names(partial) == {name}
+        (partial / name).unlink()
+        partial.rmdir()
+    (partial).symlink_to(tmp_path)
+    with pytest.raises(SettingsError, match="in the way"):
+        run(source, tmp_path / "out.npy")
+    assert names(tmp_path) == {"out.npy.partial", source.name}
+
+
+def test_files_that_are_put_beside_a_job_s_stay(run: RunJob, source: Path, tmp_path: Path, embedder: Embedder) -> None:
+    partial = tmp_path / "out.npy.partial"
+
+    class Opened:
+        def __enter__(self) -> Embedder:
+            (partial / "thesis.txt").write_text("mine")
+            return embedder
+
+        def __exit__(self, *_: object) -> None: ...
+
+    run(source, tmp_path / "out.npy", opened=Opened())
+    assert np.load(tmp_path / "out.npy").shape[0] == len(TEXTS)
+    assert names(partial) == {"thesis.txt"}
+
+
+def test_what_is_done_is_for_its_owner_alone(run: RunJob, source: Path, stopped: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        assert stopped.with_name("out.npy.partial").stat().st_mode & 0o077 == 0
+        run(source, stopped)
+        assert stopped.stat().st_mode & 0o777 == 0o644
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize(
+    "content", [b"{", b"\xff", b"[]", b'{"definition": 1}', b"[" * 100_000, b" " * (2**24 + 1)], ids=range(6)
+)
+def test_a_garbled_description_of_a_job_is_said_and_can_be_started_over(
+    run: RunJob, source: Path, stopped: Path, content: bytes
+) -> None:
+    (stopped.with_name("out.npy.partial") / "job.json").write_bytes(content)
+    with pytest.raises(SettingsError, match=r"job\.json does not say what job it is of.*--restart"):
+        run(source, stopped)
+    assert len(list(stopped.with_name("out.npy.partial").glob("*.rows"))) == 3
+    run(source, stopped, restart=True)
+    assert np.load(stopped).shape[0] == len(TEXTS)
+
+
+def test_digests_that_are_cut_off_count_as_lost(run: RunJob, source: Path, stopped: Path) -> None:
+    file = next(stopped.with_name("out.npy.partial").glob("*4-*8.rows"))
+    file.write_bytes(file.read_bytes()[:-8])
+    with pytest.raises(SettingsError, match="has lost files: rows from 5 on"):
+        run(source, stopped)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,9 @@ from farthing.core.errors import (
     EmptyInputError,
     FarthingError,
     IndexNotFoundError,
+    IndexPlaceError,
     InputError,
+    UnreadableIndexError,
     VectorIndexError,
     WrongSpaceError,
 )
@@ -100,6 +103,72 @@ def test_a_whole_index_is_removed_only_when_it_is_meant(starter_dir: Path) -> No
     assert Path("s/farthing-index.json").exists()
     assert "Removed s." in said("index", "delete", "s", "--all", "--yes")
     assert not Path("s").exists()
+
+
+@pytest.mark.parametrize("place", [".", "", "thesis.txt", "link"])
+def test_an_index_takes_over_nothing_that_is_there(place: str, tmp_path: Path) -> None:
+    """It says so before it looks for a model."""
+    Path("thesis.txt").write_text("mine")
+    Path("link").symlink_to(tmp_path)
+    with pytest.raises(IndexPlaceError):
+        said("index", "create", place or tmp_path, "--model", "no such model")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "thesis.txt"]
+
+
+def test_removing_an_index_leaves_other_files_and_the_working_folder(
+    tmp_path: Path, starter_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("p").mkdir()
+    monkeypatch.chdir("p")
+    said("index", "create", ".", "--model", starter_dir)
+    assert said("index", "delete", ".", "--all", "--yes") == "Removed ..\n"
+    assert list(Path().iterdir()) == []
+    said("index", "create", ".", "--model", starter_dir)
+    Path("thesis.txt").write_text("mine")
+    Path("src").mkdir()
+    told = said("index", "delete", ".", "--all", "--yes")
+    assert told == "Removed the index in ., but not what else is there: src, thesis.txt.\n"
+    assert sorted(path.name for path in (tmp_path / "p").iterdir()) == ["src", "thesis.txt"]
+
+
+def test_an_index_that_cannot_be_read_says_why_and_can_be_removed(starter_dir: Path) -> None:
+    said("index", "create", "s", "--model", starter_dir)
+    said("index", "add", "s", "-", input='{"text": "a wren"}')
+    shutil.move("s/data-1", "elsewhere")
+    for command in (["search", "s", "wren", "--mode", "keyword"], ["index", "info", "s"], ["index", "compact", "s"]):
+        with pytest.raises(UnreadableIndexError, match="The data of the index s cannot be read"):
+            said(*command)
+    Path("s/farthing-index.json").write_text("{")
+    result = farthing("index", "delete", "s", "--all", input="y\n")
+    assert "(farthing-index.json) cannot be read" in result.stderr
+    assert "Remove the index s with all that is in it?" in result.output
+    assert not Path("s").exists()
+
+
+def test_data_that_is_cut_off_is_an_error_in_words(starter_dir: Path) -> None:
+    said("index", "create", "s", "--model", starter_dir)
+    said("index", "add", "s", "-", input='{"text": "a wren"}')
+    for file in Path("s/data-1/passages.lance/data").iterdir():
+        file.write_bytes(file.read_bytes()[:100])
+    done = subprocess.run(
+        [sys.executable, "-m", "farthing", "search", "s", "wren", "--mode", "keyword"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if "WARN" not in line]
+    assert line.startswith(
+        "Error: The data of the index s cannot be read: files of it are missing, cut off or garbled."
+    )
+
+
+@pytest.mark.parametrize(
+    "where", [["a = 1"] * 65, ["a = " + "x" * 5000], ["a < 1e999"], ["year = " + "1" * 5000], ["price => 5"]]
+)
+def test_conditions_have_limits(where: list[str], store: Path) -> None:
+    with pytest.raises(InputError):
+        said("search", store, "x", "--mode", "keyword", *(part for text in where for part in ("--where", text)))
 
 
 def test_moving_to_another_model_keeps_what_is_found(starter_dir: Path, tiny_qwen3: Path) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from farthing import Document, Embedder, Index
-from farthing.core.errors import IndexNotFoundError, InputError, WrongSpaceError
+from farthing.core.errors import IndexNotFoundError, IndexPlaceError, InputError, WrongSpaceError
+from farthing.toolkit.stores.where import Condition
 
 
 def test_an_index_in_a_few_lines(tmp_path: Path, starter_dir: Path) -> None:
@@ -54,6 +55,36 @@ def test_an_index_moves_to_another_model(tmp_path: Path, embedder: Embedder, sta
         assert index.search("bird song", 1)[0].passage.text == "a wren sings"
     with pytest.raises(WrongSpaceError), Index(str(tmp_path / "index"), embedder) as wrong:
         wrong.search("bird")
+
+
+def test_an_open_index_follows_what_other_processes_make_of_its_place(tmp_path: Path, embedder: Embedder) -> None:
+    place = str(tmp_path / "index")
+    with Index.create(place, embedder) as index, Index(place, embedder) as other:
+        index.add(["a wren"])
+        index.search("wren")
+        other._index.remove()
+        with pytest.raises(IndexNotFoundError):
+            index.search("wren")
+        with Index.create(place, embedder) as new:
+            new.add(["a crow"])
+        assert [found.passage.text for found in index.search("wren")] == ["a crow"]
+        assert index.add(["a crow"]).num_unchanged == 1
+
+
+def test_an_index_takes_over_no_folder_of_somebody_else(tmp_path: Path, embedder: Embedder) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(IndexPlaceError, match="not empty"):
+        Index.create(str(tmp_path), embedder)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_conditions_have_limits(tmp_path: Path, embedder: Embedder) -> None:
+    with Index.create(str(tmp_path / "index"), embedder) as index:
+        index.add(["a wren"])
+        for where in (["a = 1"] * 65, ["a = " + "x" * 5000], ["a < 1e999"], [Condition("a", "=", 1)] * 50_000):
+            with pytest.raises(InputError):
+                index.search("wren", where=where)
+        assert index.search("wren", where=["a = 1"] * 64) == []
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,14 @@ from few_documents import DOCUMENTS
 from farthing import Embedder
 from farthing.core.errors import (
     DimensionsError,
+    DiskFullError,
     IndexBusyError,
     IndexExistsError,
     IndexNotFoundError,
+    IndexPlaceError,
     InputError,
     SettingsError,
-    VectorIndexError,
+    UnreadableIndexError,
     WrongSpaceError,
 )
 from farthing.models.synth import find_shape, write_synthetic
@@ -26,7 +29,8 @@ from farthing.toolkit.documents.document import Document
 from farthing.toolkit.index import adding, words
 from farthing.toolkit.index import index as index_module
 from farthing.toolkit.index.adding import Added, embedded_text
-from farthing.toolkit.index.index import VectorIndex
+from farthing.toolkit.index.index import VectorIndex, remove_index
+from farthing.toolkit.index.reindex import reindex
 from farthing.toolkit.index.search import Query, search
 from farthing.toolkit.stores.lance_database import LanceDatabase
 from farthing.toolkit.stores.passage import Passage
@@ -86,8 +90,27 @@ def test_vectors_can_be_kept_shorter(database: LanceDatabase, embedder: Embedder
     [
         ({"layout": 99}, "layout 99"),
         ({"words_version": words.VERSION + 1}, "farthing index reindex"),
+        ({"layout": True}, "layout True"),
+        ({"layout": [1]}, "layout list"),
+        ({"layout": 10**1000}, "layout a very large number"),
         ({"splitting": {}}, "cannot be read"),
-        ({"space": None}, "cannot be read"),
+        ({"splitting": {"max_tokens": 64, "overlap_tokens": 64}}, "overlap_tokens is 64"),
+        ({"splitting": {"max_tokens": 2**40, "overlap_tokens": 0}}, r"splitting\.max_tokens \(1099511627776\)"),
+        ({"space": None}, "'space' is missing"),
+        ({"space": []}, "'space' is missing or no JSON object"),
+        ({"space": {"dimensions": 384}}, r"space\.model \(missing\)"),
+        ({"data": "/home/victim-2"}, "data"),
+        ({"data": "../.."}, "data"),
+        ({"data": "data-1/../../victim"}, "data"),
+        ({"data": "data-1\n"}, "data"),
+        ({"data": "data-" + "1" * 10}, "data"),
+        ({"data": 1}, r"data \(1\)"),
+        ({"model": "m" * 5000}, "model"),
+        ({"words_version": "1"}, r"words_version \('1'\)"),
+        ({"words_version": True}, "words_version"),
+        ({"words_version": float("nan")}, "words_version"),
+        ({"id": "x"}, "id"),
+        ({"more": 1}, "more is not known"),
     ],
 )
 def test_an_index_that_this_version_cannot_read_is_refused(
@@ -95,11 +118,171 @@ def test_an_index_that_this_version_cannot_read_is_refused(
 ) -> None:
     fields = json.loads(index.manifest.to_json())
     database.write("farthing-index", json.dumps({**fields, **change}))
-    with pytest.raises(VectorIndexError, match=message):
+    with pytest.raises(UnreadableIndexError, match=message) as error:
         VectorIndex.open(database)
-    database.write("farthing-index", "{")
-    with pytest.raises(VectorIndexError, match="cannot be read"):
+    assert database.place in str(error.value)
+    assert len(str(error.value)) < 1000
+
+
+@pytest.mark.parametrize("dimensions", [0, -1, 1.5, True, "384", 2**31, 10**400])
+def test_dimensions_that_make_no_sense_are_refused(
+    dimensions: object, index: VectorIndex, database: LanceDatabase
+) -> None:
+    fields = json.loads(index.manifest.to_json())
+    fields["space"]["dimensions"] = dimensions
+    database.write("farthing-index", json.dumps(fields))
+    with pytest.raises(UnreadableIndexError, match=r"space\.dimensions"):
         VectorIndex.open(database)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "null", '"x"', "[" * 60_000, '{"a":' * 10_000, '{"layout": ' + "9" * 60_000 + "}", "\ufeff{}"],
+    ids=range(9),
+)
+def test_what_is_no_manifest_is_refused_and_the_index_can_be_removed(
+    content: str, index: VectorIndex, database: LanceDatabase
+) -> None:
+    database.write("farthing-index", content)
+    with pytest.raises(UnreadableIndexError):
+        VectorIndex.open(database)
+    assert remove_index(database) == []
+    assert not Path(database.place).exists()
+
+
+def test_an_index_of_the_first_version_opens_and_is_removed(index: VectorIndex, database: LanceDatabase) -> None:
+    """It had no id in its manifest, and no mark in its data."""
+    fields = json.loads(index.manifest.to_json())
+    del fields["id"]
+    database.write("farthing-index", json.dumps(fields))
+    (Path(database.place) / "data-1" / "made-by-farthing.json").unlink()
+    assert VectorIndex.open(database).delete(["wren"]) == 1
+    remove_index(database)
+    assert not Path(database.place).exists()
+
+
+def test_data_that_is_missing_is_an_error_and_not_an_empty_index(index: VectorIndex, database: LanceDatabase) -> None:
+    shutil.rmtree(Path(database.place) / "data-1")
+    for call in (lambda: VectorIndex.open(database), lambda: search(index, Query("wren", mode="keyword"))):
+        with pytest.raises(UnreadableIndexError, match="files of it are missing"):
+            call()
+    assert not (Path(database.place) / "data-1").exists()
+
+
+# --- whose folder it is -----------------------------------------------------------------------------------------------
+
+
+def test_an_index_is_not_made_where_something_else_is(tmp_path: Path, embedder: Embedder) -> None:
+    (tmp_path / "data-1").mkdir()
+    (tmp_path / "data-1" / "survey.csv").write_text("mine")
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(IndexPlaceError, match=r"holds data-1, thesis\.txt"):
+        VectorIndex.create(LanceDatabase(str(tmp_path)), embedder)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["data-1", "survey.csv", "thesis.txt"]
+
+
+def test_an_index_that_cannot_be_made_leaves_nothing(
+    tmp_path: Path, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "new" / "index"
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("farthing.toolkit.stores.lance_database.write_atomically", lambda *_, **__: full())
+    with pytest.raises(DiskFullError):
+        VectorIndex.create(LanceDatabase(str(place)), embedder)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    VectorIndex.create(LanceDatabase(str(place)), embedder)
+
+
+def test_a_manifest_that_names_other_folders_changes_nothing_there(
+    tmp_path: Path, index: VectorIndex, database: LanceDatabase, embedder: Embedder
+) -> None:
+    for name in ("victim-1", "victim-2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "survey.csv").write_text("mine")
+    fields = json.loads(index.manifest.to_json())
+    database.write("farthing-index", json.dumps({**fields, "data": f"{tmp_path}/victim-2"}))
+    for change in (index.compact, lambda: reindex(database, embedder), lambda: index.delete(["wren"])):
+        with pytest.raises(UnreadableIndexError):
+            change()
+    remove_index(database)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["survey.csv", "survey.csv", "victim-1", "victim-2"]
+
+
+def test_a_folder_that_has_the_name_of_older_data_is_left_alone(
+    index: VectorIndex, database: LanceDatabase, embedder: Embedder
+) -> None:
+    folder = Path(database.place)
+    reindex(database, embedder, dimensions=32)
+    for name in ("data-1", "data-3"):
+        (folder / name).mkdir()
+        (folder / name / "survey.csv").write_text("mine")
+    again = VectorIndex.open(database)
+    again.compact()
+    with pytest.raises(IndexPlaceError, match="data-3"):
+        reindex(database, embedder)
+    assert {passage.document for passage in passages(again).values()} == {document.id for document in DOCUMENTS}
+    assert again.remove() == ["data-1", "data-3"]
+
+
+# --- other processes --------------------------------------------------------------------------------------------------
+
+
+def test_an_index_that_was_made_anew_with_as_many_changes_is_noticed(
+    database: LanceDatabase, embedder: Embedder
+) -> None:
+    first = VectorIndex.create(database, embedder)
+    first.add(DOCUMENTS[:1], embedder)
+    assert len(search(first, Query("wren"), embedder)) == 1
+    remove_index(database)
+    second = VectorIndex.create(LanceDatabase(database.place), embedder)
+    second.add([replace(DOCUMENTS[1], id="other")], embedder)
+    assert second.manifest.id != first.manifest.id
+    assert not first.is_current()
+    with pytest.raises(IndexBusyError, match="made it anew"):
+        first.add(DOCUMENTS, embedder)
+    now = first.current()
+    for mode in ("hybrid", "vector", "keyword"):
+        found = search(now, Query("crow", mode=mode), embedder)
+        assert [result.passage.document for result in found] == ["other"]
+    assert counts(now.add([replace(DOCUMENTS[1], id="other")], embedder)) == (0, 0, 1)
+
+
+def test_nothing_is_added_to_data_that_a_move_has_left(
+    index: VectorIndex, database: LanceDatabase, embedder: Embedder
+) -> None:
+    reindex(LanceDatabase(database.place), embedder, dimensions=32)
+    for change in (lambda: index.add([Document("new", "text")], embedder), index.compact, lambda: index.delete(["a"])):
+        with pytest.raises(IndexBusyError, match="Ask again"):
+            change()
+    assert [path.name for path in Path(database.place).glob("data-*")] == ["data-2"]
+    assert counts(index.current().add([Document("new", "text")], embedder)) == (1, 0, 0)
+
+
+def test_removing_an_index_twice_is_an_error_that_makes_nothing(index: VectorIndex, database: LanceDatabase) -> None:
+    index.remove()
+    for change in (index.remove, index.compact, lambda: index.delete(["a"])):
+        with pytest.raises(IndexNotFoundError):
+            change()
+    assert not Path(database.place).exists()
+
+
+@pytest.mark.parametrize(("failing", "words"), [("put", "No document was added"), ("build", "2 of the documents were")])
+def test_a_failure_of_the_store_says_what_was_added(
+    failing: str, words: str, database: LanceDatabase, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = VectorIndex.create(database, embedder)
+
+    def full(*_: object) -> None:
+        raise DiskFullError("The disk is full.")
+
+    monkeypatch.setattr(index.store, failing, full)
+    with pytest.raises(DiskFullError, match=f"The disk is full. {words}"):
+        index.add(DOCUMENTS[:2], embedder)
+    assert index.info().facts.num_documents == (2 if failing == "build" else 0)
 
 
 # --- adding -----------------------------------------------------------------------------------------------------------

@@ -92,3 +92,12 @@ def test_an_index_that_is_being_changed_is_not_moved(
 ) -> None:
     with LanceDatabase(database.place).writing(), pytest.raises(IndexBusyError):
         reindex(database, starter)
+
+
+@pytest.mark.parametrize("content", ["{", '{"layout": 1, "data": "/home"}'])
+def test_a_move_whose_own_description_is_garbled_begins_anew(
+    content: str, index: VectorIndex, database: LanceDatabase, starter: Embedder
+) -> None:
+    before = passages(index)
+    database.write("farthing-index-next", content)
+    assert passages(reindex(database, starter)) == before

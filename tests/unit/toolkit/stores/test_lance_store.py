@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from few_passages import DIMENSIONS, held, passages_of, put
 from farthing.core.errors import MissingExtraError
 from farthing.toolkit.stores import lance_store
 from farthing.toolkit.stores.held_documents import HeldDocuments
+from farthing.toolkit.stores.lance_rows import one_of
 from farthing.toolkit.stores.lance_store import LanceStore
 
 
@@ -115,6 +117,27 @@ def test_a_writer_that_is_killed_leaves_whole_documents(tmp_path: Path, wait_s: 
     put(store, passages_of("after", 2))
     store.build()
     assert len(store.matching("word", 1000)) == 3 * len(found) + 2
+
+
+def test_very_many_documents_are_found_and_taken_out_some_at_a_time(
+    store: LanceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lance_store, "IDS_AT_A_TIME", 100)
+    passages = [passage for number in range(250) for passage in passages_of(f"d{number}", 1)]
+    put(store, passages)
+    most = 0
+
+    def counted(column: str, values: Sequence[str]) -> str:
+        nonlocal most
+        most = max(most, len(values))
+        return one_of(column, values)
+
+    monkeypatch.setattr(lance_store, "one_of", counted)
+    names = [f"d{number}" for number in range(250)]
+    assert set(store.digests(names)) == set(names)
+    assert store.delete(names[:-1]) == 249
+    assert most == 100
+    assert set(held(store)) == {"d249"}
 
 
 def test_without_lancedb_the_error_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

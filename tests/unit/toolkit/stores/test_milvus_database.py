@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,8 +18,10 @@ from farthing.core.errors import (
     IndexBusyError,
     IndexExistsError,
     IndexNotFoundError,
+    IndexPlaceError,
     MissingExtraError,
     SettingsError,
+    UnreadableIndexError,
     VectorIndexError,
 )
 from farthing.toolkit.stores.database import open_database
@@ -97,6 +100,41 @@ def test_different_names_are_different_identifiers() -> None:
 def test_one_thread_changes_an_index_at_a_time(milvus_place: str) -> None:
     with MilvusDatabase(milvus_place).writing(), pytest.raises(IndexBusyError, match="milvus:"):
         MilvusDatabase(milvus_place).writing().__enter__()
+
+
+def test_milvus_lite_is_for_its_owner_alone(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        open_database(f"milvus:{tmp_path}/vectors.db/help").write("note", "x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "vectors.db").stat().st_mode & 0o077 == 0
+
+
+def test_a_collection_that_farthing_did_not_make_is_in_the_way_and_stays(milvus_place: str) -> None:
+    from pymilvus import DataType, MilvusClient
+
+    database = MilvusDatabase(milvus_place)
+    database.check_free()
+    fields = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+    fields.add_field("id", DataType.INT64, is_primary=True)
+    fields.add_field("vector", DataType.FLOAT_VECTOR, dim=2)
+    name = database._collection("data-1")
+    database._milvus.call("create_collection", name, schema=fields)
+    with pytest.raises(IndexPlaceError, match=name):
+        database.check_free()
+    database.drop("data-1")
+    database.write("farthing-index", "x")
+    assert database.remove() == [name]
+    assert database.has("data-1")
+
+
+def test_data_that_is_missing_is_an_error(milvus_place: str, embedder: Embedder) -> None:
+    with Index.create(milvus_place, embedder) as index:
+        index.add(["a wren"])
+        MilvusDatabase(milvus_place).drop("data-1")
+    with pytest.raises(UnreadableIndexError):
+        Index(milvus_place, embedder)
 
 
 def test_looking_for_an_index_makes_nothing(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from few_passages import DIMENSIONS, held, passages_of, put, unit
 
 from farthing.toolkit.stores.database import open_database
 from farthing.toolkit.stores.passage import Passage
-from farthing.toolkit.stores.store import Store
+from farthing.toolkit.stores.store import Candidates, Found, Store
 from farthing.toolkit.stores.where import Condition, Operator
 
 OpenStore = Callable[[], Store]
@@ -170,6 +170,33 @@ def test_conditions_choose_by_field_and_type(
     where = [Condition(field, operator, value)]
     assert {one.passage.document for one in store.nearest(unit(1)[0], 5, where)} == documents
     assert {one.passage.document for one in store.matching("word", 5, where)} == documents
+
+
+def test_as_many_conditions_as_are_taken_are_all_met(store: Store) -> None:
+    put(store, passages_of("a", 1, metadata={"price": 12.5, "pages": 10}))
+    put(store, passages_of("b", 1, metadata={"price": 12.5, "pages": 11}))
+    store.build()
+    where = [Condition("price", "<=", 13), *[Condition("pages", "!=", 12 + number) for number in range(62)]]
+    for last, documents in ((Condition("pages", "<", 11), {"a"}), (Condition("pages", "=", 10**29), set())):
+        for found in (
+            store.nearest(unit(1)[0], 5, [*where, last]),
+            store.matching("word", 5, [*where, last]),
+            read(store.candidates(unit(1)[0], "word", 5, [*where, last])),
+        ):
+            assert {one.passage.document for one in found} == documents
+
+
+def read(candidates: Candidates) -> list[Found]:
+    keys = list(candidates.cosines)
+    return [Found(passage, 0.0) for passage in candidates.read(keys)]
+
+
+def test_any_number_of_documents_is_taken_out_in_bounded_steps(store: Store) -> None:
+    put(store, passages_of("a", 2))
+    put(store, passages_of("b", 1))
+    names = [f"{'x' * 60}{number}" for number in range(3_000)]
+    assert store.delete([*names, "a", "a", *names]) == 1
+    assert store.digests([*names, "b"]) == {"b": "1"}
 
 
 def test_an_empty_store_answers(store: Store) -> None:
