@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from limits.aio.storage import memory
 
 from farthing.core.settings import AccessSettings, ConnectionSettings
+from farthing.server import rate_counts
 
 SECRET, OTHER = "sk-of-the-search-team", "sk-of-somebody-else"
 
@@ -32,7 +32,7 @@ def keys_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def guarded(launch: Any, tiny_qwen3: Path, keys_file: Path) -> Iterator[Any]:
     """A server with two keys in a file, of which one may ask twice a minute, and one as a setting."""
-    access = AccessSettings(api_key="sk-set", api_keys_file=str(keys_file))
+    access = AccessSettings(api_key="sk-of-the-setting", api_keys_file=str(keys_file))
     with launch(tiny_qwen3, access=access) as running:
         yield running
 
@@ -41,7 +41,7 @@ def guarded(launch: Any, tiny_qwen3: Path, keys_file: Path) -> Iterator[Any]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The time of the counts in memory: one second after a full minute, until a test moves it."""
     held = SimpleNamespace(now=60_000_001.0)
-    monkeypatch.setattr(memory, "time", SimpleNamespace(time=lambda: held.now))
+    monkeypatch.setattr(rate_counts, "time", SimpleNamespace(monotonic=lambda: held.now))
     return held
 
 
@@ -56,7 +56,7 @@ def embed(running: Any, headers: dict[str, str] | None = None, texts: object = "
         {"authorization": f"bearer  {SECRET}"},
         {"x-api-key": SECRET},
         {"authorization": "Bearer EMPTY", "x-api-key": SECRET},
-        {"authorization": "Bearer sk-set"},
+        {"authorization": "Bearer sk-of-the-setting"},
         {"authorization": f"Bearer {OTHER}"},
     ],
 )
@@ -134,18 +134,18 @@ def test_keys_are_read_again_and_kept_when_the_file_is_broken(
     launch: Any, tiny_qwen3: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "keys.toml"
-    path.write_text('[a]\nkey = "first"\n')
+    path.write_text('[a]\nkey = "first-key"\n')
     with launch(tiny_qwen3, access=AccessSettings(api_keys_file=str(path))) as running:
         guard = running.app.state.guard
-        path.write_text('[a]\nkey = "second"\n')
-        assert embed(running, {"x-api-key": "first"}).status_code == 200
+        path.write_text('[a]\nkey = "second-key"\n')
+        assert embed(running, {"x-api-key": "first-key"}).status_code == 200
         guard.reload()
-        assert embed(running, {"x-api-key": "first"}).status_code == 401
-        assert embed(running, {"x-api-key": "second"}).status_code == 200
+        assert embed(running, {"x-api-key": "first-key"}).status_code == 401
+        assert embed(running, {"x-api-key": "second-key"}).status_code == 200
         path.write_text("[a]\nkey = ")
         guard.reload()
         assert "stay as they were" in caplog.text
-        assert embed(running, {"x-api-key": "second"}).status_code == 200
+        assert embed(running, {"x-api-key": "second-key"}).status_code == 200
 
 
 def test_requests_over_the_limit_are_refused_with_when_to_come_back(

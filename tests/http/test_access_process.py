@@ -56,14 +56,14 @@ def test_a_key_from_the_environment_is_needed_and_shown_nowhere(tiny_qwen3: Path
 
 def test_sighup_reads_the_keys_again(tiny_qwen3: Path, tmp_path: Path) -> None:
     log, keys = tmp_path / "log", tmp_path / "keys.toml"
-    keys.write_text('[a]\nkey = "first"\n')
+    keys.write_text('[a]\nkey = "first-key"\n')
     with serve(log, str(tiny_qwen3), "--port", "0", "--api-keys-file", str(keys)) as process:
         url = wait_for_line(log, r"Listening on (\S+),") + "/v1/models"
-        keys.write_text('[a]\nkey = "second"\n[b]\nkey = "third"\n')
-        assert httpx.get(url, headers={"x-api-key": "first"}).status_code == 200
+        keys.write_text('[a]\nkey = "second-key"\n[b]\nkey = "third-key"\n')
+        assert httpx.get(url, headers={"x-api-key": "first-key"}).status_code == 200
         process.send_signal(signal.SIGHUP)
         wait_for_line(log, "Read 2 API keys")
-        statuses = [httpx.get(url, headers={"x-api-key": key}).status_code for key in ("first", "second", "third")]
+        statuses = [httpx.get(url, headers={"x-api-key": key}).status_code for key in ("first-key", "second-key", "third-key")]
         assert statuses == [401, 200, 200]
 
 

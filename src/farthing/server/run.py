@@ -31,7 +31,6 @@ from farthing.core.settings import (
     ServingSettings,
     TelemetrySettings,
 )
-from farthing.core.settings.access import split_list
 from farthing.server.app import create_app
 from farthing.server.connection import ConnectionLimits
 from farthing.server.descriptors import fit_connections
@@ -123,8 +122,7 @@ def make_server(app: FastAPI, server: ServerSettings, settings: ConnectionSettin
         log_level="warning",
         access_log=False,
         server_header=False,
-        proxy_headers=settings.trusted_proxies is not None,
-        forwarded_allow_ips=split_list(settings.trusted_proxies),
+        proxy_headers=False,  # see `farthing.server.forwarded`
         ws="none",
         lifespan="on",
         workers=1,

@@ -6,14 +6,18 @@ Out: the service's answer, and the headers that go with it. Bodies and their sha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from farthing.core.errors import DeadlineError, EngineError, InputError
 from farthing.server.disconnect import unless_hung_up
 from farthing.server.exchange import exchange_of
-from farthing.server.guard import charge_tokens
+from farthing.server.guard import charge_tokens, keep_reservation, reserve_tokens
 from farthing.server.urgency import urgency_of
+from farthing.serving.pipeline import SLICE_TEXTS
+from farthing.serving.size import Size, estimate_tokens
 from farthing.serving.urgency import USUAL
 
 if TYPE_CHECKING:
@@ -40,7 +44,9 @@ async def embed(service: Service, request: Request, wanted: EmbedRequest, model:
         wanted = replace(wanted, urgency=urgency)
     answer = service.held(wanted, model)
     if answer is None:
-        answer = await unless_hung_up(request, service.embed(wanted, model), urgency)
+        await reserve_tokens(request, lambda: estimate_request(wanted, wanted.prompt))
+        with paying_for_failures(request, wanted):
+            answer = await unless_hung_up(request, service.embed(wanted, model), urgency)
     result = answer.result
     exchange.note_work(len(result.vectors), result.num_tokens, result.timings)
     if result.num_cached:
@@ -56,10 +62,33 @@ async def rerank(service: Service, request: Request, wanted: RerankRequest, mode
     urgency = urgency_of(request, service.request_timeout_s)
     if urgency is not USUAL:
         wanted = replace(wanted, urgency=urgency)
-    answer = await unless_hung_up(request, service.rerank(wanted, model), urgency)
+    await reserve_tokens(request, lambda: estimate_request(wanted, None))
+    with paying_for_failures(request, wanted):
+        answer = await unless_hung_up(request, service.rerank(wanted, model), urgency)
     exchange.note_work(len(answer.result.logits), answer.result.num_tokens, answer.result.timings)
     await charge_tokens(request, answer.result.num_tokens)
     return answer
+
+
+@contextmanager
+def paying_for_failures(request: Request, wanted: EmbedRequest | RerankRequest) -> Iterator[None]:
+    """A request that fails pays its estimate where something of it may have been computed: texts that cannot be served
+    are found slice by slice, while earlier slices are computed."""
+    try:
+        yield
+    except (EngineError, DeadlineError):
+        keep_reservation(request)
+        raise
+    except InputError:
+        if len(wanted.inputs) > SLICE_TEXTS:
+            keep_reservation(request)
+        raise
+
+
+def estimate_request(wanted: EmbedRequest | RerankRequest, prompt: str | None) -> int:
+    """Tokens of all texts, each with the words that the request puts before it."""
+    size = Size.of(wanted.inputs)
+    return size.num_tokens + size.num_texts * estimate_tokens((prompt or "", wanted.instruction or ""))
 
 
 def embed_headers(answer: Answer) -> dict[str, str]:

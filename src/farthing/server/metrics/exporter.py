@@ -70,7 +70,10 @@ class Metrics:
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The metrics in the format that an Accept header asks for, and its content type."""
-        encode, content_type = choose_encoder(accept)
+        try:
+            encode, content_type = choose_encoder(accept)
+        except ValueError:  # a version that is none; what cannot be given is not asked for (RFC 9110, 12.5.1)
+            encode, content_type = choose_encoder("")
         return encode(self._registry), content_type
 
 
