@@ -79,7 +79,10 @@ class Guard:
             await allowance.admit()
 
     def reload(self) -> None:
-        """Read the file of keys again; what it was stays in force when it cannot be read."""
+        """Read the file of keys again, if there is one; what it was stays in force when it cannot be read."""
+        if self._settings.api_keys_file is None:
+            logger.info("There is no file of API keys to read again (--api-keys-file)")
+            return
         try:
             self._keys = read_keys(self._settings)
         except SettingsError as error:
