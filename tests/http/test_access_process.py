@@ -63,7 +63,9 @@ def test_sighup_reads_the_keys_again(tiny_qwen3: Path, tmp_path: Path) -> None:
         assert httpx.get(url, headers={"x-api-key": "first-key"}).status_code == 200
         process.send_signal(signal.SIGHUP)
         wait_for_line(log, "Read 2 API keys")
-        statuses = [httpx.get(url, headers={"x-api-key": key}).status_code for key in ("first-key", "second-key", "third-key")]
+        statuses = [
+            httpx.get(url, headers={"x-api-key": key}).status_code for key in ("first-key", "second-key", "third-key")
+        ]
         assert statuses == [401, 200, 200]
 
 

@@ -93,7 +93,8 @@ class Origins:
 
 def parse_pattern(text: str, param: str) -> Pattern:
     """One entry of the list. Raises `SettingsError`."""
-    scheme, separator, rest = text.removesuffix("/").partition("://")
+    scheme, separator, rest = text.partition("://")
+    rest = rest.removesuffix("/")
     is_any_port = rest.endswith(":*")
     rest = rest.removesuffix(":*")
     has_ending = rest == ANY or (rest.startswith("*.") and rest != "*.")

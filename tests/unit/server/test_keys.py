@@ -57,7 +57,10 @@ def test_keys_have_the_servers_limits_or_their_own(tmp_path: Path) -> None:
         ("[a]\nkey = 7112", "key must be at least 8 printable"),
         ("[a]\nsha256 = 'hunter2hunter2'", "sha256 must be 64 hexadecimal digits."),
         ("[a]\nkey = 'hunter2hunter2'\nrpm = 5", "unknown field 'rpm'; known are key, sha256, requests_per_minute"),
-        ("[a]\nkey = 'hunter2hunter2'\ntokens_per_minute = -1", "tokens_per_minute must be a whole number; 0 for no limit."),
+        (
+            "[a]\nkey = 'hunter2hunter2'\ntokens_per_minute = -1",
+            "tokens_per_minute must be a whole number; 0 for no limit.",
+        ),
         ("[a]\nkey = 'hunter2hunter2'\ntokens_per_minute = true", "tokens_per_minute must be a whole number"),
         ("['a b']\nkey = 'hunter2hunter2'", "API key 'a b': a name has 1 to 64 letters"),
         ("[a]\nkey = 'hunter2hunter2'\n[b]\nkey = 'hunter2hunter2'", "The API keys 'a' and 'b' are the same."),
