@@ -60,10 +60,10 @@ class WithAddress(logging.LoggerAdapter):  # type: ignore[type-arg]
 
     @property
     def level(self) -> int:
-        return self.logger.level
+        return int(self.logger.level)
 
     def process(self, msg: object, kwargs: MutableMapping[str, Any]) -> tuple[object, MutableMapping[str, Any]]:
-        client = (self.extra or {})["client"]
+        client: Any = (self.extra or {}).get("client")
         return f"{client[0] if client else 'unix'}: {msg}", kwargs
 
 
