@@ -173,7 +173,7 @@ def test_the_openapi_document_describes_the_routes_as_they_are(client: httpx.Cli
     assert len(schema["properties"]["input"]["anyOf"]) == 4
     assert "HTTPValidationError" not in json.dumps(document)
     assert "$defs" not in json.dumps(document)
-    statuses = {"200", "400", "404", "408", "413", "429", "500", "502", "503", "504"}
+    statuses = {"200", "400", "403", "404", "408", "413", "429", "500", "502", "503", "504"}
     assert set(embeddings["responses"]) - {"431"} == statuses
     for example in schema["examples"]:
         assert client.post("/v1/embeddings", json=example).status_code == 200
