@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,9 +14,11 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from limits.aio.storage import memory
 
+from farthing.core.errors import SettingsError
 from farthing.core.settings import AccessSettings, ConnectionSettings
+from farthing.server import rate_counts
+from farthing.server.keys import read_keys
 
 SECRET, OTHER = "sk-of-the-search-team", "sk-of-somebody-else"
 
@@ -32,7 +36,7 @@ def keys_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def guarded(launch: Any, tiny_qwen3: Path, keys_file: Path) -> Iterator[Any]:
     """A server with two keys in a file, of which one may ask twice a minute, and one as a setting."""
-    access = AccessSettings(api_key="sk-set", api_keys_file=str(keys_file))
+    access = AccessSettings(api_key="sk-of-the-setting", api_keys_file=str(keys_file))
     with launch(tiny_qwen3, access=access) as running:
         yield running
 
@@ -41,12 +45,12 @@ def guarded(launch: Any, tiny_qwen3: Path, keys_file: Path) -> Iterator[Any]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The time of the counts in memory: one second after a full minute, until a test moves it."""
     held = SimpleNamespace(now=60_000_001.0)
-    monkeypatch.setattr(memory, "time", SimpleNamespace(time=lambda: held.now))
+    monkeypatch.setattr(rate_counts, "time", SimpleNamespace(monotonic=lambda: held.now))
     return held
 
 
 def embed(running: Any, headers: dict[str, str] | None = None, texts: object = "a") -> httpx.Response:
-    return httpx.post(f"{running.url}/v1/embeddings", json={"input": texts}, headers=headers)
+    return httpx.post(f"{running.url}/v1/embeddings", json={"input": texts}, headers=headers, timeout=60)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +60,7 @@ def embed(running: Any, headers: dict[str, str] | None = None, texts: object = "
         {"authorization": f"bearer  {SECRET}"},
         {"x-api-key": SECRET},
         {"authorization": "Bearer EMPTY", "x-api-key": SECRET},
-        {"authorization": "Bearer sk-set"},
+        {"authorization": "Bearer sk-of-the-setting"},
         {"authorization": f"Bearer {OTHER}"},
     ],
 )
@@ -134,18 +138,18 @@ def test_keys_are_read_again_and_kept_when_the_file_is_broken(
     launch: Any, tiny_qwen3: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "keys.toml"
-    path.write_text('[a]\nkey = "first"\n')
+    path.write_text('[a]\nkey = "first-key"\n')
     with launch(tiny_qwen3, access=AccessSettings(api_keys_file=str(path))) as running:
         guard = running.app.state.guard
-        path.write_text('[a]\nkey = "second"\n')
-        assert embed(running, {"x-api-key": "first"}).status_code == 200
+        path.write_text('[a]\nkey = "second-key"\n')
+        assert embed(running, {"x-api-key": "first-key"}).status_code == 200
         guard.reload()
-        assert embed(running, {"x-api-key": "first"}).status_code == 401
-        assert embed(running, {"x-api-key": "second"}).status_code == 200
+        assert embed(running, {"x-api-key": "first-key"}).status_code == 401
+        assert embed(running, {"x-api-key": "second-key"}).status_code == 200
         path.write_text("[a]\nkey = ")
         guard.reload()
         assert "stay as they were" in caplog.text
-        assert embed(running, {"x-api-key": "second"}).status_code == 200
+        assert embed(running, {"x-api-key": "second-key"}).status_code == 200
 
 
 def test_requests_over_the_limit_are_refused_with_when_to_come_back(
@@ -244,3 +248,133 @@ def test_pages_of_other_origins_are_refused_unless_they_are_named(guarded: Any, 
         answer = embed(running, {"origin": "https://b.example", "x-api-key": SECRET})
         assert answer.headers["access-control-allow-origin"] == "https://b.example"
         assert "access-control-allow-origin" not in embed(running, {"origin": "https://c.example"}).headers
+
+
+def test_requests_at_once_cannot_all_have_the_same_tokens(
+    launch: Any, tiny_qwen3: Path, clock: SimpleNamespace
+) -> None:
+    texts = ["word " * 100] * 10
+    with launch(tiny_qwen3, access=AccessSettings(tokens_per_minute=1000)) as running, ThreadPoolExecutor(30) as pool:
+        answers = list(pool.map(lambda _: embed(running, texts=texts), range(30)))
+        passed = [answer for answer in answers if answer.status_code == 200]
+        assert {answer.status_code for answer in answers} == {200, 429}
+        assert len(passed) <= 2  # a second one, if the estimate of the first left a token
+        spent = sum(answer.json()["usage"]["total_tokens"] for answer in passed)
+        refused = embed(running)
+        wait_s = int(refused.headers["retry-after"])
+        assert wait_s >= (spent / 1000 - 1) * 60  # all of it is paid back
+        clock.now += wait_s - 1
+        assert embed(running).status_code == 429
+        clock.now += 1
+        assert embed(running).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/embeddings", {"input": ["a"] * 40, "prompt": "word " * 50}),
+        ("/v1/embeddings", {"input": ["a"] * 40, "instruction": "word " * 50}),
+    ],
+)
+def test_words_before_each_text_are_reserved_for_each(
+    launch: Any, tiny_qwen3: Path, clock: SimpleNamespace, path: str, body: dict[str, Any]
+) -> None:
+    with launch(tiny_qwen3, access=AccessSettings(tokens_per_minute=600)) as running, ThreadPoolExecutor(8) as pool:
+
+        def ask(_: int) -> int:
+            return httpx.post(running.url + path, json=body, timeout=60).status_code
+
+        statuses = list(pool.map(ask, range(8)))  # each of about 100 bytes of tokens, and 2,000 tokens
+    assert statuses.count(200) <= 2
+    assert set(statuses) == {200, 429}
+
+
+def test_an_estimate_that_was_too_high_is_given_back(launch: Any, tiny_qwen3: Path, clock: SimpleNamespace) -> None:
+    with launch(tiny_qwen3, access=AccessSettings(tokens_per_minute=1000, requests_per_minute=10)) as running:
+        answer = httpx.post(f"{running.url}/v1/embeddings", json={"input": "a", "user": "x" * 30_000}, timeout=60)
+        assert answer.status_code == 200
+        spent = answer.json()["usage"]["total_tokens"]
+        assert answer.headers["x-ratelimit-remaining-tokens"] == str(1000 - spent)
+        failed = httpx.post(f"{running.url}/v1/embeddings", json={"input": "", "user": "x" * 30_000}, timeout=60)
+        assert failed.status_code == 400
+        assert failed.headers["x-ratelimit-remaining-tokens"] == str(1000 - spent)
+        body = json.dumps({"input": "word " * 100}).encode()
+        chunked = httpx.post(f"{running.url}/v1/embeddings", content=iter([body[:9], body[9:]]), timeout=60)
+        assert chunked.status_code == 200
+        spent += chunked.json()["usage"]["total_tokens"]
+        assert chunked.headers["x-ratelimit-remaining-tokens"] == str(1000 - spent)
+
+
+def test_who_gives_up_pays_what_was_reserved(launch: Any, tiny_qwen3: Path, clock: SimpleNamespace) -> None:
+    texts = [f"{number} " + "word " * 200 for number in range(200)]
+    with launch(tiny_qwen3, access=AccessSettings(tokens_per_minute=1000)) as running:
+        late = embed(running, {"x-request-timeout-ms": "20"}, texts)
+        assert late.status_code == 504
+        assert late.headers["x-ratelimit-remaining-tokens"] == "0"
+        assert int(embed(running).headers["retry-after"]) > 30 * 60  # 50,000 tokens
+    with launch(tiny_qwen3, access=AccessSettings(tokens_per_minute=1000)) as running:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{running.url}/v1/embeddings", json={"input": texts}, timeout=0.5)
+        running.wait_until(lambda: embed(running).status_code == 429)
+        assert int(embed(running).headers["retry-after"]) > 30 * 60
+
+
+def test_texts_computed_before_one_fails_are_paid(launch: Any, tiny_qwen3: Path, clock: SimpleNamespace) -> None:
+    texts = ["word"] * 600 + [""]
+    with launch(tiny_qwen3, access=AccessSettings(tokens_per_minute=10_000)) as running:
+        failed = embed(running, texts=texts)
+        assert failed.status_code == 400
+        assert int(failed.headers["x-ratelimit-remaining-tokens"]) < 9_500
+        failed = embed(running, texts=["word", ""])
+        assert failed.status_code == 400
+
+
+def test_clients_of_the_ipv4_internet_have_limits_of_their_own(
+    launch: Any, tiny_qwen3: Path, clock: SimpleNamespace
+) -> None:
+    trusting = ConnectionSettings(trusted_proxies="127.0.0.1")
+    with launch(tiny_qwen3, access=AccessSettings(requests_per_minute=2), connection=trusting) as running:
+
+        def statuses(address: str) -> list[int]:
+            return [embed(running, {"x-forwarded-for": address}).status_code for _ in range(3)]
+
+        assert statuses("::ffff:203.0.113.1") == [200, 200, 429]
+        assert statuses("203.0.113.1") == [429] * 3
+        assert statuses("::ffff:198.51.100.9") == [200, 200, 429]
+        assert statuses("64:ff9b::198.51.100.10") == [200, 200, 429]
+        assert statuses("198.51.100.10") == [429] * 3
+
+
+def test_an_address_that_the_client_wrote_never_counts(launch: Any, tiny_qwen3: Path, clock: SimpleNamespace) -> None:
+    access = AccessSettings(requests_per_minute=2)
+    with launch(tiny_qwen3, access=access, connection=ConnectionSettings(trusted_proxies="*")) as running:
+        forwarded = [f"10.9.{number}.1, 203.0.113.9" for number in range(4)]
+        assert [embed(running, {"x-forwarded-for": one}).status_code for one in forwarded] == [200, 200, 429, 429]
+
+
+def test_wrong_keys_are_counted_and_known_ones_still_answered(
+    launch: Any, tiny_qwen3: Path, clock: SimpleNamespace, caplog: pytest.LogCaptureFixture
+) -> None:
+    access = AccessSettings(api_key=SECRET, wrong_keys_per_minute=3)
+    with launch(tiny_qwen3, access=access) as running:
+        answers = [embed(running, {"x-api-key": f"guess-{number}"}) for number in range(6)]
+        assert [answer.status_code for answer in answers] == [401] * 3 + [429] * 3
+        assert 60 <= int(answers[-1].headers["retry-after"]) <= 120
+        assert "does not know the API key" in answers[-1].json()["error"]["message"]
+        assert embed(running, {"x-api-key": SECRET}).status_code == 200
+        assert embed(running).status_code == 401  # no key is no guess
+        assert caplog.text.count("unknown API keys came from 127.0.0.1") == 1
+        assert "guess-" not in caplog.text
+        clock.now += 180
+        assert embed(running, {"x-api-key": "guess-again"}).status_code == 401
+
+
+def test_short_keys_are_refused_or_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(SettingsError, match="at least 8"):
+        AccessSettings(api_key="x")
+    read_keys(AccessSettings(api_key="hunter2hunter2"))
+    assert "fewer than 16 characters" in caplog.text
+    assert "hunter2" not in caplog.text
+    caplog.clear()
+    read_keys(AccessSettings(api_key=SECRET))
+    assert not caplog.text

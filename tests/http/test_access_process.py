@@ -13,6 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
+
+from farthing.server.run import exposure, listen
 
 MAIN = "from farthing.cli.main import main; main()"
 SECRET = "sk-never-to-be-seen"
@@ -56,15 +59,84 @@ def test_a_key_from_the_environment_is_needed_and_shown_nowhere(tiny_qwen3: Path
 
 def test_sighup_reads_the_keys_again(tiny_qwen3: Path, tmp_path: Path) -> None:
     log, keys = tmp_path / "log", tmp_path / "keys.toml"
-    keys.write_text('[a]\nkey = "first"\n')
+    keys.write_text('[a]\nkey = "first-key"\n')
     with serve(log, str(tiny_qwen3), "--port", "0", "--api-keys-file", str(keys)) as process:
         url = wait_for_line(log, r"Listening on (\S+),") + "/v1/models"
-        keys.write_text('[a]\nkey = "second"\n[b]\nkey = "third"\n')
-        assert httpx.get(url, headers={"x-api-key": "first"}).status_code == 200
+        keys.write_text('[a]\nkey = "second-key"\n[b]\nkey = "third-key"\n')
+        assert httpx.get(url, headers={"x-api-key": "first-key"}).status_code == 200
         process.send_signal(signal.SIGHUP)
         wait_for_line(log, "Read 2 API keys")
-        statuses = [httpx.get(url, headers={"x-api-key": key}).status_code for key in ("first", "second", "third")]
+        statuses = [
+            httpx.get(url, headers={"x-api-key": key}).status_code for key in ("first-key", "second-key", "third-key")
+        ]
         assert statuses == [401, 200, 200]
+
+
+ENDLESS_LOADING = """
+import time
+from farthing.serving.embedder import Embedder
+Embedder.from_settings = lambda *_, **__: time.sleep(1000)
+"""
+
+
+@pytest.mark.parametrize("variables", [{}, {"FARTHING_API_KEY": SECRET}])
+def test_sighup_ends_no_server_that_has_no_file_of_keys(
+    tiny_qwen3: Path, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    log = tmp_path / "log"
+    with serve(log, str(tiny_qwen3), "--port", "0", **variables) as process:
+        url = wait_for_line(log, r"Listening on (\S+),")
+        process.send_signal(signal.SIGHUP)
+        wait_for_line(log, "no file of API keys")
+        assert httpx.get(f"{url}/health").status_code == 200
+
+
+def test_sighup_ends_no_server_that_is_loading(tiny_qwen3: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    command = [sys.executable, "-c", ENDLESS_LOADING + MAIN, "serve", str(tiny_qwen3), "--port", "0"]
+    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
+        try:
+            url = wait_for_line(log, r"Listening on (\S+),")
+            process.send_signal(signal.SIGHUP)
+            wait_for_line(log, "no file of API keys")
+            assert httpx.get(f"{url}/health").status_code == 503
+        finally:
+            process.kill()
+
+
+WARNING = "everyone who can reach this machine can use it, and read and change its indexes"
+
+
+def test_a_server_that_everyone_can_use_says_so_and_how_to_set_a_key(tiny_qwen3: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with serve(log, str(tiny_qwen3), "--port", "0", "--host", "::"):
+        url = httpx.URL(wait_for_line(log, r"Listening on (\S+),"))
+        for host in ("127.0.0.1", "[::1]"):  # :: is both families
+            assert httpx.get(f"http://{host}:{url.port}/health").status_code == 200
+        wait_for_line(log, r"^  warning  +This server asks for no API key")
+        assert log.read_text().count(WARNING) == 2  # in the log and in the banner
+        assert "FARTHING_API_KEY or --api-keys-file" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("host", "settings", "is_said"),
+    [
+        ("0.0.0.0", {}, True),
+        ("::", {}, True),
+        ("0.0.0.0", {"has_keys": True}, False),
+        ("0.0.0.0", {"takes_known_clients": True}, False),
+        ("127.0.0.1", {}, False),
+        ("::1", {}, False),
+        ("localhost", {}, False),
+    ],
+)
+def test_it_is_said_where_others_than_this_machines_users_come_in(
+    host: str, settings: dict[str, bool], is_said: bool
+) -> None:
+    with listen(host, 0) as listener:
+        found = exposure(listener, **{"has_keys": False, "takes_known_clients": False, **settings})
+    assert (WARNING in found) == is_said
+    assert bool(found) == is_said
 
 
 def test_a_unix_socket_is_served(tiny_qwen3: Path, tmp_path: Path) -> None:

@@ -285,3 +285,10 @@ def test_a_request_that_was_answered_is_not_answered_again_when_its_body_goes_wr
 
 def test_an_address_of_other_bytes_than_ascii_is_refused(connection: socket.socket) -> None:
     assert send(connection, b"GET /health/?\xff HTTP/1.1\r\nhost: test\r\n\r\n") == [b"HTTP/1.1 400 Bad Request"]
+
+
+def test_the_log_says_who_sent_what_is_no_request(server: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_connection(server.address, timeout=20) as connection:
+        connection.sendall(b"\x16\x03\x01\x02\x00\r\n\r\n")
+        assert b" 400 " in connection.recv(65536)
+    assert "127.0.0.1: Invalid HTTP request received." in caplog.text

@@ -117,6 +117,13 @@ def test_a_request_keeps_its_id_or_gets_one(front: str) -> None:
     assert len(other.headers["x-request-id"]) == 32
 
 
+def test_any_name_of_the_proxy_is_answered_and_strangers_pages_are_not(front: str) -> None:
+    named = {"host": "search.example.org"}
+    assert httpx.post(f"{front}/v1/embeddings", json={"input": "a"}, headers=named).status_code == 200
+    page = {**named, "origin": "https://evil.example"}
+    assert httpx.post(f"{front}/v1/embeddings", json={"input": "a"}, headers=page).status_code == 403
+
+
 def test_metrics_are_not_shown_outside(front: str) -> None:
     assert httpx.get(f"{front}/metrics").status_code == 404
     assert httpx.get(f"{front}/health").status_code == 200

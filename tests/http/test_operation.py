@@ -173,7 +173,7 @@ def test_the_openapi_document_describes_the_routes_as_they_are(client: httpx.Cli
     assert len(schema["properties"]["input"]["anyOf"]) == 4
     assert "HTTPValidationError" not in json.dumps(document)
     assert "$defs" not in json.dumps(document)
-    statuses = {"200", "400", "404", "408", "413", "429", "500", "502", "503", "504"}
+    statuses = {"200", "400", "403", "404", "408", "413", "429", "500", "502", "503", "504"}
     assert set(embeddings["responses"]) - {"431"} == statuses
     for example in schema["examples"]:
         assert client.post("/v1/embeddings", json=example).status_code == 200
@@ -195,9 +195,47 @@ def test_the_docs_page_needs_nothing_else_and_its_commands_work(client: httpx.Cl
         assert response.status_code == refused.get(url.removeprefix(server.url), 200), url
 
 
-def test_the_docs_page_shows_a_hostile_host_header_as_text(client: httpx.Client) -> None:
-    page = client.get("/docs", headers={"host": "<script>alert(1)</script>"})
-    assert "<script" not in page.text
+def test_a_hostile_host_header_is_refused_and_not_repeated_as_markup(client: httpx.Client) -> None:
+    answer = client.get("/docs", headers={"host": "<script>alert(1)</script>"})
+    assert answer.status_code == 400
+    assert answer.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    "accept",
+    ["application/openmetrics-text; version=abc", "application/openmetrics-text; version=", "text/plain; version=x.y",
+     "application/openmetrics-text;version=1.0.0;escaping=nothing", "application/openmetrics-text; version=99.9",
+     "application/openmetrics-text; version=1.0.0+\xe9", "application/openmetrics-text; version=1.0.0rc1", ";;;=,,=;",
+     "text/plain; version=" + "1." * 5000, "text/plain; version=" + "9" * 20000, "*/*" + ";q=0.1" * 3000, "\xff"],
+)  # fmt: skip
+def test_metrics_are_given_whatever_is_accepted(client: httpx.Client, accept: str) -> None:
+    answer = client.get("/metrics", headers={"accept": accept.encode("latin-1")})
+    assert answer.status_code == 200
+    assert "farthing_http_requests_total" in answer.text or "farthing" in answer.text
+
+
+@pytest.mark.parametrize("path", ["/health", "/docs", "/metrics", "/v1/models", "/openapi.json", "/"])
+def test_odd_headers_are_no_errors_of_the_server(client: httpx.Client, path: str) -> None:
+    for name in ("accept", "accept-encoding", "range", "if-none-match", "if-modified-since", "cookie",
+                 "traceparent", "tracestate", "baggage", "content-type", "authorization", "x-api-key", "expect", "te",
+                 "x-request-timeout-ms", "x-priority", "x-forwarded-for", "x-forwarded-proto", "forwarded",
+                 "access-control-request-method", "x-request-id", "referer", "user-agent"):  # fmt: skip
+        for value in (b"", b"\xff\xfe", b'=;,"', b"bytes=9-1", b"1" * 5000, b"text/plain; charset=nothing"):
+            status = client.get(path, headers={name: value}).status_code
+            assert status < 500, (name, value[:20])
+
+
+@pytest.mark.parametrize("headers", [{}, {"host": "localhost:1"}])
+def test_a_slash_at_the_end_changes_nothing_and_redirects_nowhere(
+    client: httpx.Client, headers: dict[str, str]
+) -> None:
+    for path in ("/health", "/docs", "/v1/models"):
+        answer = client.get(f"{path}/", headers=headers)
+        assert answer.status_code == 200
+        assert "location" not in answer.headers
+    answer = client.post("/v1/embeddings/", json={"input": "a"}, headers=headers)
+    assert answer.status_code == 200
+    assert client.get("/health//").status_code == 404
 
 
 def test_the_root_says_what_this_is(client: httpx.Client) -> None:

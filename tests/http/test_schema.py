@@ -71,6 +71,6 @@ def test_every_route_answers_as_the_document_says(served: Callable[..., Any]) ->
 
 
 def test_a_server_with_keys_and_limits_does_too(served: Callable[..., Any]) -> None:
-    access = AccessSettings(api_key=KEY, requests_per_minute=10_000_000)
+    access = AccessSettings(api_key=KEY, requests_per_minute=10_000_000, wrong_keys_per_minute=10_000_000)
     with served(access=access) as document:
         check_all(document, POSITIVE, headers={"Authorization": f"Bearer {KEY}"})

@@ -6,6 +6,7 @@ In: a model's name and settings. Out: where it listens, on standard output; one 
 from __future__ import annotations
 
 import logging
+import signal
 
 import click
 
@@ -29,6 +30,8 @@ def serve(model: str | None, model_path: str | None, is_embedding: bool, setting
     MODEL is an id on the Hugging Face hub (Qwen/Qwen3-Embedding-0.6B), modelscope:ID, starter, a local folder or a GGUF
     file. Without it, the models of the config file are served.
     """
+    if hasattr(signal, "SIGHUP"):  # until there are keys to read again: a server goes on when its terminal is closed
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     models = chosen_models(model, model_path, settings)
     try:
         from farthing.server.logs import configure_logging

@@ -11,22 +11,25 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
 
 from farthing.core.resolve import Resolved
-from farthing.core.settings import AccessSettings, ServerSettings, TelemetrySettings
+from farthing.core.settings import AccessSettings, ConnectionSettings, ServerSettings, TelemetrySettings
 from farthing.core.settings.access import split_list
 from farthing.core.version import __version__
 from farthing.server import admin, errors, openapi
 from farthing.server.access import Access
+from farthing.server.cors import Cors
 from farthing.server.dialects import cohere, indexes, ollama, openai, rerank, tei
+from farthing.server.forwarded import Forwarded
 from farthing.server.guard import Guard
 from farthing.server.in_flight import InFlight
+from farthing.server.metering import Metering
 from farthing.server.metrics import Metrics, ServerState, model_state
-from farthing.server.rate_headers import RateHeaders
 from farthing.server.request_memory import RequestMemory
 from farthing.server.service import Service
 from farthing.server.tracing import NoTracing, Tracing
+from farthing.server.trailing_slash import TrailingSlash
+from farthing.server.web_pages import WebPages, listened_name
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +65,7 @@ def create_app(
         description=f"Served: {', '.join(service.models.listed_names)}. OpenAI's clients work as they are.",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # see TrailingSlash
         dependencies=guard.dependencies,
         lifespan=lifespan,
     )
@@ -74,19 +78,19 @@ def create_app(
     app.include_router(admin.router(service, metrics))
     openapi.install(app, guard)
     app.state.max_body_values = server.max_body_values
+    trusted, origins = settings.group(ConnectionSettings).trusted_proxies, access.origins()
+    # Each goes around those before it.
     app.add_middleware(InFlight, max_bytes=server.max_body_bytes, memory=memory)
     if guard.has_limits:
-        app.add_middleware(RateHeaders)
+        app.add_middleware(Metering)
     if access.cors_origins:
         # Before any route, so that a preflight, which carries no key, is answered.
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=split_list(access.cors_origins),
-            allow_methods=["GET", "POST"],
-            allow_headers=["*"],
-            expose_headers=["*"],
-        )
-    # Added last: the outermost.
+        app.add_middleware(Cors, origins=origins)
+    hosts = access.hosts(*listened_name(server.host))
+    app.add_middleware(WebPages, needs_key=guard.has_keys, hosts=hosts, origins=origins)
+    app.add_middleware(TrailingSlash)
+    if trusted is not None:
+        app.add_middleware(Forwarded, trusted=split_list(trusted))
     app.add_middleware(Access, metrics=metrics, tracing=tracing or NoTracing(), telemetry=telemetry)
     return app
 

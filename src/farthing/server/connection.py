@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, MutableMapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -82,6 +82,18 @@ class NotAscii(Exception):
     """Stops the parser: an address is written in ASCII (RFC 3986), and readers of a query rely on it."""
 
 
+class WithAddress(logging.LoggerAdapter):  # type: ignore[type-arg]
+    """uvicorn's logger, with the client's address before its words."""
+
+    @property
+    def level(self) -> int:
+        return int(self.logger.level)
+
+    def process(self, msg: object, kwargs: MutableMapping[str, Any]) -> tuple[object, MutableMapping[str, Any]]:
+        client: Any = (self.extra or {}).get("client")
+        return f"{client[0] if client else 'unix'}: {msg}", kwargs
+
+
 class Connection(HttpToolsProtocol):
     def __init__(self, *args: Any, limits: ConnectionLimits, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -100,6 +112,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.logger = WithAddress(self.logger, {"client": self.client})  # type: ignore[assignment]
         if len(self.connections) > self._settings.max_connections:
             self._limits.warn_too_many()
             transport.abort()

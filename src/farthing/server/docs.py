@@ -31,7 +31,7 @@ th, td {{ text-align: left; vertical-align: top; padding: 0.35rem 1rem 0.35rem 0
 </head>
 <body>
 <h1>{title} {version}</h1>
-<p>{description} The machine-readable description is <a href="openapi.json">openapi.json</a>.</p>
+<p>{description} The machine-readable description is <a href="/openapi.json">openapi.json</a>.</p>
 {operations}
 </body>
 </html>

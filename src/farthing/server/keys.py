@@ -13,6 +13,7 @@ Out: whose key a request sent. Of a key itself only its digest is kept, and no m
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -22,11 +23,14 @@ from farthing.core.errors import SettingsError
 from farthing.core.resolve import read_toml
 from farthing.core.settings.access import KEY_RULE, AccessSettings, is_key
 
+logger = logging.getLogger(__name__)
+
 DEFAULT_NAME = "default"  # of the key that is given as a setting
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 HEX_DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 RATES = ("requests_per_minute", "tokens_per_minute")
 FIELDS = ("key", "sha256", *RATES)
+SHORT_CHARS = 16
 
 
 @dataclass(frozen=True)
@@ -104,4 +108,10 @@ def read_key(name: str, table: object, own: Caller) -> tuple[bytes, Caller]:
         return bytes.fromhex(table["sha256"]), caller
     if not isinstance(table["key"], str) or not is_key(table["key"]):
         raise refuse(f"key must be {KEY_RULE}.")
+    if len(table["key"]) < SHORT_CHARS:
+        logger.warning(
+            "The API key %r has fewer than %d characters. Take one that nobody can guess: openssl rand -hex 24",
+            name,
+            SHORT_CHARS,
+        )
     return sha256(table["key"].encode()).digest(), caller

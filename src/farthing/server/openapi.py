@@ -23,8 +23,9 @@ Json = dict[str, Any]
 OPENAI_ERROR = "ErrorResponse"
 SHAPES = {"Ollama": "OllamaError"}  # of dialects with routes that say nothing of errors themselves
 BAD_KEY = "No API key was sent, or one that this server does not know."
+OF_A_PAGE = "A web page of another origin sent it, or the Host header has a name that the settings do not allow."
 LATE_BODY = "The body did not come in time."
-OVER_THE_LIMIT = "The limit of requests or tokens a minute is used up."
+OVER_THE_LIMIT = "The limit of requests or tokens a minute is used up, or too many wrong keys came from this address."
 LARGE_HEAD = "The line and headers of the request are larger than the server takes."
 UPSTREAM_FAILED = "The server that has the model failed."
 TOO_LATE = "The time limit of the request passed."
@@ -77,7 +78,9 @@ def complete(operation: Json, *, has_body: bool, is_guarded: bool, guard: Guard)
     if is_work:
         more |= {"502": described(UPSTREAM_FAILED, shape), "504": described(TOO_LATE, shape)}
         operation["parameters"] = [*operation.get("parameters", []), *URGENCY_HEADERS]
-    if is_guarded and guard.has_limits:
+    if not guard.has_keys:
+        more["403"] = described(OF_A_PAGE, OPENAI_ERROR)
+    if is_guarded and (guard.has_limits or guard.has_keys):
         more["429"] = described(OVER_THE_LIMIT, shape)
     if is_guarded and guard.has_keys:
         more["401"] = described(BAD_KEY, shape)

@@ -1,48 +1,25 @@
 """How many requests and tokens a minute a caller may have.
 
 In: callers with their limits. Out: a `RateLimitError` for who has used them up, and what is left, for the headers that
-OpenAI's API has. A minute slides: what was spent in the running window counts in full, and of the window before it the
-part that still lies within the last 60 seconds (`limits`' sliding window counter).
+OpenAI's API has. How a minute counts is in `farthing.server.rate_windows`.
 
-A request is counted when it comes. Its tokens are known only when it has been tokenised: it is let in while any are
-left, and pays when it has been answered, if need be with tokens of the time to come. All tokens count, cached or not,
-so that the same request always costs the same; one that fails costs none.
+A request is counted when it comes. Its tokens are known only when it has been answered. So an estimate of them is taken
+before any work, while any tokens are left, and the difference to the true number is paid or given back at the end:
+requests that come at once cannot all be let in for the same tokens. All tokens count, cached or not, so that the same
+request always costs the same.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Final
 
 from farthing.core.errors import RateLimitError
 from farthing.server.keys import Caller
-from farthing.server.rate_counts import WINDOW_S, RateCounts
+from farthing.server.rate_counts import ANY_AMOUNT, RateCounts
+from farthing.server.rate_windows import Spent
 
-NO_LIMIT = 2**62
 JUST_BELOW = 0.01  # of a limit
-
-
-@dataclass(frozen=True)
-class Spent:
-    """Counts of two windows, and how long they still count; the running one counts in full, then fades for a window."""
-
-    previous: int
-    previous_ttl_s: float
-    current: int
-    current_ttl_s: float
-
-    @property
-    def amount(self) -> float:
-        return self.previous * self.previous_ttl_s / WINDOW_S + self.current
-
-    def wait_s(self, most: float) -> float:
-        """Seconds until no more than `most` counts, if nothing more is spent."""
-        if self.amount <= most:
-            return 0.0
-        if self.current <= most:
-            return self.previous_ttl_s - (most - self.current) * WINDOW_S / self.previous
-        return max(self.current_ttl_s - most * WINDOW_S / self.current, 0.0)
 
 
 class Rate:
@@ -55,15 +32,14 @@ class Rate:
         self.limit = limit
         self.spent: Spent | None = None  # when it was last read
 
-    async def read(self) -> Spent:
-        self.spent = Spent(*await self._counts.read(self._key))
-        return self.spent
+    async def take(self, amount: int, *, own: int = 0) -> bool:
+        """Spend `amount`, if any of the limit is left; of what was spent, `own` is this request's."""
+        is_taken, self.spent = await self._counts.spend(self._key, self.limit, amount, own=own)
+        return is_taken
 
-    async def take(self, amount: int, limit: int) -> bool:
-        """Spend `amount` unless more than `limit` would be spent then."""
-        taken = await self._counts.take(self._key, limit, amount)
-        await self.read()
-        return taken
+    async def pay(self, amount: int) -> None:
+        """Spend `amount` in any case, or give it back where it is negative."""
+        await self.take(amount, own=ANY_AMOUNT)
 
     def refusal(self) -> RateLimitError:
         assert self.spent is not None
@@ -84,26 +60,61 @@ class Rate:
 
 
 class Allowance:
-    """The limits of one request's caller."""
+    """The limits of one request's caller, and what this request has spent of them."""
 
     def __init__(self, counts: RateCounts, caller: Caller) -> None:
         requests, tokens = caller.requests_per_minute, caller.tokens_per_minute
         self._requests = Rate(counts, caller.name, "requests", requests) if requests else None
         self._tokens = Rate(counts, caller.name, "tokens", tokens) if tokens else None
+        self._reserved = self._used = 0  # tokens
+        self._is_settled = self._keeps = False
+
+    @property
+    def limits_tokens(self) -> bool:
+        return self._tokens is not None
 
     async def admit(self) -> None:
         """Count the request. Raises `RateLimitError`; who is refused is not counted."""
-        if self._tokens is not None:
-            spent = await self._tokens.read()
-            if spent.amount >= self._tokens.limit:
-                raise self._tokens.refusal()
-        if self._requests is not None and not await self._requests.take(1, self._requests.limit):
+        if self._tokens is not None and not await self._tokens.take(0):
+            raise self._tokens.refusal()
+        if self._requests is not None and not await self._requests.take(1):
             raise self._requests.refusal()
 
-    async def charge(self, num_tokens: int) -> None:
-        """Count the tokens of the request."""
-        if self._tokens is not None and num_tokens:
-            await self._tokens.take(num_tokens, NO_LIMIT)
+    async def reserve(self, num_tokens: int) -> None:
+        """Take so many tokens, those among them that were reserved before, unless others have used all up meanwhile.
+
+        Raises `RateLimitError`; then the request costs nothing.
+        """
+        more = num_tokens - self._reserved
+        if self._tokens is None or self._is_settled or more <= 0:
+            return
+        if await self._tokens.take(more, own=self._reserved):
+            self._reserved = num_tokens
+            return
+        await self.settle(is_known=True)
+        if self._requests is not None:
+            await self._requests.pay(-1)
+        raise self._tokens.refusal()
+
+    def charge(self, num_tokens: int) -> None:
+        """The request has cost so many tokens more."""
+        self._used += num_tokens
+
+    def keep(self) -> None:
+        """Something of the request was computed and nobody knows how much: it costs no less than was reserved."""
+        self._keeps = True
+
+    async def settle(self, *, is_known: bool) -> None:
+        """Pay what the request has cost in place of what was reserved for it, once.
+
+        Where that is not known, since the work was given up in its middle, what was reserved is the least.
+        """
+        if self._tokens is None or self._is_settled:
+            return
+        self._is_settled = True
+        owed = self._used if is_known and not self._keeps else max(self._used, self._reserved)
+        if owed != self._reserved:
+            await self._tokens.pay(owed - self._reserved)
 
     def headers(self) -> dict[str, str]:
         """What is left, under the names that OpenAI's API has."""

@@ -23,7 +23,6 @@ from farthing.core.errors import SettingsError
 from farthing.core.models_file import ModelsFile
 from farthing.core.resolve import Resolved
 from farthing.core.settings import (
-    AccessSettings,
     CacheSettings,
     ConnectionSettings,
     EngineSettings,
@@ -31,7 +30,6 @@ from farthing.core.settings import (
     ServingSettings,
     TelemetrySettings,
 )
-from farthing.core.settings.access import split_list
 from farthing.core.sizes import mebibytes
 from farthing.server.app import create_app
 from farthing.server.connection import ConnectionLimits
@@ -39,6 +37,7 @@ from farthing.server.descriptors import fit_connections
 from farthing.server.directory import Directory
 from farthing.server.drain import DrainingServer
 from farthing.server.entry import ModelEntry
+from farthing.server.forwarded import parse_address
 from farthing.server.loading import Models
 from farthing.server.request_memory import RequestMemory
 from farthing.server.service import Service
@@ -52,6 +51,7 @@ logger = logging.getLogger(__name__)
 
 BACKLOG = 2048
 ACCEPTS_A_TURN = 16
+ALL_IPV6 = "::"
 
 
 def run(chosen: ModelsFile, resolved: Resolved) -> int:
@@ -62,7 +62,7 @@ def run(chosen: ModelsFile, resolved: Resolved) -> int:
             certificate or an API key cannot be used.
         MissingExtraError: traces are asked for and OpenTelemetry is not installed.
     """
-    settings, access = resolved.group(ServerSettings), resolved.group(AccessSettings)
+    settings = resolved.group(ServerSettings)
     connection = fit_connections(resolved.group(ConnectionSettings))
     tracing = open_tracing(resolved.group(TelemetrySettings))
     memory = RequestMemory.of(settings.request_memory)
@@ -82,13 +82,16 @@ def run(chosen: ModelsFile, resolved: Resolved) -> int:
     # Also before uvicorn listens to them, and after.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
-    if access.api_keys_file is not None and sys.platform != "win32":
+    if sys.platform != "win32":
         signal.signal(signal.SIGHUP, lambda *_: app.state.guard.reload())
-    print(f"Listening on {url}, loading {', '.join(entry.name for entry in models.entries)}", flush=True)
+    exposed = exposure(listener, has_keys=app.state.guard.has_keys, takes_known_clients=connection.tls_ca is not None)
+    if exposed:
+        logger.warning("%s", exposed)
+    say(f"Listening on {url}, loading {', '.join(entry.name for entry in models.entries)}")
 
     def on_ready() -> None:
         spare_the_collector()
-        print(banner(service, url, memory), flush=True)
+        say(banner(service, url, memory, exposed))
 
     service.start(on_ready=on_ready, on_failure=stop)
     server.run(sockets=often_accepted(listener))
@@ -99,6 +102,14 @@ def run(chosen: ModelsFile, resolved: Resolved) -> int:
         sys.stdout.flush()
         os._exit(service.exit_status)
     return service.exit_status
+
+
+def say(text: str) -> None:
+    """On standard output. Its terminal may have been closed while the model was loaded; the server goes on."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        logger.info("Standard output cannot be written to (%s): %s", error, text)
 
 
 def often_accepted(listener: socket.socket) -> list[socket.socket]:
@@ -128,8 +139,7 @@ def make_server(app: FastAPI, server: ServerSettings, settings: ConnectionSettin
         log_level="warning",
         access_log=False,
         server_header=False,
-        proxy_headers=settings.trusted_proxies is not None,
-        forwarded_allow_ips=split_list(settings.trusted_proxies),
+        proxy_headers=False,  # see `farthing.server.forwarded`
         ws="none",
         lifespan="on",
         workers=1,
@@ -170,7 +180,9 @@ def listen(host: str, port: int) -> socket.socket:
     """A listening socket. Raises `SettingsError` when the address cannot be had."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        # Who says :: means all addresses.
+        both = host == ALL_IPV6 and socket.has_dualstack_ipv6()
+        return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
     except OSError as error:
         # What `create_server` adds to the system's own words is for programmers; of names there is no errno.
         is_of_name = isinstance(error, socket.gaierror) or error.errno is None
@@ -191,8 +203,24 @@ def base_url(host: str, listener: socket.socket, settings: ConnectionSettings) -
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
 
 
-def banner(service: Service, url: str, memory: RequestMemory) -> str:
-    """What is served, and commands to try it with."""
+def exposure(listener: socket.socket, *, has_keys: bool, takes_known_clients: bool) -> str:
+    """What to tell of a server that others than this machine's users can reach and use; nothing of any other.
+
+    With `takes_known_clients` TLS lets in only those whose certificate is known.
+    """
+    if has_keys or takes_known_clients or listener.family == getattr(socket, "AF_UNIX", None):
+        return ""
+    address = parse_address(listener.getsockname()[0])
+    if address is not None and address.is_loopback:
+        return ""
+    return (
+        "This server asks for no API key: everyone who can reach this machine can use it, and read and change its "
+        "indexes. Set a key with FARTHING_API_KEY or --api-keys-file, or listen on 127.0.0.1 alone (--host)."
+    )
+
+
+def banner(service: Service, url: str, memory: RequestMemory, exposed: str = "") -> str:
+    """What is served, commands to try it with, and a warning where it is `exposed`."""
     lines = ["Ready"]
     for entry in service.models.entries:
         backend = entry.backend
@@ -204,6 +232,8 @@ def banner(service: Service, url: str, memory: RequestMemory) -> str:
             facts |= {**backend.facts(), "try": f"curl {url}{trial(entry)}"}
         lines += [f"  {label:<10}  {value}" for label, value in facts.items()]
     lines.append(f"  {'requests':<10}  in work hold at most {mebibytes(memory.limit_bytes)} together")
+    if exposed:
+        lines.append(f"  {'warning':<10}  {exposed}")
     return "\n".join(lines)
 
 

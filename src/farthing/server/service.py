@@ -38,6 +38,7 @@ T = TypeVar("T")
 RETRY_LOADING_S = 10.0  # after a failure
 # Requests for a vector of every token in work at once: their answers are large, and this bounds what they hold.
 PER_TOKEN_REQUESTS = 2
+USUAL_CONTEXT = 8192
 
 
 class Service:
@@ -59,7 +60,7 @@ class Service:
     ) -> None:
         self.models = models
         self.request_timeout_s = serving.request_timeout_s
-        self.max_token_vectors = serving.max_token_vectors
+        self.max_token_vectors, self.max_listed_tokens = serving.max_token_vectors, serving.max_listed_tokens
         self._read_cache = read_cache
         self._keeper = Keeper(models.entries, prepare, exits_on_death=serving.on_worker_death == "exit")
         self._turns = asyncio.Semaphore(serving.max_running_requests)
@@ -138,14 +139,23 @@ class Service:
 
     def num_numbers(self, request: EmbedRequest, model: str | None = None) -> int:
         """How many numbers the answer to `request` has, at most; 0 while that is not known."""
-        entry = next(iter(self.models.candidates(model, "embed")), None) if self.models.knows(model) else None
-        backend = None if entry is None else entry.backend
+        backend = self._expected(model, "embed")
         if backend is None or backend.task != "embed":
             return 0
         full = cast("EmbedBackend", backend).dimensions
         if request.per_token:
             return full * self.max_token_vectors
         return len(request.inputs) * min(full, request.dimensions or full)
+
+    def context_length(self, model: str | None, task: Task) -> int:
+        """Tokens of the longest text that the model of that name takes, or of a usual one while that is not known."""
+        backend = self._expected(model, task)
+        return USUAL_CONTEXT if backend is None else backend.context_length or USUAL_CONTEXT
+
+    def _expected(self, model: str | None, task: Task) -> Backend | None:
+        """What is asked first for that name; None where there is none, or none yet."""
+        entry = next(iter(self.models.candidates(model, task)), None) if self.models.knows(model) else None
+        return None if entry is None else entry.backend
 
     def held(self, request: EmbedRequest, model: str | None = None) -> Answer | None:
         """What `embed` would answer, where a cache holds it and nothing has to be waited for. Raises as `embed`."""

@@ -6,15 +6,19 @@ Out: the service's answer, and the headers that go with it. Bodies and their sha
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
+from farthing.core.errors import DeadlineError, EngineError, InputError
 from farthing.server.disconnect import unless_hung_up
 from farthing.server.exchange import exchange_of
-from farthing.server.guard import charge_tokens
+from farthing.server.guard import charge_tokens, keep_reservation, reserve_tokens
 from farthing.server.in_flight import claim_answer
 from farthing.server.urgency import urgency_of
+from farthing.serving.pipeline import SLICE_TEXTS
+from farthing.serving.size import Size
 from farthing.serving.timings import NOT_TIMED
 from farthing.serving.urgency import USUAL, Urgency
 
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from farthing.serving.rerank_request import RerankRequest
 
 MAX_LISTED_INDICES = 100
+LISTED_TOKEN_NUMBERS = 6  # what a token takes in an answer, in numbers of a vector
 
 T = TypeVar("T")
 
@@ -45,7 +50,11 @@ async def embed(service: Service, request: Request, wanted: EmbedRequest, model:
     await claim_answer(request, service.num_numbers(wanted, model))
     answer = service.held(wanted, model)
     if answer is None:
-        answer = await unless_hung_up(request, service.embed(wanted, model), urgency)
+        await reserve_tokens(
+            request, lambda: estimate_request(wanted, wanted.prompt, service.context_length(model, "embed"))
+        )
+        with paying_for_failures(request, wanted):
+            answer = await unless_hung_up(request, service.embed(wanted, model), urgency)
     result = answer.result
     exchange.note_work(len(result.vectors), result.num_tokens, result.timings)
     if result.num_cached:
@@ -61,7 +70,9 @@ async def rerank(service: Service, request: Request, wanted: RerankRequest, mode
     urgency = urgency_of(request, service.request_timeout_s)
     if urgency is not USUAL:
         wanted = replace(wanted, urgency=urgency)
-    answer = await unless_hung_up(request, service.rerank(wanted, model), urgency)
+    await reserve_tokens(request, lambda: estimate_request(wanted, None, service.context_length(model, "rerank")))
+    with paying_for_failures(request, wanted):
+        answer = await unless_hung_up(request, service.rerank(wanted, model), urgency)
     exchange.note_work(len(answer.result.logits), answer.result.num_tokens, answer.result.timings)
     await charge_tokens(request, answer.result.num_tokens)
     return answer
@@ -72,10 +83,31 @@ async def list_tokens(
 ) -> list[T]:
     """What `work` gives for each text, and beside it the number of their tokens. Raises as `embed`."""
     urgency = urgency_of(request, service.request_timeout_s)
+    await claim_answer(request, LISTED_TOKEN_NUMBERS * service.max_listed_tokens)
     found, num_tokens = await unless_hung_up(request, service.in_turn(lambda: work(urgency)), urgency)
     exchange_of(request).note_work(len(found), num_tokens, NOT_TIMED)
     await charge_tokens(request, num_tokens)
     return found
+
+
+@contextmanager
+def paying_for_failures(request: Request, wanted: EmbedRequest | RerankRequest) -> Iterator[None]:
+    """A request that fails pays its estimate where something of it may have been computed: texts that cannot be served
+    are found slice by slice, while earlier slices are computed."""
+    try:
+        yield
+    except (EngineError, DeadlineError):
+        keep_reservation(request)
+        raise
+    except InputError:
+        if len(wanted.inputs) > SLICE_TEXTS:
+            keep_reservation(request)
+        raise
+
+
+def estimate_request(wanted: EmbedRequest | RerankRequest, prompt: str | None, context_length: int) -> int:
+    """Tokens of all texts, each with the words that the request puts before it, and none longer than the context."""
+    return Size.of(wanted.inputs, (prompt or "") + (wanted.instruction or ""), context_length).num_tokens
 
 
 def embed_headers(answer: Answer) -> dict[str, str]:

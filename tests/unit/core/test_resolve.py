@@ -69,9 +69,9 @@ def test_start_up_lines_name_every_setting_once_with_its_origin() -> None:
 
 
 def test_keys_and_passwords_stand_in_no_start_up_line_message_or_repr() -> None:
-    given = {"FARTHING_API_KEY": "hunter2", "FARTHING_RATE_LIMIT_STORAGE": "redis://me:hunter2@host:6379/0"}
+    given = {"FARTHING_API_KEY": "hunter2hunter2", "FARTHING_RATE_LIMIT_STORAGE": "redis://me:hunter2@host:6379/0"}
     resolved = resolve([AccessSettings], env=given)
-    assert resolved.group(AccessSettings).api_key == "hunter2"
+    assert resolved.group(AccessSettings).api_key == "hunter2hunter2"
     assert "api_key = *** (environment)" in resolved.lines()
     assert "rate_limit_storage = redis://***@host:6379/0 (environment)" in resolved.lines()
     assert "api_key = None (default)" in resolve([AccessSettings]).lines()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from farthing.core.errors import SettingsError
+from farthing.core.host_names import HostNames
+from farthing.core.origins import Origins
 from farthing.core.settings.field import Checked, option
 
 STORAGE_SCHEMES = ("redis://", "rediss://", "redis+unix://")
@@ -30,8 +32,20 @@ class AccessSettings(Checked):
     rate_limit_storage: str = option(
         "memory", "Where rates are counted: memory, or redis://HOST:PORT for all servers that share it."
     )
+    wrong_keys_per_minute: int = option(
+        10,
+        "Most unknown API keys a minute from one address; further ones are refused with 429, known ones are not.",
+        minimum=1,
+    )
+    allowed_hosts: str | None = option(
+        None,
+        "Names by which the server may be called without a key, beside addresses, its host's own name and names of the "
+        "local network: search.example.org, *.example.org, with commas, or * for any.",
+    )
     cors_origins: str | None = option(
-        None, "Web pages that may call the server: origins such as https://example.org with commas, or * for all."
+        None,
+        "Web pages that may call the server: origins with commas, such as https://example.org, https://*.example.org, "
+        "http://localhost:*, app://obsidian.md, null, or * for all.",
     )
 
     def __post_init__(self) -> None:
@@ -43,20 +57,25 @@ class AccessSettings(Checked):
                 f"rate_limit_storage must be memory or an address that begins with {', '.join(STORAGE_SCHEMES)}.",
                 param="rate_limit_storage",
             )
-        for origin in split_list(self.cors_origins):
-            if origin != "*" and not origin.startswith(("http://", "https://")):
-                raise SettingsError(
-                    f"cors_origins has {origin!r}; an origin is a scheme and a host, such as https://example.org.",
-                    param="cors_origins",
-                )
+        self.hosts()
+        self.origins()
+
+    def hosts(self, *more: str) -> HostNames:
+        """The names of `allowed_hosts`, and `more`. Raises `SettingsError`."""
+        return HostNames([*split_list(self.allowed_hosts), *more], param="allowed_hosts")
+
+    def origins(self) -> Origins:
+        """Those of `cors_origins`. Raises `SettingsError`."""
+        return Origins(split_list(self.cors_origins), param="cors_origins")
 
 
-KEY_RULE = "printable ASCII characters without spaces"
+MIN_KEY_CHARS = 8
+KEY_RULE = f"at least {MIN_KEY_CHARS} printable ASCII characters without spaces"
 
 
 def is_key(text: str) -> bool:
-    """Whether a header can carry it."""
-    return bool(text) and all("!" <= char <= "~" for char in text)
+    """Whether a header can carry it, and guessing it takes longer than anybody tries."""
+    return len(text) >= MIN_KEY_CHARS and all("!" <= char <= "~" for char in text)
 
 
 def split_list(text: str | None) -> list[str]:

@@ -7,6 +7,7 @@ made up. What is counted for every request or batch is looked up by its labels o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from farthing.server.metrics.models import ServerState, StateCollector
 
 if TYPE_CHECKING:
     from farthing.server.exchange import Exchange
+
+VERSION = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){0,2}")
 
 
 class Metrics:
@@ -70,8 +73,14 @@ class Metrics:
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The metrics in the format that an Accept header asks for, and its content type."""
-        encode, content_type = choose_encoder(accept)
+        encode, content_type = choose_encoder(",".join(filter(has_version, accept.split(","))))
         return encode(self._registry), content_type
+
+
+def has_version(accepted: str) -> bool:
+    """Whether a media type of an Accept header has no version, or one of numbers. `choose_encoder` fails on others."""
+    parameters = [part.strip().partition("=") for part in accepted.split(";")]
+    return all(VERSION.fullmatch(value) for name, _, value in parameters if name == "version")
 
 
 class BatchObserver:
