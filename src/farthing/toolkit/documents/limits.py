@@ -18,8 +18,8 @@ MAX_SOURCE_CHARS = 4_096
 MAX_METADATA_BYTES = 64 * 1024
 MAX_METADATA_FIELDS = 256
 MAX_FIELD_NAME_CHARS = 256
-# What all passages after the first may repeat of a document, for each character of its text, and in any case.
-COPIED_PER_CHAR, COPIED_ANYWAY = 16, 64 * 1024
+# What all passages of a document may hold with what they repeat, for each character of its text, and in any case.
+COPIED_PER_CHAR, COPIED_ANYWAY = 20, 64 * 1024
 
 MAX_SHOWN = 64  # characters of a document's own words that a message repeats
 
@@ -67,19 +67,19 @@ def check_metadata(document: Document) -> None:
         )
 
 
-def check_copies(document: Document, num_passages: int, heading_chars: int) -> None:
+def check_copies(document: Document, num_passages: int, num_chars: int) -> None:
     """Raises `InputError` when what is repeated with every passage is out of all proportion to the text.
 
     Args:
-        heading_chars: of the headings of all passages together.
+        num_chars: of the texts and headings of all passages together.
     """
     once = len(document.title) + len(document.source) + metadata_bytes(document.metadata)
-    copied, most = once * (num_passages - 1) + heading_chars, COPIED_PER_CHAR * len(document.text) + COPIED_ANYWAY
+    copied, most = once * (num_passages - 1) + num_chars, COPIED_PER_CHAR * len(document.text) + COPIED_ANYWAY
     if copied > most:
         raise InputError(
             f"Title, source, metadata and headings of {named(document)} are kept with each of its {num_passages:,} "
-            f"passages: {copied:,} characters in all, where its text has {len(document.text):,}. At most {most:,} are "
-            f"kept ({COPIED_PER_CHAR} for each character of text). Shorten them, or make the passages longer.",
+            f"passages, which are {copied:,} characters in all. For a text of {len(document.text):,} it may be "
+            f"{most:,} ({COPIED_PER_CHAR} for each). Shorten them, or have longer passages (max_tokens).",
             param="metadata",
         )
 

@@ -26,8 +26,8 @@ MAX_TOKENS = 384
 OVERLAP = 0.125
 # What a model's prompt and its special tokens may take.
 ADDED_TOKENS = 8
-# So many characters a token are no text that would fit; spares counting whole books. No part has more.
-SURELY_LONGER = 32
+# Longer texts are taken to have more tokens than the tokenizer says. Spares counting whole books, and bounds parts.
+MOST_CHARS_PER_TOKEN = 32
 # Plain text of so many characters is split in this process: that takes some 50 ms at worst, and a process longer.
 MAX_CHARS_HERE = 20_000
 MOST_NAMED = 10
@@ -127,12 +127,15 @@ class Splitter:
     def _pieces(self, document: Document, room: int) -> Iterable[tuple[int, str]]:
         """Of at most `room` tokens: the first character's place of each, and the piece."""
         kind, text = document.kind, document.text
-        sizes = Sizes(room, min(self._splitting.overlap_tokens, room // 2), SURELY_LONGER * room)
+        # With one character more, `count_tokens` says that it does not fit.
+        max_chars = MOST_CHARS_PER_TOKEN * (room + 1) - 1
+        sizes = Sizes(room, min(self._splitting.overlap_tokens, room // 2), max_chars)
 
         def count_tokens(piece: str) -> int:
             self._on_step()
-            # Whatever is counted is counted in bounded time.
-            return self._count_tokens(piece) if len(piece) <= sizes.max_chars else max(len(piece), room + 1)
+            # A tokenizer may take any number of letters for one unknown word: no more than fit are shared and kept.
+            least = len(piece) // MOST_CHARS_PER_TOKEN
+            return least if least > room else max(least, self._count_tokens(piece))
 
         if count_tokens(text) <= room:
             return [(0, text)]

@@ -168,7 +168,7 @@ class Adder:
         digest, parts = self._digest(document), splitter.split(document)
         if not parts:
             raise InputError(f"{document.source or document.id} has no text: nothing could be found of it.")
-        check_copies(document, len(parts), sum(len(part.heading) for part in parts))
+        check_copies(document, len(parts), sum(len(part.text) + len(part.heading) for part in parts))
         return (passage_of(document, digest, number, part) for number, part in enumerate(parts))
 
     def _words(self, passage: Passage) -> str:
