@@ -118,9 +118,7 @@ class DocumentBody(Body):
         description="Shown with its passages and embedded before each of them.",
         json_schema_extra=at_most(MAX_TITLE_CHARS),
     )
-    source: str = Field(
-        "", description="Where it came from, for readers.", json_schema_extra=at_most(MAX_SOURCE_CHARS)
-    )
+    source: str = Field("", description="Where it came from, for readers.", json_schema_extra=at_most(MAX_SOURCE_CHARS))
     kind: str = Field(PLAIN_TEXT, description="What it is: text, markdown, or a programming language such as python.")
     metadata: Mapping[str, bool | Number | str] = Field(
         {},

@@ -36,9 +36,7 @@ def plain_pieces(
         start, covered = word_start(text, max(start + 1, end - num_shared), end), end
 
 
-def longest_fitting(
-    text: str, start: int, max_tokens: int, max_chars: int, count_tokens: Callable[[str], int]
-) -> int:
+def longest_fitting(text: str, start: int, max_tokens: int, max_chars: int, count_tokens: Callable[[str], int]) -> int:
     """The end of the longest piece from `start` that fits."""
     fitting, too_long = start + 1, min(len(text), start + max_chars) + 1
     tried = min(start + USUAL_CHARS * max_tokens, too_long - 1)
