@@ -1,7 +1,7 @@
 """Headings of a Markdown text, such as `## Use ##`, each in time that its line's length bounds.
 
-In: a text, or a line of one. Out: levels and titles. No regular expression: one that allows blanks and closing hashes in
-any order goes back and forth over a long run of them.
+In: a text, or a line of one. Out: levels and titles. No regular expression: one that allows blanks and closing hashes
+in any order goes back and forth over a long run of them.
 """
 
 from __future__ import annotations

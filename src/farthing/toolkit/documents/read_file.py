@@ -26,7 +26,8 @@ def read_file(path: Path, name: str) -> Document:
         content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise InputError(
-            f"{name} has more than {MAX_BYTES:,} bytes; a document has at most {MAX_TEXT_CHARS:,} characters. Split it.",
+            f"{name} has more than {MAX_BYTES:,} bytes; a document has at most {MAX_TEXT_CHARS:,} characters. "
+            "Split the file.",
             param="input",
         )
     text = decoded(content, name)

@@ -1,15 +1,16 @@
 """The process that splits documents: parsers run in it, since some texts keep them busy for minutes.
 
-It is started by `split_process` and says so little that it needs none of what a model needs. In: a document and what
-its pieces may have, over a pipe. Out: questions for numbers of tokens, which the parent answers, and at the end the
-places of the pieces. It ends with its parent: when the pipe closes, and by the clock of the kernel, which ends it when a
-document takes too much time of the processor, whatever it is doing then.
+It is started by `split_process`, and small: it imports nothing that a model needs. In: a document and the sizes of its
+pieces, over a pipe. Out: questions for numbers of tokens, which the parent answers, and at the end the places of the
+pieces. It ends with its parent: when the pipe closes, and else by a timer of the kernel, which ends it when a document
+takes too much time of the processor, whatever it is doing then.
 """
 
 from __future__ import annotations
 
 import json
 import signal
+import struct
 import sys
 from multiprocessing.connection import Connection
 
@@ -17,6 +18,7 @@ from farthing.toolkit.documents.structure import is_nested_deeply, structural_pi
 
 MAX_MEMORY_BYTES = 1024**3
 BASE_S, CHARS_PER_S = 1.0, 100_000
+NUMBER = struct.Struct("<Q")
 READY, COUNT, PIECES, NESTED = b"r", b"c", b"p", b"n"
 
 
@@ -47,7 +49,8 @@ def answer(pipe: Connection) -> None:
         if len(piece) > max_chars:
             return max_tokens + 1 + len(piece) // max_chars  # too long, whatever it is
         pipe.send_bytes(COUNT + piece.encode())
-        return int.from_bytes(pipe.recv_bytes(), "little")
+        num_tokens, *_ = NUMBER.unpack(pipe.recv_bytes())
+        return int(num_tokens)
 
     limit_time(limit_s(len(text)))
     if is_nested_deeply(kind, text):

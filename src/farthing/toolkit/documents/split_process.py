@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 from farthing.core.errors import ServingError
-from farthing.toolkit.documents.split_child import COUNT, NESTED, PIECES, READY, limit_s
+from farthing.toolkit.documents.split_child import COUNT, NESTED, NUMBER, PIECES, READY, limit_s
 
 CountTokens = Callable[[str], int]
 
@@ -89,7 +89,7 @@ class SplitProcess:
                 num_counted += len(content)
                 if num_counted > most_counted:
                     raise TooComplexError("its structure has too many parts")
-                pipe.send_bytes(count_tokens(content.decode()).to_bytes(8, "little"))
+                pipe.send_bytes(NUMBER.pack(count_tokens(content.decode())))
             elif tag == PIECES:
                 return [(start, text[start : start + length]) for start, length in json.loads(content)]
             else:

@@ -89,7 +89,7 @@ def bracket_depths(text: str) -> Iterator[int]:
 
 
 def markdown_depths(text: str) -> Iterator[int]:
-    """About, of each line: the marks of quotes and lists that it begins with, and its indentation, two blanks a level."""
+    """Of each long enough line, about: marks of quotes and lists that it begins with, and two blanks for a level."""
     for line in text.splitlines():
         marks = line[: len(line) - len(line.lstrip(" \t>-+*"))]
         if len(marks) > MAX_NESTING:

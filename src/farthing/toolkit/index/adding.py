@@ -18,7 +18,8 @@ import numpy as np
 from farthing.core.errors import InputError
 from farthing.toolkit.documents.document import Document
 from farthing.toolkit.documents.limits import check_copies, checked
-from farthing.toolkit.documents.split import CountTokens, Part, Splitter, Splitting
+from farthing.toolkit.documents.split import Part, Splitter, Splitting
+from farthing.toolkit.documents.split_process import CountTokens
 from farthing.toolkit.index.words import Segmenter
 from farthing.toolkit.records.placed import errors_placed
 from farthing.toolkit.stores.passage import Passage

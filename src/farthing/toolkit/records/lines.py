@@ -36,8 +36,8 @@ class Lines:
             self.number += 1
             if len(line) > MAX_LINE_BYTES:
                 raise InputError(
-                    f"{self.place} has more than {MAX_LINE_BYTES // 2**20} MiB; a line must not be longer. Is the input "
-                    "of another format? Name it with --input-format.",
+                    f"{self.place} has more than {MAX_LINE_BYTES // 2**20} MiB; a line must not be longer. If the "
+                    "input is of another format, name it with --input-format.",
                     param="input",
                 )
             self.num_bytes += len(line)
