@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -17,6 +18,7 @@ from farthing import Embedder, Reranker
 from farthing.cli.main import cli
 from farthing.core.settings import ServerSettings
 from farthing.server.entry import ModelEntry
+from farthing.server.indexes.library import CHANGE_THREADS_AND_PLACES, SEARCH_THREADS_AND_PLACES
 
 DOCUMENTS = [
     {
@@ -232,3 +234,150 @@ def test_there_is_one_index_of_a_name(client: httpx.Client, name: str) -> None:
 
 def test_without_a_folder_there_are_no_such_routes(server: Any) -> None:
     assert httpx.get(f"{server.url}/v1/indexes").status_code == 404
+
+
+# --- limits -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        ("documents/delete", {"ids": [1] * 500_000}, "'ids' has 500,000 items; one request takes at most 10,000"),
+        ("documents/delete", {"ids": ["x"] * 10_001}, "'ids' has 10,001 items"),
+        ("documents/delete", {"ids": ["x", 1]}, "'ids.1' must be a string; got an integer"),
+        ("documents/delete", {"ids": "x"}, "'ids' must be a list; got a string"),
+        ("documents", {"documents": [{}] * 500_000}, "'documents' has 500,000 items; one request takes at most 1,024"),
+        ("documents", {"documents": [1]}, "'documents.0' must be an object; got an integer"),
+        ("documents", {"documents": [{"id": "x", "text": "x", "year": 1}]}, "Unknown field 'year' in 'documents.0'"),
+        ("documents", {"documents": [{str(n): n for n in range(100_000)}]}, "Unknown field '0' in 'documents.0'"),
+        (
+            "documents",
+            {"documents": [{"id": "x", "text": "x", "metadata": {str(n): [] for n in range(100_000)}}]},
+            "'documents.0.metadata' has 100,000 fields; at most 256",
+        ),
+        (
+            "documents",
+            {"documents": [{"id": "x", "text": "x", "metadata": {"n": []}}]},
+            "'documents.0.metadata.n' must be a string, a number, or a boolean; got a list",
+        ),
+        ("search", {"query": "x", "where": [1] * 500_000}, "'where' has 500,000 items; one request takes at most 64"),
+        ("search", {"query": "x", "where": ["y > 0"] * 65}, "'where' has 65 items"),
+        ("search", {"query": "x " * 10_000, "mode": "keyword"}, "The query has 20,000 characters; at most 10,000"),
+        ("search", {"query": "x", "k": 1001}, "'k' must be less than or equal to 1000"),
+    ],
+)
+def test_lists_are_looked_at_before_their_items(
+    client: httpx.Client, name: str, path: str, body: object, words: str
+) -> None:
+    answer = client.post(f"/v1/indexes/{name}/{path}", json=body)
+    assert (answer.status_code, words in answer.json()["error"]["message"]) == (400, True), answer.text
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"id": "i" * 1025}, "documents.1.id"),
+        ({"title": "word " * 400_000}, "documents.1.title"),
+        ({"source": "s" * 2_000_000}, "documents.1.source"),
+        ({"metadata": {"n": "x" * 70_000}}, "documents.1.metadata"),
+        ({"text": "x" * 10_000_001}, "documents.1.text"),
+    ],
+)
+def test_a_field_that_is_too_large_is_named_and_nothing_is_added(
+    client: httpx.Client, name: str, fields: dict[str, object], param: str
+) -> None:
+    documents = [{"id": "new", "text": "x"}, {"id": "large", "text": "x", **fields}]
+    answer = client.post(f"/v1/indexes/{name}/documents", json={"documents": documents})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param), answer.text
+    assert "at most" in answer.json()["error"]["message"]
+    assert client.get(f"/v1/indexes/{name}").json()["num_documents"] == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("markdown", "# a" + " " * 20_000 + "b\n\ntext"),
+        ("markdown", "# a " + "#" * 8_000 + "b"),
+        ("javascript", "[" * 20_000 + "]" * 20_000),
+        ("text", "あ" * 60_000),
+    ],
+)
+def test_texts_that_kept_a_parser_busy_are_added_while_others_are_answered(
+    client: httpx.Client, name: str, kind: str, text: str
+) -> None:
+    answers: list[httpx.Response] = []
+    documents = [{"id": "x", "kind": kind, "text": text}]
+
+    def add() -> None:
+        answers.append(client.post(f"/v1/indexes/{name}/documents", json={"documents": documents}))
+
+    adding = threading.Thread(target=add)
+    adding.start()
+    while adding.is_alive():
+        assert client.get("/health", timeout=10).status_code == 200
+        time.sleep(0.05)
+    assert answers[0].status_code == 200, answers[0].text
+    assert ("split without regard" in answers[0].headers.get("x-farthing-warning", "")) == (kind == "javascript")
+    assert search(client, name, text[:5000], mode="keyword").status_code == 200
+
+
+def threads_of_indexes() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith(("index-", "prepare"))]
+
+
+# Many documents with many passages each: minutes of work.
+MUCH_WORK = [{"id": f"m{number}", "text": f"Sentence {number} stands here. " * 4000} for number in range(100)]
+
+
+def test_a_request_whose_time_is_over_is_answered_and_its_work_ends(client: httpx.Client, name: str) -> None:
+    answer = client.post(
+        f"/v1/indexes/{name}/documents", json={"documents": MUCH_WORK}, headers={"x-request-timeout-ms": "700"}
+    )
+    assert (answer.status_code, answer.json()["error"]["code"]) == (504, "deadline_exceeded")
+    # The next change of the index comes when that one has really ended.
+    more = client.post(f"/v1/indexes/{name}/documents", json={"documents": [{"id": "n", "text": "new"}]}, timeout=30)
+    assert more.status_code == 200, more.text
+    assert not [thread for thread in threads_of_indexes() if thread.startswith("prepare")]
+
+
+def test_who_hangs_up_ends_the_adding(client: httpx.Client, name: str) -> None:
+    with pytest.raises(httpx.ReadTimeout):
+        client.post(f"/v1/indexes/{name}/documents", json={"documents": MUCH_WORK}, timeout=1)
+    more = client.post(f"/v1/indexes/{name}/documents", json={"documents": [{"id": "n", "text": "new"}]}, timeout=30)
+    assert more.status_code == 200, more.text
+
+
+def test_a_search_has_a_time_limit_too(client: httpx.Client, name: str) -> None:
+    answer = client.post(
+        f"/v1/indexes/{name}/search", json={"query": "x"}, headers={"x-request-timeout-ms": "1", "x-priority": "bulk"}
+    )
+    assert answer.status_code == 504
+
+
+def test_those_who_hang_up_start_no_more_threads_than_there_are(client: httpx.Client, name: str) -> None:
+    documents = [{"id": f"z{number}", "text": "zebra " * 200} for number in range(200)]
+    assert client.post(f"/v1/indexes/{name}/documents", json={"documents": documents}).status_code == 200
+    query = "zebra " + " ".join(f"w{number}" for number in range(1400))
+    for _ in range(60):
+        with pytest.raises(httpx.TimeoutException):
+            client.post(f"/v1/indexes/{name}/search", json={"query": query, "k": 1000, "mode": "keyword"}, timeout=0.05)
+    assert len(threads_of_indexes()) <= SEARCH_THREADS_AND_PLACES[0] + CHANGE_THREADS_AND_PLACES[0]
+    assert ids(search(client, name, "parcels", mode="keyword")) == ["p2"]
+
+
+def test_a_server_that_ends_ends_the_work_on_its_indexes(launch_load: Any, tmp_path: Path, starter_dir: Path) -> None:
+    settings = ServerSettings(index_folder=str(tmp_path), drain_timeout_s=1)
+    before = set(threads_of_indexes())
+    with launch_load(lambda: Embedder(str(starter_dir)), name="minilm", server=settings) as running:
+        httpx.post(f"{running.url}/v1/indexes", json={"name": "a"}, timeout=60)
+
+        def add() -> None:
+            with contextlib.suppress(httpx.HTTPError):
+                httpx.post(f"{running.url}/v1/indexes/a/documents", json={"documents": MUCH_WORK}, timeout=60)
+
+        adding = threading.Thread(target=add)
+        adding.start()
+        running.wait_until(lambda: any(thread.startswith("prepare") for thread in threads_of_indexes()))
+    adding.join()
+    running.wait_until(lambda: not [name for name in threads_of_indexes() if name.startswith("prepare")])
+    assert {name for name in threads_of_indexes() if name.startswith("prepare")} <= before

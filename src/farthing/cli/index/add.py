@@ -74,7 +74,7 @@ def add(
         added = index.add(inputs, encoder, on_batch)
     num_gone = index.prune(inputs.folders, added.ids) if prune else 0
     click.echo(summary(added, num_gone, time.monotonic() - started))
-    for line in not_taken(inputs.left_out):
+    for line in [*not_taken(inputs.left_out), *plainly_split(added)]:
         click.echo(line, err=True)
 
 
@@ -101,3 +101,14 @@ def not_taken(left_out: LeftOut) -> list[str]:
         listed = ", ".join(f"{name} in {number:,}" for name, number in left_out.fields.items())
         lines.append(f"Left out, since they hold neither text, number nor true or false: {listed}.")
     return lines
+
+
+def plainly_split(added: Added) -> list[str]:
+    """Documents whose structure was not looked at, in words."""
+    if not added.num_plain:
+        return []
+    more = ["…"] if added.num_plain > len(added.plain) else []
+    return [
+        f"Split without regard to their structure: {counted(added.num_plain, 'document')} "
+        f"({'; '.join([*added.plain, *more])})."
+    ]

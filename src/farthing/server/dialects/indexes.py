@@ -5,7 +5,8 @@ In: JSON bodies of our own shape. Out: JSON; errors have OpenAI's shape. What is
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,6 +41,7 @@ from farthing.server.service import Service
 from farthing.server.urgency import urgency_of
 from farthing.serving.timings import NOT_TIMED
 from farthing.toolkit.index.index import IndexInfo
+from farthing.toolkit.index.result import SearchResult
 
 T = TypeVar("T")
 Handler = Callable[..., Awaitable[Response]]
@@ -59,8 +61,14 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 
 def router(service: Service, folder: Path) -> APIRouter:
     """The routes over the indexes in `folder`. Raises `MissingExtraError`."""
-    routes = APIRouter(prefix="/v1/indexes", tags=["Indexes"])
     library = Library(folder, service)
+
+    @asynccontextmanager
+    async def lifespan(_: object) -> AsyncIterator[None]:
+        yield
+        library.close()
+
+    routes = APIRouter(prefix="/v1/indexes", tags=["Indexes"], lifespan=lifespan)
 
     def work_of(request: Request) -> Work:
         return Work(service, urgency_of(request, service.request_timeout_s))
@@ -86,8 +94,9 @@ def router(service: Service, folder: Path) -> APIRouter:
         )
 
     @route("GET", "", "List the indexes", IndexList)
-    async def list_indexes() -> Response:
-        found = await library.list()
+    async def list_indexes(request: Request) -> Response:
+        work = work_of(request)
+        found = await done(request, work, library.list(work))
         cards = [card(name, info) for name, info in found.items() if isinstance(info, IndexInfo)]
         broken = [broken_card(name, error) for name, error in found.items() if isinstance(error, FarthingError)]
         return json({"object": "list", "data": cards, "broken": broken})
@@ -100,13 +109,15 @@ def router(service: Service, folder: Path) -> APIRouter:
         return json(card(body.name, made))
 
     @route("GET", "/{name}", "Describe an index", IndexCard)
-    async def info(name: str) -> Response:
-        return json(card(name, await library.info(name)))
+    async def info(name: str, request: Request) -> Response:
+        work = work_of(request)
+        return json(card(name, await done(request, work, library.info(work, name))))
 
     @route("DELETE", "/{name}", "Remove an index", RemovedCard)
-    async def remove(name: str) -> Response:
+    async def remove(name: str, request: Request) -> Response:
         """Only what Farthing made is removed: files that somebody else put there stay, and are named in `kept`."""
-        kept = await library.remove(name)
+        work = work_of(request)
+        kept = await done(request, work, library.remove(work, name))
         return json({"deleted": 1, **({"kept": kept} if kept else {})})
 
     @route("POST", "/{name}/documents", "Add documents", AddedCard, AddDocumentsBody)
@@ -114,36 +125,45 @@ def router(service: Service, folder: Path) -> APIRouter:
         """Documents that the index holds as they are cost nothing; those of the same id are replaced."""
         body, work = await read_body(request, AddDocumentsBody), work_of(request)
         added = await done(request, work, library.add(work, name, body.to_documents()))
-        return json(
-            {
-                "new": added.num_new,
-                "replaced": added.num_changed,
-                "unchanged": added.num_unchanged,
-                "passages": added.num_passages,
-            }
-        )
+        counts = {
+            "new": added.num_new,
+            "replaced": added.num_changed,
+            "unchanged": added.num_unchanged,
+            "passages": added.num_passages,
+        }
+        return json(counts, {"x-farthing-warning": plainly_split(added.num_plain)} if added.num_plain else {})
 
     @route("POST", "/{name}/documents/delete", "Take documents out", DeletedCard, DeleteDocumentsBody)
     async def delete(name: str, request: Request) -> Response:
-        body = await read_body(request, DeleteDocumentsBody)
-        return json({"deleted": await library.delete(name, body.ids)})
+        body, work = await read_body(request, DeleteDocumentsBody), work_of(request)
+        return json({"deleted": await done(request, work, library.delete(work, name, body.ids))})
 
     @route("POST", "/{name}/compact", "Make searches fast", IndexCard)
-    async def compact(name: str) -> Response:
-        return json(card(name, await library.compact(name)))
+    async def compact(name: str, request: Request) -> Response:
+        work = work_of(request)
+        return json(card(name, await done(request, work, library.compact(work, name))))
 
     @route("POST", "/{name}/search", "Search an index", ResultList, SearchBody)
     async def search(name: str, request: Request) -> Response:
         """Passages that answer a query, best first."""
         body, work = await read_body(request, SearchBody), work_of(request)
-        found = await done(request, work, library.search(work, name, body.to_query(), body.rerank))
-        return json({"object": "list", "data": [result.to_dict() for result in found]})
+        steps = library.search(work, name, body.to_query(), body.rerank, json_results)
+        return Response(await done(request, work, steps), media_type="application/json")
 
     return routes
 
 
-def json(content: object) -> Response:
-    return Response(orjson.dumps(content), media_type="application/json")
+def json(content: object, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(content), headers=headers, media_type="application/json")
+
+
+def json_results(found: Sequence[SearchResult]) -> bytes:
+    """The body of an answer. Written a result at a time, so that other threads run in between."""
+    return b'{"object":"list","data":[' + b",".join(orjson.dumps(result.to_dict()) for result in found) + b"]}"
+
+
+def plainly_split(num_documents: int) -> str:
+    return f"{num_documents} documents were split without regard to their structure: finding it would take too long"
 
 
 def broken_card(name: str, error: FarthingError) -> dict[str, object]:

@@ -6,21 +6,88 @@ The request classes check bodies and describe them in the OpenAPI document; the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
-from farthing.core.errors import EmptyInputError
-from farthing.server.body import Body
+from farthing.core.errors import EmptyInputError, InputError
+from farthing.server.body import MAX_SHOWN, Body, json_type
 from farthing.toolkit.documents.document import PLAIN_TEXT, Document
+from farthing.toolkit.documents.limits import (
+    MAX_ID_CHARS,
+    MAX_METADATA_FIELDS,
+    MAX_SOURCE_CHARS,
+    MAX_TEXT_CHARS,
+    MAX_TITLE_CHARS,
+    checked,
+)
 from farthing.toolkit.index.hybrid import Blend
-from farthing.toolkit.index.search import Query
+from farthing.toolkit.index.search import MAX_QUERY_CHARS, MAX_RESULTS, Query
 from farthing.toolkit.stores.where import MAX_CONDITION_CHARS, MAX_CONDITIONS, parse_conditions
 
-MAX_RESULTS = 1000
-MAX_ID_CHARS = 1024
+MAX_DOCUMENTS, MAX_IDS = 1_024, 10_000
 
 Number = int | float
+
+
+# pydantic makes an error of each wrong item, of which only the first is said: lists are looked at before it.
+
+
+def check_length(name: str, value: Any, most: int) -> list[Any]:
+    """Raises `InputError` for what is no list of at most so many items."""
+    if not isinstance(value, list):
+        raise InputError(f"{name!r} must be a list; got {json_type(value)}.", param=name)
+    if len(value) > most:
+        raise InputError(
+            f"{name!r} has {len(value):,} items; one request takes at most {most:,}. Send several requests.", param=name
+        )
+    return value
+
+
+def check_item(place: str, value: object, kinds: tuple[type, ...], wanted: str) -> None:
+    if type(value) not in kinds:
+        raise InputError(f"{place!r} must be {wanted}; got {json_type(value)}.", param=place)
+
+
+def check_texts(value: Any, info: ValidationInfo) -> Any:
+    """Raises `InputError` for what is no list of strings, or is too long."""
+    name = str(info.field_name)
+    for index, item in enumerate(check_length(name, value, {"where": MAX_CONDITIONS}.get(name, MAX_IDS))):
+        check_item(f"{name}.{index}", item, (str,), "a string")
+    return value
+
+
+def check_documents(value: Any) -> Any:
+    """Raises `InputError` for what is no list of objects with the fields of a document, or is too long."""
+    for index, item in enumerate(check_length("documents", value, MAX_DOCUMENTS)):
+        place = f"documents.{index}"
+        check_item(place, item, (dict,), "an object")
+        unknown = next((name for name in item if name not in DocumentBody.model_fields), None)
+        if unknown is not None:
+            raise InputError(
+                f"Unknown field {unknown[:MAX_SHOWN]!r} in {place!r}; a document has "
+                f"{', '.join(DocumentBody.model_fields)}. Fields of your own go into metadata.",
+                param=f"{place}.{unknown[:MAX_SHOWN]}",
+            )
+        check_metadata(f"{place}.metadata", item.get("metadata", {}))
+    return value
+
+
+def check_metadata(place: str, value: Any) -> None:
+    check_item(place, value, (dict,), "an object")
+    if len(value) > MAX_METADATA_FIELDS:
+        raise InputError(
+            f"{place!r} has {len(value):,} fields; at most {MAX_METADATA_FIELDS} are taken. Leave out those that no "
+            "search asks for.",
+            param=place,
+        )
+    for name, item in value.items():
+        check_item(f"{place}.{name[:MAX_SHOWN]}", item, (str, int, float, bool), "a string, a number, or a boolean")
+
+
+def at_most(num: int, what: str = "maxLength") -> dict[str, Any]:
+    """For the schema; what is beyond it is refused by the toolkit, in its own words."""
+    return {what: num}
 
 
 class CreateIndexBody(Body):
@@ -41,13 +108,23 @@ class DocumentBody(Body):
     """A document as a whole; it is split into passages here."""
 
     id: str = Field(
-        description="What is added under the same id takes its place.", min_length=1, max_length=MAX_ID_CHARS
+        description="What is added under the same id takes its place.",
+        min_length=1,
+        json_schema_extra=at_most(MAX_ID_CHARS),
     )
-    text: str = Field(description="All of it.")
-    title: str = Field("", description="Shown with its passages and embedded before each of them.")
-    source: str = Field("", description="Where it came from, for readers.")
+    text: str = Field(description="All of it.", json_schema_extra=at_most(MAX_TEXT_CHARS))
+    title: str = Field(
+        "",
+        description="Shown with its passages and embedded before each of them.",
+        json_schema_extra=at_most(MAX_TITLE_CHARS),
+    )
+    source: str = Field("", description="Where it came from, for readers.", json_schema_extra=at_most(MAX_SOURCE_CHARS))
     kind: str = Field(PLAIN_TEXT, description="What it is: text, markdown, or a programming language such as python.")
-    metadata: Mapping[str, bool | Number | str] = Field({}, description="Further fields, which a search can ask for.")
+    metadata: Mapping[str, bool | Number | str] = Field(
+        {},
+        description="Further fields, which a search can ask for: 64 KiB of them.",
+        json_schema_extra=at_most(MAX_METADATA_FIELDS, "maxProperties"),
+    )
 
     def to_document(self) -> Document:
         return Document(self.id, self.text, self.title, self.source, kind=self.kind, metadata=dict(self.metadata))
@@ -73,13 +150,22 @@ class AddDocumentsBody(Body):
         }
     )
 
-    documents: list[DocumentBody] = Field(description="At least one.")
+    documents: Annotated[list[DocumentBody], BeforeValidator(check_documents)] = Field(
+        description="At least one.", json_schema_extra={"minItems": 1, "maxItems": MAX_DOCUMENTS}
+    )
 
     def to_documents(self) -> list[Document]:
-        """Raises `EmptyInputError` when there are none."""
+        """Raises `EmptyInputError` when there are none, and `InputError` for one that is too large."""
         if not self.documents:
             raise EmptyInputError("'documents' is an empty list; send at least one document.", param="documents")
-        return [document.to_document() for document in self.documents]
+        return [as_document(f"documents.{index}", body) for index, body in enumerate(self.documents)]
+
+
+def as_document(place: str, body: DocumentBody) -> Document:
+    try:
+        return checked(body.to_document())
+    except InputError as error:
+        raise InputError(f"{place}: {error}", param=f"{place}.{error.param}") from error
 
 
 class DeleteDocumentsBody(Body):
@@ -87,7 +173,10 @@ class DeleteDocumentsBody(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"ids": ["p1"]}]})
 
-    ids: list[str] = Field(description="Of documents; those that are not there are passed over.")
+    ids: Annotated[list[str], BeforeValidator(check_texts)] = Field(
+        description="Of documents; those that are not there are passed over.",
+        json_schema_extra=at_most(MAX_IDS, "maxItems"),
+    )
 
 
 class SearchBody(Body):
@@ -102,20 +191,25 @@ class SearchBody(Body):
         }
     )
 
-    query: str = Field(description="What to search for.")
+    query: str = Field(description="What to search for.", json_schema_extra=at_most(MAX_QUERY_CHARS))
     k: int = Field(10, description="How many results.", ge=1, le=MAX_RESULTS)
     mode: Literal["hybrid", "vector", "keyword"] = Field(
         "hybrid", description="By meaning and by words, by meaning, or by words."
     )
-    where: list[str] = Field(
+    where: Annotated[list[str], BeforeValidator(check_texts)] = Field(
         [],
         description=f"At most {MAX_CONDITIONS} conditions on fields, such as 'price <= 20', of at most "
         f"{MAX_CONDITION_CHARS} characters each; all must hold.",
+        json_schema_extra=at_most(MAX_CONDITIONS, "maxItems"),
     )
     vector_weight: Number = Field(0.6, description="Of the cosine in hybrid; the rest is the words'.", ge=0, le=1)
     fusion: Literal["sum", "ranks"] = Field("sum", description="How both scores become one.")
     rerank: bool | str = Field(False, description="Order the best anew with the served reranker, or the one named.")
-    instruction: str | None = Field(None, description="The task in words, for models that take one with a query.")
+    instruction: str | None = Field(
+        None,
+        description="The task in words, for models that take one with a query.",
+        json_schema_extra=at_most(MAX_QUERY_CHARS),
+    )
     all_passages: bool = Field(False, description="Several passages of a document (default: the best of each).")
 
     def to_query(self) -> Query:

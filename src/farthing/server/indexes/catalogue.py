@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from farthing.core.errors import (
@@ -53,10 +54,14 @@ class Catalogue:
             found = self._folder.iterdir() if self._folder.exists() else ()
             return sorted(path.name for path in found if is_name(path.name) and is_index(path))
 
-    def infos(self) -> dict[str, IndexInfo | FarthingError]:
-        """Of all indexes, with why it cannot be used for each of which that is so. Raises as `names`."""
+    def infos(self, on_step: Callable[[], None] = lambda: None) -> dict[str, IndexInfo | FarthingError]:
+        """Of all indexes, with why it cannot be used for each of which that is so.
+
+        Raises as `names`, and what `on_step` raises, which is called before each.
+        """
         found: dict[str, IndexInfo | FarthingError] = {}
         for name in self.names():
+            on_step()
             try:
                 found[name] = self.open(name).info()
             except IndexNotFoundError:  # removed since the names were read

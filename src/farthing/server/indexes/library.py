@@ -1,22 +1,21 @@
 """What clients do with a server's indexes: make, fill, search, remove.
 
 In: typed requests, and the service whose models make the vectors. Out: typed answers. Everything that blocks is done in
-threads; changes of one index wait for each other.
+threads of its own, with a bounded line of requests before them; changes of one index wait for each other.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 from weakref import WeakValueDictionary
-
-from starlette.concurrency import run_in_threadpool
 
 from farthing.core.errors import FarthingError, WrongSpaceError
 from farthing.server.indexes.catalogue import Catalogue
 from farthing.server.indexes.models import ServedEncoder, ServedRanker, Work
+from farthing.server.indexes.workers import Workers
 from farthing.toolkit.index.index import IndexInfo, VectorIndex
 from farthing.toolkit.index.search import Query, search
 
@@ -27,26 +26,44 @@ if TYPE_CHECKING:
     from farthing.toolkit.index.adding import Added
     from farthing.toolkit.index.result import SearchResult
 
+T = TypeVar("T")
+
+# Most of their time they wait for a model, or for the disk. A change holds the documents of its request.
+SEARCH_THREADS_AND_PLACES = 16, 256
+CHANGE_THREADS_AND_PLACES = 8, 64
+
 
 class Library:
-    """Raises `MissingExtraError` where what an index needs is not installed."""
+    """Cancelling a call of a method stops its work. Each of them raises also `QueueFullError`.
+
+    Raises `MissingExtraError` where what an index needs is not installed.
+    """
 
     def __init__(self, folder: Path, service: Service) -> None:
         self._catalogue = Catalogue(folder)
         self._service = service
+        # Changes have threads of their own, so that searches do not wait for them.
+        self._readers = Workers("searches", *SEARCH_THREADS_AND_PLACES)
+        self._writers = Workers("changes", *CHANGE_THREADS_AND_PLACES)
         # Only of what is being changed: clients may ask for any number of names.
         self._changes: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def close(self) -> None:
+        """Stop all work; it ends soon after."""
+        self._readers.close()
+        self._writers.close()
 
     def _changing(self, name: str) -> asyncio.Lock:
         return self._changes.setdefault(name, asyncio.Lock())
 
-    async def list(self) -> dict[str, IndexInfo | FarthingError]:
+    async def list(self, work: Work) -> dict[str, IndexInfo | FarthingError]:
         """All indexes; for those that cannot be used, why."""
-        return await run_in_threadpool(self._catalogue.infos)
+        call = self._readers.thread(lambda: self._catalogue.infos(work.check))
+        return await self._readers.run(work, call)
 
-    async def info(self, name: str) -> IndexInfo:
+    async def info(self, work: Work, name: str) -> IndexInfo:
         """Raises `IndexNotFoundError`, `VectorIndexError`."""
-        return await run_in_threadpool(lambda: self._catalogue.open(name).info())
+        return await self._readers.run(work, self._readers.thread(lambda: self._catalogue.open(name).info()))
 
     async def create(
         self,
@@ -59,49 +76,72 @@ class Library:
     ) -> IndexInfo:
         """Raises what `VectorIndex.create` raises, and what finding the model raises."""
         database = self._catalogue.database(name)
-        encoder = await self._encoder(work, model)
-        async with self._changing(name):
-            made = await run_in_threadpool(
-                VectorIndex.create,
-                database,
-                encoder,
-                dimensions=dimensions,
-                max_tokens=max_tokens,
-                overlap_tokens=overlap_tokens,
-            )
-        return made.info()
+
+        async def steps() -> IndexInfo:
+            encoder = await self._encoder(work, model)
+
+            def make() -> IndexInfo:
+                sizes = {"dimensions": dimensions, "max_tokens": max_tokens, "overlap_tokens": overlap_tokens}
+                return VectorIndex.create(database, encoder, **sizes).info()
+
+            async with self._changing(name):
+                return await self._writers.thread(make)
+
+        return await self._writers.run(work, steps())
 
     async def add(self, work: Work, name: str, documents: Sequence[Document]) -> Added:
         """Raises what `VectorIndex.add` raises."""
-        async with self._changing(name):
-            index = await run_in_threadpool(self._catalogue.open, name)
-            encoder = await self._encoder_of(work, index)
-            return await run_in_threadpool(index.add, documents, encoder)
 
-    async def delete(self, name: str, documents: Sequence[str]) -> int:
+        async def steps() -> Added:
+            async with self._changing(name):
+                index = await self._writers.thread(lambda: self._catalogue.open(name))
+                encoder = await self._encoder_of(work, index)
+                return await self._writers.thread(lambda: index.add(documents, encoder, on_step=work.check))
+
+        return await self._writers.run(work, steps())
+
+    async def delete(self, work: Work, name: str, documents: Sequence[str]) -> int:
         """How many there were. Raises `IndexNotFoundError`, `IndexBusyError`."""
-        async with self._changing(name):
-            index = await run_in_threadpool(self._catalogue.open, name)
-            return await run_in_threadpool(index.delete, documents)
+        return await self._changed(work, name, lambda: self._catalogue.open(name).delete(documents))
 
-    async def compact(self, name: str) -> IndexInfo:
+    async def compact(self, work: Work, name: str) -> IndexInfo:
         """Raises `IndexNotFoundError`, `IndexBusyError`."""
-        async with self._changing(name):
-            index = await run_in_threadpool(self._catalogue.open, name)
-            await run_in_threadpool(index.compact)
-        return await run_in_threadpool(index.info)
 
-    async def remove(self, name: str) -> Sequence[str]:
+        def compact() -> IndexInfo:
+            index = self._catalogue.open(name)
+            index.compact()
+            return index.info()
+
+        return await self._changed(work, name, compact)
+
+    async def remove(self, work: Work, name: str) -> Sequence[str]:
         """Names of what else is in its folder, and stays. Raises `IndexNotFoundError`, `IndexBusyError`."""
-        async with self._changing(name):
-            return await run_in_threadpool(self._catalogue.remove, name)
+        return await self._changed(work, name, lambda: self._catalogue.remove(name))
 
-    async def search(self, work: Work, name: str, query: Query, rerank: str | bool) -> Sequence[SearchResult]:
-        """Raises what `farthing.toolkit.index.search.search` raises."""
-        index = await run_in_threadpool(self._catalogue.open, name)
-        encoder = None if query.mode == "keyword" else await self._encoder_of(work, index)
+    async def _changed(self, work: Work, name: str, change: Callable[[], T]) -> T:
+        async def steps() -> T:
+            async with self._changing(name):
+                return await self._writers.thread(change)
+
+        return await self._writers.run(work, steps())
+
+    async def search(
+        self,
+        work: Work,
+        name: str,
+        query: Query,
+        rerank: str | bool,
+        write: Callable[[Sequence[SearchResult]], T],
+    ) -> T:
+        """What `write` makes of the results, in a thread. Raises what `farthing.toolkit.index.search.search` raises."""
         ranker = ServedRanker(work, None if rerank is True else rerank) if rerank else None
-        return await run_in_threadpool(search, index, query, encoder, ranker)
+
+        async def steps() -> T:
+            index = await self._readers.thread(lambda: self._catalogue.open(name))
+            encoder = None if query.mode == "keyword" else await self._encoder_of(work, index)
+            return await self._readers.thread(lambda: write(search(index, query, encoder, ranker, work.check)))
+
+        return await self._readers.run(work, steps())
 
     async def _encoder(self, work: Work, model: str | None) -> ServedEncoder:
         name, backend = await self._service.backend_for(model, "embed")

@@ -7,12 +7,14 @@ request does: its queue, its cache, its limits.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from farthing.core.errors import ClosedError
 from farthing.serving.request import EmbedRequest, InputType
 from farthing.serving.rerank_request import Ranked, RerankRequest
 from farthing.upstream.chunks import estimate_tokens
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 TEXTS_AT_A_TIME = 256
+POLL_S = 0.2  # how soon a thread that waits for a model sees that its work was stopped
 
 
 @dataclass
@@ -41,9 +44,34 @@ class Work:
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     num_texts: int = 0
     num_tokens: int = 0
+    _is_stopped: bool = False
+
+    def stop(self) -> None:
+        """Nobody waits for the result any more: what is done for it shall end soon."""
+        self._is_stopped = True
+
+    def check(self) -> None:
+        """To be called often. Raises `ClosedError` when the work was stopped, and `DeadlineError` after its time."""
+        if self._is_stopped:
+            raise ClosedError("The work was stopped: its client hung up, or the server ends.")
+        if self.urgency.left_s() == 0:
+            raise self.urgency.error()
 
     def wait_for(self, call: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(call, self.loop).result()
+        """Its result; for threads. Raises what `call` and `check` raise."""
+        try:
+            self.check()
+        except BaseException:
+            call.close()
+            raise
+        future = asyncio.run_coroutine_threadsafe(call, self.loop)
+        try:
+            while not concurrent.futures.wait([future], POLL_S).done:
+                self.check()
+        except BaseException:
+            future.cancel()
+            raise
+        return future.result()
 
     def note(self, num_texts: int, num_tokens: int) -> None:
         self.num_texts += num_texts
@@ -62,7 +90,8 @@ class ServedEncoder:
         self._tokenizer = None if backend.local is None else backend.local.tokenizer
 
     def count_tokens(self, text: str) -> int:
-        return estimate_tokens(text) if self._tokenizer is None else len(self._tokenizer.encode_prefix(text))
+        # As a batch: other threads run meanwhile.
+        return estimate_tokens(text) if self._tokenizer is None else len(self._tokenizer.encode_pieces([text])[0])
 
     def encode(
         self,

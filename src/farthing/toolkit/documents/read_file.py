@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from farthing.core.errors import EmptyInputError, InputError
 from farthing.toolkit.documents.document import MARKDOWN, PLAIN_TEXT, Document
+from farthing.toolkit.documents.headings import BLANKS, headings
 from farthing.toolkit.documents.kinds import kind_of_file
+from farthing.toolkit.documents.limits import MAX_TEXT_CHARS, fitting_title
 
-FRONT_MATTER = re.compile(r"\A---[ \t]*\r?\n(?P<fields>.*?)^---[ \t]*\r?\n", re.DOTALL | re.MULTILINE)
-FRONT_TITLE = re.compile(r"^title:[ \t]*(?P<quote>['\"]?)(?P<title>.+?)(?P=quote)[ \t]*$", re.MULTILINE)
-FIRST_HEADING = re.compile(r"^#[ \t]+(?P<title>.+?)[ \t]*#*[ \t]*$", re.MULTILINE)
+MAX_BYTES = 4 * MAX_TEXT_CHARS  # a character takes at most four
 
 
 def read_file(path: Path, name: str) -> Document:
@@ -20,16 +19,23 @@ def read_file(path: Path, name: str) -> Document:
         name: what the document is called: its id and its source.
 
     Raises:
-        InputError: it is not text in UTF-8.
+        InputError: it is not text in UTF-8, or too large.
         EmptyInputError: it holds nothing but white space.
     """
-    content = path.read_bytes()
+    with path.open("rb") as file:
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise InputError(
+            f"{name} has more than {MAX_BYTES:,} bytes; a document has at most {MAX_TEXT_CHARS:,} characters. "
+            "Split the file.",
+            param="input",
+        )
     text = decoded(content, name)
     if not text.strip():
         raise EmptyInputError(f"{name} is empty: there is nothing to add.", param="input")
     kind = kind_of_file(name) or PLAIN_TEXT
     title, text = markdown_title(text) if kind == MARKDOWN else ("", text)
-    return Document(id=name, text=text, title=title or name, source=name, is_file=True, kind=kind)
+    return Document(id=name, text=text, title=fitting_title(title or name), source=name, is_file=True, kind=kind)
 
 
 def decoded(content: bytes, name: str) -> str:
@@ -51,7 +57,31 @@ def markdown_title(text: str) -> tuple[str, str]:
 
     Lines keep their numbers.
     """
-    front = FRONT_MATTER.match(text)
-    body = "\n" * front[0].count("\n") + text[front.end() :] if front else text
-    found = (FRONT_TITLE.search(front["fields"]) if front else None) or FIRST_HEADING.search(body)
-    return (found["title"] if found else ""), body
+    fields, end = front_matter(text)
+    body = "\n" * text.count("\n", 0, end) + text[end:]
+    first = (heading.title for heading in headings(body) if heading.level == 1)
+    return title_field(fields) or next(first, ""), body
+
+
+def front_matter(text: str) -> tuple[list[str], int]:
+    """The lines between the first one, of three dashes, and the next such line; and where what follows begins."""
+    lines: list[str] = []
+    start = 0
+    while (end := text.find("\n", start)) >= 0:
+        line, start = text[start:end].rstrip(BLANKS + "\r"), end + 1
+        if line == "---" and lines:
+            return lines[1:], start
+        if line != "---" and not lines:
+            break
+        lines.append(line)
+    return [], 0
+
+
+def title_field(fields: list[str]) -> str:
+    """The first title among the fields of front matter, without its quotes."""
+    for field in fields:
+        value = field.removeprefix("title:").strip()
+        if field.startswith("title:") and value:
+            is_quoted = len(value) > 2 and value[0] in "'\"" and value[-1] == value[0]
+            return value[1:-1] if is_quoted else value
+    return ""

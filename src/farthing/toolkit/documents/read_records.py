@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from farthing.core.errors import InputError
 from farthing.toolkit.documents.document import Document, Value
+from farthing.toolkit.documents.limits import fitting_title
 from farthing.toolkit.records.read_lines import Wanted
 from farthing.toolkit.records.reader import Reader, format_of, open_reader
 from farthing.toolkit.records.rows import Rows
@@ -79,7 +80,7 @@ def documents_of(
         document = Document(
             id="",
             text=text,
-            title=words_of(record.get(title_field)),
+            title=fitting_title(words_of(record.get(title_field))),
             source=place.replace("Line ", "line ").replace("Row ", "row "),
             metadata=dict(plain_values(rest, left_out, are_cells=are_cells)),
         )

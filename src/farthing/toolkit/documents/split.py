@@ -1,38 +1,38 @@
 """Splits a document into parts that a model can embed: at its structure, by tokens, with an overlap.
 
 In: a document, and how many tokens a text has. Out: parts with their places in it. Markdown is split at headings and
-blocks, code at what its grammar calls a unit, other text at paragraphs and sentences; neighbours are put together as
-long as they fit (https://github.com/benbrandt/text-splitter).
+blocks, code at what its grammar calls a unit, other text at paragraphs and sentences. Where finding the structure takes
+too long, or it nests too deep, any text is cut between lines, sentences or words.
 """
 
 from __future__ import annotations
 
 import bisect
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from farthing.core.errors import InputError
 from farthing.toolkit.documents.document import MARKDOWN, PLAIN_TEXT, Document
+from farthing.toolkit.documents.headings import headings
 from farthing.toolkit.documents.kinds import LANGUAGES
-from farthing.toolkit.extra import needed
-
-CountTokens = Callable[[str], int]
+from farthing.toolkit.documents.limits import MAX_SHOWN, named
+from farthing.toolkit.documents.plain_pieces import plain_pieces
+from farthing.toolkit.documents.split_process import CountTokens, Sizes, SplitProcess, TooComplexError
+from farthing.toolkit.documents.structure import require, structural_pieces
 
 MAX_TOKENS = 384
 # Of a part's tokens, how many may stand in the one before it too.
 OVERLAP = 0.125
 # What a model's prompt and its special tokens may take.
 ADDED_TOKENS = 8
-# So many characters a token are no text that would fit; spares counting whole books.
-SURELY_LONGER = 32
+# Longer texts are taken to have more tokens than the tokenizer says. Spares counting whole books, and bounds parts.
+MOST_CHARS_PER_TOKEN = 32
+# Plain text of so many characters is split in this process: that takes some 50 ms at worst, and a process longer.
+MAX_CHARS_HERE = 20_000
+MOST_NAMED = 10
 # A title or heading longer than this share of a part is no help to it.
 MAX_CONTEXT = 0.5
-
-HEADING = re.compile(r"^(?P<level>#{1,6})[ \t]+(?P<title>.+?)[ \t]*#*[ \t]*$")
-FENCE = re.compile(r"^[ ]{0,3}(```|~~~)")
 
 
 class Part(NamedTuple):
@@ -85,76 +85,107 @@ def splitting_for(context_length: int, max_tokens: int | None, overlap_tokens: i
     return Splitting(most, int(most * OVERLAP) if overlap_tokens is None else overlap_tokens)
 
 
-def split(document: Document, splitting: Splitting, count_tokens: CountTokens) -> Iterator[Part]:
-    """The document's parts in order; one where all of it fits, none where there is nothing but white space.
+class Splitter:
+    """Splits documents, of one thread at a time. To be closed.
 
-    Raises `InputError` for a kind of text that is not known.
+    Args:
+        on_step: called often while a document is split; what it raises ends the splitting.
+
+    Attributes:
+        num_plain: how many of the documents until now were split without regard to their structure, because that
+            would have taken too long to find.
+        plain: the first of these, each with the reason.
     """
-    if document.kind not in (PLAIN_TEXT, MARKDOWN, *LANGUAGES):
-        raise InputError(
-            f"The kind of a document is {document.kind!r}; it must be {PLAIN_TEXT}, {MARKDOWN} or one of "
-            f"{', '.join(LANGUAGES)}.",
-            param="kind",
-        )
-    headings = headings_of(document)
-    longest = max((heading for _, heading in headings), key=len, default="")
-    above = count_tokens(f"{document.title}\n{longest}\n") if document.title or longest else 0
-    room = max(splitting.max_tokens - above, int(splitting.max_tokens * MAX_CONTEXT))
-    text = document.text
-    if len(text) < SURELY_LONGER * room and count_tokens(text) <= room:
-        pieces = [(0, text)]
-    else:
-        splitter = splitter_for(document.kind, room, min(splitting.overlap_tokens, room // 2), count_tokens)
-        pieces = splitter.chunk_indices(text)
-    starts = [start for start, _ in headings]
+
+    def __init__(
+        self, splitting: Splitting, count_tokens: CountTokens, on_step: Callable[[], object] = lambda: None
+    ) -> None:
+        self._splitting = splitting
+        self._count_tokens = count_tokens
+        self._on_step = on_step
+        self._process = SplitProcess(on_step)
+        self.num_plain = 0
+        self.plain: list[str] = []
+
+    def split(self, document: Document) -> list[Part]:
+        """The document's parts in order; one where all of it fits, none where there is nothing but white space.
+
+        Raises `InputError` for a kind of text that is not known, `MissingExtraError` and `ServingError`.
+        """
+        if document.kind not in (PLAIN_TEXT, MARKDOWN, *LANGUAGES):
+            raise InputError(
+                f"The kind of a document is {document.kind[:MAX_SHOWN]!r}; it must be {PLAIN_TEXT}, {MARKDOWN} or one "
+                f"of {', '.join(LANGUAGES)}.",
+                param="kind",
+            )
+        sections = sections_of(document)
+        longest = max((section.heading for section in sections), key=len, default="")
+        above = self._count_tokens(f"{document.title}\n{longest}\n") if document.title or longest else 0
+        room = max(self._splitting.max_tokens - above, int(self._splitting.max_tokens * MAX_CONTEXT))
+        return list(parts_of(document.text, self._pieces(document, room), sections))
+
+    def _pieces(self, document: Document, room: int) -> Iterable[tuple[int, str]]:
+        """Of at most `room` tokens: the first character's place of each, and the piece."""
+        kind, text = document.kind, document.text
+        # With one character more, `count_tokens` says that it does not fit.
+        max_chars = MOST_CHARS_PER_TOKEN * (room + 1) - 1
+        sizes = Sizes(room, min(self._splitting.overlap_tokens, room // 2), max_chars)
+
+        def count_tokens(piece: str) -> int:
+            self._on_step()
+            # A tokenizer may take any number of letters for one unknown word: no more than fit are shared and kept.
+            least = len(piece) // MOST_CHARS_PER_TOKEN
+            return least if least > room else max(least, self._count_tokens(piece))
+
+        if count_tokens(text) <= room:
+            return [(0, text)]
+        require(kind)
+        if kind == PLAIN_TEXT and len(text) <= MAX_CHARS_HERE:
+            return structural_pieces(kind, text, room, sizes.overlap_tokens, count_tokens)
+        try:
+            return self._process.pieces(kind, text, sizes, count_tokens)
+        except TooComplexError as error:
+            self.num_plain += 1
+            if len(self.plain) < MOST_NAMED:
+                self.plain.append(f"{named(document)}, since {error}")
+            return plain_pieces(text, *sizes, count_tokens)
+
+    def close(self) -> None:
+        self._process.close()
+
+    def __enter__(self) -> Splitter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Section(NamedTuple):
+    """Of a Markdown text: where it begins, and the headings that it stands under."""
+
+    start: int
+    heading: str
+
+
+def sections_of(document: Document) -> list[Section]:
+    """None of other kinds of text."""
+    sections: list[Section] = []
+    path: list[tuple[int, str]] = []
+    for start, level, title in headings(document.text) if document.kind == MARKDOWN else ():
+        path = [(above, name) for above, name in path if above < level] + [(level, title)]
+        # The document's own title is said already.
+        sections.append(Section(start, " > ".join(name for _, name in path if name != document.title)))
+    return sections
+
+
+def parts_of(text: str, pieces: Iterable[tuple[int, str]], sections: Sequence[Section]) -> Iterator[Part]:
+    starts = [section.start for section in sections]
     line, counted_to = 1, 0
     for start, piece in pieces:
         trimmed = piece.strip()
         if not trimmed:
             continue
-        place = start + piece.index(trimmed[0])
+        place = start + len(piece) - len(piece.lstrip())
         line, counted_to = line + text.count("\n", counted_to, place), place
         found = bisect.bisect_right(starts, place) - 1
-        yield Part(trimmed, place, line, headings[found][1] if found >= 0 else "")
-
-
-def splitter_for(kind: str, max_tokens: int, overlap_tokens: int, count_tokens: CountTokens) -> Any:
-    with needed("Splitting long documents"):
-        from semantic_text_splitter import CodeSplitter, MarkdownSplitter, TextSplitter
-    if kind == PLAIN_TEXT:
-        return TextSplitter.from_callback(count_tokens, max_tokens, overlap_tokens)
-    if kind == MARKDOWN:
-        return MarkdownSplitter.from_callback(count_tokens, max_tokens, overlap_tokens)
-    with needed(f"Splitting {kind}"):
-        grammar = grammar_of(kind)
-    return CodeSplitter.from_callback(grammar, count_tokens, max_tokens, overlap_tokens)
-
-
-def grammar_of(language: str) -> Any:
-    """Tree-sitter's grammar of a language of `kinds.LANGUAGES`."""
-    package, function = {
-        "php": ("php", "language_php"),
-        "tsx": ("typescript", "language_tsx"),
-        "typescript": ("typescript", "language_typescript"),
-    }.get(language, (language, "language"))
-    return getattr(import_module(f"tree_sitter_{package}"), function)()
-
-
-def headings_of(document: Document) -> list[tuple[int, str]]:
-    """Where each section of a Markdown document begins, and the headings that it stands under."""
-    return list(markdown_headings(document)) if document.kind == MARKDOWN else []
-
-
-def markdown_headings(document: Document) -> Iterator[tuple[int, str]]:
-    path: list[tuple[int, str]] = []
-    start, is_code = 0, False
-    for line in document.text.splitlines(keepends=True):
-        if FENCE.match(line):
-            is_code = not is_code
-        found = None if is_code else HEADING.match(line.rstrip("\r\n"))
-        if found:
-            level = len(found["level"])
-            path = [(above, title) for above, title in path if above < level] + [(level, found["title"])]
-            # The document's own title is said already.
-            yield start, " > ".join(title for _, title in path if title != document.title)
-        start += len(line)
+        yield Part(trimmed, place, line, sections[found].heading if found >= 0 else "")

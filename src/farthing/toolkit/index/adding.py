@@ -7,8 +7,9 @@ again with the same documents and pays only for those that are missing. While on
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -16,7 +17,9 @@ import numpy as np
 
 from farthing.core.errors import InputError
 from farthing.toolkit.documents.document import Document
-from farthing.toolkit.documents.split import CountTokens, Part, Splitting, split
+from farthing.toolkit.documents.limits import check_copies, checked
+from farthing.toolkit.documents.split import Part, Splitter, Splitting
+from farthing.toolkit.documents.split_process import CountTokens
 from farthing.toolkit.index.words import Segmenter
 from farthing.toolkit.records.placed import errors_placed
 from farthing.toolkit.stores.passage import Passage
@@ -24,18 +27,25 @@ from farthing.toolkit.stores.store import Store
 
 Embed = Callable[[Sequence[str]], np.ndarray]
 
-# Documents looked at together; their passages and vectors are in memory at once.
-DOCUMENTS_AT_A_TIME = 512
+# Documents looked at together, fewer if they are long: their passages and vectors are in memory at once.
+DOCUMENTS_AT_A_TIME, CHARS_AT_A_TIME = 512, 4_000_000
 
 
 @dataclass
 class Added:
-    """What became of the documents so far."""
+    """What became of the documents so far.
+
+    Attributes:
+        num_plain: of those that were split, how many were split without regard to their structure.
+        plain: the first of these, each with the reason.
+    """
 
     num_new: int = 0
     num_changed: int = 0
     num_unchanged: int = 0
     num_passages: int = 0
+    num_plain: int = 0
+    plain: list[str] = field(default_factory=list)
     ids: set[str] = field(default_factory=set)
 
     @property
@@ -58,6 +68,7 @@ class Adder:
     Args:
         embed: the store's vectors of texts.
         on_batch: called with the counts after each batch that was put.
+        on_step: called often; what it raises ends the adding. From two threads.
 
     Attributes:
         added: what became of the documents so far, also when adding fails.
@@ -70,6 +81,7 @@ class Adder:
         splitting: Splitting,
         embed: Embed,
         on_batch: Callable[[Added], object] = lambda _: None,
+        on_step: Callable[[], object] = lambda: None,
     ) -> None:
         self._store = store
         self._segmenter = segmenter
@@ -77,32 +89,54 @@ class Adder:
         self._embed_texts = embed
         self._on_batch = on_batch
         self.added = Added()
+        self._on_step = on_step
+        self._is_over = False
 
     def add(self, documents: Iterable[Document], count_tokens: CountTokens) -> Added:
         """Raises what reading, splitting and embedding raise; what stands before that document is kept."""
         added = self.added
         is_built = self._store.facts().num_passages > 0
-        for prepared in one_ahead(self._prepared(documents, count_tokens, added.ids)):
-            if prepared.passages:
-                self._store.put(prepared.passages, prepared.words, self._embed(prepared.passages))
-            added.num_new += prepared.num_new
-            added.num_changed += prepared.num_changed
-            added.num_unchanged += prepared.num_unchanged
-            added.num_passages += len(prepared.passages)
-            if prepared.passages and not is_built:
-                # By words only what was built is found: should this be killed, at least the rest is looked through.
-                self._store.build()
-                is_built = True
-            self._on_batch(added)
+        with (
+            Splitter(self._splitting, count_tokens, self._step) as splitter,
+            # Closed first: it splits in a thread.
+            closing(one_ahead(self._prepared(documents, splitter, added.ids))) as batches,
+        ):
+            try:
+                for prepared in batches:
+                    self._step()
+                    self._put(prepared, added, is_built=is_built)
+                    is_built = is_built or bool(prepared.passages)
+                    self._on_batch(added)
+            except BaseException:
+                self._is_over = True
+                raise
+        added.num_plain, added.plain = splitter.num_plain, splitter.plain
         return added
 
-    def _prepared(self, documents: Iterable[Document], count_tokens: CountTokens, seen: set[str]) -> Iterator[Prepared]:
-        remaining = iter(documents)
+    def _put(self, prepared: Prepared, added: Added, *, is_built: bool) -> None:
+        if prepared.passages:
+            self._store.put(prepared.passages, prepared.words, self._embed(prepared.passages))
+        added.num_new += prepared.num_new
+        added.num_changed += prepared.num_changed
+        added.num_unchanged += prepared.num_unchanged
+        added.num_passages += len(prepared.passages)
+        if prepared.passages and not is_built:
+            # By words only what was built is found: should this be killed, at least the rest is looked through.
+            self._store.build()
+
+    def _step(self) -> None:
+        """Raises what `on_step` raises; and ends the thread that prepares when the other one has failed."""
+        self._on_step()
+        if self._is_over:
+            raise CancelledError
+
+    def _prepared(self, documents: Iterable[Document], splitter: Splitter, seen: set[str]) -> Iterator[Prepared]:
+        remaining = map(checked, documents)
         digests: dict[str, str] = {}
         while True:
-            batch, failure = taken(remaining, DOCUMENTS_AT_A_TIME)
+            batch, failure = taken(remaining)
             if batch:
-                yield self._prepare(self._unlike(batch, digests), count_tokens)
+                yield self._prepare(self._unlike(batch, digests), splitter)
                 seen.update(document.id for document in batch)
             if failure is not None:
                 raise failure
@@ -113,6 +147,7 @@ class Adder:
         """The documents by their ids. Raises `InputError` for two of one id that are not the same."""
         found: dict[str, Document] = {}
         for document in batch:
+            self._step()
             digest = self._digest(document)
             if digests.setdefault(document.id, digest) != digest:
                 raise InputError(
@@ -126,21 +161,24 @@ class Adder:
     def _digest(self, document: Document) -> str:
         return document.digest(self._splitting.max_tokens, self._splitting.overlap_tokens)
 
-    def _prepare(self, documents: dict[str, Document], count_tokens: CountTokens) -> Prepared:
+    def _prepare(self, documents: dict[str, Document], splitter: Splitter) -> Prepared:
         held = self._store.digests(list(documents))
         wanted = [document for name, document in documents.items() if held.get(name) != self._digest(document)]
-        passages = [passage for document in wanted for passage in self._passages(document, count_tokens)]
-        words = [" ".join(self._segmenter.words(embedded_text(passage))) for passage in passages]
+        passages = [passage for document in wanted for passage in self._passages(document, splitter)]
+        words = [self._words(passage) for passage in passages]
         num_changed = sum(document.id in held for document in wanted)
         return Prepared(passages, words, len(wanted) - num_changed, num_changed, len(documents) - len(wanted))
 
-    def _passages(self, document: Document, count_tokens: CountTokens) -> Iterator[Passage]:
-        digest, is_empty = self._digest(document), True
-        for number, part in enumerate(split(document, self._splitting, count_tokens)):
-            is_empty = False
-            yield passage_of(document, digest, number, part)
-        if is_empty:
+    def _passages(self, document: Document, splitter: Splitter) -> Iterator[Passage]:
+        digest, parts = self._digest(document), splitter.split(document)
+        if not parts:
             raise InputError(f"{document.source or document.id} has no text: nothing could be found of it.")
+        check_copies(document, len(parts), sum(len(part.text) + len(part.heading) for part in parts))
+        return (passage_of(document, digest, number, part) for number, part in enumerate(parts))
+
+    def _words(self, passage: Passage) -> str:
+        self._step()
+        return " ".join(self._segmenter.words(embedded_text(passage)))
 
     def _embed(self, passages: Sequence[Passage]) -> np.ndarray:
         with errors_placed(lambda index: passages[index].source or passages[index].document):
@@ -169,18 +207,22 @@ def embedded_text(passage: Passage) -> str:
     return "\n".join([*above, passage.text])
 
 
-def taken(documents: Iterator[Document], count: int) -> tuple[list[Document], Exception | None]:
+def taken(documents: Iterator[Document]) -> tuple[list[Document], Exception | None]:
     """The next documents, and what kept the one after them from being read."""
     found: list[Document] = []
+    num_chars = 0
     try:
-        for document in itertools.islice(documents, count):
+        for document in itertools.islice(documents, DOCUMENTS_AT_A_TIME):
             found.append(document)
+            num_chars += len(document.text)
+            if num_chars >= CHARS_AT_A_TIME:
+                break
     except Exception as error:  # noqa: BLE001 - raised by the caller once the documents before it are kept
         return found, error
     return found, None
 
 
-def one_ahead(items: Iterator[Prepared]) -> Iterator[Prepared]:
+def one_ahead(items: Iterator[Prepared]) -> Generator[Prepared, None, None]:
     """The same items; each is made in a thread while the one before it is used."""
     with ThreadPoolExecutor(1, thread_name_prefix="prepare") as pool:
         following = pool.submit(next, items, None)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from farthing.toolkit.index.words import RUN, Segmenter
+from farthing.toolkit.index.words import MAX_WORD_CHARS, RUN, Segmenter
 
 LENGTH = 280
 WORD_START = re.compile(r"(?<=\s)\S")
@@ -28,30 +29,57 @@ class Excerpt(NamedTuple):
     is_end: bool
 
 
-def excerpt(text: str, query: str, segmenter: Segmenter, length: int = LENGTH) -> Excerpt:
-    """The `length` characters in which most different words of the query stand, white space made single."""
-    line = " ".join(text.split())
-    marks = marks_of(line, query, segmenter)
-    start = best_start(line, marks, length)
-    end = min(len(line), start + length)
-    if end < len(line):
-        cut = line.rfind(" ", start + length // 2, end)
-        end = cut if cut > start else end
-    inside = [(first - start, last - start) for first, last in marks if first >= start and last <= end]
-    return Excerpt(line[start:end], inside, start == 0, end == len(line))
+class Wanted:
+    """What is marked: the words of a query, found once for all results.
 
+    Raises `MissingExtraError` where a segmenter that the query needs is not installed.
+    """
 
-def marks_of(line: str, query: str, segmenter: Segmenter) -> list[tuple[int, int]]:
-    wanted = longer(segmenter.words(query), MIN_SPACED_CHARS)
-    surfaces = longer(segmenter.surfaces(query), MIN_UNSPACED_CHARS)
-    found = []
-    for run in RUN.finditer(line):
-        if run.lastgroup == "spaced":
-            if wanted.intersection(segmenter.words(run.group())):
+    def __init__(self, query: str, segmenter: Segmenter) -> None:
+        self._segmenter = segmenter
+        self._words = longer(segmenter.words(query), MIN_SPACED_CHARS)
+        surfaces = [word for word in segmenter.surfaces(query) if len(word) <= MAX_WORD_CHARS]
+        self._surfaces = longer(surfaces, MIN_UNSPACED_CHARS)
+        # Of the surfaces that begin with a letter, the longest first.
+        self._lengths: dict[str, list[int]] = {}
+        for first, length in sorted({(word[0], len(word)) for word in self._surfaces}, reverse=True):
+            self._lengths.setdefault(first, []).append(length)
+
+    def excerpt(self, text: str, length: int = LENGTH) -> Excerpt:
+        """The `length` characters in which most different words of the query stand, white space made single."""
+        line = " ".join(text.split())
+        marks = self._marks(line)
+        start = best_start(line, marks, length)
+        end = min(len(line), start + length)
+        if end < len(line):
+            cut = line.rfind(" ", start + length // 2, end)
+            end = cut if cut > start else end
+        inside = [(first - start, last - start) for first, last in marks if first >= start and last <= end]
+        return Excerpt(line[start:end], inside, start == 0, end == len(line))
+
+    def _marks(self, line: str) -> list[tuple[int, int]]:
+        found: list[tuple[int, int]] = []
+        is_wanted: dict[str, bool] = {}  # words come again and again
+        for run in RUN.finditer(line):
+            word = run.group()
+            if run.lastgroup != "spaced":
+                found += [(run.start() + first, run.start() + last) for first, last in self._literal(word)]
+                continue
+            if word not in is_wanted:
+                is_wanted[word] = not self._words.isdisjoint(self._segmenter.words(word))
+            if is_wanted[word]:
                 found.append(run.span())
-        else:
-            found += [(run.start() + first, run.start() + last) for first, last in literal(run.group(), surfaces)]
-    return found
+        return found
+
+    def _literal(self, run: str) -> Iterator[tuple[int, int]]:
+        """Where the longest of the surfaces stand in a text without spaces, from left to right."""
+        at = 0
+        while at < len(run):
+            lengths = self._lengths.get(run[at], ())
+            length = next((length for length in lengths if run[at : at + length] in self._surfaces), 0)
+            if length:
+                yield at, at + length
+            at += length or 1
 
 
 def longer(words: Iterable[str], num_chars: int) -> set[str]:
@@ -60,24 +88,26 @@ def longer(words: Iterable[str], num_chars: int) -> set[str]:
     return {word for word in every if len(word) >= num_chars} or every
 
 
-def literal(run: str, surfaces: set[str]) -> list[tuple[int, int]]:
-    """Where the longest of these words stand in a text without spaces."""
-    if not surfaces:
-        return []
-    longest_first = sorted(surfaces, key=len, reverse=True)
-    return [found.span() for found in re.finditer("|".join(map(re.escape, longest_first)), run)]
-
-
 def best_start(line: str, marks: list[tuple[int, int]], length: int) -> int:
     """Of the stretch with most different marked words; a little before the first of them."""
     if len(line) <= length or not marks:
         return 0
     words = [unicodedata.normalize("NFKC", line[first:last]).casefold() for first, last in marks]
     best, most = 0, 0
+    inside: Counter[str] = Counter()
+    behind = 0  # the first mark behind the stretch that begins at the mark
     for index, (first, _) in enumerate(marks):
-        inside = {words[at] for at in range(index, len(marks)) if marks[at][1] <= first + length}
+        while behind < len(marks) and marks[behind][1] <= first + length:
+            inside[words[behind]] += 1
+            behind += 1
         if len(inside) > most:
             best, most = first, len(inside)
+        if behind == index:
+            behind += 1  # a word that is longer than the stretch
+            continue
+        inside[words[index]] -= 1
+        if not inside[words[index]]:
+            del inside[words[index]]
     earliest = max(0, min(best - length // 4, len(line) - length))
     if earliest == 0:
         return 0

@@ -130,8 +130,13 @@ class VectorIndex:
         documents: Iterable[Document],
         encoder: Encoder,
         on_batch: Callable[[Added], object] = lambda _: None,
+        on_step: Callable[[], object] = lambda: None,
     ) -> Added:
         """Put documents in; those that are held as they are cost nothing.
+
+        Args:
+            on_batch: called with the counts after each batch that was put.
+            on_step: called often, from two threads; what it raises ends the adding, and what was put before is kept.
 
         Raises:
             WrongSpaceError: the encoder's vectors are not of the index's space.
@@ -143,7 +148,8 @@ class VectorIndex:
         """
         self.check(encoder)
         with self._changing():
-            adder = Adder(self.store, self.segmenter, self.manifest.splitting, self.embed_with(encoder), on_batch)
+            embed = self.embed_with(encoder)
+            adder = Adder(self.store, self.segmenter, self.manifest.splitting, embed, on_batch, on_step)
             with kept_told(adder.added):
                 try:
                     added = adder.add(documents, encoder.count_tokens)

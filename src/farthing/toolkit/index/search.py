@@ -6,14 +6,14 @@ encoder; by words alone needs no model at all. A reranker, where there is one, o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from farthing.core.errors import EmptyInputError, InputError
 from farthing.toolkit.encoder import Encoder
 from farthing.toolkit.index.adding import embedded_text
-from farthing.toolkit.index.excerpt import excerpt
+from farthing.toolkit.index.excerpt import Wanted
 from farthing.toolkit.index.hybrid import Blend, Hit, Mode, by_both, by_vector, by_words
 from farthing.toolkit.index.index import VectorIndex
 from farthing.toolkit.index.result import SearchResult
@@ -21,6 +21,7 @@ from farthing.toolkit.stores.where import Condition
 
 # Passages that a reranker looks at, for each result that is asked for, and at least.
 RERANKED_PER_RESULT, MIN_RERANKED = 3, 30
+MAX_QUERY_CHARS, MAX_RESULTS = 10_000, 1_000
 
 
 class Ranked(Protocol):
@@ -43,7 +44,8 @@ class Ranker(Protocol):
 class Query:
     """
     Attributes:
-        num_results: at most.
+        text: at most `MAX_QUERY_CHARS` characters, and so is the instruction.
+        num_results: at most, from 1 to `MAX_RESULTS`.
         where: all of them must hold.
         instruction: the task in words, for models that take one with a query.
         all_passages: several passages of one document may be results; otherwise the best of each.
@@ -60,8 +62,17 @@ class Query:
     def __post_init__(self) -> None:
         if not self.text.strip():
             raise EmptyInputError("The query is empty; say what to search for.", param="query")
-        if self.num_results < 1:
-            raise InputError(f"{self.num_results} results were asked for; it must be at least 1.", param="k")
+        for name, text in (("query", self.text), ("instruction", self.instruction or "")):
+            if len(text) > MAX_QUERY_CHARS:
+                raise InputError(
+                    f"The {name} has {len(text):,} characters; at most {MAX_QUERY_CHARS:,} are taken. Ask with the "
+                    "sentences that matter.",
+                    param=name,
+                )
+        if not 1 <= self.num_results <= MAX_RESULTS:
+            raise InputError(
+                f"{self.num_results} results were asked for; it must be from 1 to {MAX_RESULTS}.", param="k"
+            )
         if self.mode not in ("hybrid", "vector", "keyword"):
             raise InputError(f"mode is {self.mode!r}; it must be hybrid, vector or keyword.", param="mode")
 
@@ -72,27 +83,40 @@ class Scored(NamedTuple):
 
 
 def search(
-    index: VectorIndex, query: Query, encoder: Encoder | None = None, reranker: Ranker | None = None
+    index: VectorIndex,
+    query: Query,
+    encoder: Encoder | None = None,
+    reranker: Ranker | None = None,
+    on_step: Callable[[], object] = lambda: None,
 ) -> list[SearchResult]:
     """
     Args:
         encoder: the index's; not needed in the mode "keyword".
+        on_step: called often; what it raises ends the search.
 
     Raises:
         WrongSpaceError: the encoder's vectors are not of the index's space.
         InputError: the query cannot be embedded.
     """
     wanted = max(MIN_RERANKED, RERANKED_PER_RESULT * query.num_results) if reranker else query.num_results
-    hits = candidates(index, query, encoder, wanted)
+    hits = candidates(index, query, encoder, wanted, on_step)
     scored = reranked(query.text, hits, reranker) if reranker else [Scored(hit, None) for hit in hits]
-    return [result(index, query, item) for item in scored[: query.num_results]]
+    marked = Wanted(query.text, index.segmenter)
+    results = []
+    for item in scored[: query.num_results]:
+        on_step()
+        results.append(result(item, marked))
+    return results
 
 
-def candidates(index: VectorIndex, query: Query, encoder: Encoder | None, num: int) -> list[Hit]:
+def candidates(
+    index: VectorIndex, query: Query, encoder: Encoder | None, num: int, on_step: Callable[[], object]
+) -> list[Hit]:
     """The best hits; unless all passages are wanted, looks for more until there are `num` documents or no more hits."""
     ask = asking(index, query, encoder)
     depth = num if query.all_passages else 2 * num
     while True:
+        on_step()
         hits = ask(depth)
         chosen = hits if query.all_passages else best_of_documents(hits)
         if len(chosen) >= num or len(hits) < depth:
@@ -133,7 +157,7 @@ def reranked(query: str, hits: Sequence[Hit], reranker: Ranker) -> list[Scored]:
     return [Scored(hits[ranked.index], ranked.score) for ranked in ranking]
 
 
-def result(index: VectorIndex, query: Query, scored: Scored) -> SearchResult:
+def result(scored: Scored, marked: Wanted) -> SearchResult:
     hit, relevance = scored
     return SearchResult(
         passage=hit.passage,
@@ -141,5 +165,5 @@ def result(index: VectorIndex, query: Query, scored: Scored) -> SearchResult:
         cosine=hit.cosine,
         bm25=hit.bm25,
         relevance=relevance,
-        excerpt=excerpt(hit.passage.text, query.text, index.segmenter),
+        excerpt=marked.excerpt(hit.passage.text),
     )

@@ -15,8 +15,8 @@ import functools
 import re
 import threading
 import unicodedata
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from farthing.toolkit.extra import needed
 from farthing.toolkit.index.content import (
@@ -29,6 +29,7 @@ from farthing.toolkit.index.content import (
 )
 
 VERSION = 1
+T = TypeVar("T")
 
 HAN = r"\u2e80-\u2fdf\u3005\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 KANA = r"\u3041-\u309f\u30a0-\u30ff\u31f0-\u31ff"
@@ -40,6 +41,9 @@ IS_WORD = re.compile(r"\w")
 FUNCTION_WORDS = ("助詞", "助動詞", "補助記号", "空白")
 # Longer pieces are no words; a run of letters without an end must not become one.
 MAX_WORD_CHARS = 64
+# Texts are cut into words by so many characters at a time: what cuts them lets no other thread run meanwhile, at worst
+# 20 ms for these, and Sudachi takes no more than 49,149 bytes.
+PIECE_CHARS = 2_000
 
 
 class Segmenter:
@@ -50,31 +54,11 @@ class Segmenter:
 
     def words(self, text: str) -> list[str]:
         """Raises `MissingExtraError` where a segmenter that the text needs is not installed."""
-        folded = unicodedata.normalize("NFKC", text).casefold()
-        is_japanese = HAS_KANA.search(folded) is not None
-        with self._lock:
-            return [word[:MAX_WORD_CHARS] for run in RUN.finditer(folded) for word in self._words_of(run, is_japanese)]
+        return [word[:MAX_WORD_CHARS] for word in self._of_pieces(text, fold, self._words_of)]
 
     def surfaces(self, text: str) -> list[str]:
         """The words of its scripts without spaces, as they are written: to be found again in another text."""
-        is_japanese = HAS_KANA.search(text) is not None
-        with self._lock:
-            return [
-                surface
-                for run in RUN.finditer(text)
-                if run.lastgroup != "spaced"
-                for surface in self._surfaces_of(run, is_japanese)
-            ]
-
-    def _surfaces_of(self, run: re.Match[str], is_japanese: bool) -> Iterator[str]:
-        if run.lastgroup == "unspaced":
-            yield run.group()
-        elif is_japanese:
-            for morpheme in self._japanese.tokenize(run.group()):
-                if morpheme.part_of_speech()[0] not in FUNCTION_WORDS:
-                    yield morpheme.surface()
-        else:
-            yield from self._chinese.cut_for_search(run.group())
+        return self._of_pieces(text, str, self._surfaces_of)
 
     def content_words(self, text: str) -> list[tuple[str, str]]:
         """Words that say what a text is about, for people to read: (the form that counts, as it is written) of each.
@@ -82,10 +66,30 @@ class Segmenter:
         Pronouns, particles, numbers and the like are left out, in English, Chinese and Japanese; so are scripts
         without spaces that have no segmenter here. Raises what `words` raises.
         """
-        plain = unicodedata.normalize("NFKC", text)
-        is_japanese = HAS_KANA.search(plain) is not None
-        with self._lock:
-            return [pair for run in RUN.finditer(plain) for pair in self._content_of(run, is_japanese)]
+        return self._of_pieces(text, compatible, self._content_of)
+
+    def _of_pieces(
+        self, text: str, change: Callable[[str], str], cut: Callable[[re.Match[str], bool], Iterator[T]]
+    ) -> list[T]:
+        """What `cut` makes of each run of letters in the changed text. Others have their turn after each piece."""
+        # Twice: a character may become many.
+        changed = [part for piece in pieces(text) for part in pieces(change(piece))]
+        is_japanese = any(HAS_KANA.search(piece) for piece in changed)
+        found: list[T] = []
+        for piece in changed:
+            with self._lock:
+                found += [item for run in RUN.finditer(piece) for item in cut(run, is_japanese)]
+        return found
+
+    def _surfaces_of(self, run: re.Match[str], is_japanese: bool) -> Iterator[str]:
+        if run.lastgroup == "unspaced":
+            yield run.group()
+        elif run.lastgroup == "han" and is_japanese:
+            for morpheme in self._japanese.tokenize(run.group()):
+                if morpheme.part_of_speech()[0] not in FUNCTION_WORDS:
+                    yield morpheme.surface()
+        elif run.lastgroup == "han":
+            yield from self._chinese.cut_for_search(run.group())
 
     def _content_of(self, run: re.Match[str], is_japanese: bool) -> Iterator[tuple[str, str]]:
         found = run.group()
@@ -136,3 +140,27 @@ class Segmenter:
             from sudachipy import SplitMode
             from sudachipy.dictionary import Dictionary
         return Dictionary(dict="small").tokenizer(mode=SplitMode.A)
+
+
+def fold(text: str) -> str:
+    return compatible(text).casefold()
+
+
+def compatible(text: str) -> str:
+    return unicodedata.normalize("NFKC", text)
+
+
+def pieces(text: str) -> Iterator[str]:
+    """The text in parts of at most `PIECE_CHARS`, cut at blanks or marks if there are any in the second half of one."""
+    start = 0
+    while len(text) - start > PIECE_CHARS:
+        end = start + PIECE_CHARS
+        border = next((at for at in range(end, end - PIECE_CHARS // 2, -1) if is_border(text[at - 1])), end)
+        yield text[start:border]
+        start = border
+    yield text[start:]
+
+
+def is_border(letter: str) -> bool:
+    """Whether no word goes on behind it; the dot stands inside of Japanese names."""
+    return letter.isspace() or (unicodedata.category(letter) in ("Po", "Ps", "Pe") and letter != "・")

@@ -8,6 +8,8 @@ from typing import BinaryIO
 from farthing.core.errors import InputError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# A file without line ends, or with none where they are looked for, is not taken into memory as a whole.
+MAX_LINE_BYTES = 64 * 2**20
 
 
 class Lines:
@@ -30,8 +32,14 @@ class Lines:
         return f"Line {self.number} of {self.source}"
 
     def __iter__(self) -> Iterator[str]:
-        for line in self.stream:
+        while line := self.stream.readline(MAX_LINE_BYTES + 1):
             self.number += 1
+            if len(line) > MAX_LINE_BYTES:
+                raise InputError(
+                    f"{self.place} has more than {MAX_LINE_BYTES // 2**20} MiB; a line must not be longer. If the "
+                    "input is of another format, name it with --input-format.",
+                    param="input",
+                )
             self.num_bytes += len(line)
             yield self.decode(line.removeprefix(BYTE_ORDER_MARK) if self.number == 1 else line)
 

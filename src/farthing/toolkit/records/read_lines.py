@@ -9,15 +9,16 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from farthing.core.errors import EmptyInputError, InputError, SettingsError
 from farthing.toolkit.records.fields import DEFAULT_FIELD, choose_field, require_field, require_free, require_text
-from farthing.toolkit.records.lines import Lines, without_end
+from farthing.toolkit.records.lines import MAX_LINE_BYTES, Lines, without_end
 from farthing.toolkit.records.rows import Record
 
-LARGEST_CELL_CHARS = 2**31 - 1
+LARGEST_CELL_CHARS = MAX_LINE_BYTES
 
 
 class Wanted(NamedTuple):
@@ -126,7 +127,8 @@ def csv_rows(lines: Lines) -> Iterator[tuple[int, list[str]]]:
 
 
 def check_header(header: list[str], lines: Lines) -> None:
-    doubled = next((name for name in header if header.count(name) > 1), None)
+    counts = Counter(header)
+    doubled = next((name for name in header if counts[name] > 1), None)
     if doubled is not None:
         raise InputError(f"{lines.place}: the column {doubled!r} appears twice.", param="input")
     separator = next((mark for mark in ";\t" if mark in header[0]), None)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 from farthing.core.errors import InputError
 from farthing.toolkit.documents.document import Document
 from farthing.toolkit.documents.kinds import KINDS, LANGUAGES
-from farthing.toolkit.documents.split import Part, Splitting, grammar_of, split, splitting_for
+from farthing.toolkit.documents.split import Part, Splitter, Splitting, splitting_for
+from farthing.toolkit.documents.structure import grammar_of
 
 GUIDE = """# The guide
 
@@ -39,7 +41,8 @@ def count_words(text: str) -> int:
 
 
 def parts_of(document: Document, splitting: Splitting = SMALL) -> list[Part]:
-    return list(split(document, splitting, count_words))
+    with Splitter(splitting, count_words) as splitter:
+        return splitter.split(document)
 
 
 def assert_nothing_is_lost(text: str, parts: list[Part]) -> None:
@@ -104,11 +107,16 @@ def test_the_title_is_counted_with_each_part() -> None:
     assert max(count_words(part.text) for part in parts) == 35
 
 
+@pytest.fixture(scope="module")
+def splitter() -> Iterator[Splitter]:
+    with Splitter(Splitting(16, 0), count_words) as opened:
+        yield opened
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.text(max_size=300), st.sampled_from(["text", "markdown", "python"]))
-def test_no_letter_of_any_text_is_lost(text: str, kind: str) -> None:
-    parts = list(split(Document("a", text, kind=kind), Splitting(16, 0), count_words))
-    assert_nothing_is_lost(text, parts)
+def test_no_letter_of_any_text_is_lost(splitter: Splitter, text: str, kind: str) -> None:
+    assert_nothing_is_lost(text, splitter.split(Document("a", text, kind=kind)))
 
 
 def test_every_language_of_a_file_suffix_has_its_grammar() -> None:

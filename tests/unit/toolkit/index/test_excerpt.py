@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farthing.toolkit.index.excerpt import Excerpt, excerpt
+from farthing.toolkit.index.excerpt import Excerpt, Wanted
 from farthing.toolkit.index.words import Segmenter
 
 segmenter = Segmenter()
@@ -29,12 +29,12 @@ def marked(found: Excerpt) -> list[str]:
     ],
 )
 def test_words_of_the_query_are_marked_in_any_language(text: str, query: str, expected: list[str]) -> None:
-    assert marked(excerpt(text, query, segmenter)) == expected
+    assert marked(Wanted(query, segmenter).excerpt(text)) == expected
 
 
 def test_the_stretch_with_most_of_the_words_is_shown() -> None:
     text = "A wren. " + "Words of no use. " * 40 + "The wren has the loudest song of all. " + "And so on. " * 40
-    found = excerpt(text, "loudest song of the wren", segmenter, length=120)
+    found = Wanted("loudest song of the wren", segmenter).excerpt(text, 120)
     assert marked(found) == ["The", "wren", "the", "loudest", "song"] or {"wren", "loudest", "song"} <= set(
         marked(found)
     )
@@ -44,11 +44,11 @@ def test_the_stretch_with_most_of_the_words_is_shown() -> None:
 
 
 def test_a_short_text_is_shown_whole_with_its_white_space_made_single() -> None:
-    assert excerpt("one\n\n  two ", "two", segmenter) == Excerpt("one two", [(4, 7)], True, True)
+    assert Wanted("two", segmenter).excerpt("one\n\n  two ") == Excerpt("one two", [(4, 7)], True, True)
 
 
 def test_a_text_in_which_nothing_matches_is_shown_from_its_start() -> None:
-    found = excerpt("word " * 200, "zebra", segmenter, length=50)
+    found = Wanted("zebra", segmenter).excerpt("word " * 200, 50)
     assert found.text.startswith("word word")
     assert (found.is_start, found.is_end) == (True, False)
 
@@ -56,7 +56,7 @@ def test_a_text_in_which_nothing_matches_is_shown_from_its_start() -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=400), st.text(min_size=1, max_size=20), st.integers(10, 100))
 def test_an_excerpt_of_anything_is_a_part_of_it(text: str, query: str, length: int) -> None:
-    found = excerpt(text, query, segmenter, length)
+    found = Wanted(query, segmenter).excerpt(text, length)
     assert found.text in " ".join(text.split())
     assert len(found.text) <= length
     for first, last in found.marks:

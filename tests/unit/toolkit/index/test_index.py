@@ -3,6 +3,8 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +15,10 @@ from few_documents import DOCUMENTS
 
 from farthing import Embedder
 from farthing.core.errors import (
+    ClosedError,
     DimensionsError,
     DiskFullError,
+    EngineError,
     IndexBusyError,
     IndexExistsError,
     IndexNotFoundError,
@@ -452,3 +456,78 @@ def test_removing_leaves_nothing(index: VectorIndex, database: LanceDatabase) ->
     with pytest.raises(IndexNotFoundError):
         VectorIndex.open(database)
     assert not Path(database.place).exists()
+
+
+def test_what_a_step_raises_ends_the_adding_and_what_was_put_is_kept(
+    index: VectorIndex, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adding, "DOCUMENTS_AT_A_TIME", 4)
+    put: list[int] = []
+
+    def step() -> None:
+        if put and put[-1] >= 8:
+            raise ClosedError("stop")
+
+    documents = (Document(f"more{number}", f"text {number}") for number in range(1000))
+    with pytest.raises(ClosedError):
+        index.add(documents, embedder, on_batch=lambda added: put.append(added.num_new), on_step=step)
+    assert put[-1] == 8
+    assert len([name for name in index.store.documents() if name.startswith("more")]) == 8
+
+
+def test_the_thread_that_prepares_ends_when_embedding_fails(
+    database: LanceDatabase, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise it would split and segment the whole batch first."""
+    index = VectorIndex.create(database, embedder)
+    monkeypatch.setattr(adding, "DOCUMENTS_AT_A_TIME", 200)
+    num_words, has_failed, cut = [0], threading.Event(), index.segmenter.words
+
+    def words(text: str) -> list[str]:
+        num_words[0] += 1
+        if num_words[0] == 210:  # of the second batch, while the first is embedded
+            assert has_failed.wait(30)
+            time.sleep(0.2)
+        return cut(text)
+
+    def fail(texts: object) -> np.ndarray:
+        has_failed.set()
+        raise EngineError("broken")
+
+    monkeypatch.setattr(index.segmenter, "words", words)
+    monkeypatch.setattr(index, "embed_with", lambda _: fail)
+    with pytest.raises(EngineError):
+        index.add((Document(f"d{number}", f"text {number}") for number in range(400)), embedder)
+    assert num_words[0] < 215
+
+
+def test_long_documents_are_looked_at_a_few_at_a_time() -> None:
+    batch, failure = adding.taken(Document(str(number), "x" * 1_500_000) for number in range(10))
+    assert (len(batch), failure) == (3, None)
+
+
+def test_what_is_too_large_is_refused_before_a_token_is_counted(
+    index: VectorIndex, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def count(text: str) -> int:
+        raise AssertionError("a token was counted")
+
+    monkeypatch.setattr(embedder, "count_tokens", count)
+    for fields in ({"title": "word " * 1000}, {"source": "s" * 5000}, {"metadata": {"n": "x" * 70_000}}):
+        with pytest.raises(InputError, match="at most"):
+            index.add([Document("a", "text", **fields)], embedder)  # type: ignore[arg-type]
+
+
+def test_headings_as_long_as_the_text_are_not_kept_with_every_passage(index: VectorIndex, embedder: Embedder) -> None:
+    text = "# " + "word " * 4000 + "\n" + "Some text. " * 2000
+    index.add([Document("long", text, kind="markdown")], embedder)
+    kept = [passage for batch in index.store.passages() for passage in batch if passage.document == "long"]
+    assert len(kept) > 10
+    assert max(len(passage.heading) for passage in kept) <= 200
+
+
+def test_documents_split_without_their_structure_are_counted(index: VectorIndex, embedder: Embedder) -> None:
+    deep = [Document(f"d{number}", "[" * 2000 + "]" * 2000, kind="javascript") for number in range(2)]
+    added = index.add([*deep, Document("e", "plain text. " * 100)], embedder)
+    assert (added.num_new, added.num_plain) == (3, 2)
+    assert added.plain == ["document 'd0', since it nests too deep", "document 'd1', since it nests too deep"]

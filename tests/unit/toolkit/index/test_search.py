@@ -1,18 +1,21 @@
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from few_documents import DOCUMENTS
 
 from farthing import Embedder, Reranker
-from farthing.core.errors import EmptyInputError, InputError, WrongSpaceError
+from farthing.core.errors import ClosedError, EmptyInputError, InputError, WrongSpaceError
 from farthing.toolkit.documents.document import Document
 from farthing.toolkit.index.hybrid import Blend
 from farthing.toolkit.index.index import VectorIndex
 from farthing.toolkit.index.result import SearchResult
 from farthing.toolkit.index.search import Query, Ranker, search
+from farthing.toolkit.index.words import Segmenter
+from farthing.toolkit.stores.lance_database import LanceDatabase
 from farthing.toolkit.stores.where import Condition
 
 
@@ -145,3 +148,54 @@ def test_an_encoder_of_another_space_is_refused(index: VectorIndex, starter_dir:
 def test_a_query_that_makes_no_sense_is_refused(wrong: dict[str, object], error: type[Exception]) -> None:
     with pytest.raises(error):
         Query(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "vector", "keyword"])
+@pytest.mark.parametrize(
+    ("asked", "param", "words"),
+    [
+        ({"text": "w" * 10_001}, "query", "The query has 10,001 characters; at most 10,000"),
+        ({"text": "w", "instruction": "w" * 10_001}, "instruction", "The instruction has 10,001 characters"),
+        ({"text": "w", "num_results": 1001}, "k", "1001 results were asked for; it must be from 1 to 1000"),
+    ],
+)
+def test_a_query_has_limits_in_every_mode(asked: dict[str, Any], param: str, words: str, mode: Any) -> None:
+    with pytest.raises(InputError, match=words) as raised:
+        Query(**asked, mode=mode)
+    assert raised.value.param == param
+
+
+def test_a_query_is_cut_into_words_as_often_whatever_the_number_of_results(
+    database: LanceDatabase, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = VectorIndex.create(database, embedder)
+    index.add([Document(f"d{number}", f"zebra stripes {number}") for number in range(60)], embedder)
+    text = "zebra " + " ".join(f"word{number}" for number in range(1000))
+    num_cut, cut = Counter[int](), Segmenter.words
+
+    def counted(segmenter: Segmenter, asked: str) -> list[str]:
+        num_cut[num_results] += asked == text
+        return cut(segmenter, asked)
+
+    monkeypatch.setattr(Segmenter, "words", counted)
+    for num_results in (1, 50):
+        assert len(search(index, Query(text, num_results, "keyword"))) == num_results
+    assert num_cut[1] == num_cut[50] <= 2
+
+
+def test_a_query_as_long_as_can_be_is_answered(index: VectorIndex, embedder: Embedder) -> None:
+    for letter in "あ猫aก":
+        search(index, Query(letter * 10_000, 1000, "keyword"))
+
+
+def test_a_search_that_nobody_waits_for_ends_at_its_next_step(index: VectorIndex, embedder: Embedder) -> None:
+    steps = []
+
+    def step() -> None:
+        steps.append(1)
+        if len(steps) == 3:
+            raise ClosedError("stop")
+
+    with pytest.raises(ClosedError):
+        search(index, Query("tower crow wren", all_passages=True), embedder, on_step=step)
+    assert len(steps) == 3

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farthing.toolkit.index.words import MAX_WORD_CHARS, Segmenter
+from farthing.toolkit.index.words import MAX_WORD_CHARS, PIECE_CHARS, Segmenter, pieces
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +56,47 @@ def test_threads_may_share_it(segmenter: Segmenter) -> None:
     alone = [segmenter.words(text) for text in texts]
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(segmenter.words, texts)) == alone
+
+
+@pytest.mark.parametrize("letter", ["あ", "ア", "猫は", "退货", "ก", "a", "ａ", "㌀", "\u0334\u0316", "ﷺ"])
+def test_a_run_without_an_end_is_cut_piece_by_piece(segmenter: Segmenter, letter: str) -> None:
+    """Sudachi takes 16,383 letters at most."""
+    found = segmenter.words(letter * 30_000)
+    assert all(0 < len(word) <= MAX_WORD_CHARS for word in found)
+    assert bool(found) == (letter != "\u0334\u0316")
+    segmenter.surfaces(letter * 30_000)
+    segmenter.content_words(letter * 30_000)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Payments of three working days arrive. ",
+        "日本で梅雨がないのは北海道とどこか。",
+        "《战国无双3》是由哪两个公司，",
+        "½ of it… ",
+    ],
+)
+def test_the_words_of_a_long_text_are_those_of_its_sentences(segmenter: Segmenter, sentence: str) -> None:
+    assert segmenter.words(sentence * 500) == segmenter.words(sentence) * 500
+    assert segmenter.surfaces(sentence * 500) == segmenter.surfaces(sentence) * 500
+
+
+@given(st.text(max_size=60), st.integers(1, 400))
+def test_pieces_are_short_and_make_the_text(text: str, times: int) -> None:
+    found = list(pieces(text * times))
+    assert "".join(found) == text * times
+    assert max(map(len, found)) <= PIECE_CHARS
+
+
+def test_others_have_their_turn_between_the_pieces_of_a_long_text() -> None:
+    """Counted, since times differ: how often one who wants its turn at once gets it while a long text is cut."""
+    shared = Segmenter()
+    shared.words("あ")
+    long = threading.Thread(target=shared.words, args=("あ" * 400_000,))
+    long.start()
+    num_turns = 0
+    while long.is_alive():
+        shared.words("い")
+        num_turns += 1
+    assert num_turns > 5

@@ -1,0 +1,111 @@
+"""How large a document may be, and each of its fields.
+
+Title, source and metadata are written down with every passage, so that a large one costs a multiple of what was sent.
+Whatever adds documents goes through here: files, programs, and clients of a server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from farthing.core.errors import InputError
+from farthing.toolkit.documents.document import Document, Value
+
+MAX_ID_CHARS = 1_024
+MAX_TEXT_CHARS = 10_000_000
+MAX_TITLE_CHARS = 1_000
+MAX_SOURCE_CHARS = 4_096
+MAX_METADATA_BYTES = 64 * 1024
+MAX_METADATA_FIELDS = 256
+MAX_FIELD_NAME_CHARS = 256
+# What all passages of a document may hold with what they repeat, for each character of its text, and in any case.
+COPIED_PER_CHAR, COPIED_ANYWAY = 20, 64 * 1024
+
+MAX_SHOWN = 64  # characters of a document's own words that a message repeats
+
+
+def checked(document: Document) -> Document:
+    """The document itself. Raises `InputError`, whose `param` is the field, for what is too large."""
+    texts = (
+        ("id", document.id, MAX_ID_CHARS, "Give it a shorter one."),
+        ("title", document.title, MAX_TITLE_CHARS, "Put what is longer into the text."),
+        ("source", document.source, MAX_SOURCE_CHARS, "It says where a document came from; put what is longer into "
+         "the text."),
+        ("text", document.text, MAX_TEXT_CHARS, "Split the document, and give each part an id of its own."),
+    )  # fmt: skip
+    for name, value, most, remedy in texts:
+        if len(value) > most:
+            raise InputError(
+                f"The {name} of {named(document)} has {len(value):,} characters; at most {most:,} are taken. {remedy}",
+                param=name,
+            )
+    check_metadata(document)
+    return document
+
+
+def check_metadata(document: Document) -> None:
+    metadata = document.metadata
+    if len(metadata) > MAX_METADATA_FIELDS:
+        raise InputError(
+            f"The metadata of {named(document)} has {len(metadata):,} fields; at most {MAX_METADATA_FIELDS} are taken. "
+            "Leave out those that no search asks for.",
+            param="metadata",
+        )
+    longest = max(metadata, key=len, default="")
+    if len(longest) > MAX_FIELD_NAME_CHARS:
+        raise InputError(
+            f"A field of the metadata of {named(document)} has a name of {len(longest):,} characters; at most "
+            f"{MAX_FIELD_NAME_CHARS} are taken. It begins with {longest[:MAX_SHOWN]!r}; give it a shorter one.",
+            param="metadata",
+        )
+    num_bytes = metadata_bytes(metadata)
+    if num_bytes > MAX_METADATA_BYTES:
+        raise InputError(
+            f"The metadata of {named(document)} takes {num_bytes:,} bytes; at most {MAX_METADATA_BYTES:,} are taken, "
+            "since it is kept with every passage. Put long texts into the document's text.",
+            param="metadata",
+        )
+
+
+def check_copies(document: Document, num_passages: int, num_chars: int) -> None:
+    """Raises `InputError` when what is repeated with every passage is out of all proportion to the text.
+
+    Args:
+        num_chars: of the texts and headings of all passages together.
+    """
+    once = len(document.title) + len(document.source) + metadata_bytes(document.metadata)
+    copied, most = once * (num_passages - 1) + num_chars, COPIED_PER_CHAR * len(document.text) + COPIED_ANYWAY
+    if copied > most:
+        raise InputError(
+            f"Title, source, metadata and headings of {named(document)} are kept with each of its {num_passages:,} "
+            f"passages, which are {copied:,} characters in all. For a text of {len(document.text):,} it may be "
+            f"{most:,} ({COPIED_PER_CHAR} for each). Shorten them, or have longer passages (max_tokens).",
+            param="metadata",
+        )
+
+
+def metadata_bytes(metadata: Mapping[str, Value]) -> int:
+    """About what it takes, in UTF-8."""
+    return sum(utf8_bytes(name) + value_bytes(value) for name, value in metadata.items())
+
+
+def value_bytes(value: Value) -> int:
+    if isinstance(value, str):
+        return utf8_bytes(value)
+    return 8 if isinstance(value, float) else max(8, value.bit_length() // 3)
+
+
+def utf8_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
+
+
+def fitting_title(title: str) -> str:
+    """A title that a file gives its document; a longer one is cut, since nobody wrote it for an index."""
+    return title if len(title) <= MAX_TITLE_CHARS else title[:MAX_TITLE_CHARS].rstrip()
+
+
+def named(document: Document) -> str:
+    """A document in messages, briefly."""
+    name = document.source or document.id
+    shown = name if len(name) <= MAX_SHOWN else name[:MAX_SHOWN] + "…"
+    return f"document {shown!r}" if name else "a document"

@@ -1,0 +1,65 @@
+"""Cuts any text into pieces that fit, in time that grows with its length alone.
+
+For texts whose structure takes too long to be found. In: a text, and how many tokens a piece may have. Out: pieces, in
+order. A piece ends at the last paragraph, else line, sentence, or blank of what fits; a text without any is cut between
+characters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+# What a piece may end with; the first of them that stands in the second half of what fits is taken.
+ENDS = ("\n\n", "\n", ". ", "。", "! ", "? ", "！", "？", " ", "\t")
+# Of a token: where to look first for the end of a piece.
+USUAL_CHARS = 5
+
+
+def plain_pieces(
+    text: str, max_tokens: int, overlap_tokens: int, max_chars: int, count_tokens: Callable[[str], int]
+) -> Iterator[tuple[int, str]]:
+    """
+    Args:
+        max_chars: of a piece, however few tokens that is.
+
+    Yields the first character's place, and the piece. Only one of a single character may have too many tokens.
+    """
+    start = covered = 0
+    while covered < len(text):
+        most = longest_fitting(text, start, max_tokens, max_chars, count_tokens)
+        if most <= covered and start < covered:
+            start = covered  # what it would share with the piece before leaves no room for more
+            continue
+        end = set_back(text, max(start + (most - start) // 2, covered), most)
+        yield start, text[start:end]
+        num_shared = (end - start) * overlap_tokens // max_tokens
+        start, covered = word_start(text, max(start + 1, end - num_shared), end), end
+
+
+def longest_fitting(text: str, start: int, max_tokens: int, max_chars: int, count_tokens: Callable[[str], int]) -> int:
+    """The end of the longest piece from `start` that fits."""
+    fitting, too_long = start + 1, min(len(text), start + max_chars) + 1
+    tried = min(start + USUAL_CHARS * max_tokens, too_long - 1)
+    while too_long - fitting > 1:
+        if count_tokens(text[start:tried]) <= max_tokens:
+            fitting = tried
+        else:
+            too_long = tried
+        tried = (fitting + too_long) // 2
+    return fitting
+
+
+def set_back(text: str, earliest: int, latest: int) -> int:
+    """The end of the last paragraph, line, sentence or word that ends between these places; else the latest."""
+    if latest < len(text):
+        for mark in ENDS:
+            found = text.rfind(mark, earliest, latest)
+            if found >= 0:
+                return found + len(mark)
+    return latest
+
+
+def word_start(text: str, earliest: int, latest: int) -> int:
+    """Of the first word that begins between these places; the latest where none does."""
+    found = text.find(" ", earliest, latest)
+    return found + 1 if found >= 0 else latest

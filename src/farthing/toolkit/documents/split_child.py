@@ -1,0 +1,75 @@
+"""The process that splits documents: parsers run in it, since some texts keep them busy for minutes.
+
+It is started by `split_process`, and small: it imports nothing that a model needs. In: a document and the sizes of its
+pieces, over a pipe. Out: questions for numbers of tokens, which the parent answers, and at the end the places of the
+pieces. It ends with its parent: when the pipe closes, and else by a timer of the kernel, which ends it when a document
+takes too much time of the processor, whatever it is doing then.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import struct
+import sys
+from multiprocessing.connection import Connection
+
+from farthing.toolkit.documents.structure import is_nested_deeply, structural_pieces
+
+MAX_MEMORY_BYTES = 1024**3
+BASE_S, CHARS_PER_S = 1.0, 100_000
+NUMBER = struct.Struct("<Q")
+READY, COUNT, PIECES, NESTED = b"r", b"c", b"p", b"n"
+
+
+def limit_s(num_chars: int) -> float:
+    """Of the processor's time for a document; ten times what usual ones take and more."""
+    return BASE_S + num_chars / CHARS_PER_S
+
+
+def main() -> None:
+    # Whoever presses Ctrl-C means the parent, which ends this.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    limit_memory()
+    with Connection(int(sys.argv[-1])) as pipe:
+        try:
+            pipe.send_bytes(READY)
+            while True:
+                answer(pipe)
+        except (EOFError, OSError):
+            pass  # the parent is gone, or needs no more
+
+
+def answer(pipe: Connection) -> None:
+    """One document. Raises `EOFError` or `OSError` when the parent is gone."""
+    header, text = pipe.recv_bytes(), pipe.recv_bytes().decode()
+    kind, max_tokens, overlap_tokens, max_chars = json.loads(header)
+
+    def count_tokens(piece: str) -> int:
+        if len(piece) > max_chars:
+            return max_tokens + 1 + len(piece) // max_chars  # too long, whatever it is
+        pipe.send_bytes(COUNT + piece.encode())
+        num_tokens, *_ = NUMBER.unpack(pipe.recv_bytes())
+        return int(num_tokens)
+
+    limit_time(limit_s(len(text)))
+    if is_nested_deeply(kind, text):
+        pipe.send_bytes(NESTED)
+        return
+    pieces = structural_pieces(kind, text, max_tokens, overlap_tokens, count_tokens)
+    limit_time(0)
+    pipe.send_bytes(PIECES + json.dumps([(start, len(piece)) for start, piece in pieces]).encode())
+
+
+def limit_memory() -> None:
+    if sys.platform != "win32":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def limit_time(seconds: float) -> None:
+    """Have the kernel end this process after so much time of the processor; 0: not at all."""
+    if sys.platform != "win32":
+        signal.setitimer(signal.ITIMER_PROF, seconds)

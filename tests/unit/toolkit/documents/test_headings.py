@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import pytest
+
+from farthing.toolkit.documents.headings import MAX_TITLE_CHARS, Heading, heading_of, headings
+from farthing.toolkit.documents.read_file import front_matter, markdown_title
+
+MANY = 200_000  # of these a regular expression that goes back and forth would take days
+
+
+@pytest.mark.parametrize(
+    ("line", "level", "title"),
+    [
+        ("# Use", 1, "Use"),
+        ("### Use ###  \r\n", 3, "Use"),
+        ("##\tUse it\t#", 2, "Use it"),
+        ("# #", 1, "#"),
+        ("# a # b", 1, "a # b"),
+        ("####### Seven", 0, ""),
+        ("#Use", 0, ""),
+        ("#", 0, ""),
+        ("#   ", 0, ""),
+        (" # Use", 0, ""),
+        ("Use", 0, ""),
+        ("", 0, ""),
+    ],
+)
+def test_a_heading_has_a_level_and_a_title(line: str, level: int, title: str) -> None:
+    assert heading_of(line) == (level, title)
+
+
+@pytest.mark.parametrize("middle", [" ", "#", " #", "# ", "\t"])
+def test_long_runs_of_what_may_end_a_heading_cost_nothing(middle: str) -> None:
+    assert heading_of("# a " + middle * MANY + "b")[0] == 1
+    assert heading_of("# a " + middle * MANY)[1].startswith("a")
+    assert markdown_title("# a" + middle * MANY + "b\n\ntext")[0].startswith("a")
+
+
+def test_fenced_code_has_no_headings() -> None:
+    text = "# One\n```sh\n# no\n```\n## Two\n    ```\n### Three"
+    assert list(headings(text)) == [Heading(0, 1, "One"), Heading(21, 2, "Two"), Heading(36, 3, "Three")]
+    assert markdown_title("```\n# no\n```\n# Yes\n")[0] == "Yes"
+
+
+def test_a_long_title_of_a_section_is_cut() -> None:
+    assert heading_of("# " + "word " * 1000) == (1, ("word " * 1000)[:MAX_TITLE_CHARS].rstrip())
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        ("---\na: b\nc\n---\nx", ["a: b", "c"]),
+        ("---  \r\na: b\r\n---\r\nx", ["a: b"]),
+        ("---\n---\nx", []),
+        ("---\na: b\n", []),
+        ("x\n---\na: b\n---\n", []),
+        ("", []),
+    ],
+)
+def test_front_matter_stands_between_lines_of_dashes(text: str, fields: list[str]) -> None:
+    found, end = front_matter(text)
+    assert (found, text[end:]) == (fields, "x" if text.endswith("---\nx") or text.endswith("---\r\nx") else text[end:])
+
+
+@pytest.mark.parametrize(
+    ("field", "title"),
+    [
+        ('title: "In quotes"', "In quotes"),
+        ("title: 'In quotes'  ", "In quotes"),
+        ("title: 'open", "'open"),
+        ("title:plain", "plain"),
+        ("title:\ntitle: second", "second"),
+        ("subtitle: no", "Heading"),
+        ("title: a" + " " * MANY + "b", "a" + " " * MANY + "b"),
+    ],
+)
+def test_the_title_of_front_matter(field: str, title: str) -> None:
+    assert markdown_title(f"---\n{field}\n---\n# Heading\n")[0] == title
