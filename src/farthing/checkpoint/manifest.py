@@ -87,7 +87,7 @@ def checks(content: Mapping[str, Any]) -> dict[str, bool]:
     names = ("format", "gains_folded", "rotated", "source", "source_fingerprint", "farthing_version")
     facts = {name: isinstance(content.get(name), kinds.get(name, str)) for name in names}
     facts["folder_fingerprint"] = isinstance(content.get("folder_fingerprint", ""), str)  # older folders have none
-    facts = {name: is_right and len(str(content[name])) <= MAX_CHARS for name, is_right in facts.items()}
+    facts = {name: is_right and len(str(content.get(name, ""))) <= MAX_CHARS for name, is_right in facts.items()}
     facts["int8_parts"] = is_names(content.get("int8_parts", []))  # older folders have none
     facts["calibration"] = is_calibration(content.get("calibration"))  # older folders have none
     return {**facts, "closeness": is_closeness(content.get("closeness", "none"))}

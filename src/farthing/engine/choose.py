@@ -116,7 +116,7 @@ def make_way(
     keeps_table: bool,
     chunk_tokens: int,
 ) -> Way:
-    form, dtype = weight_format(name), compute_dtype(name, facts, settings.format)
+    form, dtype = weight_format(name), compute_dtype(name, facts)
     return Way(
         device=facts.device,
         others=facts.others,

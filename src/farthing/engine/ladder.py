@@ -59,13 +59,12 @@ def make_rungs(
     exact, quantised = formats(settings, facts, description.shape)
     if is_open and not plan.format.quantises:
         for name in exact:
-            add_if_less(rungs, "weights as stored", description, settings, facts, name, plan.residency)
+            add_if_less(rungs, "weights as stored", description, facts, name, plan.residency)
     for residency in lower_residencies(plan, settings, facts, description):
-        add_if_less(rungs, "layers fetched", description, settings, facts, rungs[-1].plan.format.name, residency)
+        add_if_less(rungs, "layers fetched", description, facts, rungs[-1].plan.format.name, residency)
     if is_open and may_round:
         for name in quantised:
-            residency = rounded_residency(rungs[-1].plan, facts)
-            add_if_less(rungs, "weights rounded", description, settings, facts, name, residency)
+            add_if_less(rungs, "weights rounded", description, facts, name, rounded_residency(rungs[-1].plan, facts))
     return tuple(rungs)
 
 
@@ -99,7 +98,6 @@ def add_if_less(
     rungs: list[Rung],
     name: RungName,
     description: ModelDescription,
-    settings: EngineSettings,
     facts: DeviceFacts,
     format_name: str,
     residency: Residency,
@@ -107,7 +105,7 @@ def add_if_less(
     """Add a rung if it holds less than the last one."""
     last = rungs[-1]
     way = make_way(
-        EngineSettings(num_threads=last.plan.num_threads, format=settings.format),
+        EngineSettings(num_threads=last.plan.num_threads),
         facts,
         description.shape,
         format_name,

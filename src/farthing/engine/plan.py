@@ -61,13 +61,9 @@ def choose_format(settings: EngineSettings, facts: DeviceFacts) -> tuple[str, st
 
 
 def fastest_format(facts: DeviceFacts) -> tuple[str, str]:
-    """Of those without loss, and why.
-
-    bf16 rounds what is computed, by another amount in each batch: on a CPU it is taken only where it is asked for.
-    """
+    """Of those without loss, and why."""
     if facts.is_cpu and facts.fast_bf16:
-        why = f"bf16, which {facts.name} computes faster, rounds what is computed (--format bf16)"
-        return "fp32", f"fp32, because {why}"
+        return "fp32", "fp32, because bf16 products round what is computed, by another amount in each batch"
     if facts.is_cpu:
         return "fp32", "fp32, because bf16 products are slower than fp32 ones on a CPU without AMX"
     if facts.fast_bf16:
@@ -75,15 +71,14 @@ def fastest_format(facts: DeviceFacts) -> tuple[str, str]:
     return "fp16", f"fp16 with an fp32 residual stream, because {facts.name} has no fast bf16"
 
 
-def compute_dtype(format_name: str, facts: DeviceFacts, asked_format: str) -> torch.dtype:
-    """What is computed with weights of a format, where the settings ask for `asked_format`.
+def compute_dtype(format_name: str, facts: DeviceFacts) -> torch.dtype:
+    """On a CPU fp32, whatever is stored: a text's vector must not depend on its batch.
 
-    On a CPU that is fp32, but for bf16 and fp8 where these are asked for and bf16 is fast. On a card, half-precision
-    formats compute in their own dtype where that is fast, and quantised ones as the card does it fastest.
+    On a card half-precision formats compute in their own dtype where that is fast, in fp32 where it is not, and
+    quantised ones as the card does it fastest.
     """
     if facts.is_cpu:
-        is_bf16 = format_name in ("bf16", "fp8") and format_name == asked_format and facts.fast_bf16
-        return torch.bfloat16 if is_bf16 else torch.float32
+        return torch.float32
     if format_name not in COMPUTE_DTYPES:
         format_name, _ = fastest_format(facts)
     if format_name == "bf16" and not facts.fast_bf16:

@@ -84,12 +84,15 @@ class Gate:
 
 
 class DrainingServer(uvicorn.Server):
-    """uvicorn behind a `Gate`; the configuration's application is wrapped when this is made."""
+    """uvicorn behind a `Gate`; the configuration's application is wrapped when this is made.
 
-    def __init__(self, config: uvicorn.Config, delay_s: float = 0.0) -> None:
+    With `ends_process` the process, which it then is for, ends in its time after a signal whatever runs in it.
+    """
+
+    def __init__(self, config: uvicorn.Config, delay_s: float = 0.0, *, ends_process: bool = False) -> None:
         super().__init__(config)
         self._gate = config.app = Gate(config.app)  # type: ignore[arg-type]
-        self._delay_s = delay_s
+        self._delay_s, self._ends_process = delay_s, ends_process
         self._stop_s = float("inf")  # by time.monotonic
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's
@@ -99,7 +102,8 @@ class DrainingServer(uvicorn.Server):
         logger.info("Stopping: no new work is taken, and what was accepted is finished. A second signal stops at once.")
         self._gate.state = "leaving" if self._delay_s else "closed"
         self._stop_s = time.monotonic() + self._delay_s
-        end_after(self._delay_s + (self.config.timeout_graceful_shutdown or 0) + CLOSING_S)
+        if self._ends_process:
+            end_after(self._delay_s + (self.config.timeout_graceful_shutdown or 0) + CLOSING_S)
 
     async def on_tick(self, counter: int) -> bool:
         if time.monotonic() >= self._stop_s:

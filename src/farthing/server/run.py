@@ -74,7 +74,7 @@ def run(chosen: ModelsFile, resolved: Resolved) -> int:
         directory, resolved.group(ServingSettings), prepare=models.prepare, read_cache=lambda: models.cache
     )
     app = create_app(service, resolved, tracing, memory)
-    server = make_server(app, settings, connection)
+    server = make_server(app, settings, connection, ends_process=True)
 
     def stop() -> None:
         server.should_exit = True
@@ -126,7 +126,9 @@ def spare_the_collector() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
-def make_server(app: FastAPI, server: ServerSettings, settings: ConnectionSettings) -> uvicorn.Server:
+def make_server(
+    app: FastAPI, server: ServerSettings, settings: ConnectionSettings, *, ends_process: bool = False
+) -> uvicorn.Server:
     """uvicorn with our limits and our end, and none of its own logging below warnings.
 
     Raises:
@@ -151,7 +153,7 @@ def make_server(app: FastAPI, server: ServerSettings, settings: ConnectionSettin
         ssl_ca_certs=settings.tls_ca,
         ssl_cert_reqs=ssl.CERT_REQUIRED if settings.tls_ca else ssl.CERT_NONE,
     )
-    draining = DrainingServer(config, server.drain_delay_s)
+    draining = DrainingServer(config, server.drain_delay_s, ends_process=ends_process)
     try:
         config.load()
     except OSError as error:  # ssl.SSLError is one

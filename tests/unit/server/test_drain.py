@@ -27,7 +27,7 @@ def hold_the_lock():
     re.match("(a+)+$", "a" * 40 + "b")
 
 config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=0)
-server = drain.DrainingServer(config)
+server = drain.DrainingServer(config, ends_process=True)
 signal.signal(signal.SIGTERM, server.handle_exit)
 threading.Thread(target={"wait": wait, "hold the lock": hold_the_lock}[sys.argv[1]]).start()
 print("running", flush=True)

@@ -47,7 +47,7 @@ def answer(pipe: Connection) -> None:
 
     def count_tokens(piece: str) -> int:
         if len(piece) > max_chars:
-            return max_tokens + 1 + len(piece) // max_chars  # too long, whatever it is
+            return int(max_tokens) + 1 + len(piece) // int(max_chars)  # too long, whatever it is
         pipe.send_bytes(COUNT + piece.encode())
         num_tokens, *_ = NUMBER.unpack(pipe.recv_bytes())
         return int(num_tokens)
