@@ -114,3 +114,15 @@ def test_large_answers_come_whole_and_in_order(small: Any) -> None:
     assert [len(body["embeddings"][kind]) for kind in kinds] == [2000, 2000]
     tei = httpx.post(f"{small.url}/embed", json={"inputs": texts}, timeout=30).json()
     assert len(tei) == 2000
+
+
+def test_a_client_of_http_1_0_gets_a_large_answer_by_its_length(small: Any) -> None:
+    body = json.dumps({"input": [f"text {number}" for number in range(2000)]})
+    with socket.create_connection(small.address, timeout=30) as old:
+        old.sendall((HEAD.format(len(body)).replace("HTTP/1.1", "HTTP/1.0") + body).encode())
+        received = b""
+        while chunk := old.recv(2**20):
+            received += chunk
+    head, _, content = received.partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head.lower()
+    assert len(json.loads(content)["data"]) == 2000

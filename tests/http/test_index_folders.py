@@ -198,7 +198,7 @@ def test_an_index_that_another_process_made_anew_is_found_in_every_mode(
     ("where", "words"),
     [
         (["a=1"] * 65, "at most 64"),
-        (["a=1"] * 50_000, "There are 50,000 conditions"),
+        (["a=1"] * 50_000, "'where' has 50,000 items"),
         (["year = b" + " " * 1_000_000 + "c"], "at most 4,096"),
         ([" " * 16_000], "at most 4,096"),
         (["year = " + "1" * 4000], "a number has at most 64"),
@@ -222,7 +222,7 @@ def test_as_many_conditions_as_are_taken_are_answered(client: httpx.Client, name
 
 
 def test_very_many_documents_are_taken_out_at_once(client: httpx.Client, name: str) -> None:
-    ids = [f"{'x' * 20}{number}" for number in range(20_000)]
+    ids = [f"{'x' * 20}{number}" for number in range(9_990)]
     answer = client.post(f"/v1/indexes/{name}/documents/delete", json={"ids": [*ids, "p1", "p2", "p1"]})
     assert answer.json() == {"deleted": 2}
 

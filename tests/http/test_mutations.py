@@ -88,8 +88,20 @@ async def read_answer(reader: asyncio.StreamReader, raw: bytes) -> tuple[int, by
             break
     if raw.startswith(b"HEAD "):
         return status, head, b""
-    length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+    lines = head.lower().split(b"\r\n")
+    if b"transfer-encoding: chunked" in lines:
+        return status, head, await read_chunks(reader)
+    length = next(line for line in lines if line.startswith(b"content-length:"))
     return status, head, await reader.readexactly(int(length.partition(b":")[2]))
+
+
+async def read_chunks(reader: asyncio.StreamReader) -> bytes:
+    body = b""
+    while size := int(await reader.readline(), 16):
+        body += await reader.readexactly(size)
+        assert await reader.readline() == b"\r\n"
+    assert await reader.readline() == b"\r\n"
+    return body
 
 
 async def exchange(address: tuple[str, int], raw: bytes) -> tuple[int, bytes, bytes]:

@@ -211,7 +211,7 @@ def test_long_texts_that_are_cut_count_as_what_they_are_cut_to_and_keep_nobody_o
     launch: Any, tiny_qwen3: Path, held: threading.Event
 ) -> None:
     settings = ServingSettings(truncate=True, max_queue_tokens=2 * 2**20)
-    long = {"input": ["word " * 100_000] * 40}  # a million tokens each, by their length
+    long = {"input": ["word " * 100_000] * 30}  # a million tokens each, by their length
     with launch(tiny_qwen3, serving=settings) as running, ThreadPoolExecutor(4) as pool:
         answers = [pool.submit(post, running, {"input": "running"}), pool.submit(post, running, long)]
         running.wait_until(lambda: running.embedder.stats().admitted_requests_total == 2)

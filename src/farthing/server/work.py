@@ -17,8 +17,7 @@ from farthing.server.exchange import exchange_of
 from farthing.server.guard import charge_tokens, keep_reservation, reserve_tokens
 from farthing.server.in_flight import claim_answer
 from farthing.server.urgency import urgency_of
-from farthing.serving.pipeline import SLICE_TEXTS
-from farthing.serving.size import Size
+from farthing.serving.size import SLICE_TEXTS, Size
 from farthing.serving.timings import NOT_TIMED
 from farthing.serving.urgency import USUAL, Urgency
 

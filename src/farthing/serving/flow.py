@@ -16,7 +16,7 @@ from farthing.serving.urgency import Urgency
 Text = tuple[Job, int]  # of a job, by index
 
 # Texts of one request that wait in the queue at the same time, at most; the others are not tokenised yet. And their
-# tokens, of which there are about as many as characters at most (`farthing.serving.pipeline.SLICE_CHARS`).
+# tokens, of which there are about as many as characters at most (`farthing.serving.size.SLICE_CHARS`).
 HELD_TEXTS = 1024
 HELD_TOKENS = 2**20
 

@@ -21,14 +21,10 @@ from farthing.serving.pools import TokenizerPools
 from farthing.serving.prepare import Prepared
 from farthing.serving.request import TextEnd
 from farthing.serving.scheduler import Scheduler
-from farthing.serving.size import SMALL_CHARS, Size, count_chars
+from farthing.serving.size import SLICE_CHARS, SLICE_TEXTS, SMALL_CHARS, Size, count_chars
 from farthing.serving.slices import Collector, Running, Slice, cancel, wait, wait_async
 from farthing.serving.urgency import Urgency
 
-# Texts that are tokenised and queued together: enough to fill a batch of short ones.
-SLICE_TEXTS = 256
-# Their characters, with what goes before each of them; a longer text is a slice of its own.
-SLICE_CHARS = 2**18
 # Slices of one call that wait or run at the same time: bounds memory, keeps the device busy.
 SLICES_IN_FLIGHT = HELD_TEXTS // SLICE_TEXTS
 

@@ -13,6 +13,10 @@ from typing import Any
 BYTES_PER_TOKEN = 4
 # Characters of a request whose size is estimated on the event loop; of more it takes milliseconds.
 SMALL_CHARS = 2**16
+# Texts of a request that are tokenised and queued together: enough to fill a batch of short ones.
+SLICE_TEXTS = 256
+# Their characters, with what goes before each of them; a longer text is a slice of its own.
+SLICE_CHARS = 2**18
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import pytest
 
 from farthing import Embedder, Reranker
 from farthing.core.errors import PromptTooLongError, QueryTooLongError, TextTooLargeError
-from farthing.serving.pipeline import SLICE_CHARS, SLICE_TEXTS
 from farthing.serving.pools import TokenizerPools
 from farthing.serving.request import EmbedRequest
 from farthing.serving.rerank_request import RerankRequest
+from farthing.serving.size import SLICE_CHARS, SLICE_TEXTS
 from farthing.serving.tokenizer import SHORT_CHARS
 
 CONTEXT = 16

@@ -87,9 +87,13 @@ class StreamedJson(Response):
         del self.headers["content-length"]
         self._parts = parts
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         pieces = self._pieces()
+        if scope.get("http_version") == "1.0":  # whose clients know no chunks
+            content = await run_in_threadpool(lambda: b"".join(pieces))
+            await Response(content, headers=self.headers, media_type=self.media_type)(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         while (piece := await run_in_threadpool(next, pieces, None)) is not None:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
