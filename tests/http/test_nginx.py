@@ -131,9 +131,9 @@ def test_metrics_are_not_shown_outside(front: str) -> None:
 
 def test_the_rate_limit_answers_429_and_lets_others_through(server: Any, tmp_path: Path) -> None:
     host, port = server.address
-    with run_nginx(tmp_path, f"{host}:{port}") as url, ThreadPoolExecutor(8) as pool:
-        with httpx.Client() as session:  # one: making each takes longer than the limit's burst
-            answers = list(pool.map(lambda _: session.get(f"{url}/v1/models"), range(150)))
+    # One client: making each takes longer than the limit's burst.
+    with run_nginx(tmp_path, f"{host}:{port}") as url, ThreadPoolExecutor(8) as pool, httpx.Client() as session:
+        answers = list(pool.map(lambda _: session.get(f"{url}/v1/models"), range(150)))
     codes = {answer.status_code for answer in answers}
     assert codes == {200, 429}
     refused = [answer for answer in answers if answer.status_code == 429]
