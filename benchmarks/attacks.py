@@ -1,6 +1,6 @@
 """What hostile requests do to everybody else: how long the server stands still, what it holds, what others get.
 
-python benchmarks/attacks.py MODEL [--memory 1GB] [--only NAME]... [--stop]
+python benchmarks/attacks.py MODEL [--memory 1GB] [--format int8] [--only NAME]... [--stop]
 
 Starts `farthing serve MODEL` with a folder of indexes and sends it, one after the other, requests that are made to cost
 more than they should (`ATTACKS`). Meanwhile a process of its own asks GET /health every 10 ms and sends a short text
@@ -397,9 +397,9 @@ def watched(url: str) -> Iterator[dict[str, Any]]:
 class Server:
     """`farthing serve` as a process, with an index of some passages."""
 
-    def __init__(self, model: str, folder: Path, memory: str) -> None:
+    def __init__(self, model: str, folder: Path, memory: str, form: str = "auto") -> None:
         flags = ["--port", "0", "--log-level", "error", "--index-folder", str(folder), "--memory", memory]
-        flags += ["--drain-timeout-s", str(DRAIN_S)]
+        flags += ["--drain-timeout-s", str(DRAIN_S), "--format", form]
         command = [sys.executable, "-c", MAIN, "serve", model, *flags]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
@@ -506,6 +506,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("model", nargs="?")
     parser.add_argument("--memory", default="1GB")
+    parser.add_argument("--format", default="auto")
     parser.add_argument("--only", action="append", help="An attack by its name; may be given several times.")
     parser.add_argument("--stop", action="store_true", help="Stop a server in the middle of each attack too.")
     parser.add_argument("--probe", help=argparse.SUPPRESS)
@@ -521,7 +522,7 @@ def main() -> None:
     names = options.only or list(ATTACKS)
     rows: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        server = Server(options.model, Path(folder) / "all", options.memory)
+        server = Server(options.model, Path(folder) / "all", options.memory, options.format)
         try:
             server.fill_index()
             for name in names:
@@ -529,12 +530,12 @@ def main() -> None:
                 print(name, {key: round(value, 1) if isinstance(value, float) else value for key, value in row.items()},
                       file=sys.stderr, flush=True)  # fmt: skip
                 if row["died"]:
-                    server = Server(options.model, Path(folder) / "all", options.memory)
+                    server = Server(options.model, Path(folder) / "all", options.memory, options.format)
         finally:
             server.close()
         if options.stop:
             for number, name in enumerate(names):
-                server = Server(options.model, Path(folder) / f"stop-{number}", options.memory)
+                server = Server(options.model, Path(folder) / f"stop-{number}", options.memory, options.format)
                 try:
                     server.fill_index()
                     rows[name]["stop_s"] = server.attack_and_stop(name)

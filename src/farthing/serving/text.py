@@ -23,7 +23,9 @@ JOINERS = "\u200c\u200d"
 STRAY = re.compile(f"(?:^|(?<=[\x00-\x7f]))[{JOINERS}]+|(?<![{JOINERS}])[{JOINERS}]+(?=[\x00-\x7f])")
 JOINER_RUN = re.compile(f"[{JOINERS}]*")
 SURROGATE = re.compile("[\ud800-\udfff]")
-PIECE_CHARS = 2**16  # that are searched for joiners at once: the interpreter's lock is held meanwhile
+# That are searched for joiners at once, in two milliseconds: the interpreter's lock is held meanwhile, and whoever
+# answers another request needs it several times.
+PIECE_CHARS = 2**13
 
 
 def clean_text(text: str, index: int, max_chars: int) -> str:

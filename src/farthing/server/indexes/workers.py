@@ -69,6 +69,7 @@ class Workers:
         except asyncio.CancelledError:
             if not future.cancel():
                 await asyncio.wait([result])
+                result.exception()  # of work that nobody waits for any more: seen, and of no interest
             raise
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 
 from farthing.toolkit.documents.structure import is_nested_deeply, structural_pieces
 
-MAX_MEMORY_BYTES = 1024**3
+MAX_MEMORY_BYTES = 128 * 1024**2  # of its own; a document that needs more is split as plain text
 BASE_S, CHARS_PER_S = 1.0, 100_000
 NUMBER = struct.Struct("<Q")
 READY, COUNT, PIECES, NESTED = b"r", b"c", b"p", b"n"
@@ -65,7 +65,7 @@ def limit_memory() -> None:
     if sys.platform != "win32":
         import resource
 
-        resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
+        resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_DATA)[1]))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 

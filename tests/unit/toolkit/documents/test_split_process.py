@@ -128,7 +128,7 @@ def test_what_a_step_raises_ends_the_splitting_and_the_process() -> None:
 def test_the_memory_of_the_process_is_limited(process: SplitProcess) -> None:
     process.pieces("python", CODE, SIZES, count)
     limits = Path(f"/proc/{pid_of(process)}/limits").read_text().splitlines()
-    assert next(line.split()[3] for line in limits if line.startswith("Max address space")) == str(MAX_MEMORY_BYTES)
+    assert next(line.split()[3] for line in limits if line.startswith("Max data size")) == str(MAX_MEMORY_BYTES)
 
 
 def test_what_counting_raises_is_raised(process: SplitProcess) -> None:
