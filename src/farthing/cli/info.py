@@ -18,7 +18,7 @@ from farthing.core.version import __version__
 
 # The distributions of each extra in pyproject.toml that its code imports.
 EXTRAS = {
-    "server": ("fastapi", "uvicorn", "orjson", "prometheus-client", "limits", "httpx"),
+    "server": ("fastapi", "uvicorn", "orjson", "prometheus-client", "httpx"),
     "redis": ("redis", "hiredis"),
     "memcached": ("emcache",),
     "otel": ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"),

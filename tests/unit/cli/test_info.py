@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import metadata, version
+import re
+from importlib.metadata import metadata, requires, version
 from pathlib import Path
 
 from click.testing import CliRunner
@@ -64,3 +65,14 @@ def test_info_refuses_a_device_that_is_not_there() -> None:
 def test_info_knows_every_extra_that_users_can_install() -> None:
     declared = set(metadata("farthing").get_all("Provides-Extra") or []) - {"dev"}
     assert declared == set(EXTRAS)
+
+
+def test_info_asks_only_for_what_the_extras_install() -> None:
+    """A distribution that an extra does not bring would make it look as if it were not installed."""
+    declared: dict[str, set[str]] = {extra: set() for extra in EXTRAS}
+    for requirement in requires("farthing") or []:
+        name = re.split(r"[^\w.-]", requirement)[0].lower().replace("_", "-")
+        for extra in re.findall(r"extra == ['\"](\w+)['\"]", requirement):
+            declared.setdefault(extra, set()).update({name, *re.findall(r"\[(\w+)\]", requirement)})
+    missing = {extra: {name.lower() for name in names} - declared[extra] for extra, names in EXTRAS.items()}
+    assert not any(missing.values()), missing

@@ -86,6 +86,9 @@ class LanceStore:
             self._table = self._database.open_table(TABLE)
         else:
             self._table = self._database.create_table(TABLE, schema=schema(self._dimensions))
+            # By words only what stands beside an index of words is found: with one from the start, no process that is
+            # killed leaves rows that are not.
+            self._table.create_index("words", config=words_index(), name=WORDS_INDEX)
         self._latest: tuple[int, Any, set[str]] | None = None
         self._held = HeldDocuments(self._table)
 
@@ -201,7 +204,7 @@ class LanceStore:
 
     @told
     def build(self) -> None:
-        from lancedb.index import FTS, BTree, IvfRq
+        from lancedb.index import BTree, IvfRq
 
         num_rows = self._table.count_rows()
         if not num_rows:
@@ -210,16 +213,28 @@ class LanceStore:
         wanted: dict[str, tuple[str, Any]] = {
             "id_idx": ("id", BTree()),
             "document_idx": ("document", BTree()),
-            # The words come segmented and folded: nothing more is done to them.
-            WORDS_INDEX: ("words", FTS(base_tokenizer="whitespace", lower_case=False, stem=False,
-                                       remove_stop_words=False, ascii_folding=False, max_token_length=None)),
-        }  # fmt: skip
+            WORDS_INDEX: ("words", words_index()),
+        }
         if num_rows > EXACT_ROWS:
             wanted[VECTOR_INDEX] = ("vector", IvfRq(distance_type="cosine"))
         for name, (column, config) in wanted.items():
             if name not in have:
                 self._table.create_index(column, config=config, name=name)
         self._table.optimize(cleanup_older_than=KEEP_VERSIONS)
+
+
+def words_index() -> Any:
+    """The words come segmented and folded: nothing more is done to them."""
+    from lancedb.index import FTS
+
+    return FTS(
+        base_tokenizer="whitespace",
+        lower_case=False,
+        stem=False,
+        remove_stop_words=False,
+        ascii_folding=False,
+        max_token_length=None,
+    )
 
 
 def batches(items: Sequence[str]) -> Iterator[Sequence[str]]:

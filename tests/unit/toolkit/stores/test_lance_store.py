@@ -25,11 +25,14 @@ def store(tmp_path: Path) -> LanceStore:
     return LanceStore(tmp_path / "store", DIMENSIONS)
 
 
-def test_words_find_nothing_before_their_index_is_built(store: LanceStore) -> None:
-    put(store, passages_of("a", 1), ["cat"])
+def test_words_find_what_was_put_before_their_index_is_built(store: LanceStore) -> None:
+    """As in an index whose adding was killed."""
     assert store.matching("cat", 5) == []
+    put(store, passages_of("a", 1), ["cat"])
     assert store.facts().num_unindexed == 1
+    assert len(store.matching("cat", 5)) == 1
     store.build()
+    assert store.facts().num_unindexed == 0
     assert len(store.matching("cat", 5)) == 1
 
 
