@@ -25,7 +25,7 @@ EXTRAS = {
     "parquet": ("pyarrow",),
     "modelscope": ("modelscope",),
     "gguf": ("gguf",),
-    "eval": ("scikit-learn", "scipy", "pytrec_eval-terrier", "matplotlib"),
+    "eval": ("scikit-learn", "scipy", "pytrec-eval-terrier", "matplotlib"),
     "mteb": ("mteb",),
     "search": ("lancedb", "pyarrow", "rjieba", "sudachipy", "sudachidict-small", "PyStemmer", "semantic-text-splitter"),
     "cluster": ("scikit-learn", "fast-hdbscan", "umap-learn", "pyarrow", "rjieba", "sudachipy", "PyStemmer"),
