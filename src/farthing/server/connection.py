@@ -14,9 +14,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, MutableMapping
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
@@ -57,8 +56,7 @@ class ConnectionLimits:
             logger.warning("New connections are closed: %d are open (--max-connections)", self.settings.max_connections)
 
 
-@dataclass(frozen=True, slots=True)
-class Wire:
+class Wire(NamedTuple):
     """What the application may do with the connection under a request.
 
     Attributes:

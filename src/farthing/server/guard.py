@@ -55,9 +55,14 @@ class Guard:
         return self._is_limited
 
     @property
+    def has_checks(self) -> bool:
+        """Whether any request is checked."""
+        return self.has_keys or self.has_limits
+
+    @property
     def dependencies(self) -> list[Any]:
         """Of the application: none where there is nothing to check, so that it costs nothing."""
-        return [Depends(self.check)] if self._keys or self._is_limited else []
+        return [Depends(self.check)] if self.has_checks else []
 
     def is_public(self, method: str, path: str) -> bool:
         """Whether anybody may ask for `path` as often as they like. Pages alone: POST / is work."""

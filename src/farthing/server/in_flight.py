@@ -14,10 +14,8 @@ held once, here, where it counts. Time limits are the connection's to watch (`fa
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from contextlib import AbstractContextManager
 from typing import Any
 
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -58,8 +56,8 @@ class InFlight:
     def _received(
         self, scope: Scope, state: MutableMapping[str, Any], claim: Claim, receive: Receive, wire: Wire | None
     ) -> Receive:
-        declared = Headers(scope=scope).get("content-length", "")
-        declared_bytes = int(declared) if declared.isdecimal() else 0
+        declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+        declared_bytes = int(declared) if declared.isdigit() else 0
         seen_bytes = 0
         is_whole = False
 
@@ -132,7 +130,7 @@ class Answer:
             with self._waiting_for_client():
                 await self._wire.drain()
 
-    def _waiting_for_client(self) -> AbstractContextManager[None]:
+    def _waiting_for_client(self) -> Claim:
         return self._claim.waiting_for_client(None if self._wire is None else self._wire.abort)
 
     async def _has_room(self, num_bytes: int) -> bool:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from farthing.core.errors import QueueFullError, RequestTooLargeError
 from farthing.core.sizes import mebibytes, parse_bytes
@@ -52,15 +51,17 @@ class Claim:
         if not self._memory.take(self, num_bytes):
             await self._memory.wait(self, num_bytes)
 
-    @contextmanager
-    def waiting_for_client(self, give_way: Callable[[], None] | None) -> Iterator[None]:
-        """While the client has to do something. `give_way` is called when others need the room: it ends the wait; with
-        None it cannot be ended."""
+    def waiting_for_client(self, give_way: Callable[[], None] | None) -> Claim:
+        """A context in which the client has to do something. `give_way` is called when others need the room: it ends
+        the wait; with None it cannot be ended."""
         self._give_way, self._since_s = give_way, self._memory.clock()
-        try:
-            yield
-        finally:
-            self._give_way = None
+        return self
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        self._give_way = None
 
     def waits_s(self, now_s: float) -> float:
         """For how long the client has kept this request waiting; 0 while it does not."""

@@ -26,6 +26,7 @@ refused everywhere, as RFC 9112 wants it.
 from __future__ import annotations
 
 import socket
+from functools import lru_cache
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -36,6 +37,7 @@ from farthing.server.errors import Fault, openai_answer
 
 LINKED = ("/", "/docs", "/openapi.json", "/health")  # that other pages may lead to
 READING = ("GET", "HEAD")
+PAGES_HEADERS = (b"origin", b"sec-fetch-site")
 OTHER_SITES = ("cross-site", "same-site")
 MAX_SHOWN = 100  # characters of a header that an answer repeats
 
@@ -52,28 +54,37 @@ class WebPages:
         self.app = app
         self._needs_key, self._hosts, self._origins = needs_key, hosts, origins
         self._own_name = own_name()
+        # Nearly all requests have the same few.
+        self._host = lru_cache(maxsize=16)(self._read_host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         fault = self._fault(scope) if scope["type"] == "http" else None
         await (self.app if fault is None else openai_answer(fault))(scope, receive, send)
 
     def _fault(self, scope: Scope) -> Fault | None:
-        headers = Headers(scope=scope)
-        sent = headers.getlist("host")
+        sent = [value for name, value in scope["headers"] if name == b"host"]
         if len(sent) > 1 or (not sent and scope["http_version"] != "1.0"):
             return bad_request(f"The request has {len(sent)} Host headers; HTTP/1.1 wants one.")
-        host = parse_authority(sent[0]) if sent else None
+        host, may_be_called = self._host(sent[0]) if sent else (None, True)
         if sent and host is None:
-            return bad_request(f"The Host header is {shown(sent[0])}; it must be a host, and a port if need be.")
+            text = sent[0].decode("latin-1")
+            return bad_request(f"The Host header is {shown(text)}; it must be a host, and a port if need be.")
         if self._needs_key or is_unix(scope):
             return None
-        if host is not None and not self._may_be_called(host.host):
+        if host is not None and not may_be_called:
             return forbidden(
                 "host_not_allowed",
                 f"This server was called by the name {host.host}, which could be one that a web page made lead to it. "
                 f"Start it with --allowed-hosts {host.host} if the name is yours, or with an API key.",
             )
-        return self._origin_fault(scope, headers, host)
+        if not any(name in PAGES_HEADERS for name, _ in scope["headers"]):
+            return None
+        return self._origin_fault(scope, Headers(scope=scope), host)
+
+    def _read_host(self, header: bytes) -> tuple[Authority | None, bool]:
+        """What a Host header says, and whether the server may be called by it."""
+        host = parse_authority(header.decode("latin-1"))
+        return host, host is not None and self._may_be_called(host.host)
 
     def _may_be_called(self, host: str) -> bool:
         return is_address(host) or is_local_name(host) or host == self._own_name or self._hosts.has(host)

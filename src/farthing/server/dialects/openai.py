@@ -6,12 +6,11 @@ for (warnings, which texts were cut) goes into headers.
 
 from __future__ import annotations
 
-import base64
 import time
+from binascii import b2a_base64
 from typing import Any
 
 import numpy as np
-import orjson
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,7 +23,8 @@ from farthing.server.dialects.openai_schemas import (
     Model,
     ModelList,
 )
-from farthing.server.dialects.writing import Rows, respond
+from farthing.server.dialects.route import RequestRoute
+from farthing.server.dialects.writing import Rows, json_row, respond
 from farthing.server.service import Service
 from farthing.server.work import embed, embed_headers
 from farthing.serving.request import EmbedResult
@@ -75,7 +75,7 @@ EMBEDDINGS_BODY = {
 
 def router(service: Service) -> APIRouter:
     """The routes of this dialect over `service`."""
-    routes = APIRouter(tags=["OpenAI"])
+    routes = APIRouter(tags=["OpenAI"], route_class=RequestRoute)
     created = int(time.time())
 
     def card(name: str) -> dict[str, object]:
@@ -122,9 +122,8 @@ def embeddings_object(result: EmbedResult, model: str, as_base64: bool) -> dict[
     """The response body."""
 
     def write(index: int, vector: np.ndarray) -> bytes:
-        embedding = base64.b64encode(vector.tobytes()).decode("ascii") if as_base64 else vector
-        item = {"object": "embedding", "index": index, "embedding": embedding}
-        return orjson.dumps(item, option=orjson.OPT_SERIALIZE_NUMPY)
+        embedding = b'"%b"' % b2a_base64(vector.data, newline=False) if as_base64 else json_row(index, vector)
+        return b'{"object":"embedding","index":%d,"embedding":%b}' % (index, embedding)
 
     rows = Rows(np.ascontiguousarray(result.vectors, dtype="<f4"), write)
     return {"object": "list", "data": rows, "model": model, "usage": usage(result)}

@@ -28,7 +28,7 @@ from farthing.server.dialects.rerank_schemas import (
     ScoreBody,
     ScoreResponse,
 )
-from farthing.server.dialects.route import request_body
+from farthing.server.dialects.route import RequestRoute, request_body
 from farthing.server.dialects.tei import rerank_texts
 from farthing.server.dialects.tei_errors import ERRORS as TEI_ERRORS
 from farthing.server.dialects.tei_errors import UNKNOWN_MODEL, TeiRoute
@@ -46,7 +46,7 @@ AnyBody = RerankBody | ScoreBody
 
 def router(service: Service) -> APIRouter:
     """The routes of these dialects over `service`."""
-    routes = APIRouter(tags=["Rerank"])
+    routes = APIRouter(tags=["Rerank"], route_class=RequestRoute)
 
     async def scores_of(request: Request, body: AnyBody) -> Scores:
         return await work.rerank(service, request, body.to_request(), body.model)
@@ -67,7 +67,7 @@ def router(service: Service) -> APIRouter:
         return respond(answer, {"id": request.state.request_id, **scored(answer, body)})
 
     dialects: dict[str, tuple[type[APIRoute], Any, str]] = {
-        "/v1/rerank": (APIRoute, ERRORS, "Rerank documents (Jina)"),
+        "/v1/rerank": (RequestRoute, ERRORS, "Rerank documents (Jina)"),
         "/v2/rerank": (cohere.CohereRoute, cohere.ERRORS, "Rerank documents (Cohere)"),
         "/rerank": (TeiRoute, TEI_ERRORS | UNKNOWN_MODEL, "Rerank texts (text-embeddings-inference)"),
     }

@@ -22,7 +22,26 @@ from farthing.server.errors import Fault, request_fault
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-class DialectRoute(APIRoute):
+class RequestRoute(APIRoute):
+    """A route that calls its endpoint without FastAPI's steps in between, where these have nothing to do: it takes the
+    request alone and answers it itself, and there is no caller to check. They take a tenth of the time of an answer
+    out of the cache."""
+
+    def get_route_handler(self) -> Handler:
+        handle, endpoint = super().get_route_handler(), self.endpoint
+        annotations = endpoint.__annotations__
+        if list(annotations) != ["request", "return"] or annotations["return"] not in (Response, "Response"):
+            return handle
+
+        async def handle_or_call(request: Request) -> Response:
+            has_checks = request.app.state.guard.has_checks
+            response: Response = await (handle if has_checks else endpoint)(request)
+            return response
+
+        return handle_or_call
+
+
+class DialectRoute(RequestRoute):
     """Base of a dialect's route class, which says in `answer` how its clients are told of a fault."""
 
     @staticmethod
