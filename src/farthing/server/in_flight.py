@@ -29,7 +29,8 @@ LATE_MESSAGE = (
     "The request body did not come in time; send it at once, or start the server with a larger --body-timeout-s."
 )
 CLAIM = "claim"  # key in the state of a request
-PIECE_BYTES = 64 * 1024  # of an answer, given to the connection at once
+PIECE_BYTES = 96 * 1024  # of an answer, given to the connection at once: 32 vectors of 384 numbers in base64 are one
+SMALL_ANSWER_BYTES = 16 * 1024  # that are not worth counting
 
 
 class InFlight:
@@ -109,7 +110,7 @@ class Answer:
             return
         body = message.get("body", b"")
         if self._head is not None:
-            if len(body) > PIECE_BYTES and not await self._has_room(len(body)):
+            if len(body) > SMALL_ANSWER_BYTES and not await self._has_room(len(body)):
                 return
             head, self._head = self._head, None
             await self._send(head)
