@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from farthing.core.errors import SettingsError
+from farthing.core.settings.field import shown
 
 MAX_CHARS = 255
 ANY = "*"
@@ -84,7 +85,7 @@ class HostNames:
                 self._is_any = True
             elif authority is None or authority.port is not None or "%" in name:
                 raise SettingsError(
-                    f"{param} has {name!r}; it must be the name of a host without scheme and port, such as "
+                    f"{param} has {shown(name)}; it must be the name of a host without scheme and port, such as "
                     "search.example.org (in ASCII: xn--...), *.example.org for all names below it, or * for any.",
                     param=param,
                 )

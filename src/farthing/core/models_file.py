@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 from farthing.core.errors import SettingsError
 from farthing.core.resolve import Resolved, convert
 from farthing.core.settings import EngineSettings, ModelSettings, ServingSettings, SourceSettings, UpstreamSettings
-from farthing.core.settings.field import Checked, base_type
+from farthing.core.settings.field import MAX_SHOWN, Checked, base_type, shown
 
 ANY_MODEL = "auto"  # the route that requests opt in to: whichever model can answer
 PER_MODEL: tuple[type[Checked], ...] = (SourceSettings, EngineSettings, ServingSettings, UpstreamSettings)
@@ -93,22 +93,26 @@ def model_config(name: str, table: Mapping[str, object], shared: Resolved) -> Mo
 
 def route_of(name: str, value: object, models: Sequence[str]) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
-        raise SettingsError(f"routes.{name} is {value!r}; it must be a list of models' names", param=f"routes.{name}")
+        raise SettingsError(
+            f"routes.{name} is {shown(value)}; it must be a list of models' names", param=f"routes.{name}"
+        )
     for item in value:
         if item not in models:
             raise SettingsError(
-                f"routes.{name} names the model {item!r}; the models are: {', '.join(models)}", param=f"routes.{name}"
+                f"routes.{name} names the model {shown(item)}; the models are: {', '.join(models)}",
+                param=f"routes.{name}",
             )
     return tuple(value)
 
 
 def table_of(value: object, name: str) -> Mapping[str, object]:
     if not isinstance(value, dict):
-        raise SettingsError(f"{name} is {value!r}; it must be a table, [{name}]", param=name)
+        raise SettingsError(f"{name} is {shown(value)}; it must be a table, [{name}]", param=name)
     return value
 
 
 def unknown_key(place: str, key: str, known: Sequence[str]) -> str:
+    key = key[:MAX_SHOWN]
     near = difflib.get_close_matches(key.replace("-", "_"), known, n=1)
     hint = f"Did you mean {near[0]}?" if near else f"Known keys: {', '.join(sorted(known))}."
     return f"Unknown key {key} in [{place}]. {hint}"

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from farthing.core.errors import SettingsError
 from farthing.core.settings import GROUPS, Checked, base_type, is_of_type
-from farthing.core.settings.field import HIDDEN, TYPES, shown_value
+from farthing.core.settings.field import HIDDEN, MAX_SHOWN, TYPES, shown, shown_value
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -56,7 +56,7 @@ class Resolved:
     def with_values(self, values: Mapping[str, object], origin: str) -> Resolved:
         """The same groups with other values, of the right types, from `origin`. Raises `SettingsError`."""
         groups = {
-            kind: replace(group, **{item.name: values[item.name] for item in fields(group) if item.name in values})  # type: ignore[type-var,arg-type]
+            kind: replace(group, **own) if (own := group.among(values)) else group  # type: ignore[type-var]
             for kind, group in self.groups.items()
         }
         return Resolved(groups, {**self.origins, **dict.fromkeys(values, origin)}, self.tables)
@@ -105,7 +105,7 @@ def resolve(
                     param=name,
                 )
             if name not in accepted:
-                raise SettingsError(unknown_key(name, origin, accepted), param=name)
+                raise SettingsError(unknown_key(name, origin, accepted), param=name[:MAX_SHOWN])
             values[name] = convert(name, value, known[name], origin, secret=name in secret)
             origins[name] = origin
     groups = {
@@ -130,6 +130,10 @@ def read_toml(path: Path, what: str) -> dict[str, object]:
         raise SettingsError(f"The {what} {path} is not UTF-8 text, which TOML must be.") from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"The {what} {path} is not valid TOML: {error}") from error
+    except ValueError as error:  # a number of thousands of digits
+        raise SettingsError(f"The {what} {path} cannot be read: {error}.") from error
+    except RecursionError as error:
+        raise SettingsError(f"The {what} {path} cannot be read: it nests too deep.") from error
     return content
 
 
@@ -142,11 +146,11 @@ def convert(name: str, value: object, wanted: type, origin: str, *, secret: bool
     if isinstance(value, str) and origin == "environment":
         if wanted is bool and value.lower() in ("1", "true", "yes", "on", "0", "false", "no", "off"):
             return value.lower() in ("1", "true", "yes", "on")
-        if wanted is int and re.fullmatch(r"\s*-?[0-9]+\s*", value):
+        if wanted is int and re.fullmatch(r"\s*-?[0-9]{1,64}\s*", value):
             return int(value)
         if wanted is float and re.fullmatch(r"\s*-?[0-9]+(\.[0-9]+)?\s*", value):
             return float(value)
-    got = HIDDEN if secret else repr(value)
+    got = HIDDEN if secret else shown(value)
     raise SettingsError(f"{name} from the {origin} is {got}; it must be {TYPES[wanted]}", param=name)
 
 
@@ -154,6 +158,7 @@ def unknown_key(name: str, origin: str, known: list[str]) -> str:
     def spelt(key: str) -> str:
         return ENV_PREFIX + key.upper() if origin == "environment" else key
 
+    name = name[:MAX_SHOWN]
     near = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {spelt(near[0])}?" if near else f" Known settings: {', '.join(sorted(known))}."
     return f"Unknown setting {spelt(name)} ({origin}).{hint}"

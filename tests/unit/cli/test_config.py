@@ -57,3 +57,35 @@ def test_a_mistake_is_an_error_with_status_2(
 def test_a_missing_file_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["config", "check", str(tmp_path / "none.toml")]) == 2
     assert "Cannot read the config file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a = " + "[" * 200_000, "it nests too deep"),
+        ("port = " + "9" * 100_000, "cannot be read"),
+        ("port = 0x" + "f" * 100_000, "port is a number of thousands of digits; it must be a whole number of at most"),
+        (f'port = "{"9" * 100_000}"', "it must be a whole number"),
+        (f"[models]\nm = [{'1, ' * 100_000}]", "it must be a table"),
+        ("a" * 100_000 + " = 1", "Unknown setting aaa"),
+        (f"[models.m]\n{'a' * 100_000} = 1", "Unknown key aaa"),
+        (f'[models.m]\n[routes]\nr = ["{"m" * 100_000}"]', "names the model"),
+    ],
+)
+def test_whatever_stands_in_a_file_is_a_short_error(
+    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "farthing.toml"
+    file.write_text(text)
+    assert run(["config", "check", str(file)]) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert len(told) < 5000
+
+
+def test_a_file_of_very_many_models_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Types of settings were once found out again for each model: 10,000 took minutes."""
+    file = tmp_path / "farthing.toml"
+    file.write_text("".join(f'[models.m{number}]\nmodel = "x{number}"\n' for number in range(5000)))
+    assert run(["config", "check", str(file)]) == 0
+    assert "model m4999: from x4999" in capsys.readouterr().out

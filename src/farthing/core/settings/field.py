@@ -6,13 +6,16 @@ The value of a secret field stands in no message, start-up line or repr, and no 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import MISSING, Field, field, fields
+from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 from farthing.core.errors import SettingsError
 
 HIDDEN = "***"
+MAX_SHOWN = 100  # characters of a value that a message repeats
 TYPES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", tuple: "a list of texts"}
 PASSWORD = re.compile(r"(?<=://)[^@/]*@")  # user and password of an address such as redis://:secret@host
 
@@ -44,9 +47,24 @@ def shown_value(item: Field[Any], value: object) -> str:
     return PASSWORD.sub(f"{HIDDEN}@", str(value))
 
 
+def shown(value: object) -> str:
+    """A value as a message repeats it: of a long one the beginning."""
+    try:
+        text = repr(value)
+    except ValueError:  # hexadecimal in a file, it has more digits than Python writes
+        text = "a number of thousands of digits"
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
+@cache
+def hints_of(kind: Any) -> dict[str, Any]:
+    """The types of a class's fields, which take long to find out."""
+    return get_type_hints(kind)
+
+
 def base_type(kind: type[Checked], name: str) -> type:
     """The field's type without `| None`; of texts, tuple."""
-    hint = get_type_hints(kind)[name]
+    hint = hints_of(kind)[name]
     if get_origin(hint) is tuple:
         return tuple
     options = [option for option in get_args(hint) if option is not type(None)]
@@ -69,18 +87,18 @@ def check_field(item: Field[Any], wanted: type, value: object) -> None:
     if value is None and item.default is None:
         return
     if not is_of_type(value, wanted):
-        got = HIDDEN if item.metadata.get("secret") else repr(value)
+        got = HIDDEN if item.metadata.get("secret") else shown(value)
         raise SettingsError(f"{item.name} is {got}; it must be {TYPES[wanted]}", param=item.name)
     choices, low, high = (item.metadata.get(key) for key in ("choices", "minimum", "maximum"))
     if choices and value not in choices:
-        raise SettingsError(f"{item.name} is {value!r}; available: {', '.join(choices)}", param=item.name)
+        raise SettingsError(f"{item.name} is {shown(value)}; available: {', '.join(choices)}", param=item.name)
     what = "a whole number" if wanted is int else "a number"
     # Negated, so that a NaN is refused too.
     if low is not None and not value >= low:
-        raise SettingsError(f"{item.name} is {value!r}; it must be {what} of at least {low}", param=item.name)
+        raise SettingsError(f"{item.name} is {shown(value)}; it must be {what} of at least {low}", param=item.name)
     if high is not None and not value <= high:
         raise SettingsError(
-            f"{item.name} is {value!r}; it must be {what} of at most {high}. {item.metadata['help']}",
+            f"{item.name} is {shown(value)}; it must be {what} of at most {high}. {item.metadata['help']}",
             param=item.name,
         )
 
@@ -104,3 +122,7 @@ class Checked:
         for item in fields(self):  # type: ignore[arg-type]
             assert item.default is not MISSING, f"{item.name} needs a default"
             check_field(item, base_type(type(self), item.name), getattr(self, item.name))
+
+    def among(self, values: Mapping[str, object]) -> dict[str, object]:
+        """Those of `values` that are of this group."""
+        return {item.name: values[item.name] for item in fields(self) if item.name in values}  # type: ignore[arg-type]
