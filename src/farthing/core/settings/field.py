@@ -64,7 +64,8 @@ def hints_of(kind: Any) -> dict[str, Any]:
 
 def base_type(kind: type[Checked], name: str) -> type:
     """The field's type without `| None`; of texts, tuple."""
-    hint = hints_of(kind)[name]
+    anything: Any = kind  # mypy takes a class of unhashable instances for unhashable itself
+    hint = hints_of(anything)[name]
     if get_origin(hint) is tuple:
         return tuple
     options = [option for option in get_args(hint) if option is not type(None)]
