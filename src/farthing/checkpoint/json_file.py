@@ -7,12 +7,12 @@ file is not read, and deep nesting does not exhaust the stack.
 from __future__ import annotations
 
 import json
-import os
 import stat
 from pathlib import Path
 from typing import Any
 
 from farthing.core.errors import CheckpointError
+from farthing.core.files import UnfitFileError, read_small_bytes
 
 MAX_JSON_BYTES = 4 * 2**20  # the longest config.json and tokenizer_config.json of published models have some 100 kB
 MAX_DEPTH = 64  # lists and objects inside one another
@@ -44,21 +44,12 @@ def read_bounded(file: Path, max_bytes: int, remedy: str = "Download the model a
     """The content of a regular file; None when there is none of that name.
 
     Raises:
-        CheckpointError: it cannot be read, is a pipe, a folder or a device, or is larger than `max_bytes`.
+        CheckpointError: it cannot be read, is no plain file, or is larger than `max_bytes`.
     """
     try:
-        # Not blocking: opening a pipe would wait for somebody who writes to it.
-        with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise CheckpointError(f"{file} cannot be read: it is no regular file. {remedy}")
-            content = stream.read(max_bytes + 1)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        return read_small_bytes(file, max_bytes)
+    except (UnfitFileError, OSError, ValueError) as error:  # ValueError: a null character in the name
         raise CheckpointError(f"{file} cannot be read: {error}. {remedy}") from error
-    if len(content) > max_bytes:
-        raise CheckpointError(f"{file} cannot be read: it is larger than {max_bytes:,} bytes. {remedy}")
-    return content
 
 
 def require_regular(file: Path, remedy: str = "Download the model again.") -> None:
@@ -68,7 +59,7 @@ def require_regular(file: Path, remedy: str = "Download the model again.") -> No
     except OSError as error:
         raise CheckpointError(f"{file} cannot be read: {error}. {remedy}") from error
     if not is_regular:
-        raise CheckpointError(f"{file} cannot be read: it is no regular file. {remedy}")
+        raise CheckpointError(f"{file} cannot be read: it is no plain file. {remedy}")
 
 
 def is_deeper(value: Any, depth: int) -> bool:

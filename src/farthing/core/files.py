@@ -43,8 +43,20 @@ class UnfitFileError(Exception):
 def read_small(path: Path, max_bytes: int, *, follow_link: bool = True) -> str | None:
     """The text of a small file of ours, which somebody else may have written. None where there is none.
 
+    Raises as `read_small_bytes`, and `UnfitFileError` when it is not UTF-8.
+    """
+    content = read_small_bytes(path, max_bytes, follow_link=follow_link)
+    try:
+        return None if content is None else content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UnfitFileError("it is not UTF-8") from error
+
+
+def read_small_bytes(path: Path, max_bytes: int, *, follow_link: bool = True) -> bytes | None:
+    """The content of a small file. None where there is none.
+
     Raises:
-        UnfitFileError: it is larger, no plain file (a pipe would be waited for), no UTF-8, or a link that may not be.
+        UnfitFileError: it is larger, no plain file (a pipe would be waited for), or a link that may not be.
         OSError: it cannot be read.
     """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow_link else os.O_NOFOLLOW)
@@ -64,10 +76,7 @@ def read_small(path: Path, max_bytes: int, *, follow_link: bool = True) -> str |
         content = stream.read(max_bytes + 1)
     if len(content) > max_bytes:
         raise UnfitFileError(f"it has {max(facts.st_size, len(content)):,} bytes, and at most {max_bytes:,} are read")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UnfitFileError("it is not UTF-8") from error
+    return content
 
 
 def move(source: Path, target: Path) -> None:

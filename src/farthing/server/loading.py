@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 # What a server with indexes holds beside its models: LanceDB and its buffers (240 MiB were measured while an index was
 # filled and searched), and the process that splits documents.
-INDEX_BYTES = (256 + 128) * 2**20
+INDEX_BYTES = (320 + 128) * 2**20
 
 
 class Models:
