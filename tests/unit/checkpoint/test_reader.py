@@ -85,7 +85,7 @@ def test_a_broken_config_is_named_with_the_reason(tmp_path: Path, content: bytes
 
 def test_a_folder_in_place_of_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").mkdir()
-    assert message(tmp_path).startswith(f"{tmp_path / 'config.json'} cannot be read: [Errno 21] Is a directory")
+    assert message(tmp_path).startswith(f"{tmp_path / 'config.json'} cannot be read: it is no plain file")
 
 
 def test_pickled_weights_are_not_read(tmp_path: Path) -> None:
