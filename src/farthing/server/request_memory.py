@@ -27,6 +27,8 @@ PATIENCE_S = 2.0
 WAIT_S = 10.0
 RETRY_AFTER_S = 1.0
 LOOK_INTERVAL_S = 0.25
+# A request of so few bytes has a share of the memory to which no larger one comes: it does not wait until they go.
+SMALL_BYTES, SMALL_SHARE = 64 * 1024, 1 / 16
 # What may wait for room, beside what is held: it has been received already.
 WAITING_SHARE = 0.25
 
@@ -106,13 +108,14 @@ class RequestMemory:
         was dropped."""
         if claim.is_dropped:
             raise gave_way()
-        if claim.num_bytes + num_bytes > self.limit_bytes:
+        limit_bytes = self._limit_bytes_for(claim, num_bytes)
+        if claim.num_bytes + num_bytes > limit_bytes:
             raise RequestTooLargeError(
                 f"The request needs about {mebibytes(claim.num_bytes + num_bytes)} of memory; all requests together "
-                f"may take {mebibytes(self.limit_bytes)}. Send fewer or shorter texts a request, ask for fewer "
+                f"may take {mebibytes(limit_bytes)}. Send fewer or shorter texts a request, ask for fewer "
                 "dimensions, or start the server with a larger --request-memory.",
             )
-        if self.used_bytes + num_bytes > self.limit_bytes and not self._make_room(claim, num_bytes):
+        if self.used_bytes + num_bytes > limit_bytes and not self._make_room(claim, num_bytes, limit_bytes):
             return False
         claim.num_bytes += num_bytes
         self.used_bytes += num_bytes
@@ -145,6 +148,11 @@ class RequestMemory:
         if self._waiting and not self._makes_room:
             self._serve_waiting()
 
+    def _limit_bytes_for(self, claim: Claim, num_bytes: int) -> int:
+        """What all may hold together after the claim has grown."""
+        is_small = claim.num_bytes + num_bytes <= SMALL_BYTES
+        return self.limit_bytes if is_small else self.limit_bytes - int(SMALL_SHARE * self.limit_bytes)
+
     def _let_wait(self, claim: Claim, num_bytes: int) -> None:
         """The largest requests are refused until the others and this one may wait, or this one is the largest."""
         while self._waiting:
@@ -160,16 +168,16 @@ class RequestMemory:
         if not turn.done():
             turn.set_exception(self._full())
 
-    def _make_room(self, claim: Claim, num_bytes: int) -> bool:
+    def _make_room(self, claim: Claim, num_bytes: int, limit_bytes: int) -> bool:
         """Have the largest of those give way whose clients keep them waiting; whether there is room then."""
         now_s = self.clock()
         slow = [other for other in self._claims if other is not claim and other.waits_s(now_s) >= PATIENCE_S]
-        missing = self.used_bytes + num_bytes - self.limit_bytes
+        missing = self.used_bytes + num_bytes - limit_bytes
         if sum(other.num_bytes for other in slow) < missing:
             return False
         self._makes_room = True  # for this claim, and for nobody who waits
         for other in sorted(slow, key=lambda one: one.num_bytes, reverse=True):
-            if self.used_bytes + num_bytes <= self.limit_bytes:
+            if self.used_bytes + num_bytes <= limit_bytes:
                 break
             self.dropped_total += 1
             other.drop()
@@ -179,7 +187,8 @@ class RequestMemory:
     def _serve_waiting(self) -> None:
         """The oldest that fit; a smaller one passes one for which there is no room yet."""
         for turn, (claim, num_bytes) in list(self._waiting.items()):
-            if not turn.done() and self.used_bytes + num_bytes <= self.limit_bytes and self.take(claim, num_bytes):
+            limit_bytes = self._limit_bytes_for(claim, num_bytes)
+            if not turn.done() and self.used_bytes + num_bytes <= limit_bytes and self.take(claim, num_bytes):
                 self._waiting.pop(turn, None)
                 turn.set_result(None)
 

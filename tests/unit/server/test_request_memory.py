@@ -10,7 +10,7 @@ import pytest
 
 from farthing.core.errors import QueueFullError, RequestTooLargeError
 from farthing.server import request_memory
-from farthing.server.request_memory import PATIENCE_S, RequestMemory
+from farthing.server.request_memory import PATIENCE_S, SMALL_BYTES, RequestMemory
 
 
 class Clock:
@@ -171,5 +171,23 @@ def test_nobody_gives_way_before_the_time_or_for_what_would_not_fit_all_the_same
             assert not told
             assert memory.take(late, 400)
             assert told == ["slow"]
+
+    run(test())
+
+
+def test_a_small_request_has_room_where_large_ones_hold_all_that_they_may() -> None:
+    async def test() -> None:
+        memory = RequestMemory(32 * SMALL_BYTES)
+        large, small, other = memory.claim(), memory.claim(), memory.claim()
+        await large.grow(30 * SMALL_BYTES)
+        await small.grow(SMALL_BYTES)
+        waiting = asyncio.create_task(small.grow(1))  # it is none of the small ones any more
+        await asyncio.sleep(0)
+        await other.grow(SMALL_BYTES)
+        assert not waiting.done()
+        large.release()
+        await waiting
+        with pytest.raises(RequestTooLargeError):
+            await large.grow(30 * SMALL_BYTES + 1)
 
     run(test())
