@@ -7,7 +7,6 @@ model could not be loaded, 70 when the worker died and the settings say to exit 
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import signal
@@ -32,6 +31,7 @@ from farthing.core.settings import (
 )
 from farthing.core.sizes import mebibytes
 from farthing.server.app import create_app
+from farthing.server.collector import spare_the_collector
 from farthing.server.connection import ConnectionLimits
 from farthing.server.descriptors import fit_connections
 from farthing.server.directory import Directory
@@ -116,14 +116,6 @@ def often_accepted(listener: socket.socket) -> list[socket.socket]:
     """The same socket several times. uvloop accepts one connection a turn of its loop for each socket, and with many
     busy connections a turn is long: without this, new ones waited for seconds."""
     return [listener, *(listener.dup() for _ in range(ACCEPTS_A_TURN - 1))]
-
-
-def spare_the_collector() -> None:
-    """Modules and models stay until the end; looking through them for garbage stops all requests meanwhile."""
-    gc.collect()
-    gc.freeze()
-    # A body of many small lists would have the collector look through them hundreds of times while it is parsed.
-    gc.set_threshold(50_000, 20, 100)
 
 
 def make_server(

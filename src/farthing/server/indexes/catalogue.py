@@ -19,6 +19,7 @@ from farthing.core.errors import (
     UnreadableIndexError,
     VectorIndexError,
 )
+from farthing.server.collector import spare_what_came
 from farthing.toolkit.extra import needed
 from farthing.toolkit.index.index import IndexInfo, VectorIndex, remove_index
 from farthing.toolkit.index.words import Segmenter
@@ -91,6 +92,8 @@ class Catalogue:
                 opened = self._open.get(name)
                 if opened is None or opened[0] != manifest:
                     opened = manifest, VectorIndex.open(database, self._segmenter)
+                    if not self._open:  # the first brings LanceDB's modules
+                        spare_what_came()
                     self._open[name] = opened
                 return opened[1]
         except UnreadableIndexError as error:
