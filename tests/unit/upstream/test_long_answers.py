@@ -131,6 +131,7 @@ def test_a_packed_answer_is_unpacked(name: str) -> None:
         (zlib.compress(GOOD), "deflate", "answered in a compression that was not asked for"),
         (b"", "gzip", "answered something that is no list of vectors"),
     ],
+    ids=["cut off", "not packed", "packed twice", "Brotli", "deflate", "empty"],
 )
 def test_what_cannot_be_unpacked_is_a_failure(content: bytes, name: str, reason: str) -> None:
     assert refusal(Sender(once(content), head=f"content-encoding: {name}\r\n")) == reason
