@@ -62,6 +62,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+MAX_SHOWN = 100  # characters of a value that a message repeats
+
 
 def tokens_in_words(num_tokens: int, is_part: bool) -> str:
     return f"at least {num_tokens} tokens" if is_part else f"{num_tokens} tokens"
@@ -350,3 +352,12 @@ class RateLimitError(FarthingError):
     def __init__(self, message: str, *, param: str | None = None, retry_after_s: float = 1) -> None:
         super().__init__(message, param=param)
         self.retry_after_s = retry_after_s
+
+
+def shown(value: object) -> str:
+    """A value as a message repeats it: of a long one the beginning."""
+    try:
+        text = repr(value)
+    except ValueError:  # hexadecimal in a file, it has more digits than Python writes
+        text = "a number of thousands of digits"
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."

@@ -10,8 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from farthing.core.errors import SettingsError
-from farthing.core.settings.field import shown
+from farthing.core.errors import SettingsError, shown
 
 MAX_CHARS = 255
 ANY = "*"

@@ -12,10 +12,10 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
-from farthing.core.errors import SettingsError
+from farthing.core.errors import MAX_SHOWN, SettingsError, shown
 from farthing.core.resolve import Resolved, convert
 from farthing.core.settings import EngineSettings, ModelSettings, ServingSettings, SourceSettings, UpstreamSettings
-from farthing.core.settings.field import MAX_SHOWN, Checked, base_type, shown
+from farthing.core.settings.field import Checked, base_type
 
 ANY_MODEL = "auto"  # the route that requests opt in to: whichever model can answer
 PER_MODEL: tuple[type[Checked], ...] = (SourceSettings, EngineSettings, ServingSettings, UpstreamSettings)

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from farthing.core.errors import SettingsError
+from farthing.core.errors import MAX_SHOWN, SettingsError, shown
 from farthing.core.settings import GROUPS, Checked, base_type, is_of_type
-from farthing.core.settings.field import HIDDEN, MAX_SHOWN, TYPES, shown, shown_value
+from farthing.core.settings.field import HIDDEN, TYPES, shown_value
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -12,10 +12,9 @@ from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
-from farthing.core.errors import SettingsError
+from farthing.core.errors import SettingsError, shown
 
 HIDDEN = "***"
-MAX_SHOWN = 100  # characters of a value that a message repeats
 TYPES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", tuple: "a list of texts"}
 PASSWORD = re.compile(r"(?<=://)[^@/]*@")  # user and password of an address such as redis://:secret@host
 
@@ -45,15 +44,6 @@ def shown_value(item: Field[Any], value: object) -> str:
     if item.metadata.get("secret") and value is not None:
         return HIDDEN
     return PASSWORD.sub(f"{HIDDEN}@", str(value))
-
-
-def shown(value: object) -> str:
-    """A value as a message repeats it: of a long one the beginning."""
-    try:
-        text = repr(value)
-    except ValueError:  # hexadecimal in a file, it has more digits than Python writes
-        text = "a number of thousands of digits"
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 @cache
