@@ -5,16 +5,13 @@ The table of attacks is the benchmark's, which also measures how long others wai
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+import attacks
+
 MEMORY, MOST_MIB = "1GB", 1500
 # Far above what is measured, and far below what any of these took before it had a limit.
 MOST_HEALTH_MS = 2000
@@ -25,22 +22,11 @@ LONG = ("8,192 texts", "a document of 5 MB", "30 bodies that do not end", "60 an
 STOPPED = ("joiners and letters in turn", "nested Markdown", "8,192 texts", "30 bodies that do not end")
 
 
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("attacks", BENCHMARKS / "attacks.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["attacks"] = module  # its dataclass looks itself up there
-    spec.loader.exec_module(module)
-    return module
-
-
-attacks = load()
 attacks.SETTLE_S = 0.1  # a benchmark looks for longer before and after
 
 
 @pytest.fixture(scope="module")
-def server(starter_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def server(starter_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[attacks.Server]:
     started = attacks.Server(str(starter_dir), tmp_path_factory.mktemp("attacked"), MEMORY)
     started.fill_index()
     yield started
@@ -50,7 +36,7 @@ def server(starter_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in attacks.ATTACKS]
 )
-def test_an_attack_harms_nobody_else(name: str, server: Any) -> None:
+def test_an_attack_harms_nobody_else(name: str, server: attacks.Server) -> None:
     row = server.attack(name)
     assert not attacks.is_bad(row), row
     assert row["texts"] > 0
