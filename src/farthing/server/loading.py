@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from farthing.sources.find import ModelSource
 
 # What a server with indexes holds beside its models: LanceDB and its buffers (240 MiB were measured while an index was
-# filled and searched, 320 while it was attacked), and the process that splits documents.
+# filled and searched, and hostile documents make it more), and the process that splits documents.
 INDEX_BYTES = (320 + 128) * 2**20
 
 
