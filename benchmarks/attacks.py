@@ -540,6 +540,7 @@ def main() -> None:
                 try:
                     server.fill_index()
                     rows[name]["stop_s"] = server.attack_and_stop(name)
+                    print(f"{name} stopped in {rows[name]['stop_s']:.1f} s", file=sys.stderr, flush=True)
                 finally:
                     server.close()
     print(table(
