@@ -108,10 +108,7 @@ def resolve(
                 raise SettingsError(unknown_key(name, origin, accepted), param=name[:MAX_SHOWN])
             values[name] = convert(name, value, known[name], origin, secret=name in secret)
             origins[name] = origin
-    groups = {
-        kind: kind(**{item.name: values[item.name] for item in fields(kind) if item.name in values})  # type: ignore[arg-type]
-        for kind in kinds
-    }
+    groups = {kind: kind(**kind.among(values)) for kind in kinds}
     return Resolved(groups, origins, tables)
 
 

@@ -114,6 +114,7 @@ class Checked:
             assert item.default is not MISSING, f"{item.name} needs a default"
             check_field(item, base_type(type(self), item.name), getattr(self, item.name))
 
-    def among(self, values: Mapping[str, object]) -> dict[str, object]:
+    @classmethod
+    def among(cls, values: Mapping[str, object]) -> dict[str, object]:
         """Those of `values` that are of this group."""
-        return {item.name: values[item.name] for item in fields(self) if item.name in values}  # type: ignore[arg-type]
+        return {item.name: values[item.name] for item in fields(cls) if item.name in values}  # type: ignore[arg-type]

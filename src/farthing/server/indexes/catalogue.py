@@ -47,6 +47,7 @@ class Catalogue:
         self._folder = folder
         self._lock = threading.Lock()
         self._open: dict[str, tuple[str, VectorIndex]] = {}  # with the manifest that it was opened by
+        self._has_opened = False
         self._segmenter = Segmenter()
 
     def names(self) -> list[str]:
@@ -92,7 +93,8 @@ class Catalogue:
                 opened = self._open.get(name)
                 if opened is None or opened[0] != manifest:
                     opened = manifest, VectorIndex.open(database, self._segmenter)
-                    if not self._open:  # the first brings LanceDB's modules
+                    if not self._has_opened:  # the first brings LanceDB's modules
+                        self._has_opened = True
                         spare_what_came()
                     self._open[name] = opened
                 return opened[1]
