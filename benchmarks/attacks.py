@@ -304,22 +304,29 @@ def probe(url: str) -> None:
 
 
 def harass(url: str, num_attackers: int, seconds: float) -> None:
-    """Attacks in turn, by several attackers at once, for so long; prints by attack what they got, as JSON."""
+    """Attacks by several attackers at once, for so long, each attack once before any comes again; prints by attack what
+    they got, as JSON."""
     parts, end = urlsplit(url), time.monotonic() + seconds
     assert parts.hostname is not None
     assert parts.port is not None
     address = parts.hostname, parts.port
     Target(address).post("/v1/indexes", {"name": "attacked"})
     found: dict[str, list[int]] = {}
+    source, left, lock = random.Random(0), list[str](), threading.Lock()
 
-    def attack(number: int) -> None:
-        source = random.Random(number)
+    def next_name() -> str:
+        with lock:
+            if not left:
+                left.extend(source.sample(list(ATTACKS), len(ATTACKS)))
+            return left.pop()
+
+    def attack() -> None:
         while time.monotonic() < end:
-            name, target = source.choice(list(ATTACKS)), Target(address)
+            name, target = next_name(), Target(address)
             ignoring_errors(ATTACKS[name])(target)
             found.setdefault(name, []).extend(target.statuses)
 
-    threads = [threading.Thread(target=attack, args=(number,), daemon=True) for number in range(num_attackers)]
+    threads = [threading.Thread(target=attack, daemon=True) for _ in range(num_attackers)]
     for thread in threads:
         thread.start()
     for thread in threads:

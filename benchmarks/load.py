@@ -5,8 +5,9 @@ python benchmarks/load.py MODEL [--clients 200] [--minutes 5] [--seed 0] [--atta
 Starts `farthing serve MODEL` and clients that send, over connections they keep, single texts, batches, long texts, bulk
 work, broken requests, and requests they hang up on. Some texts come back often, others never. An answer counts as wrong
 when its status is not one that the request can have, its vectors are not as many as its texts, or, for texts that were
-embedded offline before, a cosine is under 0.9999. Memory is the server's resident set, read every second; its growth is
-from the mean of the second minute to that of the last. `--attackers` sends the requests of `benchmarks/attacks.py`
+embedded offline before, a cosine is under 0.9999. Memory is the server's resident set, read every second: by
+minute its mean, and the least, which is what no request holds. Its growth is from the mean of the second minute to that
+of the last. `--attackers` sends the requests of `benchmarks/attacks.py`
 beside them, from a process of its own (those against indexes need --index-folder DIR among the flags). Tables and one
 JSON line; exit status 1 when a request had no answer or a wrong one.
 """
@@ -191,6 +192,7 @@ def summary(tally: Tally, resident: list[tuple[float, int]]) -> dict[str, Any]:
     for at, num in resident:
         by_minute[int(at // 60)].append(num)
     minutes_mib = [round(statistics.mean(nums) / 2**20, 1) for _, nums in sorted(by_minute.items())]
+    least_mib = [round(min(nums) / 2**20, 1) for _, nums in sorted(by_minute.items())]
     first_mean = statistics.mean(num for at, num in resident if 60 <= at < 120 or last < 120)
     last_mean = statistics.mean(num for at, num in resident if at >= last - 60)
     rows = []
@@ -210,11 +212,16 @@ def summary(tally: Tally, resident: list[tuple[float, int]]) -> dict[str, Any]:
         "growth": round(last_mean / first_mean - 1, 4),
     }
     print(table(list(found), [[f"{value:,}" for value in found.values()]]))
-    print(table(["minute", "resident MiB"], [[str(number), f"{mib:,}"] for number, mib in enumerate(minutes_mib, 1)]))
+    minutes = enumerate(zip(minutes_mib, least_mib, strict=True), 1)
+    print(
+        table(
+            ["minute", "resident MiB", "least"], [[str(at), f"{mean:,}", f"{least:,}"] for at, (mean, least) in minutes]
+        )
+    )
     for line in (*tally.unanswered[:10], *tally.wrong[:10]):
         print(line)
     answers = {f"{kind} {status}": count for (kind, status), count in tally.answers.items()}
-    return {**found, "resident_mib": minutes_mib, "answers": answers}
+    return {**found, "resident_mib": minutes_mib, "least_mib": least_mib, "answers": answers}
 
 
 def main() -> None:

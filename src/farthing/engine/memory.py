@@ -13,7 +13,7 @@ import torch
 HOST_ALLOCATOR = ("can't allocate memory", "not enough memory")
 
 # Between batches. Walking the heap takes some milliseconds, and what is used again has to be mapped again.
-TRIM_INTERVAL_S = 30.0
+TRIM_INTERVAL_S = 10.0
 
 
 def trim_heap() -> None:

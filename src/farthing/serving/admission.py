@@ -8,6 +8,7 @@ be room is refused for good.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,10 @@ from farthing.serving.size import Size
 # That a request waits for at most while the speed is not known, where the wait is limited: with so many waiting one is
 # full, and will tell the speed.
 FIRST_BATCHES = 4
+
+# Times the allowed wait after which a request whose turn has not come is refused after all: the machine has become
+# slower than it was when the request was let in.
+LATE = 2.0
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,21 @@ class QueueLimits:
     max_tokens: int = 10_000_000
     max_wait_s: float | None = None
     bulk_share: float = 0.2
+
+    @property
+    def late_s(self) -> float:
+        """How long a request waits for its turn at most."""
+        return math.inf if self.max_wait_s is None else LATE * self.max_wait_s
+
+    def late_error(self) -> QueueFullError:
+        """What the caller gets after that."""
+        assert self.max_wait_s is not None, "nothing is late without a limit"
+        return QueueFullError(
+            f"The request's turn has not come within {self.late_s:.1f} s: the machine became slower than it was when "
+            f"the request was let in, for a wait of {self.max_wait_s * 1000:.0f} ms at most (max_queue_ms). Try again "
+            "later.",
+            retry_after_s=self.max_wait_s,
+        )
 
 
 @dataclass(frozen=True)

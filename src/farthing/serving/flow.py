@@ -6,6 +6,7 @@ left. The scheduler's lock guards it.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 
 from farthing.models.token_key import TOKEN_BYTES
@@ -26,10 +27,11 @@ class Flow:
     Attributes:
         waiting: texts in order.
         goes_first: before all requests of its lane, because something of it is computed again.
+        latest_s: by the scheduler's clock, when its turn should have come.
     """
 
-    def __init__(self, urgency: Urgency, size: Size) -> None:
-        self.urgency = urgency
+    def __init__(self, urgency: Urgency, size: Size, latest_s: float = math.inf) -> None:
+        self.urgency, self.latest_s = urgency, latest_s
         self.waiting: OrderedDict[Text, None] = OrderedDict()
         self.goes_first = False
         self.num_waiting_tokens = 0
@@ -54,6 +56,15 @@ class Flow:
         for index in reversed(range(len(job.texts))):
             self.waiting.move_to_end((job, index), last=False)
         self.goes_first = True
+
+    def is_late(self, now_s: float) -> bool:
+        """Its turn should have come by now, and has not."""
+        return now_s > self.latest_s
+
+    def take(self, text: Text) -> None:
+        """A text that waits: its turn has come."""
+        self.latest_s = math.inf
+        self.remove(text)
 
     def remove(self, text: Text) -> None:
         """A text that waits."""

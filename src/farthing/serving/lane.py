@@ -19,7 +19,7 @@ from farthing.serving.arrivals import Arrivals
 from farthing.serving.filling import Filling, num_tokens_of
 from farthing.serving.flow import Flow, Text
 from farthing.serving.size import Size
-from farthing.serving.speed import Speed
+from farthing.serving.speed import Speed, counted_tokens
 
 
 class Lane:
@@ -35,7 +35,8 @@ class Lane:
         self._flows: dict[Flow, None] = {}  # in order of arrival
         self.credit = 0.0  # tokens
         self.speed, self.arrivals = Speed(), Arrivals()
-        self._num_taken, self._since_s, self._left_some = 0, 0.0, False  # when the last batch was filled
+        self._num_taken = self._num_computed = 0  # tokens, by the last batch
+        self._since_s, self._left_some = 0.0, False  # when it was filled
 
     @property
     def flows(self) -> Iterable[Flow]:
@@ -68,8 +69,8 @@ class Lane:
         """A batch of that budget is filled now. Nothing is saved up by a lane in which nobody waits."""
         self.credit = self.credit + self.share * num_tokens if self.has_waiting else 0.0
         if self._left_some:
-            self.speed.note(self._num_taken, now_s - self._since_s)
-        self._num_taken, self._since_s = 0, now_s
+            self.speed.note(counted_tokens(self._num_taken, self._num_computed), now_s - self._since_s)
+        self._num_taken, self._num_computed, self._since_s = 0, 0, now_s
 
     def end(self) -> None:
         """The batch is filled."""
@@ -86,7 +87,7 @@ class Lane:
                 if added is None:
                     return
                 self.credit -= added
-                self._take(flow, text)
+                self._take(flow, text, added)
 
     def fill(self, filling: Filling) -> None:
         """Take what else fits, from the request with the least left on."""
@@ -95,14 +96,16 @@ class Lane:
             for text in flow.waiting:
                 if filling.is_over:
                     break
-                if filling.offer(text) is not None:
-                    taken.append(text)
-            for text in taken:
-                self._take(flow, text)
+                added = filling.offer(text)
+                if added is not None:
+                    taken.append((text, added))
+            for text, added in taken:
+                self._take(flow, text, added)
 
-    def _take(self, flow: Flow, text: Text) -> None:
-        flow.remove(text)
+    def _take(self, flow: Flow, text: Text, num_computed: int) -> None:
+        flow.take(text)
         self._num_taken += num_tokens_of(text)
+        self._num_computed += num_computed
 
 
 def turn(flow: Flow) -> tuple[bool, int]:

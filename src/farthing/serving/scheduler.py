@@ -11,6 +11,7 @@ goes to texts further back that share tokens with those in the batch, and then t
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import weakref
@@ -136,6 +137,7 @@ class Scheduler:
 
         Raises:
             DeadlineError: the request's time is over.
+            QueueFullError: its turn should have come by now.
             FarthingError: why no work is taken (closed, worker died).
         """
         now_s = time.monotonic()
@@ -143,6 +145,9 @@ class Scheduler:
             raise flow.urgency.error()
         with self._changed:
             self._check_open()
+            if flow.is_late(self._clock()):
+                self._num_refused += 1
+                raise self._queue.late_error()
             flow.came(num_inputs)
             if job is None:
                 return
@@ -206,8 +211,9 @@ class Scheduler:
                 except (QueueFullError, InputError):
                     self._num_refused += 1
                     raise
-            flow = Flow(urgency, size)
-            lane.add(flow, self._clock())
+            now_s = self._clock()
+            flow = Flow(urgency, size, now_s + self._queue.late_s if limited else math.inf)
+            lane.add(flow, now_s)
             self._num_admitted += 1
             return flow
 
@@ -216,12 +222,17 @@ class Scheduler:
             raise type(self._refusal)(str(self._refusal))  # a new one: a shared one would gather tracebacks
 
     def _expire(self) -> list[tuple[Job, FarthingError]]:
-        """Take out the texts whose time is over."""
-        now_s = time.monotonic()
+        """Take out the texts of requests whose time is over, and of those that are late."""
+        now_s, clock_s = time.monotonic(), self._clock()
         expired: list[tuple[Job, FarthingError]] = []
         for flow in self._lanes.flows():
-            if flow.waiting and flow.urgency.is_over(now_s):
+            if not flow.waiting:
+                continue
+            if flow.urgency.is_over(now_s):
                 expired += [(job, flow.urgency.error()) for job in flow.clear()]
+            elif flow.is_late(clock_s):
+                self._num_refused += 1
+                expired += [(job, self._queue.late_error()) for job in flow.clear()]
         return expired
 
     def _form(self) -> Batch | None:

@@ -9,6 +9,15 @@ import math
 
 MEMORY_S = 10.0
 
+# Of tokens that texts share, each text counts its own, as in the queue: so many times as many as are computed, at most.
+# Prompts save about as much. What saves more, such as thousands of equal texts, tells nothing of the texts behind them.
+MOST_SHARED = 4
+
+
+def counted_tokens(num_tokens: int, num_computed: int) -> int:
+    """What texts of so many tokens count for the speed."""
+    return min(num_tokens, MOST_SHARED * num_computed)
+
 
 class Speed:
     """An average over time, not over batches: many short ones count as much as a long one that takes as long.

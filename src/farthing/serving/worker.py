@@ -19,6 +19,7 @@ from farthing.serving.batch import Batch
 from farthing.serving.health import Health
 from farthing.serving.observer import NoObserver, Observer
 from farthing.serving.scheduler import Scheduler
+from farthing.serving.speed import counted_tokens
 from farthing.serving.stats import StatsCounter
 from farthing.serving.token_budget import TokenBudget
 
@@ -139,7 +140,7 @@ class Worker:
             recomputed_texts_total=output.num_recomputed,
         )
         if batch.is_full:
-            self._scheduler.speed.note(num_tokens, seconds)
+            self._scheduler.speed.note(counted_tokens(num_tokens, num_computed), seconds)
         self.observer.batch(len(texts), num_computed, seconds)
         self._budget.note_success()
         for job in batch.deliver(output):

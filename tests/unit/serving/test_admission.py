@@ -139,6 +139,34 @@ def test_while_interactive_requests_wait_the_bulk_lane_is_expected_to_have_its_s
     queue.admit(Size(1, 5000), "bulk")
 
 
+def test_a_request_whose_turn_does_not_come_is_refused_after_all() -> None:
+    now_s = [0.0]
+    queue = Queue(BatchLimits(100, 50), TokenCounter, QueueLimits(max_wait_s=2), lambda: now_s[0])
+    queue.speed.note(1000, 1.0)
+    begun = queue.put(first := job(60, 60))
+    queue.put(late := job(100))
+    unsent = queue.admit(Size(1, 100))
+    with queue.open(Urgency(), Size(1, 200), limited=False) as unlimited:
+        queue.submit(patient := job(200), unlimited, 1)
+        run(queue.take())  # the first text of the request that came first
+        now_s[0] = 2 * 2 + 0.1
+        run(queue.take())
+        with pytest.raises(
+            QueueFullError, match=r"not come within 4\.0 s: .* 2000 ms at most \(max_queue_ms\)"
+        ) as caught:
+            late.future.result(0)
+        assert caught.value.retry_after_s == 2
+        assert first.future.done()
+        with pytest.raises(QueueFullError, match="not come within"):
+            queue.submit(job(100), unsent, 1)
+        queue.submit(more := job(10), begun, 1)
+        run(queue.take())
+        run(queue.take())
+        assert patient.future.done()
+        assert more.future.done()
+    assert queue.stats().refused_requests_total == 2
+
+
 def test_the_time_to_come_back_after_a_full_queue_follows_from_the_speed() -> None:
     queue = make_queue(max_texts=10)
     queue.put(job(*[100] * 10))

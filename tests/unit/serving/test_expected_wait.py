@@ -11,7 +11,7 @@ import pytest
 from queueing import Queue, job, run
 
 from farthing.core.errors import QueueFullError
-from farthing.serving.admission import QueueLimits
+from farthing.serving.admission import LATE, QueueLimits
 from farthing.serving.job import Job
 from farthing.serving.lanes import OLDEST_SHARE
 from farthing.serving.scheduler import BatchLimits
@@ -46,11 +46,14 @@ class Machine:
     """Clients that send one request after the other, and a queue that computes `TOKENS_PER_S`.
 
     Attributes:
+        tokens_per_s: that are computed now.
         waits_s: of what was let in, by kind, until it was answered.
+        num_late: of what was let in, requests that were refused after all.
     """
 
     def __init__(self, kinds: dict[Kind, float], num_clients: int) -> None:
-        self.now_s = 0.0
+        self.now_s, self.tokens_per_s = 0.0, TOKENS_PER_S
+        self.num_late = 0
         self.waits_s: dict[Kind, list[float]] = {kind: [] for kind in kinds}
         self.num_refused = 0
         limits = QueueLimits(max_wait_s=MAX_WAIT_S, bulk_share=BULK_SHARE)
@@ -67,7 +70,7 @@ class Machine:
             if batch is None:
                 self.now_s = self._arrivals[0]
                 continue
-            seconds = batch.num_tokens / TOKENS_PER_S
+            seconds = batch.num_tokens / self.tokens_per_s
             end_s = self.now_s + seconds
             self._arrive(end_s)  # most come while a batch runs, when what it took no longer waits
             self.now_s = end_s
@@ -98,6 +101,7 @@ class Machine:
         for one in [one for one in self._open if one.job.future.done()]:
             self._open.remove(one)
             one.place.close()
+            self.num_late += one.job.future.exception() is not None
             self.waits_s[one.kind].append(self.now_s - one.since_s)
             self._pause()
 
@@ -126,6 +130,17 @@ def test_long_requests_that_small_ones_keep_passing_are_answered_in_time() -> No
     late = [wait_s for kind in (SOME, LONG) for wait_s in machine.waits_s[kind] if wait_s > 1.5 * MAX_WAIT_S]
     assert len(late) < 0.03 * sum(map(len, machine.waits_s.values()))
     assert machine.longest_s(SINGLE) < 6
+
+
+def test_nobody_waits_for_much_longer_than_allowed_when_the_machine_becomes_slower() -> None:
+    machine = Machine({SINGLE: 0.5, SOME: 0.3, BULK: 0.2}, 60)
+    machine.tokens_per_s = 20 * TOKENS_PER_S
+    machine.run(60)
+    machine.tokens_per_s = TOKENS_PER_S
+    machine.run(250)
+    assert machine.num_late
+    batch_s = BATCH_TOKENS / TOKENS_PER_S
+    assert machine.longest_s(BULK) <= LATE * MAX_WAIT_S + 10 + 2 * batch_s  # 10 s: as above
 
 
 def loaded_queue(now_s: list[float]) -> Queue:

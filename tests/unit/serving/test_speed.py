@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from farthing.serving.size import Size
-from farthing.serving.speed import MEMORY_S, Speed
+from farthing.serving.speed import MEMORY_S, MOST_SHARED, Speed, counted_tokens
 
 
 def test_the_speed_is_not_known_before_the_first_batch() -> None:
@@ -27,6 +27,12 @@ def test_the_past_is_forgotten() -> None:
     for _ in range(5):
         speed.note(int(100 * MEMORY_S), MEMORY_S)
     assert speed.tokens_per_s == pytest.approx(100, rel=0.01)
+
+
+def test_a_flood_of_equal_texts_does_not_tell_that_others_are_soon_done() -> None:
+    assert counted_tokens(300_000, 40) == 40 * MOST_SHARED
+    assert counted_tokens(300, 100) == 300  # such as texts with a prompt
+    assert counted_tokens(100, 100) == 100
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,8 @@ class ServingSettings(Checked):
     )
     max_queue_ms: float | None = option(
         None,
-        "Longest expected wait for a turn, in ms; a request that would wait for longer is refused (429).",
+        "Longest expected wait for a turn, in ms; a request that would wait for longer, or has waited twice as long, "
+        "is refused (429).",
         minimum=1,
     )
     bulk_share: float = option(
