@@ -26,8 +26,8 @@ from pathlib import Path
 import numpy as np
 
 from farthing import Embedder
-from farthing.toolkit.dedup.exact import normalise
 from farthing.toolkit.dedup.find import find_repeats
+from farthing.toolkit.spelling import plain_form
 from report import facts, json_line, table
 
 THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7)
@@ -74,7 +74,7 @@ def planted(embedder: Embedder, originals: list[str]) -> dict[str, list[float]]:
     for name, reword in rewordings(words).items():
         texts = [reword(text, rng) for text in originals]
         distances = np.linalg.norm(embedder.encode(texts) - vectors, axis=1)
-        same = [normalise(text) == normalise(original) for text, original in zip(texts, originals, strict=True)]
+        same = [plain_form(text) == plain_form(original) for text, original in zip(texts, originals, strict=True)]
         distances[same] = 0
         shares[name] = [float((distances <= threshold).mean()) for threshold in THRESHOLDS]
     return shares

@@ -89,6 +89,13 @@ def test_truncated_inputs_are_named_in_a_header(client: httpx.Client) -> None:
     assert "x-farthing-warning" not in response.headers
 
 
+def test_inputs_of_unknown_words_alone_are_named_in_a_header(client: httpx.Client) -> None:
+    for _ in range(2):  # computed, and out of the cache
+        response = post(client, input=["a wren", "b" * 150, "😀", "a 😀"])
+        assert response.headers["x-farthing-unknown"] == "1,2"
+    assert "x-farthing-unknown" not in post(client, input="a wren").headers
+
+
 def test_null_means_not_given(client: httpx.Client) -> None:
     names = ("model", "encoding_format", "dimensions", "user", "prompt", "input_type", "truncate", "normalize")
     given = post(client, input="Hello", **dict.fromkeys(names))

@@ -14,9 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from farthing.core.errors import SettingsError
 from farthing.core.resolve import Resolved
-from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings, UpstreamSettings
-from farthing.toolkit.encoder import Encoder, open_encoder
+from farthing.core.settings import (
+    QUANTISED_FORMATS,
+    EngineSettings,
+    ServingSettings,
+    SourceSettings,
+    UpstreamSettings,
+)
+from farthing.core.space import ELSEWHERE, VectorSpace
+from farthing.toolkit.encoder import RequestEncoder, open_encoder
 from farthing.toolkit.records.reader import INPUT_FORMATS
 
 if TYPE_CHECKING:
@@ -47,12 +55,30 @@ def progress_shown(progress: bool | None) -> bool:
 
 
 @contextmanager
-def opened_encoder(model: str, settings: Resolved) -> Iterator[Encoder]:
+def opened_encoder(model: str, settings: Resolved) -> Iterator[RequestEncoder]:
     """The encoder of a command's settings (`ENCODER_GROUPS`), closed afterwards. Raises what `open_encoder` raises."""
     # The command's own texts are no crowd: none of them may be refused for how many are waiting.
     serving = replace(settings.group(ServingSettings), max_queue_tokens=sys.maxsize, max_queue_ms=None)
     source, engine = settings.group(SourceSettings), settings.group(EngineSettings)
     with closing(open_encoder(model, source, engine, serving, settings.group(UpstreamSettings))) as encoder:
+        yield encoder
+
+
+@contextmanager
+def index_encoder(space: VectorSpace, model: str, settings: Resolved) -> Iterator[RequestEncoder]:
+    """As `opened_encoder`, in the format of an index's vectors where no flag says another.
+
+    Raises `SettingsError` too, where another server made them and none is named.
+    """
+    upstream = settings.group(UpstreamSettings)
+    if space.pooling == ELSEWHERE and not upstream.urls and upstream.engine == "farthing":
+        raise SettingsError(
+            f"The vectors of this index were made by another server, as {model}. Name that server with --upstream URL.",
+            param="upstream",
+        )
+    if space.format in ("none", *QUANTISED_FORMATS) and settings.origins.get("format") != "flag":
+        settings = settings.with_values({"format": space.format}, "index")
+    with opened_encoder(model, settings) as encoder:
         yield encoder
 
 
@@ -71,4 +97,4 @@ def vectors_of(
         return read_vectors(vectors, data)
     assert model is not None
     with opened_encoder(model, settings) as encoder:
-        return embed_text_set(encoder, data, show_progress=show_progress)
+        return embed_text_set(encoder, data, show_progress=show_progress).table

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from farthing.cli.data_options import ENCODER_GROUPS, opened_encoder
+from farthing.cli.data_options import ENCODER_GROUPS, index_encoder
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
@@ -88,7 +88,7 @@ def search(
     with ExitStack() as stack:
         encoder = None
         if mode != "keyword":
-            encoder = stack.enter_context(opened_encoder(model or index.manifest.model, settings))
+            encoder = stack.enter_context(index_encoder(index.manifest.space, model or index.manifest.model, settings))
         ranker = stack.enter_context(opened_reranker(reranker, settings)) if reranker else None
         results = ask(index, wanted, encoder, ranker)
     if as_json:

@@ -11,6 +11,8 @@ import hashlib
 import json
 from dataclasses import dataclass
 
+ELSEWHERE = "upstream"  # stands for the pooling that a server elsewhere does
+
 
 @dataclass(frozen=True)
 class VectorSpace:
@@ -18,9 +20,9 @@ class VectorSpace:
 
     Attributes:
         model: name of the model as it was asked for.
-        fingerprint: digest of the checkpoint's weights, config and tokenizer and of how its vectors are made, with what
-            rounding them makes a space of its own.
-        pooling: "last", "cls" or "mean"; "none" of vectors of single tokens.
+        fingerprint: digest of the checkpoint's weights, config and tokenizer and of how its vectors are made, and
+            behind a hyphen the format where rounding to it makes a space of its own.
+        pooling: "last", "cls" or "mean"; "none" of vectors of single tokens, `ELSEWHERE` where another server does it.
         dimensions: length of the vectors.
         normalized: whether the vectors have length 1.
     """
@@ -30,6 +32,15 @@ class VectorSpace:
     pooling: str
     dimensions: int
     normalized: bool
+
+    @property
+    def format(self) -> str:
+        """What the weights were rounded to, which makes a space of its own; "none" where they were not, "" where that
+        is known to another server alone."""
+        if self.pooling == ELSEWHERE:
+            return ""
+        _, _, rounding = self.fingerprint.partition("-")
+        return rounding.partition("-")[0] or "none"
 
     @property
     def id(self) -> str:

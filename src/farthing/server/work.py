@@ -119,11 +119,19 @@ def embed_headers(answer: Answer) -> dict[str, str]:
         headers["x-farthing-cache"] = f"hits={result.num_cached}, misses={result.num_uncached}"
     if result.warnings:
         headers["x-farthing-warning"] = "; ".join(result.warnings)
-    return headers | truncated_header(result.truncated)
+    return headers | truncated_header(result.truncated) | unknown_header(result.unknown.texts)
 
 
 def truncated_header(indices: Sequence[int]) -> dict[str, str]:
     """Which texts of the request were cut."""
-    listed = [str(index) for index in indices[:MAX_LISTED_INDICES]]
+    return {"x-farthing-truncated": listed(indices)} if indices else {}
+
+
+def unknown_header(indices: Sequence[int]) -> dict[str, str]:
+    """Of which texts of the request the model knows no word."""
+    return {"x-farthing-unknown": listed(indices)} if indices else {}
+
+
+def listed(indices: Sequence[int]) -> str:
     more = ["..."] if len(indices) > MAX_LISTED_INDICES else []
-    return {"x-farthing-truncated": ",".join(listed + more)} if listed else {}
+    return ",".join([*map(str, indices[:MAX_LISTED_INDICES]), *more])

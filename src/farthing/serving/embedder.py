@@ -25,6 +25,7 @@ from farthing.serving.tokenizer import TextTokenizer
 from farthing.serving.tokens import Token
 from farthing.serving.urgency import LaneName
 from farthing.serving.vectors import VectorCollector, check_dimensions
+from farthing.serving.vocabulary import VocabularyWatch
 
 T = TypeVar("T")
 
@@ -46,6 +47,7 @@ class Embedder(ServedModel):
     def _prepare_with(self, tokenizer: TextTokenizer) -> None:
         self._preparer = Preparer(tokenizer, self.plan.context_length, self._settings)
         self._pipeline = Pipeline(self._preparer, self._scheduler, self._pools, self.plan.context_length)
+        self._vocabulary = VocabularyWatch(self.model)
         self._lists = TokenLists(tokenizer, self._pools, self._settings)
 
     # --- facts ---------------------------------------------------------------------------------------------------
@@ -96,8 +98,12 @@ class Embedder(ServedModel):
         """
         inputs = [texts] if isinstance(texts, str) else list(texts)
         request = EmbedRequest(inputs, prompt, prompt_name, instruction, input_type, dimensions, normalize, truncate)
-        vectors = self._run(request, show_progress=show_progress).vectors
+        vectors = self.encode_request(request, show_progress=show_progress).vectors
         return vectors[0] if isinstance(texts, str) else vectors
+
+    def encode_request(self, request: EmbedRequest, *, show_progress: bool = False) -> EmbedResult:
+        """As `encode`, with what is known of the vectors beside them."""
+        return self._run(request, show_progress=show_progress)
 
     async def encode_async(
         self,
@@ -213,4 +219,6 @@ class Embedder(ServedModel):
         space = replace(self.space, dimensions=request.dimensions or self.dimensions, normalized=request.normalize)
         if request.per_token:
             space = replace(space, pooling="none")
-        return collector.result(replace(space, fingerprint=collector.fingerprint or space.fingerprint))
+        result = collector.result(replace(space, fingerprint=collector.fingerprint or space.fingerprint))
+        self._vocabulary.note(result.num_tokens - self.tokenizer.special.count * len(request.inputs), result.unknown)
+        return result

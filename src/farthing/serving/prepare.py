@@ -13,6 +13,7 @@ from farthing.core.settings import ServingSettings
 from farthing.serving.request import TextEnd
 from farthing.serving.text import Input, clean_input
 from farthing.serving.tokenizer import Encoded, TextTokenizer
+from farthing.serving.vocabulary import NONE_UNKNOWN, Unknown, find_unknown
 
 # Characters for each token of the context that are tokenised of a long text at first: enough of most texts that are
 # cut; and of one that is refused, so many that only a text far over the context is refused without its exact length.
@@ -26,11 +27,13 @@ class Prepared:
         texts: token ids of the texts to compute.
         places: index in the slice of each of them; the others get zero vectors.
         truncated: indices in the request of texts that were cut.
+        unknown: words that the model does not know, in them; by index in the request.
     """
 
     texts: tuple[list[int], ...]
     places: tuple[int, ...]
     truncated: tuple[int, ...]
+    unknown: Unknown = NONE_UNKNOWN
 
     @property
     def num_tokens(self) -> int:
@@ -69,7 +72,14 @@ class Preparer:
                 ids = self._tokenizer.truncate(ids, self._context_length, truncate_from)
                 truncated.append(index)
             texts.append(ids)
-        return Prepared(tuple(texts), tuple(places), tuple(truncated))
+        unknown = self._unknown(texts, [start + place for place in places], prefix)
+        return Prepared(tuple(texts), tuple(places), tuple(truncated), unknown)
+
+    def _unknown(self, texts: Sequence[Sequence[int]], indices: Sequence[int], prefix: str) -> Unknown:
+        token, others = self._tokenizer.unknown, self._tokenizer.special.count
+        if prefix and token is not None and any(token in ids for ids in texts):
+            others += sum(id != token for id in self._tokenizer.encode_prefix(prefix))
+        return find_unknown(texts, indices, token, others)
 
     def _check_prompt(self, prefix: str) -> None:
         """Raises `PromptTooLongError` when no text fits beside it."""

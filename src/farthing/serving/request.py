@@ -13,6 +13,7 @@ from farthing.core.settings import ServingSettings
 from farthing.core.space import VectorSpace
 from farthing.serving.timings import NOT_TIMED, Timings
 from farthing.serving.urgency import USUAL, Urgency
+from farthing.serving.vocabulary import NONE_UNKNOWN, Unknown
 
 InputType = Literal["query", "document"]
 TextEnd = Literal["start", "end"]
@@ -61,6 +62,7 @@ class EmbedResult:
         warnings: one ASCII sentence each.
         timings: of its texts.
         text_tokens: tokens of each text, which add up to `num_tokens`; 0 where a zero vector is the answer.
+        unknown: words that the model does not know: of texts with no others, vectors say nothing.
         num_cached, num_uncached: texts that were found in a cache, and those looked for in vain.
     """
 
@@ -72,6 +74,7 @@ class EmbedResult:
     warnings: tuple[str, ...] = ()
     timings: Timings = NOT_TIMED
     text_tokens: tuple[int, ...] = ()
+    unknown: Unknown = NONE_UNKNOWN
     num_cached: int = 0
     num_uncached: int = 0
 

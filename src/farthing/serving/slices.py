@@ -12,6 +12,7 @@ import numpy as np
 from farthing.serving.job import Job, Rows
 from farthing.serving.request import TextEnd
 from farthing.serving.timings import Timings, mean
+from farthing.serving.vocabulary import Unknown
 
 if TYPE_CHECKING:
     from farthing.serving.prepare import Prepared
@@ -49,12 +50,14 @@ class Done:
     Attributes:
         text_tokens: tokens of each input; 0 where nothing was computed.
         truncated: indices in the request of inputs that were cut.
+        unknown: words in them that the model does not know.
         fingerprint: None where nothing was computed.
     """
 
     slice: Slice
     text_tokens: Sequence[int]
     truncated: Sequence[int]
+    unknown: Unknown
     fingerprint: str | None
     num_computed_tokens: int
     timings: Timings
@@ -96,6 +99,13 @@ class Collector:
         return tuple(index for item in done for index in item.truncated)
 
     @property
+    def unknown(self) -> Unknown:
+        """Words that the model does not know."""
+        done = [self._done[start].unknown for start in sorted(self._done)]
+        texts = tuple(index for item in done for index in item.texts)
+        return Unknown(texts, sum(item.num_tokens for item in done))
+
+    @property
     def timings(self) -> Timings:
         return mean((len(item.slice.inputs), item.timings) for item in self._done.values())
 
@@ -117,7 +127,9 @@ class Collector:
         counts = [0] * len(running.slice.inputs)
         for place, ids in zip(prepared.places, prepared.texts, strict=True):
             counts[place] = len(ids)
-        self._done[start] = Done(running.slice, counts, prepared.truncated, fingerprint, num_computed, timings)
+        self._done[start] = Done(
+            running.slice, counts, prepared.truncated, prepared.unknown, fingerprint, num_computed, timings
+        )
         return len(running.slice.inputs) if is_new else 0
 
     def outdated(self) -> list[Slice]:

@@ -58,6 +58,10 @@ class SpecialTokens:
 
 class TextTokenizer:
     """
+    Attributes:
+        special: what it puts around texts.
+        unknown: the token in the place of words that it does not know; None where it knows all.
+
     Raises:
         TokenizerError: on construction, when there is no tokenizer.json, or encoded texts would not end with
             `end_token`. A Qwen3-Embedding without its <|endoftext|> (151643) gives bad vectors without any error.
@@ -73,6 +77,7 @@ class TextTokenizer:
         self._vocab = vocab
         self._boundaries = boundaries_of(self._tokenizer)
         self.special = self._special_tokens()
+        self.unknown = self._unknown_token()
         if end_token is not None:
             self._check_end(end_token, file)
 
@@ -223,6 +228,12 @@ class TextTokenizer:
         if not body:
             raise TokenizerError("The tokenizer makes no tokens of the text 'a'. It does not belong to this model.")
         return SpecialTokens(tuple(ids[: body[0]]), tuple(ids[body[-1] + 1 :]))
+
+    def _unknown_token(self) -> int | None:
+        model = self._tokenizer.model
+        name = "<unk>" if isinstance(model, models.Unigram) else getattr(model, "unk_token", None)
+        token: int | None = None if name is None else self._tokenizer.token_to_id(name)
+        return token
 
     def _check_end(self, end_token: str, file: Path) -> None:
         wanted = self._tokenizer.token_to_id(end_token)

@@ -44,6 +44,7 @@ class VectorCollector(Collector):
             self._warnings,
             self.timings,
             self.text_tokens,
+            self.unknown,
         )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings, UpstreamSettings
 from farthing.core.space import VectorSpace
-from farthing.serving.request import InputType
+from farthing.serving.request import EmbedRequest, EmbedResult, InputType
 
 
 class Encoder(Protocol):
@@ -69,13 +69,29 @@ class Encoder(Protocol):
     def close(self) -> None: ...
 
 
+class RequestEncoder(Encoder, Protocol):
+    """One that tells more of its vectors."""
+
+    def encode_request(self, request: EmbedRequest, *, show_progress: bool = False) -> EmbedResult:
+        """As `encode`, of any number of inputs, with what is known of the vectors beside them."""
+        ...
+
+
+def lasting_name(model: str) -> str:
+    """A model's name as it is found from any folder: of a path the absolute one."""
+    from farthing.sources.find import local_folder
+
+    folder = local_folder(model)
+    return model if folder is None else str(folder)
+
+
 def open_encoder(
     model: str,
     source: SourceSettings,
     engine: EngineSettings,
     serving: ServingSettings,
     upstream: UpstreamSettings,
-) -> Encoder:
+) -> RequestEncoder:
     """The model in this process, or at the server that `upstream` names.
 
     Raises:

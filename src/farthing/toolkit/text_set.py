@@ -17,8 +17,8 @@ import numpy as np
 from tqdm import tqdm
 
 from farthing.core.errors import InputError
-from farthing.serving.request import InputType
-from farthing.toolkit.encoder import Encoder
+from farthing.serving.request import EmbedRequest, InputType
+from farthing.toolkit.encoder import RequestEncoder
 from farthing.toolkit.records.placed import errors_placed
 from farthing.toolkit.records.read_lines import Wanted
 from farthing.toolkit.records.reader import open_reader
@@ -64,6 +64,18 @@ class TextSet:
             yield of_chunk[chunk][place]
 
 
+@dataclass(frozen=True)
+class TextVectors:
+    """
+    Attributes:
+        table: of length 1, float32 [texts, dimensions]; zero for texts that were not asked for.
+        unknown: bool [texts], whose vector says nothing, because the model knows none of their words.
+    """
+
+    table: np.ndarray
+    unknown: np.ndarray
+
+
 def read_text_set(name: str, given_format: str | None = None, field: str | None = None) -> TextSet:
     """
     Args:
@@ -81,29 +93,29 @@ def read_text_set(name: str, given_format: str | None = None, field: str | None 
 
 
 def embed_text_set(
-    encoder: Encoder,
+    encoder: RequestEncoder,
     data: TextSet,
     *,
     indices: np.ndarray | None = None,
     input_type: InputType | None = None,
     show_progress: bool = False,
-) -> np.ndarray:
-    """Vectors of length 1: float32 [texts, dimensions]. Texts over the context are cut.
-
-    With `indices` only these texts are embedded; the rows of the others are zero.
+) -> TextVectors:
+    """Of all texts, or only of those with these `indices`. Texts over the context are cut.
 
     Raises what `Encoder.encode` raises; an `InputError` names the text's place in the input.
     """
     wanted = np.arange(len(data)) if indices is None else indices
-    vectors = np.zeros((len(data), encoder.dimensions), dtype=np.float32)
+    found = TextVectors(np.zeros((len(data), encoder.dimensions), dtype=np.float32), np.zeros(len(data), dtype=bool))
     with tqdm(total=len(wanted), desc="Embedding", unit=" texts", disable=not show_progress, dynamic_ncols=True) as bar:
         for start in range(0, len(wanted), TEXTS_AT_A_TIME):
             part = wanted[start : start + TEXTS_AT_A_TIME]
             with errors_placed(lambda index, part=part: data.place(int(part[index]))):  # type: ignore[misc]
                 texts = [data.texts[index] for index in part]
-                vectors[part] = encoder.encode(texts, input_type=input_type, truncate=True)
+                result = encoder.encode_request(EmbedRequest(texts, input_type=input_type, truncate=True))
+            found.table[part] = result.vectors
+            found.unknown[part[list(result.unknown.texts)]] = True
             bar.update(len(part))
-    return vectors
+    return found
 
 
 def read_vectors(path: Path, data: TextSet) -> np.ndarray:

@@ -24,10 +24,11 @@ import numpy as np
 
 from farthing.core.errors import UpstreamFailedError, UpstreamInputError, WrongTaskError
 from farthing.core.settings import ServingSettings, UpstreamSettings
-from farthing.core.space import VectorSpace
+from farthing.core.space import ELSEWHERE, VectorSpace
 from farthing.models.spec import EmbeddingSpec
 from farthing.serving.request import EmbedRequest, EmbedResult, InputType, Terms, check_number
 from farthing.serving.vectors import check_dimensions, finish_vectors
+from farthing.serving.vocabulary import Unknown
 from farthing.upstream.attempt import AttemptFailedError
 from farthing.upstream.chunks import CHARS_PER_TOKEN, Chunk, estimate_tokens, fit_input, split, weight_of
 from farthing.upstream.client import UpstreamClient
@@ -87,7 +88,7 @@ class UpstreamEmbedder(UpstreamModel):
     def _space(self, told: str | None) -> VectorSpace:
         """What the upstream calls the model stands for its weights, unless it tells more: nobody else knows."""
         named = fingerprint(self._settings.upstream_space or told or self.upstream_model, self.dimensions)
-        return VectorSpace(self.model, named, "upstream", self.dimensions, normalized=True)
+        return VectorSpace(self.model, named, ELSEWHERE, self.dimensions, normalized=True)
 
     def facts(self) -> dict[str, str]:
         """Where the model is computed, in words, for start-up output."""
@@ -168,10 +169,13 @@ class UpstreamEmbedder(UpstreamModel):
         upstream's weights change on the way.
         """
         wanted = EmbedRequest(
-            (), instruction=instruction, input_type=input_type, dimensions=dimensions, truncate=truncate
+            texts, instruction=instruction, input_type=input_type, dimensions=dimensions, truncate=truncate
         )
-        found = encode_all(self._embed_and_wait, texts, wanted, show_progress=show_progress)
-        return np.concatenate([np.zeros((0, dimensions or self.dimensions), dtype=np.float32), *found])
+        return self.encode_request(wanted, show_progress=show_progress).vectors
+
+    def encode_request(self, request: EmbedRequest, *, show_progress: bool = False) -> EmbedResult:
+        """As `encode`, with what is known of the vectors beside them."""
+        return encode_all(self._embed_and_wait, request, show_progress=show_progress)
 
     def count_tokens(self, text: str) -> int:
         """About: the model's tokenizer is on another server."""
@@ -193,11 +197,13 @@ class UpstreamEmbedder(UpstreamModel):
         text_tokens = [0] * len(request.inputs)
         num_computed = 0
         truncated: list[int] = []
+        unknown: list[int] = []
         for chunk, vectors in zip(chunks, found, strict=True):
             rows[chunk.places] = finish_vectors(vectors.rows, dimensions, request.normalize)
             total = vectors.num_tokens or -(-chunk.weight // CHARS_PER_TOKEN)
             num_computed += total - vectors.num_cached_tokens
             truncated += [chunk.places[index] for index in vectors.told.truncated]
+            unknown += [chunk.places[index] for index in vectors.told.unknown]
             warnings += vectors.told.warnings
             parts = share_out(total, [weight_of(item) for item in chunk.inputs])
             for place, part in zip(chunk.places, parts, strict=True):
@@ -212,6 +218,7 @@ class UpstreamEmbedder(UpstreamModel):
             truncated=tuple(sorted(truncated)),
             warnings=tuple(dict.fromkeys(warnings)),
             text_tokens=tuple(text_tokens),
+            unknown=Unknown(tuple(sorted(unknown))),
         )
 
     def terms(self, request: EmbedRequest) -> Terms:

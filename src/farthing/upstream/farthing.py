@@ -18,11 +18,13 @@ class Told:
         space: the identity of its vectors' space; None of any other server.
         truncated: indices of texts that were cut, of at most `MAX_LISTED` texts.
         warnings: what lowers the vectors' quality, ASCII.
+        unknown: indices of texts of which the model knows no word, as many.
     """
 
     space: str | None = None
     truncated: tuple[int, ...] = ()
     warnings: tuple[str, ...] = ()
+    unknown: tuple[int, ...] = ()
 
 
 NOTHING = Told()
@@ -33,7 +35,13 @@ def read_told(headers: Mapping[str, str], num_inputs: int) -> Told:
     space = headers.get("x-farthing-space", "")
     if not SPACE.fullmatch(space):
         return NOTHING
-    listed = headers.get("x-farthing-truncated", "").split(",")
-    indices = {int(item) for item in listed if item.isascii() and item.isdecimal() and len(item) < 9}
+    truncated, unknown = (
+        read_indices(headers.get(name, ""), num_inputs) for name in ("x-farthing-truncated", "x-farthing-unknown")
+    )
     warning = headers.get("x-farthing-warning", "").encode("ascii", "replace").decode()[:MAX_CHARS]
-    return Told(space, tuple(sorted(i for i in indices if i < num_inputs)), (warning,) if warning else ())
+    return Told(space, truncated, (warning,) if warning else (), unknown)
+
+
+def read_indices(listed: str, num_inputs: int) -> tuple[int, ...]:
+    found = {int(item) for item in listed.split(",") if item.isascii() and item.isdecimal() and len(item) < 9}
+    return tuple(sorted(index for index in found if index < num_inputs))

@@ -45,6 +45,12 @@ def test_what_was_cut_is_kept_as_such(fronts: Any, ask: Any) -> None:
     assert (first.truncated, second.truncated, second.num_cached) == ((1,), (0,), 2)
 
 
+def test_what_its_model_does_not_know_is_told(fronts: Any, ask: Any) -> None:
+    with ask(fronts[0].url, upstream_batch_texts=2) as asked:
+        found = asked.embedder.encode_request(EmbedRequest(["a wren", "b", "c" * 150, "😀", "d"]))
+        assert found.unknown.texts == (2, 3)
+
+
 def test_its_space_is_followed_when_its_weights_change(fronts: Any, ask: Any) -> None:
     door = fronts[0].door
     with ask(fronts[0].url, upstream_batch_texts=2) as asked:

@@ -6,14 +6,18 @@ import pytest
 from farthing.core.errors import UpstreamFailedError
 from farthing.core.space import VectorSpace
 from farthing.serving.request import EmbedRequest, EmbedResult
+from farthing.serving.vocabulary import Unknown
 from farthing.upstream.encode import REQUEST_TEXTS, encode_all
 
 TEXTS = [str(number) for number in range(2 * REQUEST_TEXTS + 1)]
 
 
 def embed(request: EmbedRequest, weights: str = "same") -> EmbedResult:
-    rows = np.array([[float(str(text))] for text in request.inputs], dtype=np.float32)
-    return EmbedResult(rows, len(rows), len(rows), VectorSpace("m", weights, "mean", 1, normalized=True))
+    rows = np.array([float(str(text)) for text in request.inputs], dtype=np.float32)[:, None]
+    space = VectorSpace("m", weights, "mean", 1, normalized=True)
+    tens = tuple(place for place, text in enumerate(request.inputs) if str(text).endswith("0"))
+    told = {"truncated": tens, "unknown": Unknown(tens), "warnings": ("one",), "text_tokens": (2,) * len(rows)}
+    return EmbedResult(rows, 2 * len(rows), len(rows), space, **told)  # type: ignore[arg-type]
 
 
 def test_texts_are_asked_for_in_requests_of_bounded_size_and_come_back_in_order() -> None:
@@ -23,13 +27,20 @@ def test_texts_are_asked_for_in_requests_of_bounded_size_and_come_back_in_order(
         asked.append(request)
         return embed(request)
 
-    found = encode_all(noted, TEXTS, EmbedRequest((), input_type="query"), show_progress=False)
-    assert [int(value) for value in np.concatenate(found)[:, 0]] == list(range(len(TEXTS)))
+    found = encode_all(noted, EmbedRequest(TEXTS, input_type="query"), show_progress=False)
+    assert [int(value) for value in found.vectors[:, 0]] == list(range(len(TEXTS)))
+    assert found.truncated == found.unknown.texts == tuple(range(0, len(TEXTS), 10))
+    assert (found.num_tokens, found.num_computed_tokens) == (2 * len(TEXTS), len(TEXTS))
+    assert (found.warnings, len(found.text_tokens)) == (("one",), len(TEXTS))
     assert [len(request.inputs) for request in asked] == [REQUEST_TEXTS, REQUEST_TEXTS, 1]
     assert {request.input_type for request in asked} == {"query"}
+
+
+def test_no_texts_are_one_request() -> None:
+    assert encode_all(embed, EmbedRequest(()), show_progress=False).num_tokens == 0
 
 
 def test_vectors_of_weights_that_change_on_the_way_are_not_put_together() -> None:
     weights = iter(["first", "second", "second"])
     with pytest.raises(UpstreamFailedError, match="changed its weights"):
-        encode_all(lambda request: embed(request, next(weights)), TEXTS, EmbedRequest(()), show_progress=False)
+        encode_all(lambda request: embed(request, next(weights)), EmbedRequest(TEXTS), show_progress=False)

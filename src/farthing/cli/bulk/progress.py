@@ -19,7 +19,7 @@ class Progress:
     """
 
     def __init__(self, num_done: int, *, shown: bool) -> None:
-        self.num_rows = self.num_tokens = self.num_truncated = 0
+        self.num_rows = self.num_tokens = self.num_truncated = self.num_unknown = self.num_unknown_tokens = 0
         self.warnings: set[str] = set()
         self.started = time.monotonic()
         self.bar = tqdm(initial=num_done, unit=" rows", disable=not shown, dynamic_ncols=True)
@@ -29,6 +29,8 @@ class Progress:
         self.num_rows += len(result.vectors)
         self.num_tokens += result.num_tokens
         self.num_truncated += len(result.truncated)
+        self.num_unknown += len(result.unknown.texts)
+        self.num_unknown_tokens += result.unknown.num_tokens
         for warning in set(result.warnings) - self.warnings:
             self.bar.write(f"Warning: {warning}", file=sys.stderr)
         self.warnings.update(result.warnings)
@@ -49,6 +51,13 @@ class Progress:
         self.bar.close()
         if self.num_truncated:
             click.echo(f"Cut to the context length: {counted(self.num_truncated, 'text')}.", err=True)
+        if self.num_unknown_tokens:
+            share = self.num_unknown_tokens / self.num_tokens
+            click.echo(
+                f"Not in the model's vocabulary: {counted(self.num_unknown_tokens, 'token')} ({share:.1%}); "
+                f"{counted(self.num_unknown, 'text')} of such words alone, all with the same vector.",
+                err=True,
+            )
         if self.num_rows:
             click.echo(
                 f"Embedded {counted(self.num_rows, 'row')} in {self.seconds:,.1f} s: "

@@ -9,7 +9,7 @@ import click
 from tqdm import tqdm
 
 from farthing.cli.bulk.progress import counted
-from farthing.cli.data_options import ENCODER_GROUPS, PROGRESS, opened_encoder, progress_shown
+from farthing.cli.data_options import ENCODER_GROUPS, PROGRESS, index_encoder, progress_shown
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 from farthing.toolkit.records.reader import INPUT_FORMATS
@@ -70,7 +70,7 @@ def add(
         bar.total = inputs.num_estimated
         bar.update(added.num_documents - bar.n)
 
-    with opened_encoder(model or index.manifest.model, settings) as encoder, bar:
+    with index_encoder(index.manifest.space, model or index.manifest.model, settings) as encoder, bar:
         added = index.add(inputs, encoder, on_batch)
     num_gone = index.prune(inputs.folders, added.ids) if prune else 0
     click.echo(summary(added, num_gone, time.monotonic() - started))

@@ -32,12 +32,13 @@ def create(
     (milvus:http://localhost:19530/help) or a path of Milvus Lite that ends in .db (milvus:./vectors.db/help), and the
     index's name there.
     """
+    from farthing.toolkit.encoder import lasting_name
     from farthing.toolkit.index.index import VectorIndex, check_free
     from farthing.toolkit.stores.database import open_database
 
     database = open_database(store)
     check_free(database)  # before a model is loaded
-    with opened_encoder(model, settings) as encoder:
+    with opened_encoder(lasting_name(model), settings) as encoder:
         index = VectorIndex.create(
             database, encoder, dimensions=dimensions, max_tokens=max_tokens, overlap_tokens=overlap_tokens
         )

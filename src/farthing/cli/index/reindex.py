@@ -6,7 +6,7 @@ import click
 from tqdm import tqdm
 
 from farthing.cli.bulk.progress import counted
-from farthing.cli.data_options import ENCODER_GROUPS, PROGRESS, opened_encoder, progress_shown
+from farthing.cli.data_options import ENCODER_GROUPS, PROGRESS, index_encoder, opened_encoder, progress_shown
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 
@@ -25,6 +25,7 @@ def reindex(store: str, model: str | None, dimensions: int | None, progress: boo
     Until all is done, searches are answered with the old vectors. A command that was stopped goes on where it was when
     it is given again.
     """
+    from farthing.toolkit.encoder import lasting_name
     from farthing.toolkit.index.index import VectorIndex, held_manifest
     from farthing.toolkit.index.reindex import reindex as move
     from farthing.toolkit.stores.database import open_database
@@ -32,7 +33,11 @@ def reindex(store: str, model: str | None, dimensions: int | None, progress: boo
     database = open_database(store)
     manifest = held_manifest(database)
     num_passages = VectorIndex(database, manifest).info().facts.num_passages
-    with opened_encoder(model or manifest.model, settings) as encoder:
+    if model is None:
+        opened = index_encoder(manifest.space, manifest.model, settings)
+    else:
+        opened = opened_encoder(lasting_name(model), settings)
+    with opened as encoder:
         shown = progress_shown(progress)
         with tqdm(desc="Embedding", total=num_passages, unit=" passages", disable=not shown, dynamic_ncols=True) as bar:
             moved = move(database, encoder, dimensions=dimensions, on_batch=lambda done: bar.update(done - bar.n))

@@ -36,6 +36,7 @@ def info(store: str, as_json: bool) -> None:
         "not indexed yet": f"{facts.num_unindexed:,}",
         "on disk": on_disk(facts.num_bytes),
         "model": manifest.model,
+        "format": {"": "of another server", "none": "not rounded"}.get(space.format, space.format),
         "space": f"{space.id}: {space.dimensions} dimensions, {space.pooling} pooling",
         "passages of": f"at most {manifest.splitting.max_tokens} tokens, {manifest.splitting.overlap_tokens} shared",
     }

@@ -63,6 +63,10 @@ EMBEDDINGS: dict[str, Any] = {
             "description": "Indices of inputs that were cut to the context, with commas in between.",
             "schema": {"type": "string"},
         },
+        "x-farthing-unknown": {
+            "description": "Indices of inputs of which the model's vocabulary has no word: their vectors say nothing.",
+            "schema": {"type": "string"},
+        },
     },
 }
 EMBEDDINGS_BODY = {

@@ -171,13 +171,16 @@ class CachedEmbedder:
         if result.space.fingerprint != space.fingerprint:
             return None
         made: dict[bytes, bytes] = {}
-        truncated = set(result.truncated)
+        truncated, unknown = set(result.truncated), set(result.unknown.texts)
         for start in range(0, len(places), AT_A_TIME):
             if start:
                 await asyncio.sleep(0)
             part = slice(start, start + AT_A_TIME)
-            cut = [index - start for index in truncated if start <= index < start + AT_A_TIME]
-            entries = write_entries(result.vectors[part], result.text_tokens[part], cut)
+            flagged = [
+                [index - start for index in indices if start <= index < start + AT_A_TIME]
+                for indices in (truncated, unknown)
+            ]
+            entries = write_entries(result.vectors[part], result.text_tokens[part], *flagged)
             for place, entry in zip(places[part], entries, strict=True):
                 key = lookup.keys[place]
                 assert key is not None
@@ -187,6 +190,7 @@ class CachedEmbedder:
             lookup,
             entries=lookup.entries | made,
             num_computed_tokens=result.num_computed_tokens,
+            num_unknown_tokens=result.unknown.num_tokens,
             timings=result.timings,
             warnings=result.warnings,
         )

@@ -17,7 +17,8 @@ import numpy as np
 from farthing.serving.vectors import finish_vectors
 
 VERSION = 1
-TRUNCATED = 1  # of the flags: the text was cut to the context
+# Of the flags: the text was cut to the context; the model knows none of its words.
+TRUNCATED, UNKNOWN = 1, 2
 CHECKSUM_BYTES = 4
 MOST_TOKENS = 2**24  # of one text, where its context is not known
 UNIT_TOLERANCE = 0.01  # of a vector's length after rounding to fp16
@@ -36,15 +37,19 @@ def entry_type(dimensions: int) -> np.dtype[np.void]:
     )
 
 
-def write_entries(rows: np.ndarray, num_tokens: Sequence[int], truncated: Collection[int]) -> list[bytes]:
+def write_entries(
+    rows: np.ndarray, num_tokens: Sequence[int], truncated: Collection[int], unknown: Collection[int] = ()
+) -> list[bytes]:
     """
     Args:
         rows: float32 [texts, hidden], finite, of any length.
         truncated: indices of texts that were cut.
+        unknown: indices of texts of which the model knows no word.
     """
     table = np.zeros(len(rows), dtype=entry_type(rows.shape[1]))
     table["version"] = VERSION
-    table["flags"][list(truncated)] = TRUNCATED
+    table["flags"][list(truncated)] |= TRUNCATED
+    table["flags"][list(unknown)] |= UNKNOWN
     table["num_tokens"] = [min(number, MOST_TOKENS) for number in num_tokens]
     # Scaled first: squares of large numbers would not fit fp32.
     largest = np.abs(rows).max(axis=1, keepdims=True)
@@ -59,6 +64,10 @@ def write_entries(rows: np.ndarray, num_tokens: Sequence[int], truncated: Collec
 
 def is_truncated(entry: bytes) -> bool:
     return bool(entry[1] & TRUNCATED)
+
+
+def is_unknown(entry: bytes) -> bool:
+    return bool(entry[1] & UNKNOWN)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,11 @@ def draw(report: Report, width: int) -> Iterator[str]:
         f"{report.num_texts:,} texts: {report.num_kept:,} are kept. Dropped: {report.num_exact:,} as the same text, "
         f"{report.num_near:,} as near duplicates."
     )
+    if report.num_unknown:
+        yield (
+            f"{report.num_unknown:,} have no word that the model knows: their vectors say nothing, and they are told "
+            "apart by spelling alone."
+        )
     if report.threshold is None:
         return
     yield ""

@@ -1,33 +1,27 @@
 """Exact duplicates: texts that are the same once spelling that carries no meaning is evened out.
 
 In: texts and the order in which they are preferred. Out: for each text the first in that order that is the same.
-Evened out are the Unicode form (NFKC: full-width letters, ligatures), case (casefold), white space (runs of it are one
-space, none at the ends) and characters without width. Punctuation stays: with and without a question mark are near
-duplicates, not exact ones.
+Evened out are the Unicode form (full-width letters, ligatures), case (casefold), white space (runs of it are one space,
+none at the ends) and what is not seen: `farthing.toolkit.spelling.plain_form`. Punctuation stays: with and without a
+question mark are near duplicates, not exact ones.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
 import numpy as np
 
-from farthing.serving.text import without_invisible
+from farthing.toolkit.spelling import plain_form
 
 # 128 bits: the texts themselves are not held a second time, and a chance collision is out of the question.
 DIGEST_BYTES = 16
 
 
-def normalise(text: str) -> str:
-    """What two texts must have in common to be exact duplicates."""
-    return " ".join(unicodedata.normalize("NFKC", without_invisible(text)).casefold().split())
-
-
 def digest(text: str) -> bytes:
     # A lone surrogate is no text, but what embeds it says so better than this could.
-    return blake2b(normalise(text).encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest()
+    return blake2b(plain_form(text).encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest()
 
 
 def first_of_each(texts: Sequence[str], order: Iterable[int]) -> tuple[np.ndarray, dict[bytes, int]]:

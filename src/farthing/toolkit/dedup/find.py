@@ -15,12 +15,13 @@ from farthing.core.errors import InputError
 from farthing.toolkit.dedup.exact import first_of_each, found_in
 from farthing.toolkit.dedup.near import near_duplicates, near_duplicates_of, nothing_near
 from farthing.toolkit.dedup.order import Keep, order_of
+from farthing.toolkit.text_set import TextVectors
 
 DEFAULT_THRESHOLD = 0.35
 
-# Unit vectors of all texts, float32 [texts, dimensions]; or a function that is given indices (int64) and returns such a
-# table in which at least their rows are filled.
-Vectors = np.ndarray | Callable[[np.ndarray], np.ndarray]
+# Unit vectors of all texts, float32 [texts, dimensions]; or a function that is given indices (int64) and returns such
+# vectors, of which at least their rows are filled.
+Vectors = np.ndarray | Callable[[np.ndarray], TextVectors]
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Duplicates:
         nearest: int64 [texts], the kept text that a dropped one repeats; for others the nearest that is kept and comes
             before; -1 where there is none. Of the other set, if there are two.
         distances: float32 [texts], Euclidean, to that one; NaN where there is none. 0 for the same text.
+        num_unknown: different texts of which the model knows no word. They are told apart by spelling alone.
     """
 
     threshold: float | None
@@ -40,6 +42,7 @@ class Duplicates:
     exact: np.ndarray
     nearest: np.ndarray
     distances: np.ndarray
+    num_unknown: int = 0
 
 
 def find_duplicates(
@@ -63,10 +66,13 @@ def find_duplicates(
     """
     order = order_of(texts, keep, times)
     firsts, _ = first_of_each(texts, order.tolist())
-    near = nothing_near(len(texts))
+    near, num_unknown = nothing_near(len(texts)), 0
     if vectors is not None:
         leaders = order[firsts[order] == order]
-        near = near_duplicates(made(vectors, leaders, texts), leaders, threshold, show_progress=show_progress)
+        found = made(vectors, leaders, texts)
+        compared = leaders[~found.unknown[leaders]]
+        near = near_duplicates(found.table, compared, threshold, show_progress=show_progress)
+        num_unknown = len(leaders) - len(compared)
     repeats = firsts != np.arange(len(texts))
     exact = repeats & ~near.dropped[firsts]
     return Duplicates(
@@ -75,6 +81,7 @@ def find_duplicates(
         exact=exact,
         nearest=np.where(exact, firsts, near.nearest[firsts]),
         distances=np.where(exact, np.float32(0), near.distances[firsts]),
+        num_unknown=num_unknown,
     )
 
 
@@ -94,13 +101,17 @@ def find_repeats(
     other_firsts, by_digest = first_of_each(others, range(len(others)))
     firsts, _ = first_of_each(texts, range(len(texts)))
     same = found_in(texts, by_digest)
-    near = nothing_near(len(texts))
+    near, num_unknown = nothing_near(len(texts)), 0
     if vectors is not None and other_vectors is not None:
         rows = np.flatnonzero((firsts == np.arange(len(texts))) & (same < 0))
         other_rows = np.flatnonzero(other_firsts == np.arange(len(others)))
-        table, other_table = made(vectors, rows, texts), made(other_vectors, other_rows, others)
-        check_dimensions(table, other_table)
-        near = near_duplicates_of(table, rows, other_table, other_rows, threshold, show_progress=show_progress)
+        found, other = made(vectors, rows, texts), made(other_vectors, other_rows, others)
+        check_dimensions(found.table, other.table)
+        compared, others_compared = rows[~found.unknown[rows]], other_rows[~other.unknown[other_rows]]
+        num_unknown = len(rows) - len(compared)
+        near = near_duplicates_of(
+            found.table, compared, other.table, others_compared, threshold, show_progress=show_progress
+        )
     exact = same >= 0
     return Duplicates(
         threshold=None if vectors is None else threshold,
@@ -108,17 +119,21 @@ def find_repeats(
         exact=exact,
         nearest=np.where(exact, same, near.nearest[firsts]),
         distances=np.where(exact, np.float32(0), near.distances[firsts]),
+        num_unknown=num_unknown,
     )
 
 
-def made(vectors: Vectors, rows: np.ndarray, texts: Sequence[str]) -> np.ndarray:
-    """The table of vectors, in which `rows` are filled."""
-    table = vectors if isinstance(vectors, np.ndarray) else vectors(rows)
-    if len(table) != len(texts):
+def made(vectors: Vectors, rows: np.ndarray, texts: Sequence[str]) -> TextVectors:
+    """Those of which `rows` are filled."""
+    if isinstance(vectors, np.ndarray):
+        found = TextVectors(vectors, np.zeros(len(vectors), dtype=bool))
+    else:
+        found = vectors(rows)
+    if len(found.table) != len(texts):
         raise InputError(
-            f"There are {len(table):,} vectors for {len(texts):,} texts. Give one a text.", param="vectors"
+            f"There are {len(found.table):,} vectors for {len(texts):,} texts. Give one a text.", param="vectors"
         )
-    return table
+    return found
 
 
 def check_dimensions(table: np.ndarray, other_table: np.ndarray) -> None:

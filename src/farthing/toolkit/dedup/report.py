@@ -51,6 +51,7 @@ class Report:
         histogram: with a last bar up to the greatest distance there is, 2.
         dropped_pairs: not the same text, those nearest to the threshold first.
         kept_pairs: likewise.
+        num_unknown: as in `Duplicates`.
     """
 
     num_texts: int
@@ -61,6 +62,7 @@ class Report:
     histogram: list[Bar]
     dropped_pairs: list[Pair]
     kept_pairs: list[Pair]
+    num_unknown: int = 0
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ def make_report(found: Duplicates, texts: Side, nearest: Side) -> Report:
         histogram=[] if found.threshold is None else histogram(found.distances[compared], found.threshold),
         dropped_pairs=pairs(by_distance[found.dropped[by_distance]][::-1]),
         kept_pairs=pairs(by_distance[~found.dropped[by_distance]]),
+        num_unknown=found.num_unknown,
     )
 
 

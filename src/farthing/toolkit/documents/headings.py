@@ -1,7 +1,9 @@
-"""Headings of a Markdown text, such as `## Use ##`, each in time that its line's length bounds.
+"""Headings of a Markdown text, such as `## Use ##` or a line underlined with `===`, each in time that its line's length
+bounds.
 
 In: a text, or a line of one. Out: levels and titles. No regular expression: one that allows blanks and closing hashes
-in any order goes back and forth over a long run of them.
+in any order goes back and forth over a long run of them. What is a fence, and what underlines a line, is by CommonMark
+0.31 (https://spec.commonmark.org), of which lists and quotes are not followed.
 """
 
 from __future__ import annotations
@@ -11,8 +13,11 @@ from typing import NamedTuple
 
 BLANKS = " \t"
 MAX_LEVEL = 6
-FENCES = ("```", "~~~")
-MAX_FENCE_INDENT = 3
+FENCE_MARKS, LEAST_FENCE = "`~", 3
+UNDERLINES = {"=": 1, "-": 2}
+RULE_MARKS = "-*_" + BLANKS
+# More blanks before a line make code of it.
+MAX_INDENT = 3
 # Of a heading's title. What is longer is no heading that anybody reads, and is kept with every passage below it.
 MAX_TITLE_CHARS = 200
 
@@ -27,14 +32,27 @@ class Heading(NamedTuple):
 
 def headings(text: str) -> Iterator[Heading]:
     """Those outside of fenced code, in order. Titles are cut to `MAX_TITLE_CHARS`."""
-    start, is_code = 0, False
+    start, fence = 0, ""
+    paragraph: list[tuple[int, str]] = []  # the lines that an underline would make a heading of
     for line in text.splitlines(keepends=True):
-        if is_fence(line):
-            is_code = not is_code
-        elif not is_code:
+        mark = fence_of(line)
+        if fence:
+            if closes(mark, fence, line):
+                fence = ""
+        elif mark:
+            fence, paragraph = mark, []
+        else:
             level, title = heading_of(line)
+            underline = 0 if level or not paragraph else underline_level(line)
             if level:
                 yield Heading(start, level, title)
+            elif underline:
+                words = " ".join(part.strip() for _, part in paragraph[:MAX_TITLE_CHARS])
+                yield Heading(paragraph[0][0], underline, words[:MAX_TITLE_CHARS].rstrip())
+            if level or underline or not may_be_underlined(line, paragraph):
+                paragraph = []
+            else:
+                paragraph.append((start, line[:MAX_TITLE_CHARS]))
         start += len(line)
 
 
@@ -49,6 +67,34 @@ def heading_of(line: str) -> tuple[int, str]:
     return (level, title[:MAX_TITLE_CHARS].rstrip()) if title else (0, "")
 
 
-def is_fence(line: str) -> bool:
+def fence_of(line: str) -> str:
+    """The backticks or tildes with which a line begins or ends fenced code; an empty text for any other line."""
     content = line.lstrip(" ")
-    return content.startswith(FENCES) and len(line) - len(content) <= MAX_FENCE_INDENT
+    mark = content[:1]
+    rest = content.lstrip(mark) if mark in FENCE_MARKS and mark else content
+    length = len(content) - len(rest)
+    is_fence = length >= LEAST_FENCE and len(line) - len(content) <= MAX_INDENT and not (mark == "`" and "`" in rest)
+    return mark * length if is_fence else ""
+
+
+def closes(mark: str, fence: str, line: str) -> bool:
+    """Whether a line with the fence `mark` ends code that began with `fence`."""
+    return mark.startswith(fence) and line.strip() == mark
+
+
+def underline_level(line: str) -> int:
+    """1 or 2 of a line that makes a heading of the one before it; 0 of any other."""
+    content = line.strip()
+    if not content or content.strip(content[0]) or len(line) - len(line.lstrip(" ")) > MAX_INDENT:
+        return 0
+    return UNDERLINES.get(content[0], 0)
+
+
+def may_be_underlined(line: str, paragraph: list[tuple[int, str]]) -> bool:
+    """Whether a line is part of a paragraph: not blank, no rule, code, list, quote, table or HTML."""
+    content = line.strip()
+    if not content.strip(RULE_MARKS) or (not paragraph and len(line) - len(line.lstrip(BLANKS)) > MAX_INDENT):
+        return False
+    marker = content.split(maxsplit=1)[0]
+    is_item = marker in ("-", "+", "*") or (marker[:-1].isdecimal() and marker[-1] in ".)")
+    return not (is_item or content[0] in ">|<")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 from farthing.core.errors import EmptyInputError, InputError
 from farthing.toolkit.documents.document import MARKDOWN, PLAIN_TEXT, Document
 from farthing.toolkit.documents.headings import BLANKS, headings
-from farthing.toolkit.documents.kinds import kind_of_file
+from farthing.toolkit.documents.kinds import kind_of_file, suffix_of
 from farthing.toolkit.documents.limits import MAX_TEXT_CHARS, fitting_title
 
 MAX_BYTES = 4 * MAX_TEXT_CHARS  # a character takes at most four
+# Where the title of a file of reStructuredText stands, and what underlines it.
+RST_TITLE_CHARS, RST_UNDERLINES = 8192, "=-~^\"'`#*+:._"
 
 
 def read_file(path: Path, name: str) -> Document:
@@ -34,7 +37,9 @@ def read_file(path: Path, name: str) -> Document:
     if not text.strip():
         raise EmptyInputError(f"{name} is empty: there is nothing to add.", param="input")
     kind = kind_of_file(name) or PLAIN_TEXT
-    title, text = markdown_title(text) if kind == MARKDOWN else ("", text)
+    title, text = (
+        markdown_title(text) if kind == MARKDOWN else (rst_title(text) if suffix_of(name) == "rst" else "", text)
+    )
     return Document(id=name, text=text, title=fitting_title(title or name), source=name, is_file=True, kind=kind)
 
 
@@ -61,6 +66,18 @@ def markdown_title(text: str) -> tuple[str, str]:
     body = "\n" * text.count("\n", 0, end) + text[end:]
     first = (heading.title for heading in headings(body) if heading.level == 1)
     return title_field(fields) or next(first, ""), body
+
+
+def rst_title(text: str) -> str:
+    """The first of its lines that is underlined (reStructuredText), among the first ones."""
+    lines = [line.strip() for line in text[:RST_TITLE_CHARS].splitlines()]
+    for title, underline in itertools.pairwise(lines):
+        is_line = (
+            len(underline) >= len(title) and underline[:1] in RST_UNDERLINES and not underline.strip(underline[:1])
+        )
+        if title and title.strip(RST_UNDERLINES) and underline and is_line:
+            return title
+    return ""
 
 
 def front_matter(text: str) -> tuple[list[str], int]:

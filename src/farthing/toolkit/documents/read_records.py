@@ -7,7 +7,6 @@ its content, so that the same row is the same document wherever in the file it s
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -16,7 +15,7 @@ from farthing.core.errors import InputError
 from farthing.toolkit.documents.document import Document, Value
 from farthing.toolkit.documents.limits import fitting_title
 from farthing.toolkit.records.read_lines import Wanted
-from farthing.toolkit.records.reader import Reader, format_of, open_reader
+from farthing.toolkit.records.reader import Reader, open_reader
 from farthing.toolkit.records.rows import Rows
 
 ROWS_AT_A_TIME = 1024
@@ -59,16 +58,13 @@ def read_records(
 
     Raises what `open_reader` raises, and `InputError` for a row that is not as the others; it names the line.
     """
-    input_format = format_of(name, given_format)
     with closing(open_reader(name, given_format, Wanted(fields.text, reserved=None))) as reader:
         while (rows := reader.take(ROWS_AT_A_TIME)) is not None:
             on_estimate(reader.estimate_rows())
-            yield from documents_of(rows, reader, fields, left_out, are_cells=input_format == "csv")
+            yield from documents_of(rows, reader, fields, left_out)
 
 
-def documents_of(
-    rows: Rows, reader: Reader, fields: RecordFields, left_out: LeftOut, *, are_cells: bool
-) -> Iterator[Document]:
+def documents_of(rows: Rows, reader: Reader, fields: RecordFields, left_out: LeftOut) -> Iterator[Document]:
     for index, (text, json_object) in enumerate(zip(rows.texts, rows.json_objects(), strict=True)):
         record, place = json.loads(json_object), rows.place(index)
         id_field = fields.id or next((name for name in ID_FIELDS if name in record), None)
@@ -82,7 +78,7 @@ def documents_of(
             text=text,
             title=fitting_title(words_of(record.get(title_field))),
             source=place.replace("Line ", "line ").replace("Row ", "row "),
-            metadata=dict(plain_values(rest, left_out, are_cells=are_cells)),
+            metadata=dict(plain_values(rest, left_out)),
         )
         given = words_of(record.get(id_field)) if id_field else ""
         yield replace(document, id=given or content_id(document))
@@ -97,18 +93,9 @@ def words_of(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def plain_values(record: dict[str, object], left_out: LeftOut, *, are_cells: bool) -> Iterator[tuple[str, Value]]:
+def plain_values(record: dict[str, object], left_out: LeftOut) -> Iterator[tuple[str, Value]]:
     for name, value in record.items():
         if isinstance(value, (str, int, float)):
-            yield name, number_of(value) if are_cells and isinstance(value, str) else value
+            yield name, value
         elif value is not None:
             left_out.fields[name] = left_out.fields.get(name, 0) + 1
-
-
-def number_of(cell: str) -> Value:
-    """The number that a cell spells, when it spells it as a number would: not 007, not 1e5, not +3."""
-    try:
-        number = int(cell) if cell.lstrip("-").isdecimal() else float(cell)
-    except ValueError:
-        return cell
-    return number if math.isfinite(number) and str(number) == cell else cell

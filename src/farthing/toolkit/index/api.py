@@ -10,10 +10,10 @@ from dataclasses import replace
 from typing import Any
 
 from farthing.core.errors import InputError
-from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings, UpstreamSettings
+from farthing.core.settings import QUANTISED_FORMATS, EngineSettings, ServingSettings, SourceSettings, UpstreamSettings
 from farthing.toolkit.documents.document import PLAIN_TEXT, Document
 from farthing.toolkit.documents.inputs import Inputs
-from farthing.toolkit.encoder import Encoder, open_encoder
+from farthing.toolkit.encoder import Encoder, lasting_name, open_encoder
 from farthing.toolkit.index.adding import Added
 from farthing.toolkit.index.hybrid import Blend, Mode
 from farthing.toolkit.index.index import IndexInfo, VectorIndex
@@ -55,7 +55,7 @@ class Index:
         overlap_tokens: int | None = None,
     ) -> Index:
         """An empty index in a new place. The arguments, and what is raised, are those of `VectorIndex.create`."""
-        opened = opened_encoder(encoder) if isinstance(encoder, str) else encoder
+        opened = opened_encoder(lasting_name(encoder)) if isinstance(encoder, str) else encoder
         sizes = {"dimensions": dimensions, "max_tokens": max_tokens, "overlap_tokens": overlap_tokens}
         try:
             VectorIndex.create(open_database(str(place)), opened, **sizes)
@@ -78,7 +78,8 @@ class Index:
         if self._given is not None and not isinstance(self._given, str):
             return self._given
         if self._own is None:
-            self._own = opened_encoder(self._given or self._index.manifest.model)
+            manifest = self._index.manifest
+            self._own = opened_encoder(self._given or manifest.model, manifest.space.format)
         return self._own
 
     def add(self, documents: Iterable[AnyDocument]) -> Added:
@@ -131,7 +132,7 @@ class Index:
 
     def reindex(self, encoder: Encoder | str, *, dimensions: int | None = None) -> None:
         """Embed all passages with another model, which is the index's from then on. Raises what `reindex` raises."""
-        opened = opened_encoder(encoder) if isinstance(encoder, str) else encoder
+        opened = opened_encoder(lasting_name(encoder)) if isinstance(encoder, str) else encoder
         self._index = reindex(self._index.database, opened, dimensions=dimensions)
         self.close()
         self._given, self._own = encoder, opened if isinstance(encoder, str) else None
@@ -149,8 +150,10 @@ class Index:
         self.close()
 
 
-def opened_encoder(model: str) -> Encoder:
-    return open_encoder(model, SourceSettings(), EngineSettings(), ServingSettings(), UpstreamSettings())
+def opened_encoder(model: str, held_format: str = "") -> Encoder:
+    """In the format of vectors that are held, where that is one that can be chosen."""
+    engine = EngineSettings(format=held_format) if held_format in ("none", *QUANTISED_FORMATS) else EngineSettings()
+    return open_encoder(model, SourceSettings(), engine, ServingSettings(), UpstreamSettings())
 
 
 def as_documents(documents: Iterable[AnyDocument]) -> Iterator[Document]:

@@ -7,12 +7,12 @@ keyword search counts them, so that "resets" is marked for "reset"; a query in a
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from farthing.toolkit.index.words import MAX_WORD_CHARS, RUN, Segmenter
+from farthing.toolkit.spelling import search_form
 
 LENGTH = 280
 WORD_START = re.compile(r"(?<=\s)\S")
@@ -92,7 +92,7 @@ def best_start(line: str, marks: list[tuple[int, int]], length: int) -> int:
     """Of the stretch with most different marked words; a little before the first of them."""
     if len(line) <= length or not marks:
         return 0
-    words = [unicodedata.normalize("NFKC", line[first:last]).casefold() for first, last in marks]
+    words = [search_form(line[first:last]) for first, last in marks]
     best, most = 0, 0
     inside: Counter[str] = Counter()
     behind = 0  # the first mark behind the stretch that begins at the mark

@@ -62,7 +62,8 @@ class Manifest:
 
 
 def described(space: VectorSpace) -> str:
-    return f"space {space.id}, {space.pooling} pooling, {space.dimensions} dimensions"
+    rounded = "" if space.format in ("", "none") else f"{space.format}, "
+    return f"space {space.id}, {rounded}{space.pooling} pooling, {space.dimensions} dimensions"
 
 
 def read_manifest(content: str, place: str) -> Manifest:

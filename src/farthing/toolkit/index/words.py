@@ -1,10 +1,10 @@
 """The words of a text, as keyword search counts them, in any language.
 
-In: a text. Out: its words in order, folded to one form. Chinese is segmented by jieba's dictionary (rjieba), Japanese
-by Sudachi's, whose words come in the form that the dictionary lists; other scripts are cut between letters and
-everything else, and English endings are taken off (Snowball; words of other languages in Latin script lose what looks
-like one, in queries and documents alike). Scripts that are written without spaces and have no segmenter here (Thai,
-Lao, Khmer, Burmese) are counted by pairs of letters.
+In: a text. Out: its words in order, folded to one form (`farthing.toolkit.spelling.search_form`). Chinese is segmented
+by jieba's dictionary (rjieba), Japanese by Sudachi's, whose words come in the form that the dictionary lists; other
+scripts are cut between letters with their marks and everything else, and English endings are taken off (Snowball; words
+of other languages in Latin script lose what looks like one, in queries and documents alike). Scripts that are written
+without spaces and have no segmenter here (Thai, Lao, Khmer, Burmese) are counted by pairs of letters.
 
 What is indexed and what is asked for must come from the same version of this: `VERSION` is kept with an index.
 """
@@ -18,6 +18,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from farthing.serving.text import JOINERS
 from farthing.toolkit.extra import needed
 from farthing.toolkit.index.content import (
     CHINESE_CONTENT,
@@ -27,14 +28,20 @@ from farthing.toolkit.index.content import (
     JAPANESE_FORMAL_NOUNS,
     JAPANESE_HELPERS,
 )
+from farthing.toolkit.spelling import IGNORABLE, compatible, marks, search_form
 
-VERSION = 1
+VERSION = 2
 T = TypeVar("T")
 
 HAN = r"\u2e80-\u2fdf\u3005\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 KANA = r"\u3041-\u309f\u30a0-\u30ff\u31f0-\u31ff"
 UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
-RUN = re.compile(rf"(?P<han>[{HAN}{KANA}]+)|(?P<unspaced>[{UNSPACED}]+)|(?P<spaced>[^\W_{HAN}{KANA}{UNSPACED}]+)")
+LETTER = rf"[^\W_{HAN}{KANA}{UNSPACED}]"
+# A word may be written with marks, joiners and soft hyphens inside.
+RUN = re.compile(
+    rf"(?P<han>[{HAN}{KANA}]+)|(?P<unspaced>[{UNSPACED}]+)"
+    rf"|(?P<spaced>{LETTER}(?:{LETTER}|[{marks()}{JOINERS}{IGNORABLE}])*)"
+)
 HAS_KANA = re.compile(rf"[{KANA}]")
 IS_WORD = re.compile(r"\w")
 # Of a Japanese text's words: particles, auxiliary verbs, marks and blanks say nothing of what it is about.
@@ -54,7 +61,7 @@ class Segmenter:
 
     def words(self, text: str) -> list[str]:
         """Raises `MissingExtraError` where a segmenter that the text needs is not installed."""
-        return [word[:MAX_WORD_CHARS] for word in self._of_pieces(text, fold, self._words_of)]
+        return [word[:MAX_WORD_CHARS] for word in self._of_pieces(text, search_form, self._words_of)]
 
     def surfaces(self, text: str) -> list[str]:
         """The words of its scripts without spaces, as they are written: to be found again in another text."""
@@ -94,7 +101,7 @@ class Segmenter:
     def _content_of(self, run: re.Match[str], is_japanese: bool) -> Iterator[tuple[str, str]]:
         found = run.group()
         if run.lastgroup == "spaced":
-            folded = found.casefold()
+            folded = search_form(found)
             if 1 < len(found) <= MAX_WORD_CHARS and not found.isdigit() and folded not in ENGLISH_FUNCTION_WORDS:
                 yield self._english.stemWord(folded), found
         elif run.lastgroup == "han" and is_japanese:
@@ -140,14 +147,6 @@ class Segmenter:
             from sudachipy import SplitMode
             from sudachipy.dictionary import Dictionary
         return Dictionary(dict="small").tokenizer(mode=SplitMode.A)
-
-
-def fold(text: str) -> str:
-    return compatible(text).casefold()
-
-
-def compatible(text: str) -> str:
-    return unicodedata.normalize("NFKC", text)
 
 
 def pieces(text: str) -> Iterator[str]:

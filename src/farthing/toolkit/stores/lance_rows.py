@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from farthing.toolkit.documents.document import Value
+from farthing.toolkit.stores.comparable import Comparison, comparable, comparisons
 from farthing.toolkit.stores.passage import Passage
 from farthing.toolkit.stores.where import Condition, balanced, check_conditions
 
@@ -28,7 +28,7 @@ def schema(dimensions: int) -> Any:
 def table_of(passages: Sequence[Passage], words: Sequence[str], vectors: np.ndarray) -> Any:
     import pyarrow as pa
 
-    metadata = pa.array([to_json(typed(passage.metadata)) for passage in passages], pa.string())
+    metadata = pa.array([to_json(comparable(passage.metadata)) for passage in passages], pa.string())
     flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).ravel())
     columns: dict[str, Any] = {
         **{name: [getattr(passage, name) for passage in passages] for name in LOOKED_UP},
@@ -48,15 +48,6 @@ def passage_of(row: Mapping[str, Any]) -> Passage:
     return Passage(**json.loads(row[SHOWN]))
 
 
-def typed(metadata: Mapping[str, Value]) -> dict[str, Value]:
-    """Names begin with the type of their value: JSON functions of SQL fail on a value of another type than theirs."""
-    return {f"{kind_of(value)[0]}:{name}": value for name, value in metadata.items()}
-
-
-def kind_of(value: Value) -> str:
-    return "bool" if isinstance(value, bool) else "string" if isinstance(value, str) else "float"
-
-
 def filtered(query: Any, where: Sequence[Condition]) -> Any:
     """Raises `InputError` for conditions beyond what a search takes."""
     check_conditions(where)
@@ -64,16 +55,17 @@ def filtered(query: Any, where: Sequence[Condition]) -> Any:
 
 
 def sql(condition: Condition) -> str:
-    """The condition in DataFusion's SQL. A value of another type than the condition's meets none."""
-    kind = kind_of(condition.value)
-    value = literal(condition.value) if isinstance(condition.value, str) else plain(condition.value)
-    return f"json_get_{kind}(metadata, {literal(f'{kind[0]}:{condition.field}')}) {condition.operator} {value}"
+    """The condition in DataFusion's SQL."""
+    parts = list(map(comparison_sql, comparisons(condition)))
+    return parts[0] if len(parts) == 1 else f"coalesce({', '.join(parts)})"
 
 
-def plain(value: float) -> str:
-    """A number as SQL reads it: a whole one of more than 64 bits as floating point, as which all are compared."""
-    is_long = isinstance(value, int) and abs(value) >= 2**63
-    return str(float(value) if is_long else value).lower()
+def comparison_sql(comparison: Comparison) -> str:
+    """NULL where there is no such key. JSON functions fail on a value of another type: those of a key have one."""
+    key, operator, value = comparison
+    kind = "bool" if isinstance(value, bool) else "string" if isinstance(value, str) else "float"
+    wanted = literal(value) if isinstance(value, str) else str(value).lower()
+    return f"json_get_{kind}(metadata, {literal(key)}) {operator} {wanted}"
 
 
 def literal(text: str) -> str:

@@ -7,7 +7,6 @@ those of a document follow each other in the order of keys, whatever documents a
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from farthing.core.errors import InputError
-from farthing.toolkit.documents.document import Value
+from farthing.toolkit.stores.comparable import Comparison, comparable, comparisons
 from farthing.toolkit.stores.passage import Passage
 from farthing.toolkit.stores.where import Condition, balanced, check_conditions
 
@@ -88,7 +87,7 @@ def rows_of(passages: Sequence[Passage], words: Sequence[str], vectors: np.ndarr
     for passage, place, spaced, vector in zip(passages, numbers, words, vectors, strict=True):
         fields = {
             "document": passage.document,
-            "metadata": to_json(typed(passage.metadata)),
+            "metadata": to_json(comparable(passage.metadata)),
             SHOWN: to_json(vars(passage)),
             "words": word_tokens(spaced),
         }
@@ -100,7 +99,7 @@ def rows_of(passages: Sequence[Passage], words: Sequence[str], vectors: np.ndarr
             "digest": passage.digest,
             "place": place,
             "num_passages": places[passage.document],
-            "metadata": typed(passage.metadata),
+            "metadata": comparable(passage.metadata),
             "vector": np.asarray(vector, dtype=np.float32),
         }
 
@@ -136,26 +135,6 @@ def word_token(word: str) -> str:
     return word if word.isascii() and word.isalnum() else blake2b(word.encode(), digest_size=6).hexdigest()
 
 
-def typed(metadata: Mapping[str, Value]) -> dict[str, Value]:
-    """Names begin with the type of their value, so that no value is compared with one of another type."""
-    return {field_of(name, value): plain(value) for name, value in metadata.items() if value == value}
-
-
-def field_of(name: str, value: Value) -> str:
-    kind = "bool" if isinstance(value, bool) else "text" if isinstance(value, str) else "number"
-    return f"{kind}:{name}"
-
-
-def plain(value: Value) -> Value:
-    """A number as JSON has them, without the infinite ones."""
-    if isinstance(value, (str, bool)):
-        return value
-    try:
-        return min(max(float(value), -sys.float_info.max), sys.float_info.max)
-    except OverflowError:
-        return sys.float_info.max if value > 0 else -sys.float_info.max
-
-
 def filter_of(where: Sequence[Condition]) -> str:
     """Raises `InputError` for conditions beyond what a search takes."""
     check_conditions(where)
@@ -164,10 +143,21 @@ def filter_of(where: Sequence[Condition]) -> str:
 
 def expression(condition: Condition) -> str:
     """A document without the field meets none: on servers `!=` alone would find it."""
-    field = f"metadata[{literal(field_of(condition.field, condition.value))}]"
-    value = plain(condition.value)
+    first, *others = comparisons(condition)
+    found = comparison_expression(first)
+    for other in others:
+        found = f"({found} or (not exists {place_of(first)} and {comparison_expression(other)}))"
+    return found
+
+
+def comparison_expression(comparison: Comparison) -> str:
+    place, value = place_of(comparison), comparison.value
     wanted = literal(value) if isinstance(value, str) else repr(value).lower()
-    return f"(exists {field} and {field} {OPERATORS.get(condition.operator, condition.operator)} {wanted})"
+    return f"(exists {place} and {place} {OPERATORS.get(comparison.operator, comparison.operator)} {wanted})"
+
+
+def place_of(comparison: Comparison) -> str:
+    return f"metadata[{literal(comparison.key)}]"
 
 
 def literal(text: str) -> str:

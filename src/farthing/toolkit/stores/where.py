@@ -23,6 +23,7 @@ SHOWN_CHARS = 80
 OPERATOR_MARKS = "=!<>"
 # Longer ones first; "==" is another name of "=".
 WRITTEN_OPERATORS = ("<=", ">=", "!=", "==", "=", "<", ">")
+TRUTHS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 
 
 class Condition(NamedTuple):
@@ -66,8 +67,8 @@ def value_of(text: str) -> Value:
     """Raises `InputError` for a number that is too large."""
     if len(text) >= 2 and text[0] == text[-1] and text[0] in "\"'":
         return text[1:-1]
-    if text in ("true", "false"):
-        return text == "true"
+    if (truth := spelled_truth(text)) is not None:
+        return truth
     if not is_number(text):
         return text
     if len(text) > MAX_NUMBER_CHARS:
@@ -76,20 +77,38 @@ def value_of(text: str) -> Value:
             "into quotes to compare it as a text.",
             param="where",
         )
-    number = float(text) if any(mark in text for mark in ".eE") else int(text)
+    number = number_of(text)
     check_finite(number, text)
     return number
 
 
+def spelled_truth(text: str) -> bool | None:
+    """`true`, `True` and `TRUE`, and the same of false; None of any other text."""
+    return TRUTHS.get(text)
+
+
+def spelled_number(text: str) -> int | float | None:
+    """The number that a text spells; None of any other text, and where it is too large or too long."""
+    if len(text) > MAX_NUMBER_CHARS or not is_number(text):
+        return None
+    number = number_of(text)
+    return number if is_finite(number) else None
+
+
 def is_number(text: str) -> bool:
-    """Digits, with a sign, a fraction and an exponent, or without."""
+    """Digits, with a sign, a fraction and an exponent, or without. Not 007, which is a code: it is not 7."""
     mantissa, mark, exponent = text.replace("E", "e").partition("e")
     whole, point, fraction = unsigned(mantissa).partition(".")
     return (
-        whole.isdecimal()
+        (whole.isdecimal() or (not whole and bool(point)))
+        and (len(whole) < 2 or int(whole[0]) != 0)
         and (fraction.isdecimal() if point else True)
         and (unsigned(exponent).isdecimal() if mark else True)
     )
+
+
+def number_of(text: str) -> int | float:
+    return float(text) if any(mark in text for mark in ".eE") else int(text)
 
 
 def unsigned(text: str) -> str:
@@ -121,15 +140,18 @@ def check_number(num: int) -> None:
 
 
 def check_finite(number: float, written: str) -> None:
-    try:
-        is_finite = math.isfinite(number)
-    except OverflowError:  # a whole number beyond all floating point numbers
-        is_finite = False
-    if not is_finite:
+    if not is_finite(number):
         raise InputError(
             f"{shown(written)} is no number that values can be compared with. Give one of at most 1.79e308.",
             param="where",
         )
+
+
+def is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # a whole number beyond all floating point numbers
+        return False
 
 
 def shown(text: str) -> str:

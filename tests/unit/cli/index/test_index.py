@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from farthing import Index
 from farthing.cli.main import cli
 from farthing.core.errors import (
     EmptyInputError,
@@ -20,6 +21,7 @@ from farthing.core.errors import (
     IndexNotFoundError,
     IndexPlaceError,
     InputError,
+    SettingsError,
     UnreadableIndexError,
     VectorIndexError,
     WrongSpaceError,
@@ -333,3 +335,53 @@ def test_milvus_that_does_not_answer_is_said() -> None:
     result = farthing("index", "info", "milvus:http://me:secret@localhost:1/help")
     assert isinstance(result.exception, VectorIndexError)
     assert "Milvus at http://me:***@localhost:1" in str(result.exception)
+
+
+# --- how its vectors are made -----------------------------------------------------------------------------------------
+
+
+def test_an_index_remembers_the_format_of_its_vectors(tiny_qwen3: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("a.txt").write_text("one wren\n")
+    monkeypatch.setenv("FARTHING_FORMAT", "fp32")  # for all commands; an index knows better
+    for form in ("int8", "nf4", "none"):
+        said("index", "create", form, "--model", tiny_qwen3, "--format", form)
+        monkeypatch.setenv("FARTHING_FORMAT", "int8" if form == "none" else "fp32")
+        assert said("index", "add", form, "a.txt").startswith("Added 1 document")
+        assert "one" in said("search", form, "one wren")
+        assert said("index", "reindex", form)
+        assert "one" in said("search", form, "one wren")
+    assert "format           int8" in said("index", "info", "int8")
+    with Index("int8") as index:
+        assert index.search("one wren")
+        index.add(["two wrens"])
+
+
+def test_another_format_that_is_asked_for_is_named(tiny_qwen3: Path) -> None:
+    said("index", "create", "s", "--model", tiny_qwen3, "--format", "int8")
+    result = farthing("search", "s", "a", "--format", "fp32")
+    assert isinstance(result.exception, WrongSpaceError)
+    assert ", int8, last pooling" in str(result.exception)
+
+
+def test_a_model_in_a_folder_is_found_from_every_folder(tiny_qwen3: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(tiny_qwen3, "model")
+    Path("a.txt").write_text("one wren\n")
+    said("index", "create", "s", "--model", "./model")
+    with Index.create("t", "model") as index:
+        index.add(["one"])
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    said("index", "add", "../s", "../a.txt")
+    assert "one" in said("search", "../t", "one")
+
+
+def test_an_index_of_another_server_says_that_it_has_to_be_named(tiny_qwen3: Path) -> None:
+    said("index", "create", "s", "--model", tiny_qwen3)
+    place = Path("s/farthing-index.json")
+    manifest = json.loads(place.read_text())
+    manifest["space"]["pooling"] = "upstream"
+    place.write_text(json.dumps(manifest))
+    result = farthing("search", "s", "a")
+    assert isinstance(result.exception, SettingsError)
+    assert "made by another server" in str(result.exception)
+    assert "--upstream URL" in str(result.exception)

@@ -5,11 +5,16 @@ import pytest
 
 from farthing.core.errors import InputError
 from farthing.toolkit.dedup.find import find_duplicates, find_repeats
+from farthing.toolkit.text_set import TextVectors
 
 TEXTS = ["a wren", "A  WREN", "the wren", "a tower", "The Wren!!", "a tower"]
 # "the wren" is 0.2 from "a wren", "The Wren!!" 0.2 from that and 0.4 from "a wren".
 ANGLES = np.array([0, 0, 0.2, 1.5, 0.4, 1.5])
 VECTORS = np.stack((np.cos(ANGLES), np.sin(ANGLES)), axis=1).astype(np.float32)
+
+
+def known(table: np.ndarray) -> TextVectors:
+    return TextVectors(table, np.zeros(len(table), dtype=bool))
 
 
 def test_the_same_texts_and_near_ones_are_dropped() -> None:
@@ -58,15 +63,31 @@ def test_what_longest_and_newest_keep_does_not_depend_on_the_order_of_the_input(
 def test_vectors_are_asked_for_once_for_the_same_text() -> None:
     asked: list[list[int]] = []
 
-    def vectors(rows: np.ndarray) -> np.ndarray:
+    def vectors(rows: np.ndarray) -> TextVectors:
         asked.append(rows.tolist())
         table = np.zeros_like(VECTORS)
         table[rows] = VECTORS[rows]
-        return table
+        return known(table)
 
     found = find_duplicates(TEXTS, vectors, threshold=0.3)
     assert asked == [[0, 2, 3, 4]]
     np.testing.assert_array_equal(found.dropped, find_duplicates(TEXTS, VECTORS, threshold=0.3).dropped)
+
+
+def test_texts_of_which_the_model_knows_no_word_are_no_near_duplicates_of_anything() -> None:
+    texts = ["aaaa", "bbbb", "a wren", "AAAA", "the wren"]
+    table = np.array([[1, 0], [1, 0], [1, 0], [0, 0], [1, 0]], dtype=np.float32)
+    found = find_duplicates(texts, lambda _: TextVectors(table, np.array([True, True, False, False, False])))
+    assert found.dropped.tolist() == [False, False, False, True, True]
+    assert (found.nearest.tolist(), found.num_unknown) == ([-1, -1, -1, 0, 2], 2)
+    repeats = find_repeats(
+        texts[:3],
+        lambda _: TextVectors(table[:3], np.array([True, True, False])),
+        ["cccc", "any wren", "aaaa"],
+        lambda _: TextVectors(table[:3], np.array([True, False, True])),
+    )
+    assert repeats.dropped.tolist() == [True, False, True]
+    assert (repeats.nearest.tolist(), repeats.num_unknown) == ([2, -1, 1], 1)
 
 
 def test_without_vectors_only_the_same_texts_are_dropped() -> None:
@@ -78,13 +99,13 @@ def test_without_vectors_only_the_same_texts_are_dropped() -> None:
 def test_one_set_against_another() -> None:
     asked: list[list[int]] = []
 
-    def vectors(rows: np.ndarray) -> np.ndarray:
+    def vectors(rows: np.ndarray) -> TextVectors:
         asked.append(rows.tolist())
-        return np.array([[1, 0], [0, 0], [0, 0], [0.6, 0.8], [0, 0]], dtype=np.float32)
+        return known(np.array([[1, 0], [0, 0], [0, 0], [0.6, 0.8], [0, 0]], dtype=np.float32))
 
-    def other_vectors(rows: np.ndarray) -> np.ndarray:
+    def other_vectors(rows: np.ndarray) -> TextVectors:
         asked.append(rows.tolist())
-        return np.array([[0, 1], [0, 1], [1, 0]], dtype=np.float32)
+        return known(np.array([[0, 1], [0, 1], [1, 0]], dtype=np.float32))
 
     texts = ["new", "a tower", "NEW", "a wren", "A Tower"]
     found = find_repeats(texts, vectors, ["A TOWER", "a tower", "a crow"], other_vectors, threshold=0.3)

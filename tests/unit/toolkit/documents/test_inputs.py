@@ -63,10 +63,10 @@ def test_rows_without_an_id_are_named_by_what_they_say() -> None:
     assert len({a.id, b.id, a_with_more.id}) == 3
 
 
-def test_cells_that_spell_numbers_are_numbers() -> None:
-    write({"a.csv": "text,price,zip,rate,note\nx,20,00720,-0.5,+3\n"})
+def test_cells_stay_as_they_are_written() -> None:
+    write({"a.csv": "text,price,zip,rate,note\nx,20.00,00720,-0.5,true\n"})
     (document,) = Inputs(["a.csv"])
-    assert document.metadata == {"price": 20, "zip": "00720", "rate": -0.5, "note": "+3"}
+    assert document.metadata == {"price": "20.00", "zip": "00720", "rate": "-0.5", "note": "true"}
 
 
 def test_standard_input_has_json_lines(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from few_passages import DIMENSIONS, held, passages_of, put, unit
 from farthing.toolkit.stores.database import open_database
 from farthing.toolkit.stores.passage import Passage
 from farthing.toolkit.stores.store import Candidates, Found, Store
-from farthing.toolkit.stores.where import Condition, Operator
+from farthing.toolkit.stores.where import Condition, Operator, parse_conditions
 
 OpenStore = Callable[[], Store]
 
@@ -170,6 +170,71 @@ def test_conditions_choose_by_field_and_type(
     where = [Condition(field, operator, value)]
     assert {one.passage.document for one in store.nearest(unit(1)[0], 5, where)} == documents
     assert {one.passage.document for one in store.matching("word", 5, where)} == documents
+
+
+CELLS = {
+    "price": ["19.90", "20.00", "19.95", "20", "1e3", "+5", ".5", " 7", "-3.50", "abc"],
+    "stock": ["true", "True", "FALSE", "yes"],
+    "zip": ["00720", "720", "0720"],
+    "version": ["1.9", "1.10", "1.10.1", "v1.2.0", "2", "old"],
+    "number": ["9007199254740993", "9007199254740992", "123456789012345678901234567890", "7"],
+}
+
+
+@pytest.mark.parametrize(
+    ("condition", "values"),
+    [
+        ("price <= 20", ["19.90", "20.00", "19.95", "20", "+5", ".5", " 7", "-3.50"]),
+        ("price = 20", ["20.00", "20"]),
+        ("price = 20.00", ["20.00", "20"]),
+        ('price = "20.00"', ["20.00"]),
+        ("price >= 1000", ["1e3"]),
+        ("price != 20", ["19.90", "19.95", "1e3", "+5", ".5", " 7", "-3.50"]),
+        ("price = abc", ["abc"]),
+        ("stock = true", ["true", "True"]),
+        ("stock = False", ["FALSE"]),
+        ("stock != true", ["FALSE"]),
+        ('stock = "True"', ["True"]),
+        ("stock = yes", ["yes"]),
+        ("zip = 00720", ["00720"]),
+        ("zip = 720", ["720"]),
+        ("version >= 1.10.0", ["1.10.1"]),
+        ("version > 1.9.9", ["1.10", "1.10.1"]),
+        ("version < 1.9.9", ["1.9", "v1.2.0"]),
+        ("version >= v1.1.0", ["1.9", "1.10", "1.10.1", "v1.2.0"]),
+        ("version = 1.10.1", ["1.10.1"]),
+        ('version = "1.10"', ["1.10"]),
+        ("number = 9007199254740993", ["9007199254740993"]),
+        ("number > 9007199254740992", ["9007199254740993", "123456789012345678901234567890"]),
+        ("number != 9007199254740992", ["9007199254740993", "123456789012345678901234567890", "7"]),
+        ("number = 123456789012345678901234567891", []),
+        ("number < 8", ["7"]),
+    ],
+)
+def test_a_text_meets_conditions_on_what_it_spells(store: Store, condition: str, values: list[str]) -> None:
+    (where,) = parse_conditions([condition])
+    cells = CELLS[where.field]
+    put(store, [replace(passages_of(cell, 1)[0], metadata={where.field: cell}) for cell in cells])
+    assert {one.passage.document for one in store.nearest(unit(1)[0], len(cells), [where])} == set(values)
+
+
+@pytest.mark.parametrize(
+    ("condition", "numbers"),
+    [
+        (f"number = {2**53 + 1}", [2**53 + 1]),
+        (f"number < {2**53 + 1}", [2**53, 7, 0.5, -(2**53) - 1, -(2**62)]),
+        (f"number >= {2**62}", [2**62]),
+        (f"number <= {-(2**53) - 1}", [-(2**53) - 1, -(2**62)]),
+        (f"number != {2**53}", [2**53 + 1, 2**62, 7, 0.5, -(2**53) - 1, -(2**62)]),
+        ("number = 7.0", [7]),
+        ('number = "7"', []),
+    ],
+)
+def test_whole_numbers_of_any_size_are_compared_exactly(store: Store, condition: str, numbers: list[float]) -> None:
+    given = [2**53, 2**53 + 1, 2**62, 7, 0.5, -(2**53) - 1, -(2**62)]
+    put(store, [replace(passages_of(str(number), 1)[0], metadata={"number": number}) for number in given])
+    found = store.nearest(unit(1)[0], len(given), parse_conditions([condition]))
+    assert {one.passage.document for one in found} == set(map(str, numbers))
 
 
 def test_as_many_conditions_as_are_taken_are_all_met(store: Store) -> None:
