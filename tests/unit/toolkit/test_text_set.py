@@ -39,14 +39,24 @@ def test_texts_records_and_places_are_those_of_the_file(data: TextSet) -> None:
 
 
 def test_vectors_of_a_set_are_those_of_its_texts(data: TextSet, embedder: Embedder) -> None:
-    vectors = embed_text_set(embedder, data)
-    assert vectors.dtype == np.float32
-    np.testing.assert_allclose(vectors, embedder.encode(list(data.texts)), atol=1e-6)
+    found = embed_text_set(embedder, data)
+    assert found.table.dtype == np.float32
+    assert not found.unknown.any()
+    np.testing.assert_allclose(found.table, embedder.encode(list(data.texts)), atol=1e-6)
 
 
 def test_texts_over_the_context_are_cut(tmp_path: Path, embedder: Embedder) -> None:
     (tmp_path / "a.txt").write_text("long " * 100)
-    assert embed_text_set(embedder, read_text_set(str(tmp_path / "a.txt"))).shape == (1, embedder.dimensions)
+    assert embed_text_set(embedder, read_text_set(str(tmp_path / "a.txt"))).table.shape == (1, embedder.dimensions)
+
+
+def test_texts_of_which_the_model_knows_no_word_are_told(starter_dir: Path, data: TextSet) -> None:
+    texts = ["a wren", "x" * 150, "\U0001f600", "a wren", "y" * 150, "a wren", "a wren"]
+    with Embedder(str(starter_dir)) as starter:
+        found = embed_text_set(
+            starter, TextSet(data.source, data.field, texts, data.rows), indices=np.array([4, 0, 2, 3])
+        )
+    assert np.flatnonzero(found.unknown).tolist() == [2, 4]
 
 
 def test_a_text_that_cannot_be_embedded_is_named_by_its_line(data: TextSet, embedder: Embedder) -> None:
@@ -94,7 +104,7 @@ def test_a_file_that_is_no_npy_is_refused(data: TextSet, tmp_path: Path) -> None
 
 
 def test_only_the_texts_that_are_asked_for_are_embedded(data: TextSet, embedder: Embedder) -> None:
-    vectors = embed_text_set(embedder, data, indices=np.array([6, 1, 4]))
+    vectors = embed_text_set(embedder, data, indices=np.array([6, 1, 4])).table
     np.testing.assert_allclose(vectors[[1, 4, 6]], embedder.encode(["text 1", "text 4", "text 6"]), atol=1e-6)
     assert not vectors[[0, 2, 3, 5]].any()
 
