@@ -10,7 +10,6 @@ from __future__ import annotations
 import http
 import logging
 import math
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -121,21 +120,12 @@ def unexpected_fault(request_id: str) -> Fault:
 
 def request_fault(request: Request, error: FarthingError | HTTPException) -> Fault:
     """What the client of `request` is told about an error; those of the computation go to the log too."""
-    let_go(error)
     if isinstance(error, HTTPException):
         return http_fault(request, error)
     fault = fault_of(error)
     if fault.status == 500:
         logger.error("Request %s failed", request.state.request_id, exc_info=error)
     return fault
-
-
-def let_go(error: BaseException | None) -> None:
-    """Have what an error has passed through hold nothing any more: bodies and texts of millions of characters. Futures
-    and tasks hold errors in circles, which the collector finds much later."""
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__
 
 
 def openai_answer(fault: Fault) -> Response:
