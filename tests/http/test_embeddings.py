@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -94,6 +95,23 @@ def test_inputs_of_unknown_words_alone_are_named_in_a_header(client: httpx.Clien
         response = post(client, input=["a wren", "b" * 150, "😀", "a 😀"])
         assert response.headers["x-farthing-unknown"] == "1,2"
     assert "x-farthing-unknown" not in post(client, input="a wren").headers
+
+
+def test_texts_that_are_refused_leave_no_tokens_behind(client: httpx.Client) -> None:
+    """Errors are in circles with futures and tasks; without the collector, what they hold would stay."""
+
+    def num_held() -> int:
+        return sum(type(item) is list and len(item) > 5_000 for item in gc.get_objects())
+
+    gc.collect()
+    before = num_held()
+    gc.disable()
+    try:
+        for _ in range(5):
+            assert client.post("/embed", json={"inputs": "[ " * 200_000}).status_code in (413, 422)
+        assert num_held() <= before
+    finally:
+        gc.enable()
 
 
 def test_null_means_not_given(client: httpx.Client) -> None:

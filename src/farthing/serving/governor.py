@@ -11,6 +11,7 @@ It decides when; `farthing.engine.ladder` knows what there is, and `farthing.eng
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -165,6 +166,7 @@ class Governor:
 
     def _is_short_after_release(self) -> bool:
         """Memory that was freed and is only kept for later is given back before anything is given up."""
+        gc.collect()  # of what failed requests hold in circles
         release_cached()
         self._readings = tuple(self._meter.read())
         return self._is_any_short()

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn, Protocol
 
 from tqdm import tqdm
 
+from farthing.core.errors import InputError
 from farthing.serving.flow import HELD_TEXTS, Flow
 from farthing.serving.job import Job
 from farthing.serving.pools import TokenizerPools
@@ -154,7 +156,14 @@ class Pipeline:
 
     def _prepare(self, item: Slice) -> Running:
         started = time.perf_counter()
-        prepared = self._preparer.prepare(item.inputs, item.start, item.prefix, item.truncate, item.truncate_from)
+        try:
+            prepared = self._preparer.prepare(item.inputs, item.start, item.prefix, item.truncate, item.truncate_from)
+        except InputError as error:
+            # What the error has passed through holds millions of tokens of texts that are too long. It would stay until
+            # the collector finds the error, which futures and tasks hold in circles. Only here, where all of it has
+            # ended: clearing the frame of a coroutine that waits would close it.
+            traceback.clear_frames(error.__traceback__)
+            raise
         job = Job(prepared.texts, per_token=self._per_token) if prepared.texts else None
         return Running(item, prepared, job, time.perf_counter() - started)
 
