@@ -32,6 +32,9 @@ MOST_LISTED = 10
     "--input-format", type=click.Choice(INPUT_FORMATS), help="Format of FILES [default: by suffix; jsonl for -]."
 )
 @click.option("--exclude", multiple=True, help="Pattern, as in a .gitignore, of what to leave out; may be repeated.")
+@click.option(
+    "--strict", is_flag=True, help="End at the first record or file that cannot be read [default: leave it out]."
+)
 @click.option("--prune", is_flag=True, help="Take out documents of the folders among FILES whose file is gone.")
 @PROGRESS
 @settings_options(*ENCODER_GROUPS)
@@ -44,6 +47,7 @@ def add(
     title_field: str | None,
     input_format: str | None,
     exclude: tuple[str, ...],
+    strict: bool,
     prune: bool,
     progress: bool | None,
     settings: Resolved,
@@ -53,7 +57,7 @@ def add(
     FILES are records (.jsonl, .csv, .parquet: a document each), Markdown, text, source code, folders of these, or - for
     standard input. Long documents are split where their structure allows. A document is known by its id: what has not
     changed since it was added costs nothing, what has changed takes its place. A command that was stopped goes on where
-    it was when it is given again.
+    it was when it is given again. What cannot be read is left out, and said at the end.
     """
     from farthing.toolkit.documents.inputs import Inputs
     from farthing.toolkit.documents.read_records import RecordFields
@@ -62,6 +66,7 @@ def add(
 
     index = VectorIndex.open(open_database(store))
     inputs = Inputs(files, RecordFields(field, id_field, title_field), input_format, exclude)
+    inputs.left_out.records.strict = strict
     inputs.check()
     started = time.monotonic()
     bar = tqdm(desc="Adding", unit=" documents", disable=not progress_shown(progress), dynamic_ncols=True)
@@ -71,7 +76,7 @@ def add(
         bar.update(added.num_documents - bar.n)
 
     with index_encoder(index.manifest.space, model or index.manifest.model, settings) as encoder, bar:
-        added = index.add(inputs, encoder, on_batch)
+        added = index.add(inputs, encoder, on_batch, skipped=inputs.left_out.records)
     num_gone = index.prune(inputs.folders, added.ids) if prune else 0
     click.echo(summary(added, num_gone, time.monotonic() - started))
     for line in [*not_taken(inputs.left_out), *plainly_split(added)]:
@@ -91,11 +96,16 @@ def summary(added: Added, num_gone: int, seconds: float) -> str:
 
 def not_taken(left_out: LeftOut) -> list[str]:
     """What the inputs had that is not in the index, in words."""
-    lines = [f"Not read: {message}" for message in list(left_out.files.values())[:MOST_LISTED]]
+    lines = [f"Left out: {reason}" for reason in left_out.records.reasons[:MOST_LISTED]]
+    if left_out.records.num > MOST_LISTED:
+        lines.append(f"Left out: {left_out.records.num - MOST_LISTED:,} records more.")
+    lines += [f"Not read: {message}" for message in list(left_out.files.values())[:MOST_LISTED]]
     if len(left_out.files) > MOST_LISTED:
         lines.append(f"Not read: {len(left_out.files) - MOST_LISTED:,} files more.")
     if left_out.suffixes:
-        listed = ", ".join(f"{suffix} {number:,}" for suffix, number in sorted(left_out.suffixes.items())[:MOST_LISTED])
+        most = sorted(left_out.suffixes.items(), key=lambda item: (-item[1], item[0]))
+        listed = ", ".join(f"{suffix} {number:,}" for suffix, number in most[:MOST_LISTED])
+        listed += f", and {len(most) - MOST_LISTED:,} kinds more" if len(most) > MOST_LISTED else ""
         lines.append(f"Left out as no text: {counted(sum(left_out.suffixes.values()), 'file')} ({listed}).")
     if left_out.fields:
         listed = ", ".join(f"{name} in {number:,}" for name, number in left_out.fields.items())

@@ -1,14 +1,15 @@
 """Documents of the files and folders that a user names.
 
 A file of records (JSON Lines, CSV, Parquet) has a document a row, any other file is one. A folder is walked: files that
-its .gitignore files name, hidden ones, and those of a kind that is not known to be text are left out, and counted.
+its .gitignore files name, hidden ones, and those of a kind that is not known to be text are left out, and counted. What
+cannot be read, a record or a file, is left out too, with the reason, and ends nothing.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,9 @@ class Inputs:
     def __iter__(self) -> Iterator[Document]:
         """
         Raises:
-            InputError: a name is nothing, a row is broken, or a file that was named is not text.
-            EmptyInputError: a file that was named, or everything, is empty.
+            InputError: a name is nothing, a file of records is of another format, or, where `left_out.records` is
+                strict, something cannot be read.
+            EmptyInputError: everything is empty, or was left out.
         """
         self.check()
         is_empty = True
@@ -66,7 +68,9 @@ class Inputs:
                 is_empty = False
                 yield document
         if is_empty:
-            raise EmptyInputError(f"No document was found in {', '.join(self.names)}.", param="input")
+            found = [*self.left_out.records.reasons, *self.left_out.files.values()]
+            why = f" {found[0]}" if found else ""
+            raise EmptyInputError(f"No document was found in {', '.join(map(id_of, self.names))}.{why}", param="input")
 
     def check(self) -> None:
         """Raises `InputError` for a name that is nothing; to be called before a model is loaded."""
@@ -79,41 +83,74 @@ class Inputs:
         if name != STANDARD_INPUT and path.is_dir():
             yield from self._of_folder(name)
         elif name == STANDARD_INPUT or self.input_format or suffix_of(name) in RECORD_SUFFIXES:
-            given = self.input_format or ("jsonl" if name == STANDARD_INPUT else None)
-            note = functools.partial(self._estimates.__setitem__, name)
-            yield from read_records(name, given, self.fields, self.left_out, note)
+            yield from self._of_records(name)
         else:
             self._estimates[name] = 1
-            yield read_file(path, id_of(name))
+            try:
+                document = read_file(path, id_of(name))
+            except OSError as error:
+                self.left_out.records.add(unreadable(name, error))
+            except InputError as error:
+                self.left_out.records.add(error)
+            else:
+                yield document
+
+    def _of_records(self, name: str) -> Iterator[Document]:
+        given = self.input_format or ("jsonl" if name == STANDARD_INPUT else None)
+        yield from read_records(
+            name, given, self.fields, self.left_out, functools.partial(self._estimates.__setitem__, name)
+        )
 
     def _of_folder(self, name: str) -> Iterator[Document]:
-        paths = list(self._walk(Path(name), ()))
+        paths = list(self._known(self._walk(Path(name), ())))
         self._estimates[name] = len(paths)
         for path in paths:
-            if kind_of_file(path.name) is None:
+            try:
+                if suffix_of(path.name) in RECORD_SUFFIXES:
+                    yield from self._of_records(str(path))
+                else:
+                    yield read_file(path, id_of(path))
+            except EmptyInputError:
+                self._leave(path, None)  # such as __init__.py, is no slip
+            except OSError as error:
+                self._leave(path, unreadable(str(path), error))
+            except InputError as error:
+                self._leave(path, error)
+
+    def _known(self, paths: Iterable[Path]) -> Iterator[Path]:
+        """Those that are known to be text; the others are counted."""
+        for path in paths:
+            if kind_of_file(path.name) is not None or suffix_of(path.name) in RECORD_SUFFIXES:
+                yield path
+            else:
                 suffix = path.suffix.lower() or path.name
                 self.left_out.suffixes[suffix] = self.left_out.suffixes.get(suffix, 0) + 1
-                continue
-            try:
-                yield read_file(path, id_of(path))
-            except EmptyInputError:
-                pass  # an empty file in a folder, such as __init__.py, is no slip
-            except InputError as error:
-                self.left_out.files[str(path)] = str(error)
+
+    def _leave(self, path: Path, error: InputError | None) -> None:
+        """Leave out a file, or a folder, of a folder. Raises the error when nothing may be left out."""
+        if error is None:
+            return
+        if self.left_out.records.strict:
+            raise error
+        self.left_out.files[id_of(path)] = str(error)
 
     def _walk(self, folder: Path, ignored: Sequence[tuple[Path, Any]]) -> Iterator[Path]:
         """Files in order of their names, those of a folder before those of its folders."""
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: (entry.is_dir(), entry.name))
+        except OSError as error:
+            self._leave(folder, unreadable(str(folder), error))
+            return
         ignored = (*ignored, *self._patterns(folder, is_first=not ignored))
-        entries = sorted(folder.iterdir(), key=lambda path: (path.is_dir(), path.name))
-        for path in entries:
-            is_folder = path.is_dir()
-            if path.name.startswith(".") or (is_folder and (path.name in SKIPPED_FOLDERS or path.is_symlink())):
+        for entry in entries:
+            path, is_folder = Path(entry.path), entry.is_dir()
+            if entry.name.startswith(".") or (is_folder and (entry.name in SKIPPED_FOLDERS or entry.is_symlink())):
                 continue
             if is_ignored(path, ignored, is_folder=is_folder):
                 continue
             if is_folder:
                 yield from self._walk(path, ignored)
-            elif path.is_file():
+            elif entry.is_file():  # no pipe, no socket
                 yield path
 
     def _patterns(self, folder: Path, *, is_first: bool) -> Iterator[tuple[Path, Any]]:
@@ -123,13 +160,23 @@ class Inputs:
         if is_first and self.exclude:
             yield folder, GitIgnoreSpec.from_lines(self.exclude)
         file = folder / ".gitignore"
-        if file.is_file():
-            yield folder, GitIgnoreSpec.from_lines(file.read_text(encoding="utf-8", errors="replace").splitlines())
+        try:
+            content = file.read_text(encoding="utf-8", errors="replace")
+        except (FileNotFoundError, IsADirectoryError):
+            return
+        except OSError as error:
+            self._leave(file, unreadable(str(file), error))
+            return
+        yield folder, GitIgnoreSpec.from_lines(content.splitlines())
 
 
 def id_of(path: str | Path) -> str:
-    """The path as it was given, without what it could do without."""
-    return Path(os.path.normpath(path)).as_posix()
+    """The path as it was given, without what it could do without. Bytes that are not UTF-8 are shown as \\xe9."""
+    return os.fsencode(Path(os.path.normpath(path)).as_posix()).decode("utf-8", "backslashreplace")
+
+
+def unreadable(name: str, error: OSError) -> InputError:
+    return InputError(f"{id_of(name)} cannot be read: {error.strerror or error}.", param="input")
 
 
 def is_ignored(path: Path, ignored: Sequence[tuple[Path, Any]], *, is_folder: bool) -> bool:

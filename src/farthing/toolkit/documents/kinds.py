@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePath
 
 from farthing.toolkit.documents.document import MARKDOWN, PLAIN_TEXT
@@ -27,10 +28,23 @@ LANGUAGES = {
 }
 # Text in a structure that is not known here is split between paragraphs and lines.
 OTHER_TEXT = (
-    "adoc", "cfg", "clj", "cmake", "conf", "css", "dart", "ex", "exs", "gradle", "graphql", "hs", "ini", "jl", "kdl",
-    "lua", "m", "ml", "nim", "nix", "org", "pl", "proto", "ps1", "r", "rst", "scss", "sql", "svelte", "tex", "tf",
-    "toml", "txt", "vue", "yaml", "yml", "zig",
+    "adoc", "asc", "cfg", "clj", "cmake", "conf", "css", "dart", "ex", "exs", "gradle", "graphql", "hs", "ini", "jl",
+    "json", "kdl", "log", "lua", "m", "ml", "nim", "nix", "org", "pl", "proto", "ps1", "r", "rst", "scss", "sql",
+    "svelte", "tex", "tf", "toml", "txt", "vue", "yaml", "yml", "zig",
 )  # fmt: skip
+
+# Files that have a name and no suffix, or one that says nothing (README.Debian, LICENSE-MIT).
+TEXT_NAMES = frozenset({
+    "authors", "bugs", "changelog", "changes", "codeowners", "containerfile", "contributing", "contributors", "copying",
+    "copyright", "credits", "dockerfile", "faq", "gemfile", "hacking", "history", "install", "jenkinsfile", "justfile",
+    "license", "licence", "maintainers", "makefile", "manifest", "news", "notice", "notes", "procfile", "rakefile",
+    "readme", "release", "releases", "security", "thanks", "todo", "vagrantfile", "version",
+})  # fmt: skip
+
+# Of which a name such as README does not make text.
+PACKED = frozenset(
+    {"gz", "bz2", "xz", "zst", "zip", "pdf", "html", "htm", "doc", "docx", "odt", "rtf", "png", "jpg", "svg"}
+)
 
 KINDS = {
     **dict.fromkeys(("md", "markdown", "mdx"), MARKDOWN),
@@ -45,4 +59,8 @@ def suffix_of(name: str) -> str:
 
 def kind_of_file(name: str) -> str | None:
     """None when the name does not say that it is text."""
-    return KINDS.get(suffix_of(name))
+    kind = KINDS.get(suffix_of(name))
+    if kind is not None:
+        return kind
+    first = re.split(r"[._-]", name, maxsplit=1)[0]
+    return PLAIN_TEXT if first.lower() in TEXT_NAMES and suffix_of(name) not in PACKED else None

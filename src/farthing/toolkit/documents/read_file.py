@@ -10,6 +10,7 @@ from farthing.toolkit.documents.document import MARKDOWN, PLAIN_TEXT, Document
 from farthing.toolkit.documents.headings import BLANKS, headings
 from farthing.toolkit.documents.kinds import kind_of_file, suffix_of
 from farthing.toolkit.documents.limits import MAX_TEXT_CHARS, fitting_title
+from farthing.toolkit.records.encoding import encoding_of, not_encoded
 
 MAX_BYTES = 4 * MAX_TEXT_CHARS  # a character takes at most four
 # Where the title of a file of reStructuredText stands, and what underlines it.
@@ -44,8 +45,13 @@ def read_file(path: Path, name: str) -> Document:
 
 
 def decoded(content: bytes, name: str) -> str:
-    if b"\0" in content[:8192]:
-        raise InputError(f"{name} is not text: it holds zero bytes.", param="input")
+    """UTF-8, or what a byte-order mark says."""
+    encoding = encoding_of(content, name)
+    if encoding is not None:
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError as error:
+            raise not_encoded(name, encoding, error) from error
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -17,6 +17,7 @@ from farthing.toolkit.documents.limits import fitting_title
 from farthing.toolkit.records.read_lines import Wanted
 from farthing.toolkit.records.reader import Reader, open_reader
 from farthing.toolkit.records.rows import Rows
+from farthing.toolkit.records.skipped import Skipped
 
 ROWS_AT_A_TIME = 1024
 ID_FIELDS, TITLE_FIELD = ("id", "_id"), "title"
@@ -38,8 +39,16 @@ class RecordFields:
 
 @dataclass
 class LeftOut:
-    """What was not taken from the inputs, counted while they are read."""
+    """What was not taken from the inputs, counted while they are read.
 
+    Attributes:
+        records: that could not be read or used.
+        fields: by name, whose values have no place in metadata.
+        files: in folders, that could not be read: by path, why.
+        suffixes: of files in folders, that are not known to be text.
+    """
+
+    records: Skipped = field(default_factory=Skipped)
     fields: dict[str, int] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     suffixes: dict[str, int] = field(default_factory=dict)
@@ -56,9 +65,10 @@ def read_records(
     Args:
         on_estimate: called with about how many rows there are, again and again.
 
-    Raises what `open_reader` raises, and `InputError` for a row that is not as the others; it names the line.
+    Raises what `open_reader` raises: for a file that is not of this format, and for a bad row where `left_out` says so.
     """
-    with closing(open_reader(name, given_format, Wanted(fields.text, reserved=None))) as reader:
+    wanted = Wanted(fields.text, reserved=None)
+    with closing(open_reader(name, given_format, wanted, left_out.records)) as reader:
         while (rows := reader.take(ROWS_AT_A_TIME)) is not None:
             on_estimate(reader.estimate_rows())
             yield from documents_of(rows, reader, fields, left_out)
@@ -69,9 +79,11 @@ def documents_of(rows: Rows, reader: Reader, fields: RecordFields, left_out: Lef
         record, place = json.loads(json_object), rows.place(index)
         id_field = fields.id or next((name for name in ID_FIELDS if name in record), None)
         title_field = fields.title or TITLE_FIELD
-        for name in filter(None, (fields.id, fields.title)):
-            if name not in record:
-                raise InputError(f"{place} has no field {name!r}; its fields are {', '.join(map(repr, record))}.")
+        missing = [name for name in (fields.id, fields.title) if name and name not in record]
+        if missing:
+            there = ", ".join(map(repr, record))
+            left_out.records.add(InputError(f"{place} has no field {missing[0]!r}; its fields are {there}."))
+            continue
         rest = {name: value for name, value in record.items() if name not in (reader.field, id_field, title_field)}
         document = Document(
             id="",

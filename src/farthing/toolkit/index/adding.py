@@ -7,6 +7,7 @@ again with the same documents and pays only for those that are missing. While on
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import closing
@@ -22,13 +23,18 @@ from farthing.toolkit.documents.split import Part, Splitter, Splitting
 from farthing.toolkit.documents.split_process import CountTokens
 from farthing.toolkit.index.words import Segmenter
 from farthing.toolkit.records.placed import errors_placed
+from farthing.toolkit.records.reader import STRICT
+from farthing.toolkit.records.skipped import Skipped
 from farthing.toolkit.stores.passage import Passage
 from farthing.toolkit.stores.store import Store
 
 Embed = Callable[[Sequence[str]], np.ndarray]
 
-# Documents looked at together, fewer if they are long: their passages and vectors are in memory at once.
+# Documents looked at together, fewer if they are long.
 DOCUMENTS_AT_A_TIME, CHARS_AT_A_TIME = 512, 4_000_000
+# What is embedded and put together: what takes about so long, since it is lost when the process is killed. Known once
+# the first characters were embedded.
+SECONDS_A_PUT, FIRST_CHARS, LEAST_CHARS = 10.0, 20_000, 2_000
 
 
 @dataclass
@@ -36,6 +42,7 @@ class Added:
     """What became of the documents so far.
 
     Attributes:
+        skipped: what was left out.
         num_plain: of those that were split, how many were split without regard to their structure.
         plain: the first of these, each with the reason.
     """
@@ -47,19 +54,38 @@ class Added:
     num_plain: int = 0
     plain: list[str] = field(default_factory=list)
     ids: set[str] = field(default_factory=set)
+    skipped: Skipped = field(default_factory=Skipped)
 
     @property
     def num_documents(self) -> int:
         return self.num_new + self.num_changed + self.num_unchanged
 
 
+class Pace:
+    """How many characters are embedded and put in about `SECONDS_A_PUT`."""
+
+    def __init__(self) -> None:
+        self.num_chars = FIRST_CHARS
+
+    def note(self, num_chars: int, seconds: float) -> None:
+        """So many were put in so many seconds. A small part of what is usual tells little."""
+        if num_chars >= self.num_chars / 4:
+            fitting = int(num_chars * SECONDS_A_PUT / max(seconds, 1e-3))
+            self.num_chars = max(LEAST_CHARS, min(fitting, 4 * self.num_chars, CHARS_AT_A_TIME))
+
+
 class Prepared(NamedTuple):
-    """Documents of one batch; passages of those that are not held as they are."""
+    """Documents that are put together.
+
+    Attributes:
+        passages, words: of those that are not held as they are.
+        held: the ids of those of them that are held otherwise.
+        num_unchanged: documents that are held as they are.
+    """
 
     passages: list[Passage]
     words: list[str]
-    num_new: int
-    num_changed: int
+    held: set[str]
     num_unchanged: int
 
 
@@ -69,6 +95,7 @@ class Adder:
         embed: the store's vectors of texts.
         on_batch: called with the counts after each batch that was put.
         on_step: called often; what it raises ends the adding. From two threads.
+        skipped: is told of documents that cannot be added; the first of them is an error where it is strict.
 
     Attributes:
         added: what became of the documents so far, also when adding fails.
@@ -82,13 +109,15 @@ class Adder:
         embed: Embed,
         on_batch: Callable[[Added], object] = lambda _: None,
         on_step: Callable[[], object] = lambda: None,
+        skipped: Skipped = STRICT,
     ) -> None:
         self._store = store
         self._segmenter = segmenter
         self._splitting = splitting
         self._embed_texts = embed
         self._on_batch = on_batch
-        self.added = Added()
+        self.added = Added(skipped=skipped)
+        self._pace = Pace()
         self._on_step = on_step
         self._is_over = False
 
@@ -115,14 +144,37 @@ class Adder:
 
     def _put(self, prepared: Prepared, added: Added, *, is_built: bool) -> None:
         if prepared.passages:
-            self._store.put(prepared.passages, prepared.words, self._embed(prepared.passages))
-        added.num_new += prepared.num_new
-        added.num_changed += prepared.num_changed
+            started = time.monotonic()
+            prepared, vectors = self._embedded(prepared)
+            if prepared.passages:
+                self._store.put(prepared.passages, prepared.words, vectors)
+            self._pace.note(sum(len(passage.text) for passage in prepared.passages), time.monotonic() - started)
+        names = {passage.document for passage in prepared.passages}
+        added.num_new += len(names - prepared.held)
+        added.num_changed += len(names & prepared.held)
         added.num_unchanged += prepared.num_unchanged
         added.num_passages += len(prepared.passages)
         if prepared.passages and not is_built:
             # By words only what was built is found: should this be killed, at least the rest is looked through.
             self._store.build()
+
+    def _embedded(self, prepared: Prepared) -> tuple[Prepared, np.ndarray]:
+        """With vectors of the passages; without documents of which one cannot be embedded."""
+        try:
+            return prepared, self._embed(prepared.passages)
+        except InputError:
+            if self.added.skipped.strict:
+                raise
+        good: list[tuple[Passage, str, np.ndarray]] = []
+        both = zip(prepared.passages, prepared.words, strict=True)
+        for _, group in itertools.groupby(both, key=lambda pair: pair[0].document):
+            passages, words = zip(*group, strict=True)
+            try:
+                good += zip(passages, words, self._embed(passages), strict=True)
+            except InputError as error:
+                self.added.skipped.add(error)
+        kept = prepared._replace(passages=[passage for passage, _, _ in good], words=[words for _, words, _ in good])
+        return kept, np.array([vector for _, _, vector in good], dtype=np.float32)
 
     def _step(self) -> None:
         """Raises what `on_step` raises; and ends the thread that prepares when the other one has failed."""
@@ -131,50 +183,76 @@ class Adder:
             raise CancelledError
 
     def _prepared(self, documents: Iterable[Document], splitter: Splitter, seen: set[str]) -> Iterator[Prepared]:
-        remaining = map(checked, documents)
+        remaining = self._checked(documents)
         digests: dict[str, str] = {}
         while True:
             batch, failure = taken(remaining)
             if batch:
-                yield self._prepare(self._unlike(batch, digests), splitter)
-                seen.update(document.id for document in batch)
+                fitting = self._unlike(batch, digests)
+                yield from self._prepare(fitting, splitter)
+                seen.update(fitting)
             if failure is not None:
                 raise failure
             if not batch:
                 return
 
+    def _checked(self, documents: Iterable[Document]) -> Iterator[Document]:
+        """Without those that are too large."""
+        for document in documents:
+            try:
+                yield checked(document)
+            except InputError as error:
+                self.added.skipped.add(error)
+
     def _unlike(self, batch: Sequence[Document], digests: dict[str, str]) -> dict[str, Document]:
-        """The documents by their ids. Raises `InputError` for two of one id that are not the same."""
+        """The documents by their ids, of two of one id the first."""
         found: dict[str, Document] = {}
         for document in batch:
             self._step()
-            digest = self._digest(document)
-            if digests.setdefault(document.id, digest) != digest:
-                raise InputError(
-                    f"{document.source or 'A document'}: the id {document.id!r} was used for another document before "
-                    "it. Give each its own, or name the field of their ids.",
-                    param="input",
-                )
+            try:
+                digest = self._digest(document)
+                if digests.setdefault(document.id, digest) != digest:
+                    raise InputError(
+                        f"{document.source or 'A document'}: the id {document.id!r} was used for another document "
+                        "before it. Give each its own, or name the field of their ids.",
+                        param="input",
+                    )
+            except InputError as error:
+                self.added.skipped.add(error)
+                continue
             found.setdefault(document.id, document)
         return found
 
     def _digest(self, document: Document) -> str:
         return document.digest(self._splitting.max_tokens, self._splitting.overlap_tokens)
 
-    def _prepare(self, documents: dict[str, Document], splitter: Splitter) -> Prepared:
+    def _prepare(self, documents: dict[str, Document], splitter: Splitter) -> Iterator[Prepared]:
+        """What is not held as it is, in parts that are put together; what is, with the first of them."""
         held = self._store.digests(list(documents))
         wanted = [document for name, document in documents.items() if held.get(name) != self._digest(document)]
-        passages = [passage for document in wanted for passage in self._passages(document, splitter)]
-        words = [self._words(passage) for passage in passages]
-        num_changed = sum(document.id in held for document in wanted)
-        return Prepared(passages, words, len(wanted) - num_changed, num_changed, len(documents) - len(wanted))
+        part, num_chars = Prepared([], [], set(held), len(documents) - len(wanted)), 0
+        for document in wanted:
+            try:
+                passages = self._passages(document, splitter)
+            except InputError as error:
+                if self.added.skipped.strict:
+                    yield part
+                self.added.skipped.add(error)
+                continue
+            part.passages.extend(passages)
+            part.words.extend(map(self._words, passages))
+            num_chars += len(document.text)
+            if num_chars >= self._pace.num_chars:
+                yield part
+                part, num_chars = Prepared([], [], set(held), 0), 0
+        yield part
 
-    def _passages(self, document: Document, splitter: Splitter) -> Iterator[Passage]:
+    def _passages(self, document: Document, splitter: Splitter) -> list[Passage]:
         digest, parts = self._digest(document), splitter.split(document)
         if not parts:
             raise InputError(f"{document.source or document.id} has no text: nothing could be found of it.")
         check_copies(document, len(parts), sum(len(part.text) + len(part.heading) for part in parts))
-        return (passage_of(document, digest, number, part) for number, part in enumerate(parts))
+        return [passage_of(document, digest, number, part) for number, part in enumerate(parts)]
 
     def _words(self, passage: Passage) -> str:
         self._step()

@@ -93,11 +93,17 @@ class Index:
         """
         return self._current().add(as_documents(documents), self.encoder)
 
-    def add_files(self, *names: str, exclude: Sequence[str] = ()) -> Added:
-        """Put the documents of files and folders in, as `farthing index add`. Raises also what `Inputs` raises."""
+    def add_files(self, *names: str, exclude: Sequence[str] = (), strict: bool = False) -> Added:
+        """Put the documents of files and folders in, as `farthing index add`. Raises also what `Inputs` raises.
+
+        Args:
+            strict: raise an error for the first record or file that cannot be read, instead of leaving it out
+                (`Added.skipped`).
+        """
         inputs = Inputs(names, exclude=exclude)
+        inputs.left_out.records.strict = strict
         inputs.check()
-        return self._current().add(inputs, self.encoder)
+        return self._current().add(inputs, self.encoder, skipped=inputs.left_out.records)
 
     def search(
         self,

@@ -29,6 +29,8 @@ from farthing.toolkit.encoder import Encoder
 from farthing.toolkit.index import words
 from farthing.toolkit.index.adding import Added, Adder, Embed
 from farthing.toolkit.index.manifest import Manifest, read_manifest
+from farthing.toolkit.records.reader import STRICT
+from farthing.toolkit.records.skipped import Skipped
 from farthing.toolkit.stores.database import MANIFEST, Database
 from farthing.toolkit.stores.failures import unreadable
 from farthing.toolkit.stores.store import Store, StoreFacts
@@ -131,11 +133,13 @@ class VectorIndex:
         encoder: Encoder,
         on_batch: Callable[[Added], object] = lambda _: None,
         on_step: Callable[[], object] = lambda: None,
+        skipped: Skipped = STRICT,
     ) -> Added:
         """Put documents in; those that are held as they are cost nothing.
 
         Args:
             on_batch: called with the counts after each batch that was put.
+            skipped: is told of documents that cannot be added, which are left out; by default the first is an error.
             on_step: called often, from two threads; what it raises ends the adding, and what was put before is kept.
 
         Raises:
@@ -149,7 +153,7 @@ class VectorIndex:
         self.check(encoder)
         with self._changing():
             embed = self.embed_with(encoder)
-            adder = Adder(self.store, self.segmenter, self.manifest.splitting, embed, on_batch, on_step)
+            adder = Adder(self.store, self.segmenter, self.manifest.splitting, embed, on_batch, on_step, skipped)
             with kept_told(adder.added):
                 try:
                     added = adder.add(documents, encoder.count_tokens)

@@ -3,55 +3,94 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Protocol
 
 from farthing.core.errors import InputError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # A file without line ends, or with none where they are looked for, is not taken into memory as a whole.
 MAX_LINE_BYTES = 64 * 2**20
+# What Python puts in the place of bytes that are not UTF-8 (PEP 383).
+FIRST_BYTE, LAST_BYTE = 0xDC80, 0xDCFF
+
+
+class Stream(Protocol):
+    def readline(self, limit: int, /) -> bytes: ...
+
+    def close(self) -> None: ...
 
 
 class Lines:
-    """Iterates over decoded lines with their line ends; only "\\n" ends a line.
+    """Iterates over decoded lines with their line ends; only "\\n" ends a line. After an error it goes on.
 
     Attributes:
         source: name of the input in messages.
         number: 1-based number of the last line handed out.
         num_bytes: bytes handed out so far.
+        keeps_bytes: bytes that are not UTF-8 become lone surrogates, for `require_utf8`, and are no error here: where a
+            line end may stand inside a record, a line must not be missing.
     """
 
-    def __init__(self, stream: BinaryIO, source: str) -> None:
+    def __init__(self, stream: Stream, source: str) -> None:
         self.stream = stream
         self.source = source
         self.number = 0
         self.num_bytes = 0
+        self.keeps_bytes = False
 
     @property
     def place(self) -> str:
         return f"Line {self.number} of {self.source}"
 
     def __iter__(self) -> Iterator[str]:
-        while line := self.stream.readline(MAX_LINE_BYTES + 1):
-            self.number += 1
-            if len(line) > MAX_LINE_BYTES:
-                raise InputError(
-                    f"{self.place} has more than {MAX_LINE_BYTES // 2**20} MiB; a line must not be longer. If the "
-                    "input is of another format, name it with --input-format.",
-                    param="input",
-                )
-            self.num_bytes += len(line)
-            yield self.decode(line.removeprefix(BYTE_ORDER_MARK) if self.number == 1 else line)
+        return self
 
-    def decode(self, line: bytes) -> str:
-        try:
-            return line.decode()
-        except UnicodeDecodeError as error:
+    def __next__(self) -> str:
+        """Raises `InputError` for a line that is too long or not UTF-8."""
+        line = self.stream.readline(MAX_LINE_BYTES + 1)
+        if not line:
+            raise StopIteration
+        self.number += 1
+        self.num_bytes += len(line)
+        if len(line) > MAX_LINE_BYTES:
+            self._pass_over(line)
             raise InputError(
-                f"{self.place} is not UTF-8: byte 0x{line[error.start]:02x} at position {error.start + 1}. "
-                "Convert the file, for example: iconv -f LATIN1 -t UTF-8 OLD > NEW",
+                f"{self.place} has more than {MAX_LINE_BYTES // 2**20} MiB; a line must not be longer. If the "
+                "input is of another format, name it with --input-format.",
                 param="input",
-            ) from error
+            )
+        content = line.removeprefix(BYTE_ORDER_MARK) if self.number == 1 else line
+        if self.keeps_bytes:
+            return content.decode(errors="surrogateescape")
+        try:
+            return content.decode()
+        except UnicodeDecodeError as error:
+            raise not_utf8(self.place, content[error.start], error.start) from error
+
+    def _pass_over(self, line: bytes) -> None:
+        """To the end of a line, of which this is the beginning."""
+        while line and not line.endswith(b"\n"):
+            line = self.stream.readline(MAX_LINE_BYTES)
+            self.num_bytes += len(line)
+
+
+def not_utf8(place: str, byte: int, position: int) -> InputError:
+    return InputError(
+        f"{place} is not UTF-8: byte 0x{byte:02x} at position {position + 1}. Convert the file, for example: "
+        "iconv -f LATIN1 -t UTF-8 OLD > NEW",
+        param="input",
+    )
+
+
+def require_utf8(text: str, place: str) -> None:
+    """Raises `InputError` for text of `Lines` with bytes that were kept."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        number = ord(text[error.start])
+        if not FIRST_BYTE <= number <= LAST_BYTE:
+            raise
+        raise not_utf8(place, number & 0xFF, len(text[: error.start].encode())) from error
 
 
 def without_end(line: str) -> str:

@@ -9,16 +9,21 @@ from __future__ import annotations
 import csv
 import itertools
 import json
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from farthing.core.errors import EmptyInputError, InputError, SettingsError
 from farthing.toolkit.records.fields import DEFAULT_FIELD, choose_field, require_field, require_free, require_text
-from farthing.toolkit.records.lines import MAX_LINE_BYTES, Lines, without_end
+from farthing.toolkit.records.lines import MAX_LINE_BYTES, Lines, require_utf8, without_end
 from farthing.toolkit.records.rows import Record
+from farthing.toolkit.records.skipped import Skipped
 
 LARGEST_CELL_CHARS = MAX_LINE_BYTES
+# A quote that is not closed within so many lines was not meant to open a cell.
+MAX_ROW_LINES = 10_000
+# Bad lines at the beginning of a file that has no good one among so many.
+MOST_TRIED = 1_000
 
 
 class Wanted(NamedTuple):
@@ -29,10 +34,10 @@ class Wanted(NamedTuple):
 
 
 Parsed = tuple[str, Iterator[Record]]
-Parser = Callable[[Lines, Wanted], Parsed]
+Parser = Callable[[Lines, Wanted, Skipped], Parsed]
 
 
-def parse_txt(lines: Lines, wanted: Wanted) -> Parsed:
+def parse_txt(lines: Lines, wanted: Wanted, skipped: Skipped) -> Parsed:  # noqa: ARG001 - each line stands alone
     """A text a line; an empty line is an empty text."""
     if wanted.field not in (None, DEFAULT_FIELD):
         raise SettingsError(
@@ -40,21 +45,22 @@ def parse_txt(lines: Lines, wanted: Wanted) -> Parsed:
             "name its format with --input-format.",
             param="field",
         )
-    return DEFAULT_FIELD, (text_record(lines.number, without_end(line)) for line in lines)
+
+    def record(line: str) -> Record:
+        return text_record(lines.number, without_end(line))
+
+    return DEFAULT_FIELD, map(record, lines)  # no generator: an error would be its end
 
 
 def text_record(line: int, text: str) -> Record:
     return Record(line, text, json.dumps({DEFAULT_FIELD: text}, ensure_ascii=False))
 
 
-def parse_jsonl(lines: Lines, wanted: Wanted) -> Parsed:
+def parse_jsonl(lines: Lines, wanted: Wanted, skipped: Skipped) -> Parsed:
     """A JSON object a line, which may have any further fields; blank lines are skipped."""
-    contents = (line.strip() for line in lines)
-    filled = (content for content in contents if content)
-    first = next(filled, None)
-    if first is None:
-        raise empty(lines)
-    field = choose_field(json_object(first, lines), wanted.field, lines.place)
+    filled = filter(None, map(str.strip, lines))
+    first, fields = first_good(filled, lambda content: json_object(content, lines), lines, skipped)
+    field = choose_field(fields, wanted.field, lines.place)
 
     def record(content: str) -> Record:
         fields = json_object(content, lines)
@@ -63,6 +69,26 @@ def parse_jsonl(lines: Lines, wanted: Wanted) -> Parsed:
         return Record(lines.number, require_text(fields[field], field, lines.place), content)
 
     return field, map(record, itertools.chain([first], filled))
+
+
+def first_good(
+    contents: Iterator[str], read: Callable[[str], dict[str, object]], lines: Lines, skipped: Skipped
+) -> tuple[str, dict[str, object]]:
+    """The first content that can be read, and what it is read as.
+
+    Raises the first error when none of the first ones can be: then the input is of another format.
+    """
+    errors: list[InputError] = []
+    while len(errors) < MOST_TRIED:
+        try:
+            content = next(contents, None)
+            if content is None:
+                break
+            return content, read(content)
+        except InputError as error:
+            skipped.add(error)
+            errors.append(error)
+    raise errors[0] if errors else empty(lines)
 
 
 def json_object(content: str, lines: Lines) -> dict[str, object]:
@@ -81,10 +107,11 @@ def json_object(content: str, lines: Lines) -> dict[str, object]:
     return value
 
 
-def parse_csv(lines: Lines, wanted: Wanted) -> Parsed:
+def parse_csv(lines: Lines, wanted: Wanted, skipped: Skipped) -> Parsed:  # noqa: ARG001 - its header must be right
     """Comma-separated values under a header line; a quoted cell may hold commas and line ends."""
     csv.field_size_limit(LARGEST_CELL_CHARS)
-    numbered = csv_rows(lines)
+    lines.keeps_bytes = True
+    numbered = CsvRows(lines)
     _, header = next(numbered, (0, None))
     if header is None:
         raise empty(lines)
@@ -101,29 +128,61 @@ def parse_csv(lines: Lines, wanted: Wanted) -> Parsed:
                 param="input",
             )
         fields = dict(zip(header, cells, strict=True))
-        return Record(line, fields[field], json.dumps(fields, ensure_ascii=False))
+        json_object = json.dumps(fields, ensure_ascii=False)
+        require_utf8(json_object, f"Line {line} of {lines.source}")
+        return Record(line, fields[field], json_object)
 
     return field, map(record, numbered)
 
 
-def csv_rows(lines: Lines) -> Iterator[tuple[int, list[str]]]:
-    """(line it starts at, cells) of each row that is not blank."""
-    # strict: otherwise an open quote would silently swallow the rest of the file.
-    reader = csv.reader(lines, strict=True)
-    while True:
-        start = lines.number + 1
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            raise InputError(
-                f"Line {start} of {lines.source} is not valid CSV: {error}. Quote a cell that holds a "
-                "line end or a quote, and double the quotes in it.",
-                param="input",
-            ) from error
-        if cells is None:
-            return
-        if cells:
-            yield start, cells
+class CsvRows:
+    """Iterates over (line it starts at, cells) of each row that is not blank. After an error it goes on with the line
+    behind the one at which the bad row begins."""
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+        self._again: deque[str] = deque()  # lines of a bad row
+        self._row: list[str] = []  # lines of this one
+        self._number = 0
+        # strict: otherwise an open quote would silently swallow the rest of the file.
+        self._reader = csv.reader(iter(self._line, None), strict=True)
+
+    def __iter__(self) -> Iterator[tuple[int, list[str]]]:
+        return self
+
+    def __next__(self) -> tuple[int, list[str]]:
+        """Raises `InputError` for a bad row."""
+        while True:
+            start, self._row = self._number + 1, []
+            try:
+                cells = next(self._reader)
+            except InputError:  # of a line
+                self._take_back()
+                raise
+            except csv.Error as error:
+                self._take_back()
+                raise InputError(
+                    f"Line {start} of {self._lines.source} is not valid CSV: {error}. Quote a cell that holds a "
+                    "line end or a quote, and double the quotes in it.",
+                    param="input",
+                ) from error
+            if cells:
+                return start, cells
+
+    def _line(self) -> str | None:
+        if len(self._row) == MAX_ROW_LINES:
+            raise csv.Error(f"a quote is not closed within {MAX_ROW_LINES:,} lines")
+        line = self._again.popleft() if self._again else next(self._lines, None)
+        if line is not None:
+            self._row.append(line)
+            self._number += 1
+        return line
+
+    def _take_back(self) -> None:
+        """All lines of this row but its first."""
+        self._again.extendleft(reversed(self._row[1:]))
+        self._number -= len(self._row[1:])
+        self._reader = csv.reader(iter(self._line, None), strict=True)
 
 
 def check_header(header: list[str], lines: Lines) -> None:

@@ -9,6 +9,7 @@ from farthing.core.errors import EmptyInputError, InputError, MissingExtraError
 from farthing.toolkit.records.fields import choose_field, require_free, require_text
 from farthing.toolkit.records.read_lines import Wanted
 from farthing.toolkit.records.rows import ArrowRows, Rows
+from farthing.toolkit.records.skipped import Skipped
 
 # Rows decoded at once; what a chunk does not take waits in memory.
 BATCH_ROWS = 1024
@@ -23,7 +24,8 @@ class ParquetReader:
         EmptyInputError: no rows.
     """
 
-    def __init__(self, path: Path, wanted: Wanted) -> None:
+    def __init__(self, path: Path, wanted: Wanted, skipped: Skipped) -> None:
+        self.skipped = skipped
         try:
             import pyarrow
             from pyarrow import parquet
@@ -46,6 +48,17 @@ class ParquetReader:
         self.rest = schema.empty_table()
 
     def take(self, count: int) -> Rows | None:
+        while (rows := self._next(count)) is not None:
+            good = [index for index in range(len(rows.numbers)) if self._is_good(rows, index)]
+            if len(good) == len(rows.numbers):
+                return rows
+            if good:
+                return ArrowRows(
+                    self.source, [rows.numbers[index] for index in good], self.field, rows.records.take(good)
+                )
+        return None
+
+    def _next(self, count: int) -> ArrowRows | None:
         import pyarrow
 
         while len(self.rest) < count and (batch := next(self.batches, None)) is not None:
@@ -53,14 +66,21 @@ class ParquetReader:
         records, self.rest = self.rest.slice(0, count), self.rest.slice(count)
         if not len(records):
             return None
-        rows = ArrowRows(self.source, self.num_taken + 1, self.field, records)
-        for index, value in enumerate(records.column(self.field)):
-            try:
-                require_text(value.as_py(), self.field, rows.place(index))
-            except UnicodeDecodeError as error:
-                raise InputError(f"{rows.place(index)} is not UTF-8: {error.reason}.", param="input") from error
+        numbers = range(self.num_taken + 1, self.num_taken + 1 + len(records))
         self.num_taken += len(records)
-        return rows
+        return ArrowRows(self.source, numbers, self.field, records)
+
+    def _is_good(self, rows: ArrowRows, index: int) -> bool:
+        place = rows.place(index)
+        try:
+            try:
+                require_text(rows.records.column(self.field)[index].as_py(), self.field, place)
+            except UnicodeDecodeError as error:
+                raise InputError(f"{place} is not UTF-8: {error.reason}.", param="input") from error
+        except InputError as error:
+            self.skipped.add(error)
+            return False
+        return True
 
     def estimate_rows(self) -> int | None:
         return self.num_rows

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from farthing.core.errors import InputError, SettingsError
+from farthing.toolkit.records.encoding import HEAD_BYTES, Recoded, encoding_of
 from farthing.toolkit.records.lines import Lines
 from farthing.toolkit.records.read_lines import LINE_PARSERS, Wanted, empty
 from farthing.toolkit.records.read_parquet import ParquetReader
 from farthing.toolkit.records.rows import Record, RecordRows, Rows
+from farthing.toolkit.records.skipped import Skipped
 
 STANDARD_INPUT = "-"
+STRICT = Skipped(strict=True)  # holds nothing
 INPUT_FORMATS = ("txt", "jsonl", "csv", "parquet")
 
 
@@ -39,15 +43,26 @@ class Reader(Protocol):
 class LineReader:
     """Rows of a line format; `num_bytes` is the size of the whole input where it is known."""
 
-    def __init__(self, lines: Lines, field: str, records: Iterator[Record], num_bytes: int | None) -> None:
-        self.lines = lines
+    def __init__(
+        self, lines: Lines, field: str, records: Iterator[Record], num_bytes: int | None, skipped: Skipped
+    ) -> None:
+        self.lines, self.skipped = lines, skipped
         self.field = field
         self.records = records
         self.num_bytes = num_bytes
         self.num_taken = 0
 
     def take(self, count: int) -> Rows | None:
-        records = list(itertools.islice(self.records, count))
+        records: list[Record] = []
+        while len(records) < count:
+            try:
+                record = next(self.records, None)
+            except InputError as error:
+                self.skipped.add(error)
+                continue
+            if record is None:
+                break
+            records.append(record)
         self.num_taken += len(records)
         return RecordRows(self.lines.source, records) if records else None
 
@@ -60,8 +75,11 @@ class LineReader:
         self.lines.stream.close()
 
 
-def open_reader(name: str, given_format: str | None, wanted: Wanted) -> Reader:
+def open_reader(name: str, given_format: str | None, wanted: Wanted, skipped: Skipped = STRICT) -> Reader:
     """Open the input and look at its first row, so that a wrong file is known before a model is loaded.
+
+    Args:
+        skipped: is told of rows that cannot be read; by default the first of them is an error.
 
     Raises:
         SettingsError: the format cannot be told.
@@ -76,23 +94,35 @@ def open_reader(name: str, given_format: str | None, wanted: Wanted) -> Reader:
     if input_format == "parquet":
         if name == STANDARD_INPUT:
             raise SettingsError("Parquet cannot be read from standard input; give a file.", param="input")
-        return ParquetReader(Path(name), wanted)
+        return ParquetReader(Path(name), wanted, skipped)
     if name == STANDARD_INPUT:
-        return open_lines(Lines(sys.stdin.buffer, "standard input"), input_format, wanted, None)
+        return open_lines(lines_of(sys.stdin.buffer, "standard input"), input_format, wanted, None, skipped)
     with ExitStack() as on_failure:
         stream = on_failure.enter_context(Path(name).open("rb"))
         num_bytes = os.fstat(stream.fileno()).st_size
-        reader = open_lines(Lines(stream, Path(name).name), input_format, wanted, num_bytes)
+        reader = open_lines(lines_of(stream, Path(name).name), input_format, wanted, num_bytes, skipped)
         on_failure.pop_all()
     return reader
 
 
-def open_lines(lines: Lines, input_format: str, wanted: Wanted, num_bytes: int | None) -> LineReader:
-    field, records = LINE_PARSERS[input_format](lines, wanted)
-    first = next(records, None)
-    if first is None:
-        raise empty(lines)
-    return LineReader(lines, field, itertools.chain([first], records), num_bytes)
+def lines_of(stream: BinaryIO, source: str) -> Lines:
+    """In UTF-8. Raises `InputError` for what is no text."""
+    head = stream.peek(HEAD_BYTES) if isinstance(stream, io.BufferedReader) else b""
+    encoding = encoding_of(head, source)
+    return Lines(stream if encoding is None else Recoded(stream, encoding, source), source)
+
+
+def open_lines(lines: Lines, input_format: str, wanted: Wanted, num_bytes: int | None, skipped: Skipped) -> LineReader:
+    field, records = LINE_PARSERS[input_format](lines, wanted, skipped)
+    first = None
+    while first is None:
+        try:
+            first = next(records)
+        except StopIteration:
+            raise empty(lines) from None
+        except InputError as error:
+            skipped.add(error)
+    return LineReader(lines, field, itertools.chain([first], records), num_bytes, skipped)
 
 
 def format_of(name: str, given: str | None) -> str:

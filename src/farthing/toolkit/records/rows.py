@@ -86,10 +86,10 @@ class RecordRows:
 
 @dataclass(frozen=True)
 class ArrowRows:
-    """Rows of a Parquet file; `first` is the 1-based number of the first one."""
+    """Rows of a Parquet file; `numbers` are theirs in the file, from 1."""
 
     source: str
-    first: int
+    numbers: Sequence[int]
     field: str
     records: Any  # pyarrow.Table
 
@@ -99,7 +99,7 @@ class ArrowRows:
         return texts
 
     def place(self, index: int) -> str:
-        return f"Row {self.first + index} of {self.source}"
+        return f"Row {self.numbers[index]} of {self.source}"
 
     def identities(self) -> list[bytes]:
         return [text.encode() for text in self.texts]

@@ -200,9 +200,23 @@ def test_broken_input_is_an_error_with_its_line(
     Path("in.jsonl").write_bytes(content)
     before = json.loads(said("index", "info", store, "--json"))["num_documents"]
     with pytest.raises(error, match=message):
-        said("index", "add", store, "in.jsonl", *options)
+        said("index", "add", store, "in.jsonl", "--strict", *options)
     said("index", "delete", store, *(["1"] if b"id" in content else []), "none")
     assert json.loads(said("index", "info", store, "--json"))["num_documents"] >= before
+
+
+def test_records_that_cannot_be_read_are_left_out_and_listed(tiny_qwen3: Path) -> None:
+    said("index", "create", "s", "--model", tiny_qwen3)
+    bad = b"".join(b'{"id": %d}\n' % number for number in range(20))
+    Path("in.jsonl").write_bytes(
+        b'{"text": "one"}\n{"text": \n\n{"text": "caf\xe9"}\n' + bad + b'{"text": "two"}\n{"text": " "}\n'
+    )
+    result = farthing("index", "add", "s", "in.jsonl")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Added 2 documents: 2 passages")
+    assert "Left out: Line 2 of in.jsonl is not valid JSON" in result.stderr
+    assert "Left out: Line 4 of in.jsonl is not UTF-8" in result.stderr
+    assert "Left out: 13 records more." in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +26,12 @@ def write(files: dict[str, str | bytes]) -> None:
         path = Path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def strict(*names: str, **others: Any) -> Inputs:
+    inputs = Inputs(names, **others)
+    inputs.left_out.records.strict = True
+    return inputs
 
 
 def lines(*records: object) -> str:
@@ -53,7 +61,10 @@ def test_fields_can_be_named() -> None:
 def test_a_field_that_a_row_lacks_is_an_error_with_its_line(fields: RecordFields) -> None:
     write({"a.jsonl": lines({"sku": "1", "text": "a"}, {"text": "b"})})
     with pytest.raises(InputError, match=r"Line 2 of a\.jsonl has no field 'sku'"):
-        list(Inputs(["a.jsonl"], fields))
+        list(strict("a.jsonl", fields=fields))
+    inputs = Inputs(["a.jsonl"], fields)
+    assert len(list(inputs)) == 1
+    assert inputs.left_out.records.num == 1
 
 
 def test_rows_without_an_id_are_named_by_what_they_say() -> None:
@@ -76,9 +87,60 @@ def test_standard_input_has_json_lines(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_broken_line_is_named_and_what_stands_before_it_comes_first() -> None:
     write({"a.jsonl": lines({"text": "a"}) + '{"text": \n'})
-    documents = iter(Inputs(["a.jsonl"]))
+    documents = iter(strict("a.jsonl"))
     with pytest.raises(InputError, match=r"Line 2 of a\.jsonl is not valid JSON"):
         list(documents)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "texts", "reasons"),
+    [
+        (
+            "a.jsonl",
+            b'{"text": "a"}\n{"text": \n[1]\n{"text": null}\n{"txt": "b"}\n\n\xff\xfe\n{"text": "c"}\n{"text": "d"}',
+            ["a", "c", "d"],
+            ["Line 2 ", "Line 3 ", "Line 4 ", "Line 5 ", "Line 7 "],
+        ),
+        (
+            "a.csv",
+            b'id,text\n1,a\n2\n3,"b\nb"\n4,caf\xe9\n5,"x"y\n6,c\n7,"open\n8,d\n9,"e ""e"""\n10,f,f\n11,g\n',
+            ["a", "b\nb", "c", "d", 'e "e"', "g"],
+            ["Line 3 ", "Line 6 ", "Line 7 ", "Line 9 ", "Line 12 "],
+        ),
+        ("a.jsonl", b'nonsense\n\xff\n{"text": "a"}\n', ["a"], ["Line 1 ", "Line 2 "]),
+    ],
+)
+def test_records_that_cannot_be_read_are_left_out_and_told(
+    name: str, content: bytes, texts: list[str], reasons: list[str]
+) -> None:
+    write({name: content})
+    inputs = Inputs([name])
+    assert [document.text for document in inputs] == texts
+    told = inputs.left_out.records
+    assert [reason[: len(start)] for reason, start in zip(told.reasons, reasons, strict=True)] == reasons
+    assert told.num == len(reasons)
+
+
+def test_a_line_without_an_end_is_one_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("farthing.toolkit.records.lines.MAX_LINE_BYTES", 100)
+    write({"a.jsonl": lines({"text": "a"}) + "x" * 1000 + "\n" + lines({"text": "b"})})
+    inputs = Inputs(["a.jsonl"])
+    assert [document.text for document in inputs] == ["a", "b"]
+    assert inputs.left_out.records.num == 1
+
+
+def test_many_quotes_that_are_not_closed_take_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("farthing.toolkit.records.read_lines.MAX_ROW_LINES", 50)
+    write({"a.csv": "id,text\n" + '1,"open\n2,fine\n' * 500})
+    inputs = Inputs(["a.csv"])
+    assert [document.text for document in inputs] == ["fine"] * 500
+    assert inputs.left_out.records.num == 500
+
+
+def test_a_file_without_a_record_that_can_be_read_says_why() -> None:
+    write({"a.jsonl": "no\nno\n"})
+    with pytest.raises(InputError, match=r"Line 1 of a\.jsonl is not valid JSON"):
+        list(Inputs(["a.jsonl"]))
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -116,9 +178,14 @@ def test_front_matter_is_no_text_and_keeps_its_lines() -> None:
     ],
 )
 def test_a_named_file_that_is_no_text_is_an_error(content: bytes, message: str) -> None:
-    write({"a.md": content})
+    write({"a.md": content, "b.md": "text"})
     with pytest.raises(InputError, match=message):
+        list(strict("a.md"))
+    with pytest.raises(EmptyInputError, match=f"No document was found in a.md. {message}"):
         list(Inputs(["a.md"]))
+    inputs = Inputs(["a.md", "b.md"])
+    assert [document.id for document in inputs] == ["b.md"]
+    assert inputs.left_out.records.num == 1
 
 
 def test_a_name_that_is_nothing_is_known_before_anything_is_read() -> None:
@@ -134,7 +201,7 @@ def test_a_folder_gives_its_texts_in_order_and_counts_the_rest() -> None:
     write({
         "src/b.py": "b = 1", "src/a.md": "a", "src/deep/c.rs": "fn c() {}", "src/logo.png": b"\x89PNG",
         "src/empty.py": "",
-        "src/.hidden/d.md": "d", "src/node_modules/e.js": "e", "src/latin.txt": b"caf\xe9", "src/Makefile": "all:",
+        "src/.hidden/d.md": "d", "src/node_modules/e.js": "e", "src/latin.txt": b"caf\xe9", "src/readme.png": b"\x89",
     })  # fmt: skip
     inputs = Inputs(["src"])
     assert [(document.id, document.kind) for document in inputs] == [
@@ -142,7 +209,7 @@ def test_a_folder_gives_its_texts_in_order_and_counts_the_rest() -> None:
         ("src/b.py", "python"),
         ("src/deep/c.rs", "rust"),
     ]
-    assert inputs.left_out.suffixes == {".png": 1, "Makefile": 1}
+    assert inputs.left_out.suffixes == {".png": 2}
     assert list(inputs.left_out.files) == ["src/latin.txt"]
     assert "not UTF-8" in inputs.left_out.files["src/latin.txt"]
 
@@ -154,6 +221,74 @@ def test_what_gitignore_files_and_excludes_name_is_left_out() -> None:
     })  # fmt: skip
     found = [document.id for document in Inputs(["."], exclude=["old/"])]
     assert found == ["a.md", "deep/d.md", "deep/more/only_here.md"]
+
+
+def test_records_in_a_folder_are_documents_too() -> None:
+    write({
+        "d/a.csv": "text,price\nx,1\n", "d/b.jsonl": lines({"text": "y"}), "d/c.csv": "no,such\n1,2\n", "d/d.csv": "",
+        "d/e.csv": "text\nz\n",
+    })  # fmt: skip
+    inputs = Inputs(["d"])
+    assert [document.text for document in inputs] == ["x", "y", "z"]
+    assert list(inputs.left_out.files) == ["d/c.csv"]
+    assert "no field 'text'" in inputs.left_out.files["d/c.csv"]
+
+
+def test_what_cannot_be_opened_in_a_folder_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for a user who may not; the superuser may everything."""
+    write({"d/a.md": "a", "d/b.md": "b", "d/sub/c.md": "c", "d/ok/.gitignore": "x", "d/ok/d.md": "d"})
+    os.mkfifo("d/pipe.md")
+    real_open, real_scandir = Path.open, os.scandir
+
+    def refuse(path: Any) -> None:
+        if str(path) in ("d/a.md", "d/sub", "d/ok/.gitignore"):
+            raise PermissionError(13, "Permission denied", str(path))
+
+    def opened(path: Path, *args: Any, **others: Any) -> Any:
+        refuse(path)
+        return real_open(path, *args, **others)
+
+    def scanned(path: Any) -> Any:
+        refuse(path)
+        return real_scandir(path)
+
+    monkeypatch.setattr(Path, "open", opened)
+    monkeypatch.setattr(os, "scandir", scanned)
+    inputs = Inputs(["d"])
+    assert [document.id for document in inputs] == ["d/b.md", "d/ok/d.md"]
+    assert sorted(inputs.left_out.files) == ["d/a.md", "d/ok/.gitignore", "d/sub"]
+    assert inputs.left_out.files["d/a.md"] == "d/a.md cannot be read: Permission denied."
+    with pytest.raises(InputError, match="cannot be read"):
+        list(strict("d"))
+
+
+def test_files_whose_names_say_that_they_are_text_need_no_suffix() -> None:
+    names = ["LICENSE-MIT", "Makefile", "README", "README.Debian", "app.log", "copyright"]
+    write({f"d/{name}": "text" for name in [*names, "readme.gz", "program", "license.pdf"]})
+    inputs = Inputs(["d"])
+    assert [document.id for document in inputs] == [f"d/{name}" for name in names]
+    assert inputs.left_out.suffixes == {".gz": 1, "program": 1, ".pdf": 1}
+    assert inputs.num_estimated == len(names)  # and not what is left out
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+def test_a_byte_order_mark_says_the_encoding(encoding: str) -> None:
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    write({"a.txt": (mark + "naïve 雨衣\n").encode(encoding)})
+    assert [document.text for document in Inputs(["a.txt"])] == ["naïve 雨衣\n"]
+
+
+def test_a_mark_of_what_is_not_there_is_told() -> None:
+    write({"d/a.txt": b"\xff\xfea\0b", "d/b.txt": "b"})
+    inputs = Inputs(["d"])
+    assert [document.id for document in inputs] == ["d/b.txt"]
+    assert "begins as UTF-16 and is not" in inputs.left_out.files["d/a.txt"]
+
+
+def test_names_that_are_not_utf8_are_shown() -> None:
+    write({"d/ok.md": "a"})
+    Path(os.fsdecode(b"d/caf\xe9.md")).write_text("b")
+    assert [document.id for document in Inputs(["d"])] == ["d/caf\\xe9.md", "d/ok.md"]
 
 
 def test_a_folder_without_text_is_an_error() -> None:

@@ -30,12 +30,14 @@ from farthing.core.errors import (
 )
 from farthing.models.synth import find_shape, write_synthetic
 from farthing.toolkit.documents.document import Document
+from farthing.toolkit.documents.limits import MAX_TEXT_CHARS
 from farthing.toolkit.index import adding, words
 from farthing.toolkit.index import index as index_module
-from farthing.toolkit.index.adding import Added, embedded_text
+from farthing.toolkit.index.adding import FIRST_CHARS, LEAST_CHARS, SECONDS_A_PUT, Added, Pace, embedded_text
 from farthing.toolkit.index.index import VectorIndex, remove_index
 from farthing.toolkit.index.reindex import reindex
 from farthing.toolkit.index.search import Query, search
+from farthing.toolkit.records.skipped import Skipped
 from farthing.toolkit.stores.lance_database import LanceDatabase
 from farthing.toolkit.stores.passage import Passage
 
@@ -531,3 +533,56 @@ def test_documents_split_without_their_structure_are_counted(index: VectorIndex,
     added = index.add([*deep, Document("e", "plain text. " * 100)], embedder)
     assert (added.num_new, added.num_plain) == (3, 2)
     assert added.plain == ["document 'd0', since it nests too deep", "document 'd1', since it nests too deep"]
+
+
+# --- what cannot be added, and how much is put at once ----------------------------------------------------------------
+
+
+def test_documents_that_cannot_be_added_are_left_out_and_told(index: VectorIndex, embedder: Embedder) -> None:
+    given = [
+        Document("good", "text"), Document("blank", "  "), Document("long", "x" * (MAX_TEXT_CHARS + 1)),
+        Document("other", "more text"), Document("good", "another text of this id"), Document("half", "a \ud800 b"),
+    ]  # fmt: skip
+    skipped = Skipped()
+    added = index.add(given, embedder, skipped=skipped)
+    assert (added.num_new, added.skipped.num) == (2, 4)
+    assert {document for document in index.store.documents() if document in ("good", "other")} == {"good", "other"}
+    for why in ("blank", "10,000,001 characters", "was used for another document", "surrogate"):
+        assert any(why in reason for reason in skipped.reasons), why
+
+
+@pytest.mark.parametrize("bad", [1, 3])
+def test_what_stands_before_a_document_that_is_an_error_is_kept(
+    index: VectorIndex, embedder: Embedder, bad: int
+) -> None:
+    given = [Document(f"n{number}", "  " if number == bad else "text") for number in range(5)]
+    with pytest.raises(InputError, match="no text"):
+        index.add(given, embedder)
+    held = set(index.store.documents())
+    assert {f"n{number}" for number in range(5)} & held == {f"n{number}" for number in range(bad)}
+
+
+def test_as_much_is_put_as_takes_some_seconds() -> None:
+    pace = Pace()
+    pace.note(FIRST_CHARS, 1.0)
+    assert pace.num_chars == min(4 * FIRST_CHARS, FIRST_CHARS * SECONDS_A_PUT)
+    for _ in range(5):
+        pace.note(pace.num_chars, pace.num_chars / 1000)  # a thousand characters a second
+    assert pace.num_chars == 1000 * SECONDS_A_PUT
+    pace.note(10, 100.0)  # a rest tells nothing
+    assert pace.num_chars == 1000 * SECONDS_A_PUT
+    pace.note(pace.num_chars, 1e9)
+    assert pace.num_chars == LEAST_CHARS
+
+
+def test_documents_are_put_before_all_of_a_batch_are_embedded(
+    index: VectorIndex, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adding, "FIRST_CHARS", 1000)
+    monkeypatch.setattr(adding, "SECONDS_A_PUT", 0.0)
+    monkeypatch.setattr(adding, "LEAST_CHARS", 1000)
+    seen: list[int] = []
+    documents = (Document(f"n{number}", "word " * 100) for number in range(20))
+    index.add(documents, embedder, lambda added: seen.append(added.num_new))
+    assert seen[-1] == 20
+    assert len(seen) >= 10

@@ -218,3 +218,20 @@ def test_the_number_of_rows_is_estimated_from_what_was_read(write: Write) -> Non
     with closing(opened(write("a.txt", "four\n" * 1000))) as reader:
         reader.take(100)
         assert reader.estimate_rows() == 1000
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize(("name", "content"), [("a.txt", "naïve\n雨衣\n"), ("a.csv", "text\nnaïve\n雨衣\n")])
+def test_a_byte_order_mark_says_the_encoding(tmp_path: Path, encoding: str, name: str, content: str) -> None:
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    (tmp_path / name).write_bytes((mark + content).encode(encoding))
+    with closing(open_reader(str(tmp_path / name), None, Wanted(None, None))) as reader:
+        rows = reader.take(10)
+        assert rows is not None
+        assert list(rows.texts) == ["naïve", "雨衣"]
+
+
+def test_utf_16_without_a_mark_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("one\ntwo\n".encode("utf-16-le"))
+    with pytest.raises(InputError, match="UTF-16 without a byte-order mark"):
+        open_reader(str(tmp_path / "a.txt"), None, Wanted(None, None))
