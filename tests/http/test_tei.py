@@ -281,7 +281,7 @@ def test_lists_of_tokens_are_work_with_a_lane_and_a_time_limit(
     with launch(tiny_qwen3, serving=serving) as running:
         url = f"{running.url}/{path}"
         assert error_of(httpx.post(url, json=body, headers={"x-priority": "high"})) == (422, "Validation")
-        running.embedder._pools.pool("interactive", 0).submit(go_on.wait, 30)
+        running.embedder._pools.pool("interactive", 0, 0).submit(go_on.wait, 30)
         late = httpx.post(url, json=body, headers={"x-request-timeout-ms": "100"})
         assert late.status_code == 504
         with ThreadPoolExecutor(1) as pool:

@@ -17,12 +17,15 @@ from farthing.cli.data_options import (
     INPUT_FORMAT,
     MODEL,
     PROGRESS,
+    STRICT,
     VECTORS,
     progress_shown,
+    say_left_out,
     vectors_of,
 )
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
+from farthing.toolkit.records.skipped import Skipped
 
 if TYPE_CHECKING:
     from farthing.toolkit.cluster.clustering import Clustering
@@ -82,6 +85,7 @@ NUM_SHOWN = 20
 @click.option("--overwrite", is_flag=True, help="Replace the files of an earlier result.")
 @FIELD
 @INPUT_FORMAT
+@STRICT
 @PROGRESS
 @settings_options(*ENCODER_GROUPS)
 def cluster(
@@ -99,15 +103,19 @@ def cluster(
     overwrite: bool,
     field: str | None,
     input_format: str | None,
+    strict: bool,
     progress: bool | None,
     settings: Resolved,
 ) -> None:
     """Find clusters of the texts of DATA, name them, and draw a map.
 
     DATA is a .txt file (a text a line), .jsonl, .csv, .parquet, or - for standard input. The folder then holds
-    map.html, which a browser opens without a network, and records and clusters as tables.
+    map.html, which a browser opens without a network, and records and clusters as tables. Records that cannot be read
+    or embedded are left out, and said.
     """
     # Imported here, so that the help comes without loading numpy.
+    import numpy as np
+
     from farthing.toolkit.cluster.clustering import cluster as find_clusters
     from farthing.toolkit.cluster.write import FORMATS, check_folder, check_records, write_result
     from farthing.toolkit.text_set import read_text_set
@@ -115,10 +123,17 @@ def cluster(
     folder = output or Path(("texts" if input == "-" else Path(input).stem) + "-clusters")
     check_folder(folder, overwrite=overwrite)
     shown = progress_shown(progress)
-    data = read_text_set(input, input_format, field)
+    skipped = Skipped(strict)
+    data = read_text_set(input, input_format, field, skipped)
     check_records(data, formats or FORMATS)
+    made = vectors_of(data, model, vectors, settings, show_progress=shown)
+    for error in made.errors.values():
+        skipped.add(error)
+    table = made.table
+    if made.errors:
+        data, table = data.without(made.errors), np.delete(table, list(made.errors), axis=0)
     found = find_clusters(
-        vectors_of(data, model, vectors, settings, show_progress=shown),
+        table,
         data.texts,
         min_cluster_size=min_cluster_size,
         min_samples=min_samples,
@@ -131,6 +146,7 @@ def cluster(
     written = write_result(folder, data, found, formats or FORMATS)
     report(found)
     click.echo(f"Wrote {', '.join(path.name for path in written)} to {folder}.")
+    say_left_out(skipped)
 
 
 def report(found: Clustering) -> None:

@@ -26,11 +26,10 @@ from farthing.core.settings import (
 from farthing.core.space import ELSEWHERE, VectorSpace
 from farthing.toolkit.encoder import RequestEncoder, open_encoder
 from farthing.toolkit.records.reader import INPUT_FORMATS
+from farthing.toolkit.records.skipped import Skipped
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from farthing.toolkit.text_set import TextSet
+    from farthing.toolkit.text_set import TextSet, TextVectors
 
 Command = Callable[..., Any]
 
@@ -47,6 +46,26 @@ VECTORS = click.option(
     help="Vectors that are made already, instead of --model: the .npy file that `farthing embed` wrote.",
 )
 PROGRESS = click.option("--progress/--no-progress", default=None, help="Draw progress bars [default: on a terminal].")
+
+
+STRICT = click.option(
+    "--strict", is_flag=True, help="End at the first record or file that cannot be used [default: leave it out]."
+)
+MOST_LISTED = 10
+
+
+def left_out_lines(skipped: Skipped, what: str = "Left out") -> list[str]:
+    """The first records that were left out, with the reasons, and how many there are."""
+    lines = [f"{what}: {reason}" for reason in skipped.reasons[:MOST_LISTED]]
+    if skipped.num > len(lines):
+        lines.append(f"{what}: {skipped.num - len(lines):,} more, {skipped.num:,} in all.")
+    return lines
+
+
+def say_left_out(skipped: Skipped, what: str = "Left out") -> None:
+    """On standard error."""
+    for line in left_out_lines(skipped, what):
+        click.echo(line, err=True)
 
 
 def progress_shown(progress: bool | None) -> bool:
@@ -84,9 +103,8 @@ def index_encoder(space: VectorSpace, model: str, settings: Resolved) -> Iterato
 
 def vectors_of(
     data: TextSet, model: str | None, vectors: Path | None, settings: Resolved, *, show_progress: bool
-) -> np.ndarray:
-    """Unit vectors of the texts: float32 [texts, dimensions].
-
+) -> TextVectors:
+    """
     Raises `click.UsageError` unless exactly one of `model` and `vectors` is given; else what either way raises.
     """
     from farthing.toolkit.text_set import embed_text_set, read_vectors
@@ -97,4 +115,4 @@ def vectors_of(
         return read_vectors(vectors, data)
     assert model is not None
     with opened_encoder(model, settings) as encoder:
-        return embed_text_set(encoder, data, show_progress=show_progress).table
+        return embed_text_set(encoder, data, show_progress=show_progress)

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from farthing.cli.data_options import STRICT
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
@@ -43,6 +44,7 @@ from farthing.toolkit.records.reader import INPUT_FORMATS
 @click.option("--chunk-rows", type=click.IntRange(min=1), help="Rows saved together [default: every few seconds].")
 @click.option("--restart", is_flag=True, help="Discard what an earlier run has done.")
 @click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
+@STRICT
 @click.option("--progress/--no-progress", default=None, help="Draw a progress bar [default: on a terminal].")
 @settings_options(SourceSettings, EngineSettings, ServingSettings)
 def embed(
@@ -54,6 +56,7 @@ def embed(
     chunk_rows: int | None,
     restart: bool,
     overwrite: bool,
+    strict: bool,
     progress: bool | None,
     settings: Resolved,
     **request: Any,
@@ -61,7 +64,8 @@ def embed(
     """Embed the texts of INPUT with MODEL and write the vectors to a file.
 
     INPUT is a .txt file (a text a line), .jsonl, .csv, .parquet, or - for standard input. A job that was stopped goes
-    on where it stopped when the same command is given again.
+    on where it stopped when the same command is given again. What cannot be read or embedded is left out (in a .npy its
+    row is zero), and listed with the reasons in a file beside the output, OUTPUT.left-out.jsonl.
     """
     # Imported here, so that the help comes without loading torch.
     from farthing.cli.bulk.job import Job, run_job
@@ -79,6 +83,7 @@ def embed(
         chunk_rows=chunk_rows,
         restart=restart,
         overwrite=overwrite,
+        strict=strict,
         show_progress=sys.stderr.isatty() if progress is None else progress,
     )
     source, engine = settings.group(SourceSettings), settings.group(EngineSettings)

@@ -16,12 +16,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from farthing.cli.data_options import ENCODER_GROUPS, PROGRESS, opened_encoder, progress_shown
+from farthing.cli.data_options import (
+    ENCODER_GROUPS,
+    PROGRESS,
+    STRICT,
+    opened_encoder,
+    progress_shown,
+    say_left_out,
+)
 from farthing.cli.eval_options import LIST, language_pairs, searches_of, variants, whole
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.errors import SettingsError
 from farthing.core.resolve import Resolved
 from farthing.core.version import __version__
+from farthing.toolkit.records.skipped import Skipped
 
 if TYPE_CHECKING:
     from farthing.toolkit.encoder import Encoder
@@ -73,6 +81,7 @@ REPORTS = (".md", ".json")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the report too: .md or .json.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw quality against memory and speed: .svg or .png.")
+@STRICT
 @PROGRESS
 @settings_options(*ENCODER_GROUPS)
 def evaluate(
@@ -89,6 +98,7 @@ def evaluate(
     as_json: bool,
     output: Path | None,
     plot: Path | None,
+    strict: bool,
     progress: bool | None,
     settings: Resolved,
 ) -> None:
@@ -110,12 +120,14 @@ def evaluate(
         raise SettingsError(f"A report is written to a file named .md or .json, not {output}.", param="output")
     if plot is not None:
         plots.check_suffix(plot)
-    found = find_sets(data, sets or (), Wanted(language_pairs(cross), max_queries))
+    skipped = Skipped(strict)
+    found = find_sets(data, sets or (), Wanted(language_pairs(cross), max_queries, skipped))
     for line in set_lines(found):
         click.echo(line, err=True)
 
     require(searches)
-    wanted = Asked(found, [text or None for text in instructions] or [None], lengths, keep, progress_shown(progress))
+    asked = [text or None for text in instructions] or [None]
+    wanted = Asked(found, asked, lengths, keep, progress_shown(progress), skipped)
     rows: list[Row] = []
     for name, chosen, chosen_settings in variants(model, formats, settings):
         embedded, memory = embed_with(chosen, chosen_settings, wanted)
@@ -125,6 +137,7 @@ def evaluate(
     click.echo(rendered if as_json else "\n".join(report.tables()), nl=as_json)
     if output is not None:
         output.write_text(f"{rendered}\n" if output.suffix.lower() == ".json" else report.as_markdown(), "utf-8")
+    say_left_out(skipped)
     if plot is not None:
         plots.plot(rows, plot, Path(model).name)
 
@@ -152,6 +165,7 @@ class Asked(NamedTuple):
     dimensions: Sequence[int]
     keep: Path | None
     show_progress: bool
+    skipped: Skipped
 
 
 def embed_with(model: str, settings: Resolved, asked: Asked) -> tuple[list[Embedded], Memory | None]:
@@ -167,7 +181,12 @@ def embed_with(model: str, settings: Resolved, asked: Asked) -> tuple[list[Embed
     with opened_encoder(model, settings) as encoder:
         check_dimensions(encoder, asked.dimensions)
         embedded = embed_sets(
-            encoder, asked.sets, asked.instructions, keep=asked.keep, show_progress=asked.show_progress
+            encoder,
+            asked.sets,
+            asked.instructions,
+            keep=asked.keep,
+            show_progress=asked.show_progress,
+            skipped=asked.skipped,
         )
         return embedded, memory_of(encoder, before, embedded)
 

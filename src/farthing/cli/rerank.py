@@ -5,16 +5,17 @@ In: a query, and a file as `farthing embed` reads them. Out: on standard output,
 
 from __future__ import annotations
 
-import itertools
 import json
 from contextlib import closing
 
 import click
 
+from farthing.cli.data_options import STRICT, say_left_out
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
 from farthing.toolkit.records.reader import INPUT_FORMATS
+from farthing.toolkit.records.skipped import Skipped
 
 ROWS_AT_A_TIME = 8192
 
@@ -33,6 +34,7 @@ ROWS_AT_A_TIME = 8192
 @click.option(
     "--input-format", type=click.Choice(INPUT_FORMATS), help="Format of FILE [default: by its suffix; txt for -]."
 )
+@STRICT
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line: index, score, logit, text.")
 @settings_options(SourceSettings, EngineSettings, ServingSettings)
 def rerank(
@@ -43,6 +45,7 @@ def rerank(
     instruction: str | None,
     field: str | None,
     input_format: str | None,
+    strict: bool,
     as_json: bool,
     settings: Resolved,
 ) -> None:
@@ -54,24 +57,48 @@ def rerank(
     # Imported here, so that the help comes without loading torch.
     from farthing.serving.reranker import Reranker
 
-    texts = read_texts(input, input_format, field)
+    skipped = Skipped(strict)
+    serving = settings.group(ServingSettings)
+    found = read_texts(input, input_format, field, serving, skipped)
+    numbers, texts = list(found), list(found.values())
     source, engine = settings.group(SourceSettings), settings.group(EngineSettings)
-    with Reranker.from_settings(model, source, engine, settings.group(ServingSettings)) as reranker:
+    with Reranker.from_settings(model, source, engine, serving) as reranker:
         ranking = reranker.rank(query, texts, top_n=top_n, instruction=instruction)
+    say_left_out(skipped)
     for place, ranked in enumerate(ranking, start=1):
         text = texts[ranked.index]
         if as_json:
-            entry = {"index": ranked.index, "score": ranked.score, "logit": ranked.logit, "text": text}
+            entry = {"index": numbers[ranked.index], "score": ranked.score, "logit": ranked.logit, "text": text}
             click.echo(json.dumps(entry, ensure_ascii=False))
         else:
             click.echo(f"{place:>4}  {ranked.score:.4f}  {text}")
 
 
-def read_texts(name: str, given_format: str | None, field: str | None) -> list[str]:
-    """All texts of the input. Raises `InputError` for what cannot be read."""
+def read_texts(
+    name: str, given_format: str | None, field: str | None, serving: ServingSettings, skipped: Skipped
+) -> dict[int, str]:
+    """The texts of the input that can be ranked, by their place among all. Raises `InputError` for the first other one
+    where that is strict."""
+    from farthing.core.errors import EmptyInputError, InputError
+    from farthing.serving.text import fit_text
+    from farthing.toolkit.records.placed import placed_error
     from farthing.toolkit.records.read_lines import Wanted
     from farthing.toolkit.records.reader import open_reader
 
+    texts: dict[int, str] = {}
+    number = 0
     with closing(open_reader(name, given_format, Wanted(field, reserved=None))) as reader:
-        taken = iter(lambda: reader.take(ROWS_AT_A_TIME), None)
-        return list(itertools.chain.from_iterable(rows.texts for rows in taken))
+        for rows in iter(lambda: reader.take(ROWS_AT_A_TIME), None):
+            for index, text in enumerate(rows.texts):
+                try:
+                    if index in rows.errors:
+                        raise rows.errors[index]
+                    fit_text(text, index, serving)
+                except InputError as error:
+                    skipped.add(error if index in rows.errors else placed_error(error, rows.place(index)))
+                else:
+                    texts[number + index] = text
+            number += len(rows)
+    if not texts:
+        raise EmptyInputError(f"No text of {name} can be ranked. {skipped.reasons[0]}", param="input")
+    return texts

@@ -60,6 +60,7 @@ known and translated once at each boundary (HTTP: `farthing.server.errors`, comm
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 MAX_SHOWN = 100  # characters of a value that a message repeats
@@ -361,3 +362,11 @@ def shown(value: object) -> str:
     except ValueError:  # hexadecimal in a file, it has more digits than Python writes
         text = "a number of thousands of digits"
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
+def failed_index(error: InputError) -> int | None:
+    """Index in the request of the text that is at fault, if it is one."""
+    if isinstance(error, TextTooLongError):
+        return error.index
+    found = re.fullmatch(r"input\[(\d+)\]", error.param or "")
+    return int(found[1]) if found else None

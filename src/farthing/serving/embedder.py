@@ -15,7 +15,7 @@ import numpy as np
 from farthing.core.space import VectorSpace
 from farthing.engine.load import fingerprint
 from farthing.serving.pipeline import Pipeline
-from farthing.serving.prepare import BoundedPreparer, Preparer
+from farthing.serving.prepare import BoundedPreparer, LeavingPreparer, Preparer
 from farthing.serving.prompts import prompt_prefix
 from farthing.serving.request import EmbedRequest, EmbedResult, InputType, Terms, check_number
 from farthing.serving.served import ServedModel
@@ -197,28 +197,35 @@ class Embedder(ServedModel):
 
     def _run(self, request: EmbedRequest, *, limited: bool = False, show_progress: bool = False) -> EmbedResult:
         collector = VectorCollector(request, self._live.description)
-        pipeline = self._pipeline_for(request)
+        pipeline, leaving = self._pipeline_for(request)
         pipeline.run(request, self._prefix(request), collector, limited=limited, show_progress=show_progress)
-        return self._finish(request, collector)
+        return self._finish(request, collector, leaving)
 
     async def _run_async(self, request: EmbedRequest, *, limited: bool = False) -> EmbedResult:
         collector = VectorCollector(request, self._live.description)
-        await self._pipeline_for(request).run_async(request, self._prefix(request), collector, limited=limited)
-        return self._finish(request, collector)
+        pipeline, leaving = self._pipeline_for(request)
+        await pipeline.run_async(request, self._prefix(request), collector, limited=limited)
+        return self._finish(request, collector, leaving)
 
-    def _pipeline_for(self, request: EmbedRequest) -> Pipeline:
-        if not request.per_token:
-            return self._pipeline
-        preparer = BoundedPreparer(self._preparer, self._settings.max_token_vectors)
-        return Pipeline(preparer, self._scheduler, self._pools, self.context_length, per_token=True)
+    def _pipeline_for(self, request: EmbedRequest) -> tuple[Pipeline, LeavingPreparer | None]:
+        """And what knows the inputs that are left out, where some may be."""
+        if request.per_token:
+            preparer = BoundedPreparer(self._preparer, self._settings.max_token_vectors)
+            return Pipeline(preparer, self._scheduler, self._pools, self.context_length, per_token=True), None
+        if request.leaves_out:
+            leaving = LeavingPreparer(self._preparer)
+            return Pipeline(leaving, self._scheduler, self._pools, self.context_length), leaving
+        return self._pipeline, None
 
     def _prefix(self, request: EmbedRequest) -> str:
         return prompt_prefix(request, self._live.description.embedding, self._settings.max_text_chars)
 
-    def _finish(self, request: EmbedRequest, collector: VectorCollector) -> EmbedResult:
+    def _finish(
+        self, request: EmbedRequest, collector: VectorCollector, leaving: LeavingPreparer | None
+    ) -> EmbedResult:
         space = replace(self.space, dimensions=request.dimensions or self.dimensions, normalized=request.normalize)
         if request.per_token:
             space = replace(space, pooling="none")
         result = collector.result(replace(space, fingerprint=collector.fingerprint or space.fingerprint))
         self._vocabulary.note(result.num_tokens - self.tokenizer.special.count * len(request.inputs), result.unknown)
-        return result
+        return result if leaving is None else replace(result, errors=leaving.errors)

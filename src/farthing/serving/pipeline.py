@@ -19,7 +19,7 @@ from tqdm import tqdm
 from farthing.core.errors import InputError
 from farthing.serving.flow import HELD_TEXTS, Flow
 from farthing.serving.job import Job
-from farthing.serving.pools import TokenizerPools
+from farthing.serving.pools import HUGE_CHARS, TokenizerPools
 from farthing.serving.prepare import Prepared
 from farthing.serving.request import TextEnd
 from farthing.serving.scheduler import Scheduler
@@ -108,7 +108,7 @@ class Pipeline:
         num_chars = len(prefix) + sum(map(count_chars, inputs))
         if num_chars <= SMALL_CHARS:
             return Size.of(inputs, prefix, context_length)
-        pool = self._pools.pool(request.urgency.lane, 0)  # a look at each text is short work
+        pool = self._pools.pool(request.urgency.lane, 0, 0)  # a look at each text is short work
         return await asyncio.get_running_loop().run_in_executor(pool, Size.of, inputs, prefix, context_length)
 
     def _run(self, slices: Iterable[Slice], collector: Collector, flow: Flow, bar: tqdm[NoReturn]) -> None:
@@ -128,7 +128,7 @@ class Pipeline:
         loop, lane = asyncio.get_running_loop(), flow.urgency.lane
         try:
             for item in slices:
-                pool = self._pools.pool(lane, item.num_chars)
+                pool = self._pools.pool(lane, item.num_chars, item.longest_chars)
                 running = await loop.run_in_executor(pool, self._prepare, item)
                 in_flight.append(self._submit(running, flow))
                 if len(in_flight) >= SLICES_IN_FLIGHT:
@@ -152,7 +152,9 @@ class Pipeline:
             yield self._slice(request, prefix, start, len(request.inputs), num_chars)
 
     def _slice(self, request: Request, prefix: str, start: int, stop: int, num_chars: int) -> Slice:
-        return Slice(request.inputs[start:stop], start, prefix, request.truncate, request.truncate_from, num_chars)
+        inputs = request.inputs[start:stop]
+        longest = len(prefix) + max(map(count_chars, inputs)) if num_chars > HUGE_CHARS else num_chars
+        return Slice(inputs, start, prefix, request.truncate, request.truncate_from, num_chars, longest)
 
     def _prepare(self, item: Slice) -> Running:
         started = time.perf_counter()

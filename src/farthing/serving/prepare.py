@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from farthing.core.errors import PromptTooLongError, TextTooLongError, TooManyTokensError
+from farthing.core.errors import InputError, PromptTooLongError, TextTooLongError, TooManyTokensError, failed_index
 from farthing.core.settings import ServingSettings
 from farthing.serving.request import TextEnd
 from farthing.serving.text import Input, clean_input
@@ -17,7 +17,7 @@ from farthing.serving.vocabulary import NONE_UNKNOWN, Unknown, find_unknown
 
 # Characters for each token of the context that are tokenised of a long text at first: enough of most texts that are
 # cut; and of one that is refused, so many that only a text far over the context is refused without its exact length.
-CUT_CHARS, REFUSED_CHARS = 8, 64
+CUT_CHARS, REFUSED_CHARS = 8, 16
 
 
 @dataclass(frozen=True)
@@ -129,3 +129,42 @@ class BoundedPreparer:
                 param="input",
             )
         return prepared
+
+
+class LeavingPreparer:
+    """`preparer` for one request that leaves out what cannot be embedded.
+
+    Attributes:
+        errors: of these inputs, by their index in the request.
+    """
+
+    def __init__(self, preparer: Preparer) -> None:
+        self._preparer = preparer
+        self.errors: dict[int, InputError] = {}
+
+    def prepare(
+        self, inputs: Sequence[Input], start: int, prefix: str, truncate: bool | None, truncate_from: TextEnd = "end"
+    ) -> Prepared:
+        """As `Preparer.prepare`. Raises only what is no single input's fault."""
+        try:
+            return self._preparer.prepare(inputs, start, prefix, truncate, truncate_from)
+        except InputError as error:
+            if failed_index(error) is None:
+                raise
+        parts: list[tuple[int, Prepared]] = []
+        for place, item in enumerate(inputs):
+            try:
+                parts.append((place, self._preparer.prepare([item], start + place, prefix, truncate, truncate_from)))
+            except InputError as error:
+                if failed_index(error) is None:
+                    raise
+                self.errors[start + place] = error.with_traceback(None)  # which holds the tokens
+        return Prepared(
+            tuple(text for _, part in parts for text in part.texts),
+            tuple(place for place, part in parts for _ in part.texts),
+            tuple(index for _, part in parts for index in part.truncated),
+            Unknown(
+                tuple(index for _, part in parts for index in part.unknown.texts),
+                sum(part.unknown.num_tokens for _, part in parts),
+            ),
+        )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
-from farthing.core.errors import TooManyTextsError
+from farthing.core.errors import InputError, TooManyTextsError
 from farthing.core.settings import ServingSettings
 from farthing.core.space import VectorSpace
 from farthing.serving.timings import NOT_TIMED, Timings
@@ -34,6 +34,8 @@ class EmbedRequest:
         truncate_from: where texts that are too long lose tokens; at the start a prompt goes with them.
         urgency: its lane in the queue and its time limit.
         per_token: a vector of every token instead of one of every text, prompts and special tokens included.
+        leaves_out: an input that cannot be embedded as it is gets a zero vector and is named in the result's `errors`,
+            instead of being the request's error.
     """
 
     inputs: Sequence[str | Sequence[int]]
@@ -47,6 +49,7 @@ class EmbedRequest:
     truncate_from: TextEnd = "end"
     urgency: Urgency = USUAL
     per_token: bool = False
+    leaves_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class EmbedResult:
         text_tokens: tokens of each text, which add up to `num_tokens`; 0 where a zero vector is the answer.
         unknown: words that the model does not know: of texts with no others, vectors say nothing.
         num_cached, num_uncached: texts that were found in a cache, and those looked for in vain.
+        errors: of inputs that were left out, by their index.
     """
 
     vectors: np.ndarray
@@ -77,6 +81,7 @@ class EmbedResult:
     unknown: Unknown = NONE_UNKNOWN
     num_cached: int = 0
     num_uncached: int = 0
+    errors: Mapping[int, InputError] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Slice:
     """Inputs of a request from index `start` on, with what they are to be prepared with.
 
-    `num_chars` are those of the inputs and of what goes before each of them.
+    `num_chars` are those of the inputs and of what goes before each of them, `longest_chars` those of the longest one.
     """
 
     inputs: Sequence[Any]
@@ -31,6 +31,7 @@ class Slice:
     truncate: bool | None
     truncate_from: TextEnd
     num_chars: int
+    longest_chars: int
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ class TokenLists:
             return written, num_found
 
         for start, stop, num_chars in parts_of(texts, len(prefix)):
-            pool = self._pools.pool(lane, num_chars)
+            pool = self._pools.pool(lane, num_chars, max(map(len, texts[start:stop])))
             written, num_found = await loop.run_in_executor(pool, work, start, stop, self._max_tokens - num_tokens)
             found += written
             num_tokens += num_found
@@ -81,7 +81,7 @@ class TokenLists:
         def work() -> list[str]:
             return self._tokenizer.decode(ids, skip_special_tokens=skip_special_tokens)
 
-        return await asyncio.get_running_loop().run_in_executor(self._pools.pool(lane, num_tokens), work), num_tokens
+        return await asyncio.get_running_loop().run_in_executor(self._pools.pool(lane, num_tokens, 0), work), num_tokens
 
     def _prompted(self, text: str, index: int, prefix: str) -> str:
         cleaned = clean_input(text, index, self._settings, len(prefix))

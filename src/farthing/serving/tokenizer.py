@@ -35,6 +35,12 @@ SHORT_CHARS = 2**14
 # A text is tokenised in parts only where its first part is shorter by so much.
 PART_GROWTH = 4
 LEAST_PART_CHARS = 2**12
+# A text with more bytes than that for each token of the context, and nowhere a place to cut it, is a run of emoji, of
+# signs, of a script without blanks. A part of it is tokenised all the same, for the library needs about 230 times the
+# bytes of a word; it counts when it has twice the tokens that are wanted, so that those which are kept stand far from
+# where it was cut.
+RUN_BYTES, LEAST_RUN_BYTES = 64, 2**17
+RUN_MARGIN = 2
 
 
 class Encoded(NamedTuple):
@@ -110,12 +116,19 @@ class TextTokenizer:
         """
         found: dict[int, Encoded] = {}
         wanted = dict.fromkeys(range(len(texts)), max(first_chars, LEAST_PART_CHARS))
+        run_bytes = max(RUN_BYTES * num_tokens, LEAST_RUN_BYTES) // PART_GROWTH
+        runs: dict[int, int] = {}  # bytes that are tried of each text without a place to cut it
         while wanted:
             parts = [self._part(texts[place], num_chars, where) for place, num_chars in wanted.items()]
+            for number, place in enumerate(wanted):
+                if len(parts[number]) == len(texts[place]) and self._boundaries is not None:
+                    parts[number] = run_part(texts[place], runs.setdefault(place, run_bytes), where)
             encoded = self._ids(parts, add_special_tokens=add_special_tokens)
             for place, part, ids in zip(list(wanted), parts, encoded, strict=True):
                 is_part = len(part) < len(texts[place])
-                if is_part and len(ids) <= num_tokens:
+                if is_part and len(ids) <= (RUN_MARGIN if place in runs else 1) * num_tokens:
+                    if place in runs:
+                        runs[place] *= PART_GROWTH
                     wanted[place] *= PART_GROWTH
                 else:
                     found[place] = Encoded(ids, is_part)
@@ -244,6 +257,19 @@ class TextTokenizer:
                 "are silently wrong. Take tokenizer.json from the original model. A reranker is no embedding model: "
                 "use farthing rerank, or farthing serve with --task rerank."
             )
+
+
+def run_part(text: str, num_bytes: int, where: TextEnd) -> str:
+    """About so many bytes of a text with far more, else all of it."""
+    if 4 * len(text) <= PART_GROWTH * num_bytes or num_utf8_bytes(text) <= PART_GROWTH * num_bytes:
+        return text
+    sample = text[:num_bytes] if where == "end" else text[-num_bytes:]
+    num_chars = num_bytes * len(sample) // num_utf8_bytes(sample)
+    return text[:num_chars] if where == "end" else text[-num_chars:]
+
+
+def num_utf8_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 def pieces(texts: Sequence[str]) -> Iterator[list[str]]:

@@ -7,22 +7,24 @@ texts, records and unit vectors, row by row. Files that must not be in memory as
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from farthing.core.errors import InputError
+from farthing.core.errors import EmptyInputError, InputError
 from farthing.serving.request import EmbedRequest, InputType
 from farthing.toolkit.encoder import RequestEncoder
-from farthing.toolkit.records.placed import errors_placed
+from farthing.toolkit.records.placed import placed_error
 from farthing.toolkit.records.read_lines import Wanted
-from farthing.toolkit.records.reader import open_reader
-from farthing.toolkit.records.rows import Rows
+from farthing.toolkit.records.reader import open_reader, shown_name
+from farthing.toolkit.records.rows import Rows, readable
+from farthing.toolkit.records.skipped import STRICT, Skipped
 
 # Rows that are read at once, and texts that are embedded between two moves of the progress bar.
 ROWS_AT_A_TIME, TEXTS_AT_A_TIME = 8192, 1024
@@ -34,34 +36,60 @@ class TextSet:
     Attributes:
         source: name of the input in messages.
         field: of the records, that holds the text.
-        texts: in the order of the input.
-        rows: the same, with their records: all of `ROWS_AT_A_TIME` but the last.
+        texts: in the order of the input; those that could be read.
+        rows: the same, with their records.
+        numbers: int64 [texts], the place of each among all records of the input, from 0.
+        num_records: of the input, those that could not be read included.
     """
 
     source: str
     field: str
     texts: Sequence[str]
     rows: Sequence[Rows]
+    numbers: np.ndarray
+    num_records: int
 
     def __len__(self) -> int:
         return len(self.texts)
 
+    @functools.cached_property
+    def starts(self) -> np.ndarray:
+        """The index of the first text of each of `rows`, and the number of texts: int64 [rows + 1]."""
+        starts: np.ndarray = np.cumsum([0, *map(len, self.rows)])
+        return starts
+
     def place(self, index: int) -> str:
         """Where text `index` stands, for messages: "Line 3 of texts.jsonl"."""
-        return self.rows[index // ROWS_AT_A_TIME].place(index % ROWS_AT_A_TIME)
+        part, place = self._part(index)
+        return self.rows[part].place(place)
+
+    def _part(self, index: int) -> tuple[int, int]:
+        part = int(np.searchsorted(self.starts, index, side="right")) - 1
+        return part, int(index - self.starts[part])
 
     def json_objects(self, indices: Iterable[int] | None = None) -> Iterator[str]:
         """The records of these texts, or of all, each as a JSON object on one line."""
         if indices is None:
             return itertools.chain.from_iterable(rows.json_objects() for rows in self.rows)
-        return self.chosen_json_objects(indices)
+        return self._chosen_json_objects(indices)
 
-    def chosen_json_objects(self, indices: Iterable[int]) -> Iterator[str]:
-        of_chunk: dict[int, list[str]] = {}
-        for chunk, place in (divmod(int(index), ROWS_AT_A_TIME) for index in indices):
-            if chunk not in of_chunk:
-                of_chunk[chunk] = self.rows[chunk].json_objects()
-            yield of_chunk[chunk][place]
+    def _chosen_json_objects(self, indices: Iterable[int]) -> Iterator[str]:
+        of_part: dict[int, list[str]] = {}
+        for part, place in map(self._part, indices):
+            if part not in of_part:
+                of_part[part] = self.rows[part].json_objects()
+            yield of_part[part][place]
+
+    def without(self, indices: Collection[int]) -> TextSet:
+        """Of these texts all but those of `indices`."""
+        kept = np.setdiff1d(np.arange(len(self)), list(indices))
+        bounds = np.searchsorted(kept, self.starts)
+        parts = [
+            rows.chosen((kept[start:stop] - first).tolist())
+            for rows, first, start, stop in zip(self.rows, self.starts, bounds, bounds[1:], strict=False)
+        ]
+        texts = [self.texts[index] for index in kept]
+        return replace(self, texts=texts, rows=parts, numbers=self.numbers[kept])
 
 
 @dataclass(frozen=True)
@@ -70,26 +98,49 @@ class TextVectors:
     Attributes:
         table: of length 1, float32 [texts, dimensions]; zero for texts that were not asked for.
         unknown: bool [texts], whose vector says nothing, because the model knows none of their words.
+        errors: of texts that have no vector, because they cannot be embedded; each names the place.
     """
 
     table: np.ndarray
     unknown: np.ndarray
+    errors: Mapping[int, InputError] = field(default_factory=dict)
+
+    @property
+    def says_nothing(self) -> np.ndarray:
+        """bool [texts], that cannot be told apart by their vectors."""
+        found: np.ndarray = self.unknown.copy()
+        found[list(self.errors)] = True
+        return found
 
 
-def read_text_set(name: str, given_format: str | None = None, field: str | None = None) -> TextSet:
+def read_text_set(
+    name: str, given_format: str | None = None, field: str | None = None, skipped: Skipped = STRICT
+) -> TextSet:
     """
     Args:
         name: a path, or "-" for standard input.
         given_format: "txt", "jsonl", "csv" or "parquet"; None to go by the suffix.
         field: that holds the text; None for "text", or the only one.
+        skipped: is told of records that cannot be read; by default the first of them is an error.
 
-    Raises what `open_reader` raises, and `InputError` for a row that cannot be read; the message names its line.
+    Raises what `open_reader` raises, and `EmptyInputError` when no record can be read.
     """
     with closing(open_reader(name, given_format, Wanted(field, reserved=None))) as reader:
-        rows = list(iter(lambda: reader.take(ROWS_AT_A_TIME), None))
-        texts = list(itertools.chain.from_iterable(part.texts for part in rows))
-        source = "standard input" if name == "-" else Path(name).name
-        return TextSet(source, reader.field, texts, rows)
+        parts: list[Rows] = []
+        numbers: list[np.ndarray] = []
+        num_records = 0
+        for rows in iter(lambda: reader.take(ROWS_AT_A_TIME), None):
+            for error in rows.errors.values():
+                skipped.add(error)
+            kept = readable(rows)
+            parts.append(rows.chosen(kept) if rows.errors else rows)
+            numbers.append(np.asarray(kept, dtype=np.int64) + num_records)
+            num_records += len(rows)
+        texts = list(itertools.chain.from_iterable(part.texts for part in parts))
+        source = "standard input" if name == "-" else shown_name(name)
+        if not texts:
+            raise EmptyInputError(f"No record of {source} can be read. {skipped.reasons[0]}", param="input")
+        return TextSet(source, reader.field, texts, parts, np.concatenate(numbers), num_records)
 
 
 def embed_text_set(
@@ -100,28 +151,33 @@ def embed_text_set(
     input_type: InputType | None = None,
     show_progress: bool = False,
 ) -> TextVectors:
-    """Of all texts, or only of those with these `indices`. Texts over the context are cut.
+    """Of all texts, or only of those with these `indices`. Texts over the context are cut; what cannot be embedded has
+    no vector.
 
-    Raises what `Encoder.encode` raises; an `InputError` names the text's place in the input.
+    Raises what `Encoder.encode` raises, but for single texts.
     """
     wanted = np.arange(len(data)) if indices is None else indices
-    found = TextVectors(np.zeros((len(data), encoder.dimensions), dtype=np.float32), np.zeros(len(data), dtype=bool))
+    errors: dict[int, InputError] = {}
+    table = np.zeros((len(data), encoder.dimensions), dtype=np.float32)
+    found = TextVectors(table, np.zeros(len(data), dtype=bool), errors)
     with tqdm(total=len(wanted), desc="Embedding", unit=" texts", disable=not show_progress, dynamic_ncols=True) as bar:
         for start in range(0, len(wanted), TEXTS_AT_A_TIME):
             part = wanted[start : start + TEXTS_AT_A_TIME]
-            with errors_placed(lambda index, part=part: data.place(int(part[index]))):  # type: ignore[misc]
-                texts = [data.texts[index] for index in part]
-                result = encoder.encode_request(EmbedRequest(texts, input_type=input_type, truncate=True))
+            texts = [data.texts[index] for index in part]
+            result = encoder.encode_request(EmbedRequest(texts, input_type=input_type, truncate=True, leaves_out=True))
             found.table[part] = result.vectors
             found.unknown[part[list(result.unknown.texts)]] = True
+            for place, error in result.errors.items():
+                index = int(part[place])
+                errors[index] = placed_error(error, data.place(index))
             bar.update(len(part))
     return found
 
 
-def read_vectors(path: Path, data: TextSet) -> np.ndarray:
-    """The vectors of `data` in a .npy file: float32 [texts, dimensions], of length 1; of the file itself if it can be.
+def read_vectors(path: Path, data: TextSet) -> TextVectors:
+    """The vectors of `data` in a .npy file; of the file itself if they can be. Zero vectors are none.
 
-    Raises `InputError` when the file is not one of as many vectors as there are texts.
+    Raises `InputError` when the file is not one of as many vectors as there are records.
     """
     try:
         vectors: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -133,21 +189,31 @@ def read_vectors(path: Path, data: TextSet) -> np.ndarray:
             f"{data.source} -o {path.name}",
             param="vectors",
         )
-    if len(vectors) != len(data):
+    if len(vectors) != data.num_records:
         raise InputError(
-            f"{path} has {len(vectors):,} vectors; {data.source} has {len(data):,} texts. Give the file that was made "
-            "of these texts.",
+            f"{path} has {len(vectors):,} vectors; {data.source} has {data.num_records:,} texts. Give the file that "
+            "was made of these texts.",
             param="vectors",
         )
-    return unit(vectors, path)
+    return unit(vectors if len(data) == data.num_records else vectors[data.numbers], path, data)
 
 
-def unit(vectors: np.ndarray, path: Path) -> np.ndarray:
-    """`vectors` if all are of length 1, or a copy in which they are. Raises `InputError` for one without direction."""
+def unit(vectors: np.ndarray, path: Path, data: TextSet) -> TextVectors:
+    """`vectors` if all are of length 1 or 0, or a copy in which they are. Raises `InputError` for what is no number."""
     lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
-    wrong = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
+    wrong = np.flatnonzero(~np.isfinite(lengths))
     if len(wrong):
-        raise InputError(f"Row {wrong[0] + 1} of {path} is not a vector: its length is {lengths[wrong[0]]}.")
-    if np.abs(lengths - 1).max() < 1e-3:
-        return np.asarray(vectors, dtype=np.float32)
-    return np.asarray(vectors / lengths[:, None], dtype=np.float32)
+        raise InputError(
+            f"Row {data.numbers[wrong[0]] + 1} of {path} is not a vector: its length is {lengths[wrong[0]]}."
+        )
+    missing = np.flatnonzero(lengths == 0).tolist()
+    errors = {
+        index: InputError(f"{data.place(index)} has no vector: row {data.numbers[index] + 1} of {path} is zero.")
+        for index in missing
+    }
+    if len(missing) == len(data):
+        raise InputError(f"{path} holds no vector: all its rows are zero.", param="vectors")
+    off = np.abs(lengths - 1) >= 1e-3
+    off[missing] = False
+    table = vectors if not off.any() else vectors / np.where(lengths, lengths, 1)[:, None]
+    return TextVectors(np.asarray(table, dtype=np.float32), np.zeros(len(data), dtype=bool), errors)

@@ -29,6 +29,14 @@ class Chunk:
     def weight(self) -> int:
         return sum(map(weight_of, self.inputs))
 
+    def halves(self) -> list[Chunk]:
+        """The second half first."""
+        middle = len(self.inputs) // 2
+        return [
+            Chunk(self.inputs[middle:], self.places[middle:]),
+            Chunk(self.inputs[:middle], self.places[:middle]),
+        ]
+
 
 def weight_of(item: Input) -> int:
     """About its number of characters."""

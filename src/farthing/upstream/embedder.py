@@ -16,13 +16,13 @@ import functools
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from farthing.core.errors import UpstreamFailedError, UpstreamInputError, WrongTaskError
+from farthing.core.errors import InputError, UpstreamFailedError, UpstreamInputError, WrongTaskError
 from farthing.core.settings import ServingSettings, UpstreamSettings
 from farthing.core.space import ELSEWHERE, VectorSpace
 from farthing.models.spec import EmbeddingSpec
@@ -44,6 +44,8 @@ PROBE = (
     "The quick brown fox jumps over the lazy dog.",
     "Farthing: a quarter of a penny, coined in silver, copper and bronze; 1/960 of a pound. 四分之一便士",
 )
+# Inputs one after another that an upstream refuses before it has taken any.
+MOST_REFUSED = 8
 MIN_COSINE = 0.99  # between upstreams of one model: fp16 and bf16 stay above, another model or pooling far below
 
 
@@ -191,14 +193,15 @@ class UpstreamEmbedder(UpstreamModel):
             )
         dimensions = request.dimensions or self.dimensions
         warnings = self._warnings(request)
-        chunks = self._chunks(request)
-        found = await self._ask_all(chunks, request)
+        errors: dict[int, InputError] = {}
+        chunks = self._chunks(request, errors)
+        found = await self._ask_all(chunks, request, errors)
         rows = np.zeros((len(request.inputs), dimensions), dtype=np.float32)
         text_tokens = [0] * len(request.inputs)
         num_computed = 0
         truncated: list[int] = []
         unknown: list[int] = []
-        for chunk, vectors in zip(chunks, found, strict=True):
+        for chunk, vectors in found:
             rows[chunk.places] = finish_vectors(vectors.rows, dimensions, request.normalize)
             total = vectors.num_tokens or -(-chunk.weight // CHARS_PER_TOKEN)
             num_computed += total - vectors.num_cached_tokens
@@ -209,7 +212,7 @@ class UpstreamEmbedder(UpstreamModel):
             for place, part in zip(chunk.places, parts, strict=True):
                 text_tokens[place] = part
         self._stats.add(tokens_total=sum(text_tokens), computed_tokens_total=num_computed)
-        told = found[0].told.space if found else self._told_space
+        told = found[0][1].told.space if found else self._told_space
         return EmbedResult(
             rows,
             num_tokens=sum(text_tokens),
@@ -219,6 +222,7 @@ class UpstreamEmbedder(UpstreamModel):
             warnings=tuple(dict.fromkeys(warnings)),
             text_tokens=tuple(text_tokens),
             unknown=Unknown(tuple(sorted(unknown))),
+            errors=errors,
         )
 
     def terms(self, request: EmbedRequest) -> Terms:
@@ -238,22 +242,62 @@ class UpstreamEmbedder(UpstreamModel):
             return ("whether this model was trained to be cut is not known here",)
         return found
 
-    def _chunks(self, request: EmbedRequest) -> list[Chunk]:
-        """Raises `InputError` for the first input that cannot be sent."""
+    def _chunks(self, request: EmbedRequest, errors: dict[int, InputError]) -> list[Chunk]:
+        """Raises `InputError` for the first input that cannot be sent, or puts it into `errors` and leaves it out."""
         prefix = upstream_prefix(request, self._spec, self._serving.max_text_chars)
         size = self._settings.upstream_batch_texts
         if any(client.is_farthing for client in self._clients):
             size = min(size, MAX_LISTED)
-        return split([fit_input(item, index, prefix, self._serving) for index, item in enumerate(request.inputs)], size)
+        items: list[str | list[int] | None] = []
+        for index, item in enumerate(request.inputs):
+            try:
+                items.append(fit_input(item, index, prefix, self._serving))
+            except InputError as error:
+                if not request.leaves_out:
+                    raise
+                items.append(None)
+                errors[index] = error
+        return split(items, size)
 
-    async def _ask_all(self, chunks: Sequence[Chunk], request: EmbedRequest) -> list[Vectors]:
+    async def _ask_all(
+        self, chunks: Sequence[Chunk], request: EmbedRequest, errors: dict[int, InputError]
+    ) -> list[tuple[Chunk, Vectors]]:
         """Of one space: should the upstreams' weights change meanwhile, all are asked again, once."""
         truncate = self._serving.truncate if request.truncate is None else request.truncate
+        ask = functools.partial(self._ask, num_inputs=len(request.inputs), truncate=truncate)
         for _ in range(2):
-            found = await gather_bounded([self._ask(chunk, len(request.inputs), truncate) for chunk in chunks])
-            if self._settings.upstream_space is not None or len({vectors.told.space for vectors in found}) <= 1:
+            parts = await gather_bounded([self._ask_chunk(chunk, request, ask, errors) for chunk in chunks])
+            found = [pair for part in parts for pair in part]
+            if self._settings.upstream_space is not None or len({vectors.told.space for _, vectors in found}) <= 1:
                 return found
         raise UpstreamFailedError("The server that computes this model changes its weights. Try again.")
+
+    async def _ask_chunk(
+        self,
+        chunk: Chunk,
+        request: EmbedRequest,
+        ask: Callable[[Chunk], Awaitable[Vectors]],
+        errors: dict[int, InputError],
+    ) -> list[tuple[Chunk, Vectors]]:
+        """Where inputs are left out, those that the upstream refuses are found by halving what was sent.
+
+        Raises `UpstreamInputError` too when all that was sent so far is refused: that is no single input's fault.
+        """
+        found: list[tuple[Chunk, Vectors]] = []
+        waiting, num_refused = [chunk], 0
+        while waiting:
+            part = waiting.pop()
+            try:
+                found.append((part, await ask(part)))
+            except UpstreamInputError as error:
+                if not request.leaves_out or (not found and num_refused >= MOST_REFUSED):
+                    raise
+                if len(part.inputs) > 1:
+                    waiting += part.halves()
+                    continue
+                errors[part.places[0]] = error
+                num_refused += 1
+        return found
 
     async def _ask(self, chunk: Chunk, num_inputs: int, truncate: bool) -> Vectors:
         async def call(client: UpstreamClient) -> Vectors:

@@ -50,4 +50,5 @@ def joined(results: list[EmbedResult]) -> EmbedResult:
         warnings=tuple(dict.fromkeys(warning for result in results for warning in result.warnings)),
         text_tokens=tuple(number for result in results for number in result.text_tokens),
         unknown=Unknown(tuple(start + index for start, result in parts for index in result.unknown.texts)),
+        errors={start + index: error for start, result in parts for index, error in result.errors.items()},
     )

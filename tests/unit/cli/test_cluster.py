@@ -4,10 +4,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
 from click.testing import CliRunner, Result
+from pyarrow import parquet
 
 from farthing.cli.cluster import cluster
+from farthing.cli.embed import embed
 from farthing.core.errors import EmptyInputError, InputError, SettingsError
 
 TEXTS = [*(f"where is my refund {number}" for number in "abcdef"), *(f"change the PIN {number}" for number in "abcdef")]
@@ -53,6 +56,38 @@ def test_a_model_makes_the_vectors_of_any_input(tiny_qwen3: Path, tmp_path: Path
     assert "Labels" in result.stderr
 
 
+def test_bad_records_are_left_out_with_a_model_and_with_vectors_that_it_made(tiny_qwen3: Path, tmp_path: Path) -> None:
+    lines = [json.dumps({"id": index, "text": text}) for index, text in enumerate(TEXTS)]
+    lines.insert(3, '{"id": 90, "text"')
+    lines.insert(7, '{"id": 91, "text": ""}')
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    embedded = CliRunner().invoke(embed, [str(tiny_qwen3), str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "v.npy")])
+    assert embedded.exception is None, embedded.output
+    for number, made_by in enumerate((("--model", tiny_qwen3), ("--vectors", tmp_path / "v.npy"))):
+        out = tmp_path / f"out{number}"
+        result = invoke(tmp_path / "in.jsonl", *made_by, "-o", out, "--layout", "pca")
+        assert result.exception is None, result.output
+        records = [json.loads(line) for line in (out / "records.jsonl").read_text().splitlines()]
+        assert [record["id"] for record in records] == list(range(12))
+        assert "Left out: Line 4 of in.jsonl is not valid JSON" in result.stderr
+        assert "Left out: Line 8 of in.jsonl has " in result.stderr
+        strict = invoke(tmp_path / "in.jsonl", *made_by, "-o", tmp_path / "strict", "--strict")
+        assert isinstance(strict.exception, InputError)
+
+
+def test_bytes_that_nobody_asked_for_are_in_nobody_s_way(made: tuple[Path, Path], tmp_path: Path) -> None:
+    images = [{"bytes": b"\x89PNG", "path": "a.png"}] * 12
+    parquet.write_table(pyarrow.table({"text": TEXTS, "image": images}), tmp_path / "in.parquet")
+    both = invoke(tmp_path / "in.parquet", "--vectors", made[1], "-o", tmp_path / "both")
+    assert isinstance(both.exception, InputError)
+    assert "--tables parquet" in str(both.exception)
+    result = invoke(
+        tmp_path / "in.parquet", "--vectors", made[1], "-o", tmp_path / "o", "--tables", "parquet", "--layout", "pca"
+    )
+    assert result.exception is None, result.output
+    assert parquet.read_table(tmp_path / "o" / "records.parquet")["image"][0].as_py()["bytes"] == b"\x89PNG"
+
+
 def test_the_folder_is_named_after_the_input(
     made: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,7 +124,7 @@ def test_input_that_cannot_be_used_is_refused_with_its_place(
 ) -> None:
     (tmp_path / "in.jsonl").write_bytes(content)
     np.save(tmp_path / "v.npy", np.ones((1, 4)))
-    result = invoke(tmp_path / "in.jsonl", "--vectors", tmp_path / "v.npy", "-o", tmp_path / "out")
+    result = invoke(tmp_path / "in.jsonl", "--vectors", tmp_path / "v.npy", "-o", tmp_path / "out", "--strict")
     assert isinstance(result.exception, error)
     assert message in str(result.exception)
     assert not (tmp_path / "out").exists()

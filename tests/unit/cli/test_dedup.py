@@ -271,9 +271,26 @@ def test_a_file_that_cannot_be_read_is_named_with_its_line(
     content: bytes, kind: type[InputError], message: str, data: Path
 ) -> None:
     data.write_bytes(content)
-    error = invoke(data, "--exact-only").exception
+    error = invoke(data, "--exact-only", "--strict").exception
     assert isinstance(error, kind)
     assert message in str(error)
+
+
+def test_bad_records_are_left_out_and_what_has_no_vector_is_compared_letter_by_letter(
+    starter_dir: Path, tmp_path: Path
+) -> None:
+    lines = [json.dumps({"id": index, "text": text}) for index, text in enumerate([*TEXTS, "", " ", "\ud800"])]
+    lines.insert(2, '{"id": 90, "text"')
+    (tmp_path / "data.jsonl").write_text("\n".join(lines))
+    result = invoke(tmp_path / "data.jsonl", "--model", starter_dir, "-o", tmp_path / "kept.jsonl")
+    assert result.exception is None, result.output
+    assert [record["id"] for record in read_jsonl(tmp_path / "kept.jsonl")] == [0, 3, 5, 7]
+    assert "Left out: Line 3 of data.jsonl is not valid JSON" in result.stderr
+    compared = "Not embedded, and compared letter by letter: Line"
+    assert f"{compared} 7 of data.jsonl has 0 visible" in result.stderr
+    assert f"{compared} 9 of data.jsonl is not valid Unicode" in result.stderr
+    strict = invoke(tmp_path / "data.jsonl", "--model", starter_dir, "--strict")
+    assert isinstance(strict.exception, InputError)
 
 
 def test_a_record_without_a_time_is_named(data: Path) -> None:

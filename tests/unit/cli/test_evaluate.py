@@ -133,6 +133,16 @@ def test_what_is_wrong_is_said_before_the_model_is_looked_for(
     assert message in str(result.exception)
 
 
+def test_what_cannot_be_read_or_embedded_is_left_out_and_said(starter_dir: Path, data: Path) -> None:
+    with (data / "birds" / "corpus.jsonl").open("a") as file:
+        file.write('\n{"_id": "empty", "title": "", "text": ""}\n{"_id": "open\n')
+    result = invoke(starter_dir, data, "--sets", "birds")
+    assert result.exception is None, result.output
+    assert "of birds/corpus.jsonl is not valid JSON" in result.stderr
+    assert "of birds/corpus.jsonl has 0 visible characters" in result.stderr
+    assert isinstance(invoke(starter_dir, data, "--sets", "birds", "--strict").exception, InputError)
+
+
 def test_what_the_model_does_not_have_is_said(starter_dir: Path, data: Path) -> None:
     assert isinstance(invoke(starter_dir, data, "--dimensions", "385").exception, DimensionsError)
     assert isinstance(invoke(starter_dir, data, "--instruction", "Find").exception, UnknownPromptError)

@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 
 from farthing import Reranker
 from farthing.cli.rerank import rerank
-from farthing.core.errors import EmptyInputError, WrongTaskError
+from farthing.core.errors import EmptyInputError, InputError, WrongTaskError
 
 TEXTS = ["a wren", "no, a crow", "a tower"]
 
@@ -53,6 +53,21 @@ def test_every_format_that_embed_reads_is_read(
     assert result.exception is None
     for line, entry in zip(result.stdout.splitlines(), ranking, strict=True):
         assert json.loads(line) == pytest.approx(entry, abs=1e-6)
+
+
+def test_what_cannot_be_ranked_is_left_out_and_the_others_keep_their_numbers(
+    tiny_reranker: Path, ranking: list[dict[str, object]], tmp_path: Path
+) -> None:
+    (tmp_path / "in.txt").write_bytes(b"\n\xe9\n" + "\n\n".join(TEXTS).encode())
+    result = invoke(tiny_reranker, tmp_path / "in.txt", "--query", "which bird?", "--json")
+    assert result.exception is None, result.output
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [entry["text"] for entry in found] == [entry["text"] for entry in ranking]
+    assert [entry["index"] for entry in found] == [2 + 2 * int(str(entry["index"])) for entry in ranking]
+    assert "Left out: Line 1 of in.txt has 0 visible characters" in result.stderr
+    assert "Left out: Line 2 of in.txt is not UTF-8" in result.stderr
+    strict = invoke(tiny_reranker, tmp_path / "in.txt", "--query", "which bird?", "--strict")
+    assert isinstance(strict.exception, InputError)
 
 
 def test_an_instruction_changes_the_order_s_scores(tiny_reranker: Path) -> None:

@@ -196,6 +196,31 @@ def test_texts_without_places_are_tokenised_whole(known: dict[str, TextTokenizer
             assert ids == tokenizer.encode([text])[0]
 
 
+@pytest.mark.parametrize("where", ["end", "start"])
+def test_of_an_endless_run_without_places_a_part_is_tokenised(
+    known: dict[str, TextTokenizer], where: TextEnd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    for kind, tokenizer in known.items():
+        real = tokenizer._encode
+
+        def encode(texts: list[str], real: Any = real, **rest: Any) -> Any:
+            asked.append(sum(map(len, texts)))
+            return real(texts, **rest)
+
+        for run in ("👍🏽🎉" * 40_000, "你好世界" * 40_000, "#=" * 200_000):
+            whole = tokenizer.encode([run])[0]
+            monkeypatch.setattr(tokenizer, "_encode", encode)
+            asked.clear()
+            ((ids, is_part),) = tokenizer.encode_enough([run], 256, where, first_chars=2048)
+            monkeypatch.setattr(tokenizer, "_encode", real)
+            if is_part:
+                assert sum(asked) < len(run) / 2, kind
+                assert tokenizer.truncate(ids, 256, where) == tokenizer.truncate(whole, 256, where), (kind, run[:4])
+            else:
+                assert ids == whole
+
+
 def changed(**steps: Any) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(byte_level_bpe().to_str())
     return content | steps

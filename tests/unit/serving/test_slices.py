@@ -12,7 +12,7 @@ import pytest
 
 from farthing import Embedder, Reranker
 from farthing.core.errors import PromptTooLongError, QueryTooLongError, TextTooLargeError
-from farthing.serving.pools import TokenizerPools
+from farthing.serving.pools import HUGE_CHARS, TokenizerPools
 from farthing.serving.request import EmbedRequest
 from farthing.serving.rerank_request import RerankRequest
 from farthing.serving.size import SLICE_CHARS, SLICE_TEXTS
@@ -133,13 +133,31 @@ def test_short_work_never_waits_for_long_work() -> None:
             assert go_on.wait(30)
         order.append(name)
 
-    long = [pools.pool("interactive", SHORT_CHARS + 1).submit(work, "long") for _ in range(3)]
-    pools.pool("interactive", SHORT_CHARS).submit(work, "short").result(30)
-    pools.pool("bulk", SHORT_CHARS + 1).submit(work, "bulk").result(30)
+    long = [pools.pool("interactive", SHORT_CHARS + 1, 9).submit(work, "long") for _ in range(3)]
+    pools.pool("interactive", SHORT_CHARS, 9).submit(work, "short").result(30)
+    pools.pool("bulk", SHORT_CHARS + 1, 9).submit(work, "bulk").result(30)
     go_on.set()
     for future in long:
         future.result(30)
     assert order == ["short", "bulk", *["long"] * 3]
+    pools.shutdown()
+
+
+def test_huge_texts_are_tokenised_one_after_another_and_nobody_else_waits_for_them() -> None:
+    pools, go_on = TokenizerPools(2), threading.Event()
+    running = threading.Semaphore(0)
+
+    def work() -> None:
+        running.release()
+        assert go_on.wait(30)
+
+    huge = [pools.pool(lane, HUGE_CHARS + 1, HUGE_CHARS + 1).submit(work) for lane in ("interactive", "bulk")]  # type: ignore[arg-type]
+    assert running.acquire(timeout=30)
+    assert not running.acquire(timeout=0.2)
+    pools.pool("interactive", 10 * HUGE_CHARS, HUGE_CHARS).submit(int).result(30)
+    go_on.set()
+    for future in huge:
+        future.result(30)
     pools.shutdown()
 
 
@@ -158,7 +176,7 @@ def test_a_short_request_is_answered_while_long_ones_are_tokenised(
     monkeypatch.setattr(embedder._preparer, "prepare", prepare)
 
     async def scenario() -> None:
-        long = EmbedRequest(["wren " * 100_000] * 19, truncate=True)
+        long = EmbedRequest(["wren " * 10_000] * 19, truncate=True)
         others = [asyncio.create_task(embedder.embed_async(long)) for _ in range(3)]
         for _ in range(2):  # both threads for long texts are taken, and a third request waits for one
             assert await asyncio.to_thread(begun.acquire, True, 30)

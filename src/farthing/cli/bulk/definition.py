@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 LAYOUT = 1
 MAX_SHOWN_CHARS = 200
 # Settings by which a text is refused, with the value that does.
-REFUSALS = {"truncate": False, "short_text": "error"}
+REFUSALS = {"truncate": False, "short_text": "error", "strict": True}
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class JobDefinition:
         prompt, prompt_name, instruction, input_type, dimensions, normalize: of the request.
         truncate, context_length, short_text, min_chars: what becomes of texts that are too long or too short.
         input_format, field: how the input is read.
+        strict: the first row that cannot be read or embedded is an error.
     """
 
     model: str
@@ -40,6 +41,7 @@ class JobDefinition:
     min_chars: int
     input_format: str
     field: str
+    strict: bool
     layout: int = LAYOUT
 
     def differences(self, earlier: dict[str, object]) -> list[str]:
@@ -47,7 +49,7 @@ class JobDefinition:
 
         Rows that are done stay right when a refusal (of long or short texts) is lifted, so that is no difference.
         """
-        now = asdict(self)
+        now, earlier = asdict(self), {"strict": True, **earlier}  # as all jobs were once
         lifted = {name for name, refusal in REFUSALS.items() if earlier.get(name) == refusal}
         same = {"model", "space", *lifted}
         phrases = []

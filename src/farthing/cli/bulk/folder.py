@@ -1,9 +1,9 @@
 """The folder OUT.partial, which holds what a job has done until its output is assembled.
 
-It holds job.json (the job's definition), and for each chunk two files named by its range of rows: the chunk in the
-output's format, and 8-byte digests of its rows, by which the input is recognised when the job goes on. The digests
-are written last: with them the chunk counts as committed. Chunks are committed in order, so what is done is always
-the first rows of the input.
+It holds job.json (the job's definition), and for each chunk files named by its range of rows: the chunk in the
+output's format, the reasons of rows that have no vector, if there are any, and 8-byte digests of all its rows, by which
+the input is recognised when the job goes on. The digests are written last: with them the chunk counts as committed.
+Chunks are committed in order, so what is done is always the first rows of the input.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from typing import NamedTuple
 from filelock import FileLock, Timeout
 
 from farthing.cli.bulk.definition import JobDefinition
-from farthing.core.errors import SettingsError
+from farthing.core.errors import InputError, SettingsError
 from farthing.core.files import (
     PRIVATE_FILE,
     PRIVATE_FOLDER,
@@ -32,7 +32,9 @@ from farthing.core.files import (
 )
 
 DIGEST_BYTES = 8
-DIGESTS_SUFFIX = ".rows"
+DIGESTS_SUFFIX, LOST_SUFFIX = ".rows", ".lost"
+# Of the file beside the output that lists what has no vector.
+LEFT_OUT = ".left-out.jsonl"
 JOB, LOCK, ASSEMBLED = "job.json", "lock", "assembled"
 # A prompt and an instruction may be long.
 MAX_JOB_BYTES = 16 * 2**20
@@ -40,12 +42,14 @@ CHUNK = re.compile(r"([0-9]{12})-([0-9]{12})\.[a-z]+")
 
 
 class Chunk(NamedTuple):
-    """Committed rows `start` to `stop`: the vectors (and records) in `data`, the rows' digests in `digests`."""
+    """Committed rows `start` to `stop`: the vectors (and records) in `data`, the rows' digests in `digests`, and in
+    `lost`, if there is such a file, why some have no vector."""
 
     start: int
     stop: int
     data: Path
     digests: Path
+    lost: Path
 
 
 class PartialFolder:
@@ -61,6 +65,7 @@ class PartialFolder:
     def __init__(self, output: Path) -> None:
         self.output = output
         self.path = output.with_name(output.name + ".partial")
+        self.left_out = output.with_name(output.name + LEFT_OUT)
         self.job_file = self.path / JOB
         self.lock = FileLock(self.path / LOCK, timeout=0, mode=PRIVATE_FILE)
 
@@ -108,7 +113,7 @@ class PartialFolder:
         if name == LOCK:
             return path.stat().st_size == 0
         found = CHUNK.fullmatch(name)
-        suffixes = (self.output.suffix, DIGESTS_SUFFIX)
+        suffixes = (self.output.suffix, DIGESTS_SUFFIX, LOST_SUFFIX)
         return name in (JOB, self.assembled.name) or (found is not None and name.endswith(suffixes))
 
     # --- the job -------------------------------------------------------------------------------------------------
@@ -180,14 +185,37 @@ class PartialFolder:
 
     def chunk(self, start: int, stop: int) -> Chunk:
         name = f"{start:012d}-{stop:012d}"
-        return Chunk(start, stop, self.path / (name + self.output.suffix), self.path / (name + DIGESTS_SUFFIX))
+        data, digests, lost = (self.path / (name + end) for end in (self.output.suffix, DIGESTS_SUFFIX, LOST_SUFFIX))
+        return Chunk(start, stop, data, digests, lost)
 
-    def commit(self, start: int, identities: Sequence[bytes], write: Callable[[Path], object]) -> None:
-        """Add the chunk of the rows from `start` on, which have these `identities`; `write` fills its data file."""
+    def commit(
+        self,
+        start: int,
+        identities: Sequence[bytes],
+        write: Callable[[Path], object],
+        lost: Mapping[int, InputError],
+    ) -> None:
+        """Add the chunk of the rows from `start` on, which have these `identities`; `write` fills its data file.
+
+        `lost` says by index why a row has no vector.
+        """
         chunk = self.chunk(start, start + len(identities))
         digests = b"".join(map(digest, identities))
         write_atomically(chunk.data, write)
+        if lost:
+            entries = ({"record": start + index + 1, "reason": str(lost[index])} for index in sorted(lost))
+            lines = "".join(f"{json.dumps(entry)}\n" for entry in entries)
+            write_atomically(chunk.lost, lambda path: path.write_text(lines))
+        elif chunk.lost.exists():  # of a chunk that was not committed
+            chunk.lost.unlink()
         write_atomically(chunk.digests, lambda path: path.write_bytes(digests))
+
+    def lost(self) -> Iterator[str]:
+        """Of each row that has no vector a line of JSON with its number and the reason."""
+        for chunk in self.chunks():
+            if chunk.lost.is_file():
+                with chunk.lost.open(encoding="utf-8") as file:
+                    yield from file
 
     # --- the end -------------------------------------------------------------------------------------------------
 
@@ -205,11 +233,19 @@ class PartialFolder:
         return self.path / (ASSEMBLED + self.output.suffix)
 
     def publish(self, assemble: Callable[[Path], object]) -> None:
-        """Let `assemble` write the whole output, and put it in its place."""
+        """Let `assemble` write the whole output, and put it in its place; before it the list of what has no vector."""
         assemble(self.assembled)
         sync(self.assembled)
+        if next(self.lost(), None) is not None:
+            write_atomically(self.left_out, self._write_lost)
+        elif self.left_out.exists():
+            self.left_out.unlink()
         self.write_job({**self.read_job(), "published": {}})
         move(self.assembled, self.output)
+
+    def _write_lost(self, path: Path) -> None:
+        with path.open("w", encoding="utf-8") as file:
+            file.writelines(self.lost())
 
     def discard(self) -> None:
         """Remove what jobs wrote, but the lock. Cut short, it leaves the first rows, and job.json until the end."""

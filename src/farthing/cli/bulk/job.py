@@ -6,6 +6,7 @@ In: the input, the output, a request, and a way to load the model. Out: the outp
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -15,12 +16,12 @@ import click
 
 from farthing.cli.bulk.definition import JobDefinition
 from farthing.cli.bulk.embedding import Pipeline
-from farthing.cli.bulk.folder import PartialFolder
+from farthing.cli.bulk.folder import LEFT_OUT, PartialFolder
 from farthing.cli.bulk.pace import Pace
 from farthing.cli.bulk.progress import Progress, counted
 from farthing.cli.bulk.verify import skip_done
 from farthing.cli.bulk.writer import check_output, open_writer, reserved_field
-from farthing.core.errors import SettingsError
+from farthing.core.errors import InputError, SettingsError
 from farthing.core.settings import ServingSettings
 from farthing.serving.embedder import Embedder
 from farthing.serving.request import EmbedRequest
@@ -44,6 +45,7 @@ class Job:
         chunk_rows: rows committed together; None to commit every few seconds.
         restart: discard what an earlier run has done.
         overwrite: replace an output that exists.
+        strict: the first row that cannot be read or embedded is an error; else it is left out.
         show_progress: draw a bar on standard error.
     """
 
@@ -56,6 +58,7 @@ class Job:
     chunk_rows: int | None
     restart: bool
     overwrite: bool
+    strict: bool
     show_progress: bool
 
 
@@ -64,7 +67,8 @@ def run_job(job: Job, load: Callable[[], Embedder]) -> None:
 
     Raises:
         SettingsError: the output exists, is being written, or rows of a different job are there.
-        InputError: a row cannot be read or embedded, or the input has changed since the last run.
+        InputError: no row can be read and embedded, where the job is strict the first that cannot; or the input has
+            changed since the last run.
     """
     check_output(job.output)
     limit = chunk_limit(job)
@@ -93,12 +97,36 @@ def embed_rest(job: Job, embedder: Embedder, reader: Reader, folder: PartialFold
         click.echo(f"Going on after {counted(folder.num_rows, 'row')}.", err=True)
     try:
         with closing(Progress(folder.num_rows, shown=job.show_progress)) as progress:
-            asyncio.run(Pipeline(embedder, job.request, reader, writer, folder, pace, progress).run())
+            pipeline = Pipeline(embedder, job.request, reader, writer, folder, pace, progress, strict=job.strict)
+            asyncio.run(pipeline.run())
+        check_any(job, folder)
         folder.publish(lambda path: writer.assemble([chunk.data for chunk in folder.chunks()], path))
     except BaseException:
         say_what_is_kept(job, folder)
         raise
-    click.echo(f"Wrote {job.output}: {counted(folder.num_rows, 'row')}.", err=True)
+    num_lost = sum(1 for _ in folder.lost())
+    num_rows = folder.num_rows if job.output.suffix == ".npy" else folder.num_rows - num_lost
+    click.echo(f"Wrote {job.output}: {counted(num_rows, 'row')}.", err=True)
+    if num_lost:
+        what = "They have rows of zeros" if job.output.suffix == ".npy" else "They are left out"
+        click.echo(
+            f"No vector for {counted(num_lost, 'record')}. {what}; the reasons are in {folder.left_out}, the first: "
+            f"{first_reason(folder)}",
+            err=True,
+        )
+
+
+def check_any(job: Job, folder: PartialFolder) -> None:
+    """Raise `InputError`, and keep nothing, when no row has a vector."""
+    num_rows = folder.num_rows
+    if num_rows and sum(1 for _ in folder.lost()) == num_rows:
+        reason = first_reason(folder)
+        folder.discard()
+        raise InputError(f"No record of {job.input} can be embedded. The first: {reason}", param="input")
+
+
+def first_reason(folder: PartialFolder) -> str:
+    return str(json.loads(next(folder.lost()))["reason"])
 
 
 def say_what_is_kept(job: Job, folder: PartialFolder) -> None:
@@ -112,12 +140,13 @@ def say_what_is_kept(job: Job, folder: PartialFolder) -> None:
 
 
 def check_free(job: Job) -> None:
-    """Raise `SettingsError` when the output exists and may not be replaced."""
-    if job.output.exists() and not job.overwrite:
-        raise SettingsError(
-            f"The output {job.output} exists already. Choose another, or give --overwrite to replace it.",
-            param="output",
-        )
+    """Raise `SettingsError` when the output, or the list of what it lacks, exists and may not be replaced."""
+    for path in (job.output, job.output.with_name(job.output.name + LEFT_OUT)):
+        if path.exists() and not job.overwrite:
+            raise SettingsError(
+                f"The output {path} exists already. Choose another, or give --overwrite to replace it.",
+                param="output",
+            )
 
 
 def chunk_limit(job: Job) -> int:
@@ -149,6 +178,7 @@ def define(job: Job, embedder: Embedder, field: str) -> JobDefinition:
         min_chars=serving.min_chars,
         input_format=format_of(job.input, job.input_format),
         field=field,
+        strict=job.strict,
     )
 
 

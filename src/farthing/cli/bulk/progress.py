@@ -24,9 +24,9 @@ class Progress:
         self.started = time.monotonic()
         self.bar = tqdm(initial=num_done, unit=" rows", disable=not shown, dynamic_ncols=True)
 
-    def add(self, result: EmbedResult, estimated_rows: int | None) -> None:
-        """Count a chunk that was committed; the input has about `estimated_rows` in all."""
-        self.num_rows += len(result.vectors)
+    def add(self, result: EmbedResult, num_rows: int, estimated_rows: int | None) -> None:
+        """Count a chunk of so many rows that was committed; the input has about `estimated_rows` in all."""
+        self.num_rows += num_rows
         self.num_tokens += result.num_tokens
         self.num_truncated += len(result.truncated)
         self.num_unknown += len(result.unknown.texts)
@@ -36,7 +36,7 @@ class Progress:
         self.warnings.update(result.warnings)
         self.bar.total = estimated_rows
         self.bar.set_postfix_str(f"{self.tokens_per_second:,.0f} tokens/s", refresh=False)
-        self.bar.update(len(result.vectors))
+        self.bar.update(num_rows)
 
     @property
     def seconds(self) -> float:

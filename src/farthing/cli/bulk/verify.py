@@ -22,7 +22,8 @@ def skip_done(reader: Reader, folder: PartialFolder) -> None:
         for index, (wanted, got) in enumerate(zip(expected, found, strict=False)):
             if wanted != got:
                 assert rows is not None
-                raise InputError(changed(f"{rows.place(index)} is not what it was", folder), param="input")
+                place = f"Record {chunk.start + index + 1:,}" if index in rows.errors else rows.place(index)
+                raise InputError(changed(f"{place} is not what it was", folder), param="input")
         if len(found) < chunk.stop - chunk.start:
             raise InputError(
                 changed(f"The input now ends after row {chunk.start + len(found):,}", folder), param="input"

@@ -1,4 +1,4 @@
-"""JSON Lines: each record as it came in, with the field "embedding" added at its end."""
+"""JSON Lines: each record as it came in, with the field "embedding" added at its end; none without a vector."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ NUMBER = "%.9g"
 
 
 class JsonlWriter:
-    def write_chunk(self, path: Path, rows: Rows, vectors: np.ndarray) -> None:
+    def write_chunk(self, path: Path, rows: Rows, vectors: np.ndarray, kept: Sequence[int]) -> None:
         embedding = f', "{EMBEDDING_FIELD}": [{", ".join([NUMBER] * vectors.shape[1])}]}}\n'
         with path.open("w", encoding="utf-8", newline="\n") as file:
-            for record, vector in zip(rows.json_objects(), vectors, strict=True):
+            for record, vector in zip(rows.json_objects(), vectors[kept], strict=True):
                 # The record keeps its own spelling: only its closing brace makes way.
                 file.write(record.removesuffix("}").rstrip() + embedding % tuple(vector.tolist()))
 

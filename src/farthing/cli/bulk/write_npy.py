@@ -1,4 +1,7 @@
-"""Vectors only, as one NumPy array: float32 [rows, dimensions], little-endian, for `numpy.load`."""
+"""Vectors only, as one NumPy array: float32 [rows, dimensions], little-endian, for `numpy.load`.
+
+A record that has no vector has a row of zeros, so that row i is of record i whatever is wrong with others.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ FLOAT32 = np.dtype("<f4")
 
 
 class NpyWriter:
-    def write_chunk(self, path: Path, rows: Rows, vectors: np.ndarray) -> None:  # noqa: ARG002
+    def write_chunk(self, path: Path, rows: Rows, vectors: np.ndarray, kept: Sequence[int]) -> None:  # noqa: ARG002
         with path.open("wb") as file:  # given a name, numpy would add a suffix
             np.save(file, vectors.astype(FLOAT32, copy=False))
 

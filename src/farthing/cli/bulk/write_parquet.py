@@ -1,5 +1,7 @@
 """Parquet: the columns of the input and `embedding`, a fixed-size list of float32. Needs pyarrow.
 
+What has no vector is left out.
+
 The file's metadata names the model and the id of the vector space. Columns that are made from JSON may be whole
 numbers in one chunk and fractions, or missing, in another: the output takes the type that holds both.
 """
@@ -39,10 +41,10 @@ class ParquetWriter:
         self.arrow, self.parquet, self.metadata = pyarrow, parquet, metadata
         self.schema = self.unify(map(parquet.read_schema, chunks)) if chunks else None
 
-    def write_chunk(self, path: Path, rows: Rows, vectors: np.ndarray) -> None:
+    def write_chunk(self, path: Path, rows: Rows, vectors: np.ndarray, kept: Sequence[int]) -> None:
         """Raises `InputError` for types that Parquet has no place for, or that contradict those of earlier chunks."""
-        num_rows, dimensions = vectors.shape
-        values = self.arrow.array(vectors.reshape(-1), type=self.arrow.float32())
+        num_rows, dimensions = len(kept), vectors.shape[1]
+        values = self.arrow.array(vectors[kept].reshape(-1), type=self.arrow.float32())
         embeddings = self.arrow.FixedSizeListArray.from_arrays(values, dimensions)
         table = rows.table().append_column(EMBEDDING_FIELD, embeddings)
         try:

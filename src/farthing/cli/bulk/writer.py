@@ -19,8 +19,14 @@ OUTPUT_SUFFIXES = (".npy", ".jsonl", ".parquet")
 
 
 class Writer(Protocol):
-    def write_chunk(self, path: Path, rows: Rows, vectors: np.ndarray) -> None:
-        """Write `vectors` (float32 [rows, dimensions]) and what the format keeps of `rows`."""
+    def write_chunk(self, path: Path, rows: Rows, vectors: np.ndarray, kept: Sequence[int]) -> None:
+        """Write vectors, and what the format keeps of their records.
+
+        Args:
+            rows: those that have a vector.
+            vectors: float32 [all rows, dimensions]; zero for those that have none.
+            kept: the indices of `rows` among all rows.
+        """
         ...
 
     def assemble(self, chunks: Sequence[Path], path: Path) -> None:

@@ -11,13 +11,24 @@ from pathlib import Path
 
 import click
 
-from farthing.cli.data_options import ENCODER_GROUPS, FIELD, INPUT_FORMAT, MODEL, PROGRESS, VECTORS, progress_shown
+from farthing.cli.data_options import (
+    ENCODER_GROUPS,
+    FIELD,
+    INPUT_FORMAT,
+    MODEL,
+    PROGRESS,
+    STRICT,
+    VECTORS,
+    progress_shown,
+    say_left_out,
+)
 from farthing.cli.dedup.outputs import Outputs
 from farthing.cli.dedup.search import Search, distance_of
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 from farthing.toolkit.dedup.order import KEEP, Keep
 from farthing.toolkit.records.reader import format_of
+from farthing.toolkit.records.skipped import Skipped
 
 FILE = click.Path(path_type=Path)
 
@@ -49,6 +60,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 @FIELD
 @INPUT_FORMAT
+@STRICT
 @PROGRESS
 @settings_options(*ENCODER_GROUPS)
 def dedup(
@@ -68,6 +80,7 @@ def dedup(
     dropped: Path | None,
     report: Path | None,
     overwrite: bool,
+    strict: bool,
     progress: bool | None,
     settings: Resolved,
 ) -> None:
@@ -75,8 +88,8 @@ def dedup(
 
     DATA is a .txt file (a text a line), .jsonl, .csv, .parquet, or - for standard input. First come texts that are the
     same but for case, white space and Unicode form; then those whose vectors are near. Every dropped text is within the
-    threshold of the kept one that it names. Without -o, --dropped and --report nothing is written: the distances on
-    standard output help to choose a threshold.
+    threshold of the kept one that it names. Records that cannot be read are left out, and said. Without -o, --dropped
+    and --report nothing is written: the distances on standard output help to choose a threshold.
     """
     # Imported here, so that the help comes without loading what makes the report.
     from farthing.toolkit.dedup.draw import draw
@@ -87,14 +100,19 @@ def dedup(
     search = Search(model, vectors, against_vectors, distance_of(threshold, cosine), keep or "first", time_field)
     outputs = Outputs(format_of(data, input_format), kept=output, dropped=dropped, report=report)
     outputs.check(overwrite=overwrite)
-    texts = read_text_set(data, input_format, field)
-    others = None if against is None else read_text_set(str(against), None, field_of(str(against), field))
+    unread, unembedded = Skipped(strict), Skipped(strict)
+    texts = read_text_set(data, input_format, field, unread)
+    others = None if against is None else read_text_set(str(against), None, field_of(str(against), field), unread)
     found = search.run(texts, others, settings, show_progress=progress_shown(progress))
+    for error in found.errors:
+        unembedded.add(error)
     others = others or texts
     made = make_report(found, *(Side(part.texts.__getitem__, part.place) for part in (texts, others)))
     for line in draw(made, shutil.get_terminal_size().columns):
         click.echo(line)
     outputs.save(found, texts, others, made)
+    say_left_out(unread)
+    say_left_out(unembedded, "Not embedded, and compared letter by letter")
 
 
 def field_of(name: str, field: str | None) -> str | None:

@@ -9,7 +9,15 @@ import click
 from tqdm import tqdm
 
 from farthing.cli.bulk.progress import counted
-from farthing.cli.data_options import ENCODER_GROUPS, PROGRESS, index_encoder, progress_shown
+from farthing.cli.data_options import (
+    ENCODER_GROUPS,
+    MOST_LISTED,
+    PROGRESS,
+    STRICT,
+    index_encoder,
+    left_out_lines,
+    progress_shown,
+)
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 from farthing.toolkit.records.reader import INPUT_FORMATS
@@ -17,8 +25,6 @@ from farthing.toolkit.records.reader import INPUT_FORMATS
 if TYPE_CHECKING:
     from farthing.toolkit.documents.read_records import LeftOut
     from farthing.toolkit.index.adding import Added
-
-MOST_LISTED = 10
 
 
 @click.command("add", cls=SettingsCommand, epilog="Example: farthing index add ./help articles.jsonl docs/ README.md")
@@ -32,9 +38,7 @@ MOST_LISTED = 10
     "--input-format", type=click.Choice(INPUT_FORMATS), help="Format of FILES [default: by suffix; jsonl for -]."
 )
 @click.option("--exclude", multiple=True, help="Pattern, as in a .gitignore, of what to leave out; may be repeated.")
-@click.option(
-    "--strict", is_flag=True, help="End at the first record or file that cannot be read [default: leave it out]."
-)
+@STRICT
 @click.option("--prune", is_flag=True, help="Take out documents of the folders among FILES whose file is gone.")
 @PROGRESS
 @settings_options(*ENCODER_GROUPS)
@@ -77,7 +81,7 @@ def add(
 
     with index_encoder(index.manifest.space, model or index.manifest.model, settings) as encoder, bar:
         added = index.add(inputs, encoder, on_batch, skipped=inputs.left_out.records)
-    num_gone = index.prune(inputs.folders, added.ids) if prune else 0
+    num_gone = index.prune(inputs.folders, added.ids, inputs.left_out.files) if prune else 0
     click.echo(summary(added, num_gone, time.monotonic() - started))
     for line in [*not_taken(inputs.left_out), *plainly_split(added)]:
         click.echo(line, err=True)
@@ -96,12 +100,14 @@ def summary(added: Added, num_gone: int, seconds: float) -> str:
 
 def not_taken(left_out: LeftOut) -> list[str]:
     """What the inputs had that is not in the index, in words."""
-    lines = [f"Left out: {reason}" for reason in left_out.records.reasons[:MOST_LISTED]]
-    if left_out.records.num > MOST_LISTED:
-        lines.append(f"Left out: {left_out.records.num - MOST_LISTED:,} records more.")
+    lines = left_out_lines(left_out.records)
     lines += [f"Not read: {message}" for message in list(left_out.files.values())[:MOST_LISTED]]
     if len(left_out.files) > MOST_LISTED:
         lines.append(f"Not read: {len(left_out.files) - MOST_LISTED:,} files more.")
+    if left_out.guesses:
+        listed = ", ".join(f"{name} as {encoding}" for name, encoding in list(left_out.guesses.items())[:MOST_LISTED])
+        more = f", and {len(left_out.guesses) - MOST_LISTED:,} more" if len(left_out.guesses) > MOST_LISTED else ""
+        lines.append(f"Not UTF-8, and read by a guess: {listed}{more}.")
     if left_out.suffixes:
         most = sorted(left_out.suffixes.items(), key=lambda item: (-item[1], item[0]))
         listed = ", ".join(f"{suffix} {number:,}" for suffix, number in most[:MOST_LISTED])

@@ -6,6 +6,7 @@ what was found of each (`records.*`) and the clusters (`clusters.*`). Records ke
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -36,8 +37,8 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
 
 def check_records(data: TextSet, formats: Sequence[str]) -> None:
     """Raise `InputError` when records cannot be written with what is added to them, before anything is computed."""
-    for index, record in enumerate(data.json_objects()):
-        taken = sorted(json.loads(record).keys() & set(ADDED_FIELDS))
+    for index, names in enumerate(itertools.chain.from_iterable(rows.names() for rows in data.rows)):
+        taken = sorted(set(names) & set(ADDED_FIELDS))
         if taken:
             raise InputError(
                 f"{data.place(index)} already has a field {taken[0]!r}, which the output adds. Rename it.",
@@ -45,6 +46,12 @@ def check_records(data: TextSet, formats: Sequence[str]) -> None:
             )
     if "parquet" in formats:
         record_table(data)
+    if "jsonl" in formats:
+        try:
+            for rows in data.rows:
+                rows.json_objects()
+        except InputError as error:
+            raise InputError(f"{error} Give --tables parquet.", param="input") from error
 
 
 def write_result(folder: Path, data: TextSet, found: Clustering, formats: Sequence[str]) -> list[Path]:

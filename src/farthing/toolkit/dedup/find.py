@@ -19,9 +19,9 @@ from farthing.toolkit.text_set import TextVectors
 
 DEFAULT_THRESHOLD = 0.35
 
-# Unit vectors of all texts, float32 [texts, dimensions]; or a function that is given indices (int64) and returns such
-# vectors, of which at least their rows are filled.
-Vectors = np.ndarray | Callable[[np.ndarray], TextVectors]
+# Vectors of all texts (an array: unit vectors, float32 [texts, dimensions]); or a function that is given indices
+# (int64) and returns such vectors, of which at least their rows are filled.
+Vectors = np.ndarray | TextVectors | Callable[[np.ndarray], TextVectors]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Duplicates:
             before; -1 where there is none. Of the other set, if there are two.
         distances: float32 [texts], Euclidean, to that one; NaN where there is none. 0 for the same text.
         num_unknown: different texts of which the model knows no word. They are told apart by spelling alone.
+        errors: of texts that cannot be embedded, which are told apart by spelling alone too.
     """
 
     threshold: float | None
@@ -43,6 +44,7 @@ class Duplicates:
     nearest: np.ndarray
     distances: np.ndarray
     num_unknown: int = 0
+    errors: Sequence[InputError] = ()
 
 
 def find_duplicates(
@@ -67,12 +69,13 @@ def find_duplicates(
     order = order_of(texts, keep, times)
     firsts, _ = first_of_each(texts, order.tolist())
     near, num_unknown = nothing_near(len(texts)), 0
+    errors: tuple[InputError, ...] = ()
     if vectors is not None:
         leaders = order[firsts[order] == order]
         found = made(vectors, leaders, texts)
-        compared = leaders[~found.unknown[leaders]]
+        compared = leaders[~found.says_nothing[leaders]]
         near = near_duplicates(found.table, compared, threshold, show_progress=show_progress)
-        num_unknown = len(leaders) - len(compared)
+        num_unknown, errors = int(found.unknown[leaders].sum()), tuple(found.errors.values())
     repeats = firsts != np.arange(len(texts))
     exact = repeats & ~near.dropped[firsts]
     return Duplicates(
@@ -82,6 +85,7 @@ def find_duplicates(
         nearest=np.where(exact, firsts, near.nearest[firsts]),
         distances=np.where(exact, np.float32(0), near.distances[firsts]),
         num_unknown=num_unknown,
+        errors=errors,
     )
 
 
@@ -102,13 +106,15 @@ def find_repeats(
     firsts, _ = first_of_each(texts, range(len(texts)))
     same = found_in(texts, by_digest)
     near, num_unknown = nothing_near(len(texts)), 0
+    errors: tuple[InputError, ...] = ()
     if vectors is not None and other_vectors is not None:
         rows = np.flatnonzero((firsts == np.arange(len(texts))) & (same < 0))
         other_rows = np.flatnonzero(other_firsts == np.arange(len(others)))
         found, other = made(vectors, rows, texts), made(other_vectors, other_rows, others)
         check_dimensions(found.table, other.table)
-        compared, others_compared = rows[~found.unknown[rows]], other_rows[~other.unknown[other_rows]]
-        num_unknown = len(rows) - len(compared)
+        compared, others_compared = rows[~found.says_nothing[rows]], other_rows[~other.says_nothing[other_rows]]
+        num_unknown = int(found.unknown[rows].sum())
+        errors = (*found.errors.values(), *other.errors.values())
         near = near_duplicates_of(
             found.table, compared, other.table, others_compared, threshold, show_progress=show_progress
         )
@@ -120,6 +126,7 @@ def find_repeats(
         nearest=np.where(exact, same, near.nearest[firsts]),
         distances=np.where(exact, np.float32(0), near.distances[firsts]),
         num_unknown=num_unknown,
+        errors=errors,
     )
 
 
@@ -128,7 +135,7 @@ def made(vectors: Vectors, rows: np.ndarray, texts: Sequence[str]) -> TextVector
     if isinstance(vectors, np.ndarray):
         found = TextVectors(vectors, np.zeros(len(vectors), dtype=bool))
     else:
-        found = vectors(rows)
+        found = vectors if isinstance(vectors, TextVectors) else vectors(rows)
     if len(found.table) != len(texts):
         raise InputError(
             f"There are {len(found.table):,} vectors for {len(texts):,} texts. Give one a text.", param="vectors"

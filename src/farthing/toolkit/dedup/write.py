@@ -17,7 +17,7 @@ import numpy as np
 from farthing.core.errors import MissingExtraError
 from farthing.serving.text import SURROGATE
 from farthing.toolkit.dedup.find import Duplicates
-from farthing.toolkit.text_set import ROWS_AT_A_TIME, TextSet
+from farthing.toolkit.text_set import TextSet
 
 # A value a record, by the name of the field.
 Added = dict[str, Sequence[Any]]
@@ -83,8 +83,9 @@ def write_parquet(data: TextSet, indices: np.ndarray, path: Path, added: Added) 
     columns = {name: pyarrow.array(values) for name, values in added.items()}
 
     def part(number: int) -> Any:
-        start, end = np.searchsorted(indices, [number * ROWS_AT_A_TIME, (number + 1) * ROWS_AT_A_TIME])
-        table = data.rows[number].table().take(indices[start:end] - number * ROWS_AT_A_TIME)
+        first = data.starts[number]
+        start, end = np.searchsorted(indices, [first, data.starts[number + 1]])
+        table = data.rows[number].table().take(indices[start:end] - first)
         table = table.drop_columns([name for name in columns if name in table.column_names])
         for name, values in columns.items():
             table = table.append_column(name, values[start:end])

@@ -20,6 +20,7 @@ from farthing.toolkit.documents.kinds import kind_of_file, suffix_of
 from farthing.toolkit.documents.read_file import read_file
 from farthing.toolkit.documents.read_records import LeftOut, RecordFields, read_records
 from farthing.toolkit.extra import needed
+from farthing.toolkit.records.packed import name_inside
 
 RECORD_SUFFIXES = ("jsonl", "csv", "parquet")
 STANDARD_INPUT = "-"
@@ -82,18 +83,21 @@ class Inputs:
         path = Path(name)
         if name != STANDARD_INPUT and path.is_dir():
             yield from self._of_folder(name)
-        elif name == STANDARD_INPUT or self.input_format or suffix_of(name) in RECORD_SUFFIXES:
+        elif name == STANDARD_INPUT or self.input_format or is_records(name):
             yield from self._of_records(name)
         else:
             self._estimates[name] = 1
             try:
-                document = read_file(path, id_of(name))
+                document = self._of_file(path)
             except OSError as error:
                 self.left_out.records.add(unreadable(name, error))
             except InputError as error:
                 self.left_out.records.add(error)
             else:
                 yield document
+
+    def _of_file(self, path: Path) -> Document:
+        return read_file(path, id_of(path), functools.partial(self.left_out.guesses.__setitem__, id_of(path)))
 
     def _of_records(self, name: str) -> Iterator[Document]:
         given = self.input_format or ("jsonl" if name == STANDARD_INPUT else None)
@@ -106,10 +110,10 @@ class Inputs:
         self._estimates[name] = len(paths)
         for path in paths:
             try:
-                if suffix_of(path.name) in RECORD_SUFFIXES:
+                if is_records(path.name):
                     yield from self._of_records(str(path))
                 else:
-                    yield read_file(path, id_of(path))
+                    yield self._of_file(path)
             except EmptyInputError:
                 self._leave(path, None)  # such as __init__.py, is no slip
             except OSError as error:
@@ -120,10 +124,10 @@ class Inputs:
     def _known(self, paths: Iterable[Path]) -> Iterator[Path]:
         """Those that are known to be text; the others are counted."""
         for path in paths:
-            if kind_of_file(path.name) is not None or suffix_of(path.name) in RECORD_SUFFIXES:
+            if kind_of_file(path.name) is not None or is_records(path.name):
                 yield path
             else:
-                suffix = path.suffix.lower() or path.name
+                suffix = Path(name_inside(path.name)).suffix.lower() or path.name
                 self.left_out.suffixes[suffix] = self.left_out.suffixes.get(suffix, 0) + 1
 
     def _leave(self, path: Path, error: InputError | None) -> None:
@@ -137,20 +141,20 @@ class Inputs:
     def _walk(self, folder: Path, ignored: Sequence[tuple[Path, Any]]) -> Iterator[Path]:
         """Files in order of their names, those of a folder before those of its folders."""
         try:
-            entries = sorted(os.scandir(folder), key=lambda entry: (entry.is_dir(), entry.name))
+            entries = sorted(os.scandir(folder), key=lambda entry: (is_folder(entry), entry.name))
         except OSError as error:
             self._leave(folder, unreadable(str(folder), error))
             return
         ignored = (*ignored, *self._patterns(folder, is_first=not ignored))
         for entry in entries:
-            path, is_folder = Path(entry.path), entry.is_dir()
-            if entry.name.startswith(".") or (is_folder and (entry.name in SKIPPED_FOLDERS or entry.is_symlink())):
+            path, has_more = Path(entry.path), is_folder(entry)
+            if entry.name.startswith(".") or (has_more and (entry.name in SKIPPED_FOLDERS or entry.is_symlink())):
                 continue
-            if is_ignored(path, ignored, is_folder=is_folder):
+            if is_ignored(path, ignored, is_folder=has_more):
                 continue
-            if is_folder:
+            if has_more:
                 yield from self._walk(path, ignored)
-            elif entry.is_file():  # no pipe, no socket
+            elif path.is_file():  # no pipe, no socket, no link that leads nowhere
                 yield path
 
     def _patterns(self, folder: Path, *, is_first: bool) -> Iterator[tuple[Path, Any]]:
@@ -168,6 +172,17 @@ class Inputs:
             self._leave(file, unreadable(str(file), error))
             return
         yield folder, GitIgnoreSpec.from_lines(content.splitlines())
+
+
+def is_records(name: str) -> bool:
+    return suffix_of(name_inside(name)) in RECORD_SUFFIXES
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link whose end nobody may look at
+        return False
 
 
 def id_of(path: str | Path) -> str:

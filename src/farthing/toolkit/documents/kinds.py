@@ -1,4 +1,4 @@
-"""What kind of text a file holds, by its name."""
+"""What kind of text a file holds, by its name; of a packed file, by the name of what is inside."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import re
 from pathlib import PurePath
 
 from farthing.toolkit.documents.document import MARKDOWN, PLAIN_TEXT
+from farthing.toolkit.records.packed import name_inside
 
+HTML = "html"  # read as Markdown
 # Programming languages whose structure is known when a file is split, with their file suffixes.
 LANGUAGES = {
     "bash": ("sh", "bash", "zsh"),
@@ -42,12 +44,11 @@ TEXT_NAMES = frozenset({
 })  # fmt: skip
 
 # Of which a name such as README does not make text.
-PACKED = frozenset(
-    {"gz", "bz2", "xz", "zst", "zip", "pdf", "html", "htm", "doc", "docx", "odt", "rtf", "png", "jpg", "svg"}
-)
+NO_TEXT = frozenset({"zst", "zip", "pdf", "doc", "docx", "odt", "rtf", "png", "jpg", "svg"})
 
 KINDS = {
     **dict.fromkeys(("md", "markdown", "mdx"), MARKDOWN),
+    **dict.fromkeys(("html", "htm", "xhtml"), HTML),
     **dict.fromkeys(OTHER_TEXT, PLAIN_TEXT),
     **{suffix: language for language, suffixes in LANGUAGES.items() for suffix in suffixes},
 }
@@ -59,8 +60,9 @@ def suffix_of(name: str) -> str:
 
 def kind_of_file(name: str) -> str | None:
     """None when the name does not say that it is text."""
+    name = name_inside(name)
     kind = KINDS.get(suffix_of(name))
     if kind is not None:
         return kind
     first = re.split(r"[._-]", name, maxsplit=1)[0]
-    return PLAIN_TEXT if first.lower() in TEXT_NAMES and suffix_of(name) not in PACKED else None
+    return PLAIN_TEXT if first.lower() in TEXT_NAMES and suffix_of(name) not in NO_TEXT else None

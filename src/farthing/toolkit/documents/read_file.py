@@ -1,32 +1,39 @@
-"""A file that is one document: Markdown, plain text, source code."""
+"""A file that is one document: Markdown, plain text, a web page, source code; packed or not."""
 
 from __future__ import annotations
 
 import itertools
+import re
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from farthing.core.errors import EmptyInputError, InputError
 from farthing.toolkit.documents.document import MARKDOWN, PLAIN_TEXT, Document
 from farthing.toolkit.documents.headings import BLANKS, headings
-from farthing.toolkit.documents.kinds import kind_of_file, suffix_of
+from farthing.toolkit.documents.kinds import HTML, kind_of_file, suffix_of
 from farthing.toolkit.documents.limits import MAX_TEXT_CHARS, fitting_title
-from farthing.toolkit.records.encoding import encoding_of, not_encoded
+from farthing.toolkit.documents.read_html import read_html
+from farthing.toolkit.records.encoding import encoding_of, guessed_encoding, not_encoded
+from farthing.toolkit.records.packed import Unpacked, name_inside, packing_of
 
 MAX_BYTES = 4 * MAX_TEXT_CHARS  # a character takes at most four
+CHARSET, DECLARED_BYTES = re.compile(rb"""(?:charset|encoding) ?= ?["']?([A-Za-z0-9_-]{1,40})"""), 1024
 # Where the title of a file of reStructuredText stands, and what underlines it.
 RST_TITLE_CHARS, RST_UNDERLINES = 8192, "=-~^\"'`#*+:._"
 
 
-def read_file(path: Path, name: str) -> Document:
+def read_file(path: Path, name: str, on_guess: Callable[[str], object] = lambda _: None) -> Document:
     """
     Args:
         name: what the document is called: its id and its source.
+        on_guess: is told the encoding, where it is a guess.
 
     Raises:
-        InputError: it is not text in UTF-8, or too large.
+        InputError: it is no text in an encoding that can be told, is packed and cut off, or is too large.
         EmptyInputError: it holds nothing but white space.
     """
-    with path.open("rb") as file:
+    with closing(Unpacked(path, name) if packing_of(path.name) else path.open("rb")) as file:
         content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise InputError(
@@ -34,18 +41,28 @@ def read_file(path: Path, name: str) -> Document:
             "Split the file.",
             param="input",
         )
-    text = decoded(content, name)
+    text = decoded(content, name, on_guess)
+    kind, title = kind_of_file(name) or PLAIN_TEXT, ""
+    if kind == HTML:
+        title, text = read_html(text, name)
+    elif kind == MARKDOWN:
+        title, text = markdown_title(text)
+    elif suffix_of(name_inside(name)) == "rst":
+        title = rst_title(text)
     if not text.strip():
         raise EmptyInputError(f"{name} is empty: there is nothing to add.", param="input")
-    kind = kind_of_file(name) or PLAIN_TEXT
-    title, text = (
-        markdown_title(text) if kind == MARKDOWN else (rst_title(text) if suffix_of(name) == "rst" else "", text)
+    return Document(
+        id=name,
+        text=text,
+        title=fitting_title(title or name),
+        source=name,
+        is_file=kind != HTML,
+        kind=MARKDOWN if kind == HTML else kind,
     )
-    return Document(id=name, text=text, title=fitting_title(title or name), source=name, is_file=True, kind=kind)
 
 
-def decoded(content: bytes, name: str) -> str:
-    """UTF-8, or what a byte-order mark says."""
+def decoded(content: bytes, name: str, on_guess: Callable[[str], object] = lambda _: None) -> str:
+    """What a byte-order mark says, UTF-8, what the page says of itself, or what its beginning looks like."""
     encoding = encoding_of(content, name)
     if encoding is not None:
         try:
@@ -55,12 +72,27 @@ def decoded(content: bytes, name: str) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        declared, guessed = declared_encoding(content), guessed_encoding(content)
+        for encoding in filter(None, (declared, guessed)):
+            try:
+                text = content.decode(encoding)
+            except (UnicodeDecodeError, LookupError):  # what a page says of itself may be wrong
+                continue
+            if encoding != declared:
+                on_guess(encoding)
+            return text
         line = content.count(b"\n", 0, error.start) + 1
         raise InputError(
-            f"Line {line} of {name} is not UTF-8: byte 0x{content[error.start]:02x}. Convert the file, for example: "
-            "iconv -f LATIN1 -t UTF-8 OLD > NEW",
+            f"Line {line} of {name} is not UTF-8: byte 0x{content[error.start]:02x}; nor can another encoding be told. "
+            "Convert the file, for example: iconv -f LATIN1 -t UTF-8 OLD > NEW",
             param="input",
         ) from error
+
+
+def declared_encoding(content: bytes) -> str | None:
+    """What a web page or XML says in its first bytes."""
+    found = CHARSET.search(content[:DECLARED_BYTES])
+    return None if found is None else found[1].decode("ascii")
 
 
 def markdown_title(text: str) -> tuple[str, str]:

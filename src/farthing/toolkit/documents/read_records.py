@@ -6,7 +6,6 @@ its content, so that the same row is the same document wherever in the file it s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -16,7 +15,7 @@ from farthing.toolkit.documents.document import Document, Value
 from farthing.toolkit.documents.limits import fitting_title
 from farthing.toolkit.records.read_lines import Wanted
 from farthing.toolkit.records.reader import Reader, open_reader
-from farthing.toolkit.records.rows import Rows
+from farthing.toolkit.records.rows import Rows, readable
 from farthing.toolkit.records.skipped import Skipped
 
 ROWS_AT_A_TIME = 1024
@@ -46,12 +45,14 @@ class LeftOut:
         fields: by name, whose values have no place in metadata.
         files: in folders, that could not be read: by path, why.
         suffixes: of files in folders, that are not known to be text.
+        guesses: encodings that were guessed, by the file.
     """
 
     records: Skipped = field(default_factory=Skipped)
     fields: dict[str, int] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     suffixes: dict[str, int] = field(default_factory=dict)
+    guesses: dict[str, str] = field(default_factory=dict)
 
 
 def read_records(
@@ -68,15 +69,19 @@ def read_records(
     Raises what `open_reader` raises: for a file that is not of this format, and for a bad row where `left_out` says so.
     """
     wanted = Wanted(fields.text, reserved=None)
-    with closing(open_reader(name, given_format, wanted, left_out.records)) as reader:
+    with closing(open_reader(name, given_format, wanted)) as reader:
         while (rows := reader.take(ROWS_AT_A_TIME)) is not None:
             on_estimate(reader.estimate_rows())
             yield from documents_of(rows, reader, fields, left_out)
 
 
 def documents_of(rows: Rows, reader: Reader, fields: RecordFields, left_out: LeftOut) -> Iterator[Document]:
-    for index, (text, json_object) in enumerate(zip(rows.texts, rows.json_objects(), strict=True)):
-        record, place = json.loads(json_object), rows.place(index)
+    records = rows.chosen(readable(rows)).objects()
+    for index, text in enumerate(rows.texts):
+        if (error := rows.errors.get(index)) is not None:
+            left_out.records.add(error)
+            continue
+        record, place = next(records), rows.place(index)
         id_field = fields.id or next((name for name in ID_FIELDS if name in record), None)
         title_field = fields.title or TITLE_FIELD
         missing = [name for name in (fields.id, fields.title) if name and name not in record]

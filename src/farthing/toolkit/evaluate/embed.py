@@ -20,10 +20,12 @@ from tqdm import tqdm
 
 from farthing.core.errors import InputError
 from farthing.core.files import write_atomically
-from farthing.toolkit.encoder import Encoder
+from farthing.serving.request import EmbedRequest, EmbedResult
+from farthing.toolkit.encoder import RequestEncoder
 from farthing.toolkit.evaluate.sets.find import LabelledSet
 from farthing.toolkit.evaluate.sets.records import Part
-from farthing.toolkit.records.placed import errors_placed
+from farthing.toolkit.records.placed import placed_error
+from farthing.toolkit.records.skipped import STRICT, Skipped
 
 # Texts that are embedded at a time, and kept in one file.
 PIECE_TEXTS = 1024
@@ -74,17 +76,20 @@ class Embedded:
 
 
 def embed_sets(
-    encoder: Encoder,
+    encoder: RequestEncoder,
     sets: Sequence[LabelledSet],
     instructions: Sequence[str | None] = (None,),
     *,
     keep: Path | None = None,
     show_progress: bool = False,
+    skipped: Skipped = STRICT,
 ) -> list[Embedded]:
     """
     Args:
         instructions: tasks in words, put before all texts but documents; None for the model's own prompts.
         keep: a folder for vectors, made where there is none; what is there already is not embedded again.
+        skipped: is told of texts that cannot be embedded, whose vectors are zero; by default the first of them is an
+            error.
 
     Raises what `Encoder.encode` raises; an `InputError` names the text's place.
     """
@@ -98,7 +103,8 @@ def embed_sets(
             for part in data.parts.values():
                 key = (part, instruction_for(part, instruction))
                 if key not in done:
-                    done[key] = embed_part(encoder, *key, keep, f"Embedding {data.name}" if show_progress else None)
+                    description = f"Embedding {data.name}" if show_progress else None
+                    done[key] = embed_part(encoder, *key, keep, description, skipped)
             vectors = {name: done[part, instruction_for(part, instruction)] for name, part in data.parts.items()}
             found.append(Embedded(data, instruction, vectors, one_text_ms))
     return found
@@ -113,7 +119,12 @@ def instruction_for(part: Part, instruction: str | None) -> str | None:
 
 
 def embed_part(
-    encoder: Encoder, part: Part, instruction: str | None, keep: Path | None, description: str | None
+    encoder: RequestEncoder,
+    part: Part,
+    instruction: str | None,
+    keep: Path | None,
+    description: str | None,
+    skipped: Skipped,
 ) -> Vectors:
     """Texts over the context are cut. `description` is what a progress bar says; none is drawn without."""
     rows = np.empty((len(part), encoder.dimensions), dtype=np.float32)
@@ -126,9 +137,11 @@ def embed_part(
                 piece, taken = read_kept(file)
                 num_kept += len(texts)
             else:
-                with errors_placed(lambda index, start=start: part.place(start + index)):  # type: ignore[misc]
-                    piece, taken = timed(encoder, part, instruction, texts)
-                if file:
+                result, taken = timed(encoder, part, instruction, texts)
+                piece = result.vectors
+                for index, error in result.errors.items():
+                    skipped.add(placed_error(error, part.place(start + index)))
+                if file and not result.errors:  # which would not be known of kept ones
                     write_kept(file, piece, taken)
             rows[start : start + len(texts)] = piece
             seconds += taken
@@ -136,21 +149,23 @@ def embed_part(
     return Vectors(rows, seconds, num_kept)
 
 
-def timed(encoder: Encoder, part: Part, instruction: str | None, texts: Sequence[str]) -> tuple[np.ndarray, float]:
+def timed(
+    encoder: RequestEncoder, part: Part, instruction: str | None, texts: Sequence[str]
+) -> tuple[EmbedResult, float]:
     started = time.perf_counter()
-    rows = encoder.encode(texts, instruction=instruction, input_type=part.input_type, truncate=True)
-    return rows, time.perf_counter() - started
+    request = EmbedRequest(texts, instruction=instruction, input_type=part.input_type, truncate=True, leaves_out=True)
+    result = encoder.encode_request(request)
+    return result, time.perf_counter() - started
 
 
-def time_of_one_ms(encoder: Encoder, part: Part, instruction: str | None) -> float:
+def time_of_one_ms(encoder: RequestEncoder, part: Part, instruction: str | None) -> float:
     """Median of single texts, after one that is not counted: what is loaded at first use is no text's time."""
     texts = [part.texts[0], *part.texts[:TIMED_TEXTS]]
-    with errors_placed(lambda _: part.place(0)):
-        times = [timed(encoder, part, instruction, [text])[1] for text in texts]
+    times = [timed(encoder, part, instruction, [text])[1] for text in texts]
     return float(np.median(times[1:])) * 1e3
 
 
-def key_of(encoder: Encoder, part: Part, instruction: str | None, texts: Sequence[str]) -> str:
+def key_of(encoder: RequestEncoder, part: Part, instruction: str | None, texts: Sequence[str]) -> str:
     fixed = [encoder.space.id, encoder.context_length, part.input_type, instruction, list(texts)]
     return hashlib.sha256(json.dumps(fixed).encode()).hexdigest()[:32]
 

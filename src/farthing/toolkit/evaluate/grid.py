@@ -14,7 +14,7 @@ import numpy as np
 
 from farthing.core.errors import DimensionsError
 from farthing.serving.vectors import finish_vectors
-from farthing.toolkit.encoder import Encoder
+from farthing.toolkit.encoder import RequestEncoder
 from farthing.toolkit.evaluate.embed import Embedded, embed_sets
 from farthing.toolkit.evaluate.labels import label_figures
 from farthing.toolkit.evaluate.pairs import pair_figures
@@ -85,7 +85,7 @@ class Row:
 
 
 def evaluate(
-    encoder: Encoder,
+    encoder: RequestEncoder,
     sets: Sequence[LabelledSet],
     *,
     instructions: Sequence[str | None] = (None,),
@@ -112,7 +112,7 @@ def evaluate(
     return list(rows_of(embedded, dimensions, searches, show_progress=show_progress))
 
 
-def check_dimensions(encoder: Encoder, dimensions: Sequence[int]) -> None:
+def check_dimensions(encoder: RequestEncoder, dimensions: Sequence[int]) -> None:
     """Raises `DimensionsError`."""
     for wanted in dimensions:
         if not 1 <= wanted <= encoder.dimensions:

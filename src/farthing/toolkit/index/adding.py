@@ -23,8 +23,7 @@ from farthing.toolkit.documents.split import Part, Splitter, Splitting
 from farthing.toolkit.documents.split_process import CountTokens
 from farthing.toolkit.index.words import Segmenter
 from farthing.toolkit.records.placed import errors_placed
-from farthing.toolkit.records.reader import STRICT
-from farthing.toolkit.records.skipped import Skipped
+from farthing.toolkit.records.skipped import STRICT, Skipped
 from farthing.toolkit.stores.passage import Passage
 from farthing.toolkit.stores.store import Store
 

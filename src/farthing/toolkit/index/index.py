@@ -29,8 +29,7 @@ from farthing.toolkit.encoder import Encoder
 from farthing.toolkit.index import words
 from farthing.toolkit.index.adding import Added, Adder, Embed
 from farthing.toolkit.index.manifest import Manifest, read_manifest
-from farthing.toolkit.records.reader import STRICT
-from farthing.toolkit.records.skipped import Skipped
+from farthing.toolkit.records.skipped import STRICT, Skipped
 from farthing.toolkit.stores.database import MANIFEST, Database
 from farthing.toolkit.stores.failures import unreadable
 from farthing.toolkit.stores.store import Store, StoreFacts
@@ -206,13 +205,24 @@ class VectorIndex:
         with self._changing():
             return self.store.delete(documents)
 
-    def prune(self, folders: Sequence[str], kept: Collection[str]) -> int:
+    def prune(self, folders: Sequence[str], kept: Collection[str], unread: Collection[str] = ()) -> int:
         """Take out documents whose ids are paths in these folders and that are not among `kept`.
+
+        Args:
+            unread: paths of files and folders that could not be read: what is of them stays.
 
         Returns how many there were. Raises `IndexBusyError`.
         """
         inside = tuple("" if folder == "." else folder + "/" for folder in folders)
-        gone = [name for name in self.store.documents() if name.startswith(inside) and name not in kept]
+        staying = tuple("" if folder == "." else folder + "/" for folder in unread)
+        gone = [
+            name
+            for name in self.store.documents()
+            if name.startswith(inside)
+            and name not in kept
+            and name not in unread
+            and not (staying and name.startswith(staying))
+        ]
         return self.delete(gone)
 
     def remove(self) -> list[str]:

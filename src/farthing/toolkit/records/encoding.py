@@ -1,4 +1,4 @@
-"""In what a file is encoded that is not UTF-8, by the byte-order mark that it begins with."""
+"""In what a file is encoded that is not UTF-8: by the byte-order mark at its beginning, or by a guess that is said."""
 
 from __future__ import annotations
 
@@ -16,6 +16,14 @@ MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 HEAD_BYTES = 8192
+# Encodings that people's files have, those that are met most first.
+GUESSED = (
+    "cp1252", "gb18030", "shift_jis", "euc_kr", "big5", "euc_jp", "cp1251", "koi8_r", "cp1250", "cp1253", "cp1254",
+    "cp1255", "cp1256", "cp874",
+)  # fmt: skip
+# Of those that are as likely. Latin letters are the same in several.
+PREFERRED = ("gb18030", "cp1252")
+GUESSED_BYTES = 2**16
 
 
 def encoding_of(head: bytes, name: str) -> str | None:
@@ -32,6 +40,21 @@ def encoding_of(head: bytes, name: str) -> str | None:
     return None
 
 
+def guessed_encoding(content: bytes) -> str | None:
+    """What text that is not UTF-8 is probably encoded in, by its beginning; None where that cannot be told."""
+    from charset_normalizer import from_bytes  # takes 50 ms, which few files need
+
+    first = next((place for place, byte in enumerate(content) if byte >= 0x80), 0)
+    start = content.rfind(b"\n", 0, first) + 1  # no character is cut there
+    matches = list(from_bytes(content[start : start + GUESSED_BYTES], cp_isolation=list(GUESSED)))
+    if not matches:
+        return None
+    best = matches[0]
+    likely = [match for match in matches if (match.chaos, -match.coherence) <= (best.chaos, -best.coherence)]
+    names = [name for match in likely for name in match.could_be_from_charset]
+    return next((name for name in PREFERRED if name in names), best.encoding)
+
+
 def not_encoded(name: str, encoding: str, error: UnicodeDecodeError) -> InputError:
     return InputError(
         f"{name} begins as {encoding.upper()} and is not: {error.reason} at byte {error.start}.", param="input"
@@ -44,12 +67,16 @@ class Recoded:
     def __init__(self, stream: BinaryIO, encoding: str, name: str) -> None:
         self._text = io.TextIOWrapper(stream, encoding, newline="")
         self._encoding, self._name = encoding, name
+        self._is_over = False
 
     def readline(self, limit: int) -> bytes:
-        """At most `limit` characters. Raises `InputError` for what is not of the encoding."""
+        """At most `limit` characters. Raises `InputError` once for what is not of the encoding, and ends there."""
+        if self._is_over:
+            return b""
         try:
             return self._text.readline(limit).encode()
         except UnicodeDecodeError as error:
+            self._is_over = True
             raise not_encoded(self._name, self._encoding, error) from error
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from farthing.core.errors import InputError
+from farthing.toolkit.records.encoding import guessed_encoding
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # A file without line ends, or with none where they are looked for, is not taken into memory as a whole.
@@ -29,6 +30,7 @@ class Lines:
         num_bytes: bytes handed out so far.
         keeps_bytes: bytes that are not UTF-8 become lone surrogates, for `require_utf8`, and are no error here: where a
             line end may stand inside a record, a line must not be missing.
+        guessed: encoding of the first line that is not UTF-8.
     """
 
     def __init__(self, stream: Stream, source: str) -> None:
@@ -37,6 +39,7 @@ class Lines:
         self.number = 0
         self.num_bytes = 0
         self.keeps_bytes = False
+        self.guessed: str | None = None
 
     @property
     def place(self) -> str:
@@ -65,7 +68,12 @@ class Lines:
         try:
             return content.decode()
         except UnicodeDecodeError as error:
-            raise not_utf8(self.place, content[error.start], error.start) from error
+            self.note_encoding(content)
+            raise not_utf8(self.place, content[error.start], error.start, self.guessed) from error
+
+    def note_encoding(self, content: bytes) -> None:
+        """By the first line that is not UTF-8: a guess takes milliseconds, and there may be millions of lines."""
+        self.guessed = self.guessed or guessed_encoding(content) or "LATIN1"
 
     def _pass_over(self, line: bytes) -> None:
         """To the end of a line, of which this is the beginning."""
@@ -74,23 +82,25 @@ class Lines:
             self.num_bytes += len(line)
 
 
-def not_utf8(place: str, byte: int, position: int) -> InputError:
+def not_utf8(place: str, byte: int, position: int, encoding: str | None) -> InputError:
+    probably = (encoding or "LATIN1").upper()
     return InputError(
-        f"{place} is not UTF-8: byte 0x{byte:02x} at position {position + 1}. Convert the file, for example: "
-        "iconv -f LATIN1 -t UTF-8 OLD > NEW",
+        f"{place} is not UTF-8: byte 0x{byte:02x} at position {position + 1}. If it is {probably}, convert the file: "
+        f"iconv -f {probably} -t UTF-8 OLD > NEW",
         param="input",
     )
 
 
-def require_utf8(text: str, place: str) -> None:
-    """Raises `InputError` for text of `Lines` with bytes that were kept."""
+def require_utf8(text: str, place: str, lines: Lines) -> None:
+    """Raises `InputError` for text of `lines` with bytes that were kept."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
         number = ord(text[error.start])
         if not FIRST_BYTE <= number <= LAST_BYTE:
             raise
-        raise not_utf8(place, number & 0xFF, len(text[: error.start].encode())) from error
+        lines.note_encoding(text.encode(errors="surrogateescape"))
+        raise not_utf8(place, number & 0xFF, len(text[: error.start].encode()), lines.guessed) from error
 
 
 def without_end(line: str) -> str:

@@ -6,15 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from farthing.core.errors import InputError, TextTooLongError
-
-
-def failed_index(error: InputError) -> int | None:
-    """Index in the request of the text that is at fault, if it is one."""
-    if isinstance(error, TextTooLongError):
-        return error.index
-    found = re.fullmatch(r"input\[(\d+)\]", error.param or "")
-    return int(found[1]) if found else None
+from farthing.core.errors import InputError, TextTooLongError, failed_index
 
 
 def placed_message(error: InputError, place: str) -> str:
@@ -25,6 +17,12 @@ def placed_message(error: InputError, place: str) -> str:
             "text, or give --truncate to cut all such texts."
         )
     return re.sub(r"^Text \d+", place, str(error))
+
+
+def placed_error(error: InputError, place: str) -> InputError:
+    """The error, with the record's place in the input."""
+    message = placed_message(error, place)
+    return InputError(message if message.startswith(place) else f"{place}: {message}", param="input")
 
 
 @contextmanager

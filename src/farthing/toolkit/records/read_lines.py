@@ -1,7 +1,7 @@
 """Parsers of the line formats: plain text, JSON Lines, CSV.
 
-In: `Lines` and the field asked for. Out: the field to embed and an iterator of records. Each raises `InputError`
-with the line number for a line that is not what its format asks for.
+In: `Lines` and the field asked for. Out: the field to embed and an iterator of records. A line that is not what its
+format asks for is an `InputError` among the records, with the line number: what follows it is read all the same.
 """
 
 from __future__ import annotations
@@ -11,19 +11,21 @@ import itertools
 import json
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from farthing.core.errors import EmptyInputError, InputError, SettingsError
 from farthing.toolkit.records.fields import DEFAULT_FIELD, choose_field, require_field, require_free, require_text
 from farthing.toolkit.records.lines import MAX_LINE_BYTES, Lines, require_utf8, without_end
 from farthing.toolkit.records.rows import Record
-from farthing.toolkit.records.skipped import Skipped
 
 LARGEST_CELL_CHARS = MAX_LINE_BYTES
 # A quote that is not closed within so many lines was not meant to open a cell.
 MAX_ROW_LINES = 10_000
-# Bad lines at the beginning of a file that has no good one among so many.
+# A file with no good line among its first ones is of another format, or has no such field.
 MOST_TRIED = 1_000
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Wanted(NamedTuple):
@@ -33,11 +35,24 @@ class Wanted(NamedTuple):
     reserved: str | None
 
 
-Parsed = tuple[str, Iterator[Record]]
-Parser = Callable[[Lines, Wanted, Skipped], Parsed]
+Parsed = tuple[str, Iterator[Record | InputError]]
+Parser = Callable[[Lines, Wanted], Parsed]
 
 
-def parse_txt(lines: Lines, wanted: Wanted, skipped: Skipped) -> Parsed:  # noqa: ARG001 - each line stands alone
+def tried(items: Iterator[T], read: Callable[[T], U]) -> Iterator[U | InputError]:
+    """What each item is read as, or the error of reading it, or of getting it: `items` goes on after errors."""
+    while True:
+        found: U | InputError
+        try:
+            found = read(next(items))
+        except StopIteration:
+            return
+        except InputError as error:
+            found = error
+        yield found
+
+
+def parse_txt(lines: Lines, wanted: Wanted) -> Parsed:
     """A text a line; an empty line is an empty text."""
     if wanted.field not in (None, DEFAULT_FIELD):
         raise SettingsError(
@@ -45,58 +60,82 @@ def parse_txt(lines: Lines, wanted: Wanted, skipped: Skipped) -> Parsed:  # noqa
             "name its format with --input-format.",
             param="field",
         )
-
-    def record(line: str) -> Record:
-        return text_record(lines.number, without_end(line))
-
-    return DEFAULT_FIELD, map(record, lines)  # no generator: an error would be its end
+    return DEFAULT_FIELD, tried(lines, lambda line: text_record(lines.number, without_end(line)))
 
 
 def text_record(line: int, text: str) -> Record:
     return Record(line, text, json.dumps({DEFAULT_FIELD: text}, ensure_ascii=False))
 
 
-def parse_jsonl(lines: Lines, wanted: Wanted, skipped: Skipped) -> Parsed:
+class JsonLine(NamedTuple):
+    """A JSON object as it stands in the input, on one line, and what it says."""
+
+    number: int
+    place: str
+    content: str
+    fields: dict[str, object]
+
+
+def parse_jsonl(lines: Lines, wanted: Wanted) -> Parsed:
     """A JSON object a line, which may have any further fields; blank lines are skipped."""
     filled = filter(None, map(str.strip, lines))
-    first, fields = first_good(filled, lambda content: json_object(content, lines), lines, skipped)
-    field = choose_field(fields, wanted.field, lines.place)
-
-    def record(content: str) -> Record:
-        fields = json_object(content, lines)
-        require_field(fields, field, lines.place)
-        require_free(fields, wanted.reserved, lines.place)
-        return Record(lines.number, require_text(fields[field], field, lines.place), content)
-
-    return field, map(record, itertools.chain([first], filled))
+    found = tried(filled, lambda content: json_line(content, lines))
+    head, field = until_chosen(found, wanted, lines)
+    records = (record_of(item, field, wanted) for item in itertools.chain(head, found))
+    return field, records
 
 
-def first_good(
-    contents: Iterator[str], read: Callable[[str], dict[str, object]], lines: Lines, skipped: Skipped
-) -> tuple[str, dict[str, object]]:
-    """The first content that can be read, and what it is read as.
+def json_line(content: str, lines: Lines) -> JsonLine:
+    odd: list[str] = []
+    fields = json_object(content, lines, odd.append)
+    if odd:  # NaN and the like, which Python writes and takes and JSON does not have
+        content = json.dumps(fields, ensure_ascii=False)
+    return JsonLine(lines.number, lines.place, content, fields)
 
-    Raises the first error when none of the first ones can be: then the input is of another format.
+
+def until_chosen(
+    found: Iterator[JsonLine | InputError], wanted: Wanted, lines: Lines
+) -> tuple[list[JsonLine | InputError], str]:
+    """The first lines up to one that has the field to embed, and that field.
+
+    Raises the first error when none of the first `MOST_TRIED` has: then the input is of another format, or the field
+    has another name.
     """
+    head: list[JsonLine | InputError] = []
     errors: list[InputError] = []
-    while len(errors) < MOST_TRIED:
+    for item in itertools.islice(found, MOST_TRIED):
+        head.append(item)
         try:
-            content = next(contents, None)
-            if content is None:
-                break
-            return content, read(content)
+            if isinstance(item, InputError):
+                raise item
+            field = choose_field(item.fields, wanted.field, item.place)
+            require_free(item.fields, wanted.reserved, item.place)
         except InputError as error:
-            skipped.add(error)
             errors.append(error)
+        else:
+            return head, field
     raise errors[0] if errors else empty(lines)
 
 
-def json_object(content: str, lines: Lines) -> dict[str, object]:
+def record_of(item: JsonLine | InputError, field: str, wanted: Wanted) -> Record | InputError:
+    if isinstance(item, InputError):
+        return item
     try:
-        value = json.loads(content)
+        require_field(item.fields, field, item.place)
+        require_free(item.fields, wanted.reserved, item.place)
+        return Record(item.number, require_text(item.fields[field], field, item.place), item.content)
+    except InputError as error:
+        return error
+
+
+def json_object(content: str, lines: Lines, on_constant: Callable[[str], object] = lambda _: None) -> dict[str, object]:
+    """Raises `InputError`. What is no JSON though Python reads it (NaN, Infinity) is null; `on_constant` is told."""
+    try:
+        value = json.loads(content, parse_constant=lambda name: on_constant(name))
     except json.JSONDecodeError as error:
         raise InputError(
-            f"{lines.place} is not valid JSON: {error.msg} at character {error.colno}.", param="input"
+            f"{lines.place} is not valid JSON: {error.msg.removesuffix(' at')} at character {error.colno}.",
+            param="input",
         ) from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, or thousands of brackets
         raise InputError(f"{lines.place} cannot be read as JSON: {error}.", param="input") from error
@@ -107,7 +146,7 @@ def json_object(content: str, lines: Lines) -> dict[str, object]:
     return value
 
 
-def parse_csv(lines: Lines, wanted: Wanted, skipped: Skipped) -> Parsed:  # noqa: ARG001 - its header must be right
+def parse_csv(lines: Lines, wanted: Wanted) -> Parsed:
     """Comma-separated values under a header line; a quoted cell may hold commas and line ends."""
     csv.field_size_limit(LARGEST_CELL_CHARS)
     lines.keeps_bytes = True
@@ -129,10 +168,10 @@ def parse_csv(lines: Lines, wanted: Wanted, skipped: Skipped) -> Parsed:  # noqa
             )
         fields = dict(zip(header, cells, strict=True))
         json_object = json.dumps(fields, ensure_ascii=False)
-        require_utf8(json_object, f"Line {line} of {lines.source}")
+        require_utf8(json_object, f"Line {line} of {lines.source}", lines)
         return Record(line, fields[field], json_object)
 
-    return field, map(record, numbered)
+    return field, tried(numbered, record)
 
 
 class CsvRows:

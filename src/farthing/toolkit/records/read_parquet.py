@@ -9,14 +9,13 @@ from farthing.core.errors import EmptyInputError, InputError, MissingExtraError
 from farthing.toolkit.records.fields import choose_field, require_free, require_text
 from farthing.toolkit.records.read_lines import Wanted
 from farthing.toolkit.records.rows import ArrowRows, Rows
-from farthing.toolkit.records.skipped import Skipped
 
 # Rows decoded at once; what a chunk does not take waits in memory.
 BATCH_ROWS = 1024
 
 
 class ParquetReader:
-    """Hands out the rows of one file in order. `field` is the column that is embedded.
+    """Hands out the rows of one file in order. `source` names it in messages, `field` is the column that is embedded.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
@@ -24,14 +23,13 @@ class ParquetReader:
         EmptyInputError: no rows.
     """
 
-    def __init__(self, path: Path, wanted: Wanted, skipped: Skipped) -> None:
-        self.skipped = skipped
+    def __init__(self, path: Path, source: str, wanted: Wanted) -> None:
         try:
             import pyarrow
             from pyarrow import parquet
         except ImportError as error:
             raise MissingExtraError("Reading Parquet", "parquet") from error
-        self.source = path.name
+        self.source = source
         try:
             self.file = parquet.ParquetFile(path)
         except pyarrow.ArrowException as error:
@@ -48,17 +46,6 @@ class ParquetReader:
         self.rest = schema.empty_table()
 
     def take(self, count: int) -> Rows | None:
-        while (rows := self._next(count)) is not None:
-            good = [index for index in range(len(rows.numbers)) if self._is_good(rows, index)]
-            if len(good) == len(rows.numbers):
-                return rows
-            if good:
-                return ArrowRows(
-                    self.source, [rows.numbers[index] for index in good], self.field, rows.records.take(good)
-                )
-        return None
-
-    def _next(self, count: int) -> ArrowRows | None:
         import pyarrow
 
         while len(self.rest) < count and (batch := next(self.batches, None)) is not None:
@@ -68,19 +55,21 @@ class ParquetReader:
             return None
         numbers = range(self.num_taken + 1, self.num_taken + 1 + len(records))
         self.num_taken += len(records)
-        return ArrowRows(self.source, numbers, self.field, records)
-
-    def _is_good(self, rows: ArrowRows, index: int) -> bool:
-        place = rows.place(index)
-        try:
+        texts, errors = [], {}
+        for index, value in enumerate(records.column(self.field)):
             try:
-                require_text(rows.records.column(self.field)[index].as_py(), self.field, place)
-            except UnicodeDecodeError as error:
-                raise InputError(f"{place} is not UTF-8: {error.reason}.", param="input") from error
-        except InputError as error:
-            self.skipped.add(error)
-            return False
-        return True
+                texts.append(self._text(value, f"Row {numbers[index]} of {self.source}"))
+            except InputError as error:
+                texts.append("")
+                errors[index] = error
+        return ArrowRows(self.source, numbers, texts, records, errors)
+
+    def _text(self, value: Any, place: str) -> str:
+        try:
+            found = value.as_py()
+        except UnicodeDecodeError as error:
+            raise InputError(f"{place} is not UTF-8: {error.reason}.", param="input") from error
+        return require_text(found, self.field, place)
 
     def estimate_rows(self) -> int | None:
         return self.num_rows

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, Protocol
 
 from farthing.core.errors import InputError, SettingsError
 from farthing.toolkit.records.encoding import HEAD_BYTES, Recoded, encoding_of
 from farthing.toolkit.records.lines import Lines
+from farthing.toolkit.records.packed import Unpacked, name_inside, packing_of
 from farthing.toolkit.records.read_lines import LINE_PARSERS, Wanted, empty
 from farthing.toolkit.records.read_parquet import ParquetReader
-from farthing.toolkit.records.rows import Record, RecordRows, Rows
-from farthing.toolkit.records.skipped import Skipped
+from farthing.toolkit.records.rows import UNREAD, Record, RecordRows, Rows
 
 STANDARD_INPUT = "-"
-STRICT = Skipped(strict=True)  # holds nothing
 INPUT_FORMATS = ("txt", "jsonl", "csv", "parquet")
 
 
@@ -30,7 +28,7 @@ class Reader(Protocol):
     field: str
 
     def take(self, count: int) -> Rows | None:
-        """The next `count` rows, fewer only at the end, None after it. Raises `InputError` for a bad row."""
+        """The next `count` rows, fewer only at the end, None after it. Those that cannot be read are among them."""
         ...
 
     def estimate_rows(self) -> int | None:
@@ -43,28 +41,19 @@ class Reader(Protocol):
 class LineReader:
     """Rows of a line format; `num_bytes` is the size of the whole input where it is known."""
 
-    def __init__(
-        self, lines: Lines, field: str, records: Iterator[Record], num_bytes: int | None, skipped: Skipped
-    ) -> None:
-        self.lines, self.skipped = lines, skipped
+    def __init__(self, lines: Lines, field: str, items: Iterator[Record | InputError], num_bytes: int | None) -> None:
+        self.lines = lines
         self.field = field
-        self.records = records
+        self.items = items
         self.num_bytes = num_bytes
         self.num_taken = 0
 
     def take(self, count: int) -> Rows | None:
-        records: list[Record] = []
-        while len(records) < count:
-            try:
-                record = next(self.records, None)
-            except InputError as error:
-                self.skipped.add(error)
-                continue
-            if record is None:
-                break
-            records.append(record)
-        self.num_taken += len(records)
-        return RecordRows(self.lines.source, records) if records else None
+        items = list(itertools.islice(self.items, count))
+        self.num_taken += len(items)
+        errors = {index: item for index, item in enumerate(items) if isinstance(item, InputError)}
+        records = [UNREAD if isinstance(item, InputError) else item for item in items]
+        return RecordRows(self.lines.source, records, errors) if items else None
 
     def estimate_rows(self) -> int | None:
         if self.num_bytes is None or not self.lines.num_bytes:
@@ -75,15 +64,12 @@ class LineReader:
         self.lines.stream.close()
 
 
-def open_reader(name: str, given_format: str | None, wanted: Wanted, skipped: Skipped = STRICT) -> Reader:
-    """Open the input and look at its first row, so that a wrong file is known before a model is loaded.
-
-    Args:
-        skipped: is told of rows that cannot be read; by default the first of them is an error.
+def open_reader(name: str, given_format: str | None, wanted: Wanted) -> Reader:
+    """Open the input and look at its first rows, so that a wrong file is known before a model is loaded.
 
     Raises:
         SettingsError: the format cannot be told.
-        InputError: no such file, no such field, or a first row that is not what the format asks for.
+        InputError: no such file, no such field, or none of the first rows is what the format asks for.
         EmptyInputError: no rows.
         MissingExtraError: Parquet without pyarrow.
     """
@@ -94,35 +80,31 @@ def open_reader(name: str, given_format: str | None, wanted: Wanted, skipped: Sk
     if input_format == "parquet":
         if name == STANDARD_INPUT:
             raise SettingsError("Parquet cannot be read from standard input; give a file.", param="input")
-        return ParquetReader(Path(name), wanted, skipped)
+        return ParquetReader(Path(name), shown_name(name), wanted)
     if name == STANDARD_INPUT:
-        return open_lines(lines_of(sys.stdin.buffer, "standard input"), input_format, wanted, None, skipped)
+        return open_lines(lines_of(sys.stdin.buffer, "standard input"), input_format, wanted, None)
+    source = shown_name(name)
     with ExitStack() as on_failure:
-        stream = on_failure.enter_context(Path(name).open("rb"))
-        num_bytes = os.fstat(stream.fileno()).st_size
-        reader = open_lines(lines_of(stream, Path(name).name), input_format, wanted, num_bytes, skipped)
+        stream: Any = Unpacked(Path(name), source) if packing_of(name) else Path(name).open("rb")  # noqa: SIM115
+        on_failure.enter_context(stream)
+        num_bytes = None if packing_of(name) else Path(name).stat().st_size
+        reader = open_lines(lines_of(stream, source), input_format, wanted, num_bytes)
         on_failure.pop_all()
     return reader
 
 
-def lines_of(stream: BinaryIO, source: str) -> Lines:
+def lines_of(stream: Any, source: str) -> Lines:
     """In UTF-8. Raises `InputError` for what is no text."""
-    head = stream.peek(HEAD_BYTES) if isinstance(stream, io.BufferedReader) else b""
-    encoding = encoding_of(head, source)
+    encoding = encoding_of(stream.peek(HEAD_BYTES) if hasattr(stream, "peek") else b"", source)
     return Lines(stream if encoding is None else Recoded(stream, encoding, source), source)
 
 
-def open_lines(lines: Lines, input_format: str, wanted: Wanted, num_bytes: int | None, skipped: Skipped) -> LineReader:
-    field, records = LINE_PARSERS[input_format](lines, wanted, skipped)
-    first = None
-    while first is None:
-        try:
-            first = next(records)
-        except StopIteration:
-            raise empty(lines) from None
-        except InputError as error:
-            skipped.add(error)
-    return LineReader(lines, field, itertools.chain([first], records), num_bytes, skipped)
+def open_lines(lines: Lines, input_format: str, wanted: Wanted, num_bytes: int | None) -> LineReader:
+    field, items = LINE_PARSERS[input_format](lines, wanted)
+    first = next(items, None)
+    if first is None:
+        raise empty(lines)
+    return LineReader(lines, field, itertools.chain([first], items), num_bytes)
 
 
 def format_of(name: str, given: str | None) -> str:
@@ -131,10 +113,15 @@ def format_of(name: str, given: str | None) -> str:
         return given
     if name == STANDARD_INPUT:
         return "txt"
-    suffix = Path(name).suffix.lower().removeprefix(".")
+    suffix = Path(name_inside(name)).suffix.lower().removeprefix(".")
     if suffix not in INPUT_FORMATS:
         raise SettingsError(
             f"The format of {name} cannot be told from its suffix. Give --input-format: {', '.join(INPUT_FORMATS)}.",
             param="input_format",
         )
     return suffix
+
+
+def shown_name(path: str) -> str:
+    """The file's name; bytes of it that are not UTF-8 are shown as \\xe9."""
+    return os.fsencode(Path(path).name).decode("utf-8", "backslashreplace")

@@ -1,26 +1,43 @@
 """Consecutive rows of the input, as every reader hands them out and every writer takes them.
 
 A row is a text and the record it came in. Records of line formats are JSON objects kept as text, so that JSON Lines
-come out as they went in; records of Parquet stay Arrow tables, so that no column loses its type.
+come out as they went in; records of Parquet stay Arrow tables, so that no column loses its type. A row that cannot be
+read keeps its place among the others, with the error in the place of its text: whoever takes the rows decides whether
+that ends the job.
 """
 
 from __future__ import annotations
 
 import datetime
 import decimal
+import itertools
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from farthing.core.errors import InputError
 
 
 class Rows(Protocol):
-    """Consecutive rows of the input."""
+    """Rows of the input, in its order. Records are asked for only where `errors` has none."""
 
     @property
-    def texts(self) -> Sequence[str]: ...
+    def texts(self) -> Sequence[str]:
+        """Empty for a row that could not be read."""
+        ...
+
+    @property
+    def errors(self) -> Mapping[int, InputError]:
+        """Of the rows that could not be read, by their index; each names the place."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def chosen(self, indices: Sequence[int]) -> Rows:
+        """Of these rows those of `indices`, which could be read."""
+        ...
 
     def place(self, index: int) -> str:
         """Where row `index` of these stands, for messages: "Line 3 of texts.jsonl"."""
@@ -30,8 +47,16 @@ class Rows(Protocol):
         """What a row must have kept to count as unchanged when a job goes on."""
         ...
 
+    def names(self) -> Iterator[Collection[str]]:
+        """Of the fields of each record."""
+        ...
+
+    def objects(self) -> Iterator[dict[str, Any]]:
+        """Each record as a dict. Values that JSON has no type for are texts, but bytes, which stay bytes."""
+        ...
+
     def json_objects(self) -> list[str]:
-        """Each record as a JSON object on one line."""
+        """Each record as a JSON object on one line. Raises `InputError` for a value that JSON has no place for."""
         ...
 
     def table(self) -> Any:
@@ -47,12 +72,22 @@ class Record(NamedTuple):
     json_object: str
 
 
+UNREAD = Record(0, "", "{}")
+
+
 @dataclass(frozen=True)
 class RecordRows:
-    """Rows of a line format. `source` names the input in messages."""
+    """Rows of a line format. `source` names the input in messages; rows with `errors` are `UNREAD`."""
 
     source: str
     records: Sequence[Record]
+    errors: Mapping[int, InputError] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def chosen(self, indices: Sequence[int]) -> Rows:
+        return RecordRows(self.source, [self.records[index] for index in indices])
 
     @property
     def texts(self) -> Sequence[str]:
@@ -62,7 +97,14 @@ class RecordRows:
         return f"Line {self.records[index].line} of {self.source}"
 
     def identities(self) -> list[bytes]:
-        return [record.json_object.encode() for record in self.records]
+        found = [record.json_object.encode() for record in self.records]
+        return with_errors(found, self.errors)
+
+    def names(self) -> Iterator[Collection[str]]:
+        return map(dict.keys, self.objects())
+
+    def objects(self) -> Iterator[dict[str, Any]]:
+        return (json.loads(record.json_object) for record in self.records)
 
     def json_objects(self) -> list[str]:
         return [record.json_object for record in self.records]
@@ -90,34 +132,62 @@ class ArrowRows:
 
     source: str
     numbers: Sequence[int]
-    field: str
+    texts: Sequence[str]
     records: Any  # pyarrow.Table
+    errors: Mapping[int, InputError] = field(default_factory=dict)
 
-    @property
-    def texts(self) -> Sequence[str]:
-        texts: list[str] = self.records.column(self.field).to_pylist()
-        return texts
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def chosen(self, indices: Sequence[int]) -> Rows:
+        numbers, texts = ([items[index] for index in indices] for items in (self.numbers, self.texts))
+        return ArrowRows(self.source, numbers, texts, self.records.take(list(indices)))  # type: ignore[arg-type]
 
     def place(self, index: int) -> str:
         return f"Row {self.numbers[index]} of {self.source}"
 
     def identities(self) -> list[bytes]:
-        return [text.encode() for text in self.texts]
+        return with_errors([text.encode() for text in self.texts], self.errors)
+
+    def names(self) -> Iterator[Collection[str]]:
+        return itertools.repeat(self.records.column_names, len(self))
+
+    def objects(self) -> Iterator[dict[str, Any]]:
+        return map(plain_value, self.records.to_pylist())
 
     def json_objects(self) -> list[str]:
         try:
-            return [json.dumps(item, ensure_ascii=False, default=plain_value) for item in self.records.to_pylist()]
+            return [json.dumps(item, ensure_ascii=False) for item in self.objects()]
         except TypeError as error:
-            raise InputError(f"{self.source}: {error}. Write Parquet instead (-o NAME.parquet).") from error
+            raise InputError(
+                f"{self.source} has values that JSON has no place for: {error}. Write Parquet instead."
+            ) from error
 
     def table(self) -> Any:
         return self.records
 
 
-def plain_value(value: object) -> str:
-    """A value that JSON has no type for, as text. Raises `TypeError` for those without a common spelling."""
+def readable(rows: Rows) -> list[int]:
+    """Indices of the rows that could be read."""
+    return [index for index in range(len(rows)) if index not in rows.errors]
+
+
+def with_errors(identities: list[bytes], errors: Mapping[int, InputError]) -> list[bytes]:
+    for index in errors:
+        identities[index] = b"not read"
+    return identities
+
+
+def plain_value(value: Any) -> Any:
+    """A value as JSON takes it: a day is a text, and what is no number (NaN, infinite) is null. Bytes stay bytes."""
+    if isinstance(value, dict):
+        return {name: plain_value(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [plain_value(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
-    if isinstance(value, decimal.Decimal):
+    if isinstance(value, (datetime.timedelta, decimal.Decimal)):
         return str(value)
-    raise TypeError(f"a value of type {type(value).__name__} has no place in JSON")
+    return value

@@ -29,3 +29,6 @@ class Skipped:
         self.num += 1
         if len(self.reasons) < MOST_NAMED:
             self.reasons.append(str(error))
+
+
+STRICT = Skipped(strict=True)  # holds nothing

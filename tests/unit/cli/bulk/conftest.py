@@ -43,6 +43,7 @@ def run(embedder: Embedder) -> RunJob:
             chunk_rows=None,
             restart=False,
             overwrite=False,
+            strict=False,
             show_progress=False,
         )
         run_job(replace(job, **changes), lambda: opened)

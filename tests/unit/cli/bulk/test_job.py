@@ -90,11 +90,11 @@ def test_what_stands_before_a_bad_line_is_kept_and_the_job_goes_on_when_it_is_me
     good = source.read_text().splitlines()[17]
     change_line(source, 18, '{"text": "open')
     with pytest.raises(InputError, match=r"Line 18 of in.jsonl is not valid JSON"):
-        run(source, tmp_path / "out.npy", chunk_rows=4)
-    assert f"kept in {tmp_path}/out.npy.partial (16 rows). Give the same command to go on." in capsys.readouterr().err
+        run(source, tmp_path / "out.npy", chunk_rows=4, strict=True)
+    assert f"kept in {tmp_path}/out.npy.partial (17 rows). Give the same command to go on." in capsys.readouterr().err
     change_line(source, 18, good)
-    assert np.load(run(source, tmp_path / "out.npy")).shape == (23, 64)
-    assert "Going on after 16 rows." in capsys.readouterr().err
+    assert np.load(run(source, tmp_path / "out.npy", strict=True)).shape == (23, 64)
+    assert "Going on after 17 rows." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -116,14 +116,104 @@ def test_a_text_that_cannot_be_embedded_is_named_by_its_line_and_the_remedy_help
 ) -> None:
     change_line(source, 11, line)
     with pytest.raises(InputError, match=message):
-        run(source, tmp_path / "out.npy", chunk_rows=4)
+        run(source, tmp_path / "out.npy", chunk_rows=4, strict=True)
     with PartialFolder(tmp_path / "out.npy") as folder:
-        assert folder.num_rows == 8
+        assert folder.num_rows == 10
     if remedy:
         serving = ServingSettings(**remedy)
         with Embedder(str(tiny_qwen3), context_length=64, **remedy) as other:
-            run(source, tmp_path / "out.npy", serving=serving, opened=nullcontext(other))
+            run(source, tmp_path / "out.npy", serving=serving, opened=nullcontext(other), strict=True)
         assert np.load(tmp_path / "out.npy").shape == (23, 64)
+
+
+BAD_LINES = {
+    3: '{"text": "open',
+    4: '{"title": "no text"}',
+    9: '{"text": null}',
+    10: '{"text": "' + "long " * 100 + '"}',
+    11: '{"text": ""}',
+    22: '{"text": "\\udc00"}',
+}
+
+
+@pytest.mark.parametrize("suffix", ["npy", "jsonl", "parquet"])
+@pytest.mark.parametrize("chunk_rows", [2, 5, None])
+def test_what_cannot_be_embedded_is_left_out_and_listed(
+    suffix: str, chunk_rows: int | None, run: RunJob, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for line, content in BAD_LINES.items():
+        change_line(source, line, content)
+    output = run(source, tmp_path / f"out.{suffix}", chunk_rows=chunk_rows)
+    good = [number for number in range(23) if number + 1 not in BAD_LINES]
+    if suffix == "npy":
+        table = np.load(output)
+        lengths = np.linalg.norm(table, axis=1)
+        assert np.flatnonzero(lengths == 0).tolist() == [line - 1 for line in BAD_LINES]
+        np.testing.assert_allclose(lengths[good], 1, atol=1e-5)
+    elif suffix == "jsonl":
+        assert [json.loads(line)["id"] for line in output.read_text().splitlines()] == good
+    else:
+        assert parquet.read_table(output)["id"].to_pylist() == good
+    listed = [json.loads(line) for line in (tmp_path / f"out.{suffix}.left-out.jsonl").read_text().splitlines()]
+    assert [entry["record"] for entry in listed] == list(BAD_LINES)
+    assert all(entry["reason"].startswith(f"Line {entry['record']} of in.jsonl") for entry in listed)
+    shown = capsys.readouterr().err
+    assert f"Wrote {output}: {23 if suffix == 'npy' else 17} rows." in shown
+    assert "No vector for 6 records." in shown
+    assert "the first: Line 3 of in.jsonl is not valid JSON" in shown
+
+
+def test_vectors_beside_bad_records_are_those_of_the_embedder(
+    run: RunJob, source: Path, embedder: Embedder, tmp_path: Path
+) -> None:
+    for line, content in BAD_LINES.items():
+        change_line(source, line, content)
+    table = np.load(run(source, tmp_path / "out.npy", chunk_rows=7))
+    good = [number for number in range(23) if number + 1 not in BAD_LINES]
+    np.testing.assert_allclose(table[good], embedder.encode([f"text number {number}" for number in good]), atol=1e-5)
+
+
+def test_a_job_with_bad_records_goes_on_where_it_was_stopped(
+    run: RunJob, source: Path, embedder: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for line, content in BAD_LINES.items():
+        change_line(source, line, content)
+    real, calls = PartialFolder.commit, [0]
+
+    def commit(self: PartialFolder, *given: object, **named: object) -> None:
+        calls[0] += 1
+        if calls[0] == 4:
+            raise OSError("pulled plug")
+        real(self, *given, **named)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PartialFolder, "commit", commit)
+        with pytest.raises(OSError, match="pulled plug"):
+            run(source, tmp_path / "out.jsonl", chunk_rows=4)
+    output = run(source, tmp_path / "out.jsonl", chunk_rows=4)
+    ids = [json.loads(line)["id"] for line in output.read_text().splitlines()]
+    assert ids == [number for number in range(23) if number + 1 not in BAD_LINES]
+    listed = (tmp_path / "out.jsonl.left-out.jsonl").read_text().splitlines()
+    assert [json.loads(line)["record"] for line in listed] == list(BAD_LINES)
+
+
+def test_a_list_of_what_is_left_out_goes_when_all_is_mended(run: RunJob, source: Path, tmp_path: Path) -> None:
+    good = source.read_text().splitlines()[4]
+    change_line(source, 5, "{")
+    run(source, tmp_path / "out.npy")
+    assert (tmp_path / "out.npy.left-out.jsonl").is_file()
+    change_line(source, 5, good)
+    run(source, tmp_path / "out.npy", overwrite=True)
+    assert names(tmp_path) == {"in.jsonl", "out.npy"}
+
+
+def test_an_input_of_bad_records_alone_is_an_error_and_leaves_nothing(run: RunJob, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("\n \n\n")
+    with pytest.raises(
+        InputError, match=r"No record of .*in\.txt can be embedded\. The first: Line 1 of in\.txt has 0"
+    ):
+        run(tmp_path / "in.txt", tmp_path / "out.npy")
+    assert names(tmp_path) == {"in.txt"}
 
 
 def test_a_request_that_fails_leaves_nothing_behind(run: RunJob, source: Path, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def write(output: Path, chunks: Sequence[tuple[Rows, np.ndarray]], *, reopen: bo
     for rows, values in chunks:
         writer = open_writer(output, METADATA, paths) if reopen else writer
         path = output.with_name(f"{len(paths)}{output.suffix}")
-        writer.write_chunk(path, rows, values)
+        writer.write_chunk(path, rows, values, range(len(values)))
         paths.append(path)
     writer.assemble(paths, output)
     return output

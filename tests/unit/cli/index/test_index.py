@@ -216,7 +216,7 @@ def test_records_that_cannot_be_read_are_left_out_and_listed(tiny_qwen3: Path) -
     assert result.stdout.startswith("Added 2 documents: 2 passages")
     assert "Left out: Line 2 of in.jsonl is not valid JSON" in result.stderr
     assert "Left out: Line 4 of in.jsonl is not UTF-8" in result.stderr
-    assert "Left out: 13 records more." in result.stderr
+    assert "Left out: 13 more, 23 in all." in result.stderr
 
 
 @pytest.mark.parametrize(

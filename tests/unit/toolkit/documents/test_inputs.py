@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gzip
 import io
 import json
+import lzma
 import os
 import sys
 from pathlib import Path
@@ -13,6 +15,8 @@ from farthing.core.errors import EmptyInputError, InputError
 from farthing.toolkit.documents.document import Document
 from farthing.toolkit.documents.inputs import Inputs
 from farthing.toolkit.documents.read_records import RecordFields
+
+NO_TEXT = bytes(range(0x80, 0x100)) * 4  # in no encoding that people write
 
 
 @pytest.fixture(autouse=True)
@@ -171,8 +175,8 @@ def test_front_matter_is_no_text_and_keeps_its_lines() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"caf\xe9\n", "Line 1 of a.md is not UTF-8: byte 0xe9"),
-        (b"ok\nok\n\xff", "Line 3 of a.md"),
+        (NO_TEXT, "Line 1 of a.md is not UTF-8: byte 0x80"),
+        (b"ok\nok\n" + NO_TEXT, "Line 3 of a.md"),
         (b"\x00\x01", "a.md is not text"),
         (b" \n", "a.md is empty"),
     ],
@@ -201,7 +205,7 @@ def test_a_folder_gives_its_texts_in_order_and_counts_the_rest() -> None:
     write({
         "src/b.py": "b = 1", "src/a.md": "a", "src/deep/c.rs": "fn c() {}", "src/logo.png": b"\x89PNG",
         "src/empty.py": "",
-        "src/.hidden/d.md": "d", "src/node_modules/e.js": "e", "src/latin.txt": b"caf\xe9", "src/readme.png": b"\x89",
+        "src/.hidden/d.md": "d", "src/node_modules/e.js": "e", "src/latin.txt": NO_TEXT, "src/readme.png": b"\x89",
     })  # fmt: skip
     inputs = Inputs(["src"])
     assert [(document.id, document.kind) for document in inputs] == [
@@ -264,10 +268,10 @@ def test_what_cannot_be_opened_in_a_folder_ends_nothing(monkeypatch: pytest.Monk
 
 def test_files_whose_names_say_that_they_are_text_need_no_suffix() -> None:
     names = ["LICENSE-MIT", "Makefile", "README", "README.Debian", "app.log", "copyright"]
-    write({f"d/{name}": "text" for name in [*names, "readme.gz", "program", "license.pdf"]})
+    write({f"d/{name}": "text" for name in [*names, "readme.zst", "program", "license.pdf"]})
     inputs = Inputs(["d"])
     assert [document.id for document in inputs] == [f"d/{name}" for name in names]
-    assert inputs.left_out.suffixes == {".gz": 1, "program": 1, ".pdf": 1}
+    assert inputs.left_out.suffixes == {".zst": 1, "program": 1, ".pdf": 1}
     assert inputs.num_estimated == len(names)  # and not what is left out
 
 
@@ -289,6 +293,37 @@ def test_names_that_are_not_utf8_are_shown() -> None:
     write({"d/ok.md": "a"})
     Path(os.fsdecode(b"d/caf\xe9.md")).write_text("b")
     assert [document.id for document in Inputs(["d"])] == ["d/caf\\xe9.md", "d/ok.md"]
+
+
+def test_pages_and_packed_files_of_a_folder_are_read_as_what_they_hold() -> None:
+    write(
+        {
+            "d/changelog.Debian.gz": gzip.compress(b"farthing (0.1) unstable\n"),
+            "d/data.jsonl.gz": gzip.compress(lines({"id": "r", "text": "a row"}).encode()),
+            "d/notes.md.xz": lzma.compress(b"# Notes\n\nkept\n"),
+            "d/page.html": "<title>A page</title><h1>Top</h1><p>words<script>no()</script>",
+            "d/picture.png.gz": gzip.compress(b"\0\1"),
+            "d/short.txt.gz": gzip.compress(b"cut off" * 1000)[:30],
+        }
+    )
+    inputs = Inputs(["d"])
+    found = {document.id: document for document in inputs}
+    assert list(found) == ["d/changelog.Debian.gz", "r", "d/notes.md.xz", "d/page.html"]
+    assert (found["d/page.html"].title, found["d/page.html"].text) == ("A page", "# Top\n\nwords\n")
+    assert (found["d/page.html"].kind, found["d/page.html"].is_file) == ("markdown", False)
+    assert (found["d/notes.md.xz"].title, found["d/notes.md.xz"].kind) == ("Notes", "markdown")
+    assert inputs.left_out.suffixes == {".png": 1}
+    assert "d/short.txt.gz cannot be unpacked" in inputs.left_out.files["d/short.txt.gz"]
+    assert inputs.num_estimated == 5
+
+
+def test_files_in_other_encodings_are_read_by_a_guess_that_is_told() -> None:
+    chinese, french = "退货政策：三十天内可以退货。\n", "Le café est fermé à midi.\n"
+    page = '<meta charset="windows-1251"><p>Товар'
+    write({"d/a.txt": chinese.encode("gbk"), "d/b.txt": french.encode("latin-1"), "d/c.html": page.encode("cp1251")})
+    inputs = Inputs(["d"])
+    assert [document.text for document in inputs] == [chinese, french, "Товар\n"]
+    assert inputs.left_out.guesses == {"d/a.txt": "gb18030", "d/b.txt": "cp1252"}
 
 
 def test_a_folder_without_text_is_an_error() -> None:

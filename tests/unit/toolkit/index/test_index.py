@@ -446,6 +446,13 @@ def test_pruning_takes_out_what_is_gone_from_its_folders_alone(index: VectorInde
     assert set(index.store.documents()) == {*(document.id for document in DOCUMENTS), "docs/a.md", "docs2/c.md"}
 
 
+def test_pruning_keeps_what_could_not_be_read_this_time(index: VectorIndex, embedder: Embedder) -> None:
+    names = ["docs/a.md", "docs/b.md", "docs/shut/c.md", "docs/gone.md"]
+    index.add([Document(name, "text " + name) for name in names], embedder)
+    assert index.prune(["docs"], {"docs/a.md"}, ["docs/b.md", "docs/shut"]) == 1
+    assert set(index.store.documents()) >= {"docs/a.md", "docs/b.md", "docs/shut/c.md"}
+
+
 def test_compacting_keeps_what_is_held(index: VectorIndex) -> None:
     before = passages(index)
     index.compact()

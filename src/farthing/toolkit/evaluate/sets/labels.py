@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from farthing.toolkit.evaluate.sets.records import Part, first_fields, read_records
+from farthing.toolkit.evaluate.sets.records import Part, first_fields, label_of, read_records, text_of
 from farthing.toolkit.evaluate.sets.wanted import Wanted
 
 LOOKED_FOR = "labels: train.jsonl and test.jsonl with text and label"
@@ -41,9 +41,10 @@ def recognises(folder: Path) -> bool:
     return all(path.is_file() for path in paths) and {"text", "label"} <= first_fields(paths[0])
 
 
-def read(folder: Path, wanted: Wanted) -> list[LabelSet]:  # noqa: ARG001
+def read(folder: Path, wanted: Wanted) -> list[LabelSet]:
     """Raises `InputError` as `read_records`."""
-    train, test = (read_records(folder / name) for name in FILES)
+    fields = {"text": text_of, "label": label_of}
+    train, test = (read_records(folder / name, wanted.skipped, fields) for name in FILES)
     sources = (train.source, test.source)
     return [
         LabelSet(

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from farthing.toolkit.evaluate.sets.records import Part, first_fields, json_lines_files, read_records
+from farthing.toolkit.evaluate.sets.records import (
+    Part,
+    first_fields,
+    json_lines_files,
+    number_of,
+    read_records,
+    text_of,
+)
 from farthing.toolkit.evaluate.sets.wanted import Wanted
 
 LOOKED_FOR = "similarity: .jsonl files with s1, s2 (or sentence1, sentence2; text1, text2) and score"
@@ -37,15 +44,17 @@ def recognises(folder: Path) -> bool:
     return any(sides_of(path) for path in json_lines_files(folder))
 
 
-def read(folder: Path, wanted: Wanted) -> list[PairSet]:  # noqa: ARG001
+def read(folder: Path, wanted: Wanted) -> list[PairSet]:
     """A set for each file. Raises `InputError` as `read_records`."""
     found = [path for path in json_lines_files(folder) if sides_of(path)]
-    return [read_pairs(path, folder.name if len(found) == 1 else f"{folder.name} {path.stem}") for path in found]
+    names = [folder.name if len(found) == 1 else f"{folder.name} {path.stem}" for path in found]
+    return [read_pairs(path, name, wanted) for path, name in zip(found, names, strict=True)]
 
 
-def read_pairs(path: Path, name: str) -> PairSet:
-    records, sides = read_records(path), sides_of(path)
+def read_pairs(path: Path, name: str, wanted: Wanted) -> PairSet:
+    sides = sides_of(path)
     assert sides is not None
+    records = read_records(path, wanted.skipped, {**dict.fromkeys(sides, text_of), "score": number_of})
     first, second = map(records.part, sides)
     return PairSet(name, (records.source,), first, second, records.numbers("score"))
 

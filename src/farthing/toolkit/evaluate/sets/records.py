@@ -14,7 +14,8 @@ from farthing.core.errors import InputError
 from farthing.serving.request import InputType
 from farthing.toolkit.records.fields import require_field, require_text
 from farthing.toolkit.records.lines import Lines
-from farthing.toolkit.records.read_lines import empty, json_object
+from farthing.toolkit.records.read_lines import JsonLine, empty, json_line, json_object, tried
+from farthing.toolkit.records.skipped import Skipped
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,81 +52,107 @@ class Records:
 
     def texts(self, field: str) -> list[str]:
         """The strings of a field. Raises `InputError` for a record without it, or with another type."""
-        found = []
-        for index, record in enumerate(self.objects):
-            require_field(list(record), field, self.place(index))
-            found.append(require_text(record[field], field, self.place(index)))
-        return found
+        return [text_of(record, field, self.place(index)) for index, record in enumerate(self.objects)]
 
     def numbers(self, field: str) -> list[float]:
         """The numbers of a field. Raises `InputError` for a record without it, or with another type."""
-        found = []
-        for index, record in enumerate(self.objects):
-            require_field(list(record), field, self.place(index))
-            value = record[field]
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise InputError(f"{self.place(index)}: the field {field!r} is {value!r}; a score is a number.")
-            found.append(float(value))
-        return found
+        return [number_of(record, field, self.place(index)) for index, record in enumerate(self.objects)]
 
     def labels(self, field: str) -> list[str]:
         """The labels of a field, strings or whole numbers. Raises `InputError` as `texts`."""
-        found = []
-        for index, record in enumerate(self.objects):
-            require_field(list(record), field, self.place(index))
-            value = record[field]
-            if isinstance(value, bool) or not isinstance(value, (int, str)):
-                raise InputError(
-                    f"{self.place(index)}: the field {field!r} is {value!r}; a label is a string or a whole number."
-                )
-            found.append(str(value))
-        return found
+        return [label_of(record, field, self.place(index)) for index, record in enumerate(self.objects)]
 
     def ids(self) -> list[str]:
-        """Of `_id` or `id`, strings or whole numbers. Raises `InputError` for a record without one, or one's second."""
-        seen: dict[str, int] = {}
-        for index, record in enumerate(self.objects):
-            if "_id" not in record:
-                require_field(list(record), "id", self.place(index))
-            found = str(record.get("_id", record.get("id")))
-            if found in seen:
-                raise InputError(
-                    f"{self.place(index)} has the id {found!r} of line {self.lines[seen[found]]}; ids must differ."
-                )
-            seen[found] = index
-        return list(seen)
+        """Of `_id` or `id`, strings or whole numbers. Raises `InputError` for a record without one."""
+        return [id_of(record, "id", self.place(index)) for index, record in enumerate(self.objects)]
 
     def part(self, field: str, input_type: InputType | None = None) -> Part:
         return Part(self.texts(field), input_type, self.place)
 
 
-def read_records(path: Path) -> Records:
-    """Blank lines are skipped.
+def text_of(record: Mapping[str, object], field: str, place: str) -> str:
+    require_field(list(record), field, place)
+    return require_text(record[field], field, place)
+
+
+def number_of(record: Mapping[str, object], field: str, place: str) -> float:
+    require_field(list(record), field, place)
+    value = record[field]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InputError(f"{place}: the field {field!r} is {value!r}; a score is a number.")
+    return float(value)
+
+
+def label_of(record: Mapping[str, object], field: str, place: str) -> str:
+    require_field(list(record), field, place)
+    value = record[field]
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise InputError(f"{place}: the field {field!r} is {value!r}; a label is a string or a whole number.")
+    return str(value)
+
+
+def id_of(record: Mapping[str, object], field: str, place: str) -> str:
+    """Of the field, or of the one that has a line before its name."""
+    if f"_{field}" not in record:
+        require_field(list(record), field, place)
+    return str(record.get(f"_{field}", record.get(field)))
+
+
+# What is taken from a field of a record. Raises `InputError` where it is not there or not of the right type.
+Take = Callable[[Mapping[str, object], str, str], object]
+
+
+def read_records(path: Path, skipped: Skipped, fields: Mapping[str, Take]) -> Records:
+    """Blank lines are left out; so are, where `skipped` does not end at them, lines that are not UTF-8 or no JSON
+    object, and records without one of the `fields`. Ids (a field taken by `id_of`) differ from one another.
 
     Raises:
         EmptyInputError: no records.
-        InputError: a line that is not UTF-8 or no JSON object; the message names it.
+        InputError: the first record that is wrong, or all of them; the message names it.
     """
+    objects: list[Mapping[str, object]] = []
+    numbers: list[int] = []
+    ids: dict[str, int] = {}
+    first_error: InputError | None = None
     with path.open("rb") as stream:
         lines = Lines(stream, source_of(path))
-        objects, numbers = [], []
-        for line in lines:
-            if content := line.strip():
-                objects.append(json_object(content, lines))
-                numbers.append(lines.number)
+        found = tried(filter(None, map(str.strip, lines)), lambda content: json_line(content, lines))
+        for item in found:
+            try:
+                if isinstance(item, InputError):
+                    raise item
+                for name, take in fields.items():
+                    take(item.fields, name, item.place)
+                if id_of in fields.values():
+                    check_id(id_of(item.fields, "id", item.place), item, ids)
+            except InputError as error:
+                first_error = first_error or error
+                skipped.add(error)
+                continue
+            objects.append(item.fields)
+            numbers.append(item.number)
         if not objects:
-            raise empty(lines)
+            raise first_error or empty(lines)
     return Records(lines.source, numbers, objects)
 
 
+def check_id(name: str, item: JsonLine, lines: dict[str, int]) -> None:
+    """`lines` are those of the ids before it. Raises `InputError` when it is one of them."""
+    if name in lines:
+        raise InputError(f"{item.place} has the id {name!r} of line {lines[name]}; ids must differ.")
+    lines[name] = item.number
+
+
 def first_fields(path: Path) -> set[str]:
-    """Names of the first record's fields. Raises as `read_records`."""
+    """Names of the fields of the first record that can be read. Raises `InputError` when there is none."""
     with path.open("rb") as stream:
         lines = Lines(stream, source_of(path))
-        for line in lines:
-            if content := line.strip():
-                return set(json_object(content, lines))
-        raise empty(lines)
+        first_error: InputError | None = None
+        for item in tried(filter(None, map(str.strip, lines)), lambda content: json_object(content, lines)):
+            if not isinstance(item, InputError):
+                return set(item)
+            first_error = first_error or item
+        raise first_error or empty(lines)
 
 
 def source_of(path: Path) -> str:

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from farthing.core.errors import EmptyInputError, InputError
-from farthing.toolkit.evaluate.sets.records import Part, Records, read_records, source_of
+from farthing.toolkit.evaluate.sets.records import Part, Records, id_of, read_records, source_of, text_of
 from farthing.toolkit.evaluate.sets.wanted import Wanted
 from farthing.toolkit.records.lines import Lines, without_end
+from farthing.toolkit.records.read_lines import tried
+from farthing.toolkit.records.skipped import Skipped
 
 LOOKED_FOR = "retrieval: corpus.jsonl, queries.jsonl and qrels.tsv (or corpus.en.jsonl, queries.en.jsonl, ...)"
 NAMES = re.compile(r"(corpus|queries)(?:\.(?P<language>[^.]+))?\.jsonl")
@@ -77,10 +79,11 @@ def read(folder: Path, wanted: Wanted) -> list[RetrievalSet]:
     else:
         own = [(name, name) for name in corpora if name in queries]
         pairs = [(q, d) for q, d in wanted.pairs if q in queries and d in corpora] if wanted.pairs else own
-    documents = {name: read_corpus(corpora[name]) for name in dict.fromkeys(pair[1] for pair in pairs)}
-    asked = {name: read_queries(queries[name]) for name in dict.fromkeys(pair[0] for pair in pairs)}
-    grades = read_grades(qrels) if pairs else {}
-    return [assemble(folder, (q, d), asked[q], documents[d], grades, qrels, wanted.max_queries) for q, d in pairs]
+    skipped = wanted.skipped
+    documents = {name: read_corpus(corpora[name], skipped) for name in dict.fromkeys(pair[1] for pair in pairs)}
+    asked = {name: read_queries(queries[name], skipped) for name in dict.fromkeys(pair[0] for pair in pairs)}
+    grades = read_grades(qrels, skipped) if pairs else {}
+    return [assemble(folder, (q, d), asked[q], documents[d], grades, qrels, wanted) for q, d in pairs]
 
 
 def assemble(
@@ -90,17 +93,12 @@ def assemble(
     documents: Corpus,
     grades: Grades,
     qrels: Path,
-    max_queries: int | None,
+    wanted: Wanted,
 ) -> RetrievalSet:
     places = {found: index for index, found in enumerate(queries.ids)}
-    known = set(documents.ids)
-    for query, found in grades.items():
-        if query not in places:
-            raise InputError(f"{source_of(qrels)} grades the query {query!r}, which is not in {queries.file}.")
-        if missing := next((document for document in found if document not in known), None):
-            raise InputError(f"{source_of(qrels)} grades the document {missing!r}, which is not in {documents.file}.")
+    grades = known_grades(grades, queries, documents, qrels, wanted.skipped)
     judged = [query for query in queries.ids if any(grade > 0 for grade in grades.get(query, {}).values())]
-    judged = judged[:max_queries]
+    judged = judged[: wanted.max_queries]
     if not judged:
         raise EmptyInputError(f"No query of {queries.file} has a relevant document in {source_of(qrels)}.")
     indices = [places[query] for query in judged]
@@ -117,6 +115,22 @@ def assemble(
         documents=documents.part,
         grades={query: grades[query] for query in judged},
     )
+
+
+def known_grades(grades: Grades, queries: Corpus, documents: Corpus, qrels: Path, skipped: Skipped) -> Grades:
+    """Those of queries and documents that are there. Raises `InputError` for the first other one if strict."""
+    known_queries, known = set(queries.ids), set(documents.ids)
+    kept: dict[str, Mapping[str, int]] = {}
+    for query, found in grades.items():
+        if query not in known_queries:
+            message = f"{source_of(qrels)} grades the query {query!r}, which is not in {queries.file}."
+            skipped.add(InputError(message))
+            continue
+        for missing in found.keys() - known:
+            message = f"{source_of(qrels)} grades the document {missing!r}, which is not in {documents.file}."
+            skipped.add(InputError(message))
+        kept[query] = {document: grade for document, grade in found.items() if document in known}
+    return kept
 
 
 def set_name(folder: Path, pair: Languages) -> str:
@@ -136,8 +150,8 @@ def qrels_of(folder: Path) -> Path | None:
     return next((folder / name for name in QRELS if (folder / name).is_file()), None)
 
 
-def read_corpus(path: Path) -> Corpus:
-    records = read_records(path)
+def read_corpus(path: Path, skipped: Skipped) -> Corpus:
+    records = read_records(path, skipped, {"text": text_of, "id": id_of})
     texts = [f"{title} {text}".strip() for title, text in zip(titles(records), records.texts("text"), strict=True)]
     return Corpus(records.source, records.ids(), Part(texts, "document", records.place))
 
@@ -146,27 +160,33 @@ def titles(records: Records) -> Iterator[str]:
     return (str(record.get("title") or "") for record in records.objects)
 
 
-def read_queries(path: Path) -> Corpus:
-    records = read_records(path)
+def read_queries(path: Path, skipped: Skipped) -> Corpus:
+    records = read_records(path, skipped, {"text": text_of, "id": id_of})
     return Corpus(records.source, records.ids(), records.part("text", "query"))
 
 
-def read_grades(path: Path) -> Grades:
-    """Raises `InputError` for a line that is not query, document, grade with tabs between; a first one may be names."""
+def read_grades(path: Path, skipped: Skipped) -> Grades:
+    """A line is query, document, grade with tabs between; the first may be names. Raises `InputError` for another one
+    where that is strict."""
     grades: dict[str, dict[str, int]] = {}
     with path.open("rb") as stream:
         lines = Lines(stream, source_of(path))
-        for line in lines:
-            cells = without_end(line).split("\t")
+        for item in tried(lines, without_end):
+            if isinstance(item, InputError):
+                skipped.add(item)
+                continue
+            cells = item.split("\t")
             if cells == [""]:
                 continue
             if len(cells) != 3 or not is_grade(cells[2]):
                 if lines.number == 1 and len(cells) == 3:
                     continue
-                raise InputError(
-                    f"{lines.place} is {without_end(line)[:60]!r}; a line is a query's id, a document's id and a whole "
-                    "number, with tabs between them."
+                message = (
+                    f"{lines.place} is {item[:60]!r}; a line is a query's id, a document's id and a whole number, with "
+                    "tabs between them."
                 )
+                skipped.add(InputError(message))
+                continue
             grades.setdefault(cells[0], {})[cells[1]] = int(cells[2])
     return grades
 

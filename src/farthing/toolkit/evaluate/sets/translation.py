@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from farthing.toolkit.evaluate.sets.records import Part, first_fields, json_lines_files, read_records
+from farthing.toolkit.evaluate.sets.records import Part, first_fields, json_lines_files, read_records, text_of
 from farthing.toolkit.evaluate.sets.wanted import Wanted
 
 LOOKED_FOR = "translations: .jsonl files with src and tgt (cmn-eng.jsonl, ...)"
@@ -39,7 +39,7 @@ def recognises(folder: Path) -> bool:
 def read(folder: Path, wanted: Wanted) -> list[TranslationSet]:
     """A set for each file, or for those of the wanted languages. Raises `InputError` as `read_records`."""
     found = [path for path in json_lines_files(folder) if set(SIDES) <= first_fields(path)]
-    return [read_translations(path) for path in found if not wanted.pairs or languages_of(path) in wanted.pairs]
+    return [read_translations(path, wanted) for path in found if not wanted.pairs or languages_of(path) in wanted.pairs]
 
 
 def languages_of(path: Path) -> tuple[str, str]:
@@ -47,7 +47,7 @@ def languages_of(path: Path) -> tuple[str, str]:
     return source, target
 
 
-def read_translations(path: Path) -> TranslationSet:
-    records = read_records(path)
+def read_translations(path: Path, wanted: Wanted) -> TranslationSet:
+    records = read_records(path, wanted.skipped, dict.fromkeys(SIDES, text_of))
     source, target = map(records.part, SIDES)
     return TranslationSet(f"{path.parent.name} {path.stem}", (records.source,), languages_of(path), source, target)

@@ -7,6 +7,7 @@ import pytest
 from farthing.core.errors import EmptyInputError, InputError
 from farthing.toolkit.evaluate.sets.retrieval import RetrievalSet, read, read_grades, recognises
 from farthing.toolkit.evaluate.sets.wanted import Wanted
+from farthing.toolkit.records.skipped import STRICT, Skipped
 
 
 def only(folder: Path, max_queries: int | None = None) -> RetrievalSet:
@@ -36,7 +37,7 @@ def test_beir_s_own_folder_of_qrels_is_read_too(retrieval_dir: Path) -> None:
 
 def test_grades_need_no_header(tmp_path: Path) -> None:
     (tmp_path / "qrels.tsv").write_bytes(b"q\td\t1\r\n\nq\te\t-1\n")
-    assert read_grades(tmp_path / "qrels.tsv") == {"q": {"d": 1, "e": -1}}
+    assert read_grades(tmp_path / "qrels.tsv", STRICT) == {"q": {"d": 1, "e": -1}}
 
 
 @pytest.mark.parametrize(
@@ -52,6 +53,17 @@ def test_grades_that_mean_nothing_are_errors(content: str, message: str, retriev
     (retrieval_dir / "qrels.tsv").write_text(content)
     with pytest.raises(InputError, match=message):
         only(retrieval_dir)
+
+
+def test_what_is_wrong_is_left_out_where_that_is_asked_for(retrieval_dir: Path) -> None:
+    before, skipped = only(retrieval_dir), Skipped()
+    with (retrieval_dir / "corpus.jsonl").open("a") as file:
+        file.write('{"_id": "d8", "text"\n{"_id": "d9", "text": 5}\n')
+    with (retrieval_dir / "qrels.tsv").open("a") as file:
+        file.write("q0\td9\t1\nq9\td0\t1\nq0 d0 1\n")
+    (after,) = read(retrieval_dir, Wanted(skipped=skipped))
+    assert (after.document_ids, after.grades) == (before.document_ids, before.grades)
+    assert skipped.num == 5
 
 
 def test_a_set_without_a_relevant_document_is_an_error(retrieval_dir: Path) -> None:
