@@ -28,7 +28,8 @@ def settings_page() -> str:
         "# Settings\n",
         "Every setting can be given as a flag (`--max-batch-size 64`), as an environment variable "
         f"(`{ENV_PREFIX}MAX_BATCH_SIZE=64`), or in a TOML file (`max_batch_size = 64`, with `--config FILE`). A flag "
-        "wins over the environment, the environment over the file. An unknown name is an error in all three. "
+        "wins over the environment, the environment over the file. An unknown name is an error in all three, "
+        "but for variables that Kubernetes makes of a Service named farthing. "
         "`Embedder(model, max_batch_size=64)` takes those of the first three groups.\n",
     ]
     for kind in (*GROUPS, ModelSettings):

@@ -6,7 +6,9 @@ A command's module is imported only when it runs, so that help and version come 
 
 from __future__ import annotations
 
+import codecs
 import difflib
+import io
 import os
 import sys
 from importlib import import_module
@@ -16,6 +18,8 @@ import click
 
 from farthing.core.errors import FarthingError, InputError, SettingsError
 from farthing.core.version import __version__
+
+ESCAPED = "farthing.escaped"  # as codecs call ways to treat what cannot be encoded
 
 
 class Entry(NamedTuple):
@@ -86,6 +90,8 @@ def main(args: list[str] | None = None) -> NoReturn:
 
 def run(args: list[str] | None = None) -> int:
     """Run the command line; return the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        print_anything(stream)
     try:
         outcome: Any = cli.main(args, prog_name="farthing", standalone_mode=False)
         sys.stdout.flush()
@@ -106,3 +112,17 @@ def run(args: list[str] | None = None) -> int:
         click.echo("Interrupted.", err=True)
         return 130
     return outcome if isinstance(outcome, int) else 0
+
+
+def print_anything(stream: object) -> None:
+    """Have `stream` write characters that its encoding lacks as \\uXXXX, which is JSON as well, instead of failing."""
+    if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        codecs.register_error(ESCAPED, escaped)
+        stream.reconfigure(errors=ESCAPED)
+
+
+def escaped(error: UnicodeError) -> tuple[str, int]:
+    """Of characters beyond the first 65,536 both halves, as JSON has them; of others one."""
+    assert isinstance(error, UnicodeEncodeError)
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{high:02x}{low:02x}" for high, low in zip(units[::2], units[1::2], strict=True)), error.end

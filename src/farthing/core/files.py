@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, also after the machine lost power."""
+"""Where files lie, and files that are there whole or not at all, also after the machine lost power."""
 
 from __future__ import annotations
 
@@ -9,8 +9,37 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+from farthing.core.errors import SettingsError
+
 PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
 TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}\.tmp", re.DOTALL)
+
+
+def cache_folder(given: str | None, default: str, variables: str) -> Path:
+    """An absolute folder for downloads.
+
+    Args:
+        given: of the setting cache_dir.
+        default: where nothing is given.
+        variables: that would change the default, for the message.
+
+    Raises `SettingsError` where it lies in a home folder and there is none, as for a user of a container that only has
+    a number.
+    """
+    folder = given or default
+    try:
+        return Path(folder).expanduser().absolute()
+    except RuntimeError as error:
+        raise SettingsError(
+            f"There is no home folder for {folder}: HOME is not set, and the system knows no home of this user. Set "
+            f"{variables}, or give a folder for downloads with --cache-dir.",
+            param="cache_dir",
+        ) from error
+
+
+def user_path(name: str) -> Path:
+    """A path as its user wrote it, with ~ for the home folder; where there is none, ~ is a name like any other."""
+    return Path(os.path.expanduser(name))  # noqa: PTH111 - Path's own fails then
 
 
 def write_atomically(path: Path, write: Callable[[Path], object], *, private: bool = False) -> None:

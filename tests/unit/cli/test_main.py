@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -117,3 +119,28 @@ def test_a_reader_that_goes_away_is_no_error_to_speak_of(tmp_path: Path) -> None
         f"{sys.executable} {script} | head -n 1", shell=True, capture_output=True, text=True, check=True
     )
     assert (done.stdout, done.stderr) == ("x" * 80 + "\n", "")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "expected"),
+    [("cp1252", "é \\u96e8 \\ud83d\\ude00 \\udce9"), ("ascii", "\\u00e9 \\u96e8 \\ud83d\\ude00 \\udce9")],
+)
+def test_what_the_terminals_encoding_lacks_is_printed_as_escapes_that_are_json_too(
+    encoding: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed = "é 雨 😀 \udce9"
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", stream)
+    replace_info(monkeypatch, lambda: print(json.dumps(printed, ensure_ascii=False)))
+    assert main.run(["info"]) == 0
+    shown = stream.buffer.getvalue().decode(encoding).strip()  # type: ignore[attr-defined]
+    assert shown == f'"{expected}"'
+    assert json.loads(shown) == printed
+
+
+def test_a_file_name_that_is_not_utf_8_is_printed_on_a_utf_8_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    monkeypatch.setattr(sys, "stdout", stream)
+    replace_info(monkeypatch, lambda: print("caf\udce9.md 雨"))
+    assert main.run(["info"]) == 0
+    assert stream.buffer.getvalue().decode() == "caf\\udce9.md 雨\n"  # type: ignore[attr-defined]

@@ -15,9 +15,10 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from farthing.core.errors import ModelNotFoundError
+from farthing.core.files import cache_folder
 from farthing.core.settings import SourceSettings
 from farthing.models.synth import SHAPES, num_parameters, write_synthetic
-from farthing.sources.find import find_model, local_folder
+from farthing.sources.find import FARTHING_CACHE, find_model, local_folder
 
 MODELS = "a local folder, an id on a hub (Qwen/Qwen3-Embedding-0.6B), modelscope:ID, starter"
 
@@ -63,7 +64,7 @@ def synthetic_checkpoint(shape: str, settings: SourceSettings) -> Path:
 
     It appears under its name only when it is whole; of two processes that want it, one makes it and the other waits.
     """
-    root = Path(settings.cache_dir or "~/.cache/farthing").expanduser().absolute() / "synthetic"
+    root = cache_folder(settings.cache_dir, FARTHING_CACHE, "HOME") / "synthetic"
     folder, partial = root / shape, root / f".{shape}.partial"
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / f".{shape}.lock"):
