@@ -35,7 +35,7 @@ def test_a_shape_is_planned_without_any_file() -> None:
     assert " yes " in rows["int8", "disk"]
     sentence = next(line for line in lines if " is chosen: " in line)
     assert sentence.startswith("fp32, read from disk for each batch, is chosen: ")
-    assert sentence.endswith("because they do not fit 1,907 MiB together.")
+    assert sentence.endswith("(6,931 MiB), because they do not fit 1,907 MiB together.")
 
 
 def test_every_option_adds_up_and_the_choice_fits() -> None:
