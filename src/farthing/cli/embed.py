@@ -17,8 +17,12 @@ from farthing.core.resolve import Resolved
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
 from farthing.toolkit.records.reader import INPUT_FORMATS
 
+EXAMPLES = """farthing embed starter texts.txt -o vectors.npy
+farthing embed starter records.csv --field body -o vectors.parquet
+echo "Hello" | farthing embed starter - -o -"""
 
-@click.command("embed", cls=SettingsCommand)
+
+@click.command("embed", cls=SettingsCommand, epilog=EXAMPLES)
 @click.argument("model")
 @click.argument("input", metavar="INPUT")
 @click.option(

@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
+from farthing.cli.commands import Command
 from farthing.core.settings import EngineSettings, SourceSettings
 from farthing.core.version import __version__
 
@@ -34,7 +35,7 @@ EXTRAS = {
 MADE_FOR = {"embed": "vectors", "rerank": "scores of pairs (farthing rerank)"}
 
 
-@click.command("info")
+@click.command("info", cls=Command, epilog="farthing info\nfarthing info ./my-model")
 @click.argument("model", required=False)
 @click.option("--device", default="auto", help="Device to describe: auto, cpu, cuda, or cuda:N. [default: auto]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

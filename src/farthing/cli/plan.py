@@ -18,7 +18,7 @@ from farthing.core.settings import EngineSettings, SourceSettings
 @click.command(
     "plan",
     cls=SettingsCommand,
-    epilog="Example: farthing plan qwen3-4b --memory 6GB --context-length 8192",
+    epilog="farthing plan qwen3-4b --memory 6GB --context-length 8192",
 )
 @click.argument("model", metavar="MODEL_OR_SHAPE")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -20,7 +20,7 @@ NUM_CALIBRATION_TEXTS = 4096
 @click.command(
     "quantize",
     cls=SettingsCommand,
-    epilog="Example: farthing quantize Qwen/Qwen3-Embedding-0.6B ./qwen3-int8 && farthing serve ./qwen3-int8",
+    epilog="farthing quantize Qwen/Qwen3-Embedding-0.6B ./qwen3-int8\nfarthing serve ./qwen3-int8",
 )
 @click.argument("model")
 @click.argument("out", type=click.Path(path_type=Path))

@@ -22,7 +22,7 @@ ROWS_AT_A_TIME = 8192
 @click.command(
     "rerank",
     cls=SettingsCommand,
-    epilog='Example: farthing rerank Qwen/Qwen3-Reranker-0.6B --query "how tall is the tower?" passages.txt --top-n 5',
+    epilog='farthing rerank Qwen/Qwen3-Reranker-0.6B --query "how tall is the tower?" passages.txt --top-n 5',
 )
 @click.argument("model")
 @click.argument("input", metavar="FILE")

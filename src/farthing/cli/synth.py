@@ -8,11 +8,13 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
+from farthing.cli.commands import Command
 from farthing.core.errors import SettingsError
 
 
 @click.command(
-    epilog="Example: farthing synth qwen3-0.6b ./synth-0.6b && farthing serve ./synth-0.6b",
+    cls=Command,
+    epilog="farthing synth qwen3-0.6b ./synth-0.6b\nfarthing serve ./synth-0.6b",
 )
 @click.argument("shape")
 @click.argument("directory", type=click.Path(path_type=Path))

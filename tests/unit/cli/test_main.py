@@ -57,6 +57,49 @@ def test_an_unknown_command_gets_a_hint(typed: str, hint: str, capsys: pytest.Ca
     assert f"Error: No such command '{typed}'. {hint}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        (["index", "lst"], "No such command 'lst'. Did you mean 'list'?"),
+        (["index", "xyz"], "Commands: create, add, list, info, delete, compact, reindex."),
+        (["models", "xyz"], "Commands: list, remove."),
+        (["config", "chek"], "Did you mean 'check'?"),
+    ],
+)
+def test_groups_name_their_commands_too(typed: list[str], hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(typed) == 2
+    assert hint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "usage"),
+    [
+        (["help"], "Usage: farthing [OPTIONS] COMMAND"),
+        (["help", "search"], "Usage: farthing search [OPTIONS] STORE"),
+        (["help", "index"], "Usage: farthing index [OPTIONS] COMMAND"),
+        (["help", "index", "add"], "Usage: farthing index add [OPTIONS] STORE"),
+    ],
+)
+def test_help_is_a_command_as_well(words: list[str], usage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(words) == 0
+    assert usage in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["serve", "embed", "search", "rerank", "quantize", "plan", "pull"])
+def test_help_of_a_command_is_a_page_or_two(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run([name, "--help"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) <= 80
+
+
+def test_colours_can_be_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    colours: list[bool | None] = []
+    replace_info(monkeypatch, lambda: colours.append(click.get_current_context().color))
+    for value in ("", "1"):
+        monkeypatch.setenv("NO_COLOR", value)
+        main.run(["info"])
+    assert colours == [None, False]
+
+
 def test_an_unknown_option_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["--bogus"]) == 2
     assert "No such option '--bogus'" in capsys.readouterr().err
