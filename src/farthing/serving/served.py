@@ -6,7 +6,7 @@ watch over the memory; asked for facts, and closed. What becomes of a request is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import TracebackType
 from typing import ClassVar, TypeVar
@@ -148,6 +148,14 @@ class ServedModel:
     def _prepare_with(self, tokenizer: TextTokenizer) -> None:
         """Make what requests go through before the queue."""
         raise NotImplementedError
+
+    def __repr__(self) -> str:
+        facts = [repr(self.model), *self._own_facts(), f"format={self.plan.format.name!r}"]
+        return f"{type(self).__name__}({', '.join(facts)}, device={self.plan.device!r})"
+
+    def _own_facts(self) -> Iterator[str]:
+        """What a repr says of this kind of model."""
+        return iter(())
 
     # --- facts ---------------------------------------------------------------------------------------------------
 
