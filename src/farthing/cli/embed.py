@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from farthing.cli.loading import loading
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
@@ -83,7 +84,8 @@ def embed(
     alone = replace(serving, max_queue_tokens=sys.maxsize, max_queue_ms=None)  # its own chunks are no crowd
 
     def load() -> Embedder:
-        return Embedder.from_settings(model, source, engine, alone)
+        with loading(model, shown=progress) as on_layer:
+            return Embedder.from_settings(model, source, engine, alone, on_layer=on_layer)
 
     if str(output) == STANDARD_OUTPUT:
         reader = open_reader(input, input_format, Wanted(field, EMBEDDING_FIELD))

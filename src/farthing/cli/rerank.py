@@ -11,6 +11,7 @@ from contextlib import closing
 
 import click
 
+from farthing.cli.loading import loading
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
@@ -56,7 +57,9 @@ def rerank(
 
     texts = read_texts(input, input_format, field)
     source, engine = settings.group(SourceSettings), settings.group(EngineSettings)
-    with Reranker.from_settings(model, source, engine, settings.group(ServingSettings)) as reranker:
+    with loading(model) as on_layer:
+        opened = Reranker.from_settings(model, source, engine, settings.group(ServingSettings), on_layer=on_layer)
+    with opened as reranker:
         ranking = reranker.rank(query, texts, top_n=top_n, instruction=instruction)
     for place, ranked in enumerate(ranking, start=1):
         text = texts[ranked.index]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from farthing.cli.data_options import ENCODER_GROUPS, index_encoder
+from farthing.cli.loading import loading
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.cli.terminal import is_styled, terminal_width
 from farthing.core.resolve import Resolved
@@ -109,7 +110,8 @@ def opened_reranker(model: str, settings: Resolved) -> Reranker:
     from farthing.serving.reranker import Reranker
 
     source, engine = settings.group(SourceSettings), settings.group(EngineSettings)
-    return Reranker.from_settings(model, source, engine, settings.group(ServingSettings))
+    with loading(model) as on_layer:
+        return Reranker.from_settings(model, source, engine, settings.group(ServingSettings), on_layer=on_layer)
 
 
 def shown(place: int, result: SearchResult) -> str:

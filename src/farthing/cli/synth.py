@@ -34,7 +34,7 @@ def synth(shape: str, directory: Path, layers: int | None, seed: int, outliers: 
         wanted = replace(wanted, num_layers=layers)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise SettingsError(f"{directory} exists and is not an empty folder; name another one.", param="directory")
-    with tqdm(total=2 * num_parameters(wanted), unit="B", unit_scale=True, desc=shape) as bar:
+    with tqdm(total=2 * num_parameters(wanted), unit="B", unit_scale=True, desc=shape, disable=None) as bar:
         write_synthetic(
             wanted, directory, seed=seed, outliers=outliers, on_tensor=lambda spec: bar.update(spec.num_bytes)
         )

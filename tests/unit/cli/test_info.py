@@ -20,7 +20,13 @@ def test_info_prints_versions_kernels_device_and_extras() -> None:
     assert f"torch {version('torch')}" in lines
     assert "available fp32, bf16, fp16, int8, nf4, fp8" in lines
     assert "parquet yes" in lines
-    assert next(line for line in lines if line.startswith("total_bytes")).endswith(" GiB")
+    assert re.fullmatch(r"memory [0-9.]+ GiB, [0-9.]+ GiB free", lines[lines.index("device:") + 2])
+
+
+def test_info_shows_no_names_of_the_program() -> None:
+    shown = CliRunner().invoke(info, ["--device", "cpu"]).stdout
+    for inside in ("()", "None", "True", "False", "_bytes", "has_native"):
+        assert inside not in shown.partition("extras:")[0]
 
 
 def test_info_json_has_the_same_facts_in_plain_units() -> None:

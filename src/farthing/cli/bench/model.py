@@ -41,13 +41,18 @@ def find_bench_model(name: str, settings: SourceSettings) -> BenchModel:
         shape = shape_name(name)
         if shape is not None:
             return BenchModel(synthetic_checkpoint(shape, settings), shape)
-        near = difflib.get_close_matches(name.lower(), SHAPES, n=1, cutoff=0.8)
-        if near and "/" not in name:  # no hub needs to be asked about a shape that was mistyped
-            raise ModelNotFoundError(f"There is no shape {name!r}. Did you mean {near[0]!r}?\n{choices()}")
+        check_mistyped(name)
     try:
         return BenchModel(find_model(name, settings).path, None)
     except ModelNotFoundError as error:
         raise ModelNotFoundError(f"{error}\n{choices()}") from error
+
+
+def check_mistyped(name: str) -> None:
+    """Raises `ModelNotFoundError` for what is nearly a shape: no hub needs to be asked about that."""
+    near = difflib.get_close_matches(name.lower(), SHAPES, n=1, cutoff=0.8)
+    if near and "/" not in name:
+        raise ModelNotFoundError(f"There is no shape {name!r}. Did you mean {near[0]!r}?\n{choices()}")
 
 
 def shape_name(name: str) -> str | None:
