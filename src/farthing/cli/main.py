@@ -7,6 +7,7 @@ A command's module is imported only when it runs, so that help and version come 
 from __future__ import annotations
 
 import codecs
+import errno
 import io
 import os
 import sys
@@ -81,13 +82,23 @@ def run(args: list[str] | None = None) -> int:
         # The reader of our output has gone; keep Python from failing again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:  # a disk that is full, a file that may not be read: the message says which
-        click.echo(f"Error: {error}", err=True)
+    except OSError as error:
+        click.echo(f"Error: {in_words(error)}", err=True)
         return 1
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         return 130
     return outcome if isinstance(outcome, int) else 0
+
+
+def in_words(error: OSError) -> str:
+    """What the operating system says: a disk that is full, a file that may not be read."""
+    place = f" {error.filename}" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"The disk is full: nothing more can be written{' to' if place else ''}{place}. Make room and try again."
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and place:
+        return f"{place.strip()} cannot be read or written: {error.strerror}. Choose another place, or allow it."
+    return str(error)
 
 
 def print_anything(stream: object) -> None:

@@ -101,7 +101,7 @@ def report_lines(planned: Planned, width: int | None = None) -> Iterator[str]:
     chosen = f"{plan.format.name}, {FETCHED[plan.residency]}, is chosen: {'; '.join(plan.reasons) or 'as asked for'}."
     faster = f"{plan.faster[:1].upper()}{plan.faster[1:]}." if plan.faster else ""
     for sentence in filter(None, (chosen, faster)):
-        yield from textwrap.wrap(sentence, width or 120)
+        yield from [sentence] if width is None else textwrap.wrap(sentence, width)
     yield from columns([*ledger_rows(plan)])
 
 

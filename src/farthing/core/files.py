@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
 
 from farthing.core.errors import SettingsError
 
+LEAST_FREE_BYTES = 2**16  # a disk with less has no room for anything
 PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
 TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}\.tmp", re.DOTALL)
 
@@ -46,7 +49,7 @@ def write_atomically(path: Path, write: Callable[[Path], object], *, private: bo
     """Let `write` fill a temporary file beside `path`, then give it that name. When it fails, nothing is left.
 
     The temporary file has a name that was free, so that no other file is overwritten, nor what a link leads to.
-    `private`: nobody but its owner may read it.
+    `private`: nobody but its owner may read it. Raises `OSError`, with ENOSPC where the disk is full.
     """
     temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.tmp")  # a name has 255 bytes at most
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE if private else 0o666))
@@ -54,9 +57,17 @@ def write_atomically(path: Path, write: Callable[[Path], object], *, private: bo
         write(temporary)
         sync(temporary)
         move(temporary, path)
-    except BaseException:
+    except BaseException as error:
+        # Some libraries say only that not all was written.
+        is_full = isinstance(error, OSError) and error.errno is None and is_disk_full(path.parent)
         temporary.unlink(missing_ok=True)
+        if is_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         raise
+
+
+def is_disk_full(folder: Path) -> bool:
+    return shutil.disk_usage(folder).free < LEAST_FREE_BYTES
 
 
 def temporary_of(name: str) -> str | None:

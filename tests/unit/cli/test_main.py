@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -187,3 +189,23 @@ def test_a_file_name_that_is_not_utf_8_is_printed_on_a_utf_8_terminal(monkeypatc
     replace_info(monkeypatch, lambda: print("caf\udce9.md 雨"))
     assert main.run(["info"]) == 0
     assert stream.buffer.getvalue().decode() == "caf\\udce9.md 雨\n"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("number", "place", "message"),
+    [
+        (errno.ENOSPC, "v.npy", "The disk is full: nothing more can be written to v.npy. Make room and try again."),
+        (errno.EDQUOT, None, "The disk is full: nothing more can be written. Make room and try again."),
+        (errno.EROFS, "v.npy", "v.npy cannot be read or written: Read-only file system. Choose another place, or "),
+        (errno.EACCES, "v.npy", "v.npy cannot be read or written: Permission denied. Choose another place, or allow"),
+    ],
+)
+def test_what_the_operating_system_refuses_is_a_sentence(
+    number: int, place: str | None, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise OSError(number, os.strerror(number), place)
+
+    replace_info(monkeypatch, fail)
+    assert main.run(["info"]) == 1
+    assert capsys.readouterr().err.startswith(f"Error: {message}")

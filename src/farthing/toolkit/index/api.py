@@ -5,9 +5,12 @@ In: documents as dicts or texts, files, queries. Out: results. It owns the encod
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
+
+from tqdm import tqdm
 
 from farthing.core.errors import IndexExistsError, InputError, shown
 from farthing.core.settings import QUANTISED_FORMATS, EngineSettings, ServingSettings, SourceSettings, UpstreamSettings
@@ -125,28 +128,35 @@ class Index:
             self._own = opened_encoder(self._given or manifest.model, manifest.space.format)
         return self._own
 
-    def add(self, documents: AnyDocument | Iterable[AnyDocument]) -> Added:
+    def add(self, documents: AnyDocument | Iterable[AnyDocument], *, show_progress: bool = False) -> Added:
         """Put documents in; those that are held as they are cost nothing.
 
         Args:
             documents: one or several: `Document`s, texts, or dicts with a `text` and perhaps `id`, `title`, `source`
                 and `kind`; what else a dict has becomes metadata. Without an id a document is named by its content.
 
+            show_progress: draw a bar on standard error.
+
         Raises what `VectorIndex.add` raises.
         """
-        return self._current().add(as_documents(documents), self.encoder)
+        with counting(show_progress) as on_batch:
+            return self._current().add(as_documents(documents), self.encoder, on_batch)
 
-    def add_files(self, *names: str, exclude: Sequence[str] = (), strict: bool = False) -> Added:
+    def add_files(
+        self, *names: str, exclude: Sequence[str] = (), strict: bool = False, show_progress: bool = False
+    ) -> Added:
         """Put the documents of files and folders in, as `farthing index add`. Raises also what `Inputs` raises.
 
         Args:
             strict: raise an error for the first record or file that cannot be read, instead of leaving it out
                 (`Added.skipped`).
+            show_progress: draw a bar on standard error.
         """
         inputs = Inputs(names, exclude=exclude)
         inputs.left_out.records.strict = strict
         inputs.check()
-        return self._current().add(inputs, self.encoder, skipped=inputs.left_out.records)
+        with counting(show_progress) as on_batch:
+            return self._current().add(inputs, self.encoder, on_batch, skipped=inputs.left_out.records)
 
     def search(
         self,
@@ -198,6 +208,13 @@ class Index:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@contextmanager
+def counting(is_shown: bool) -> Iterator[Callable[[Added], object]]:
+    """What is to be told of each batch, and draws how many documents were added."""
+    with tqdm(desc="Adding", unit=" documents", disable=not is_shown, dynamic_ncols=True) as bar:
+        yield lambda added: bar.update(added.num_documents - bar.n)
 
 
 def opened_encoder(model: str, held_format: str = "") -> Encoder:

@@ -12,15 +12,18 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from filelock import FileLock
 
 from farthing import Index
 from farthing.cli.main import cli
 from farthing.core.errors import (
     EmptyInputError,
     FarthingError,
+    IndexBusyError,
     IndexNotFoundError,
     IndexPlaceError,
     InputError,
+    ModelNotFoundError,
     SettingsError,
     UnreadableIndexError,
     VectorIndexError,
@@ -448,3 +451,17 @@ def test_code_is_shown_in_its_lines_and_what_has_no_name_by_its_place(starter_di
     assert "\n     class Wren:\n         def *sing*(self):\n             return 'loud'\n" in shown
     assert "1. line 1 of notes.jsonl  words " in shown
     assert "     Crows count and *sing*." in shown
+
+
+def test_csv_on_standard_input_is_told_how_it_is_read(store: Path) -> None:
+    with pytest.raises(InputError, match="Standard input is read as JSON Lines; --input-format csv reads CSV"):
+        said("index", "add", store, "-", "--strict", input="id,text\n1,a\n")
+
+
+def test_an_index_that_cannot_be_changed_is_told_before_a_model_is_looked_for(store: Path) -> None:
+    Path("a.txt").write_text("a text")
+    held = FileLock(store / "lock")
+    with held, pytest.raises(IndexBusyError):
+        said("index", "add", store, "a.txt", "--model", "no such model")
+    with pytest.raises(ModelNotFoundError):
+        said("index", "add", store, "a.txt", "--model", "no/such-model", "--offline")
