@@ -17,6 +17,7 @@ import click
 
 from farthing.cli.bulk.progress import counted
 from farthing.cli.commands import Command
+from farthing.core.errors import ModelNotFoundError
 from farthing.core.settings import EngineSettings, SourceSettings
 from farthing.core.version import __version__
 
@@ -85,6 +86,7 @@ def model_facts(name: str, device: str) -> dict[str, object]:
     from farthing.engine.task import possible_tasks
     from farthing.sources.find import find_model
 
+    check_is_no_shape(name)
     source = find_model(name, SourceSettings())
     description = describe_model(source.path, EngineSettings(device=device), task=None)
     spec, tensors = description.spec, description.checkpoint.tensors.values()
@@ -100,6 +102,22 @@ def model_facts(name: str, device: str) -> dict[str, object]:
         "stored as": ", ".join(f"{kind} ({counted(count, 'tensor')})" for kind, count in stored.most_common()),
         "fingerprint": description.identity,
     }
+
+
+def check_is_no_shape(name: str) -> None:
+    """Raises `ModelNotFoundError` for the name of a shape, or what is nearly one: it has no files to look into."""
+    from farthing.cli.bench.model import check_mistyped, shape_name
+    from farthing.sources.find import local_folder
+
+    if local_folder(name) is not None:
+        return
+    shape = shape_name(name)
+    if shape is not None:
+        raise ModelNotFoundError(
+            f"{shape} is the shape of a published model, without files here. What it takes: farthing plan {shape}; "
+            f"a model of it with random weights: farthing synth {shape} FOLDER."
+        )
+    check_mistyped(name)
 
 
 def is_installed(distribution: str) -> bool:

@@ -234,6 +234,8 @@ def banner(service: Service, url: str, memory: RequestMemory, exposed: str = "")
         else:
             facts |= {**backend.facts(), "try": f"curl {url}{trial(entry)}"}
         lines += [f"  {label:<10}  {value}" for label, value in facts.items()]
+    if url.startswith("http"):
+        lines.append(f"  {'browser':<10}  {url}/docs")
     lines.append(f"  {'requests':<10}  in work hold at most {mebibytes(memory.limit_bytes)} together")
     if exposed:
         lines.append(f"  {'warning':<10}  {exposed}")

@@ -10,7 +10,7 @@ from quantised_files import write_gguf
 from rerankers import write_reranker
 
 from farthing.cli.info import EXTRAS, info
-from farthing.core.errors import SettingsError
+from farthing.core.errors import ModelNotFoundError, SettingsError
 
 
 def test_info_prints_versions_kernels_device_and_extras() -> None:
@@ -82,3 +82,10 @@ def test_info_asks_only_for_what_the_extras_install() -> None:
             declared.setdefault(extra, set()).update({name, *re.findall(r"\[(\w+)\]", requirement)})
     missing = {extra: {name.lower() for name in names} - declared[extra] for extra, names in EXTRAS.items()}
     assert not any(missing.values()), missing
+
+
+def test_a_shape_or_what_is_nearly_one_is_no_model_to_look_into() -> None:
+    for name, message in (("qwen3-0.6b", "farthing plan qwen3-0.6b"), ("qwen3-5b", "Did you mean 'qwen3-8b'?")):
+        error = CliRunner().invoke(info, [name]).exception
+        assert isinstance(error, ModelNotFoundError)
+        assert message in str(error)
