@@ -13,12 +13,12 @@ HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
 
 class Command(click.Command):
-    """A command whose epilog is examples, a line each, which are shown as they are written."""
+    """A command whose epilog is examples, a line each, which are shown as they are written, under a heading."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         if self.epilog:
             with formatter.section("Examples"):
-                for line in self.epilog.strip().splitlines():
+                for line in self.epilog.removeprefix("Example: ").splitlines():
                     formatter.write(f"{'':{formatter.current_indent}}{line}\n")
 
 

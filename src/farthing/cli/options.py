@@ -3,7 +3,7 @@
 In: settings groups of `farthing.core.settings`. Out: a decorator that adds one option a field, and `--config`, to a
 command, and calls it with `settings`, the groups resolved from file, environment and flags. Limits and choices are
 checked by the settings themselves, so that a wrong value gets the same message from wherever it came. This is the only
-place that reads the environment.
+place that reads settings from the environment.
 """
 
 from __future__ import annotations

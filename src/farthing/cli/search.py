@@ -75,6 +75,7 @@ def search(
     from farthing.toolkit.index.index import VectorIndex
     from farthing.toolkit.index.search import Query
     from farthing.toolkit.index.search import search as ask
+    from farthing.toolkit.index.unmet import check_met
     from farthing.toolkit.stores.database import open_database
     from farthing.toolkit.stores.where import parse_conditions
 
@@ -89,6 +90,7 @@ def search(
         all_passages,
     )
     index = VectorIndex.open(open_database(store))
+    check_met(index.store, wanted.where)  # before a model is loaded
     with ExitStack() as stack:
         encoder = None
         if mode != "keyword":

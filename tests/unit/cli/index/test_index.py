@@ -438,7 +438,7 @@ def test_a_search_of_an_empty_index_says_that_it_is(starter_dir: Path) -> None:
 
 def test_a_field_that_no_document_has_is_named(store: Path) -> None:
     with pytest.raises(InputError, match=r"No document has the field 'yaer'; there are: year\. Did you mean 'year'\?"):
-        said("search", store, "password", "--where", "yaer = 2024")
+        said("search", store, "password", "--where", "yaer = 2024", "--model", "no such model")
     assert said("search", store, "password", "--where", "year = 1999") == "Nothing found.\n"
 
 
