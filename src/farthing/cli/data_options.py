@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from farthing.cli.loading import loading
+from farthing.cli.loading import loading, say_rounded
 from farthing.core.errors import SettingsError
 from farthing.core.resolve import Resolved
 from farthing.core.settings import (
@@ -64,6 +64,7 @@ def opened_encoder(model: str, settings: Resolved) -> Iterator[RequestEncoder]:
     with loading(model) as on_layer:
         opened = open_encoder(model, source, engine, serving, settings.group(UpstreamSettings), on_layer)
     with closing(opened) as encoder:
+        say_rounded(getattr(opened, "plan", None))  # not of a model on another server
         yield encoder
 
 

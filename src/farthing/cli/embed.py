@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from farthing.cli.loading import loading
+from farthing.cli.loading import loading, say_rounded
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
@@ -85,7 +85,9 @@ def embed(
 
     def load() -> Embedder:
         with loading(model, shown=progress) as on_layer:
-            return Embedder.from_settings(model, source, engine, alone, on_layer=on_layer)
+            opened = Embedder.from_settings(model, source, engine, alone, on_layer=on_layer)
+        say_rounded(opened.plan)
+        return opened
 
     if str(output) == STANDARD_OUTPUT:
         reader = open_reader(input, input_format, Wanted(field, EMBEDDING_FIELD))

@@ -5,8 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
+import click
 from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from farthing.engine.plan import Plan
 
 SHOWN_AFTER_S = 1.0
 
@@ -32,3 +37,9 @@ def loading(model: str, *, shown: bool | None = None) -> Iterator[Callable[[int,
             bar.update(num_done - bar.n)
 
         yield on_layer
+
+
+def say_rounded(plan: Plan | None) -> None:
+    """On standard error, that vectors are those of rounded weights, where nobody asked for that."""
+    if plan is not None and plan.is_rounded:
+        click.echo(f"Weights in {plan.reasons[0]}.", err=True)

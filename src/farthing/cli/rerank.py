@@ -11,7 +11,7 @@ from contextlib import closing
 
 import click
 
-from farthing.cli.loading import loading
+from farthing.cli.loading import loading, say_rounded
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
@@ -59,6 +59,7 @@ def rerank(
     source, engine = settings.group(SourceSettings), settings.group(EngineSettings)
     with loading(model) as on_layer:
         opened = Reranker.from_settings(model, source, engine, settings.group(ServingSettings), on_layer=on_layer)
+    say_rounded(opened.plan)
     with opened as reranker:
         ranking = reranker.rank(query, texts, top_n=top_n, instruction=instruction)
     for place, ranked in enumerate(ranking, start=1):

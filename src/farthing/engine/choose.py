@@ -66,7 +66,8 @@ def make_plan(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -
     plan = plan_of(
         way, chosen.ledger, facts, budget_bytes(settings, facts), tuple(reasons(settings, facts, model, way))
     )
-    return replace(plan, faster=faster(settings, facts, model, way))
+    is_rounded = way.format.quantises and settings.format == "auto"
+    return replace(plan, faster=faster(settings, facts, model, way), is_rounded=is_rounded)
 
 
 def options(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> Iterator[Option]:

@@ -37,6 +37,7 @@ class Plan(Way):
         budget_bytes: the most it may hold, on a card of the card's memory; None: no limit.
         reasons: one sentence for each choice that was not the user's.
         faster: what the user could choose to have it faster; empty where there is nothing.
+        is_rounded: weights are rounded to fit the memory, though no setting asked for it.
     """
 
     flash_attention: bool
@@ -44,6 +45,7 @@ class Plan(Way):
     budget_bytes: int | None
     reasons: tuple[str, ...]
     faster: str = ""
+    is_rounded: bool = False
 
 
 def plan_of(way: Way, ledger: Ledger, facts: DeviceFacts, budget_bytes: int | None, reasons: tuple[str, ...]) -> Plan:

@@ -121,7 +121,10 @@ def test_a_budget_that_holds_int8_is_not_spent_on_reading_the_model_for_each_que
         "int8, which rounds the weights, because no exact format fits 5,722 MiB; with --format none they are exact, "
         "and fetched for each batch"
     )
+    assert plan.is_rounded
+    assert not plan_for(MODELS["qwen3-4b"], memory="6GB", context_length=8192, format="int8").is_rounded
     exact = plan_for(MODELS["qwen3-4b"], memory="6GB", context_length=8192, format="none")
+    assert not exact.is_rounded
     assert (exact.format.name, exact.residency) == ("fp32", "disk")
     assert "layers read from disk for each batch (6,931 MiB), because they do not fit 5,722 MiB together" in (
         exact.reasons
