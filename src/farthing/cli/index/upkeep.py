@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -56,7 +57,8 @@ def list_indexes(folder: str) -> None:
     place = user_path(folder)
     if not place.is_dir():
         raise IndexNotFoundError(f"There is no folder {folder}.")
-    stores = [path for path in (place, *sorted(place.iterdir())) if (path / f"{MANIFEST}.json").is_file()]
+    # os.path and not Path, whose method raises for folders that may not be read.
+    stores = [path for path in (place, *sorted(place.iterdir())) if os.path.isfile(path / f"{MANIFEST}.json")]  # noqa: PTH113
     for store in stores:
         try:
             manifest, facts = VectorIndex.open(open_database(str(store))).info()
