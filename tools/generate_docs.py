@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from farthing.cli.main import COMMANDS, cli
+from farthing.cli.options import SettingsCommand
 from farthing.core.resolve import ENV_PREFIX, describe
 from farthing.core.settings import GROUPS, Checked, ModelSettings
 from farthing.server.metrics.catalogue import catalogue
@@ -28,7 +30,8 @@ def settings_page() -> str:
         "# Settings\n",
         "Every setting can be given as a flag (`--max-batch-size 64`), as an environment variable "
         f"(`{ENV_PREFIX}MAX_BATCH_SIZE=64`), or in a TOML file (`max_batch_size = 64`, with `--config FILE`). A flag "
-        "wins over the environment, the environment over the file. An unknown name is an error in all three. "
+        "wins over the environment, the environment over the file. An unknown name is an error in all three, "
+        "but for variables that Kubernetes makes of a Service named farthing. "
         "`Embedder(model, max_batch_size=64)` takes those of the first three groups.\n",
     ]
     for kind in (*GROUPS, ModelSettings):
@@ -52,20 +55,37 @@ def default(fact: dict[str, Any]) -> str:
 
 
 def cli_page() -> str:
-    parts = [NOTE, "# Command line\n", block("farthing", cli)]
+    parts = [
+        NOTE,
+        "# Command line\n",
+        "What `farthing COMMAND --help-all` prints; `--help`, or `farthing help COMMAND`, leaves out settings that are "
+        "seldom changed. Shells complete names of commands and flags after "
+        '`eval "$(_FARTHING_COMPLETE=bash_source farthing)"` in bash; `zsh_source` is for zsh, and fish takes '
+        "`_FARTHING_COMPLETE=fish_source farthing | source`.\n",
+        block("farthing", cli),
+    ]
     with click.Context(cli, info_name="farthing") as parent:
         for name in COMMANDS:
             command = cli.get_command(parent, name)
             assert command is not None
             parts.append(f"\n## farthing {name}\n\n{block(f'farthing {name}', command)}")
-            for part, inner in (command.commands if isinstance(command, click.Group) else {}).items():
+            for part, inner in inner_commands(command, parent):
                 parts.append(f"\n### farthing {name} {part}\n\n{block(f'farthing {name} {part}', inner)}")
     return "\n".join(parts)
 
 
+def inner_commands(command: click.Command, parent: click.Context) -> Iterator[tuple[str, click.Command]]:
+    for name in command.list_commands(parent) if isinstance(command, click.Group) else ():
+        assert isinstance(command, click.Group)
+        inner = command.get_command(parent, name)
+        assert inner is not None
+        yield name, inner
+
+
 def block(name: str, command: click.Command) -> str:
     with click.Context(command, info_name=name, terminal_width=110, max_content_width=110) as context:
-        return f"```\n{command.get_help(context)}\n```\n"
+        shown = command.get_whole_help(context) if isinstance(command, SettingsCommand) else command.get_help(context)
+        return f"```\n{shown}\n```\n"
 
 
 def metrics_page() -> str:

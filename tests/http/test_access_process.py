@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from farthing.core.errors import SettingsError
 from farthing.server.run import exposure, listen
 
 MAIN = "from farthing.cli.main import main; main()"
@@ -137,6 +139,19 @@ def test_it_is_said_where_others_than_this_machines_users_come_in(
         found = exposure(listener, **{"has_keys": False, "takes_known_clients": False, **settings})
     assert (WARNING in found) == is_said
     assert bool(found) == is_said
+
+
+@pytest.mark.parametrize("host", ["::", "[::]"])
+def test_all_addresses_are_those_of_both_families(host: str) -> None:
+    with listen(host, 0) as listener:
+        for address in ("127.0.0.1", "::1"):
+            socket.create_connection((address, listener.getsockname()[1]), timeout=5).close()
+
+
+@pytest.mark.parametrize("host", ["", "*"])
+def test_a_host_that_means_all_elsewhere_is_told_how_it_is_written_here(host: str) -> None:
+    with pytest.raises(SettingsError, match="to listen on all addresses, give ::, or"):
+        listen(host, 0)
 
 
 def test_a_unix_socket_is_served(tiny_qwen3: Path, tmp_path: Path) -> None:

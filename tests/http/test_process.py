@@ -63,6 +63,13 @@ def serve(*args: str, before: str = "") -> Iterator[Process]:
             popen.kill()
 
 
+def kernel() -> object:
+    """The native int8 kernels; None where they were not built."""
+    from farthing.quant.native.team import native_kernels
+
+    return native_kernels()
+
+
 def nobody_waits(url: str) -> bool:
     return 'farthing_waiting_texts{lane="interactive",model="minilm"} 0.0' in httpx.get(f"{url}/metrics").text
 
@@ -73,6 +80,8 @@ def test_the_printed_command_works_and_sigterm_finishes_what_runs(starter_dir: P
         printed = "\n".join(process.lines)
         for fact in (f"local folder {starter_dir}", "cpu", "fp32", "384", "256 tokens"):
             assert fact in printed
+        assert f"{process.url}/docs" in process.read_until("browser")
+        assert not kernel() or "--format int8" in printed
         curl = shlex.split(line.removeprefix("try "))
         answer = httpx.post(curl[1], content=curl[curl.index("-d") + 1])
         assert answer.json()["model"] == "minilm"

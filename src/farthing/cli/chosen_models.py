@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import click
 
 from farthing.core.errors import SettingsError
+from farthing.core.files import user_path
 from farthing.core.models_file import ANY_MODEL, ModelConfig, ModelsFile, read_models
 from farthing.core.resolve import Resolved
 from farthing.core.settings import EngineSettings, ModelSettings, ServerSettings, ServingSettings
@@ -56,5 +56,5 @@ def config(model: str, served_name: str | None, task: str, settings: Resolved) -
 
 def display_name(model: str) -> str:
     """The model's name as it was given; of a local folder only its last part, which says enough to clients."""
-    folder = Path(model).expanduser()
+    folder = user_path(model)
     return folder.resolve().name if folder.is_dir() else model

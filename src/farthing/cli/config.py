@@ -9,17 +9,18 @@ from pathlib import Path
 import click
 
 from farthing.cli.chosen_models import chosen_models
+from farthing.cli.commands import Group
 from farthing.core.models_file import ModelsFile
 from farthing.core.resolve import Resolved, read_config_file, resolve
 from farthing.core.settings import GROUPS, EngineSettings
 
 
-@click.group("config", epilog="Example: farthing config check farthing.toml")
+@click.group("config", cls=Group, epilog="farthing config check farthing.toml")
 def config() -> None:
     """Look at config files."""
 
 
-@config.command("check", epilog="Example: farthing config check farthing.toml")
+@config.command("check", epilog="farthing config check farthing.toml")
 @click.argument("file", type=click.Path(path_type=Path))
 def check(file: Path) -> None:
     """Check FILE as `farthing serve --config FILE` would, and show what it says.

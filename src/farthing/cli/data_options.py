@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from farthing.cli.loading import loading, say_rounded
 from farthing.core.errors import SettingsError
 from farthing.core.resolve import Resolved
 from farthing.core.settings import (
@@ -79,7 +80,10 @@ def opened_encoder(model: str, settings: Resolved) -> Iterator[RequestEncoder]:
     # The command's own texts are no crowd: none of them may be refused for how many are waiting.
     serving = replace(settings.group(ServingSettings), max_queue_tokens=sys.maxsize, max_queue_ms=None)
     source, engine = settings.group(SourceSettings), settings.group(EngineSettings)
-    with closing(open_encoder(model, source, engine, serving, settings.group(UpstreamSettings))) as encoder:
+    with loading(model) as on_layer:
+        opened = open_encoder(model, source, engine, serving, settings.group(UpstreamSettings), on_layer)
+    with closing(opened) as encoder:
+        say_rounded(getattr(opened, "plan", None))  # not of a model on another server
         yield encoder
 
 

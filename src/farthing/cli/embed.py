@@ -13,21 +13,26 @@ from typing import Any
 import click
 
 from farthing.cli.data_options import STRICT
+from farthing.cli.loading import loading, say_rounded
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
 from farthing.toolkit.records.reader import INPUT_FORMATS
 
+STANDARD_OUTPUT = "-"
+EXAMPLES = """farthing embed starter texts.txt -o vectors.npy
+farthing embed starter records.csv --field body -o vectors.parquet
+echo "Hello" | farthing embed starter - -o -"""
 
-@click.command("embed", cls=SettingsCommand)
+
+@click.command("embed", cls=SettingsCommand, epilog=EXAMPLES)
 @click.argument("model")
 @click.argument("input", metavar="INPUT")
 @click.option(
     "-o",
     "--output",
-    required=True,
     type=click.Path(path_type=Path),
-    help="File to write: .npy (vectors only), .jsonl or .parquet (each record with its embedding).",
+    help="File to write: .npy (vectors only), .jsonl or .parquet (each record with its embedding); - prints .jsonl.",
 )
 @click.option("--field", help="Field that holds the text [default: text, or the only one].")
 @click.option(
@@ -50,7 +55,7 @@ from farthing.toolkit.records.reader import INPUT_FORMATS
 def embed(
     model: str,
     input: str,
-    output: Path,
+    output: Path | None,
     field: str | None,
     input_format: str | None,
     chunk_rows: int | None,
@@ -69,10 +74,29 @@ def embed(
     """
     # Imported here, so that the help comes without loading torch.
     from farthing.cli.bulk.job import Job, run_job
+    from farthing.cli.bulk.print_vectors import print_vectors
     from farthing.serving.embedder import Embedder
     from farthing.serving.request import EmbedRequest
+    from farthing.toolkit.records.fields import EMBEDDING_FIELD
+    from farthing.toolkit.records.read_lines import Wanted
+    from farthing.toolkit.records.reader import open_reader
 
+    if output is None:
+        raise click.UsageError("Say where the vectors go: -o FILE, or -o - to print them.")
     serving = settings.group(ServingSettings)
+    source, engine = settings.group(SourceSettings), settings.group(EngineSettings)
+    alone = replace(serving, max_queue_tokens=sys.maxsize, max_queue_ms=None)  # its own chunks are no crowd
+
+    def load() -> Embedder:
+        with loading(model, shown=progress) as on_layer:
+            opened = Embedder.from_settings(model, source, engine, alone, on_layer=on_layer)
+        say_rounded(opened.plan)
+        return opened
+
+    if str(output) == STANDARD_OUTPUT:
+        reader = open_reader(input, input_format, Wanted(field, EMBEDDING_FIELD))
+        print_vectors(reader, EmbedRequest(inputs=(), **request), load, strict=strict)
+        return
     job = Job(
         input=input,
         input_format=input_format,
@@ -86,6 +110,4 @@ def embed(
         strict=strict,
         show_progress=sys.stderr.isatty() if progress is None else progress,
     )
-    source, engine = settings.group(SourceSettings), settings.group(EngineSettings)
-    alone = replace(serving, max_queue_tokens=sys.maxsize, max_queue_ms=None)  # its own chunks are no crowd
-    run_job(job, lambda: Embedder.from_settings(model, source, engine, alone))
+    run_job(job, load)

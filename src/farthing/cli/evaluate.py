@@ -26,6 +26,7 @@ from farthing.cli.data_options import (
 )
 from farthing.cli.eval_options import LIST, language_pairs, searches_of, variants, whole
 from farthing.cli.options import SettingsCommand, settings_options
+from farthing.cli.terminal import terminal_width
 from farthing.core.errors import SettingsError
 from farthing.core.resolve import Resolved
 from farthing.core.version import __version__
@@ -134,7 +135,7 @@ def evaluate(
         rows += rows_of(embedded, lengths, searches, format=name, memory=memory, show_progress=wanted.show_progress)
     report = Report(model, found, rows, about())
     rendered = json.dumps(report.as_object(), indent=2, ensure_ascii=False)
-    click.echo(rendered if as_json else "\n".join(report.tables()), nl=as_json)
+    click.echo(rendered if as_json else "\n".join(report.tables(terminal_width())), nl=as_json)
     if output is not None:
         output.write_text(f"{rendered}\n" if output.suffix.lower() == ".json" else report.as_markdown(), "utf-8")
     say_left_out(skipped)

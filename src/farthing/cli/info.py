@@ -8,11 +8,16 @@ from __future__ import annotations
 import json
 import platform
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import click
 
+from farthing.cli.bulk.progress import counted
+from farthing.cli.commands import Command
+from farthing.core.errors import ModelNotFoundError
 from farthing.core.settings import EngineSettings, SourceSettings
 from farthing.core.version import __version__
 
@@ -34,7 +39,7 @@ EXTRAS = {
 MADE_FOR = {"embed": "vectors", "rerank": "scores of pairs (farthing rerank)"}
 
 
-@click.command("info")
+@click.command("info", cls=Command, epilog="farthing info\nfarthing info ./my-model")
 @click.argument("model", required=False)
 @click.option("--device", default="auto", help="Device to describe: auto, cpu, cuda, or cuda:N. [default: auto]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -46,10 +51,10 @@ def info(model: str | None, device: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return
-    for heading, section in facts.items():
+    for heading, section in {**facts, "device": device_words(facts["device"])}.items():
         click.echo(f"{heading}:")
         for name, value in section.items():
-            click.echo(f"  {name:16} {shown(name, value)}")
+            click.echo(f"  {name.replace('_', ' '):16} {shown(value)}")
 
 
 def gather(device: str) -> dict[str, dict[str, object]]:
@@ -81,6 +86,7 @@ def model_facts(name: str, device: str) -> dict[str, object]:
     from farthing.engine.task import possible_tasks
     from farthing.sources.find import find_model
 
+    check_is_no_shape(name)
     source = find_model(name, SourceSettings())
     description = describe_model(source.path, EngineSettings(device=device), task=None)
     spec, tensors = description.spec, description.checkpoint.tensors.values()
@@ -93,9 +99,25 @@ def model_facts(name: str, device: str) -> dict[str, object]:
         "dimensions": spec.hidden,
         "context": description.embedding.max_tokens,
         "pooling": description.embedding.pooling,
-        "stored as": ", ".join(f"{kind} ({count} tensors)" for kind, count in stored.most_common()),
+        "stored as": ", ".join(f"{kind} ({counted(count, 'tensor')})" for kind, count in stored.most_common()),
         "fingerprint": description.identity,
     }
+
+
+def check_is_no_shape(name: str) -> None:
+    """Raises `ModelNotFoundError` for the name of a shape, or what is nearly one: it has no files to look into."""
+    from farthing.cli.bench.model import check_mistyped, shape_name
+    from farthing.sources.find import local_folder
+
+    if local_folder(name) is not None:
+        return
+    shape = shape_name(name)
+    if shape is not None:
+        raise ModelNotFoundError(
+            f"{shape} is the shape of a published model, without files here. What it takes: farthing plan {shape}; "
+            f"a model of it with random weights: farthing synth {shape} FOLDER."
+        )
+    check_mistyped(name)
 
 
 def is_installed(distribution: str) -> bool:
@@ -106,9 +128,31 @@ def is_installed(distribution: str) -> bool:
     return True
 
 
-def shown(name: str, value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if name.endswith("_bytes") and isinstance(value, int):
-        return f"{value / 2**30:.1f} GiB"
-    return str(value)
+def device_words(facts: Mapping[str, Any]) -> dict[str, object]:
+    """Facts of a device as people ask for them; `--json` has them all."""
+    is_cpu = facts["device"] == "cpu"
+    words: dict[str, object] = {
+        "name": f"{facts['device']}: {facts['name']}",
+        "memory": f"{gibibytes(facts['total_bytes'])}, {gibibytes(facts['free_bytes'])} free",
+        "threads": facts["num_threads"],
+    }
+    if is_cpu:
+        return {**words, "fast int8": facts["has_native"]}
+    if facts["host_free_bytes"] is not None:
+        words["host memory"] = f"{gibibytes(facts['host_free_bytes'])} free"
+    if facts["others"]:
+        words["other cards"] = ", ".join(facts["others"])
+    return {
+        **words,
+        "fast bf16": facts["fast_bf16"],
+        "fast fp8": facts["fast_fp8"],
+        "flash attention": facts["flash_attention"],
+    }
+
+
+def gibibytes(num_bytes: int) -> str:
+    return f"{num_bytes / 2**30:.1f} GiB"
+
+
+def shown(value: object) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

@@ -6,23 +6,20 @@ A command's module is imported only when it runs, so that help and version come 
 
 from __future__ import annotations
 
-import difflib
+import codecs
+import errno
+import io
 import os
 import sys
-from importlib import import_module
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import click
 
+from farthing.cli.commands import HELP_NAMES, Entry, LazyGroup
 from farthing.core.errors import FarthingError, InputError, SettingsError
 from farthing.core.version import __version__
 
-
-class Entry(NamedTuple):
-    """A command that is not imported yet."""
-
-    target: str  # "module:attribute"
-    help: str
+ESCAPED = "farthing.escaped"  # as codecs call ways to treat what cannot be encoded
 
 
 COMMANDS = {
@@ -36,6 +33,7 @@ COMMANDS = {
     "eval": Entry("farthing.cli.evaluate:evaluate", "Measure a model on labelled texts, several settings at once."),
     "quantize": Entry("farthing.cli.quantize:quantize", "Write a folder of int8 weights that loads at once."),
     "pull": Entry("farthing.cli.pull:pull", "Download a model."),
+    "models": Entry("farthing.cli.models:models", "Show which models are on this machine, or remove one."),
     "synth": Entry("farthing.cli.synth:synth", "Write a small random model, for trials and tests."),
     "bench": Entry("farthing.cli.bench.command:bench", "Measure how fast a model runs on this machine."),
     "plan": Entry("farthing.cli.plan:plan", "Show how a model would be run in the memory there is."),
@@ -44,39 +42,22 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
-    """A group that imports a command when it is called for, and lists the commands without importing any."""
+class MainGroup(LazyGroup):
+    """All commands. `farthing help search` is another way to write `farthing search --help`."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return list(COMMANDS)
+    entries = COMMANDS
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[cmd_name].target.partition(":")
-        command = getattr(import_module(module), attribute)
-        assert isinstance(command, click.Command)
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        name = args[0]
-        if name not in COMMANDS and not name.startswith("-"):
-            near = difflib.get_close_matches(name, COMMANDS, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Commands: {', '.join(COMMANDS)}."
-            raise click.UsageError(f"No such command {name!r}. {hint}", ctx)
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [*args[1:], "--help"] if args[:1] == ["help"] else args)
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=MainGroup, context_settings=HELP_NAMES, epilog="farthing help search")
 @click.version_option(__version__, package_name="farthing", message="%(prog)s %(version)s")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Turn text into vectors, on the hardware you already have."""
+    if os.environ.get("NO_COLOR"):  # https://no-color.org
+        ctx.color = False
 
 
 def main(args: list[str] | None = None) -> NoReturn:
@@ -86,6 +67,8 @@ def main(args: list[str] | None = None) -> NoReturn:
 
 def run(args: list[str] | None = None) -> int:
     """Run the command line; return the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        print_anything(stream)
     try:
         outcome: Any = cli.main(args, prog_name="farthing", standalone_mode=False)
         sys.stdout.flush()
@@ -99,10 +82,34 @@ def run(args: list[str] | None = None) -> int:
         # The reader of our output has gone; keep Python from failing again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:  # a disk that is full, a file that may not be read: the message says which
-        click.echo(f"Error: {error}", err=True)
+    except OSError as error:
+        click.echo(f"Error: {in_words(error)}", err=True)
         return 1
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         return 130
     return outcome if isinstance(outcome, int) else 0
+
+
+def in_words(error: OSError) -> str:
+    """What the operating system says: a disk that is full, a file that may not be read."""
+    place = f" {error.filename}" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"The disk is full: nothing more can be written{' to' if place else ''}{place}. Make room and try again."
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and place:
+        return f"{place.strip()} cannot be read or written: {error.strerror}. Choose another place, or allow it."
+    return str(error)
+
+
+def print_anything(stream: object) -> None:
+    """Have `stream` write characters that its encoding lacks as \\uXXXX, which is JSON as well, instead of failing."""
+    if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        codecs.register_error(ESCAPED, escaped)
+        stream.reconfigure(errors=ESCAPED)
+
+
+def escaped(error: UnicodeError) -> tuple[str, int]:
+    """Of characters beyond the first 65,536 both halves, as JSON has them; of others one."""
+    assert isinstance(error, UnicodeEncodeError)
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{high:02x}{low:02x}" for high, low in zip(units[::2], units[1::2], strict=True)), error.end

@@ -3,7 +3,7 @@
 In: settings groups of `farthing.core.settings`. Out: a decorator that adds one option a field, and `--config`, to a
 command, and calls it with `settings`, the groups resolved from file, environment and flags. Limits and choices are
 checked by the settings themselves, so that a wrong value gets the same message from wherever it came. This is the only
-place that reads the environment.
+place that reads settings from the environment.
 """
 
 from __future__ import annotations
@@ -16,10 +16,33 @@ from typing import Any
 
 import click
 
+from farthing.cli.commands import Command
 from farthing.core.resolve import describe, read_config_file, resolve
 from farthing.core.settings import Checked
 
-Command = Callable[..., Any]
+Function = Callable[..., Any]
+
+# Settings that the short help of a command shows, where the command takes them.
+OFTEN_USED = frozenset(
+    (
+        "host",
+        "port",
+        "served_model_name",
+        "api_keys_file",
+        "index_folder",
+        "reranker",
+        "cache",
+        "upstream",
+        "format",
+        "memory",
+        "device",
+        "context_length",
+        "truncate",
+        "short_text",
+        "offline",
+    )
+)
+IS_WHOLE = "farthing.whole_help"  # in a context's `meta`
 
 
 class SettingOption(click.Option):
@@ -30,21 +53,59 @@ class SettingOption(click.Option):
         self.heading = heading
 
 
-class SettingsCommand(click.Command):
-    """A command whose help lists its own options first, then each settings group under its heading."""
+class SettingsCommand(Command):
+    """A command whose help lists its own options and the settings that are often used; `--help-all` lists all of them,
+    each group under its heading."""
+
+    def __init__(self, *args: Any, **attrs: Any) -> None:
+        super().__init__(*args, **attrs)
+        self.params.append(
+            click.Option(
+                ["--help-all"],
+                is_flag=True,
+                is_eager=True,
+                expose_value=False,
+                callback=show_all,
+                help="Show this message with all settings and exit.",
+            )
+        )
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        sections: dict[str, list[tuple[str, str]]] = {}
+        sections: dict[str, list[tuple[str, str]]] = {"Options": []}
+        is_whole, num_left = ctx.meta.get(IS_WHOLE, False), 0
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
-            if record is not None and isinstance(param, click.Option):
-                sections.setdefault(getattr(param, "heading", "Options"), []).append(record)
-        for heading in sorted(sections, key=lambda heading: heading != "Options"):
+            if record is None or not isinstance(param, click.Option):
+                continue
+            if not isinstance(param, SettingOption):
+                sections["Options"].append(record)
+            elif is_whole:
+                sections.setdefault(param.heading, []).append(record)
+            elif param.name in OFTEN_USED:
+                sections.setdefault("Settings", []).append(record)
+            else:
+                num_left += 1
+        for heading, records in sections.items():
             with formatter.section(heading):
-                formatter.write_dl(sections[heading])
+                formatter.write_dl(records)
+        if num_left:
+            formatter.write_paragraph()
+            formatter.write_text(f"{num_left} more settings, for special cases: {ctx.command_path} --help-all")
+
+    def get_whole_help(self, ctx: click.Context) -> str:
+        """With all settings."""
+        ctx.meta[IS_WHOLE] = True
+        return self.get_help(ctx)
 
 
-def settings_options(*groups: type[Checked]) -> Callable[[Command], Command]:
+def show_all(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: ARG001
+    if value and not ctx.resilient_parsing:
+        assert isinstance(ctx.command, SettingsCommand)
+        click.echo(ctx.command.get_whole_help(ctx), color=ctx.color)
+        ctx.exit()
+
+
+def settings_options(*groups: type[Checked]) -> Callable[[Function], Function]:
     """Add an option for every field of `groups`, and `--config FILE`; call the command with `settings: Resolved`.
 
     Use it under `@click.command(cls=SettingsCommand)`. A flag that is not given leaves the setting to FARTHING_* in the
@@ -52,7 +113,7 @@ def settings_options(*groups: type[Checked]) -> Callable[[Command], Command]:
     """
     names = [fact["name"] for kind in groups for fact in describe(kind)]
 
-    def decorate(command: Command) -> Command:
+    def decorate(command: Function) -> Function:
         def with_settings(*args: Any, config: Path | None, **params: Any) -> Any:
             given = {name: params.pop(name) for name in names}
             settings = resolve(
@@ -69,7 +130,7 @@ def settings_options(*groups: type[Checked]) -> Callable[[Command], Command]:
             envvar="FARTHING_CONFIG",
             help="TOML file with settings. Flags win over FARTHING_<SETTING> variables, and these over the file.",
         )
-        decorated: Command = functools.wraps(command)(with_settings)
+        decorated: Function = functools.wraps(command)(with_settings)
         # click lists options in the reverse order of their decorators.
         for kind in reversed(groups):
             for fact in reversed(describe(kind)):
@@ -79,7 +140,7 @@ def settings_options(*groups: type[Checked]) -> Callable[[Command], Command]:
     return decorate
 
 
-def option_for(kind: type[Checked], fact: dict[str, Any]) -> Callable[[Command], Command]:
+def option_for(kind: type[Checked], fact: dict[str, Any]) -> Callable[[Function], Function]:
     """The click option of one settings field; unset it is None."""
     name, wanted = fact["name"], fact["type"]
     dashed = name.replace("_", "-")

@@ -11,6 +11,7 @@ import json
 import click
 
 from farthing.cli.options import SettingsCommand, settings_options
+from farthing.cli.terminal import terminal_width
 from farthing.core.resolve import Resolved
 from farthing.core.settings import EngineSettings, SourceSettings
 
@@ -18,7 +19,7 @@ from farthing.core.settings import EngineSettings, SourceSettings
 @click.command(
     "plan",
     cls=SettingsCommand,
-    epilog="Example: farthing plan qwen3-4b --memory 6GB --context-length 8192",
+    epilog="farthing plan qwen3-4b --memory 6GB --context-length 8192",
 )
 @click.argument("model", metavar="MODEL_OR_SHAPE")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -37,7 +38,7 @@ def plan(model: str, as_json: bool, settings: Resolved) -> None:
     if as_json:
         click.echo(json.dumps(as_object(found), indent=2))
     else:
-        for line in report_lines(found):
+        for line in report_lines(found, terminal_width()):
             click.echo(line)
     if found.refusal is not None:
         raise found.refusal

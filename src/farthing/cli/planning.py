@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from farthing.cli.bench.model import shape_name
+from farthing.cli.bench.model import check_mistyped, choices, shape_name
 from farthing.cli.bench.report import columns
-from farthing.core.errors import DoesNotFitError
+from farthing.core.errors import DoesNotFitError, ModelNotFoundError
 from farthing.core.settings import EngineSettings, SourceSettings
 from farthing.core.sizes import mebibytes
 from farthing.engine.budget import budget_bytes
@@ -50,8 +51,13 @@ def plan_model(name: str, source: SourceSettings, settings: EngineSettings) -> P
     if shape is not None:
         model = shape_of_config(SHAPES[shape].config())
     else:
-        with find_configuration(name, source) as folder:
-            model, settings = read_shape(folder, settings)
+        if local_folder(name) is None:
+            check_mistyped(name)
+        try:
+            with find_configuration(name, source) as folder:
+                model, settings = read_shape(folder, settings)
+        except ModelNotFoundError as error:
+            raise ModelNotFoundError(f"{error}\n{choices()}") from error
     facts = device_facts(settings.device)
     plan, refusal = None, None
     try:
@@ -80,20 +86,37 @@ def by_kind(found: Sequence[Option]) -> Iterator[Option]:
         yield next((option for option in group if option.fits), min(group, key=lambda option: option.num_bytes))
 
 
-def report_lines(planned: Planned) -> Iterator[str]:
+def report_lines(planned: Planned, width: int | None = None) -> Iterator[str]:
+    """For a terminal of that width; None where there is none."""
     spec, facts, budget = planned.model.spec, planned.facts, planned.budget_bytes
     yield f"model   {planned.name}: {spec.num_layers} layers of width {spec.hidden:,}, stored in {planned.model.stored}"
     yield f"device  {facts.device}: {facts.name}, {mebibytes(facts.free_bytes)} free"
     yield f"memory  {'no limit' if budget is None else f'{mebibytes(budget)} ({budget:,} bytes)'}"
     yield ""
-    header = ("format", "layers", "texts to", "MiB in all", *names(planned), "fits", "speed")
-    yield from columns([header, *(row(option, planned) for option in planned.options)])
+    yield from table(planned, width)
     if planned.plan is None:
         return
     plan = planned.plan
     yield ""
-    yield f"{plan.format.name}, {FETCHED[plan.residency]}, is chosen: {'; '.join(plan.reasons) or 'as asked for'}."
+    chosen = f"{plan.format.name}, {FETCHED[plan.residency]}, is chosen: {'; '.join(plan.reasons) or 'as asked for'}."
+    faster = f"{plan.faster[:1].upper()}{plan.faster[1:]}." if plan.faster else ""
+    for sentence in filter(None, (chosen, faster)):
+        yield from [sentence] if width is None else textwrap.wrap(sentence, width)
     yield from columns([*ledger_rows(plan)])
+
+
+def table(planned: Planned, width: int | None) -> Iterator[str]:
+    """A row for each option; what its bytes are made of only where `width` has room for it."""
+    entries = names(planned)
+    lines = list(columns([header(entries), *(row(option, planned, entries) for option in planned.options)]))
+    if width is not None and len(lines[0]) > width:
+        lines = list(columns([header([]), *(row(option, planned, []) for option in planned.options)]))
+        lines.append("(What the bytes of each row are made of: --json, or a wider terminal.)")
+    yield from lines
+
+
+def header(entries: Sequence[str]) -> tuple[str, ...]:
+    return ("format", "layers", "texts to", "MiB in all", *entries, "fits", "speed")
 
 
 def names(planned: Planned) -> list[str]:
@@ -101,16 +124,17 @@ def names(planned: Planned) -> list[str]:
     return list(dict.fromkeys(entry.name for option in planned.options for entry in option.ledger.entries))
 
 
-def row(option: Option, planned: Planned) -> tuple[str, ...]:
+def row(option: Option, planned: Planned, entries: Sequence[str]) -> tuple[str, ...]:
     way = option.way
-    parts = (option.ledger.named(name) for name in names(planned))
+    parts = (option.ledger.named(name) for name in entries)
+    must_quantise = way.format.quantises and way.residency == "disk" and not planned.model.is_quantised
     return (
         way.format.name,
         way.residency,
         f"{way.context_length:,}",
         f"{option.num_bytes / 2**20:,.0f}",
         *(f"{num_bytes / 2**20:,.0f}" if num_bytes else "-" for num_bytes in parts),
-        "yes" if option.fits else "no",
+        "no" if not option.fits else "once quantized" if must_quantise else "yes",
         speed(way),
     )
 

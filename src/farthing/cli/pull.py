@@ -13,7 +13,7 @@ from farthing.core.settings import SourceSettings
 from farthing.sources.find import find_model
 
 
-@click.command("pull", cls=SettingsCommand)
+@click.command("pull", cls=SettingsCommand, epilog="farthing pull Qwen/Qwen3-Embedding-0.6B")
 @click.argument("name")
 @settings_options(SourceSettings)
 def pull(name: str, settings: Resolved) -> None:

@@ -8,6 +8,7 @@ from typing import Literal
 import click
 from tqdm import tqdm
 
+from farthing.cli.loading import SHOWN_AFTER_S
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 from farthing.core.settings import QUANTISED_FORMATS, SourceSettings
@@ -20,7 +21,7 @@ NUM_CALIBRATION_TEXTS = 4096
 @click.command(
     "quantize",
     cls=SettingsCommand,
-    epilog="Example: farthing quantize Qwen/Qwen3-Embedding-0.6B ./qwen3-int8 && farthing serve ./qwen3-int8",
+    epilog="farthing quantize Qwen/Qwen3-Embedding-0.6B ./qwen3-int8\nfarthing serve ./qwen3-int8",
 )
 @click.argument("model")
 @click.argument("out", type=click.Path(path_type=Path))
@@ -68,7 +69,15 @@ def quantize(
     from farthing.serving.quantise import quantise_model
 
     texts = None if calibration is None else CalibrationTexts(Path(calibration).name, first_texts(calibration))
-    with tqdm(unit="B", unit_scale=True, desc=model) as bar:
+    with (
+        tqdm(unit="B", unit_scale=True, desc=model, disable=None) as bar,
+        tqdm(unit=" texts", desc="Measuring how close", disable=None, delay=SHOWN_AFTER_S) as measured,
+    ):
+
+        def on_texts(num_done: int, num_texts: int) -> None:
+            measured.total = num_texts
+            measured.update(num_done - measured.n)
+
         manifest = quantise_model(
             model,
             out,
@@ -79,6 +88,7 @@ def quantize(
             calibrate=calibrate,
             calibration=texts,
             on_tensor=lambda spec: bar.update(spec.num_bytes),
+            on_texts=on_texts,
         )
     sizes = [file.stat().st_size for file in out.rglob("*") if file.is_file()]
     click.echo(f"path       {out}")

@@ -11,6 +11,7 @@ from contextlib import closing
 import click
 
 from farthing.cli.data_options import STRICT, say_left_out
+from farthing.cli.loading import loading, say_rounded
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
@@ -23,7 +24,7 @@ ROWS_AT_A_TIME = 8192
 @click.command(
     "rerank",
     cls=SettingsCommand,
-    epilog='Example: farthing rerank Qwen/Qwen3-Reranker-0.6B --query "how tall is the tower?" passages.txt --top-n 5',
+    epilog='farthing rerank Qwen/Qwen3-Reranker-0.6B --query "how tall is the tower?" passages.txt --top-n 5',
 )
 @click.argument("model")
 @click.argument("input", metavar="FILE")
@@ -62,7 +63,10 @@ def rerank(
     found = read_texts(input, input_format, field, serving, skipped)
     numbers, texts = list(found), list(found.values())
     source, engine = settings.group(SourceSettings), settings.group(EngineSettings)
-    with Reranker.from_settings(model, source, engine, serving) as reranker:
+    with loading(model) as on_layer:
+        opened = Reranker.from_settings(model, source, engine, serving, on_layer=on_layer)
+    say_rounded(opened.plan)
+    with opened as reranker:
         ranking = reranker.rank(query, texts, top_n=top_n, instruction=instruction)
     say_left_out(skipped)
     for place, ranked in enumerate(ranking, start=1):

@@ -6,14 +6,16 @@ In: an index and a query. Out: on standard output, results as people read them, 
 from __future__ import annotations
 
 import json
-import sys
+import re
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import click
 
 from farthing.cli.data_options import ENCODER_GROUPS, index_encoder
+from farthing.cli.loading import loading
 from farthing.cli.options import SettingsCommand, settings_options
+from farthing.cli.terminal import is_styled, terminal_width
 from farthing.core.resolve import Resolved
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
 
@@ -22,13 +24,15 @@ if TYPE_CHECKING:
     from farthing.toolkit.index.excerpt import Excerpt
     from farthing.toolkit.index.result import SearchResult
 
-EXAMPLES = """Examples: farthing search ./help "how do I change my password?"
+INDENT = " " * 5
+DIGEST = re.compile(r"[0-9a-f]{32}")  # what a document without a name of its own is called
+EXAMPLES = """farthing search ./help how do I change my password
 farthing search ./shop "rain coat" --where "price <= 80" --where "in_stock = true" -k 20 --json"""
 
 
 @click.command("search", cls=SettingsCommand, epilog=EXAMPLES)
 @click.argument("store")
-@click.argument("query")
+@click.argument("query", nargs=-1, required=True)
 @click.option("-k", "num_results", type=click.IntRange(min=1), default=10, help="How many results [default: 10].")
 @click.option(
     "--mode",
@@ -53,7 +57,7 @@ farthing search ./shop "rain coat" --where "price <= 80" --where "in_stock = tru
 @settings_options(*ENCODER_GROUPS)
 def search(
     store: str,
-    query: str,
+    query: tuple[str, ...],
     num_results: int,
     mode: str,
     conditions: tuple[str, ...],
@@ -66,17 +70,18 @@ def search(
     model: str | None,
     settings: Resolved,
 ) -> None:
-    """Find the passages of the index STORE that answer QUERY."""
+    """Find the passages of the index STORE that answer QUERY, which may be several words without quotes."""
     from farthing.toolkit.index.hybrid import Blend
     from farthing.toolkit.index.index import VectorIndex
     from farthing.toolkit.index.search import Query
     from farthing.toolkit.index.search import search as ask
+    from farthing.toolkit.index.unmet import check_met
     from farthing.toolkit.stores.database import open_database
     from farthing.toolkit.stores.where import parse_conditions
 
     given = {"vector_weight": vector_weight, "fusion": fusion}
     wanted = Query(
-        query,
+        " ".join(query),
         num_results,
         mode,  # type: ignore[arg-type]
         parse_conditions(conditions),
@@ -85,36 +90,45 @@ def search(
         all_passages,
     )
     index = VectorIndex.open(open_database(store))
+    check_met(index.store, wanted.where)  # before a model is loaded
     with ExitStack() as stack:
         encoder = None
         if mode != "keyword":
             encoder = stack.enter_context(index_encoder(index.manifest.space, model or index.manifest.model, settings))
         ranker = stack.enter_context(opened_reranker(reranker, settings)) if reranker else None
         results = ask(index, wanted, encoder, ranker)
+    is_empty = not results and not index.info().facts.num_documents
     if as_json:
         for result in results:
             click.echo(json.dumps(result.to_dict(), ensure_ascii=False))
+    elif results:
+        click.echo("\n\n".join(shown(place, result) for place, result in enumerate(results, start=1)))
     else:
-        click.echo(
-            "\n\n".join(shown(place, result) for place, result in enumerate(results, start=1)) or "Nothing found."
-        )
+        empty = f"Nothing is in the index yet. Add documents with: farthing index add {store} FILES"
+        click.echo(empty if is_empty else "Nothing found.")
 
 
 def opened_reranker(model: str, settings: Resolved) -> Reranker:
     from farthing.serving.reranker import Reranker
 
     source, engine = settings.group(SourceSettings), settings.group(EngineSettings)
-    return Reranker.from_settings(model, source, engine, settings.group(ServingSettings))
+    with loading(model) as on_layer:
+        return Reranker.from_settings(model, source, engine, settings.group(ServingSettings), on_layer=on_layer)
 
 
 def shown(place: int, result: SearchResult) -> str:
     """A result as a block of lines: number, title and score; where it is from; what it says."""
+    from farthing.toolkit.index.excerpt import is_of_lines
+
     passage = result.passage
-    title = passage.title or passage.document
+    title = passage.title or (passage.source if DIGEST.fullmatch(passage.document) else "") or passage.document
     where = " · ".join(dict.fromkeys(part for part in (passage.heading, passage.source) if part and part != title))
     head = f"{place:>3}. {click.style(title, bold=True)}  {click.style(scores(result), dim=True)}"
-    lines = [head, click.style(where, dim=True) if where else "", marked(result.excerpt)]
-    return "\n     ".join(line for line in lines if line)
+    width = terminal_width()
+    gap = "\n" if is_of_lines(passage.source) else " "
+    text = marked(result.excerpt if width is None else in_lines(result.excerpt, width - len(INDENT) - 2), gap)
+    lines = [head, click.style(where, dim=True) if where else "", *text.splitlines()]
+    return f"\n{INDENT}".join(line for line in lines if line)
 
 
 def scores(result: SearchResult) -> str:
@@ -123,15 +137,29 @@ def scores(result: SearchResult) -> str:
     return f"{result.score:.3f} ({details})" if result.score not in parts.values() else details
 
 
-def marked(excerpt: Excerpt) -> str:
-    """The excerpt with its matching words bold on a terminal, between stars elsewhere."""
+def in_lines(excerpt: Excerpt, width: int) -> Excerpt:
+    """With line ends in place of some spaces, so that no line is longer than `width` where it can be helped."""
+    chars, start = list(excerpt.text), 0
+    for place, char in enumerate(excerpt.text):
+        if char == "\n":
+            start = place + 1
+        elif place - start >= width:
+            space = excerpt.text.rfind(" ", start + 1, place)
+            if space > start and excerpt.text[start:space].strip():  # not in the indent of a line of code
+                chars[space] = "\n"
+                start = space + 1
+    return excerpt._replace(text="".join(chars))
+
+
+def marked(excerpt: Excerpt, gap: str) -> str:
+    """The excerpt with its matching words bold on a terminal, between stars elsewhere. `gap`: before and after dots."""
     pieces, end = [], 0
     for first, last in excerpt.marks:
         word = excerpt.text[first:last]
         pieces += [
             excerpt.text[end:first],
-            click.style(word, bold=True, fg="yellow") if sys.stdout.isatty() else f"*{word}*",
+            click.style(word, bold=True, fg="yellow") if is_styled() else f"*{word}*",
         ]
         end = last
     text = "".join([*pieces, excerpt.text[end:]])
-    return ("" if excerpt.is_start else "… ") + text + ("" if excerpt.is_end else " …")
+    return ("" if excerpt.is_start else f"…{gap}") + text + ("" if excerpt.is_end else f"{gap}…")

@@ -24,7 +24,12 @@ M_ARENA_MAX = -8  # glibc's malloc.h
 MAX_ARENAS = 1
 
 
-@click.command("serve", cls=SettingsCommand)
+EXAMPLES = """farthing serve starter
+farthing serve Qwen/Qwen3-Embedding-0.6B --format int8 --memory 2GB
+farthing serve --config farthing.toml"""
+
+
+@click.command("serve", cls=SettingsCommand, epilog=EXAMPLES)
 @click.argument("model", required=False)
 @click.option("--model-path", "--model", help="Another way to name the model.")
 @click.option("--is-embedding", is_flag=True, help="Accepted for SGLang command lines; every model here is one.")

@@ -8,11 +8,13 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
+from farthing.cli.commands import Command
 from farthing.core.errors import SettingsError
 
 
 @click.command(
-    epilog="Example: farthing synth qwen3-0.6b ./synth-0.6b && farthing serve ./synth-0.6b",
+    cls=Command,
+    epilog="farthing synth qwen3-0.6b ./synth-0.6b\nfarthing serve ./synth-0.6b",
 )
 @click.argument("shape")
 @click.argument("directory", type=click.Path(path_type=Path))
@@ -32,7 +34,7 @@ def synth(shape: str, directory: Path, layers: int | None, seed: int, outliers: 
         wanted = replace(wanted, num_layers=layers)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise SettingsError(f"{directory} exists and is not an empty folder; name another one.", param="directory")
-    with tqdm(total=2 * num_parameters(wanted), unit="B", unit_scale=True, desc=shape) as bar:
+    with tqdm(total=2 * num_parameters(wanted), unit="B", unit_scale=True, desc=shape, disable=None) as bar:
         write_synthetic(
             wanted, directory, seed=seed, outliers=outliers, on_tensor=lambda spec: bar.update(spec.num_bytes)
         )

@@ -1,23 +1,55 @@
-"""Files that are there whole or not at all, also after the machine lost power."""
+"""Where files lie, and files that are there whole or not at all, also after the machine lost power."""
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
 
+from farthing.core.errors import SettingsError
+
+LEAST_FREE_BYTES = 2**16  # a disk with less has no room for anything
 PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
 TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}\.tmp", re.DOTALL)
+
+
+def cache_folder(given: str | None, default: str, variables: str) -> Path:
+    """An absolute folder for downloads.
+
+    Args:
+        given: of the setting cache_dir.
+        default: where nothing is given.
+        variables: that would change the default, for the message.
+
+    Raises `SettingsError` where it lies in a home folder and there is none, as for a user of a container that only has
+    a number.
+    """
+    folder = given or default
+    try:
+        return Path(folder).expanduser().absolute()
+    except RuntimeError as error:
+        raise SettingsError(
+            f"There is no home folder for {folder}: HOME is not set, and the system knows no home of this user. Set "
+            f"{variables}, or give a folder for downloads with --cache-dir.",
+            param="cache_dir",
+        ) from error
+
+
+def user_path(name: str) -> Path:
+    """A path as its user wrote it, with ~ for the home folder; where there is none, ~ is a name like any other."""
+    return Path(os.path.expanduser(name))  # noqa: PTH111 - Path's own fails then
 
 
 def write_atomically(path: Path, write: Callable[[Path], object], *, private: bool = False) -> None:
     """Let `write` fill a temporary file beside `path`, then give it that name. When it fails, nothing is left.
 
     The temporary file has a name that was free, so that no other file is overwritten, nor what a link leads to.
-    `private`: nobody but its owner may read it.
+    `private`: nobody but its owner may read it. Raises `OSError`, with ENOSPC where the disk is full.
     """
     temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.tmp")  # a name has 255 bytes at most
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE if private else 0o666))
@@ -25,9 +57,17 @@ def write_atomically(path: Path, write: Callable[[Path], object], *, private: bo
         write(temporary)
         sync(temporary)
         move(temporary, path)
-    except BaseException:
+    except BaseException as error:
+        # Some libraries say only that not all was written.
+        is_full = isinstance(error, OSError) and error.errno is None and is_disk_full(path.parent)
         temporary.unlink(missing_ok=True)
+        if is_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         raise
+
+
+def is_disk_full(folder: Path) -> bool:
+    return shutil.disk_usage(folder).free < LEAST_FREE_BYTES
 
 
 def temporary_of(name: str) -> str | None:

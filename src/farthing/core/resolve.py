@@ -28,6 +28,15 @@ ENV_PREFIX = "FARTHING_"
 TABLES = ("models", "routes")  # of a config file, which only `farthing serve` reads
 # Variables of that prefix that are read elsewhere: the config file's place, and the tests' model folders.
 RESERVED_ENV = frozenset({"CONFIG", "QWEN3_DIR", "TEST_INFINITY", "TEST_MODELS", "TEST_XLLAMACPP"})
+# What Kubernetes puts into a container for a Service whose name begins with farthing, as name=value. FARTHING_PORT is
+# a setting too: only an address makes it one of these.
+OF_SERVICE = re.compile(
+    r"""([A-Z0-9_]{0,64}_)?(
+    SERVICE_HOST=[0-9a-fA-F.:]+ | SERVICE_PORT(_[A-Z0-9_]+)?=[0-9]+ | PORT=(tcp|udp|sctp)://\S+ |
+    PORT_[0-9]+_(TCP|UDP|SCTP)( =(tcp|udp|sctp)://\S+ | _PROTO=(tcp|udp|sctp) | _PORT=[0-9]+ | _ADDR=[0-9a-fA-F.:]+ )
+    )""",
+    re.VERBOSE,
+)
 
 Group = TypeVar("Group", bound=Checked)
 
@@ -79,7 +88,8 @@ def resolve(
 ) -> Resolved:
     """Merge the origins, later ones over earlier ones.
 
-    `env` holds whole environment variables; of these only FARTHING_* count. `flags` holds only what was given.
+    `env` holds whole environment variables; of these only FARTHING_* count, but none that Kubernetes made of a Service.
+    `flags` holds only what was given.
     Raises `SettingsError` for unknown keys, wrong types and values out of range.
     """
     known = {item.name: base_type(kind, item.name) for kind in GROUPS for item in fields(kind)}  # type: ignore[arg-type]
@@ -88,7 +98,7 @@ def resolve(
     from_env = {
         key[len(ENV_PREFIX) :].lower(): text
         for key, text in (env or {}).items()
-        if key.startswith(ENV_PREFIX) and key[len(ENV_PREFIX) :] not in RESERVED_ENV
+        if key.startswith(ENV_PREFIX) and not is_reserved(key[len(ENV_PREFIX) :], text)
     }
     values: dict[str, object] = {}
     origins = dict.fromkeys(known, "default")
@@ -110,6 +120,11 @@ def resolve(
             origins[name] = origin
     groups = {kind: kind(**kind.among(values)) for kind in kinds}
     return Resolved(groups, origins, tables)
+
+
+def is_reserved(name: str, text: str) -> bool:
+    """Whether a variable, named without the prefix, is no setting although it has the prefix."""
+    return name in RESERVED_ENV or OF_SERVICE.fullmatch(f"{name}={text}") is not None
 
 
 def read_config_file(path: Path) -> dict[str, object]:

@@ -1,8 +1,9 @@
 """Which way to run a model: the first, in order of preference, that stays inside the memory.
 
 In: settings, device facts, the model's shape. Out: every way there is with its ledger, and the chosen one as a `Plan`.
-The order keeps what users would miss most: exact weights before quantised ones, then long texts, then layers on the
-device before layers that are fetched for each batch. Nothing is loaded.
+The order is what serves people best: layers that stay on the device come before layers that are fetched for each
+batch, which a single query waits for; in each of these exact weights come before rounded ones, and these by how close
+they are; and texts are shortened, within limits, before either is given up. Nothing is loaded.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from farthing.core.settings import EngineSettings
 from farthing.core.sizes import mebibytes
 from farthing.engine.budget import budget_bytes, host_budget_bytes
 from farthing.engine.device import DeviceFacts
-from farthing.engine.ledger import Ledger, make_ledger
-from farthing.engine.plan import FETCHED, Plan, choose_context, choose_format, compute_dtype, plan_of
+from farthing.engine.ledger import Ledger, make_ledger, weight_bytes
+from farthing.engine.plan import COMPUTE_DTYPES, FETCHED, Plan, choose_context, choose_format, compute_dtype, plan_of
 from farthing.engine.sharing import prefix_bytes, shares_prefixes
 from farthing.engine.way import RESIDENCIES, ModelShape, Residency, Way
 from farthing.engine.working import fits_native
@@ -30,7 +31,7 @@ CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 4096, 16384
 CPU_CHUNK_TOKENS, GPU_CHUNK_TOKENS = 1024, 8192
 # On a card that is short of memory; a few hundred rows would leave it waiting.
 SMALL_GPU_CHUNK_TOKENS = 2048
-# The shortest contexts and batches that are chosen to keep weights exact, and at all.
+# The shortest contexts and batches that are chosen to keep weights exact, and to keep layers on the device, or at all.
 EXACT_TOKENS, LEAST_TOKENS = 2048, 512
 
 
@@ -62,9 +63,11 @@ def make_plan(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -
     if chosen is None:
         raise too_large(settings, facts, model, found)
     way = chosen.way
-    return plan_of(
+    plan = plan_of(
         way, chosen.ledger, facts, budget_bytes(settings, facts), tuple(reasons(settings, facts, model, way))
     )
+    is_rounded = way.format.quantises and settings.format == "auto"
+    return replace(plan, faster=faster(settings, facts, model, way), is_rounded=is_rounded)
 
 
 def options(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> Iterator[Option]:
@@ -86,15 +89,28 @@ def short_bytes(settings: EngineSettings, facts: DeviceFacts, way: Way, ledger: 
 
 def ways(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> Iterator[Way]:
     check(settings, facts, model)
-    exact, quantised = formats(settings, facts, model)
-    for names, least in ((exact, EXACT_TOKENS), (quantised, LEAST_TOKENS), (exact, LEAST_TOKENS)):
+    for residency, names, least in kinds(settings, facts, model):
         for context, batch in lengths(settings, facts, model, least):
-            for residency in residencies(settings, facts):
-                for name in names:
-                    if residency == "disk" and needs_folder(name, model):
-                        continue
-                    for keeps_table, chunk in savings(residency, facts):
-                        yield make_way(settings, facts, model, name, residency, context, batch, keeps_table, chunk)
+            for name in names:
+                for keeps_table, chunk in savings(residency, facts):
+                    yield make_way(settings, facts, model, name, residency, context, batch, keeps_table, chunk)
+
+
+def kinds(
+    settings: EngineSettings, facts: DeviceFacts, model: ModelShape
+) -> Iterator[tuple[Residency, Sequence[str], int]]:
+    """(residency, formats, shortest texts), best first: among formats that are alike, long texts count for more."""
+    exact, quantised = formats(settings, facts, model)
+    for residency in residencies(settings, facts):
+        yield residency, possible(exact, residency, model), EXACT_TOKENS
+        for name in possible(quantised, residency, model):
+            yield residency, (name,), LEAST_TOKENS
+    for residency in residencies(settings, facts):
+        yield residency, possible(exact, residency, model), LEAST_TOKENS
+
+
+def possible(names: Sequence[str], residency: Residency, model: ModelShape) -> Sequence[str]:
+    return [name for name in names if residency != "disk" or not needs_folder(name, model)]
 
 
 def savings(residency: Residency, facts: DeviceFacts) -> Sequence[tuple[bool, int]]:
@@ -206,14 +222,17 @@ def reasons(settings: EngineSettings, facts: DeviceFacts, model: ModelShape, way
     best, why_best = choose_format(settings, facts)
     budget = budget_bytes(settings, facts)
     limit = "" if budget is None else mebibytes(budget)
+    is_open = settings.residency == "auto" and not facts.others
     if way.format.name == best:
         yield from filter(None, (why_best,))
     elif way.format.quantises:
-        yield f"{way.format.name}, which rounds the weights, because no exact format fits {limit}"
+        kept = f"{limit}; with --format none they are exact, and fetched for each batch" if is_open else limit
+        yield f"{way.format.name}, which rounds the weights, because no exact format fits {kept}"
     else:
         yield f"{way.format.name}, in which the weights are stored, because {best} does not fit {limit}"
     if settings.residency == "auto" and way.residency != "resident":
-        yield f"layers {FETCHED[way.residency]}, because they do not fit {limit} together"
+        read = f" ({mebibytes(stored_bytes(model))})" if way.residency == "disk" else ""
+        yield f"layers {FETCHED[way.residency]}{read}, because they do not fit {limit} together"
     if settings.residency == "host" and way.residency == "resident":
         yield "layers resident, because on a CPU the host's memory is the device's"
     context, why_context = choose_context(settings.context_length, model.spec, model.max_tokens)
@@ -221,6 +240,20 @@ def reasons(settings: EngineSettings, facts: DeviceFacts, model: ModelShape, way
         yield f"texts of up to {way.context_length:,} tokens of the {context:,} that the model takes, to fit {limit}"
     elif why_context:
         yield why_context
+
+
+def stored_bytes(model: ModelShape) -> int:
+    """Of the layers in the model's files."""
+    form = weight_format(model.stored)
+    return weight_bytes(model.layout, form, COMPUTE_DTYPES.get(model.stored, torch.float32))
+
+
+def faster(settings: EngineSettings, facts: DeviceFacts, model: ModelShape, way: Way) -> str:
+    """What would make it faster and was not chosen, for it rounds the weights; empty where there is nothing."""
+    native = facts.is_cpu and facts.has_native and fits_native(model.spec)
+    if settings.format != "auto" or way.format.quantises or model.is_quantised or not native:
+        return ""
+    return "format int8 is several times as fast here, with vectors that differ a little (--format int8)"
 
 
 def too_large(

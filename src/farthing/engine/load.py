@@ -31,6 +31,7 @@ from farthing.quant.format import Linear
 from farthing.quant.region import Region
 from farthing.quant.rotation import RotatedLinear
 
+OnLayer = Callable[[int, int], object]
 BIAS = "bias"  # beside what a format's `pack` names
 
 
@@ -67,12 +68,17 @@ class LoadedModel:
         return self.description.plan
 
 
-def load_weights(description: ModelDescription) -> LoadedModel:
-    """Raises `CheckpointError` when the tensors do not fit the description."""
+def load_weights(description: ModelDescription, on_layer: OnLayer = lambda *_: None) -> LoadedModel:
+    """
+    Args:
+        on_layer: called with the number of layers that are loaded, and of all, after each.
+
+    Raises `CheckpointError` when the tensors do not fit the description.
+    """
     tensors, layout, plan = model_tensors(description), description.layout, description.plan
-    makers: dict[Residency, Callable[[ModelTensors, Layout, Plan], WeightStore]]
+    makers: dict[Residency, Callable[[ModelTensors, Layout, Plan, OnLayer], WeightStore]]
     makers = {"resident": resident_store, "host": host_store, "disk": streamed_store}
-    return LoadedModel(description, fingerprint(description), makers[plan.residency](tensors, layout, plan))
+    return LoadedModel(description, fingerprint(description), makers[plan.residency](tensors, layout, plan, on_layer))
 
 
 def load_model(path: Path, settings: EngineSettings, task: Task | None = "embed") -> LoadedModel:
@@ -94,18 +100,19 @@ def fingerprint(description: ModelDescription) -> str:
     return "-".join((source, form.name, *description.layout.finer_parts(form))) if form.quantises else source
 
 
-def resident_store(tensors: ModelTensors, layout: Layout, plan: Plan) -> ResidentStore:
-    layers = []
+def resident_store(tensors: ModelTensors, layout: Layout, plan: Plan, on_layer: OnLayer) -> ResidentStore:
+    layers: list[LayerWeights] = []
     for name, indices in plan.shares(layout.num_layers):
         regions = layer_regions(layout)
         for index in indices:
             layers.append(bound_layer(tensors, layout, index, plan, regions, torch.device(name)))
             trim_heap()
+            on_layer(len(layers), layout.num_layers)
     device = torch.device(plan.device)
     return ResidentStore(token_table(tensors, plan), tensors.shared(), layers, device, keeps_table=keeps_pages(plan))
 
 
-def host_store(tensors: ModelTensors, layout: Layout, plan: Plan) -> HostStore:
+def host_store(tensors: ModelTensors, layout: Layout, plan: Plan, on_layer: OnLayer) -> HostStore:
     """Layers in pinned host memory, in their format."""
     regions, layers = layer_regions(layout), []
     for index in range(layout.num_layers):
@@ -113,6 +120,7 @@ def host_store(tensors: ModelTensors, layout: Layout, plan: Plan) -> HostStore:
         found["vectors"] = tensors.vectors(index)
         layers.append({(group, name): pinned(tensor) for group, held in found.items() for name, tensor in held.items()})
         trim_heap()
+        on_layer(index + 1, layout.num_layers)
 
     def bind(found: Mapping[tuple[str, str], torch.Tensor]) -> LayerWeights:
         def held(group: str) -> dict[str, torch.Tensor]:
@@ -143,7 +151,7 @@ def pinned(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.pin_memory() if torch.cuda.is_available() else tensor
 
 
-def streamed_store(tensors: ModelTensors, layout: Layout, plan: Plan) -> StreamedStore:
+def streamed_store(tensors: ModelTensors, layout: Layout, plan: Plan, _: OnLayer) -> StreamedStore:
     """Nothing but small vectors stays loaded: each pass takes its layers from the file one by one."""
     regions, device = layer_regions(layout), torch.device(plan.device)
 

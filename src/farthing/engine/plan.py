@@ -36,12 +36,16 @@ class Plan(Way):
         ledger: what the model will hold in memory.
         budget_bytes: the most it may hold, on a card of the card's memory; None: no limit.
         reasons: one sentence for each choice that was not the user's.
+        faster: what the user could choose to have it faster; empty where there is nothing.
+        is_rounded: weights are rounded to fit the memory, though no setting asked for it.
     """
 
     flash_attention: bool
     ledger: Ledger
     budget_bytes: int | None
     reasons: tuple[str, ...]
+    faster: str = ""
+    is_rounded: bool = False
 
 
 def plan_of(way: Way, ledger: Ledger, facts: DeviceFacts, budget_bytes: int | None, reasons: tuple[str, ...]) -> Plan:
@@ -120,6 +124,7 @@ def summary(plan: Plan) -> Mapping[str, str]:
         "format": f"{plan.format.name}, computed in {str(plan.dtype).removeprefix('torch.')}",
         "layers": FETCHED[plan.residency],
         **({"reason": "; ".join(plan.reasons)} if plan.reasons else {}),
+        **({"faster": plan.faster} if plan.faster else {}),
         "context": f"{plan.context_length:,} tokens",
         "batch": f"up to {plan.max_batch_tokens:,} tokens",
         "memory": f"{entries}: at most {total}" + ("" if budget is None else f" of {mebibytes(budget)}"),

@@ -20,6 +20,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from farthing.core.errors import SettingsError
+from farthing.core.files import user_path
 from farthing.core.resolve import read_toml
 from farthing.core.settings.access import KEY_RULE, AccessSettings, is_key
 
@@ -76,7 +77,7 @@ def read_keys(settings: AccessSettings) -> Keys:
 
 
 def read_tables(path: Path) -> list[tuple[str, object]]:
-    tables = read_toml(path.expanduser(), "file of API keys")
+    tables = read_toml(user_path(str(path)), "file of API keys")
     if not tables:
         raise SettingsError(f"The file of API keys {path} has no key.", param="api_keys_file")
     return list(tables.items())

@@ -7,7 +7,9 @@ what they are for and shares the memory. Everything that imports torch is import
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     from farthing.serving.cache.vectors import VectorCache
     from farthing.sources.find import ModelSource
 
+logger = logging.getLogger(__name__)
+
+LOGGED_EVERY_S = 10.0
 # What a server with indexes holds beside its models: LanceDB and its buffers (240 MiB were measured while an index was
 # filled and searched, and hostile documents make it more), and the process that splits documents.
 INDEX_BYTES = (320 + 128) * 2**20
@@ -210,12 +215,26 @@ class Models:
             found=self._found[config.name],
             may_round=watches and task == "embed",
             planned=self._planned.get(config.name, own),
+            on_layer=logged(config.name),
         )
 
     def _watching(self) -> ModelConfig:
         """The model that gives way when memory is short: the first that makes vectors, or the first."""
         pairs = [pair for pair in zip(self._configs, self.entries, strict=True) if is_local(pair[0])]
         return next((config for config, entry in pairs if entry.task == "embed"), pairs[0][0])
+
+
+def logged(name: str) -> Callable[[int, int], None]:
+    """What is to be told of each layer that is loaded: of a large model the log says now and then how far it is."""
+    latest = time.monotonic()
+
+    def on_layer(num_done: int, num_layers: int) -> None:
+        nonlocal latest
+        if time.monotonic() - latest >= LOGGED_EVERY_S:
+            latest = time.monotonic()
+            logger.info("Loading %s: %d of %d layers", name, num_done, num_layers)
+
+    return on_layer
 
 
 def is_local(config: ModelConfig) -> bool:

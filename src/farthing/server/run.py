@@ -172,6 +172,9 @@ def tls_error(settings: ConnectionSettings, error: OSError) -> SettingsError:
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket. Raises `SettingsError` when the address cannot be had."""
+    host = without_brackets(host)
+    if host in ("", "*"):
+        raise SettingsError(f"host is {host!r}; to listen on all addresses, give {ALL_IPV6}, or 0.0.0.0 for IPv4.")
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         # Who says :: means all addresses.
@@ -188,10 +191,16 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
+def without_brackets(host: str) -> str:
+    """An IPv6 address as URLs write it, or any other host, as the system takes it."""
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
+
+
 def base_url(host: str, listener: socket.socket, settings: ConnectionSettings) -> str:
     """An address that a client on this machine can call."""
     if settings.uds is not None:
         return f"unix:{settings.uds}"
+    host = without_brackets(host)
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     scheme = "http" if settings.tls_certfile is None else "https"
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
@@ -225,6 +234,8 @@ def banner(service: Service, url: str, memory: RequestMemory, exposed: str = "")
         else:
             facts |= {**backend.facts(), "try": f"curl {url}{trial(entry)}"}
         lines += [f"  {label:<10}  {value}" for label, value in facts.items()]
+    if url.startswith("http"):
+        lines.append(f"  {'browser':<10}  {url}/docs")
     lines.append(f"  {'requests':<10}  in work hold at most {mebibytes(memory.limit_bytes)} together")
     if exposed:
         lines.append(f"  {'warning':<10}  {exposed}")

@@ -8,7 +8,7 @@ rounding moves vectors, not how well they retrieve: that needs labelled data of 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -22,6 +22,7 @@ from farthing.engine.runner import Runner
 from farthing.models.heads import Task
 from farthing.serving.tokenizer import TextTokenizer
 
+OnTexts = Callable[[int, int], object]
 NUM_NEIGHBOURS = 10
 BATCH_TOKENS = 4096
 
@@ -41,10 +42,13 @@ class Closeness:
     num_texts: int
 
 
-def measure_closeness(exact: Path, quantised: LoadedModel, texts: Sequence[str]) -> Closeness:
+def measure_closeness(
+    exact: Path, quantised: LoadedModel, texts: Sequence[str], on_texts: OnTexts = lambda *_: None
+) -> Closeness:
     """Embed the texts with both; the exact one in fp32, layer by layer, in the memory of one layer.
 
-    Of models with a head it compares the rows that the head reads.
+    Of models with a head it compares the rows that the head reads. `on_texts` is called now and then with the number of
+    texts that were embedded, and of all: each is embedded twice.
 
     Raises:
         ModelError: `exact` holds no whole model.
@@ -60,7 +64,9 @@ def measure_closeness(exact: Path, quantised: LoadedModel, texts: Sequence[str])
     task: Task = "embed" if quantised.head is None else "rerank"
     reference = load_weights(describe_model(exact, settings, task)).without_head()
     sample = tokenized(reference, texts)
-    return compare(embed(reference, sample), embed(quantised.without_head(), sample))
+    num = len(sample)
+    rows = embed(reference, sample, lambda num_done: on_texts(num_done, 2 * num))
+    return compare(rows, embed(quantised.without_head(), sample, lambda num_done: on_texts(num + num_done, 2 * num)))
 
 
 def in_words(closeness: Mapping[str, float] | None) -> str:
@@ -105,14 +111,18 @@ def tokenized(model: LoadedModel, texts: Sequence[str]) -> list[list[int]]:
     return [tokenizer.truncate(ids, model.plan.context_length) for ids in tokenizer.encode(texts)]
 
 
-def embed(model: LoadedModel, texts: Sequence[list[int]]) -> np.ndarray:
-    """Unit vectors [texts, hidden] fp32."""
-    runner, rows = Runner(model), []
+def embed(
+    model: LoadedModel, texts: Sequence[list[int]], on_batch: Callable[[int], object] = lambda _: None
+) -> np.ndarray:
+    """Unit vectors [texts, hidden] fp32. `on_batch` is called with the number of texts that are done."""
+    runner, rows, num_done = Runner(model), [], 0
     for batch in batches(texts):
         output = runner.run(batch)
         for error in output.errors.values():
             raise error
         rows.append(output.rows)
+        num_done += len(batch)
+        on_batch(num_done)
     vectors = np.concatenate(rows)
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 

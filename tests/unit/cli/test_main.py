@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import errno
+import io
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -53,6 +57,49 @@ def test_help_lists_all_commands_with_a_line_each(capsys: pytest.CaptureFixture[
 def test_an_unknown_command_gets_a_hint(typed: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run([typed]) == 2
     assert f"Error: No such command '{typed}'. {hint}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        (["index", "lst"], "No such command 'lst'. Did you mean 'list'?"),
+        (["index", "xyz"], "Commands: create, add, list, info, delete, compact, reindex."),
+        (["models", "xyz"], "Commands: list, remove."),
+        (["config", "chek"], "Did you mean 'check'?"),
+    ],
+)
+def test_groups_name_their_commands_too(typed: list[str], hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(typed) == 2
+    assert hint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "usage"),
+    [
+        (["help"], "Usage: farthing [OPTIONS] COMMAND"),
+        (["help", "search"], "Usage: farthing search [OPTIONS] STORE"),
+        (["help", "index"], "Usage: farthing index [OPTIONS] COMMAND"),
+        (["help", "index", "add"], "Usage: farthing index add [OPTIONS] STORE"),
+    ],
+)
+def test_help_is_a_command_as_well(words: list[str], usage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(words) == 0
+    assert usage in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["serve", "embed", "search", "rerank", "quantize", "plan", "pull"])
+def test_help_of_a_command_is_a_page_or_two(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run([name, "--help"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) <= 80
+
+
+def test_colours_can_be_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    colours: list[bool | None] = []
+    replace_info(monkeypatch, lambda: colours.append(click.get_current_context().color))
+    for value in ("", "1"):
+        monkeypatch.setenv("NO_COLOR", value)
+        main.run(["info"])
+    assert colours == [None, False]
 
 
 def test_an_unknown_option_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,3 +164,48 @@ def test_a_reader_that_goes_away_is_no_error_to_speak_of(tmp_path: Path) -> None
         f"{sys.executable} {script} | head -n 1", shell=True, capture_output=True, text=True, check=True
     )
     assert (done.stdout, done.stderr) == ("x" * 80 + "\n", "")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "expected"),
+    [("cp1252", "é \\u96e8 \\ud83d\\ude00 \\udce9"), ("ascii", "\\u00e9 \\u96e8 \\ud83d\\ude00 \\udce9")],
+)
+def test_what_the_terminals_encoding_lacks_is_printed_as_escapes_that_are_json_too(
+    encoding: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed = "é 雨 😀 \udce9"
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", stream)
+    replace_info(monkeypatch, lambda: print(json.dumps(printed, ensure_ascii=False)))
+    assert main.run(["info"]) == 0
+    shown = stream.buffer.getvalue().decode(encoding).strip()  # type: ignore[attr-defined]
+    assert shown == f'"{expected}"'
+    assert json.loads(shown) == printed
+
+
+def test_a_file_name_that_is_not_utf_8_is_printed_on_a_utf_8_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    monkeypatch.setattr(sys, "stdout", stream)
+    replace_info(monkeypatch, lambda: print("caf\udce9.md 雨"))
+    assert main.run(["info"]) == 0
+    assert stream.buffer.getvalue().decode() == "caf\\udce9.md 雨\n"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("number", "place", "message"),
+    [
+        (errno.ENOSPC, "v.npy", "The disk is full: nothing more can be written to v.npy. Make room and try again."),
+        (errno.EDQUOT, None, "The disk is full: nothing more can be written. Make room and try again."),
+        (errno.EROFS, "v.npy", "v.npy cannot be read or written: Read-only file system. Choose another place, or "),
+        (errno.EACCES, "v.npy", "v.npy cannot be read or written: Permission denied. Choose another place, or allow"),
+    ],
+)
+def test_what_the_operating_system_refuses_is_a_sentence(
+    number: int, place: str | None, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise OSError(number, os.strerror(number), place)
+
+    replace_info(monkeypatch, fail)
+    assert main.run(["info"]) == 1
+    assert capsys.readouterr().err.startswith(f"Error: {message}")

@@ -6,9 +6,10 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from farthing.cli.options import SettingsCommand, settings_options
+from farthing.cli.options import OFTEN_USED, SettingsCommand, settings_options
 from farthing.core.errors import SettingsError
 from farthing.core.resolve import Resolved, describe
+from farthing.core.settings import GROUPS as EVERY_GROUP
 from farthing.core.settings import EngineSettings, ServerSettings, ServingSettings
 
 GROUPS = (EngineSettings, ServingSettings)
@@ -47,7 +48,7 @@ def test_without_flags_every_setting_has_its_default() -> None:
 
 
 def test_every_setting_has_an_option_in_the_help_of_its_group() -> None:
-    shown = invoke("--help").stdout
+    shown = invoke("--help-all").stdout
     own, engine, serving = shown.index("Options:"), shown.index("Engine settings:"), shown.index("Serving settings:")
     assert own < shown.index("--own") < shown.index("--config") < engine < shown.index("--device") < serving
     for fact in (fact for kind in GROUPS for fact in describe(kind)):
@@ -56,8 +57,30 @@ def test_every_setting_has_an_option_in_the_help_of_its_group() -> None:
     assert "--port" not in shown
 
 
+def test_the_short_help_shows_the_commands_own_options_and_settings_that_are_often_used() -> None:
+    shown = invoke("--help").stdout
+    assert shown.index("Options:") < shown.index("--own") < shown.index("Settings:") < shown.index("--memory")
+    for seldom in ("--max-queue-texts", "--bulk-share", "--prefix-cache", "Engine settings:"):
+        assert seldom not in shown
+        assert seldom in invoke("--help-all").stdout
+    num_settings = sum(len(describe(kind)) for kind in GROUPS)
+    num_shown = sum(fact["name"] in OFTEN_USED for kind in GROUPS for fact in describe(kind))
+    assert f"{num_settings - num_shown} more settings, for special cases: command --help-all" in shown
+
+
+def test_every_setting_that_is_often_used_is_one() -> None:
+    assert {fact["name"] for kind in EVERY_GROUP for fact in describe(kind)} >= OFTEN_USED
+
+
+def test_examples_are_shown_a_line_each_as_they_are_written() -> None:
+    line = "farthing command " + "--with a-long-argument " * 8
+    with_examples = click.command("c", cls=SettingsCommand, epilog=f"{line}\nfarthing c")(lambda: None)
+    shown = CliRunner().invoke(with_examples, "--help")
+    assert shown.stdout.endswith(f"Examples:\n  {line}\n  farthing c\n")
+
+
 def test_help_shows_choices_and_defaults_once() -> None:
-    shown = " ".join(invoke("--help").stdout.split())
+    shown = " ".join(invoke("--help-all").stdout.split())
     assert "[error|zero|embed]" in shown
     assert "[default: 512]" in shown
     assert "--truncate / --no-truncate" in shown

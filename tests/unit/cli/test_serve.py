@@ -23,7 +23,7 @@ def test_a_server_command_line_in_sglangs_words_is_understood(flag: str) -> None
 
 
 def test_the_help_lists_every_group_of_settings() -> None:
-    shown = CliRunner().invoke(serve, ["--help"]).output
+    shown = CliRunner().invoke(serve, ["--help-all"]).output
     for heading in ("Source settings", "Engine settings", "Serving settings", "Server settings"):
         assert heading in shown
 

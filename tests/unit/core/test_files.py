@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from farthing.core.files import UnfitFileError, read_small, temporary_of, write_atomically
@@ -73,3 +75,33 @@ def test_a_small_file_is_read_with_its_limits(tmp_path: Path) -> None:
     for name in ("pipe", "."):
         with pytest.raises(UnfitFileError, match="no plain file"):
             read_small(tmp_path / name, 10)
+
+
+def test_a_write_that_was_cut_short_by_a_full_disk_says_so(tmp_path: Path) -> None:
+    """NumPy says only how many bytes were asked for and written."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if subprocess.run(mounted, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a file system needs root")
+
+    def save(path: Path) -> None:
+        with path.open("wb") as file:
+            np.save(file, np.ones(2**20, dtype=np.float32))
+
+    try:
+        with pytest.raises(OSError, match="No space left on device") as caught:
+            write_atomically(folder / "a.npy", save)
+        assert caught.value.filename == str(folder / "a.npy")
+        assert list(folder.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_an_error_of_writing_that_is_no_full_disk_stays_what_it_is(tmp_path: Path) -> None:
+    def fail(_: Path) -> None:
+        raise OSError("393216 requested and 24544 written")
+
+    with pytest.raises(OSError, match="requested") as caught:
+        write_atomically(tmp_path / "a.npy", fail)
+    assert caught.value.errno is None

@@ -227,3 +227,38 @@ def test_fields_are_described_with_plain_types() -> None:
     assert facts["context_length"]["type"] is int
     assert facts["context_length"]["flags"] == ("--max-sequence-length", "--max-model-len")
     assert facts["port"]["default"] == 30000
+
+
+OF_SERVICES = {
+    "FARTHING_PORT": "tcp://10.43.0.7:80",
+    "FARTHING_SERVICE_HOST": "10.43.0.7",
+    "FARTHING_SERVICE_PORT": "80",
+    "FARTHING_SERVICE_PORT_HTTP": "80",
+    "FARTHING_PORT_80_TCP": "tcp://10.43.0.7:80",
+    "FARTHING_PORT_80_TCP_PROTO": "tcp",
+    "FARTHING_PORT_80_TCP_PORT": "80",
+    "FARTHING_PORT_80_TCP_ADDR": "10.43.0.7",
+    "FARTHING_GPU_SERVICE_HOST": "fd00::7",
+    "FARTHING_GPU_PORT": "udp://[fd00::7]:80",
+}
+
+
+def test_variables_that_kubernetes_makes_of_a_service_are_no_settings() -> None:
+    resolved = resolve(GROUPS, env=OF_SERVICES)
+    assert resolved.group(ServerSettings).port == ServerSettings().port
+    assert set(resolved.origins.values()) == {"default"}
+    assert resolve(GROUPS, env={**OF_SERVICES, "FARTHING_PORT": "8080"}).group(ServerSettings).port == 8080
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FARTHING_PORT", "tcp"),
+        ("FARTHING_URL", "http://10.43.0.7"),
+        ("FARTHING_SERVICE_PORT", "eighty"),
+        ("FARTHING_API_KEYS", "10.43.0.7"),
+        ("FARTHING_ENGINE_PORT", "8080x"),
+    ],
+)
+def test_other_variables_of_the_prefix_must_be_settings(name: str, value: str) -> None:
+    assert name.lower().removeprefix("farthing_") in message(env={name: value}).lower()

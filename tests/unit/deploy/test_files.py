@@ -65,6 +65,10 @@ def test_the_kubernetes_manifests_are_valid() -> None:
     assert output.count("passed") == 3
 
 
+def test_a_pod_gets_no_variables_that_look_like_settings_from_its_own_service() -> None:
+    assert deployment()["spec"]["template"]["spec"]["enableServiceLinks"] is False
+
+
 def test_nobody_kills_a_server_that_drains() -> None:
     needed = DRAIN_S + CLOSE_S
     pod = deployment()["spec"]["template"]["spec"]

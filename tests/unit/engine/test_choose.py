@@ -77,8 +77,10 @@ def test_more_memory_never_leads_to_a_worse_plan(
     [
         ("64GB", "fp32", "resident", 32768),
         ("2500MiB", "bf16", "resident", 32768),
-        ("1500MiB", "fp32", "disk", 32768),
-        ("750MiB", "fp32", "disk", 8192),
+        ("1500MiB", "bf16", "resident", 4096),
+        ("1150MiB", "int8", "resident", 32768),
+        ("750MiB", "nf4", "resident", 8192),
+        ("600MiB", "fp32", "disk", 2048),
     ],
 )
 def test_what_the_0_6b_becomes_with_less_and_less_memory(
@@ -88,9 +90,58 @@ def test_what_the_0_6b_becomes_with_less_and_less_memory(
     assert (plan.format.name, plan.residency, plan.context_length) == (format, residency, context)
 
 
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("device", [CPU, A100])
+def test_layers_are_fetched_for_each_batch_only_where_no_format_stays_on_the_device(
+    name: str, device: DeviceFacts
+) -> None:
+    model, seen = MODELS[name], set()
+    for num_bytes in range(12 * 10**8, 20 * 10**9, 4 * 10**8):
+        asked = {"memory": f"{num_bytes}B"}
+        plan = plan_for(model, device, **asked)
+        seen.add((plan.format.name, plan.residency))
+        if plan.residency != "resident":
+            for form in ("bf16", "int8", "nf4"):
+                with pytest.raises(DoesNotFitError):
+                    plan_for(model, device, **asked, residency="resident", format=form, context_length=2048)
+        elif plan.format.quantises:  # and rounded only where no exact format fits
+            with pytest.raises(DoesNotFitError):
+                plan_for(model, device, **asked, residency="resident", format="none", context_length=2048)
+        if plan.format.name == "nf4":
+            with pytest.raises(DoesNotFitError):
+                plan_for(model, device, **asked, residency="resident", format="int8", context_length=2048)
+    assert {residency for _, residency in seen} >= {"resident"}
+    assert ("bf16", "resident") in seen
+
+
+def test_a_budget_that_holds_int8_is_not_spent_on_reading_the_model_for_each_query() -> None:
+    plan = plan_for(MODELS["qwen3-4b"], memory="6GB", context_length=8192)
+    assert (plan.format.name, plan.residency, plan.context_length) == ("int8", "resident", 8192)
+    assert plan.reasons[0] == (
+        "int8, which rounds the weights, because no exact format fits 5,722 MiB; with --format none they are exact, "
+        "and fetched for each batch"
+    )
+    assert plan.is_rounded
+    assert not plan_for(MODELS["qwen3-4b"], memory="6GB", context_length=8192, format="int8").is_rounded
+    exact = plan_for(MODELS["qwen3-4b"], memory="6GB", context_length=8192, format="none")
+    assert not exact.is_rounded
+    assert (exact.format.name, exact.residency) == ("fp32", "disk")
+    assert "layers read from disk for each batch (6,931 MiB), because they do not fit 5,722 MiB together" in (
+        exact.reasons
+    )
+
+
+def test_int8_is_named_where_it_would_be_several_times_as_fast() -> None:
+    assert "--format int8" in plan_for().faster
+    for settled in ({"format": "fp32"}, {"format": "none"}, {"format": "int8"}, {"memory": "1150MiB"}):
+        assert plan_for(**settled).faster == ""
+    assert plan_for(device=replace(CPU, has_native=False)).faster == ""
+    assert plan_for(device=A100).faster == ""
+
+
 def test_a_quantised_format_is_taken_only_where_no_exact_one_fits_and_said() -> None:
     asked = {"context_length": 32768}
-    exact, forced = plan_for(**asked, memory="1300MiB"), plan_for(**asked, memory="1150MiB", residency="resident")
+    exact, forced = plan_for(**asked, memory="2400MiB"), plan_for(**asked, memory="1150MiB", residency="resident")
     assert not exact.format.quantises
     assert forced.format.quantises
     assert forced.reasons[0].endswith(", which rounds the weights, because no exact format fits 1,150 MiB")
@@ -106,7 +157,7 @@ def test_what_does_not_fit_is_said_with_bytes_and_what_would() -> None:
     assert error.param == "memory"
     assert 0 < error.short_bytes <= least.ledger.total("host") - 10**9
     assert f"{error.short_bytes:,} more" in str(error)
-    assert "read from disk for each batch, with texts of up to 512 tokens would fit" in str(error)
+    assert "int8, resident, with texts of up to 512 tokens would fit" in str(error)
 
 
 def test_the_plan_for_exactly_the_bytes_it_needs_is_the_same_plan() -> None:
@@ -137,7 +188,7 @@ def test_on_a_cpu_host_memory_is_the_devices() -> None:
 
 def test_on_a_card_layers_go_to_the_host_before_they_go_to_disk() -> None:
     model = MODELS["qwen3-8b"]
-    kinds = [plan_for(model, A100, memory=f"{gigabytes}GB", context_length=512).residency for gigabytes in (40, 6)]
+    kinds = [plan_for(model, A100, memory=f"{gigabytes}GB", context_length=512).residency for gigabytes in (40, 4)]
     assert kinds == ["resident", "host"]
 
 
@@ -187,10 +238,10 @@ def test_cards_that_share_the_layers_hold_a_model_that_one_cannot() -> None:
 
 
 def test_layers_go_to_the_host_only_where_it_has_room_for_them() -> None:
-    small_host = replace(A100, host_free_bytes=8 * GIB)
-    roomy, tight = (plan_for(MODELS["qwen3-8b"], device, memory="6GB") for device in (A100, small_host))
+    small_host = replace(A100, host_free_bytes=4 * GIB)
+    roomy, tight = (plan_for(MODELS["qwen3-8b"], device, memory="4GB") for device in (A100, small_host))
     assert (roomy.residency, tight.residency) == ("host", "disk")
-    assert tight.ledger.total("host") <= 8 * GIB
+    assert tight.ledger.total("host") <= 4 * GIB
     with pytest.raises(DoesNotFitError, match=r"bytes of the host's memory, [0-9,]+ more"):
         plan_for(MODELS["qwen3-8b"], small_host, memory="6GB", residency="host", format="bf16")
 
@@ -228,7 +279,7 @@ def test_the_class_of_speed_says_what_multiplies_and_what_comes_before(chosen: d
 
 
 def test_the_summary_says_the_ledger_and_the_memory() -> None:
-    lines = summary(plan_for(memory="750MiB"))
+    lines = summary(plan_for(memory="750MiB", format="none"))
     assert lines["layers"] == "read from disk for each batch"
     assert lines["memory"].endswith(" MiB of 750 MiB")
     assert "one layer 60 MiB" in lines["memory"]

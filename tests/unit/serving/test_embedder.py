@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from farthing import Embedder
-from farthing.core.errors import ClosedError, SettingsError, TextTooLongError, TooManyTextsError
+from farthing.core.errors import ClosedError, InputError, SettingsError, TextTooLongError, TooManyTextsError
 from farthing.serving.request import EmbedRequest
 
 
@@ -156,3 +158,28 @@ def test_space_tells_models_apart_and_not_names(tiny_qwen3: Path, starter_dir: P
 def test_wrong_settings_say_what_is_right(tiny_qwen3: Path, settings: dict[str, object], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         Embedder(str(tiny_qwen3), **settings)
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["a", None], "Text 1 is None; it must be a text (str), or a list of token ids."),
+        (["a", float("nan")], "Text 1 is nan;"),
+        ([b"a"], "Text 0 is b'a';"),
+        ([{"text": "a"}], "Text 0 is {'text': 'a'};"),
+        (None, "texts is None; it must be a text (str) or a list of texts."),
+        ({"text": "a"}, "texts is {'text': 'a'};"),
+    ],
+)
+def test_what_is_no_text_is_named_with_its_index(embedder: Embedder, texts: Any, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        embedder.encode(texts)
+    assert str(caught.value).startswith(message)
+    with pytest.raises(InputError, match=re.escape(message)):
+        asyncio.run(embedder.encode_async(texts))
+
+
+def test_its_repr_says_what_it_is(embedder: Embedder) -> None:
+    assert (
+        repr(embedder) == f"Embedder({embedder.model!r}, dimensions={embedder.dimensions}, format='fp32', device='cpu')"
+    )

@@ -15,9 +15,10 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from farthing.core.errors import ModelNotFoundError
+from farthing.core.files import cache_folder
 from farthing.core.settings import SourceSettings
 from farthing.models.synth import SHAPES, num_parameters, write_synthetic
-from farthing.sources.find import find_model, local_folder
+from farthing.sources.find import FARTHING_CACHE, find_model, local_folder
 
 MODELS = "a local folder, an id on a hub (Qwen/Qwen3-Embedding-0.6B), modelscope:ID, starter"
 
@@ -40,13 +41,18 @@ def find_bench_model(name: str, settings: SourceSettings) -> BenchModel:
         shape = shape_name(name)
         if shape is not None:
             return BenchModel(synthetic_checkpoint(shape, settings), shape)
-        near = difflib.get_close_matches(name.lower(), SHAPES, n=1, cutoff=0.8)
-        if near and "/" not in name:  # no hub needs to be asked about a shape that was mistyped
-            raise ModelNotFoundError(f"There is no shape {name!r}. Did you mean {near[0]!r}?\n{choices()}")
+        check_mistyped(name)
     try:
         return BenchModel(find_model(name, settings).path, None)
     except ModelNotFoundError as error:
         raise ModelNotFoundError(f"{error}\n{choices()}") from error
+
+
+def check_mistyped(name: str) -> None:
+    """Raises `ModelNotFoundError` for what is nearly a shape: no hub needs to be asked about that."""
+    near = difflib.get_close_matches(name.lower(), SHAPES, n=1, cutoff=0.8)
+    if near and "/" not in name:
+        raise ModelNotFoundError(f"There is no shape {name!r}. Did you mean {near[0]!r}?\n{choices()}")
 
 
 def shape_name(name: str) -> str | None:
@@ -63,7 +69,7 @@ def synthetic_checkpoint(shape: str, settings: SourceSettings) -> Path:
 
     It appears under its name only when it is whole; of two processes that want it, one makes it and the other waits.
     """
-    root = Path(settings.cache_dir or "~/.cache/farthing").expanduser().absolute() / "synthetic"
+    root = cache_folder(settings.cache_dir, FARTHING_CACHE, "HOME") / "synthetic"
     folder, partial = root / shape, root / f".{shape}.partial"
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / f".{shape}.lock"):

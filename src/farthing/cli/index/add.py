@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -19,8 +21,9 @@ from farthing.cli.data_options import (
     progress_shown,
 )
 from farthing.cli.options import SettingsCommand, settings_options
+from farthing.core.errors import InputError
 from farthing.core.resolve import Resolved
-from farthing.toolkit.records.reader import INPUT_FORMATS
+from farthing.toolkit.records.reader import INPUT_FORMATS, STANDARD_INPUT
 
 if TYPE_CHECKING:
     from farthing.toolkit.documents.read_records import LeftOut
@@ -71,7 +74,10 @@ def add(
     index = VectorIndex.open(open_database(store))
     inputs = Inputs(files, RecordFields(field, id_field, title_field), input_format, exclude)
     inputs.left_out.records.strict = strict
-    inputs.check()
+    with index.database.writing():
+        pass  # another process that changes it, or files that cannot be written, are told before a model is loaded
+    with format_hinted(files, input_format):
+        inputs.check()
     started = time.monotonic()
     bar = tqdm(desc="Adding", unit=" documents", disable=not progress_shown(progress), dynamic_ncols=True)
 
@@ -79,12 +85,28 @@ def add(
         bar.total = inputs.num_estimated
         bar.update(added.num_documents - bar.n)
 
-    with index_encoder(index.manifest.space, model or index.manifest.model, settings) as encoder, bar:
+    with (
+        index_encoder(index.manifest.space, model or index.manifest.model, settings) as encoder,
+        bar,
+        format_hinted(files, input_format),
+    ):
         added = index.add(inputs, encoder, on_batch, skipped=inputs.left_out.records)
     num_gone = index.prune(inputs.folders, added.ids, inputs.left_out.files) if prune else 0
     click.echo(summary(added, num_gone, time.monotonic() - started))
     for line in [*not_taken(inputs.left_out), *plainly_split(added)]:
         click.echo(line, err=True)
+
+
+@contextmanager
+def format_hinted(files: Sequence[str], input_format: str | None) -> Iterator[None]:
+    """Errors of standard input that is read as JSON Lines say that it could be read as something else."""
+    try:
+        yield
+    except InputError as error:
+        if STANDARD_INPUT not in files or input_format is not None:
+            raise
+        hint = f"{str(error).rstrip('.')}. Standard input is read as JSON Lines; --input-format csv reads CSV."
+        raise InputError(hint, param=error.param) from error
 
 
 def summary(added: Added, num_gone: int, seconds: float) -> str:

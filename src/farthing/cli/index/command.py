@@ -1,19 +1,26 @@
-"""`farthing index`: the group of its commands."""
+"""`farthing index`: the group of its commands, which are imported when they are called for."""
 
 from __future__ import annotations
 
 import click
 
-from farthing.cli.index.add import add
-from farthing.cli.index.create import create
-from farthing.cli.index.reindex import reindex
-from farthing.cli.index.upkeep import compact, delete, info
+from farthing.cli.commands import HELP_NAMES, Entry, LazyGroup
+
+COMMANDS = {
+    "create": Entry("farthing.cli.index.create:create", "Make an empty index in STORE, for vectors of one model."),
+    "add": Entry("farthing.cli.index.add:add", "Add the documents of FILES to the index STORE."),
+    "list": Entry("farthing.cli.index.upkeep:list_indexes", "Say which indexes are in a folder, and what is in them."),
+    "info": Entry("farthing.cli.index.upkeep:info", "Say what is in the index STORE."),
+    "delete": Entry("farthing.cli.index.upkeep:delete", "Take documents out of STORE, or remove the whole index."),
+    "compact": Entry("farthing.cli.index.upkeep:compact", "Make searches fast, and give back room."),
+    "reindex": Entry("farthing.cli.index.reindex:reindex", "Embed all passages of STORE with another model."),
+}
 
 
-@click.group("index", context_settings={"help_option_names": ["-h", "--help"]})
+class IndexGroup(LazyGroup):
+    entries = COMMANDS
+
+
+@click.group("index", cls=IndexGroup, context_settings=HELP_NAMES, epilog="farthing index add --help")
 def index() -> None:
     """Make an index of documents, add to it, look after it. `farthing search` finds what is in it."""
-
-
-for command in (create, add, info, delete, compact, reindex):
-    index.add_command(command)

@@ -9,7 +9,7 @@ from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 
 
-@click.command("create", cls=SettingsCommand, epilog="Example: farthing index create ./help --model starter")
+@click.command("create", cls=SettingsCommand, epilog="farthing index create ./help --model starter")
 @click.argument("store")
 @click.option("--model", required=True, help="Model that makes the vectors, as `farthing embed` takes it.")
 @click.option(

@@ -11,9 +11,7 @@ from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 
 
-@click.command(
-    "reindex", cls=SettingsCommand, epilog="Example: farthing index reindex ./help --model Qwen/Qwen3-Embedding-0.6B"
-)
+@click.command("reindex", cls=SettingsCommand, epilog="farthing index reindex ./help --model Qwen/Qwen3-Embedding-0.6B")
 @click.argument("store")
 @click.option("--model", help="Model to move to [default: the index's own, to bring it up to date].")
 @click.option("--dimensions", type=click.IntRange(min=1), help="Length of the new vectors [default: the model's].")

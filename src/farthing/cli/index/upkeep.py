@@ -1,13 +1,15 @@
-"""`farthing index info`, `delete` and `compact`: no model is needed for these."""
+"""`farthing index list`, `info`, `delete` and `compact`: no model is needed for these."""
 
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import click
 
 from farthing.cli.bulk.progress import counted
+from farthing.cli.commands import Command
 from farthing.core.errors import IndexNotFoundError, VectorIndexError
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 MOST_LISTED = 10
 
 
-@click.command("info", epilog="Example: farthing index info ./help")
+@click.command("info", cls=Command, epilog="farthing index info ./help")
 @click.argument("store")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def info(store: str, as_json: bool) -> None:
@@ -44,7 +46,32 @@ def info(store: str, as_json: bool) -> None:
         click.echo(f"{name:<16} {value}")
 
 
-@click.command("delete", epilog="Example: farthing index delete ./help docs/old.md")
+@click.command("list", cls=Command, epilog="farthing index list\nfarthing index list ~/indexes")
+@click.argument("folder", default=".")
+def list_indexes(folder: str) -> None:
+    """Say which indexes are in FOLDER (by default the working folder), and what is in them."""
+    from farthing.core.files import user_path
+    from farthing.toolkit.index.index import VectorIndex
+    from farthing.toolkit.stores.database import MANIFEST, open_database
+
+    place = user_path(folder)
+    if not place.is_dir():
+        raise IndexNotFoundError(f"There is no folder {folder}.")
+    # os.path and not Path, whose method raises for folders that may not be read.
+    stores = [path for path in (place, *sorted(place.iterdir())) if os.path.isfile(path / f"{MANIFEST}.json")]  # noqa: PTH113
+    for store in stores:
+        try:
+            manifest, facts = VectorIndex.open(open_database(str(store))).info()
+        except VectorIndexError as error:
+            click.echo(f"{store}: {error}", err=True)
+            continue
+        contents = f"{counted(facts.num_documents, 'document')}, {counted(facts.num_passages, 'passage')}"
+        click.echo(f"{store}: {contents}, {on_disk(facts.num_bytes)}, vectors of {manifest.model}")
+    if not stores:
+        click.echo(f"No index is in {folder}. Make one: farthing index create STORE --model MODEL")
+
+
+@click.command("delete", cls=Command, epilog="farthing index delete ./help docs/old.md")
 @click.argument("store")
 @click.argument("documents", nargs=-1)
 @click.option("--all", "is_all", is_flag=True, help="The index itself, with all that is in it.")
@@ -63,10 +90,13 @@ def delete(store: str, documents: tuple[str, ...], is_all: bool, yes: bool) -> N
     if is_all:
         remove(database, store, is_sure=yes)
         return
-    num_deleted = VectorIndex.open(database).delete(documents)
-    click.echo(f"Took out {counted(num_deleted, 'document')}.")
-    if num_deleted < len(set(documents)):
-        click.echo(f"Not in the index: {len(set(documents)) - num_deleted:,} of the ids.", err=True)
+    index = VectorIndex.open(database)
+    held = index.store.digests(documents)
+    click.echo(f"Took out {counted(index.delete(documents), 'document')}.")
+    missing = [name for name in dict.fromkeys(documents) if name not in held]
+    if missing:
+        more = f" and {len(missing) - MOST_LISTED:,} more" if len(missing) > MOST_LISTED else ""
+        click.echo(f"Not in the index: {', '.join(missing[:MOST_LISTED])}{more}.", err=True)
 
 
 def remove(database: Database, store: str, *, is_sure: bool) -> None:
@@ -97,7 +127,7 @@ def description(database: Database) -> str:
         return "with all that is in it"
 
 
-@click.command("compact", epilog="Example: farthing index compact ./help")
+@click.command("compact", cls=Command, epilog="farthing index compact ./help")
 @click.argument("store")
 def compact(store: str) -> None:
     """Make searches in STORE fast and give back the room of what was replaced. `add` does so when it pays."""

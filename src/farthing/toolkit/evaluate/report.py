@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from farthing.toolkit.evaluate.retrieval import DEPTH
 from farthing.toolkit.evaluate.sets.find import LabelledSet
 
 MIB = 2**20
+KEYS = ("set", "format", "instruction", "dimensions", "search")  # columns that say what a row is of
 NOTES = {
     "retrieval": f"Means over the queries, of the {DEPTH} documents found for each (trec_eval). ms a search: for these "
     f"{DEPTH}, without embedding the query; ms a query: with it, where the search needs its vector.",
@@ -56,13 +58,17 @@ class Report:
         parts = [f"# {self.model}\n", f"{facts}\n", "\n".join(set_lines(self.sets)) + "\n", *self.tables()]
         return "\n".join(parts)
 
-    def tables(self) -> Iterator[str]:
-        """A table a kind of set, with what its columns mean below."""
+    def tables(self, width: int | None = None) -> Iterator[str]:
+        """A table a kind of set, with what its columns mean below.
+
+        Where it is wider than `width`, its columns are in several tables below each other.
+        """
         for kind, note in NOTES.items():
             rows = [row for row in self.rows if row.kind == kind]
             if rows:
-                yield "\n".join(markdown(cells_of(rows))) + f"\n\n{note}\n"
-        yield COSTS + "\n"
+                found = ["\n".join(markdown(part)) for part in parted(cells_of(rows), width)]
+                yield "\n\n".join([*found, wrapped(note, width)]) + "\n"
+        yield wrapped(COSTS, width) + "\n"
         kept = {(row.set, row.instruction, row.format): (row.num_kept, row.num_texts) for row in self.rows}
         num_kept, num_texts = map(sum, zip(*kept.values(), strict=True))
         if num_kept:
@@ -94,6 +100,31 @@ def cells_of(rows: Sequence[Row]) -> list[list[str]]:
     }
     filled = {name: cells for name, cells in columns.items() if any(cells)}
     return [list(filled), *map(list, zip(*filled.values(), strict=True))]
+
+
+def parted(lines: Sequence[Sequence[str]], width: int | None) -> Iterator[list[list[str]]]:
+    """Tables of some columns each; those that say which row it is stand in all."""
+    keys = [place for place, name in enumerate(lines[0]) if name in KEYS]
+    others = [place for place in range(len(lines[0])) if place not in keys]
+    chosen: list[int] = []
+    for place in others:
+        if chosen and width is not None and width_of(lines, [*keys, *chosen, place]) > width:
+            yield columns_of(lines, [*keys, *chosen])
+            chosen = []
+        chosen.append(place)
+    yield columns_of(lines, [*keys, *chosen])
+
+
+def width_of(lines: Sequence[Sequence[str]], places: Sequence[int]) -> int:
+    return len(next(markdown(columns_of(lines, places))))
+
+
+def columns_of(lines: Sequence[Sequence[str]], places: Sequence[int]) -> list[list[str]]:
+    return [[line[place] for place in places] for line in lines]
+
+
+def wrapped(text: str, width: int | None) -> str:
+    return text if width is None else textwrap.fill(text, width)
 
 
 def mebibytes(num_bytes: int | None) -> str:

@@ -5,11 +5,14 @@ In: documents as dicts or texts, files, queries. Out: results. It owns the encod
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from farthing.core.errors import InputError
+from tqdm import tqdm
+
+from farthing.core.errors import IndexExistsError, InputError, shown
 from farthing.core.settings import QUANTISED_FORMATS, EngineSettings, ServingSettings, SourceSettings, UpstreamSettings
 from farthing.toolkit.documents.document import PLAIN_TEXT, Document
 from farthing.toolkit.documents.inputs import Inputs
@@ -20,7 +23,7 @@ from farthing.toolkit.index.index import IndexInfo, VectorIndex
 from farthing.toolkit.index.reindex import reindex
 from farthing.toolkit.index.result import SearchResult
 from farthing.toolkit.index.search import Query, Ranker, search
-from farthing.toolkit.stores.database import open_database
+from farthing.toolkit.stores.database import MANIFEST, open_database
 from farthing.toolkit.stores.where import Condition, parse_condition
 
 FIELDS = ("id", "text", "title", "source", "kind")
@@ -53,8 +56,15 @@ class Index:
         dimensions: int | None = None,
         max_tokens: int | None = None,
         overlap_tokens: int | None = None,
+        exist_ok: bool = False,
     ) -> Index:
-        """An empty index in a new place. The arguments, and what is raised, are those of `VectorIndex.create`."""
+        """An empty index in a new place; with `exist_ok`, the index that is there already, with all that is in it.
+
+        The other arguments, and what is raised, are those of `VectorIndex.create`. One that is there must have vectors
+        of this model (`WrongSpaceError`) and the numbers that are given (`IndexExistsError`).
+        """
+        if exist_ok and open_database(str(place)).read(MANIFEST) is not None:
+            return cls._existing(place, encoder, dimensions, max_tokens, overlap_tokens)
         opened = opened_encoder(lasting_name(encoder)) if isinstance(encoder, str) else encoder
         sizes = {"dimensions": dimensions, "max_tokens": max_tokens, "overlap_tokens": overlap_tokens}
         try:
@@ -66,6 +76,42 @@ class Index:
         made = cls(place, encoder)
         made._own = opened if isinstance(encoder, str) else None
         return made
+
+    @classmethod
+    def _existing(
+        cls,
+        place: str,
+        encoder: Encoder | str,
+        dimensions: int | None,
+        max_tokens: int | None,
+        overlap_tokens: int | None,
+    ) -> Index:
+        found = cls(place, encoder)
+        splitting = found._index.manifest.splitting
+        held = {
+            "dimensions": (found._index.dimensions, dimensions),
+            "max_tokens": (splitting.max_tokens, max_tokens),
+            "overlap_tokens": (splitting.overlap_tokens, overlap_tokens),
+        }
+        for name, (has, wanted) in held.items():
+            if wanted not in (None, has):
+                raise IndexExistsError(
+                    f"The index in {place} was made with {name} {has}, and {wanted} is wanted. Leave {name} out, "
+                    "delete the index, or choose another place.",
+                    param=name,
+                )
+        try:
+            found._index.check(found.encoder)
+        except BaseException:
+            found.close()
+            raise
+        return found
+
+    def __repr__(self) -> str:
+        manifest = self._index.manifest
+        return (
+            f"Index({self._index.database.place!r}, model={manifest.model!r}, dimensions={manifest.space.dimensions})"
+        )
 
     def _current(self) -> VectorIndex:
         """What is in the place now: another process may have moved the index to another model, or made it anew."""
@@ -82,28 +128,35 @@ class Index:
             self._own = opened_encoder(self._given or manifest.model, manifest.space.format)
         return self._own
 
-    def add(self, documents: Iterable[AnyDocument]) -> Added:
+    def add(self, documents: AnyDocument | Iterable[AnyDocument], *, show_progress: bool = False) -> Added:
         """Put documents in; those that are held as they are cost nothing.
 
         Args:
-            documents: `Document`s, texts, or dicts with a `text` and perhaps `id`, `title`, `source` and `kind`; what
-                else a dict has becomes metadata. Without an id a document is named by its content.
+            documents: one or several: `Document`s, texts, or dicts with a `text` and perhaps `id`, `title`, `source`
+                and `kind`; what else a dict has becomes metadata. Without an id a document is named by its content.
+
+            show_progress: draw a bar on standard error.
 
         Raises what `VectorIndex.add` raises.
         """
-        return self._current().add(as_documents(documents), self.encoder)
+        with counting(show_progress) as on_batch:
+            return self._current().add(as_documents(documents), self.encoder, on_batch)
 
-    def add_files(self, *names: str, exclude: Sequence[str] = (), strict: bool = False) -> Added:
+    def add_files(
+        self, *names: str, exclude: Sequence[str] = (), strict: bool = False, show_progress: bool = False
+    ) -> Added:
         """Put the documents of files and folders in, as `farthing index add`. Raises also what `Inputs` raises.
 
         Args:
             strict: raise an error for the first record or file that cannot be read, instead of leaving it out
                 (`Added.skipped`).
+            show_progress: draw a bar on standard error.
         """
         inputs = Inputs(names, exclude=exclude)
         inputs.left_out.records.strict = strict
         inputs.check()
-        return self._current().add(inputs, self.encoder, skipped=inputs.left_out.records)
+        with counting(show_progress) as on_batch:
+            return self._current().add(inputs, self.encoder, on_batch, skipped=inputs.left_out.records)
 
     def search(
         self,
@@ -111,17 +164,18 @@ class Index:
         k: int = 10,
         *,
         mode: Mode = "hybrid",
-        where: Sequence[Condition | str] = (),
+        where: Condition | str | Sequence[Condition | str] = (),
         blend: Blend | None = None,
         reranker: Ranker | None = None,
         instruction: str | None = None,
         all_passages: bool = False,
     ) -> list[SearchResult]:
-        """The best passages, best first. The arguments are those of `Query`; conditions may be texts: "price <= 20".
+        """The best passages, best first. The arguments are those of `Query`; a condition may be a text: "price <= 20".
 
         Raises what `farthing.toolkit.index.search.search` raises.
         """
-        conditions = [parse_condition(item) if isinstance(item, str) else item for item in where]
+        given = [where] if isinstance(where, (str, Condition)) else where
+        conditions = [parse_condition(item) if isinstance(item, str) else item for item in given]
         asked = Query(query, k, mode, conditions, blend or Blend(), instruction, all_passages)
         return search(self._current(), asked, None if mode == "keyword" else self.encoder, reranker)
 
@@ -156,17 +210,30 @@ class Index:
         self.close()
 
 
+@contextmanager
+def counting(is_shown: bool) -> Iterator[Callable[[Added], object]]:
+    """What is to be told of each batch, and draws how many documents were added."""
+    with tqdm(desc="Adding", unit=" documents", disable=not is_shown, dynamic_ncols=True) as bar:
+        yield lambda added: bar.update(added.num_documents - bar.n)
+
+
 def opened_encoder(model: str, held_format: str = "") -> Encoder:
     """In the format of vectors that are held, where that is one that can be chosen."""
     engine = EngineSettings(format=held_format) if held_format in ("none", *QUANTISED_FORMATS) else EngineSettings()
     return open_encoder(model, SourceSettings(), engine, ServingSettings(), UpstreamSettings())
 
 
-def as_documents(documents: Iterable[AnyDocument]) -> Iterator[Document]:
-    for number, item in enumerate(documents):
+def as_documents(documents: AnyDocument | Iterable[AnyDocument]) -> Iterator[Document]:
+    several = [documents] if isinstance(documents, (Document, Mapping, str)) else documents
+    for number, item in enumerate(several):
         if isinstance(item, Document):
             yield item
             continue
+        if not isinstance(item, (Mapping, str)):
+            raise InputError(
+                f"Document {number} is {shown(item)}; it must be a text, a dict with a text, or a Document.",
+                param=f"documents[{number}]",
+            )
         fields = {"text": item} if isinstance(item, str) else dict(item)
         if not isinstance(fields.get("text"), str):
             raise InputError(f"Document {number} has no field 'text' with a string.", param=f"documents[{number}]")

@@ -9,15 +9,25 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from textwrap import dedent
 from typing import NamedTuple
 
+from farthing.toolkit.documents.kinds import KINDS, LANGUAGES, OTHER_TEXT, suffix_of
 from farthing.toolkit.index.words import MAX_WORD_CHARS, RUN, Segmenter
 from farthing.toolkit.spelling import search_form
 
 LENGTH = 280
+# Of `OTHER_TEXT`, those whose lines are broken anywhere.
+PROSE = frozenset({"adoc", "asc", "org", "rst", "tex", "txt"})
 WORD_START = re.compile(r"(?<=\s)\S")
 # Shorter words say little: they are marked only where the query has no others.
 MIN_SPACED_CHARS, MIN_UNSPACED_CHARS = 3, 2
+
+
+def is_of_lines(source: str) -> bool:
+    """Whether a passage's lines mean something, by the file that it came from: code, settings, a log."""
+    suffix = suffix_of(source.rpartition(":")[0] or source)
+    return KINDS.get(suffix) in LANGUAGES or (suffix in OTHER_TEXT and suffix not in PROSE)
 
 
 class Excerpt(NamedTuple):
@@ -45,14 +55,21 @@ class Wanted:
         for first, length in sorted({(word[0], len(word)) for word in self._surfaces}, reverse=True):
             self._lengths.setdefault(first, []).append(length)
 
-    def excerpt(self, text: str, length: int = LENGTH) -> Excerpt:
-        """The `length` characters in which most different words of the query stand, white space made single."""
-        line = " ".join(text.split())
+    def excerpt(self, text: str, length: int = LENGTH, *, keeps_lines: bool = False) -> Excerpt:
+        """The `length` characters in which most different words of the query stand.
+
+        White space is made single, unless the text `keeps_lines`: then whole lines are taken where they are not too
+        long, without what all are indented by.
+        """
+        line = dedent(text.strip("\n").expandtabs(4)).rstrip() if keeps_lines else " ".join(text.split())
         marks = self._marks(line)
         start = best_start(line, marks, length)
+        if keeps_lines:
+            line_start = line.rfind("\n", 0, start) + 1
+            start = line_start if start - line_start <= length // 4 else start
         end = min(len(line), start + length)
         if end < len(line):
-            cut = line.rfind(" ", start + length // 2, end)
+            cut = line.rfind("\n" if keeps_lines else " ", start + length // 2, end)
             end = cut if cut > start else end
         inside = [(first - start, last - start) for first, last in marks if first >= start and last <= end]
         return Excerpt(line[start:end], inside, start == 0, end == len(line))

@@ -13,10 +13,11 @@ from typing import NamedTuple, Protocol
 from farthing.core.errors import EmptyInputError, InputError
 from farthing.toolkit.encoder import Encoder
 from farthing.toolkit.index.adding import embedded_text
-from farthing.toolkit.index.excerpt import Wanted
+from farthing.toolkit.index.excerpt import Wanted, is_of_lines
 from farthing.toolkit.index.hybrid import Blend, Hit, Mode, by_both, by_vector, by_words
 from farthing.toolkit.index.index import VectorIndex
 from farthing.toolkit.index.result import SearchResult
+from farthing.toolkit.index.unmet import check_met
 from farthing.toolkit.stores.where import Condition
 
 # Passages that a reranker looks at, for each result that is asked for, and at least.
@@ -96,10 +97,12 @@ def search(
 
     Raises:
         WrongSpaceError: the encoder's vectors are not of the index's space.
-        InputError: the query cannot be embedded.
+        InputError: the query cannot be embedded, or no document can meet a condition, for want of such a field.
     """
     wanted = max(MIN_RERANKED, RERANKED_PER_RESULT * query.num_results) if reranker else query.num_results
     hits = candidates(index, query, encoder, wanted, on_step)
+    if not hits:
+        check_met(index.store, query.where)
     scored = reranked(query.text, hits, reranker) if reranker else [Scored(hit, None) for hit in hits]
     marked = Wanted(query.text, index.segmenter)
     results = []
@@ -165,5 +168,5 @@ def result(scored: Scored, marked: Wanted) -> SearchResult:
         cosine=hit.cosine,
         bm25=hit.bm25,
         relevance=relevance,
-        excerpt=marked.excerpt(hit.passage.text),
+        excerpt=marked.excerpt(hit.passage.text, keeps_lines=is_of_lines(hit.passage.source)),
     )

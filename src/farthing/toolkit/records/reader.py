@@ -73,13 +73,13 @@ def open_reader(name: str, given_format: str | None, wanted: Wanted) -> Reader:
         EmptyInputError: no rows.
         MissingExtraError: Parquet without pyarrow.
     """
-    if name != STANDARD_INPUT and not Path(name).is_file():
+    if name != STANDARD_INPUT and (Path(name).is_dir() or not Path(name).exists()):
         what = "is a folder" if Path(name).is_dir() else "does not exist"
         raise InputError(f"The input {name} {what}; give a file, or - for standard input.", param="input")
     input_format = format_of(name, given_format)
     if input_format == "parquet":
-        if name == STANDARD_INPUT:
-            raise SettingsError("Parquet cannot be read from standard input; give a file.", param="input")
+        if is_stream(name):
+            raise SettingsError("Parquet cannot be read from standard input or a pipe; give a file.", param="input")
         return ParquetReader(Path(name), shown_name(name), wanted)
     if name == STANDARD_INPUT:
         return open_lines(lines_of(sys.stdin.buffer, "standard input"), input_format, wanted, None)
@@ -87,7 +87,7 @@ def open_reader(name: str, given_format: str | None, wanted: Wanted) -> Reader:
     with ExitStack() as on_failure:
         stream: Any = Unpacked(Path(name), source) if packing_of(name) else Path(name).open("rb")  # noqa: SIM115
         on_failure.enter_context(stream)
-        num_bytes = None if packing_of(name) else Path(name).stat().st_size
+        num_bytes = None if packing_of(name) or is_stream(name) else Path(name).stat().st_size
         reader = open_lines(lines_of(stream, source), input_format, wanted, num_bytes)
         on_failure.pop_all()
     return reader
@@ -107,11 +107,16 @@ def open_lines(lines: Lines, input_format: str, wanted: Wanted, num_bytes: int |
     return LineReader(lines, field, itertools.chain([first], items), num_bytes)
 
 
+def is_stream(name: str) -> bool:
+    """Whether it is read once, from its beginning to its end: standard input, a pipe, a device."""
+    return name == STANDARD_INPUT or not Path(name).is_file()
+
+
 def format_of(name: str, given: str | None) -> str:
-    """The input's format: as given, or by its suffix; standard input has plain text."""
+    """The input's format: as given, or by its suffix; standard input and the like have plain text."""
     if given:
         return given
-    if name == STANDARD_INPUT:
+    if is_stream(name) and (name == STANDARD_INPUT or Path(name).exists()):
         return "txt"
     suffix = Path(name_inside(name)).suffix.lower().removeprefix(".")
     if suffix not in INPUT_FORMATS:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from farthing.core.errors import IndexNotFoundError, IndexPlaceError, UnreadableIndexError
-from farthing.core.files import PRIVATE_FOLDER, temporary_of, write_atomically
+from farthing.core.files import PRIVATE_FOLDER, temporary_of, user_path, write_atomically
 from farthing.toolkit.stores.database import MANIFEST, NEXT_MANIFEST
 from farthing.toolkit.stores.failures import file_errors, lance_errors
 from farthing.toolkit.stores.lance_folder import has_table, is_ours, make_data, remove_data, remove_empty
@@ -37,7 +37,7 @@ class LanceDatabase:
 
     def __init__(self, folder: str, place: str | None = None) -> None:
         self.place = folder if place is None else place
-        self._folder = Path(folder).expanduser()
+        self._folder = user_path(folder)
         with file_errors(self.place):
             if self._folder.exists() and not self._folder.is_dir():
                 raise IndexPlaceError(f"{self.place} is a file; an index is a folder.", param="store")

@@ -63,9 +63,18 @@ def sql(condition: Condition) -> str:
 def comparison_sql(comparison: Comparison) -> str:
     """NULL where there is no such key. JSON functions fail on a value of another type: those of a key have one."""
     key, operator, value = comparison
-    kind = "bool" if isinstance(value, bool) else "string" if isinstance(value, str) else "float"
     wanted = literal(value) if isinstance(value, str) else str(value).lower()
-    return f"json_get_{kind}(metadata, {literal(key)}) {operator} {wanted}"
+    return f"{value_sql(key)} {operator} {wanted}"
+
+
+def having(keys: Sequence[str]) -> str:
+    """What rows meet that have one of the keys."""
+    return " OR ".join(f"{value_sql(key)} IS NOT NULL" for key in keys)
+
+
+def value_sql(key: str) -> str:
+    kind = {"bool": "bool", "number": "float"}.get(key.partition(":")[0], "string")
+    return f"json_get_{kind}(metadata, {literal(key)})"
 
 
 def literal(text: str) -> str:

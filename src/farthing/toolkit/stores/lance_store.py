@@ -21,7 +21,7 @@ from farthing.toolkit.extra import needed
 from farthing.toolkit.stores.failures import lance_errors
 from farthing.toolkit.stores.held_documents import HeldDocuments
 from farthing.toolkit.stores.lance_folder import TABLE
-from farthing.toolkit.stores.lance_rows import SHOWN, one_of, passage_of, schema, table_of
+from farthing.toolkit.stores.lance_rows import SHOWN, having, one_of, passage_of, schema, table_of
 from farthing.toolkit.stores.lance_search import candidates, matching, nearest
 from farthing.toolkit.stores.passage import Passage
 from farthing.toolkit.stores.store import Candidates, Found, StoreFacts
@@ -132,6 +132,15 @@ class LanceStore:
     @told
     def documents(self) -> list[str]:
         return list(self._table.search().select(["document"]).to_arrow()["document"].unique().to_pylist())
+
+    @told
+    def has_any(self, keys: Sequence[str]) -> bool:
+        return bool(self._table.search().where(having(keys)).select(["id"]).limit(1).to_arrow().num_rows)
+
+    @told
+    def sample_fields(self, num_passages: int) -> set[str]:
+        rows = self._table.search().select([SHOWN]).limit(num_passages).to_arrow().to_pylist()
+        return {name for row in rows for name in passage_of(row).metadata}
 
     def passages(self, batch_size: int = 1024) -> Iterator[list[Passage]]:
         """As `Store.passages`, asked for by document: a merge leaves the rows of one apart from each other."""

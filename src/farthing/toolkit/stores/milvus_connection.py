@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from farthing.core.errors import IndexBusyError, SettingsError, VectorIndexError
-from farthing.core.files import PRIVATE_FOLDER
+from farthing.core.files import PRIVATE_FOLDER, user_path
 from farthing.toolkit.extra import needed
 
 SCHEMES = ("http", "https", "tcp", "unix")
@@ -132,7 +132,7 @@ def lite_path(uri: str) -> Path | None:
             f"Lite a path that ends in {LITE_SUFFIX}: milvus:./vectors.db/NAME.",
             param="store",
         )
-    return Path(uri).expanduser().absolute()
+    return user_path(uri).absolute()
 
 
 def is_address(uri: str) -> bool:

@@ -146,18 +146,23 @@ def expression(condition: Condition) -> str:
     first, *others = comparisons(condition)
     found = comparison_expression(first)
     for other in others:
-        found = f"({found} or (not exists {place_of(first)} and {comparison_expression(other)}))"
+        found = f"({found} or (not exists {place_of(first.key)} and {comparison_expression(other)}))"
     return found
 
 
 def comparison_expression(comparison: Comparison) -> str:
-    place, value = place_of(comparison), comparison.value
+    place, value = place_of(comparison.key), comparison.value
     wanted = literal(value) if isinstance(value, str) else repr(value).lower()
     return f"(exists {place} and {place} {OPERATORS.get(comparison.operator, comparison.operator)} {wanted})"
 
 
-def place_of(comparison: Comparison) -> str:
-    return f"metadata[{literal(comparison.key)}]"
+def having(keys: Sequence[str]) -> str:
+    """What rows meet that have one of the keys."""
+    return " or ".join(f"exists {place_of(key)}" for key in keys)
+
+
+def place_of(key: str) -> str:
+    return f"metadata[{literal(key)}]"
 
 
 def literal(text: str) -> str:

@@ -22,6 +22,7 @@ from farthing.toolkit.stores.milvus_rows import (
     SHOWN,
     Part,
     filter_of,
+    having,
     one_of,
     passage_of,
     rows_of,
@@ -75,6 +76,13 @@ class MilvusStore:
 
     def documents(self) -> list[str]:
         return list(dict.fromkeys(row["document"] for page in self._pages(["document"]) for row in page))
+
+    def has_any(self, keys: Sequence[str]) -> bool:
+        return bool(self._call("query", filter=having(keys), output_fields=["id"], limit=1))
+
+    def sample_fields(self, num_passages: int) -> set[str]:
+        rows = self._call("query", filter="place >= 0", output_fields=[SHOWN], limit=num_passages)
+        return {name for row in rows for name in passage_of(row).metadata}
 
     def passages(self, batch_size: int = 1024) -> Iterator[list[Passage]]:
         for page in self._pages([SHOWN], batch_size):

@@ -84,6 +84,14 @@ class Store(Protocol):
         """Both the `num` nearest and the `num` best matching, without reading them: few of them will be shown."""
         ...
 
+    def has_any(self, keys: Sequence[str]) -> bool:
+        """Whether a passage has one of these keys, which are those of `farthing.toolkit.stores.comparable`."""
+        ...
+
+    def sample_fields(self, num_passages: int) -> set[str]:
+        """Names of the fields of some passages, of at most so many."""
+        ...
+
     def passages(self, batch_size: int = 1024) -> Iterator[list[Passage]]:
         """All that is held, those of a document one after the other."""
         ...

@@ -54,10 +54,11 @@ def parse_condition(text: str) -> Condition:
     place = next((place for place, char in enumerate(text) if char in OPERATOR_MARKS), len(text))
     written = next((mark for mark in WRITTEN_OPERATORS if text.startswith(mark, place)), "")
     field, value = text[:place].strip(), text[place + len(written) :].strip()
-    if not (field and written and value) or value[0] in OPERATOR_MARKS:
+    if not (field and written and value) or (not is_quoted(value) and any(mark in value for mark in OPERATOR_MARKS)):
         raise InputError(
             f"{shown(text)} is no condition. Give FIELD OPERATOR VALUE, such as: price <= 20, shop = books, "
-            "in_print = true; operators are = != < <= > >=. A value that begins with one of them needs quotes.",
+            "in_print = true; operators are = != < <= > >=. Several conditions are given one by one, and all must "
+            "hold; a value with one of these marks in it needs quotes.",
             param="where",
         )
     return Condition(field, cast("Operator", "=" if written == "==" else written), value_of(value))
@@ -65,7 +66,7 @@ def parse_condition(text: str) -> Condition:
 
 def value_of(text: str) -> Value:
     """Raises `InputError` for a number that is too large."""
-    if len(text) >= 2 and text[0] == text[-1] and text[0] in "\"'":
+    if is_quoted(text):
         return text[1:-1]
     if (truth := spelled_truth(text)) is not None:
         return truth
@@ -80,6 +81,10 @@ def value_of(text: str) -> Value:
     number = number_of(text)
     check_finite(number, text)
     return number
+
+
+def is_quoted(text: str) -> bool:
+    return len(text) >= 2 and text[0] == text[-1] and text[0] in "\"'"
 
 
 def spelled_truth(text: str) -> bool | None:

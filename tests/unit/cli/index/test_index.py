@@ -12,15 +12,18 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from filelock import FileLock
 
 from farthing import Index
 from farthing.cli.main import cli
 from farthing.core.errors import (
     EmptyInputError,
     FarthingError,
+    IndexBusyError,
     IndexNotFoundError,
     IndexPlaceError,
     InputError,
+    ModelNotFoundError,
     SettingsError,
     UnreadableIndexError,
     VectorIndexError,
@@ -91,7 +94,7 @@ def test_documents_are_taken_out_pruned_and_compacted(starter_dir: Path) -> None
         Path(f"docs/{name}.md").write_text(f"text {name}")
     said("index", "add", "s", "docs")
     result = farthing("index", "delete", "s", "docs/a.md", "docs/x.md")
-    assert (result.stdout, result.stderr) == ("Took out 1 document.\n", "Not in the index: 1 of the ids.\n")
+    assert (result.stdout, result.stderr) == ("Took out 1 document.\n", "Not in the index: docs/x.md.\n")
     Path("docs/b.md").unlink()
     assert "took out 1: " in said("index", "add", "s", "docs", "--prune")
     assert " MiB; now: " in said("index", "compact", "s")
@@ -399,3 +402,66 @@ def test_an_index_of_another_server_says_that_it_has_to_be_named(tiny_qwen3: Pat
     assert isinstance(result.exception, SettingsError)
     assert "made by another server" in str(result.exception)
     assert "--upstream URL" in str(result.exception)
+
+
+def test_indexes_of_a_folder_are_listed(store: Path) -> None:
+    told = said("index", "list", store.parent)
+    assert told.startswith(f"{store}: 4 documents, 4 passages, ")
+    assert told.count("\n") == 1
+    assert said("index", "list", store) == told
+    assert said("index", "list").startswith("No index is in .. Make one: farthing index create")
+    with pytest.raises(IndexNotFoundError):
+        said("index", "list", "nowhere")
+
+
+def test_an_index_that_cannot_be_read_does_not_hide_the_others(store: Path, tmp_path: Path) -> None:
+    shutil.copytree(store, tmp_path / "broken")
+    shutil.copytree(store, tmp_path / "good")
+    shutil.rmtree(tmp_path / "broken" / "data-1")
+    result = farthing("index", "list", tmp_path)
+    assert result.stdout.startswith(f"{tmp_path}/good: 4 documents")
+    assert f"{tmp_path}/broken: The data of the index" in result.stderr
+
+
+def test_a_query_may_be_several_words_without_quotes(store: Path) -> None:
+    quoted = said("search", store, "parcels within working days", "--json")
+    assert said("search", store, "parcels", "within", "working", "days", "--json") == quoted
+    assert said("search", store, "--json", "parcels", "within", "-k", 10, "working", "days") == quoted
+
+
+def test_a_search_of_an_empty_index_says_that_it_is(starter_dir: Path) -> None:
+    said("index", "create", "s", "--model", starter_dir)
+    assert said("search", "s", "anything") == (
+        "Nothing is in the index yet. Add documents with: farthing index add s FILES\n"
+    )
+
+
+def test_a_field_that_no_document_has_is_named(store: Path) -> None:
+    with pytest.raises(InputError, match=r"No document has the field 'yaer'; there are: year\. Did you mean 'year'\?"):
+        said("search", store, "password", "--where", "yaer = 2024", "--model", "no such model")
+    assert said("search", store, "password", "--where", "year = 1999") == "Nothing found.\n"
+
+
+def test_code_is_shown_in_its_lines_and_what_has_no_name_by_its_place(starter_dir: Path) -> None:
+    said("index", "create", "s", "--model", starter_dir)
+    Path("birds.py").write_text("class Wren:\n    def sing(self):\n        return 'loud'\n")
+    Path("notes.jsonl").write_text('{"text": "Crows  count\\nand sing."}\n')
+    said("index", "add", "s", "birds.py", "notes.jsonl")
+    shown = said("search", "s", "sing", "--mode", "keyword")
+    assert "\n     class Wren:\n         def *sing*(self):\n             return 'loud'\n" in shown
+    assert "1. line 1 of notes.jsonl  words " in shown
+    assert "     Crows count and *sing*." in shown
+
+
+def test_csv_on_standard_input_is_told_how_it_is_read(store: Path) -> None:
+    with pytest.raises(InputError, match="Standard input is read as JSON Lines; --input-format csv reads CSV"):
+        said("index", "add", store, "-", "--strict", input="id,text\n1,a\n")
+
+
+def test_an_index_that_cannot_be_changed_is_told_before_a_model_is_looked_for(store: Path) -> None:
+    Path("a.txt").write_text("a text")
+    held = FileLock(store / "lock")
+    with held, pytest.raises(IndexBusyError):
+        said("index", "add", store, "a.txt", "--model", "no such model")
+    with pytest.raises(ModelNotFoundError):
+        said("index", "add", store, "a.txt", "--model", "no/such-model", "--offline")

@@ -72,3 +72,15 @@ def test_a_report_says_what_each_folder_was_taken_for(retrieval_dir: Path) -> No
 
 def test_cells_cannot_break_a_table() -> None:
     assert list(markdown([["a", "b"], ["x|y", "two\nlines"]]))[2] == "| x\\|y | two lines |"
+
+
+def test_on_a_narrow_terminal_columns_stand_in_several_tables() -> None:
+    report = Report("model", [], [ROW, PAIRS], {})
+    narrow = "\n".join(report.tables(80))
+    assert max(map(len, narrow.splitlines())) <= 80
+    headers = [line for line in narrow.splitlines() if line.startswith("| set")]
+    assert len(headers) > 2
+    assert all("format" in line and "dimensions" in line for line in headers)
+    for name in ("nDCG@10", "planned MiB", "texts/s", "ms a query", "Spearman"):
+        assert any(name in line for line in headers)
+    assert "\n".join(report.tables(1000)).count("| set") == 2

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from farthing import Document, Embedder, Index
-from farthing.core.errors import IndexNotFoundError, IndexPlaceError, InputError, WrongSpaceError
+from farthing.core.errors import IndexExistsError, IndexNotFoundError, IndexPlaceError, InputError, WrongSpaceError
 from farthing.toolkit.stores.where import Condition
 
 
@@ -101,3 +101,40 @@ def test_what_is_no_document_is_refused(
 def test_there_must_be_an_index(tmp_path: Path) -> None:
     with pytest.raises(IndexNotFoundError):
         Index(str(tmp_path / "nothing"))
+
+
+def test_an_index_that_is_there_is_opened_where_that_is_wanted(
+    tmp_path: Path, embedder: Embedder, starter_dir: Path
+) -> None:
+    place = str(tmp_path / "help")
+    with Index.create(place, embedder, exist_ok=True, max_tokens=64) as index:
+        index.add("a wren sings")
+    with Index.create(place, embedder, exist_ok=True, max_tokens=64) as again:
+        assert [found.passage.text for found in again.search("wren")] == ["a wren sings"]
+    with Index.create(place, embedder, exist_ok=True) as again:
+        assert again.info().facts.num_documents == 1
+    with pytest.raises(IndexExistsError):
+        Index.create(place, embedder)
+    with pytest.raises(IndexExistsError, match="made with max_tokens 64, and 128 is wanted"):
+        Index.create(place, embedder, exist_ok=True, max_tokens=128)
+    with pytest.raises(WrongSpaceError):
+        Index.create(place, str(starter_dir), exist_ok=True)
+
+
+def test_one_document_and_one_condition_need_no_list(tmp_path: Path, embedder: Embedder) -> None:
+    with Index.create(str(tmp_path / "index"), embedder) as index:
+        assert index.add({"id": "p1", "text": "a wren", "year": 2026}).num_new == 1
+        assert index.add("a crow").num_new == 1
+        assert index.add(Document("p3", "a tower", metadata={"year": 1900})).num_new == 1
+        assert index.info().facts.num_documents == 3
+        for where in ("year >= 2026", ["year >= 2026"], Condition("year", ">=", 2026)):
+            assert [found.passage.document for found in index.search("bird", where=where)] == ["p1"]
+        with pytest.raises(InputError, match="Document 1 is None; it must be a text, a dict"):
+            index.add(["a text", None])  # type: ignore[list-item]
+
+
+def test_an_index_says_what_it_is(tmp_path: Path, embedder: Embedder) -> None:
+    with Index.create(str(tmp_path / "index"), embedder) as index:
+        assert repr(index) == (
+            f"Index({str(tmp_path / 'index')!r}, model={embedder.model!r}, dimensions={embedder.dimensions})"
+        )

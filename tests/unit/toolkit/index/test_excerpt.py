@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farthing.toolkit.index.excerpt import Excerpt, Wanted
+from farthing.toolkit.index.excerpt import Excerpt, Wanted, is_of_lines
 from farthing.toolkit.index.words import Segmenter
 
 segmenter = Segmenter()
@@ -61,3 +61,28 @@ def test_an_excerpt_of_anything_is_a_part_of_it(text: str, query: str, length: i
     assert len(found.text) <= length
     for first, last in found.marks:
         assert 0 <= first < last <= len(found.text)
+
+
+def test_code_keeps_its_lines_without_their_common_indent() -> None:
+    text = "\n    def wren():\n\tsing()\n        fly()\n" + "    pass  # filler\n" * 60
+    found = Wanted("sing", segmenter).excerpt(text, 60, keeps_lines=True)
+    assert found.text.splitlines()[:3] == ["def wren():", "sing()", "    fly()"]
+    assert marked(found) == ["sing"]
+    assert found.text.splitlines()[-1] == "pass  # filler"
+    assert (found.is_start, found.is_end) == (True, False)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text("ab \n\t", max_size=400), st.integers(10, 100))
+def test_an_excerpt_of_lines_is_no_longer_than_it_may_be(text: str, length: int) -> None:
+    found = Wanted("ab", segmenter).excerpt(text, length, keeps_lines=True)
+    assert len(found.text) <= length
+    assert all(found.text[first:last] for first, last in found.marks)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [("a/b.py:12", True), ("b.yaml:1", True), ("b.md:1", False), ("b.txt", False), ("x.jsonl:3", False), ("", False)],
+)
+def test_lines_of_code_and_settings_mean_something(source: str, expected: bool) -> None:
+    assert is_of_lines(source) is expected

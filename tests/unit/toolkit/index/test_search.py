@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -199,3 +200,33 @@ def test_a_search_that_nobody_waits_for_ends_at_its_next_step(index: VectorIndex
     with pytest.raises(ClosedError):
         search(index, Query("tower crow wren", all_passages=True), embedder, on_step=step)
     assert len(steps) == 3
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "vector", "keyword"])
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        (Condition("gram", ">", 5), "has the field 'gram'; there are: grams, metres. Did you mean 'grams'?"),
+        (Condition("Grams", ">", 5), "Did you mean 'grams'?"),
+        (Condition("x" * 4000, "=", True), f"No document has the field '{'x' * 80}' ...; there are: grams, metres."),
+        (Condition("grams", "<", "few"), "No document meets a condition with the value 'few': the field 'grams' holds "
+         "numbers."),
+        (Condition("metres", "=", True), "the field 'metres' holds numbers."),
+    ],
+)  # fmt: skip
+def test_a_condition_that_no_document_can_meet_is_named(
+    mode: Any, condition: Condition, message: str, index: VectorIndex, embedder: Embedder
+) -> None:
+    with pytest.raises(InputError) as caught:
+        search(index, Query("the smallest bird", mode=mode, where=[Condition("grams", ">", 1), condition]), embedder)
+    assert message in str(caught.value)
+    assert caught.value.param == "where"
+
+
+def test_a_condition_that_documents_could_meet_leaves_nothing(index: VectorIndex, embedder: Embedder) -> None:
+    assert search(index, Query("bird", where=[Condition("grams", ">", 10**6)]), embedder) == []
+
+
+def test_an_empty_index_has_no_fields_to_be_told(embedder: Embedder, tmp_path: Path) -> None:
+    empty = VectorIndex.create(LanceDatabase(str(tmp_path / "empty")), embedder)
+    assert search(empty, Query("bird", where=[Condition("grams", ">", 1)]), embedder) == []

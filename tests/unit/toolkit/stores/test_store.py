@@ -271,3 +271,19 @@ def test_an_empty_store_answers(store: Store) -> None:
         [], [], {},
     )  # fmt: skip
     assert store.facts()[:3] == (0, 0, 0)
+
+
+def test_it_says_which_fields_there_are_and_of_which_kind(store: Store) -> None:
+    assert not store.has_any(["text:shop", "number:price"])
+    put(store, [replace(passages_of("a", 1)[0], metadata={"price": 12.5, 'it\'s "new"': True, "sku": "007"})])
+    put(store, passages_of("b", 1))
+    for keys, is_there in (
+        (["number:price"], True),
+        (["text:price"], False),
+        (["text:shop", "number:price"], True),
+        (['bool:it\'s "new"'], True),
+        (["text:sku"], True),
+        (["number:sku", "long:sku", "version:sku"], False),
+    ):
+        assert store.has_any(keys) is is_there, keys
+    assert store.sample_fields(10) >= {"price", 'it\'s "new"', "sku"}

@@ -45,6 +45,7 @@ from farthing.toolkit.stores.where import (
         ("a = nan", Condition("a", "=", "nan")),
         ("a = ٣", Condition("a", "=", 3)),
         ("a = '=> 5'", Condition("a", "=", "=> 5")),
+        ("a = 'b and c > 5'", Condition("a", "=", "b and c > 5")),
         ('a = "', Condition("a", "=", '"')),
         ("a = x\ny", Condition("a", "=", "x\ny")),
         (f"a = {10**29}", Condition("a", "=", 10**29)),
@@ -70,6 +71,8 @@ def test_a_condition_is_read_as_it_is_written(text: str, condition: Condition) -
         "price => 5",
         "price <> 4",
         "a = =b",
+        "price <= 1 and stock > 3",
+        "shop = a=b",
     ],
 )
 def test_what_is_no_condition_is_refused_with_an_example(text: str) -> None:

@@ -1,0 +1,66 @@
+"""How commands speak of themselves: help whose examples can be copied, and hints where a name was mistyped."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from importlib import import_module
+from typing import ClassVar, NamedTuple
+
+import click
+
+HELP_NAMES = {"help_option_names": ["-h", "--help"]}
+
+
+class Command(click.Command):
+    """A command whose epilog is examples, a line each, which are shown as they are written, under a heading."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        if self.epilog:
+            with formatter.section("Examples"):
+                for line in self.epilog.removeprefix("Example: ").splitlines():
+                    formatter.write(f"{'':{formatter.current_indent}}{line}\n")
+
+
+class Group(Command, click.Group):
+    """A group that names its commands where one was mistyped."""
+
+    command_class = Command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, known = args[0], self.list_commands(ctx)
+        if name not in known and not name.startswith("-"):
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Commands: {', '.join(known)}."
+            raise click.UsageError(f"No such command {name!r}. {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+class Entry(NamedTuple):
+    """A command that is not imported yet."""
+
+    target: str  # "module:attribute"
+    help: str
+
+
+class LazyGroup(Group):
+    """A group that imports a command when it is called for, and lists the commands without importing any."""
+
+    entries: ClassVar[Mapping[str, Entry]]
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(self.entries)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in self.entries:
+            return None
+        module, _, attribute = self.entries[cmd_name].target.partition(":")
+        command = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in self.entries.items()])
