@@ -20,6 +20,7 @@ from farthing.server import admin, errors, openapi
 from farthing.server.access import Access
 from farthing.server.cors import Cors
 from farthing.server.dialects import cohere, indexes, ollama, openai, rerank, tei
+from farthing.server.fields import FieldRules
 from farthing.server.forwarded import Forwarded
 from farthing.server.guard import Guard
 from farthing.server.in_flight import InFlight
@@ -78,6 +79,7 @@ def create_app(
     app.include_router(admin.router(service, metrics))
     openapi.install(app, guard)
     app.state.max_body_values = server.max_body_values
+    app.state.field_rules = FieldRules(refuses_unknown=server.unknown_fields == "error")
     trusted, origins = settings.group(ConnectionSettings).trusted_proxies, access.origins()
     # Each goes around those before it.
     app.add_middleware(InFlight, max_bytes=server.max_body_bytes, memory=memory)

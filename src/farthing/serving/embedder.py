@@ -207,10 +207,14 @@ class Embedder(ServedModel):
         return self._finish(request, collector)
 
     def _pipeline_for(self, request: EmbedRequest) -> Pipeline:
-        if not request.per_token:
+        if not request.per_token and request.max_tokens is None:
             return self._pipeline
-        preparer = BoundedPreparer(self._preparer, self._settings.max_token_vectors)
-        return Pipeline(preparer, self._scheduler, self._pools, self.context_length, per_token=True)
+        preparer = self._preparer.limited_to(request.max_tokens)
+        longest = min(self.context_length, request.max_tokens or self.context_length)
+        if not request.per_token:
+            return Pipeline(preparer, self._scheduler, self._pools, longest)
+        bounded = BoundedPreparer(preparer, self._settings.max_token_vectors)
+        return Pipeline(bounded, self._scheduler, self._pools, longest, per_token=True)
 
     def _prefix(self, request: EmbedRequest) -> str:
         return prompt_prefix(request, self._live.description.embedding, self._settings.max_text_chars)

@@ -37,6 +37,12 @@ class ServerSettings(Checked):
         "Most JSON values of a request body (texts, token ids, fields), each of which takes time to parse.",
         minimum=1024,
     )
+    unknown_fields: str = option(
+        "ignore",
+        "Fields of a request body that are neither known here nor nearly a known name: answer all the same and name "
+        "them in the header x-farthing-ignored, or refuse the request (error).",
+        choices=("ignore", "error"),
+    )
     request_memory: str = option(
         "auto",
         "Most memory that requests in work may hold together: bodies that come in, answers that clients have not read. "
