@@ -23,6 +23,7 @@ from farthing.server.dialects import cohere, indexes, ollama, openai, rerank, te
 from farthing.server.fields import FieldRules
 from farthing.server.forwarded import Forwarded
 from farthing.server.guard import Guard
+from farthing.server.head import Head
 from farthing.server.in_flight import InFlight
 from farthing.server.metering import Metering
 from farthing.server.metrics import Metrics, ServerState, model_state
@@ -30,6 +31,7 @@ from farthing.server.request_memory import RequestMemory
 from farthing.server.service import Service
 from farthing.server.tracing import NoTracing, Tracing
 from farthing.server.trailing_slash import TrailingSlash
+from farthing.server.unpacking import Unpacking
 from farthing.server.web_pages import WebPages, listened_name
 
 logger = logging.getLogger(__name__)
@@ -85,6 +87,8 @@ def create_app(
     app.add_middleware(InFlight, max_bytes=server.max_body_bytes, memory=memory)
     if guard.has_limits:
         app.add_middleware(Metering)
+    app.add_middleware(Unpacking)
+    app.add_middleware(Head)
     if access.cors_origins:
         # Before any route, so that a preflight, which carries no key, is answered.
         app.add_middleware(Cors, origins=origins)
