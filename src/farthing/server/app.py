@@ -29,6 +29,7 @@ from farthing.server.metering import Metering
 from farthing.server.metrics import Metrics, ServerState, model_state
 from farthing.server.request_memory import RequestMemory
 from farthing.server.service import Service
+from farthing.server.token_ids import TokenIds
 from farthing.server.tracing import NoTracing, Tracing
 from farthing.server.trailing_slash import TrailingSlash
 from farthing.server.unpacking import Unpacking
@@ -43,7 +44,7 @@ def create_app(
     """The application over `service`; several can live in one process. Its `state.guard` reads API keys again.
 
     `settings` has every group; `memory` is what requests may hold, which follows from the settings where it is not
-    given. Raises `SettingsError` when the API keys cannot be read.
+    given. Raises `SettingsError` when the API keys, or the vocabulary of other token ids, cannot be read.
     """
     access, telemetry = settings.group(AccessSettings), settings.group(TelemetrySettings)
     if telemetry.log_texts:
@@ -81,6 +82,7 @@ def create_app(
     app.include_router(admin.router(service, metrics))
     openapi.install(app, guard)
     app.state.max_body_values = server.max_body_values
+    app.state.token_ids = TokenIds(server)
     app.state.field_rules = FieldRules(refuses_unknown=server.unknown_fields == "error")
     trusted, origins = settings.group(ConnectionSettings).trusted_proxies, access.origins()
     # Each goes around those before it.
