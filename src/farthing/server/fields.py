@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 NEAR = 0.8  # of difflib's ratio, from which a name is taken for one of ours
 MAX_COMPARED = 64  # names of a body that are compared with ours: comparing takes some microseconds each
+MAX_FIELDS = 1000  # of a body
 MAX_LISTED = 16  # names in a header or a message
 MAX_LOGGED = 100  # names that are ever written into the log
 UNUSUAL = re.compile(r"[^A-Za-z0-9_.$-]")  # in a name: nothing else goes into headers or the log
@@ -148,6 +149,7 @@ class FieldRules:
 
     def fit(self, content: dict[str, Any], known: Collection[str], path: str) -> Fitted:
         """`content` in the names of `known`, the fields that the route at `path` has. Raises `InputError`."""
+        check_number(content)
         found: dict[str, Any] = {}
         sent_as: dict[str, str] = {}
         unknown: list[str] = []
@@ -211,8 +213,15 @@ def near_names(names: Sequence[str], known: Collection[str]) -> dict[str, str]:
 def refuse_unknown(content: Mapping[str, Any], known: Collection[str]) -> None:
     """Of routes of our own, which no other server's client calls. Raises `InputError`."""
     if not content.keys() <= set(known):
+        check_number(content)
         names = [name for name in content if name not in known]
         raise unknown_error(names, near_names(names, known), known)
+
+
+def check_number(content: Mapping[str, Any]) -> None:
+    """Raises `InputError` for more fields than anybody has reason to send."""
+    if len(content) > MAX_FIELDS:
+        raise InputError(f"The request body has {len(content):,} fields; at most {MAX_FIELDS:,} are taken.")
 
 
 def check_only(name: str, value: Any) -> None:
