@@ -39,7 +39,7 @@ TEI_SCORE = {"/rerank": ({"query": "which bird?", "texts": ["a wren"]}, lambda b
 ROUTES = [*EMBED.items(), *SCORE.items(), *TEI_SCORE.items()]
 # What gateways add that means nothing here.
 OF_GATEWAYS = {
-    "user": "u1",
+    "user": {"id": 1},
     "metadata": {"user_api_key_user_id": "u", "tags": ["a"]},
     "proxy_server_request": {"url": "http://gateway/", "body": {}},
     "litellm_params": {"api_base": "http://127.0.0.1"},

@@ -63,6 +63,11 @@ def test_the_ollama_client_lists_what_is_served(ollama_client: ollama.Client) ->
     assert shown.modelinfo["bert.embedding_length"] == 384
 
 
+def test_older_clients_name_a_model_otherwise(client: httpx.Client) -> None:
+    assert client.post("/api/show", json={"name": "minilm:latest"}).status_code == 200
+    assert client.post("/api/show", json={"name": "nope"}).status_code == 404
+
+
 def test_the_version_is_ours(client: httpx.Client) -> None:
     assert client.get("/api/version").json() == {"version": __version__}
 

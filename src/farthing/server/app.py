@@ -23,7 +23,6 @@ from farthing.server.dialects import cohere, indexes, ollama, openai, rerank, te
 from farthing.server.fields import FieldRules
 from farthing.server.forwarded import Forwarded
 from farthing.server.guard import Guard
-from farthing.server.head import Head
 from farthing.server.in_flight import InFlight
 from farthing.server.metering import Metering
 from farthing.server.metrics import Metrics, ServerState, model_state
@@ -31,8 +30,8 @@ from farthing.server.request_memory import RequestMemory
 from farthing.server.service import Service
 from farthing.server.token_ids import TokenIds
 from farthing.server.tracing import NoTracing, Tracing
-from farthing.server.trailing_slash import TrailingSlash
 from farthing.server.unpacking import Unpacking
+from farthing.server.variants import Variants
 from farthing.server.web_pages import WebPages, listened_name
 
 logger = logging.getLogger(__name__)
@@ -69,7 +68,7 @@ def create_app(
         description=f"Served: {', '.join(service.models.listed_names)}. OpenAI's clients work as they are.",
         docs_url=None,
         redoc_url=None,
-        redirect_slashes=False,  # see TrailingSlash
+        redirect_slashes=False,  # see Variants
         dependencies=guard.dependencies,
         lifespan=lifespan,
     )
@@ -90,13 +89,12 @@ def create_app(
     if guard.has_limits:
         app.add_middleware(Metering)
     app.add_middleware(Unpacking)
-    app.add_middleware(Head)
     if access.cors_origins:
         # Before any route, so that a preflight, which carries no key, is answered.
         app.add_middleware(Cors, origins=origins)
     hosts = access.hosts(*listened_name(server.host))
     app.add_middleware(WebPages, needs_key=guard.has_keys, hosts=hosts, origins=origins)
-    app.add_middleware(TrailingSlash)
+    app.add_middleware(Variants)
     if trusted is not None:
         app.add_middleware(Forwarded, trusted=split_list(trusted))
     app.add_middleware(Access, metrics=metrics, tracing=tracing or NoTracing(), telemetry=telemetry)

@@ -30,9 +30,12 @@ class Unpacking:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            codings = [value for name, value in scope["headers"] if name == b"content-encoding"]
-            if codings:  # of several, one upon the other, none is known
-                receive = received_by(receive, b", ".join(codings).decode("latin-1").strip().lower())
+            codings = b""
+            for name, value in scope["headers"]:
+                if name == b"content-encoding":  # of several, one upon the other, none is known
+                    codings = codings + b", " + value if codings else value
+            if codings:
+                receive = received_by(receive, codings.decode("latin-1").strip().lower())
         await self.app(scope, receive, send)
 
 

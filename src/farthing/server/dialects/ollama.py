@@ -89,7 +89,7 @@ def router(service: Service) -> APIRouter:
     async def show(request: Request) -> dict[str, object]:
         """What is known of a model."""
         body = await read_body(request, OllamaShowBody)
-        return models.shown(body.model)
+        return models.shown(body.model or body.name)
 
     async def tags() -> dict[str, object]:
         return {"models": models.listed()}

@@ -68,6 +68,7 @@ class OllamaShowBody(ClientBody):
     model_config = ConfigDict(json_schema_extra={"examples": [{"model": ""}]})
 
     model: str | None = Field(None, description=MODEL)
+    name: str | None = Field(None, description="What older clients call it.")
 
 
 class OllamaEmbedResponse(BaseModel):

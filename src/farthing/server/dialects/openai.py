@@ -135,15 +135,16 @@ def embeddings_object(
     result: EmbedResult, model: str, as_base64: bool, kind: EmbeddingType = "float"
 ) -> dict[str, object]:
     """The response body."""
-    check_type(kind, result.vectors.shape[1], "dimensions")
-    vectors = numbers(result.vectors, kind)
+    vectors = np.ascontiguousarray(result.vectors, dtype="<f4")
+    if kind != "float":
+        check_type(kind, vectors.shape[1], "dimensions")
+        vectors = numbers(vectors, kind)
 
     def write(index: int, vector: np.ndarray) -> bytes:
         embedding = b'"%b"' % b2a_base64(vector.data, newline=False) if as_base64 else json_row(index, vector)
         return b'{"object":"embedding","index":%d,"embedding":%b}' % (index, embedding)
 
-    rows = Rows(np.ascontiguousarray(vectors, dtype=vectors.dtype.newbyteorder("<")), write)
-    return {"object": "list", "data": rows, "model": model, "usage": usage(result)}
+    return {"object": "list", "data": Rows(vectors, write), "model": model, "usage": usage(result)}
 
 
 def usage(result: EmbedResult | RerankResult) -> dict[str, object]:

@@ -121,7 +121,7 @@ class EmbeddingsRequest(ClientBody):
     dimensions: int | None = Field(
         None, description="Length of the vectors (default: the model's full length).", json_schema_extra={"minimum": 1}
     )
-    user: str | None = Field(None, description="Accepted and not used.")
+    user: Any = Field(None, description="Accepted and not used.")
     instruction: str | None = Field(None, description="Task description, put into the model's own template.")
     prompt_name: str | None = Field(None, description="Name of a prompt stored with the model.")
     prompt: str | None = Field(None, description="Text put before every input as it is.")
