@@ -111,7 +111,7 @@ def test_an_unknown_field_is_named_in_a_short_header(client: httpx.Client, path:
         ("/v1/embeddings", "texts", "input"),
         ("/v1/embeddings", "normalise", "normalize"),
         ("/v2/embed", "dimension", "output_dimension"),
-        ("/v2/embed", "input", "inputs"),
+        ("/v2/embed", "input", "texts"),
         ("/embed", "dimension", "dimensions"),
         ("/embed", "input", "inputs"),
         ("/api/embed", "dimension", "dimensions"),

@@ -119,7 +119,7 @@ MEANINGLESS_BEGINNINGS = ("litellm_", "user_api_key")
 TEXTS = ("input", "texts", "inputs", "documents", "prompt")
 MISTAKES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("dimension", "dim", "dims", "num_dimensions", "embedding_dim", "embedding_dimension"), DIMENSIONS),
-    **dict.fromkeys((*TEXTS, "text", "sentences", "passages"), TEXTS),
+    **dict.fromkeys((*TEXTS, "text", "input_text", "sentences", "passages"), TEXTS),
 }
 
 
@@ -257,8 +257,8 @@ def nearest(name: str, known: tuple[str, ...]) -> str | None:
 
 @lru_cache(maxsize=1024)  # clients send the same names with every request
 def _nearest(name: str, known: tuple[str, ...]) -> str | None:
-    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=NEAR)
-    return next(iter(near), None) or next((ours for ours in MISTAKES.get(name, ()) if ours in known), None)
+    mistaken = next((ours for ours in MISTAKES.get(name, ()) if ours in known), None)
+    return mistaken or next(iter(difflib.get_close_matches(name.lower(), known, n=1, cutoff=NEAR)), None)
 
 
 def shown(name: str) -> str:
