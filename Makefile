@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test lint check format docs clean
+.PHONY: help install clients serve test lint check format docs clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -21,6 +21,12 @@ $(INSTALLED): pyproject.toml constraints.txt tools/torch_index.py tools/make_ven
 	$(PIP) install --quiet --constraint constraints.txt $$($(BIN)/python tools/torch_index.py) torch
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
+
+# Beside .venv, since they need other versions of what is in it. npm is not needed: without it one test is skipped.
+clients: ## Make .clients with the client libraries that tests/http/test_client_libraries.py calls (1 GB)
+	sh tools/make_venv.sh $(PYTHON) .clients
+	.clients/bin/python -m pip --disable-pip-version-check install --quiet --requirement tests/clients/requirements.txt
+	if command -v npm >/dev/null; then npm install --silent --no-fund --no-audit --prefix .clients/node openai@6; fi
 
 serve: $(INSTALLED) ## Serve MODEL (default: the starter model) on PORT (default: 30000)
 	$(BIN)/farthing serve $(MODEL) --port $(PORT)
@@ -45,5 +51,5 @@ format: $(INSTALLED) ## Put the code in its format
 docs: $(INSTALLED) ## Write the generated parts of the docs anew
 	$(BIN)/python tools/generate_docs.py
 
-clean: ## Remove .venv and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## Remove .venv, .clients and caches
+	rm -rf $(VENV) .clients .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -14,6 +14,7 @@ column says after how many seconds it has ended. One table and one JSON line; th
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import os
 import random
@@ -162,6 +163,28 @@ def many_long_texts(target: Target, clients: int = 2, texts: int = 15) -> None:
     target.together([lambda: target.post("/v1/embeddings", body)] * clients)
 
 
+def packed(body: bytes, clients: int = 1) -> Callable[[Target], None]:
+    """The body compressed as one, from so many clients at once."""
+    content = gzip.compress(body, mtime=0)
+    return lambda target: target.together(
+        [lambda: target.post("/v1/embeddings", content, **{"content-encoding": "gzip"})] * clients
+    )
+
+
+def empty_blocks(target: Target) -> None:
+    """Compressed data of millions of blocks that hold nothing."""
+    target.post("/v1/embeddings", b"\x78\x9c" + b"\x00\x00\x00\xff\xff" * 3_000_000, **{"content-encoding": "deflate"})
+
+
+def offers(target: Target, count: int = 2000) -> None:
+    """Requests one behind the other, each of which offers another protocol."""
+    body = b'{"input":"x"}'
+    lines = b"host: localhost\r\nconnection: upgrade\r\nupgrade: h2c\r\ncontent-length: %d\r\n" % len(body)
+    with socket.create_connection(target.address, timeout=ATTACK_LIMIT_S) as connection, suppress(OSError):
+        connection.sendall((b"POST /v1/embeddings HTTP/1.1\r\n" + lines + b"\r\n" + body) * count)
+        time.sleep(3)
+
+
 def guessed_keys(target: Target, count: int = 200) -> None:
     for number in range(count):
         target.post("/v1/embeddings", {"input": "x"}, authorization=f"Bearer guess-{number}")
@@ -240,6 +263,14 @@ ATTACKS: dict[str, Callable[[Target], None]] = {
     "190,000 ids of the wrong type": raw(f"{DOCUMENTS}/delete", b'{"ids":[' + b"1," * 190_000 + b"1]}"),
     "100,000 documents without text": raw(DOCUMENTS, b'{"documents":[' + b"{}," * 100_000 + b"{}]}"),
     "190,000 conditions of the wrong type": raw(SEARCH, b'{"query":"x","where":[' + b"1," * 190_000 + b"1]}"),
+    "a body of 16 KB that unpacks to 16 MB": packed(b" " * 16_000_000),
+    "60 such bodies": packed(b" " * 16_000_000, 60),
+    "a body that unpacks to a GB": packed(b" " * 10**9),
+    "5 million lists, packed": packed(b'{"input":[' + b"[]," * 5_000_000 + b"[]]}"),
+    "empty blocks, packed": empty_blocks,
+    "2,000 offers of another protocol": offers,
+    "190,000 unknown fields": raw("/v1/embeddings", json.dumps({f"f{n}": n for n in range(190_000)}).encode()),
+    "60 fields that are nearly ours": embed(input="x", **{f"{'dimension' * 7}{n}": n for n in range(60)}),
     "30 bodies that do not end": unfinished_bodies,
     "60 answers that nobody reads": unread_answers,
     "200 connections with a blank line": blank_lines,

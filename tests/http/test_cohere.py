@@ -77,7 +77,7 @@ def test_the_cohere_client_raises_its_own_errors(cohere_client: cohere.ClientV2)
     with pytest.raises(cohere.NotFoundError) as unknown:
         cohere_client.embed(model="embed-v4.0", texts=["a"], input_type="search_query")
     assert unknown.value.body == {"message": "This server has no model 'embed-v4.0'; it serves 'minilm'."}
-    with pytest.raises(cohere.BadRequestError, match="embeds texts and no images"):
+    with pytest.raises(cohere.BadRequestError, match="only texts are embedded"):
         cohere_client.embed(model="minilm", images=["data:image/png;base64,AA=="], input_type="image")
     with pytest.raises(cohere.BadRequestError, match="has 302 tokens"):
         cohere_client.embed(model="minilm", texts=["wren " * 300], input_type="search_query", truncate="NONE")
@@ -108,6 +108,18 @@ def test_long_texts_lose_the_end_that_is_asked_for(client: httpx.Client) -> None
     assert vector(text, truncate="START") == pytest.approx(last, abs=1e-5)
 
 
+def test_texts_may_come_as_mixed_inputs_and_be_cut_to_a_number_of_tokens(client: httpx.Client) -> None:
+    def vectors(**body: Any) -> Any:
+        return pytest.approx(np.array(client.post("/v2/embed", json=body).json()["embeddings"]["float"]), abs=1e-5)
+
+    content = [{"type": "text", "text": "a wren"}, {"type": "text", "text": "in a tree"}]
+    assert vectors(inputs=[{"content": content}]).expected.tolist() == vectors(texts=["a wren\nin a tree"])
+    cut = vectors(texts=["wren wren wren eagle"], max_tokens=5).expected
+    assert cut.tolist() == vectors(texts=["wren wren wren"])
+    at_start = vectors(texts=["eagle wren wren wren"], max_tokens=5, truncate="START").expected
+    assert at_start.tolist() == vectors(texts=["wren wren wren"])
+
+
 @pytest.mark.parametrize(
     ("body", "status", "part"),
     [
@@ -115,14 +127,18 @@ def test_long_texts_lose_the_end_that_is_asked_for(client: httpx.Client) -> None
         ({"texts": []}, 400, "'texts' is an empty list"),
         ({"texts": "a"}, 400, "'texts' must be a list of strings"),
         ({"texts": ["a", 1]}, 400, "'texts[1]' is an integer"),
-        ({"texts": ["a"], "input_type": "query"}, 400, "'input_type' must be"),
+        ({"texts": ["a"], "input_type": "image"}, 400, "'input_type' must be"),
         ({"texts": ["a"], "embedding_types": ["int4"]}, 400, "'embedding_types.0' must be"),
         ({"texts": ["a"], "output_dimension": 385}, 400, "this model has 1 to 384"),
         ({"texts": ["a"], "output_dimension": 12, "embedding_types": ["binary"]}, 400, "12 is no multiple of 8"),
         ({"texts": ["a"], "truncate": "end"}, 400, "'truncate' must be"),
-        ({"texts": ["a"], "inputs": [{"content": []}]}, 400, "no mixed inputs"),
-        ({"texts": ["a"], "max_tokens": 3}, 400, "leave max_tokens out"),
+        ({"inputs": [{"content": []}]}, 400, "'inputs[0]' must have a content of texts alone"),
+        ({"inputs": [{"content": [{"type": "image_url", "image_url": {}}]}]}, 400, "'inputs[0]' must have"),
+        ({"texts": ["a"], "inputs": [{"content": [{"type": "text", "text": "a"}]}]}, 400, "send one of them"),
+        ({"texts": ["a"], "max_tokens": 2}, 400, "adds 2 special tokens"),
+        ({"texts": ["wren " * 9], "max_tokens": 5, "truncate": "NONE"}, 400, "has 11 tokens"),
         ({"texts": ["a"], "embeding_types": ["int8"]}, 400, "Did you mean 'embedding_types'?"),
+        ({"text": ["a"]}, 400, "Did you mean 'texts'?"),
     ],
 )
 @pytest.mark.parametrize("path", ["/v1/embed", "/v2/embed"])

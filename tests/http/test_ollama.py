@@ -52,15 +52,20 @@ def test_nothing_in_gives_nothing_out(ollama_client: ollama.Client) -> None:
 
 def test_the_ollama_client_lists_what_is_served(ollama_client: ollama.Client) -> None:
     (model,) = ollama_client.list().models
-    assert (model.model, model.details and model.details.family) == ("minilm", "bert")
+    assert (model.model, model.details and model.details.family) == ("minilm:latest", "bert")
     assert model.size
     assert model.size > 40_000_000
     (running,) = ollama_client.ps().models
-    assert (running.model, running.size_vram, running.context_length) == ("minilm", 0, 256)
+    assert (running.model, running.size_vram, running.context_length) == ("minilm:latest", 0, 256)
     shown = ollama_client.show("minilm:latest")
     assert shown.capabilities == ["embedding"]
     assert shown.modelinfo
     assert shown.modelinfo["bert.embedding_length"] == 384
+
+
+def test_older_clients_name_a_model_otherwise(client: httpx.Client) -> None:
+    assert client.post("/api/show", json={"name": "minilm:latest"}).status_code == 200
+    assert client.post("/api/show", json={"name": "nope"}).status_code == 404
 
 
 def test_the_version_is_ours(client: httpx.Client) -> None:
@@ -69,7 +74,7 @@ def test_the_version_is_ours(client: httpx.Client) -> None:
 
 def test_the_ollama_client_raises_its_own_errors(ollama_client: ollama.Client) -> None:
     for ask in (ollama_client.show, lambda name: ollama_client.embed(name, "a")):
-        with pytest.raises(ollama.ResponseError, match="no model 'nope'") as unknown:
+        with pytest.raises(ollama.ResponseError, match="no model 'nope:latest'") as unknown:
             ask("nope:latest")
         assert unknown.value.status_code == 404
     with pytest.raises(ollama.ResponseError, match="has 302 tokens") as long:
@@ -108,8 +113,23 @@ def test_a_name_that_ends_with_the_tag_is_itself(launch: Any, tiny_qwen3: Path) 
             httpx.post(f"{running.url}/api/embed", json={"model": name, "input": "a"})
             for name in ("wren:latest", "wren:latest:latest")
         ]
+        listed = httpx.get(f"{running.url}/api/tags").json()["models"][0]["name"]
     assert [answer.status_code for answer in answers] == [200, 200]
-    assert answers[0].json()["model"] == "wren:latest"
+    assert answers[0].json()["model"] == listed == "wren:latest"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/embeddings", {"input": "a"}),
+        ("/v2/embed", {"texts": ["a"]}),
+        ("/api/embeddings", {"prompt": "a"}),
+    ],
+)
+def test_the_tag_may_stand_behind_a_name_in_every_dialect(client: httpx.Client, path: str, body: Any) -> None:
+    assert client.post(path, json=body | {"model": "minilm:latest"}).status_code == 200
+    assert client.post(path, json=body | {"model": "minilm:7b"}).status_code == 404
+    assert client.get("/v1/models/minilm:latest").json()["id"] == "minilm"
 
 
 def test_a_model_that_still_loads_is_listed_and_refuses(launch_load: Any) -> None:
@@ -118,7 +138,7 @@ def test_a_model_that_still_loads_is_listed_and_refuses(launch_load: Any) -> Non
 
     with launch_load(load, ready=False) as running, httpx.Client(base_url=running.url) as client:
         (model,) = client.get("/api/tags").json()["models"]
-        assert (model["name"], model["size"]) == ("test-model", 0)
+        assert (model["name"], model["size"]) == ("test-model:latest", 0)
         assert client.get("/api/ps").json() == {"models": []}
         for path, body in [("embed", {"input": "a"}), ("embeddings", {"prompt": "a"}), ("show", {})]:
             answer = client.post(f"/api/{path}", json=body)

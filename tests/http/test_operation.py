@@ -170,10 +170,10 @@ def test_the_openapi_document_describes_the_routes_as_they_are(client: httpx.Cli
     embeddings = document["paths"]["/v1/embeddings"]["post"]
     schema = embeddings["requestBody"]["content"]["application/json"]["schema"]
     assert schema["required"] == ["input"]
-    assert len(schema["properties"]["input"]["anyOf"]) == 4
+    assert len(schema["properties"]["input"]["anyOf"]) == 5
     assert "HTTPValidationError" not in json.dumps(document)
     assert "$defs" not in json.dumps(document)
-    statuses = {"200", "400", "403", "404", "408", "413", "429", "500", "502", "503", "504"}
+    statuses = {"200", "400", "403", "404", "408", "413", "415", "429", "500", "502", "503", "504"}
     assert set(embeddings["responses"]) - {"431"} == statuses
     for example in schema["examples"]:
         assert client.post("/v1/embeddings", json=example).status_code == 200

@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 import attacks
+from farthing.server.fields import ONLY, OTHER_NAMES
 
 SEED = 20_261_129
 NUM_BY_DEFAULT = 150
@@ -93,7 +94,9 @@ def fields(server: attacks.Server) -> list[tuple[str, str, dict[str, Any]]]:
         if schema is None:
             continue
         example = schema["examples"][0] if schema.get("examples") else {}
-        found += [(path.replace("{name}", "attacked"), name, example) for name in schema["properties"]]
+        foreign = () if path.startswith("/v1/indexes") else (*OTHER_NAMES, *ONLY, "metadata", "unheard_of")
+        names = dict.fromkeys((*schema["properties"], *foreign))
+        found += [(path.replace("{name}", "attacked"), name, example) for name in names]
         found.append((path.replace("{name}", "attacked"), "", example))  # the whole body
     assert len({path for path, _, _ in found}) > 15
     return found

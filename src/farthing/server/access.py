@@ -24,6 +24,8 @@ from farthing.server.tracing import Tracing
 
 logger = logging.getLogger(__name__)
 
+IGNORED = "x-farthing-ignored"
+
 
 class Access:
     def __init__(self, app: ASGIApp, metrics: Metrics, tracing: Tracing, telemetry: TelemetrySettings) -> None:
@@ -45,7 +47,10 @@ class Access:
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
-                MutableHeaders(scope=message)["x-request-id"] = exchange.request_id
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = exchange.request_id
+                if exchange.ignored:
+                    headers[IGNORED] = exchange.ignored
             await send(message)
 
         with self.metrics.in_flight.track_inprogress():

@@ -44,7 +44,6 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
     routes.add_api_route(
         "/health", health, methods=["GET"], response_model=None, responses=not_ready, summary="Readiness"
     )
-    routes.add_api_route("/health", health, methods=["HEAD"], response_model=None, include_in_schema=False)
 
     @routes.get("/metrics", response_model=None, response_class=PlainTextResponse, summary="Prometheus metrics")
     async def render_metrics(request: Request) -> Response:

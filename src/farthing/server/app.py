@@ -20,6 +20,7 @@ from farthing.server import admin, errors, openapi
 from farthing.server.access import Access
 from farthing.server.cors import Cors
 from farthing.server.dialects import cohere, indexes, ollama, openai, rerank, tei
+from farthing.server.fields import FieldRules
 from farthing.server.forwarded import Forwarded
 from farthing.server.guard import Guard
 from farthing.server.in_flight import InFlight
@@ -27,8 +28,10 @@ from farthing.server.metering import Metering
 from farthing.server.metrics import Metrics, ServerState, model_state
 from farthing.server.request_memory import RequestMemory
 from farthing.server.service import Service
+from farthing.server.token_ids import TokenIds
 from farthing.server.tracing import NoTracing, Tracing
-from farthing.server.trailing_slash import TrailingSlash
+from farthing.server.unpacking import Unpacking
+from farthing.server.variants import Variants
 from farthing.server.web_pages import WebPages, listened_name
 
 logger = logging.getLogger(__name__)
@@ -40,7 +43,7 @@ def create_app(
     """The application over `service`; several can live in one process. Its `state.guard` reads API keys again.
 
     `settings` has every group; `memory` is what requests may hold, which follows from the settings where it is not
-    given. Raises `SettingsError` when the API keys cannot be read.
+    given. Raises `SettingsError` when the API keys, or the vocabulary of other token ids, cannot be read.
     """
     access, telemetry = settings.group(AccessSettings), settings.group(TelemetrySettings)
     if telemetry.log_texts:
@@ -65,7 +68,7 @@ def create_app(
         description=f"Served: {', '.join(service.models.listed_names)}. OpenAI's clients work as they are.",
         docs_url=None,
         redoc_url=None,
-        redirect_slashes=False,  # see TrailingSlash
+        redirect_slashes=False,  # see Variants
         dependencies=guard.dependencies,
         lifespan=lifespan,
     )
@@ -78,17 +81,20 @@ def create_app(
     app.include_router(admin.router(service, metrics))
     openapi.install(app, guard)
     app.state.max_body_values = server.max_body_values
+    app.state.token_ids = TokenIds(server)
+    app.state.field_rules = FieldRules(refuses_unknown=server.unknown_fields == "error")
     trusted, origins = settings.group(ConnectionSettings).trusted_proxies, access.origins()
     # Each goes around those before it.
     app.add_middleware(InFlight, max_bytes=server.max_body_bytes, memory=memory)
     if guard.has_limits:
         app.add_middleware(Metering)
+    app.add_middleware(Unpacking)
     if access.cors_origins:
         # Before any route, so that a preflight, which carries no key, is answered.
         app.add_middleware(Cors, origins=origins)
     hosts = access.hosts(*listened_name(server.host))
     app.add_middleware(WebPages, needs_key=guard.has_keys, hosts=hosts, origins=origins)
-    app.add_middleware(TrailingSlash)
+    app.add_middleware(Variants)
     if trusted is not None:
         app.add_middleware(Forwarded, trusted=split_list(trusted))
     app.add_middleware(Access, metrics=metrics, tracing=tracing or NoTracing(), telemetry=telemetry)

@@ -9,8 +9,8 @@ bounded by two limits: the bytes of a body (`farthing.server.in_flight`) and its
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable
+from collections.abc import Callable, KeysView, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -21,16 +21,19 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from farthing.core.errors import InputError, RequestTooLargeError
+from farthing.core.shown import MAX_SHOWN
+from farthing.server.exchange import exchange_of
+from farthing.server.fields import FieldRules, Fitted, listed, refuse_unknown
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
 LARGE_BYTES = 256 * 1024  # a body that takes more than about a millisecond to parse
-MAX_SHOWN = 64  # characters of a client's own words that a message repeats
 MAX_OBJECT_KEYS = 1000  # of each object in a list
 PIECE_BYTES = 2**20  # that are looked at without giving way to other threads
 COMMA, COLON, QUOTE, BACKSLASH, BRACKET, BRACE = b',:"\\[{'
 SEPARATORS = (b",", b":", b"[", b"{")
+UTF8_MARK = b"\xef\xbb\xbf"
 COLLECTIONS = ("list", "dict", "set", "frozenset", "tuple")
 
 JSON_TYPES = {
@@ -71,8 +74,8 @@ class Body(BaseModel):
         return schema
 
 
-class LenientBody(Body):
-    """Of dialects whose own servers do not look at fields they do not know."""
+class ClientBody(Body):
+    """Of routes that clients of other servers call: what else they send goes by `farthing.server.fields`."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -83,7 +86,7 @@ T = TypeVar("T")
 
 async def read_body(request: Request, schema: type[Schema]) -> Schema:
     """The request's body as `schema`. Raises `InputError`, and `ClientDisconnect` when the sender is gone."""
-    return await read_as(request, lambda content: check_object(content, schema))
+    return await read_as(request, lambda content: check_object(request, content, schema))
 
 
 async def read_object(request: Request) -> dict[str, Any]:
@@ -161,41 +164,87 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     if not raw:
         raise InputError("The request body is empty; send a JSON object.")
     try:
-        content = orjson.loads(raw)
+        content = orjson.loads(memoryview(raw)[len(UTF8_MARK) :] if raw.startswith(UTF8_MARK) else raw)
     except orjson.JSONDecodeError as error:
-        raise InputError(f"The request body is not valid JSON: {error}") from None
+        raise no_json(raw, error) from None
     if not isinstance(content, dict):
         raise InputError(f"The request body must be a JSON object; got {json_type(content)}.")
     return content
 
 
-def check_object(content: dict[str, Any], schema: type[Schema]) -> Schema:
-    """`content` as `schema`. Raises `InputError`."""
-    if schema.model_config["extra"] == "forbid":
-        check_names(content, list(schema.model_fields))
+def no_json(raw: bytes, error: orjson.JSONDecodeError) -> InputError:
     try:
-        return schema.model_validate(content)
+        raw.decode()
+    except UnicodeDecodeError as wrong:
+        return InputError(
+            f"The request body is not UTF-8, as JSON has to be: byte 0x{raw[wrong.start]:02x} at {wrong.start}. "
+            "Send it in UTF-8."
+        )
+    return InputError(f"The request body is not valid JSON: {error}")
+
+
+def check_object(request: Request, content: dict[str, Any], schema: type[Schema]) -> Schema:
+    """`content` as `schema`. What was not looked at is noted for the answer. Raises `InputError`."""
+    fitted, known = Fitted(content, {}, ()), names_of(schema)
+    if not content.keys() <= known and issubclass(schema, ClientBody):
+        rules: FieldRules = request.app.state.field_rules
+        fitted = rules.fit(content, known, request.scope["route"].path)
+        if fitted.ignored:
+            exchange_of(request).ignored = listed(fitted.ignored)
+    return as_schema(fitted, schema)
+
+
+@cache
+def names_of(schema: type[Body]) -> KeysView[str]:
+    """The fields in their order; pydantic takes a microsecond to say them."""
+    return dict.fromkeys(schema.model_fields).keys()
+
+
+def as_schema(fitted: Fitted, schema: type[Schema]) -> Schema:
+    """Raises `InputError`, which calls fields as the client does."""
+    if schema.model_config["extra"] == "forbid":
+        refuse_unknown(fitted.content, names_of(schema))
+    try:
+        return schema.model_validate(fitted.content)
     except ValidationError as error:
-        raise input_error(error) from None
+        raise input_error(error, fitted) from None
+    except InputError as error:
+        name = fitted.sent_as.get(error.param or "")
+        if name is None:
+            raise
+        raise InputError(str(error).replace(repr(error.param), repr(name)), param=name) from None
 
 
-def check_names(content: dict[str, Any], known: list[str]) -> None:
-    for name in content:
-        if name not in known:
-            shown_name = name[:MAX_SHOWN]
-            near = difflib.get_close_matches(shown_name, known, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Known parameters: {', '.join(known)}."
-            raise InputError(f"Unknown parameter {shown_name!r}. {hint}", param=shown_name)
-
-
-def input_error(error: ValidationError) -> InputError:
-    """Pydantic's first finding, as one sentence."""
-    first = error.errors(include_url=False, include_context=False)[0]
-    name = ".".join(str(part) for part in first["loc"])
+def input_error(error: ValidationError, fitted: Fitted) -> InputError:
+    """Pydantic's first finding, as one sentence, in the client's own names."""
+    findings = error.errors(include_url=False, include_context=False)
+    first = findings[0]
     if first["type"] == "missing":
-        return InputError(f"{name!r} is required.", param=name)
-    wanted = first["msg"].replace("Input should be", "must be", 1)
-    return InputError(f"{name!r} {wanted}; got {shown(first['input'])}.", param=name)
+        name = place_of(first["loc"], fitted.sent_as)
+        more = f" The request has {listed(fitted.ignored, quoted=True)}, not known here." if fitted.ignored else ""
+        return InputError(f"{name!r} is required.{more}", param=name)
+    path = within(first["loc"], fitted.content)
+    # A value that may be of several types has a finding for each of them.
+    wanted = [finding["msg"] for finding in findings if within(finding["loc"], fitted.content) == path]
+    name = place_of(path, fitted.sent_as)
+    said = wanted[0].replace("Input should be", "must be", 1)
+    others = [f" or {message.removeprefix('Input should be ')}" for message in dict.fromkeys(wanted[1:])]
+    return InputError(f"{name!r} {said}{''.join(others)}; got {shown(first['input'])}.", param=name)
+
+
+def within(loc: tuple[int | str, ...], content: Any) -> tuple[int | str, ...]:
+    """The part of a finding's place that is in the body: pydantic ends it with the name of a type it has tried."""
+    for depth, part in enumerate(loc):
+        try:
+            content = content[part]
+        except (KeyError, IndexError, TypeError):
+            return loc[:depth]
+    return loc
+
+
+def place_of(path: tuple[int | str, ...], sent_as: Mapping[str, str]) -> str:
+    first, *rest = path
+    return ".".join([sent_as.get(str(first), str(first)), *map(str, rest)])
 
 
 def json_type(value: object) -> str:

@@ -21,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from farthing.core.settings import ConnectionSettings
 from farthing.server.errors import RETRY_AFTER, Fault, openai_answer
+from farthing.server.parser import StayingParser
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +96,7 @@ class WithAddress(logging.LoggerAdapter):  # type: ignore[type-arg]
 class Connection(HttpToolsProtocol):
     def __init__(self, *args: Any, limits: ConnectionLimits, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.parser = StayingParser(self)  # type: ignore[assignment]
         self._limits, self._settings = limits, limits.settings
         self._part = ""  # of a request that is being received: "head", "body", or none
         self._num_parts = 0  # that began on this connection

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from farthing.models.heads import Task
 
 
+LATEST = ":latest"  # which Ollama's clients put behind a name without a tag
+
+
 class Directory:
     """
     Args:
@@ -50,7 +53,7 @@ class Directory:
         """Whether something answers to `name`, as `check` has it."""
         if not name or name == ANY_MODEL:
             return True
-        return len(name) <= MAX_NAME and (name in self._by_name or name in self._routes)
+        return len(name) <= MAX_NAME and self._is_one(self._own(name))
 
     def check(self, name: str | None) -> None:
         """Raises `UnknownModelError` unless `name` is one of a model or a route, `auto`, empty or None."""
@@ -61,12 +64,14 @@ class Directory:
     def listed_name(self, name: str) -> str:
         """What the model or route that clients call so is listed as. Raises `UnknownModelError`."""
         self.check(name)
+        name = self._own(name)
         if name in self._by_name:
             return self._by_name[name].name
         return name if name in self._routes and name != ANY_MODEL else self.entries[0].name
 
     def candidates(self, name: str | None, task: Task) -> Iterator[ModelEntry]:
         """Entries to ask, best first; none when no model is for the task. `name` is a known one."""
+        name = self._own(name) if name else name
         if name in self._routes and name != ANY_MODEL:
             return iter(self._routes[name])
         if name == ANY_MODEL and (able := [entry for entry in self._routes.get(name, ()) if entry.task == task]):
@@ -74,6 +79,13 @@ class Directory:
         if name and name != ANY_MODEL:
             return iter((self._by_name[name],))
         return iter([entry for entry in self.entries if entry.task == task][:1])
+
+    def _own(self, name: str) -> str:
+        """The name without Ollama's default tag, unless a model is really called so."""
+        return name if self._is_one(name) else name.removesuffix(LATEST)
+
+    def _is_one(self, name: str) -> bool:
+        return name in self._by_name or name in self._routes
 
     def _check_free(self, name: str) -> None:
         if name in self._by_name or name in self._routes:

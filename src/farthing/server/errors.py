@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import orjson
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from farthing.core.errors import (
     AuthenticationError,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+METHODS = ("DELETE", "GET", "POST")  # that any route answers
 RETRY_AFTER = {"retry-after": "1"}  # seconds
 
 # The first row that an error is an instance of counts: status, OpenAI type, headers.
@@ -103,14 +105,25 @@ def fault_of(error: FarthingError) -> Fault:
 def http_fault(request: Request, error: HTTPException) -> Fault:
     """Errors of the HTTP layer itself: no such route, wrong method, body too large."""
     phrase = http.HTTPStatus(error.status_code).phrase
-    message, path = error.detail, request.scope["path"]
+    message, path, headers = error.detail, request.scope["path"], dict(error.headers or {})
     if error.status_code == 404:
         message = f"There is no {path}. /docs lists what this server answers."
     elif error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "another method")
+        allowed = ", ".join(allowed_methods(request))
         message = f"{path} does not answer {request.method}; it takes {allowed}."
+        headers = {"allow": allowed}
     code = phrase.lower().replace(" ", "_")
-    return Fault(error.status_code, "invalid_request_error", code, message, headers=error.headers or {})
+    return Fault(error.status_code, "invalid_request_error", code, message, headers=headers)
+
+
+def allowed_methods(request: Request) -> list[str]:
+    """Of all routes at the request's path; Starlette knows those of one."""
+    found: set[str] = set()
+    for method in METHODS:
+        probe = {**request.scope, "method": method}
+        if any(route.matches(probe)[0] is Match.FULL for route in request.app.routes):
+            found |= {method, "HEAD"} if method == "GET" else {method}
+    return sorted(found)
 
 
 def unexpected_fault(request_id: str) -> Fault:

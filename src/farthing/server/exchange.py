@@ -45,6 +45,7 @@ class Exchange:
         notes: what is worth a word in the access line and the trace, by name.
         stages: where the time went.
         texts: what was asked about, for the log of texts alone.
+        ignored: names of fields of the body that were not looked at, for the answer to tell.
         worked_s: when what the answer says was there, and writing it began.
     """
 
@@ -59,6 +60,7 @@ class Exchange:
     notes: dict[str, str | int | float] = field(default_factory=dict)
     stages: list[Stage] = field(default_factory=list)
     texts: Sequence[Any] = ()
+    ignored: str = ""
     worked_s: float | None = None
 
     @classmethod

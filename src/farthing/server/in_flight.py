@@ -150,6 +150,11 @@ async def claim_answer(request: Request, num_numbers: int) -> None:
 
     Raises `RequestTooLargeError` and `QueueFullError`.
     """
+    await claim_memory(request, NUMBER_BYTES * num_numbers)
+
+
+async def claim_memory(request: Request, num_bytes: int) -> None:
+    """Have room for so many bytes until the request is answered. Raises as `claim_answer`."""
     claim: Claim | None = request.scope["state"].get(CLAIM)
     if claim is not None:
-        await claim.grow(NUMBER_BYTES * num_numbers)
+        await claim.grow(num_bytes)

@@ -24,6 +24,7 @@ OPENAI_ERROR = "ErrorResponse"
 SHAPES = {"Ollama": "OllamaError"}  # of dialects with routes that say nothing of errors themselves
 BAD_KEY = "No API key was sent, or one that this server does not know."
 OF_A_PAGE = "A web page of another origin sent it, or the Host header has a name that the settings do not allow."
+OTHER_CODING = "The Content-Encoding is neither gzip nor deflate."
 LATE_BODY = "The body did not come in time."
 OVER_THE_LIMIT = "The limit of requests or tokens a minute is used up, or too many wrong keys came from this address."
 LARGE_HEAD = "The line and headers of the request are larger than the server takes."
@@ -74,7 +75,7 @@ def complete(operation: Json, *, has_body: bool, is_guarded: bool, guard: Guard)
     shape, is_work = error_shape(operation), "429" in responses
     more = {"431": described(LARGE_HEAD, OPENAI_ERROR)}  # the connection answers, which knows no routes
     if has_body:
-        more["408"] = described(LATE_BODY, shape)
+        more |= {"408": described(LATE_BODY, shape), "415": described(OTHER_CODING, shape)}
     if is_work:
         more |= {"502": described(UPSTREAM_FAILED, shape), "504": described(TOO_LATE, shape)}
         operation["parameters"] = [*operation.get("parameters", []), *URGENCY_HEADERS]

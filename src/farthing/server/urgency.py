@@ -8,7 +8,7 @@ from __future__ import annotations
 from starlette.requests import Request
 
 from farthing.core.errors import InputError
-from farthing.server.body import MAX_SHOWN
+from farthing.core.shown import MAX_SHOWN
 from farthing.serving.urgency import LANES, USUAL, Urgency
 
 PRIORITY, TIMEOUT = "x-priority", "x-request-timeout-ms"

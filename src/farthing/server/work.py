@@ -16,6 +16,7 @@ from farthing.server.disconnect import unless_hung_up
 from farthing.server.exchange import exchange_of
 from farthing.server.guard import charge_tokens, keep_reservation, reserve_tokens
 from farthing.server.in_flight import claim_answer
+from farthing.server.token_ids import TokenIds
 from farthing.server.urgency import urgency_of
 from farthing.serving.size import SLICE_TEXTS, Size
 from farthing.serving.timings import NOT_TIMED
@@ -46,6 +47,8 @@ async def embed(service: Service, request: Request, wanted: EmbedRequest, model:
     urgency = urgency_of(request, service.request_timeout_s)
     if urgency is not USUAL:
         wanted = replace(wanted, urgency=urgency)
+    token_ids: TokenIds = request.app.state.token_ids
+    wanted = await token_ids.admit(request, wanted)
     await claim_answer(request, service.num_numbers(wanted, model))
     answer = service.held(wanted, model)
     if answer is None:
@@ -59,7 +62,7 @@ async def embed(service: Service, request: Request, wanted: EmbedRequest, model:
     if result.num_cached:
         exchange.note(cached=result.num_cached)
     await charge_tokens(request, result.num_tokens)
-    return answer
+    return token_ids.warned(wanted, answer)
 
 
 async def rerank(service: Service, request: Request, wanted: RerankRequest, model: str | None) -> Scores:

@@ -212,13 +212,15 @@ class Embedder(ServedModel):
 
     def _pipeline_for(self, request: EmbedRequest) -> tuple[Pipeline, LeavingPreparer | None]:
         """And what knows the inputs that are left out, where some may be."""
+        if not (request.per_token or request.leaves_out) and request.max_tokens is None:
+            return self._pipeline, None
+        preparer = self._preparer.limited_to(request.max_tokens)
+        longest = min(self.context_length, request.max_tokens or self.context_length)
         if request.per_token:
-            preparer = BoundedPreparer(self._preparer, self._settings.max_token_vectors)
-            return Pipeline(preparer, self._scheduler, self._pools, self.context_length, per_token=True), None
-        if request.leaves_out:
-            leaving = LeavingPreparer(self._preparer)
-            return Pipeline(leaving, self._scheduler, self._pools, self.context_length), leaving
-        return self._pipeline, None
+            bounded = BoundedPreparer(preparer, self._settings.max_token_vectors)
+            return Pipeline(bounded, self._scheduler, self._pools, longest, per_token=True), None
+        leaving = LeavingPreparer(preparer) if request.leaves_out else None
+        return Pipeline(leaving or preparer, self._scheduler, self._pools, longest), leaving
 
     def _prefix(self, request: EmbedRequest) -> str:
         return prompt_prefix(request, self._live.description.embedding, self._settings.max_text_chars)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from farthing.core.errors import QueryTooLongError, TextTooLargeError, TextTooLongError, TextTooShortError
+from farthing.core.errors import InputError, QueryTooLongError, TextTooLargeError, TextTooLongError, TextTooShortError
 from farthing.core.settings import ServingSettings
 from farthing.serving.pair_template import PairTemplate
 from farthing.serving.prepare import CUT_CHARS, REFUSED_CHARS, Prepared
@@ -17,15 +17,32 @@ from farthing.serving.text import clean_named
 
 
 class PairPreparer:
-    def __init__(self, template: PairTemplate, context_length: int, settings: ServingSettings) -> None:
+    """`max_document_tokens` are of each document, which is cut to them."""
+
+    def __init__(
+        self,
+        template: PairTemplate,
+        context_length: int,
+        settings: ServingSettings,
+        max_document_tokens: int | None = None,
+    ) -> None:
         self._template = template
         self._context_length = context_length
         self._settings = settings
+        self._max_document_tokens = max_document_tokens
         self._latest: tuple[str, str, list[int]] | None = None  # query, instruction, and what they make
 
-    def for_request(self) -> PairPreparer:
-        """One that keeps what the latest query of a request makes, which all its slices mostly share."""
-        return PairPreparer(self._template, self._context_length, self._settings)
+    def for_request(self, max_tokens: int | None = None, max_document_tokens: int | None = None) -> PairPreparer:
+        """One that keeps what the latest query of a request makes, which all its slices mostly share, for pairs of at
+        most `max_tokens` where that is less than the context. Raises `InputError` for less than one token."""
+        if max_document_tokens is not None and max_document_tokens < 1:
+            raise InputError(
+                f"max_tokens_per_doc is {max_document_tokens}; it must be at least 1.", param="max_tokens_per_doc"
+            )
+        context_length = min(self._context_length, max_tokens or self._context_length)
+        if max_document_tokens is not None:  # beside the words that the prompt puts before each
+            max_document_tokens += len(self._template.documents([""])[0])
+        return PairPreparer(self._template, context_length, self._settings, max_document_tokens)
 
     def prepare(
         self, inputs: Sequence[Pair], start: int, prefix: str, truncate: bool | None, truncate_from: TextEnd = "end"
@@ -51,13 +68,14 @@ class PairPreparer:
         for place, (ids, is_part) in enumerate(encoded):
             front, index = fronts[inputs[place][0]], start + place
             room = self._context_length - len(front) - len(self._template.end)
-            if len(ids) > room:
-                if truncate is False:
+            most = room if self._max_document_tokens is None else min(room, self._max_document_tokens)
+            if len(ids) > most:
+                if truncate is False and most == room:
                     num_tokens = self._context_length - room + len(ids)
                     name = "With its query, document"
                     raise TextTooLongError(index, num_tokens, context, name=name, param="documents", is_part=is_part)
                 truncated.append(index)
-                ids = ids[:room] if truncate_from == "end" else ids[len(ids) - room :]
+                ids = ids[:most] if truncate_from == "end" else ids[len(ids) - most :]
             pairs.append([*front, *ids, *self._template.end])
         return Prepared(tuple(pairs), tuple(range(len(pairs))), tuple(truncated))
 

@@ -46,6 +46,16 @@ class Preparer:
         self._context_length = context_length
         self._settings = settings
 
+    def limited_to(self, max_tokens: int | None) -> Preparer:
+        """One of texts of at most so many tokens, for a request that asks for fewer than the context has.
+
+        Raises `InputError` where no text fits beside the special tokens.
+        """
+        if max_tokens is None or max_tokens >= self._context_length:
+            return self
+        check_room(max_tokens, self._tokenizer.special.count)
+        return Preparer(self._tokenizer, max_tokens, self._settings)
+
     def prepare(
         self, inputs: Sequence[Input], start: int, prefix: str, truncate: bool | None, truncate_from: TextEnd = "end"
     ) -> Prepared:
@@ -107,6 +117,15 @@ class Preparer:
                 ids = self._tokenizer.insert_prefix(self._tokenizer.complete(item, index), prefix_ids)
                 result.append(Encoded(ids, is_part=False))
         return result
+
+
+def check_room(max_tokens: int, num_special: int) -> None:
+    """Raises `InputError` where a request asks for so few tokens of a text that none would be its own."""
+    if max_tokens <= num_special:
+        raise InputError(
+            f"The request cuts texts to {max_tokens} tokens; this model adds {num_special} special tokens to every "
+            "text, so it must be more."
+        )
 
 
 class BoundedPreparer:

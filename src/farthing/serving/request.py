@@ -33,6 +33,8 @@ class EmbedRequest:
         truncate: cut texts longer than the context instead of refusing them; None for the configured default.
         truncate_from: where texts that are too long lose tokens; at the start a prompt goes with them.
         urgency: its lane in the queue and its time limit.
+        max_tokens: of a text, special tokens and prompts included, where that is less than the context; what is longer
+            goes by `truncate`. None for the context.
         per_token: a vector of every token instead of one of every text, prompts and special tokens included.
         leaves_out: an input that cannot be embedded as it is gets a zero vector and is named in the result's `errors`,
             instead of being the request's error.
@@ -49,6 +51,7 @@ class EmbedRequest:
     truncate_from: TextEnd = "end"
     urgency: Urgency = USUAL
     per_token: bool = False
+    max_tokens: int | None = None
     leaves_out: bool = False
 
 

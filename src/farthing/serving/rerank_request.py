@@ -24,6 +24,8 @@ class RerankRequest:
         truncate: cut documents to the context (None does too), or refuse those that are too long.
         truncate_from: where documents that are too long lose tokens.
         urgency: its lane in the queue and its time limit.
+        max_tokens: of a pair, special tokens and prompts included, where that is less than the context; None for that.
+        max_document_tokens: of each document, which is cut to them whatever `truncate` says; None for no such limit.
     """
 
     inputs: Sequence[Pair]
@@ -31,6 +33,8 @@ class RerankRequest:
     truncate: bool | None = None
     truncate_from: TextEnd = "end"
     urgency: Urgency = USUAL
+    max_tokens: int | None = None
+    max_document_tokens: int | None = None
 
 
 @dataclass(frozen=True)

@@ -109,17 +109,19 @@ class Reranker(ServedModel):
 
     def _run(self, request: RerankRequest) -> RerankResult:
         collector = Collector(len(request.inputs), 1)
-        self._pipeline().run(request, self._instruction(request), collector)
+        self._pipeline(request).run(request, self._instruction(request), collector)
         return result_of(collector)
 
     async def _run_async(self, request: RerankRequest, *, limited: bool = False) -> RerankResult:
         collector = Collector(len(request.inputs), 1)
-        await self._pipeline().run_async(request, self._instruction(request), collector, limited=limited)
+        await self._pipeline(request).run_async(request, self._instruction(request), collector, limited=limited)
         return result_of(collector)
 
-    def _pipeline(self) -> Pipeline:
-        """Of one request."""
-        return Pipeline(self._preparer.for_request(), self._scheduler, self._pools, self.context_length)
+    def _pipeline(self, request: RerankRequest) -> Pipeline:
+        """Of one request. Raises `InputError` for numbers of tokens that leave no room."""
+        preparer = self._preparer.for_request(request.max_tokens, request.max_document_tokens)
+        longest = min(self.context_length, request.max_tokens or self.context_length)
+        return Pipeline(preparer, self._scheduler, self._pools, longest)
 
     def _instruction(self, request: RerankRequest) -> str:
         """

@@ -234,6 +234,8 @@ class UpstreamEmbedder(UpstreamModel):
         warnings = (*self._dimension_warnings(request), *prompt_warnings(request, self._spec))
         if request.truncate and any(client.is_farthing is False for client in self._clients):
             warnings += ("whether long texts are cut is left to the server that computes this model",)
+        if request.max_tokens is not None:
+            warnings += ("texts are cut to no number of tokens: the model is computed by another server",)
         return warnings
 
     def _dimension_warnings(self, request: EmbedRequest) -> tuple[str, ...]:

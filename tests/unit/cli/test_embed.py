@@ -49,7 +49,7 @@ def test_every_option_of_the_request_counts(tiny_qwen3: Path, source: Path, tmp_
 
 def test_settings_come_from_flags_and_environment(tiny_qwen3: Path, source: Path, tmp_path: Path) -> None:
     args = (tiny_qwen3, source, "-o", tmp_path / "out.npy")
-    short = invoke(*args, "--min-chars", 7)
+    short = invoke(*args, "--min-chars", 7, "--strict")
     assert isinstance(short.exception, InputError)
     assert "Line 2 of in.jsonl has 6 visible characters; at least 7 are needed" in str(short.exception)
     assert invoke(*args, "--min-chars", 7, env={"FARTHING_SHORT_TEXT": "zero"}).exception is None
@@ -93,8 +93,13 @@ def test_without_an_output_it_is_said_what_there_is(tiny_qwen3: Path, source: Pa
 
 
 def test_a_row_that_cannot_be_printed_is_named(tiny_qwen3: Path) -> None:
-    result = invoke(tiny_qwen3, "-", "-o", "-", "--min-chars", 3, input="one\nx\n")
-    assert "Line 2 of standard input has 1 visible characters" in str(result.exception)
+    result = invoke(tiny_qwen3, "-", "-o", "-", "--min-chars", 3, input="one\nx\ntwo\n")
+    assert [json.loads(line)["text"] for line in result.stdout.splitlines()] == ["one", "two"]
+    assert "Left out: Line 2 of standard input has 1 visible characters" in result.stderr
+    strict = invoke(tiny_qwen3, "-", "-o", "-", "--min-chars", 3, "--strict", input="one\nx\ntwo\n")
+    assert [json.loads(line)["text"] for line in strict.stdout.splitlines()] == ["one"]
+    assert "Line 2 of standard input has 1 visible characters" in str(strict.exception)
+    assert isinstance(invoke(tiny_qwen3, "-", "-o", "-", input="\n \n").exception, EmptyInputError)
 
 
 def test_pipes_and_devices_are_inputs_too(tiny_qwen3: Path, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from pydantic import Field
 
 from farthing.core.errors import InputError, RequestTooLargeError
 from farthing.server import body
-from farthing.server.body import Body, check_object, has_more_values, parse_large
+from farthing.server.body import Body, as_schema, has_more_values, parse_large
+from farthing.server.fields import Fitted
 
 
 def num_values(content: Any) -> int:
@@ -81,7 +82,7 @@ def test_the_first_wrong_item_of_a_list_is_the_only_error_that_is_made(wrong: di
     tracemalloc.start()
     try:
         with pytest.raises(InputError, match=r"'(ids\.0|parts\.0\.text|table\.0)'"):
-            check_object(wrong, Lists)
+            as_schema(Fitted(wrong, {}, ()), Lists)
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
         tracemalloc.stop()
@@ -89,5 +90,5 @@ def test_the_first_wrong_item_of_a_list_is_the_only_error_that_is_made(wrong: di
 
 def test_a_very_long_name_is_shown_in_part() -> None:
     with pytest.raises(InputError) as caught:
-        check_object({"x" * 1_000_000: 1}, Lists)
+        as_schema(Fitted({"x" * 1_000_000: 1}, {}, ()), Lists)
     assert len(str(caught.value)) < 300

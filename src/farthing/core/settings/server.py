@@ -37,6 +37,23 @@ class ServerSettings(Checked):
         "Most JSON values of a request body (texts, token ids, fields), each of which takes time to parse.",
         minimum=1024,
     )
+    unknown_fields: str = option(
+        "ignore",
+        "Fields of a request body that are neither known here nor nearly a known name: answer all the same and name "
+        "them in the header x-farthing-ignored, or refuse the request (error).",
+        choices=("ignore", "error"),
+    )
+    token_ids: str = option(
+        "accept",
+        "Token ids instead of texts in requests for vectors: take them as the model's own, and warn (accept), refuse "
+        "them, or make texts of them by another vocabulary (decode).",
+        choices=("accept", "refuse", "decode"),
+    )
+    token_ids_vocabulary: str = option(
+        "cl100k_base",
+        "Whose token ids are decoded: the path of a tokenizer.json, or the name of a vocabulary of OpenAI's (needs the "
+        "extra tiktoken, which downloads it).",
+    )
     request_memory: str = option(
         "auto",
         "Most memory that requests in work may hold together: bodies that come in, answers that clients have not read. "

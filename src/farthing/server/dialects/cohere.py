@@ -59,7 +59,7 @@ def router(service: Service) -> APIRouter:
         answer = await work.embed(service, request, body.to_request(), body.model)
 
         def write() -> dict[str, object]:
-            head = {"id": request.state.request_id, "texts": body.texts, "meta": meta(path, answer)}
+            head = {"id": request.state.request_id, "texts": body.all_texts, "meta": meta(path, answer)}
             vectors = answer.result.vectors
             if as_floats:
                 return head | {"response_type": "embeddings_floats", "embeddings": json_rows(vectors)}

@@ -10,30 +10,43 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationInfo
 
 from farthing.core.errors import InputError
-from farthing.server.body import Body
+from farthing.server.body import ClientBody, json_type
 from farthing.server.dialects.embedding_types import EmbeddingType
-from farthing.server.dialects.rerank_schemas import MODEL, Texts
-from farthing.serving.request import EmbedRequest, InputType
-
-CohereInputType = Literal["search_query", "search_document", "classification", "clustering"]
-INPUT_TYPES: dict[CohereInputType, InputType] = {"search_query": "query", "search_document": "document"}
-REFUSED = {
-    "images": "This server embeds texts and no images; send texts.",
-    "inputs": "This server embeds texts and no mixed inputs; send their texts as texts.",
-    "max_tokens": "This server cuts texts to the model's context and to no other length; leave max_tokens out.",
-}
+from farthing.server.dialects.rerank_schemas import MODEL, parse_texts
+from farthing.server.dialects.words import AnyInputType, Truncate, cutting, input_type_of
+from farthing.serving.request import EmbedRequest
 
 
-def refuse(value: Any, info: ValidationInfo) -> None:
-    """Raises `InputError` for anything but null."""
-    if value is not None:
-        raise InputError(REFUSED[str(info.field_name)], param=info.field_name)
+def parse_inputs(value: Any) -> list[str] | None:
+    """The texts of Cohere's mixed inputs. Raises `InputError` for what holds anything else."""
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise InputError(f"'inputs' must be a list of objects; got {json_type(value)}.", param="inputs")
+    texts = []
+    for index, item in enumerate(value):
+        parts = item.get("content") if isinstance(item, dict) else None
+        found = [part.get("text") for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+        if not found or len(found) != len(parts or ()) or not all(isinstance(text, str) for text in found):
+            raise InputError(
+                f"'inputs[{index}]' must have a content of texts alone; this server embeds texts and no images.",
+                param=f"inputs[{index}]",
+            )
+        texts.append("\n".join(map(str, found)))
+    return texts
 
 
-Refused = Annotated[None, PlainValidator(refuse, json_schema_input_type=None)]
+def parse_some_texts(value: Any, info: ValidationInfo) -> list[str] | None:
+    return None if value is None else parse_texts(value, info)
 
 
-class CohereEmbedBody(Body):
+SomeTexts = Annotated[list[str] | None, PlainValidator(parse_some_texts, json_schema_input_type=list[str] | None)]
+TextInputs = Annotated[
+    list[str] | None, PlainValidator(parse_inputs, json_schema_input_type=list[dict[str, Any]] | None)
+]
+
+
+class CohereEmbedBody(ClientBody):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
@@ -42,33 +55,46 @@ class CohereEmbedBody(Body):
         }
     )
 
-    texts: Texts = Field(description="The texts to embed.")
+    texts: SomeTexts = Field(None, description="The texts to embed.")
+    inputs: TextInputs = Field(None, description="Instead of texts, objects with a content of texts.")
     model: str | None = Field(None, description=MODEL)
-    input_type: CohereInputType | None = Field(
+    input_type: AnyInputType | None = Field(
         None, description="Picks the model's prompt for queries or documents; its default prompt for the others."
     )
     embedding_types: list[EmbeddingType] | None = Field(None, description='Number types (default: ["float"]).')
     output_dimension: int | None = Field(None, description="Length of the vectors.", json_schema_extra={"minimum": 1})
-    truncate: Literal["NONE", "START", "END"] | None = Field(
+    truncate: Truncate = Field(
         None, description="Which end of texts longer than the context is cut (default: END); NONE refuses them."
     )
+    max_tokens: int | None = Field(
+        None,
+        description="Most tokens of a text, special tokens and prompts included; longer ones go by truncate.",
+        json_schema_extra={"minimum": 1},
+    )
     priority: int | None = Field(None, description="Accepted and not used.")
-    images: Refused = Field(None, description="Refused.")
-    inputs: Refused = Field(None, description="Refused.")
-    max_tokens: Refused = Field(None, description="Refused.")
 
     @property
     def types(self) -> list[EmbeddingType]:
         """Each once."""
         return list(dict.fromkeys(self.embedding_types or ["float"]))
 
+    @property
+    def all_texts(self) -> list[str]:
+        """Raises `InputError` when there are none, or two lists of them."""
+        if (self.texts is None) == (self.inputs is None):
+            what = "is required" if self.texts is None else "and 'inputs' were given together; send one of them"
+            raise InputError(f"'texts' {what}.", param="texts")
+        return self.texts or self.inputs or []
+
     def to_request(self) -> EmbedRequest:
+        cut = cutting("END" if self.truncate is None else self.truncate)
         return EmbedRequest(
-            inputs=self.texts,
-            input_type=INPUT_TYPES.get(self.input_type) if self.input_type else None,
+            inputs=self.all_texts,
+            input_type=input_type_of(self.input_type),
             dimensions=self.output_dimension,
-            truncate=self.truncate != "NONE",
-            truncate_from="start" if self.truncate == "START" else "end",
+            truncate=cut.truncate,
+            truncate_from=cut.truncate_from,
+            max_tokens=self.max_tokens,
         )
 
 

@@ -25,12 +25,12 @@ BITS = 8
 LARGEST = 127
 
 
-def check_type(kind: EmbeddingType, dimensions: int) -> None:
-    """Raise `DimensionsError` where components do not fill whole bytes."""
+def check_type(kind: EmbeddingType, dimensions: int, param: str = "output_dimension") -> None:
+    """Raise `DimensionsError` where components do not fill whole bytes; `param` is the field that says how many."""
     if kind in ("binary", "ubinary") and dimensions % BITS:
         raise DimensionsError(
             f"{kind} packs {BITS} dimensions into a byte; {dimensions} is no multiple of {BITS}.",
-            param="output_dimension",
+            param=param,
         )
 
 

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from farthing.core.errors import EmptyInputError, InputError
-from farthing.server.body import MAX_SHOWN, Body, json_type
+from farthing.core.shown import MAX_SHOWN
+from farthing.server.body import Body, json_type
 from farthing.toolkit.documents.document import PLAIN_TEXT, Document
 from farthing.toolkit.documents.limits import (
     MAX_ID_CHARS,

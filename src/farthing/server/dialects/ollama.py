@@ -14,7 +14,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from farthing.core.errors import EmptyInputError, UnknownModelError
+from farthing.core.errors import EmptyInputError
 from farthing.core.version import __version__
 from farthing.server import work
 from farthing.server.body import read_body
@@ -37,7 +37,6 @@ from farthing.server.errors import Fault
 from farthing.server.service import Service
 from farthing.server.urgency import urgency_of
 
-LATEST = ":latest"
 ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": OllamaError, "description": "The request cannot be served as it is."},
     404: {"model": OllamaError, "description": "This server does not serve that model."},
@@ -66,12 +65,11 @@ def router(service: Service) -> APIRouter:
         """One vector of length 1 a text; none for an empty input."""
         started_ns = time.perf_counter_ns()
         body = await read_body(request, OllamaEmbedBody)
-        name = own_name(service, body.model)
         if not body.input:
-            service.models.check(name)
+            service.models.check(body.model)
             urgency_of(request, None)  # its headers are checked all the same
             return await respond(lambda: embedded(body.model or service.default.name, [], 0, started_ns), 0, {})
-        answer = await work.embed(service, request, body.to_request(), name)
+        answer = await work.embed(service, request, body.to_request(), body.model)
         result = answer.result
 
         def write() -> dict[str, object]:
@@ -84,14 +82,14 @@ def router(service: Service) -> APIRouter:
         body = await read_body(request, OllamaPromptBody)
         if not body.prompt:
             raise EmptyInputError("'prompt' is required; send a text.", param="prompt")
-        answer = await work.embed(service, request, body.to_request(), own_name(service, body.model))
+        answer = await work.embed(service, request, body.to_request(), body.model)
         vector = orjson.Fragment(json_row(0, answer.result.vectors[0]))
         return await respond(lambda: {"embedding": vector}, 1, work.embed_headers(answer))
 
     async def show(request: Request) -> dict[str, object]:
         """What is known of a model."""
         body = await read_body(request, OllamaShowBody)
-        return models.shown(own_name(service, body.model))
+        return models.shown(body.model or body.name)
 
     async def tags() -> dict[str, object]:
         return {"models": models.listed()}
@@ -120,17 +118,6 @@ def router(service: Service) -> APIRouter:
     add("GET", "/api/ps", running, "List the loaded models", OllamaRunningModels, None, {})
     add("GET", "/api/version", version, "Version", OllamaVersion, None, {})
     return routes
-
-
-def own_name(service: Service, name: str | None) -> str | None:
-    """The name without Ollama's default tag, unless a model is really called so."""
-    if not name or not name.endswith(LATEST):
-        return name
-    try:
-        service.models.check(name)
-    except UnknownModelError:
-        return name.removesuffix(LATEST)
-    return name
 
 
 def embedded(model: str, rows: Rows | list[Any], num_tokens: int, started_ns: int) -> dict[str, object]:

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from farthing.server.dialects.local import embedder_of
+from farthing.server.directory import LATEST
 from farthing.server.entry import ModelEntry
 from farthing.server.service import Service
 
@@ -68,9 +69,10 @@ class Models:
 
     def _card(self, entry: ModelEntry) -> dict[str, object]:
         embedder = next((model for loaded, model in self._loaded() if loaded is entry), None)
+        name = entry.name if ":" in entry.name else entry.name + LATEST  # clients look for a name with a tag
         return {
-            "name": entry.name,
-            "model": entry.name,
+            "name": name,
+            "model": name,
             "modified_at": self._started,
             "size": 0 if embedder is None else embedder.plan.ledger.own_bytes(embedder.plan.main_place),
             "digest": "" if embedder is None else embedder.space.fingerprint,

@@ -1,6 +1,6 @@
 """What Ollama's routes take and answer.
 
-As in Ollama, fields that are not known are not looked at. The request classes check bodies and describe them in the
+The request classes check bodies and describe them in the
 OpenAPI document; the response classes only describe.
 """
 
@@ -11,8 +11,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationInfo
 
 from farthing.core.errors import InputError
-from farthing.server.body import LenientBody
+from farthing.server.body import ClientBody
 from farthing.server.dialects.rerank_schemas import parse_texts
+from farthing.server.dialects.words import Truncate, cutting
 from farthing.serving.request import EmbedRequest
 
 MODEL = "Name of a served model, with or without :latest; missing or empty means the one that there is."
@@ -30,7 +31,7 @@ def parse_input(value: Any, info: ValidationInfo) -> list[str]:
     return parse_texts(value, info)
 
 
-class OllamaEmbedBody(LenientBody):
+class OllamaEmbedBody(ClientBody):
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"input": ["Why is the sky blue?", "Why is grass green?"]}]}
     )
@@ -39,16 +40,18 @@ class OllamaEmbedBody(LenientBody):
         default_factory=list, description="A text, or texts."
     )
     model: str | None = Field(None, description=MODEL)
-    truncate: bool | None = Field(None, description="Cut the end of texts longer than the context (default: true).")
+    truncate: Truncate = Field(None, description="Cut the end of texts longer than the context (default: true).")
     dimensions: int | None = Field(None, description="Length of the vectors; 0 means all.")
     options: dict[str, Any] | None = Field(None, description=UNUSED)
     keep_alive: float | str | None = Field(None, description=UNUSED)
 
     def to_request(self) -> EmbedRequest:
-        return EmbedRequest(self.input, dimensions=self.dimensions or None, truncate=self.truncate is not False)
+        cut = cutting(True if self.truncate is None else self.truncate)
+        dimensions = self.dimensions or None
+        return EmbedRequest(self.input, dimensions=dimensions, truncate=cut.truncate, truncate_from=cut.truncate_from)
 
 
-class OllamaPromptBody(LenientBody):
+class OllamaPromptBody(ClientBody):
     model_config = ConfigDict(json_schema_extra={"examples": [{"prompt": "Why is the sky blue?"}]})
 
     prompt: str | None = Field(None, description="A text.")
@@ -61,10 +64,11 @@ class OllamaPromptBody(LenientBody):
         return EmbedRequest([self.prompt or ""], normalize=False, truncate=True)
 
 
-class OllamaShowBody(LenientBody):
+class OllamaShowBody(ClientBody):
     model_config = ConfigDict(json_schema_extra={"examples": [{"model": ""}]})
 
     model: str | None = Field(None, description=MODEL)
+    name: str | None = Field(None, description="What older clients call it.")
 
 
 class OllamaEmbedResponse(BaseModel):

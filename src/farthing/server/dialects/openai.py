@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from farthing.server.body import read_body
+from farthing.server.dialects.embedding_types import EmbeddingType, check_type, numbers
 from farthing.server.dialects.openai_schemas import (
     EmbeddingsRequest,
     EmbeddingsResponse,
@@ -59,6 +60,10 @@ EMBEDDINGS: dict[str, Any] = {
             "description": "What lowers the quality of these vectors, if anything does.",
             "schema": {"type": "string"},
         },
+        "x-farthing-ignored": {
+            "description": "Names of fields of the body that are not known here and were not looked at.",
+            "schema": {"type": "string"},
+        },
         "x-farthing-truncated": {
             "description": "Indices of inputs that were cut to the context, with commas in between.",
             "schema": {"type": "string"},
@@ -88,10 +93,14 @@ def router(service: Service) -> APIRouter:
     async def create_embeddings(request: Request) -> Response:
         """Embed texts, in the order they are sent."""
         body = await read_body(request, EmbeddingsRequest)
+        if body.dimensions is not None and body.output_dtype is not None:  # before anything is computed
+            check_type(body.output_dtype, body.dimensions, "dimensions")
         answer = await embed(service, request, body.to_embed_request(), body.model)
-        result, as_base64 = answer.result, body.encoding_format == "base64"
+        result, kind = answer.result, body.output_dtype or "float"
         return await respond(
-            lambda: embeddings_object(result, answer.model, as_base64), result.vectors.size, embed_headers(answer)
+            lambda: embeddings_object(result, answer.model, body.as_base64, kind),
+            result.vectors.size,
+            embed_headers(answer),
         )
 
     for path in ("/v1/embeddings", "/embeddings"):
@@ -122,15 +131,20 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-def embeddings_object(result: EmbedResult, model: str, as_base64: bool) -> dict[str, object]:
+def embeddings_object(
+    result: EmbedResult, model: str, as_base64: bool, kind: EmbeddingType = "float"
+) -> dict[str, object]:
     """The response body."""
+    vectors = np.ascontiguousarray(result.vectors, dtype="<f4")
+    if kind != "float":
+        check_type(kind, vectors.shape[1], "dimensions")
+        vectors = numbers(vectors, kind)
 
     def write(index: int, vector: np.ndarray) -> bytes:
         embedding = b'"%b"' % b2a_base64(vector.data, newline=False) if as_base64 else json_row(index, vector)
         return b'{"object":"embedding","index":%d,"embedding":%b}' % (index, embedding)
 
-    rows = Rows(np.ascontiguousarray(result.vectors, dtype="<f4"), write)
-    return {"object": "list", "data": rows, "model": model, "usage": usage(result)}
+    return {"object": "list", "data": Rows(vectors, write), "model": model, "usage": usage(result)}
 
 
 def usage(result: EmbedResult | RerankResult) -> dict[str, object]:

@@ -12,11 +12,20 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationInfo
 
 from farthing.core.errors import EmptyInputError, InputError
-from farthing.server.body import Body, json_type
+from farthing.server.body import ClientBody, json_type
+from farthing.server.dialects.embedding_types import EmbeddingType
+from farthing.server.dialects.words import (
+    MAX_TOKENS,
+    AnyInputType,
+    NumTokens,
+    Truncate,
+    cutting,
+    input_type_of,
+)
 from farthing.serving.request import EmbedRequest
 
 Inputs = list[str] | list[list[int]]
-AnyInputs = str | list[str] | list[int] | list[list[int]]
+AnyInputs = str | list[str] | list[int] | list[list[int]] | list[dict[str, str]]
 ITEMS_AT_A_TIME = 2**16  # whose types are looked at
 
 
@@ -34,6 +43,8 @@ def parse_inputs(value: Any, info: ValidationInfo) -> Inputs:
     if not value:
         raise EmptyInputError(f"{name!r} is an empty list; send at least one text.", param=name)
     first = type(value[0])
+    if first is dict:  # Jina's {"text": ...}
+        return texts_of(name, value)
     if first is list:
         for index, ids in enumerate(value):
             if type(ids) is not list:
@@ -53,6 +64,23 @@ def parse_inputs(value: Any, info: ValidationInfo) -> Inputs:
     )
 
 
+def texts_of(name: str, objects: list[Any]) -> list[str]:
+    """The texts of objects that hold one each. Raises `InputError`."""
+    texts = []
+    for index, item in enumerate(objects):
+        where = f"{name}[{index}]"
+        if type(item) is not dict:
+            raise mixed(name, index, item, "objects with a text")
+        if type(item.get("text")) is not str:
+            raise InputError(
+                f"{where!r} is an object without a string 'text'; {name!r} must hold strings, token ids, lists of "
+                "token ids, or objects with a text.",
+                param=where,
+            )
+        texts.append(item["text"])
+    return texts
+
+
 def check_items(place: str, items: list[Any], wanted: type, name: str) -> None:
     if not items:
         raise EmptyInputError(f"{place!r} is an empty list; send at least one token id.", param=place)
@@ -70,7 +98,7 @@ def mixed(place: str, index: int, item: object, name: str) -> InputError:
     return InputError(f"{where!r} is {json_type(item)}; {place!r} must hold only {name} here.", param=where)
 
 
-class EmbeddingsRequest(Body):
+class EmbeddingsRequest(ClientBody):
     """Texts to embed. The fields up to `user` are OpenAI's; the others are Farthing's own."""
 
     model_config = ConfigDict(
@@ -84,7 +112,7 @@ class EmbeddingsRequest(Body):
     )
 
     input: Annotated[Inputs, PlainValidator(parse_inputs, json_schema_input_type=AnyInputs)] = Field(
-        description="A text, a list of texts, or token ids instead of texts."
+        description="A text, a list of texts or of objects with a text, or token ids instead of texts."
     )
     model: str | None = Field(None, description="Name of the served model; missing, null or empty means that model.")
     encoding_format: Literal["float", "base64"] | None = Field(
@@ -93,28 +121,41 @@ class EmbeddingsRequest(Body):
     dimensions: int | None = Field(
         None, description="Length of the vectors (default: the model's full length).", json_schema_extra={"minimum": 1}
     )
-    user: str | None = Field(None, description="Accepted and not used.")
+    user: Any = Field(None, description="Accepted and not used.")
     instruction: str | None = Field(None, description="Task description, put into the model's own template.")
     prompt_name: str | None = Field(None, description="Name of a prompt stored with the model.")
     prompt: str | None = Field(None, description="Text put before every input as it is.")
-    input_type: Literal["query", "document"] | None = Field(
-        None, description="What the inputs are; picks the model's prompt for it."
+    input_type: AnyInputType | None = Field(
+        None, description="What the inputs are, in the words of several servers; picks the model's prompt for it."
     )
-    truncate: bool | None = Field(
-        None, description="Cut inputs longer than the context instead of refusing them (default: the server's setting)."
+    truncate: Truncate = Field(
+        None,
+        description="Cut inputs longer than the context instead of refusing them (default: the server's setting): true "
+        "or END at their ends, START at their beginnings.",
+    )
+    truncate_prompt_tokens: NumTokens = Field(None, description=MAX_TOKENS)
+    output_dtype: EmbeddingType | None = Field(
+        None, description="Number type of the vectors (default: float); base64 is as in encoding_format."
     )
     normalize: bool | None = Field(None, description="Vectors of length 1 (default: true).")
 
+    @property
+    def as_base64(self) -> bool:
+        return "base64" in (self.encoding_format, self.output_dtype)
+
     def to_embed_request(self) -> EmbedRequest:
+        cut = cutting(self.truncate, self.truncate_prompt_tokens)
         return EmbedRequest(
             inputs=self.input,
             prompt=self.prompt,
             prompt_name=self.prompt_name,
             instruction=self.instruction,
-            input_type=self.input_type,
+            input_type=input_type_of(self.input_type),
             dimensions=self.dimensions,
             normalize=self.normalize is not False,
-            truncate=self.truncate,
+            truncate=cut.truncate,
+            truncate_from=cut.truncate_from,
+            max_tokens=cut.max_tokens,
         )
 
 

@@ -56,7 +56,7 @@ def router(service: Service) -> APIRouter:
         content = await read_object(request)
         if "texts" in content and "documents" not in content:
             return await rerank_texts(service, request, content)
-        body = check_object(content, RerankBody)
+        body = check_object(request, content, RerankBody)
         answer = await scores_of(request, body)
         return respond(answer, {"id": request.state.request_id, **reranked(answer, body)})
 
@@ -110,12 +110,21 @@ def respond(answer: Scores, content: object) -> Response:
 def reranked(answer: Scores, body: RerankBody) -> dict[str, object]:
     results: list[dict[str, object]] = []
     for ranked in answer.result.ranking(body.top_n):
-        entry: dict[str, object] = {"index": ranked.index, "relevance_score": ranked.score}
+        entry: dict[str, object] = {
+            "index": ranked.index,
+            "relevance_score": ranked.logit if body.raw_scores else ranked.score,
+        }
         if body.return_documents:
             entry["document"] = {"text": body.documents[ranked.index]}
         results.append(entry)
-    meta = {"tokens": {"input_tokens": answer.result.num_tokens}}
-    return {"model": answer.model, "results": results, "usage": usage(answer.result), "meta": meta}
+    tokens = {"input_tokens": answer.result.num_tokens, "output_tokens": 0}
+    said: dict[str, object] = {
+        "model": answer.model,
+        "results": results,
+        "usage": usage(answer.result),
+        "meta": {"tokens": tokens},
+    }
+    return said | {"tokens": tokens} if body.return_len else said
 
 
 def scored(answer: Scores, body: ScoreBody) -> dict[str, object]:

@@ -10,13 +10,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainValidator, ValidationInfo
 
 from farthing.core.errors import EmptyInputError, InputError
-from farthing.server.body import Body, json_type
+from farthing.server.body import ClientBody, json_type
 from farthing.server.dialects.openai_schemas import Usage
+from farthing.server.dialects.words import Flag, NumTokens, Truncate, cutting
 from farthing.serving.rerank_request import RerankRequest, check_top_n
 
 MODEL = "Name of the served model; missing, null or empty means that model."
 INSTRUCTION = "The task in words, for models that take one (default: the model's own)."
 TRUNCATE = "Cut documents longer than the context (default: true); false refuses them. Queries are never cut."
+MAX_PAIR_TOKENS = "Cut documents so that a pair has so many tokens; -1 is the context's length."
 EXAMPLE_QUERY = "What is the capital of China?"
 EXAMPLE_DOCUMENTS: list[JsonValue] = ["The capital of China is Beijing.", "Gravity is a force."]
 
@@ -38,7 +40,11 @@ def parse_texts(value: Any, info: ValidationInfo) -> list[str]:
 def parse_documents(value: Any, info: ValidationInfo) -> list[str]:
     """Strings, or objects with a string `text`, as strings. Raises `InputError`."""
     if isinstance(value, list):
-        value = [item.get("text", item) if isinstance(item, dict) else item for item in value]
+        for index, item in enumerate(value):
+            if isinstance(item, dict) and not isinstance(item.get("text"), str):
+                where = f"{info.field_name}[{index}]"
+                raise InputError(f"{where!r} is an object without a string 'text'.", param=where)
+        value = [item["text"] if isinstance(item, dict) else item for item in value]
     return parse_texts(value, info)
 
 
@@ -54,7 +60,7 @@ Documents = Annotated[list[str], PlainValidator(parse_documents, json_schema_inp
 Side = Annotated[list[str] | None, PlainValidator(parse_side, json_schema_input_type=str | list[str])]
 
 
-class RerankBody(Body):
+class RerankBody(ClientBody):
     """A query and documents, as Cohere and Jina take them; `truncate` is Farthing's own."""
 
     model_config = ConfigDict(
@@ -70,17 +76,32 @@ class RerankBody(Body):
     documents: Documents = Field(description="Texts, or objects with a text.")
     model: str | None = Field(None, description=MODEL)
     top_n: int | None = Field(None, description="How many results (default: all).", json_schema_extra={"minimum": 1})
-    return_documents: bool | None = Field(None, description="Repeat each document in its result (default: false).")
+    return_documents: Flag = Field(None, description="Repeat each document in its result (default: false).")
+    return_len: Flag = Field(None, description="Repeat the number of tokens where Xinference has it (default: false).")
+    raw_scores: bool | None = Field(None, description="Logits instead of scores from 0 to 1 (default: false).")
     instruction: str | None = Field(None, description=INSTRUCTION)
-    truncate: bool | None = Field(None, description=TRUNCATE)
+    truncate: Truncate = Field(None, description=TRUNCATE)
+    truncate_prompt_tokens: NumTokens = Field(None, description=MAX_PAIR_TOKENS)
+    max_tokens_per_doc: int | None = Field(
+        None, description="Cut documents to so many tokens.", json_schema_extra={"minimum": 1}
+    )
 
     def to_request(self) -> RerankRequest:
-        """Raises `InputError` for a `top_n` under 1."""
+        """Raises `InputError` for a `top_n` or a number of tokens under 1."""
         check_top_n(self.top_n)
-        return RerankRequest([(self.query, text) for text in self.documents], self.instruction, self.truncate)
+        pairs = [(self.query, text) for text in self.documents]
+        cut = cutting(self.truncate, self.truncate_prompt_tokens)
+        return RerankRequest(
+            pairs,
+            self.instruction,
+            cut.truncate,
+            cut.truncate_from,
+            max_tokens=cut.max_tokens,
+            max_document_tokens=self.max_tokens_per_doc,
+        )
 
 
-class ScoreBody(Body):
+class ScoreBody(ClientBody):
     """Pairs, as vLLM takes them: one text with each of several, or as many of one as of the other."""
 
     model_config = ConfigDict(
@@ -99,7 +120,8 @@ class ScoreBody(Body):
     model: str | None = Field(None, description=MODEL)
     use_activation: bool | None = Field(None, description="Scores from 0 to 1 (default: true); false gives logits.")
     instruction: str | None = Field(None, description=INSTRUCTION)
-    truncate: bool | None = Field(None, description=TRUNCATE)
+    truncate: Truncate = Field(None, description=TRUNCATE)
+    truncate_prompt_tokens: NumTokens = Field(None, description=MAX_PAIR_TOKENS)
 
     def to_request(self) -> RerankRequest:
         """Raises `InputError` when the texts make no pairs."""
@@ -115,7 +137,9 @@ class ScoreBody(Body):
                 "many of both.",
                 param="text_2",
             )
-        return RerankRequest(list(zip(first, second, strict=True)), self.instruction, self.truncate)
+        cut = cutting(self.truncate, self.truncate_prompt_tokens)
+        pairs = list(zip(first, second, strict=True))
+        return RerankRequest(pairs, self.instruction, cut.truncate, cut.truncate_from, max_tokens=cut.max_tokens)
 
 
 class RerankedDocument(BaseModel):
@@ -142,7 +166,7 @@ class RerankResponse(BaseModel):
                     "total_tokens": 180,
                     "prompt_tokens_details": {"cached_tokens": 74},
                 },
-                "meta": {"tokens": {"input_tokens": 180}},
+                "meta": {"tokens": {"input_tokens": 180, "output_tokens": 0}},
             }
         }
     )

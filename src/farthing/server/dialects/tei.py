@@ -75,10 +75,10 @@ def router(service: Service) -> APIRouter:
         """As /embed. A body as of /similarity or /rerank is answered as it is there."""
         content = await read_object(request)
         if isinstance(content.get("inputs"), dict):
-            return await compare_body(request, check_object(content, SimilarityBody))
+            return await compare_body(request, check_object(request, content, SimilarityBody))
         if "texts" in content:
             return await rerank_texts(service, request, content)
-        return await embed_body(request, check_object(content, EmbedBody))
+        return await embed_body(request, check_object(request, content, EmbedBody))
 
     async def embed_all(request: Request) -> Response:
         """The last hidden state of every token of each input, special tokens too; neither pooled nor normalised."""
@@ -163,7 +163,7 @@ def write_tokens(tokens: Sequence[Token]) -> bytes:
 async def rerank_texts(service: Service, request: Request, content: dict[str, Any]) -> Response:
     """TEI's answer to a query and texts: `content`, a request's body. Raises what `work.rerank` raises."""
     started_s = time.perf_counter()
-    body = check_object(content, TextsBody)
+    body = check_object(request, content, TextsBody)
     answer = await work.rerank(service, request, body.to_request(), body.model)
     num_chars = count_chars(body.texts) + len(body.query) * len(body.texts)
     times = time_headers(started_s, num_chars, answer.result, local.compute_type(service))

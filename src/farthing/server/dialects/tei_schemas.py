@@ -1,6 +1,6 @@
 """What the routes of text-embeddings-inference take and answer.
 
-The shapes are those of its router/src/http/types.rs. As there, fields that are not known are not looked at. The request
+The shapes are those of its router/src/http/types.rs. The request
 classes check bodies and describe them in the OpenAPI document; the response classes only describe.
 """
 
@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationInfo
 
 from farthing.core.errors import EmptyInputError, InputError
-from farthing.server.body import LenientBody, json_type
+from farthing.server.body import ClientBody, json_type
 from farthing.server.dialects.openai_schemas import AnyInputs, Inputs, check_items, parse_inputs
 from farthing.server.dialects.rerank_schemas import INSTRUCTION, MODEL, Texts
-from farthing.serving.request import EmbedRequest, TextEnd
+from farthing.server.dialects.words import Truncate, cutting
+from farthing.serving.request import EmbedRequest
 from farthing.serving.rerank_request import RerankRequest
 
 Direction = Literal["right", "Right", "left", "Left"]
@@ -24,8 +25,8 @@ PROMPT_NAME = "Name of a prompt stored with the model."
 Start = ConfigDict(json_schema_extra={"examples": [{"inputs": "What is Deep Learning?"}]})
 
 
-def text_end(direction: Direction) -> TextEnd:
-    return "start" if direction.lower() == "left" else "end"
+def is_left(direction: Direction | None) -> bool:
+    return direction is not None and direction.lower() == "left"
 
 
 def parse_texts(value: Any, info: ValidationInfo) -> list[str]:
@@ -56,23 +57,24 @@ TextInput = Annotated[list[str], PlainValidator(parse_texts, json_schema_input_t
 IdInput = Annotated[list[list[int]], PlainValidator(parse_ids, json_schema_input_type=list[int] | list[list[int]])]
 
 
-class TokensBody(LenientBody):
+class TokensBody(ClientBody):
     """What /embed_all and /embed_sparse take."""
 
     model_config = Start
 
     inputs: AnyInput = Field(description="A text, texts, or token ids instead of texts.")
-    truncate: bool | None = Field(None, description=TRUNCATE)
+    truncate: Truncate = Field(None, description=TRUNCATE)
     truncation_direction: Direction = Field("right", description=DIRECTION)
     prompt_name: str | None = Field(None, description=PROMPT_NAME)
 
     def to_request(self) -> EmbedRequest:
+        cut = cutting(self.truncate, at_start=is_left(self.truncation_direction))
         return EmbedRequest(
             inputs=self.inputs,
             prompt_name=self.prompt_name,
             normalize=False,
-            truncate=self.truncate,
-            truncate_from=text_end(self.truncation_direction),
+            truncate=cut.truncate,
+            truncate_from=cut.truncate_from,
             per_token=True,
         )
 
@@ -91,28 +93,29 @@ class EmbedBody(TokensBody):
     dimensions: int | None = Field(None, description="Length of the vectors.", json_schema_extra={"minimum": 1})
 
     def to_request(self) -> EmbedRequest:
+        cut = cutting(self.truncate, at_start=is_left(self.truncation_direction))
         return EmbedRequest(
             inputs=self.inputs,
             prompt_name=self.prompt_name,
             dimensions=self.dimensions,
             normalize=self.normalize,
-            truncate=self.truncate,
-            truncate_from=text_end(self.truncation_direction),
+            truncate=cut.truncate,
+            truncate_from=cut.truncate_from,
         )
 
 
-class SimilarityInputs(LenientBody):
+class SimilarityInputs(ClientBody):
     source_sentence: str = Field(description="What the others are compared with.")
     sentences: Texts = Field(description="The others.")
 
 
-class SimilarityParameters(LenientBody):
-    truncate: bool | None = Field(None, description=TRUNCATE)
+class SimilarityParameters(ClientBody):
+    truncate: Truncate = Field(None, description=TRUNCATE)
     truncation_direction: Direction = Field("right", description=DIRECTION)
     prompt_name: str | None = Field(None, description=PROMPT_NAME)
 
 
-class SimilarityBody(LenientBody):
+class SimilarityBody(ClientBody):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
@@ -127,15 +130,16 @@ class SimilarityBody(LenientBody):
     def to_request(self) -> EmbedRequest:
         """Of vectors of length 1, of the source sentence first."""
         parameters = self.parameters or SimilarityParameters.model_validate({})
+        cut = cutting(parameters.truncate, at_start=is_left(parameters.truncation_direction))
         return EmbedRequest(
             inputs=[self.inputs.source_sentence, *self.inputs.sentences],
             prompt_name=parameters.prompt_name,
-            truncate=parameters.truncate,
-            truncate_from=text_end(parameters.truncation_direction),
+            truncate=cut.truncate,
+            truncate_from=cut.truncate_from,
         )
 
 
-class TokenizeBody(LenientBody):
+class TokenizeBody(ClientBody):
     model_config = Start
 
     inputs: TextInput = Field(description="A text, or texts.")
@@ -143,14 +147,14 @@ class TokenizeBody(LenientBody):
     prompt_name: str | None = Field(None, description=PROMPT_NAME)
 
 
-class DecodeBody(LenientBody):
+class DecodeBody(ClientBody):
     model_config = ConfigDict(json_schema_extra={"examples": [{"ids": [1, 2, 3]}]})
 
     ids: IdInput = Field(description="Token ids, or lists of them.")
     skip_special_tokens: bool = Field(True, description="Leave special tokens out (default: true).")
 
 
-class TextsBody(LenientBody):
+class TextsBody(ClientBody):
     """A query and texts to score; `instruction` and `model` are Farthing's own."""
 
     model_config = ConfigDict(
@@ -170,14 +174,14 @@ class TextsBody(LenientBody):
     model: str | None = Field(None, description=MODEL)
     raw_scores: bool | None = Field(None, description="Logits instead of scores from 0 to 1 (default: false).")
     return_text: bool | None = Field(None, description="Repeat each text in its result (default: false).")
-    truncate: bool | None = Field(None, description="Cut texts longer than the context (default: true).")
+    truncate: Truncate = Field(None, description="Cut texts longer than the context (default: true).")
     truncation_direction: Direction | None = Field(None, description=DIRECTION)
     instruction: str | None = Field(None, description=INSTRUCTION)
 
     def to_request(self) -> RerankRequest:
         pairs = [(self.query, text) for text in self.texts]
-        direction = self.truncation_direction or "right"
-        return RerankRequest(pairs, self.instruction, self.truncate, text_end(direction))
+        cut = cutting(self.truncate, at_start=is_left(self.truncation_direction))
+        return RerankRequest(pairs, self.instruction, cut.truncate, cut.truncate_from)
 
 
 class TextScore(BaseModel):

@@ -232,8 +232,8 @@ def first_places(lookup: Lookup) -> list[int]:
 
 
 def can_be_kept(request: EmbedRequest) -> bool:
-    """Token ids and vectors of tokens pass by, and so does the rare wish to cut texts at their start, which no key
-    tells."""
-    if request.per_token or request.truncate_from != "end":
+    """Token ids and vectors of tokens pass by, and so do the rare wishes to cut texts at their start, or to fewer
+    tokens than the context has, which no key tells."""
+    if request.per_token or request.truncate_from != "end" or request.max_tokens is not None:
         return False
     return bool(request.inputs) and all(isinstance(item, str) for item in request.inputs)

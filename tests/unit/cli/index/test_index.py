@@ -200,6 +200,8 @@ def test_moving_to_another_model_keeps_what_is_found(starter_dir: Path, tiny_qwe
 def test_broken_input_is_an_error_with_its_line(
     content: bytes, options: list[str], error: type[Exception], message: str, store: Path
 ) -> None:
+    shutil.copytree(store, "copy")
+    store = Path("copy")
     Path("in.jsonl").write_bytes(content)
     before = json.loads(said("index", "info", store, "--json"))["num_documents"]
     with pytest.raises(error, match=message):
