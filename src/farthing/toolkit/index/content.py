@@ -29,7 +29,7 @@ CHINESE_STOPS = """
 CHINESE_STOP_WORDS = frozenset(CHINESE_STOPS.split())
 # Of a Japanese query: "what", "where", "this", "and"; and verbs and adverbs that stand in any question.
 JAPANESE_STOP_KINDS = ("代名詞", "連体詞", "接続詞", "感動詞")
-JAPANESE_STOPS = "どう 何 為る 有る 居る 成る 出来る 下さる 教える 事 物 時 為"
+JAPANESE_STOPS = "どう つく 何 為る 有る 居る 成る 出来る 下さる 教える 事 物 時 為"
 JAPANESE_STOP_WORDS = frozenset(JAPANESE_STOPS.split())
 # Without a meaning of their own, for queries: articles, pronouns, auxiliaries, prepositions, conjunctions, question
 # words, and what the apostrophe leaves of them.
