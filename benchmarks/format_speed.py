@@ -4,7 +4,7 @@
     python benchmarks/format_speed.py int8 nf4 [--rounds 9] [--workloads 8x128 1x128]
 
 In: folders that `farthing quantize` wrote. Out: a table; ratios are to the first folder, of medians. Nothing is
-tokenised.
+tokenised. Each round has token ids of its own, all of which must be computed.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from farthing.cli.bench.checks import Meter, require_all_computed
 from farthing.core.settings import EngineSettings
 from farthing.engine.load import load_model
 from farthing.engine.runner import Runner
 from farthing.quant.int8 import NativeLinear
 from farthing.quant.rotation import RotatedLinear
-from report import facts, json_line, table
+from report import beside, facts, json_line, table
 
 
 class Contender:
@@ -34,8 +35,10 @@ class Contender:
 
     def seconds(self, texts: list[list[int]]) -> float:
         started = time.perf_counter()
-        self._runner.run(texts)
-        return time.perf_counter() - started
+        output = self._runner.run(texts)
+        seconds = time.perf_counter() - started
+        require_all_computed(sum(output.computed), sum(map(len, texts)), self.format)
+        return seconds
 
     def unpack_seconds(self) -> float:
         """Of a layer, the mean of one pass."""
@@ -55,14 +58,16 @@ def main() -> None:
     parser.add_argument("--workloads", nargs="+", default=["8x128", "1x128", "1x1"], help="texts x tokens")
     arguments = parser.parse_args()
     contenders = [Contender(folder) for folder in arguments.folders]
-    rng, lines, runs = np.random.default_rng(0), [], {}
+    rng, lines, runs, meter = np.random.default_rng(0), [], {}, Meter.now()
     unpacking = [[contender.unpack_seconds() for contender in contenders] for _ in range(arguments.rounds)]
     for workload in arguments.workloads:
         num_texts, length = map(int, workload.split("x"))
-        texts = rng.integers(0, contenders[0].vocab, (num_texts, length)).tolist()
+        rounds = [
+            rng.integers(0, contenders[0].vocab, (num_texts, length)).tolist() for _ in range(arguments.rounds + 1)
+        ]
         for contender in contenders:
-            contender.seconds(texts)  # the first is slower
-        seconds = [[contender.seconds(texts) for contender in contenders] for _ in range(arguments.rounds)]
+            contender.seconds(rounds[0])  # the first is slower
+        seconds = [[contender.seconds(texts) for contender in contenders] for texts in rounds[1:]]
         medians = [statistics.median(column) for column in zip(*seconds, strict=True)]
         for index, contender in enumerate(contenders):
             unpack = statistics.median(column[index] for column in unpacking)
@@ -70,7 +75,7 @@ def main() -> None:
             lines.append([workload, contender.format, *figures, f"{1000 * unpack:.2f}"])
             runs[f"{workload} / {contender.format}"] = [row[index] for row in seconds]
     print(table(["workload", "format", "tokens/s", "of the first's", "ms to unpack a layer"], lines))
-    print(json_line(facts(["torch", "farthing"]), runs, benchmark="format_speed"))
+    print(json_line(facts(["torch", "farthing"]), runs, benchmark="format_speed", **beside(meter)))
 
 
 if __name__ == "__main__":

@@ -73,14 +73,18 @@ def search(rows: Rows, folder: Path, num_queries: int, forget: str) -> tuple[Sho
     import lancedb.query  # noqa: F401 - so that its import is not part of the first query
 
     from farthing.toolkit.index.hybrid import MIN_CANDIDATES, by_both, by_vector, by_words
+    from farthing.toolkit.index.words import Asked
     from farthing.toolkit.stores.lance_store import LanceStore
+
+    def asked_of(query: Query) -> Asked:
+        return Asked(query.words, query.words)
 
     imported_s = time.perf_counter() - started
     store = LanceStore(folder, DIMENSIONS)
-    by_both(store, earlier[0].vector, earlier[0].words, DEPTH)
+    by_both(store, earlier[0].vector, asked_of(earlier[0]), DEPTH)
     first_s = time.perf_counter() - started - imported_s
     kinds: dict[str, Callable[[Query], object]] = {
-        "hybrid": lambda query: by_both(store, query.vector, query.words, DEPTH),
+        "hybrid": lambda query: by_both(store, query.vector, asked_of(query), DEPTH),
         "vector": lambda query: by_vector(store, query.vector, DEPTH),
         "keyword": lambda query: by_words(store, query.words, DEPTH),
     }

@@ -6,13 +6,14 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from importlib.metadata import version
 from statistics import median
 
 import torch
 
+from farthing.cli.bench.checks import LEAST_ELSEWHERE, Meter
 from farthing.engine.cpu import cpu_name
 
 
@@ -28,6 +29,27 @@ def facts(packages: Sequence[str]) -> dict[str, object]:
         "python": platform.python_version(),
         "versions": {name: version(name) for name in packages},
     }
+
+
+def beside(meter: Meter) -> dict[str, float]:
+    """For the JSON line: how many cores other programs kept busy since then; said on standard error where it counts."""
+    elsewhere = meter.cores_elsewhere()
+    if elsewhere is None:
+        return {}
+    if elsewhere >= LEAST_ELSEWHERE:
+        print(f"Other programs kept {elsewhere:.1f} processors busy meanwhile: measure again.", file=sys.stderr)
+    return {"cores_elsewhere": round(elsewhere, 2)}
+
+
+def fastest(ways: Iterable[str], rounds: Sequence[Callable[[str], float]], num_kept: int = 3) -> str:
+    """Which of the ways takes the fewest seconds: all are tried in the first round, the best of them in the others."""
+    seconds: dict[str, float] = {}
+    tried = list(ways)
+    for run in rounds:
+        for way in tried:
+            seconds[way] = min(run(way), seconds.get(way, float("inf")))
+        tried = sorted(seconds, key=seconds.__getitem__)[:num_kept]
+    return tried[0]
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

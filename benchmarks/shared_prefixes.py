@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from farthing.cli.bench.checks import require_all_computed
 from farthing.core.settings import EngineSettings
 from farthing.engine.load import LoadedModel, load_model
 from farthing.engine.prefix_cache import PrefixCache
@@ -68,6 +69,9 @@ WORKLOADS: dict[str, Callable[[], Texts]] = {
 }
 
 
+SHARE_NOTHING = ("8x128", "512x16")
+
+
 def pairs(num_shared: int) -> Texts:
     found = []
     for _ in range(64):
@@ -94,7 +98,7 @@ def finding_seconds(model: LoadedModel, batches: Sequence[Texts]) -> float:
     return (time.perf_counter() - started) / len(batches)
 
 
-def measure(model: LoadedModel, make: Callable[[], Texts], rounds: int) -> dict[str, Any]:
+def measure(model: LoadedModel, make: Callable[[], Texts], rounds: int, *, begins_alike: bool) -> dict[str, Any]:
     alone = replace(model, description=replace(model.description, plan=replace(model.plan, shares_prefixes=False)))
     shares, plain = Runner(model), Runner(alone)
     first, *_ = timed(shares, make())
@@ -103,8 +107,11 @@ def measure(model: LoadedModel, make: Callable[[], Texts], rounds: int) -> dict[
     batches, cosines, computed = [make() for _ in range(rounds)], [], 0
     seconds: dict[str, list[float]] = {"on": [], "off": []}
     for texts in batches:
-        off, want, _ = timed(plain, texts)
+        off, want, computed_off = timed(plain, texts)
+        require_all_computed(computed_off, sum(map(len, texts)), "without sharing")
         on, rows, computed = timed(shares, texts)
+        if not begins_alike:
+            require_all_computed(computed, sum(map(len, texts)), "texts that share nothing")
         seconds["on"].append(on)
         seconds["off"].append(off)
         cosines.append(float((rows * want).sum(1).min()))
@@ -142,7 +149,7 @@ def main() -> None:
             else:
                 made = {workload: WORKLOADS[workload]}
             for title, make in made.items():
-                result = measure(model, make, options.rounds)
+                result = measure(model, make, options.rounds, begins_alike=title not in SHARE_NOTHING)
                 found[f"{name} {title}"] = result
                 on = median(result["seconds"]["on"])
                 cells.append([

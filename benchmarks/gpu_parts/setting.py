@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
+from typing import TypeVar
 
 import torch
 
@@ -21,6 +22,7 @@ from farthing.cli.bench.workloads import MIXED
 from farthing.core.settings import EngineSettings, SourceSettings
 from farthing.engine.load import LoadedModel, load_model
 
+T = TypeVar("T")
 Figures = dict[str, float | int | str | bool]
 
 
@@ -129,13 +131,14 @@ def best_seconds(setting: Setting, call: Callable[[], object]) -> float:
     return min(whiles)
 
 
-def median_seconds(setting: Setting, call: Callable[[], object]) -> float:
-    """Of one call that waits for its result, after one that warms up."""
-    call()
+def median_seconds(setting: Setting, call: Callable[[T], object], make: Callable[[int], T]) -> float:
+    """Of one call that waits for its result, after one that warms up; `make` gives what each is called with."""
+    call(make(-1))
     seconds = []
-    for _ in range(setting.rounds):
+    for number in range(setting.rounds):
+        made = make(number)
         started = time.perf_counter()
-        call()
+        call(made)
         seconds.append(time.perf_counter() - started)
     return median(seconds)
 

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from farthing.cli.bench.checks import require_all_computed, share_of_peak
 from farthing.cli.bench.workloads import make_texts
 from farthing.engine.load import LoadedModel
 from farthing.engine.runner import Runner
@@ -47,7 +48,9 @@ def rates(setting: Setting, model: str, name: str, residency: str) -> Figures:
 
 
 def embed(runner: Runner, texts: Texts) -> None:
-    assert not runner.run(texts).errors
+    output = runner.run(texts)
+    assert not output.errors
+    require_all_computed(sum(output.computed), sum(map(len, texts)), "a batch")
 
 
 def embed_rates(setting: Setting, spec: ModelSpec, run: Callable[[Texts], object]) -> Figures:
@@ -55,10 +58,11 @@ def embed_rates(setting: Setting, spec: ModelSpec, run: Callable[[Texts], object
     figures: Figures = {}
     peak = matmul_peak(setting)
     for name, lengths in setting.workloads.items():
-        texts = texts_of(spec, lengths)
-        seconds = median_seconds(setting, partial(run, texts))
+        seconds = median_seconds(setting, run, partial(texts_of, spec, lengths))
         figures[f"{name} tokens/s"] = sum(lengths) / seconds
-        figures[f"{name} share"] = operations(spec, lengths) / seconds / peak
+        reached = operations(spec, lengths) / seconds
+        # On a CPU with tiny shapes neither figure means anything.
+        figures[f"{name} share"] = share_of_peak(reached, peak, name) if setting.on_card else reached / peak
     return figures
 
 
@@ -69,8 +73,9 @@ def operations(spec: ModelSpec, lengths: Sequence[int]) -> float:
     return 2.0 * spec.num_layers * (sum(lengths) * a_token + attention)
 
 
-def texts_of(spec: ModelSpec, lengths: Sequence[int]) -> Texts:
-    return make_texts(lengths, vocab=spec.vocab, max_tokens=max(lengths))
+def texts_of(spec: ModelSpec, lengths: Sequence[int], number: int = 0) -> Texts:
+    """Others for each number, of a round."""
+    return make_texts(lengths, vocab=spec.vocab, max_tokens=max(lengths), number=number)
 
 
 def peers(setting: Setting) -> Iterator[Case]:
@@ -119,8 +124,7 @@ def bulk(setting: Setting, residency: str, memory: str) -> Figures:
     )
     length = setting.workloads["8x512"][0]
     lengths = (length,) * (setting.bulk_tokens // length)
-    texts, runner = texts_of(loaded.spec, lengths), Runner(loaded)
-    seconds = median_seconds(setting, lambda: embed(runner, texts))
+    seconds = median_seconds(setting, partial(embed, Runner(loaded)), partial(texts_of, loaded.spec, lengths))
     return {"tokens/s": sum(lengths) / seconds, **peak_figures(setting, loaded)}
 
 

@@ -52,6 +52,7 @@ ENGINES = {
     "onnxruntime": Engine("onnxruntime", ("onnxruntime", "onnx", "onnxscript", "transformers"), exported="int8.onnx"),
     "openvino": Engine("openvino", ("openvino", "nncf", "transformers"), exported="int8.xml"),
     "transformers": Engine("transformers", ("transformers", "torch")),
+    "transformers-bf16": Engine("transformers", ("transformers", "torch")),
 }
 
 

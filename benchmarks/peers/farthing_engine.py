@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from farthing.cli.bench.checks import require_all_computed
 from farthing.core.settings import EngineSettings
 from farthing.engine.load import load_model
 from farthing.engine.runner import Runner
-from peers.task import Embed, Task
+from peers.task import Embed, Task, Texts
 
 
 def load(task: Task) -> Embed:
     settings = EngineSettings(format=task.engine.removeprefix("farthing-"), num_threads=task.num_threads)
     runner = Runner(load_model(task.checkpoint, settings))
-    return lambda texts: runner.run(texts).rows
+
+    def embed(texts: Texts) -> np.ndarray:
+        output = runner.run(texts)
+        require_all_computed(sum(output.computed), sum(map(len, texts)), task.engine)
+        return output.rows
+
+    return embed

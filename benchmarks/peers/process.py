@@ -12,6 +12,7 @@ from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
+from farthing.engine.cpu import busy_seconds
 from peers.engines import ENGINES
 from peers.task import Answer, Task, Texts
 
@@ -89,9 +90,9 @@ class Run:
 def run_alone(processes: Sequence[EngineProcess], chosen: EngineProcess, batches: Sequence[Texts]) -> Run:
     """Raises `EngineError` when another engine computed meanwhile: idle threads that spin would slow this one."""
     time.sleep(SETTLE_SECONDS)
-    machine, before = busy_seconds(), {process: process.cpu_seconds() for process in processes}
+    machine, before = busy_seconds() or 0.0, {process: process.cpu_seconds() for process in processes}
     answer = chosen.run(batches)
-    machine = busy_seconds() - machine
+    machine = (busy_seconds() or 0.0) - machine
     used = {process: process.cpu_seconds() - then for process, then in before.items()}
     for process, seconds in used.items():
         if process is not chosen and seconds > IDLE_SECONDS + IDLE_SHARE * answer.seconds:
@@ -99,10 +100,3 @@ def run_alone(processes: Sequence[EngineProcess], chosen: EngineProcess, batches
                 f"{process.engine} used {seconds:.2f} s of CPU in {answer.seconds:.2f} s of {chosen.engine}'s"
             )
     return Run(answer, max(machine - sum(used.values()), 0.0) / answer.seconds)
-
-
-def busy_seconds() -> float:
-    """Of all cores of the machine since it started: proc(5), /proc/stat without idle and iowait."""
-    first = Path("/proc/stat").read_text().splitlines()[0].split()
-    user, nice, system, _, _, irq, softirq, steal = map(int, first[1:9])
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")

@@ -80,6 +80,12 @@ def architecture_of(metadata: Mapping[str, Any]) -> Architecture:
         UnknownArchitectureError: naming the architectures there are.
         CheckpointError: the file is one of several that hold the model together.
     """
+    if metadata.get("general.type") == "adapter":
+        base = str(metadata.get("general.base_model.0.name", "another model"))[:100]
+        raise CheckpointError(
+            f"The GGUF file holds an adapter of {base}, and no whole model. Merge the two first, with llama.cpp's "
+            "llama-export-lora, and give the result."
+        )
     name = metadata.get("general.architecture")
     if not isinstance(name, str) or name not in ARCHITECTURES:
         raise UnknownArchitectureError(

@@ -19,11 +19,14 @@ from safetensors import SafetensorError, safe_open
 
 from farthing.checkpoint.identity import StoredBytes, digest_model
 from farthing.checkpoint.json_file import read_json, require_regular
+from farthing.checkpoint.model_folder import MODULES, own_folder, transformer_name
 from farthing.checkpoint.table import Table
 from farthing.checkpoint.tokenizer_file import tokenizer_json
 from farthing.checkpoint.writer import INDEX
 from farthing.core.errors import CheckpointError
 
+# Files that speak of the model and of what is made of its rows; all others are the model's own.
+OF_ALL_MODULES = (MODULES, "config_sentence_transformers.json")
 LENGTH_BYTES = 8  # of the header's length, which a safetensors file begins with
 MAX_HEADER_BYTES = 16 * 2**20  # a model of 400 tensors has 50 kB
 
@@ -46,12 +49,16 @@ class TensorInfo:
 class Checkpoint:
     """A checkpoint directory of safetensors.
 
+    Attributes:
+        folder: where its config.json, weights and tokenizer lie: `path`, or below it (`own_folder`).
+
     Raises:
         CheckpointError: on construction, when config.json is missing or broken.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.folder = own_folder(path)
         config = self.json("config.json")
         if config is None:
             raise CheckpointError(f"{path} has no config.json. Point at the folder of a Hugging Face style checkpoint.")
@@ -61,7 +68,8 @@ class Checkpoint:
 
     def json(self, name: str) -> Any:
         """The parsed file, or None when there is none of that name. Raises `CheckpointError`."""
-        return read_json(self.path / name)
+        is_of_all_modules = name in OF_ALL_MODULES or "/" in name
+        return read_json((self.path if is_of_all_modules else self.folder) / name)
 
     @cached_property
     def tensors(self) -> Mapping[str, TensorInfo]:
@@ -124,42 +132,60 @@ class Checkpoint:
         return digest_model(self.config, stored, tokenizer_json(self.path))
 
     def write_configuration(self, folder: Path) -> None:
-        """Copy the JSON files that say what the model is, how its vectors are made and how it splits texts."""
-        for file in [*self.path.glob("*.json"), *self.path.glob("*/config.json")]:
+        """Copy the JSON files that say what the model is, how its vectors are made and how it splits texts.
+
+        All of them as if the model's own lay in the folder that was named, since its weights will.
+        """
+        above = [] if self.folder == self.path else [self.path / name for name in OF_ALL_MODULES]
+        of_modules = [file for file in self.path.glob("*/config.json") if file.parent != self.folder]
+        for file in [*above, *self.folder.glob("*.json"), *of_modules]:
             if file.name != INDEX and file.is_file():
-                copy = folder / file.relative_to(self.path)
+                copy = folder / (file.relative_to(self.path) if file in of_modules else file.name)
                 copy.parent.mkdir(exist_ok=True)
                 shutil.copyfile(file, copy)  # a hub's cache holds links, which this follows
+        if self.folder != self.path:
+            modules = [{**module, "path": ""} if transformer_name(module) else module for module in self.json(MODULES)]
+            (folder / MODULES).write_text(json.dumps(modules, indent=1), encoding="utf-8")
 
     def _weight_files(self) -> list[Path]:
-        """The shards that the index names, else model.safetensors, else all *.safetensors there are."""
-        index = self.json("model.safetensors.index.json")
+        """model.safetensors where it is whole, else the shards that the index names, else all *.safetensors there are.
+
+        The index of an earlier copy may have stayed beside weights that were saved in one file since, which
+        transformers reads first, too.
+        """
+        single = self.folder / "model.safetensors"
+        if single.is_file() and not self._has_index_that_names(single.name):
+            return [single]
+        index = self.json(INDEX)
         if index is not None:
-            names = shard_names(index, self.path)
-            missing = [name for name in names if not (self.path / name).is_file()]
+            names = shard_names(index, self.folder)
+            missing = [name for name in names if not (self.folder / name).is_file()]
             if missing:
-                raise CheckpointError(f"{self.path} lacks {', '.join(missing)}. Download the model again.")
-            return [self.path / name for name in names]
-        single = self.path / "model.safetensors"
-        files = [single] if single.is_file() else sorted(self.path.glob("*.safetensors"))
+                raise CheckpointError(f"{self.folder} lacks {', '.join(missing)}. Download the model again.")
+            return [self.folder / name for name in names]
+        files = sorted(self.folder.glob("*.safetensors"))
         if not files:
             raise CheckpointError(
-                f"{self.path} has no *.safetensors. Only safetensors are read, never pickled weights "
+                f"{self.folder} has no *.safetensors. Only safetensors are read, never pickled weights "
                 "(pytorch_model.bin): convert the model, or take one that offers safetensors."
             )
         return files
 
+    def _has_index_that_names(self, file: str) -> bool:
+        """Whether that file is one of several in which the model lies."""
+        index = self.json(INDEX)
+        weight_map = index.get("weight_map") if isinstance(index, dict) else None
+        return isinstance(weight_map, dict) and file in weight_map.values()
+
 
 def shard_names(index: Any, path: Path) -> list[str]:
-    """The files that a parsed model.safetensors.index.json names."""
+    """The files that a parsed model.safetensors.index.json names; at least one."""
     weight_map = index.get("weight_map") if isinstance(index, dict) else None
     # Plain names alone: a path would lead out of the folder.
-    if not isinstance(weight_map, dict) or not all(
+    if not (isinstance(weight_map, dict) and weight_map) or not all(
         isinstance(name, str) and name == PurePath(name).name for name in weight_map.values()
     ):
-        raise CheckpointError(
-            f"{path / 'model.safetensors.index.json'} maps no tensors to files (weight_map). Download the model again."
-        )
+        raise CheckpointError(f"{path / INDEX} maps no tensors to files (weight_map). Download the model again.")
     return sorted(set(weight_map.values()))
 
 

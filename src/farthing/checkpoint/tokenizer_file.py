@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer
 
 from farthing.checkpoint.gguf_tokenizer import gguf_tokenizer_json
-from farthing.checkpoint.json_file import read_bounded
+from farthing.checkpoint.json_file import read_bounded, read_json
+from farthing.checkpoint.model_folder import own_folder
 from farthing.core.errors import CheckpointError, TokenizerError
 
+CONFIG = "tokenizer_config.json"
+BERT_CLASSES = ("BertTokenizer", "BertTokenizerFast")
+# Of tokenizer_config.json, and what they are called in tokenizer.json.
+NORMALIZER_FIELDS = {
+    "do_lower_case": "lowercase",
+    "strip_accents": "strip_accents",
+    "tokenize_chinese_chars": "handle_chinese_chars",
+}
 MAX_TOKENIZER_BYTES = 64 * 2**20  # XLM-R's has 17 MB, Gemma's 33
 # Texts that a tokenizer has to make ids of: words, a script that few vocabularies have, and what none has.
 TRIAL = ("a", "Hello, World! 12", "\U000132b9 \U0010fffd")
@@ -30,7 +41,36 @@ def tokenizer_json(path: Path) -> bytes | None:
     """
     if path.is_file():
         return gguf_tokenizer_json(path) or read_if_there(path.with_name("tokenizer.json"))
-    return read_if_there(path / "tokenizer.json")
+    folder = own_folder(path)
+    content = read_if_there(folder / "tokenizer.json")
+    if content is None:
+        return None
+    return as_configured(content, read_json(folder / CONFIG, "Take it from the original model."))
+
+
+def as_configured(content: bytes, config: Any) -> bytes:
+    """A tokenizer.json with what tokenizer_config.json says of BERT's normaliser in its place, where they differ.
+
+    transformers goes by the latter. Other tokenizers have nothing in it that changes the ids of a text.
+    """
+    if not isinstance(config, dict) or config.get("tokenizer_class") not in BERT_CLASSES:
+        return content
+    try:
+        stored = json.loads(content)
+        normalizer = stored["normalizer"]
+        is_bert = normalizer["type"] == "BertNormalizer"
+    except (ValueError, KeyError, TypeError, RecursionError):  # the library will say what is wrong with the file
+        return content
+    stated = {ours: config[key] for key, ours in NORMALIZER_FIELDS.items() if isinstance(config.get(key), bool)}
+    if not is_bert or all(normalizer.get(key) == value for key, value in stated.items()):
+        return content
+    normalizer.update(stated)
+    return json.dumps(stored, ensure_ascii=False).encode()
+
+
+def tokenizer_path(path: Path) -> Path:
+    """The file that a model's tokenizer is read from, for messages."""
+    return path if path.is_file() else own_folder(path) / "tokenizer.json"
 
 
 def read_if_there(file: Path) -> bytes | None:
@@ -48,7 +88,7 @@ def read_tokenizer(path: Path) -> Tokenizer:
         TokenizerError: there is none, it cannot be read, or it fails at texts that it has no tokens for.
     """
     content = tokenizer_json(path)
-    file = path if path.is_file() else path / "tokenizer.json"
+    file = tokenizer_path(path)
     if content is None:
         where = "beside it" if path.is_file() else "there"
         raise TokenizerError(f"{path} has no tokenizer.json. Save the model's tokenizer {where} in the fast format.")

@@ -51,6 +51,7 @@ The tree (indentation is inheritance)::
         IndexAccessError          the operating system does not let this process read or change its files
         DiskFullError             there is no room left to write to
         WrongSpaceError           its vectors are of another space than the model's
+      MeasurementError            a figure that was measured cannot be right
       AuthenticationError         no key was sent, or one that is not known
       RateLimitError              the caller has used up what it may ask for in a minute
 
@@ -339,6 +340,10 @@ class DiskFullError(VectorIndexError):
 
 class WrongSpaceError(VectorIndexError):
     code = "wrong_vector_space"
+
+
+class MeasurementError(FarthingError):
+    code = "wrong_measurement"
 
 
 class AuthenticationError(FarthingError):

@@ -52,6 +52,18 @@ def host_memory_bytes(root: Path = ROOT) -> tuple[int, int]:
     return total, min([sizes.get("MemAvailable", 0), *(group.free_bytes for group in limits)])
 
 
+def busy_seconds(root: Path = ROOT) -> float | None:
+    """Processor time of all programs on all cores since the machine started; None where there is no /proc/stat.
+
+    Without the time in which a core had nothing to do or waited for a disk; what a host took away (steal) counts.
+    """
+    fields = next((line.split()[1:9] for line in read_lines(root / "proc/stat") if line.startswith("cpu ")), [])
+    if len(fields) < 8:
+        return None
+    user, nice, system, _, _, irq, softirq, steal = map(int, fields)
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
 def cpu_name() -> str:
     names = [
         line.partition(":")[2].strip() for line in read_lines(ROOT / "proc/cpuinfo") if line.startswith("model name")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,7 +16,10 @@ import torch
 from farthing.checkpoint.files import ModelFiles, open_files
 from farthing.checkpoint.manifest import FILE as MANIFEST_FILE
 from farthing.checkpoint.manifest import Manifest, read_manifest, remedy
+from farthing.checkpoint.model_folder import adapter_in, own_folder
+from farthing.checkpoint.quantiser import REMEDY, quantised_by
 from farthing.checkpoint.reader import Checkpoint
+from farthing.checkpoint.tokenizer_file import tokenizer_path
 from farthing.core.errors import CheckpointError, SettingsError
 from farthing.core.settings import EngineSettings
 from farthing.engine.choose import make_plan
@@ -32,6 +36,8 @@ from farthing.models.layout import Layout
 from farthing.models.rotation import Rotation
 from farthing.models.spec import EmbeddingSpec, ModelSpec
 from farthing.quant.formats import FORMATS
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,10 @@ class ModelDescription:
         if manifest and manifest.calibration is None and manifest.folder_fingerprint == source:
             source = manifest.source_fingerprint
         made = self.embedding
-        facts = [source, made.pooling, made.max_tokens, made.prompts, made.default_prompt, made.instruction_template]
+        facts: list[object] = [source, made.pooling, made.max_tokens, made.prompts]
+        facts += [made.default_prompt, made.instruction_template]
+        if made.lowercases:  # counts only where it is so, since identities were given before it did
+            facts.append("lowercases")
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def with_plan(self, plan: Plan) -> ModelDescription:
@@ -97,6 +106,14 @@ def describe_model(path: Path, settings: EngineSettings, task: Task | None = "em
         SettingsError: the settings ask for what the model or device cannot do.
     """
     checkpoint, manifest = open_files(path), read_manifest(path)
+    adapter = adapter_in(path)
+    if adapter is not None:
+        log.warning(
+            "%s holds a whole model and beside it %s, which is not applied: the vectors are those of the model "
+            "alone. If it should be, merge the two and save the result.",
+            path,
+            adapter,
+        )
     if manifest:
         settings = stored_settings(manifest, path, settings)
         check_fidelity(manifest, checkpoint, settings)
@@ -141,6 +158,10 @@ def read_shape(path: Path, settings: EngineSettings, task: Task | None = None) -
     if manifest:
         settings = stored_settings(manifest, path, settings)
     family = family_of(checkpoint.config)
+    tool = quantised_by(checkpoint.config)
+    if tool and path.is_dir() and not any(own_folder(path).glob("*.safetensors")):
+        # With the weights at hand it is seen whether they are plain after all.
+        raise CheckpointError(f"The weights of {path} are quantised by {tool}, which is not read. {REMEDY}")
     head = head_for(checkpoint, task or own_task(checkpoint.config))
     spec = family.spec(checkpoint.config)
     layout = stored_layout(family, spec, manifest)
@@ -160,14 +181,14 @@ def shape_of_config(config: Mapping[str, Any]) -> ModelShape:
 def model_shape(
     checkpoint: ModelFiles, manifest: Manifest | None, spec: ModelSpec, layout: Layout, max_tokens: int
 ) -> ModelShape:
-    tokenizer = checkpoint.path / "tokenizer.json"
+    tokenizer = tokenizer_path(checkpoint.path)
     return ModelShape(
         spec=spec,
         layout=layout,
         max_tokens=max_tokens,
         # GGUF files and MLX's folders are read as fp32, whatever is in them.
         stored=stored_format(checkpoint.config) if isinstance(checkpoint, Checkpoint) else "fp32",
-        tokenizer_bytes=tokenizer.stat().st_size if tokenizer.is_file() else None,
+        tokenizer_bytes=tokenizer.stat().st_size if checkpoint.path.is_dir() and tokenizer.is_file() else None,
         is_quantised=manifest is not None,
         has_plain_table=isinstance(checkpoint, Checkpoint),
     )

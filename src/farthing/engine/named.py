@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 
 from farthing.checkpoint.files import ModelFiles
+from farthing.checkpoint.quantiser import REMEDY, quantised_by
 from farthing.checkpoint.reader import Checkpoint
 from farthing.checkpoint.table import Table
 from farthing.core.errors import CheckpointError
+from farthing.models.config import assumed_note
 from farthing.models.layout import Layout
 
+ANSWERS = ("lm_head.weight", "lm_head.decoder.weight", "cls.predictions.decoder.weight")  # a language model's matrix
 STORED_DTYPES = ("F32", "BF16", "F16")  # safetensors' names of what a weight may be stored as
 
 
@@ -30,22 +33,32 @@ class NamedWeights:
 
     def __init__(self, checkpoint: ModelFiles, layout: Layout, *, keeps_mapping: bool = False) -> None:
         self._checkpoint = checkpoint
-        self._stored_name = {unwrap(name, layout.wrappers): name for name in checkpoint.tensors}
+        self._stored_name = {plain_name(name, layout): name for name in checkpoint.tensors}
+        twin = next((name for name in layout.twins if name in self._stored_name), None)
+        if twin is not None:
+            self._stored_name.setdefault(layout.table.source, self._stored_name[twin])
         wanted = dict(layout.tensors())
         missing = [name for name in wanted if name not in self._stored_name]
         left_over = [name for name in self._stored_name if name not in wanted and not layout.is_optional(name)]
         if missing or left_over:
+            tool = quantised_by(checkpoint.config, self._stored_name)
+            names = f"missing {some(missing)}; left over {some(left_over)}"
+            if tool:
+                raise CheckpointError(f"{checkpoint.path} is quantised by {tool}, which is not read: {names}. {REMEDY}")
             raise CheckpointError(
-                f"{checkpoint.path} does not fit its config.json: missing {some(missing)}; left over "
-                f"{some(left_over)}. The file is of another model, or incomplete."
+                f"{checkpoint.path} does not fit its config.json: {names}. The file is of another model, or incomplete."
+                f"{assumed_note(checkpoint.config)}{untied_note(missing, self._stored_name, layout)}"
             )
         for name, shape in wanted.items():
             stored = checkpoint.tensors[self._stored_name[name]]
             if stored.shape != shape:
                 raise CheckpointError(f"{name} has shape {list(stored.shape)}; config.json makes it {list(shape)}.")
             if stored.dtype not in STORED_DTYPES:
+                tool = quantised_by(checkpoint.config, self._stored_name)
+                by, remedy = (f", quantised by {tool}", f" {REMEDY}") if tool else ("", "")
                 raise CheckpointError(
-                    f"{name} is stored as {stored.dtype}; checkpoints in {', '.join(STORED_DTYPES)} can be read."
+                    f"{name} is stored as {stored.dtype}{by}; checkpoints in {', '.join(STORED_DTYPES)} can be read."
+                    f"{remedy}"
                 )
         self.mapped: Mapping[str, torch.Tensor] = {}
         if keeps_mapping and isinstance(checkpoint, Checkpoint):
@@ -57,6 +70,26 @@ class NamedWeights:
 
     def rows(self, name: str) -> Table:
         return self._checkpoint.rows(self._stored_name[name])
+
+
+def plain_name(stored: str, layout: Layout) -> str:
+    """A tensor's name as the layout has it."""
+    name = unwrap(stored, layout.wrappers)
+    for old, new in layout.renamed:
+        if name.endswith(old):
+            return name.removesuffix(old) + new
+    return name
+
+
+def untied_note(missing: Collection[str], stored: Collection[str], layout: Layout) -> str:
+    """Where the table alone is missing and the matrix of answers is there, which may be the same numbers."""
+    answers = next((name for name in stored if name in ANSWERS), None)
+    if answers is None or layout.twins or list(missing) != [layout.table.source]:
+        return ""
+    return (
+        f" It holds {answers}, which stands for the missing matrix only where config.json ties them "
+        "(tie_word_embeddings: true)."
+    )
 
 
 def unwrap(name: str, wrappers: tuple[str, ...]) -> str:

@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 from farthing.checkpoint.files import ModelFiles, open_files
 from farthing.checkpoint.tokenizer_file import read_tokenizer
 from farthing.core.errors import WrongTaskError
+from farthing.models.config import architectures, assumed_note
 from farthing.models.embedding_config import embedding_spec, is_sentence_model, max_tokens
 from farthing.models.family import Family
 from farthing.models.heads import Head, Task, head_of, is_classifier
@@ -56,7 +57,8 @@ def head_for(checkpoint: ModelFiles, task: Task) -> Head | None:
         CheckpointError: a head that is not built.
     """
     if task not in possible_tasks(checkpoint):
-        raise WrongTaskError(f"{checkpoint.path} ({', '.join(checkpoint.config['architectures'])}) {REMEDY[task]}")
+        names = ", ".join(architectures(checkpoint.config))
+        raise WrongTaskError(f"{checkpoint.path} ({names}) {REMEDY[task]}{assumed_note(checkpoint.config)}")
     return head_of(checkpoint.config) if task == "rerank" else None
 
 

@@ -22,7 +22,7 @@ from farthing.quant.packed import GROUP_INPUTS
 
 class BertFamily:
     architectures = (
-        "BertModel", "BertForMaskedLM", "BertForSequenceClassification",
+        "BertModel", "BertForMaskedLM", "BertForPreTraining", "BertForSequenceClassification",
         "RobertaModel", "RobertaForMaskedLM", "RobertaForSequenceClassification",
         "XLMRobertaModel", "XLMRobertaForMaskedLM", "XLMRobertaForSequenceClassification",
     )  # fmt: skip
@@ -51,6 +51,7 @@ class BertFamily:
             stored_bytes=cfg.stored_bytes(config),
             position_offset=offset,
             num_token_types=cfg.integer(config, "type_vocab_size"),
+            ties_table=bool(config.get("tie_word_embeddings", True)),
         )
 
     def layout(self, spec: ModelSpec) -> Layout:
@@ -100,6 +101,8 @@ class BertFamily:
             layer_prefix="encoder.layer.{layer}.",
             num_layers=spec.num_layers,
             wrappers=("bert.", "roberta."),
+            twins=("cls.predictions.decoder.weight", "lm_head.decoder.weight") if spec.ties_table else (),
+            renamed=(("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")),
             # A pooler serves next-sentence prediction, cls. and lm_head. masked words: no part in vectors.
             optional=("pooler.", "cls.", "lm_head.", "embeddings.position_ids", "embeddings.token_type_ids"),
         )

@@ -14,6 +14,13 @@ MAX_LAYERS = 1000
 MAX_INTEGER = 2**31 - 1
 MAX_EPS = 1.0  # added to a variance; with a larger one every vector is about zero
 MAX_NUMBER = 1e15
+# By model_type, what a model is that does not name its architectures. Qwen3's also scores pairs.
+ENCODERS = {
+    "bert": "BertModel",
+    "roberta": "RobertaModel",
+    "xlm-roberta": "XLMRobertaModel",
+    "qwen3": "Qwen3ForCausalLM",
+}
 MAX_SHOWN = 200  # characters of a value in a message
 
 
@@ -80,8 +87,26 @@ def names(config: Mapping[str, Any], key: str) -> tuple[str, ...]:
 
 
 def architectures(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """What the model is computed by, in the names of transformers' classes. Raises `CheckpointError`."""
-    return names(config, "architectures")
+    """What the model is computed by, in the names of transformers' classes. Raises `CheckpointError`.
+
+    Where config.json names none, it is the encoder of its model_type, which says nothing of a head.
+    """
+    stated = names(config, "architectures")
+    if stated:
+        return stated
+    kind = config.get("model_type")
+    return (ENCODERS[kind],) if isinstance(kind, str) and kind in ENCODERS else ()
+
+
+def assumed_note(config: Mapping[str, Any]) -> str:
+    """What to say where something does not fit a model whose architecture was not stated; else nothing."""
+    found = architectures(config)
+    if names(config, "architectures") or not found:
+        return ""
+    return (
+        f" config.json names no architectures, so it is read as {found[0]}, by its model_type; if it is another, write "
+        'it there ("architectures": ["BertForSequenceClassification"]).'
+    )
 
 
 def only(config: Mapping[str, Any], key: str, allowed: Sequence[object], default: object) -> None:

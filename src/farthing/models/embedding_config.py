@@ -1,7 +1,8 @@
 """How a checkpoint says its vectors are made: the files that sentence-transformers writes.
 
-In: modules.json, N_Pooling/config.json, sentence_bert_config.json, config_sentence_transformers.json and
-tokenizer_config.json of a `Checkpoint`. Out: an `EmbeddingSpec`. What the files leave open comes from the family.
+In: modules.json, N_Pooling/config.json, sentence_bert_config.json (or its older names),
+config_sentence_transformers.json and tokenizer_config.json of a `Checkpoint`. Out: an `EmbeddingSpec`. What the files
+leave open comes from the family.
 Modules that are not built (Dense layers, other poolings) are refused: ignoring them would give wrong vectors.
 """
 
@@ -19,6 +20,11 @@ from farthing.models.spec import EmbeddingSpec, ModelSpec, Pooling
 
 MAX_PATH = 200  # characters of a folder's name
 PROMPTS_FILE = "config_sentence_transformers.json"
+# Whichever is there, as earlier versions of sentence-transformers named it after the family; the first one counts.
+TRANSFORMER_FILES = tuple(
+    f"sentence_{family}_config.json"
+    for family in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
 POOLINGS: dict[str, Pooling] = {"lasttoken": "last", "cls": "cls", "mean": "mean"}
 LEGACY_POOLINGS = {
     "pooling_mode_cls_token": "cls",
@@ -48,6 +54,7 @@ def embedding_spec(checkpoint: ModelFiles, spec: ModelSpec, fallback: EmbeddingS
         prompts=prompts,
         default_prompt=default_prompt,
         matryoshka_min=matryoshka_min(checkpoint, fallback.matryoshka_min),
+        lowercases=lowercases(checkpoint),
     )
 
 
@@ -108,11 +115,30 @@ def read_pooling(config: Mapping[str, Any]) -> Pooling:
     return POOLINGS[modes[0]]
 
 
+def transformer_file(checkpoint: ModelFiles) -> tuple[str, Mapping[str, Any]]:
+    """Name and content of the file that says how sentence-transformers calls the model; empty where there is none."""
+    for file in TRANSFORMER_FILES:
+        found = table(checkpoint.json(file), file)
+        if found:
+            return file, found
+    return TRANSFORMER_FILES[0], {}
+
+
+def lowercases(checkpoint: ModelFiles) -> bool:
+    file, stated = transformer_file(checkpoint)
+    value = stated.get("do_lower_case")
+    if value not in (None, True, False):
+        raise CheckpointError(f"{file}: do_lower_case is {shown(value)}; true or false is needed. Download it again.")
+    return bool(value)
+
+
 def max_tokens(checkpoint: ModelFiles, spec: ModelSpec) -> int:
     """The least of what the files state and what the positions can tell apart."""
     lengths = [spec.max_positions]
-    for file, key in (("sentence_bert_config.json", "max_seq_length"), ("tokenizer_config.json", "model_max_length")):
-        value = table(checkpoint.json(file), file).get(key)
+    own, tokenizer = transformer_file(checkpoint), "tokenizer_config.json"
+    tokenizer_config = table(checkpoint.json(tokenizer), tokenizer)
+    for (file, stated), key in ((own, "max_seq_length"), ((tokenizer, tokenizer_config), "model_max_length")):
+        value = stated.get(key)
         if value is None:
             continue
         if not is_finite(value) or value < 1:

@@ -25,5 +25,9 @@ def family_of(config: Mapping[str, Any]) -> Family:
         if any(name in family.architectures for name in names):
             return family
     known = ", ".join(name for family in FAMILIES.values() for name in family.architectures)
-    got = cut(", ".join(names)) if names else f"none (model_type {shown(config.get('model_type'))})"
-    raise UnknownArchitectureError(f"The checkpoint's architecture is {got}; available: {known}.")
+    if not names:
+        raise UnknownArchitectureError(
+            f"config.json names no architectures, and its model_type is {shown(config.get('model_type'))}. Write into "
+            f"it which one it is; available: {known}."
+        )
+    raise UnknownArchitectureError(f"The checkpoint's architecture is {cut(', '.join(names))}; available: {known}.")

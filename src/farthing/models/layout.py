@@ -104,6 +104,8 @@ class Layout:
             ending in a dot).
         wrappers: prefixes that saving a larger model puts before every name.
         values: where the family's attention allows them to be rotated.
+        twins: other names of the table where the checkpoint ties it to its answers' matrix, of which one may be there.
+        renamed: ends of names as early versions of transformers wrote them, and as they are now.
         rows: of the token embeddings, or of the matrix of a language model's answers, what a head reads.
     """
 
@@ -117,6 +119,8 @@ class Layout:
     optional: tuple[str, ...] = ()
     values: ValueHeads | None = None
     rows: RowsPart | None = None
+    twins: tuple[str, ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
 
     @property
     def can_rotate(self) -> bool:

@@ -58,6 +58,7 @@ class Qwen3Family:
             stored_bytes=cfg.stored_bytes(config),
             rope_theta=rope_theta(config),
             causal=True,
+            ties_table=bool(config.get("tie_word_embeddings", False)),
         )
 
     def layout(self, spec: ModelSpec) -> Layout:
@@ -104,6 +105,7 @@ class Qwen3Family:
             wrappers=("model.",),
             values=ValueHeads("self_attn.v_proj", "o", spec.head_dim),
             optional=("lm_head.weight",),  # of a causal LM; tied to the table or unused by an encoder
+            twins=("lm_head.weight",) if spec.ties_table else (),
         )
 
     def begin(self, start: PassStart) -> ForwardPass:

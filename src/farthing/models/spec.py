@@ -24,6 +24,7 @@ class ModelSpec:
         activation: "silu", "gelu" (exact, by erf) or "gelu_tanh".
         rope_theta: base of the rotary frequencies; 0.0 where positions are learned.
         stored_bytes: bytes of a number in the checkpoint, as its config says.
+        ties_table: the matrix of a language model's answers is its token embeddings.
         causal: a token sees those before it and itself only.
         position_offset: first row of a learned position table that is used (XLM-R counts from padding_idx + 1).
         pair_separator: id of the token behind which a text's tokens are of type 1, for models that are given pairs;
@@ -47,6 +48,7 @@ class ModelSpec:
     pair_separator: int | None = None
     stored_bytes: int = 4
     causal: bool = False
+    ties_table: bool = False
 
     @property
     def q_width(self) -> int:
@@ -67,6 +69,7 @@ class EmbeddingSpec:
         instruction_template: with a `{task}` field, for models that take a free instruction; else None.
         matryoshka_min: fewest dimensions the model was trained to be cut to; None when it was not.
         end_token: content of the token that every encoded text must end with; None when it does not matter.
+        lowercases: texts are put into lower case before they are tokenised, whatever the tokenizer does.
     """
 
     pooling: Pooling
@@ -76,3 +79,4 @@ class EmbeddingSpec:
     instruction_template: str | None = None
     matryoshka_min: int | None = None
     end_token: str | None = None
+    lowercases: bool = False

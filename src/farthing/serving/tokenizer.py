@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tokenizers import models, normalizers
 
-from farthing.checkpoint.tokenizer_file import read_tokenizer
+from farthing.checkpoint.tokenizer_file import read_tokenizer, tokenizer_path
 from farthing.core.errors import InvalidTokenError, SettingsError, TokenizerError
 from farthing.engine.describe import ModelDescription
 from farthing.serving.boundaries import boundaries_of
@@ -73,11 +73,13 @@ class TextTokenizer:
             `end_token`. A Qwen3-Embedding without its <|endoftext|> (151643) gives bad vectors without any error.
     """
 
-    def __init__(self, model_path: Path, *, vocab: int, end_token: str | None) -> None:
+    def __init__(self, model_path: Path, *, vocab: int, end_token: str | None, lowercases: bool = False) -> None:
         self._tokenizer = read_tokenizer(model_path)
-        file = model_path if model_path.is_file() else model_path / "tokenizer.json"
+        file = tokenizer_path(model_path)
         if isinstance(self._tokenizer.model, models.Unigram):
             self._strip_end_as_sentencepiece_does()
+        if lowercases:
+            self._lowercase_first()
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self._vocab = vocab
@@ -234,6 +236,11 @@ class TextTokenizer:
         stored = self._tokenizer.normalizer
         self._tokenizer.normalizer = strip if stored is None else normalizers.Sequence([stored, strip])
 
+    def _lowercase_first(self) -> None:
+        """As sentence-transformers does it: before all else that the tokenizer does to letters."""
+        stored, lower = self._tokenizer.normalizer, normalizers.Lowercase()
+        self._tokenizer.normalizer = lower if stored is None else normalizers.Sequence([lower, stored])
+
     def _special_tokens(self) -> SpecialTokens:
         encoding = self._tokenizer.encode("a")
         mask, ids = encoding.special_tokens_mask, encoding.ids
@@ -288,7 +295,10 @@ def pieces(texts: Sequence[str]) -> Iterator[list[str]]:
 
 def open_tokenizer(description: ModelDescription) -> TextTokenizer:
     """Raises `TokenizerError`, and `SettingsError` where the context has no room beside the special tokens."""
-    tokenizer = TextTokenizer(description.path, vocab=description.spec.vocab, end_token=description.embedding.end_token)
+    made = description.embedding
+    tokenizer = TextTokenizer(
+        description.path, vocab=description.spec.vocab, end_token=made.end_token, lowercases=made.lowercases
+    )
     context_length, num_special = description.plan.context_length, tokenizer.special.count
     if context_length <= num_special:
         raise SettingsError(

@@ -14,7 +14,16 @@ from pathlib import Path
 
 from farthing.core.errors import ModelNotFoundError
 from farthing.core.settings import SourceSettings
-from farthing.sources.find import ANSWER_WITHIN_S, HINT, MODELSCOPE_PREFIX, STARTER, find_model, local_folder
+from farthing.sources.find import (
+    ANSWER_WITHIN_S,
+    HINT,
+    MODELSCOPE_PREFIX,
+    STARTER,
+    adapter_message,
+    find_model,
+    has_config,
+    local_folder,
+)
 from farthing.sources.hub import download_configuration, endpoint
 
 
@@ -42,8 +51,9 @@ def find_configuration(name: str, settings: SourceSettings) -> Iterator[Path]:
                 f"{name} is not on this machine, and the Hugging Face hub ({endpoint()}) does not have it now: {error}."
                 f"\n{HINT}"
             ) from error
-        if not (Path(folder) / "config.json").is_file():
+        if not has_config(Path(folder)):
             raise ModelNotFoundError(
-                f"{repo_id} has no config.json on the hub, so that nothing can be planned from it."
+                adapter_message(Path(folder))
+                or f"{repo_id} has no config.json on the hub, so that nothing can be planned from it."
             )
         yield Path(folder)

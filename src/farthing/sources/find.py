@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from farthing.checkpoint.gguf_header import is_gguf
+from farthing.checkpoint.model_folder import adapter_in, own_folder
 from farthing.core.errors import ModelNotFoundError, SettingsError
 from farthing.core.files import cache_folder, user_path
 from farthing.core.settings import SourceSettings
@@ -124,11 +125,28 @@ def require_model_folder(folder: Path) -> None:
     """Raise `ModelNotFoundError` when it is none, or lacks a config.json."""
     if not folder.is_dir():
         raise ModelNotFoundError(f"{folder} does not exist. Give a folder with config.json and *.safetensors.")
-    if not (folder / "config.json").is_file():
+    if not has_config(folder):
         raise ModelNotFoundError(
-            f"The folder {folder} has no config.json, so it holds no model. If you meant a model of that name "
+            adapter_message(folder)
+            or f"The folder {folder} has no config.json, so it holds no model. If you meant a model of that name "
             "on a hub, start from another working directory."
         )
+
+
+def has_config(folder: Path) -> bool:
+    return (own_folder(folder) / "config.json").is_file()
+
+
+def adapter_message(folder: Path) -> str:
+    """Why a folder that holds an adapter and no model is none; empty of other folders."""
+    adapter = adapter_in(folder)
+    if adapter is None:
+        return ""
+    return (
+        f"{folder} holds {adapter}, and no whole model. Merge the two with peft first: "
+        "AutoPeftModel.from_pretrained(FOLDER).merge_and_unload().save_pretrained(OUT), with the tokenizer and the "
+        "other files of the model beside it, and give OUT."
+    )
 
 
 def gguf_in(folder: Path) -> Path | None:
@@ -164,7 +182,10 @@ def hub_attempts(
     check_id(repo_id)
 
     def source(path: Path) -> ModelSource:
-        require_files(path, STARTER_FILES if repo_id == STARTER else ("config.json",))
+        if repo_id == STARTER:
+            require_files(path, STARTER_FILES)
+        elif not has_config(path):
+            raise ModelNotFoundError(adapter_message(path) or f"{path} lacks config.json")
         return ModelSource(name, path, f"Hugging Face hub {repo_id}@{path.name}", path.name)
 
     def download() -> ModelSource:

@@ -40,13 +40,16 @@ CONFIGURATION = [
     "config.json",
     "modules.json",
     "*_Pooling/config.json",
-    "sentence_bert_config.json",
+    "sentence_*_config.json",
     "config_sentence_transformers.json",
     "tokenizer_config.json",
+    "adapter_config.json",
+    "*_Transformer/*config.json",
 ]
 # Base of the network errors. Which HTTP library it comes from depends on the hub library's version, its place does not.
 HTTPError: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]
 NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
+OLD_FOLDER = "0_Transformer/"  # where early versions of sentence-transformers put the weights
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -162,7 +165,12 @@ def ask(repo_id: str, revision: str | None, within_s: float) -> ModelInfo:
 
 def check_offer(repo_id: str, names: Iterable[str]) -> None:
     """Raise `CheckpointError` when none of the files is a safetensors file, before anything is downloaded."""
-    files = [name for name in names if "/" not in name]
+    files = [name for name in names if "/" not in name.removeprefix(OLD_FOLDER)]
+    if "adapter_config.json" in files and "config.json" not in files:
+        raise CheckpointError(
+            f"{repo_id} is an adapter and no whole model. Merge it with its model first (peft: "
+            "AutoPeftModel.from_pretrained(ID).merge_and_unload().save_pretrained(FOLDER)), and give that folder."
+        )
     if any(name.endswith(".safetensors") for name in files):
         return
     pickles = [name for name in files if name.endswith(PICKLES)]

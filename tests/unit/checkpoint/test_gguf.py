@@ -77,6 +77,10 @@ def test_plain_tensors_keep_their_type(tmp_path: Path, name: str, dtype: torch.d
         ({"qwen3.attention.value_length": 64 * 2}, "different widths"),
         ({"qwen3.pooling_type": 4}, "a reranker's. Take an embedding model's file"),
         ({"qwen3.pooling_type": 9}, "pooling_type is 9, which is unknown"),
+        (
+            {"general.type": "adapter", "general.base_model.0.name": "Some Base"},
+            "an adapter of Some Base, and no",
+        ),
         ({"split.count": 3}, "one of 3 that hold the model together. Merge them"),
     ],
 )

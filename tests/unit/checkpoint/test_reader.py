@@ -129,9 +129,79 @@ def test_missing_shards_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [{}, [], {"weight_map": []}, {"weight_map": {"a": 1}}])
 def test_an_index_that_maps_nothing_is_named(tmp_path: Path, content: object) -> None:
-    save(tmp_path, {"a": torch.ones(1)})
+    save(tmp_path, {"a": torch.ones(1)}, "one.safetensors")
     save_index(tmp_path, content)
     assert message(tmp_path).startswith(f"{tmp_path / INDEX} maps no tensors to files")
+
+
+STALE = [{}, {"weight_map": {}}, {"weight_map": []}, {"weight_map": {"a": "model-00001-of-00002.safetensors"}}]
+
+
+@pytest.mark.parametrize("content", STALE)
+def test_an_index_of_earlier_shards_beside_the_whole_model_does_not_count(tmp_path: Path, content: object) -> None:
+    save(tmp_path, {"a": torch.ones(1)})
+    save(tmp_path, {"a": torch.zeros(1), "b": torch.zeros(1)}, "model-00002-of-00002.safetensors")
+    save_index(tmp_path, content)
+    checkpoint = Checkpoint(tmp_path)
+    assert {name: info.file.name for name, info in checkpoint.tensors.items()} == {"a": "model.safetensors"}
+
+
+def test_an_index_that_names_the_whole_models_file_too_counts(tmp_path: Path) -> None:
+    save(tmp_path, {"a": torch.ones(1)})
+    save(tmp_path, {"b": torch.ones(1)}, "more.safetensors")
+    save_index(tmp_path, {"weight_map": {"a": "model.safetensors", "b": "more.safetensors"}})
+    assert set(Checkpoint(tmp_path).tensors) == {"a", "b"}
+
+
+def old_folder(path: Path, name: str = "0_Transformer", **config: object) -> Path:
+    """As early versions of sentence-transformers wrote a model: its own files in a folder below."""
+    path.mkdir(exist_ok=True)
+    save(path / name, {"a": torch.ones(1)}, **config)
+    (path / name / "tokenizer.json").write_text('{"model": "a"}')
+    (path / name / "sentence_bert_config.json").write_text('{"max_seq_length": 50}')
+    (path / "1_Pooling").mkdir()
+    (path / "1_Pooling" / "config.json").write_text('{"pooling_mode": "cls"}')
+    modules = [
+        {"idx": 0, "name": "0", "path": name, "type": "sentence_transformers.models.Transformer"},
+        {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+    ]
+    (path / "modules.json").write_text(json.dumps(modules))
+    (path / "config_sentence_transformers.json").write_text('{"prompts": {"query": "Q: "}}')
+    return path
+
+
+def test_a_models_own_files_are_read_where_modules_json_says(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(old_folder(tmp_path, hidden_size=7))
+    assert checkpoint.config == {"hidden_size": 7}
+    assert torch.equal(checkpoint.read("a"), torch.ones(1))
+    assert checkpoint.json("sentence_bert_config.json") == {"max_seq_length": 50}
+    assert checkpoint.json("1_Pooling/config.json") == {"pooling_mode": "cls"}
+    assert checkpoint.json("config_sentence_transformers.json") == {"prompts": {"query": "Q: "}}
+    before = checkpoint.fingerprint
+    (tmp_path / "0_Transformer" / "tokenizer.json").write_text('{"model": "b"}')
+    assert Checkpoint(tmp_path).fingerprint != before
+
+
+def test_beside_other_weights_the_files_of_a_folder_below_lie_in_the_folder_itself(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(old_folder(tmp_path / "old", hidden_size=7))
+    out = save(tmp_path / "new", {"a": torch.ones(1)})
+    checkpoint.write_configuration(out)
+    written = Checkpoint(out)
+    assert written.folder == out
+    assert written.config == {"hidden_size": 7}
+    for name in ("sentence_bert_config.json", "tokenizer.json", "1_Pooling/config.json"):
+        assert written.json(name) == checkpoint.json(name)
+    assert [module["path"] for module in written.json("modules.json")] == ["", "1_Pooling"]
+    assert not (out / "0_Transformer").exists()
+
+
+@pytest.mark.parametrize("name", ["..", "../other", "/tmp", "a/b", "nothing", "", 5, None, "a\0b"])
+def test_a_folder_that_is_not_plainly_below_is_not_gone_to(tmp_path: Path, name: object) -> None:
+    save(tmp_path / "other", {}, of="the other")
+    path = save(tmp_path / "model", {}, of="the model")
+    modules = [{"type": "sentence_transformers.models.Transformer", "path": name}]
+    (path / "modules.json").write_text(json.dumps(modules))
+    assert Checkpoint(path).config == {"of": "the model"}
 
 
 def test_a_tensor_in_two_files_is_refused_rather_than_guessed(tmp_path: Path) -> None:

@@ -27,6 +27,13 @@ def allow(monkeypatch: pytest.MonkeyPatch, cpus: range | set[int]) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(cpus))
 
 
+def test_the_machines_busy_time_is_read_without_its_idle_time(tmp_path: Path) -> None:
+    assert cpu.busy_seconds(tmp_path) is None
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "stat").write_text("cpu  100 20 30 4000 500 6 7 8 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n")
+    assert cpu.busy_seconds(tmp_path) == (100 + 20 + 30 + 6 + 7 + 8) / os.sysconf("SC_CLK_TCK")
+
+
 def write_memory(root: Path, files: dict[str, str]) -> None:
     for name, text in {"proc/self/cgroup": "0::/", **files}.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)

@@ -67,6 +67,7 @@ def add(name: str) -> Callable[[Path], None]:
     return change
 
 
+TOKENIZER = "tokenizer_config.json"
 PROMPTS = "config_sentence_transformers.json"
 CHANGES: dict[str, Callable[[Path], None]] = {
     "gain": add("encoder.layer.1.output.LayerNorm.weight"),
@@ -82,6 +83,8 @@ CHANGES: dict[str, Callable[[Path], None]] = {
     "no tokenizer": lambda path: (path / "tokenizer.json").unlink(),
     "pooling": changed("1_Pooling/config.json", pooling_mode_mean_tokens=False, pooling_mode_cls_token=True),
     "context": changed("sentence_bert_config.json", max_seq_length=50),
+    "lower case": changed("sentence_bert_config.json", do_lower_case=True),
+    "lower case of transformers": changed(TOKENIZER, tokenizer_class="BertTokenizer", do_lower_case=False),
     "the tokenizer's context": changed("tokenizer_config.json", model_max_length=50),
     "prompt": changed(PROMPTS, prompts={"query": "query: "}),
     "another prompt": changed(PROMPTS, prompts={"query": "Q: ", "document": "D: "}),
@@ -97,6 +100,8 @@ def test_what_changes_vectors_makes_another_space(model: Path, change: Callable[
 
 
 SAME: dict[str, Callable[[Path], None]] = {
+    "what the tokenizer says too": changed(TOKENIZER, tokenizer_class="BertTokenizer", do_lower_case=True),
+    "an index of earlier shards": lambda path: write_json(path / "model.safetensors.index.json", {}),
     "what wrote the config": changed("config.json", transformers_version="9.9", _name_or_path="/home/a"),
     "versions of libraries": changed(PROMPTS, __version__={"pytorch": "9"}),
     "a context beyond the positions": changed("tokenizer_config.json", model_max_length=10**30),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from farthing.core.errors import CheckpointError, SettingsError, UnknownArchitectureError
 from farthing.core.settings import EngineSettings
 from farthing.engine.convert import ConvertedTensors
-from farthing.engine.describe import describe_model
+from farthing.engine.describe import describe_model, read_shape
 from farthing.engine.ledger import weight_bytes
 from farthing.engine.load import load_model, load_weights, resident_store
 from farthing.engine.named import unwrap
@@ -311,3 +312,105 @@ print(json.dumps({"peak": peak_bytes() - before, "kept": resident_bytes() - befo
     assert held["resident"]["kept"] > 90 * 10**6
     assert held["disk"]["kept"] < 24 * MIB
     assert held["disk"]["peak"] < 31 * 10**6 + 48 * MIB
+
+
+QUANTISED: dict[str, tuple[object, dict[str, str], str]] = {
+    "gptq": ({"quant_method": "gptq", "bits": 4}, {"weight": "qweight"}, "gptq"),
+    "awq": ({"quant_method": "awq"}, {"weight": "qweight"}, "awq"),
+    "compressed-tensors": (
+        {"quant_method": "compressed-tensors", "format": "pack-quantized"},
+        {"weight": "weight_packed"},
+        "compressed-tensors",
+    ),
+    "bitsandbytes of old": ({"load_in_4bit": True}, {"weight": "weight.absmax"}, "bitsandbytes"),
+    "said by none but the names": (None, {"weight": "qweight"}, "GPTQ or AWQ"),
+    "HQQ, said by names": (None, {"weight": "W_q"}, "HQQ"),
+}
+
+
+@EVERY_FAMILY
+@pytest.mark.parametrize(("settings", "renamed", "tool"), QUANTISED.values(), ids=QUANTISED)
+def test_weights_that_another_tool_quantised_are_refused_with_its_name(
+    folder: Any, settings: object, renamed: dict[str, str], tool: str
+) -> None:
+    tensors = folder.tensors
+    stem = "layers.1.mlp.up_proj" if "norm.weight" in tensors else "encoder.layer.1.output.dense"
+    for old, new in renamed.items():
+        tensors[f"{stem}.{new}"] = tensors.pop(f"{stem}.{old}")
+    path = folder.save(tensors)
+    if settings is not None:
+        say(path, quantization_config=settings)
+    message = refusal(path)
+    assert message.startswith(f"{path} is quantised by {tool}, which is not read: missing {stem}.weight; left over ")
+    assert message.endswith("or as GGUF, or quantised by MLX.")
+
+
+def say(path: Path, **config: object) -> None:
+    """Into config.json."""
+    file = path / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **config}))
+
+
+@pytest.mark.parametrize("method", ["fp8", "compressed-tensors"])
+def test_a_quantised_type_is_refused_with_the_name_of_the_method(qwen3: Any, method: str) -> None:
+    tensors = qwen3.tensors
+    tensors["norm.weight"] = tensors["norm.weight"].to(torch.float8_e4m3fn)
+    path = qwen3.save(tensors)
+    say(path, quantization_config={"quant_method": method})
+    assert refusal(path).startswith(f"norm.weight is stored as F8_E4M3, quantised by {method}; checkpoints in F32")
+
+
+def test_plain_weights_are_read_whatever_the_config_says_of_quantising(qwen3: Any) -> None:
+    want = rows(qwen3.path)
+    say(qwen3.path, quantization_config={"quant_method": "gptq"})
+    assert np.array_equal(rows(qwen3.path), want)
+
+
+def test_a_plan_of_a_config_alone_says_that_its_weights_cannot_be_read(qwen3: Any, tmp_path: Path) -> None:
+    say(qwen3.path, quantization_config={"quant_method": "awq"})
+    read_shape(qwen3.path, EngineSettings())
+    for file in qwen3.path.glob("*.safetensors"):
+        file.unlink()
+    with pytest.raises(CheckpointError, match="quantised by awq, which is not read"):
+        read_shape(qwen3.path, EngineSettings())
+
+
+@EVERY_FAMILY
+def test_a_table_under_the_name_of_the_matrix_it_is_tied_to_is_read(folder: Any) -> None:
+    want, tensors = rows(folder.path), folder.tensors
+    is_qwen3 = "norm.weight" in tensors
+    table = "embed_tokens.weight" if is_qwen3 else "embeddings.word_embeddings.weight"
+    tensors["lm_head.weight" if is_qwen3 else "lm_head.decoder.weight"] = tensors.pop(table)
+    path = folder.save(tensors)
+    say(path, tie_word_embeddings=True)
+    assert np.array_equal(rows(path), want)
+    say(path, tie_word_embeddings=False)
+    assert "stands for the missing matrix only where config.json ties them (tie_word_embeddings: true)" in refusal(path)
+
+
+def test_the_names_of_early_versions_of_transformers_are_read(bert: Any) -> None:
+    want = rows(bert.path)
+    old = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+    tensors = {
+        next((name.replace(new, early) for new, early in old.items() if name.endswith(new)), name): tensor
+        for name, tensor in bert.tensors.items()
+    }
+    assert tensors.keys() != bert.tensors.keys()
+    assert np.array_equal(rows(bert.save(tensors)), want)
+
+
+def test_what_does_not_fit_an_architecture_that_was_assumed_says_so(bert: Any) -> None:
+    tensors = bert.tensors
+    tensors["classifier.weight"] = torch.zeros(1, 24)
+    path = bert.save(tensors)
+    say(path, architectures=None, model_type="bert")
+    assert "config.json names no architectures, so it is read as BertModel, by its model_type" in refusal(path)
+    say(path, architectures=["BertModel"])
+    assert "names no architectures" not in refusal(path)
+
+
+def test_an_adapter_beside_a_model_is_not_passed_over_in_silence(qwen3: Any, caplog: pytest.LogCaptureFixture) -> None:
+    adapter = {"peft_type": "LORA", "base_model_name_or_path": "some/base"}
+    (qwen3.path / "adapter_config.json").write_text(json.dumps(adapter))
+    describe_model(qwen3.path, EngineSettings())
+    assert "beside it a LORA adapter of some/base, which is not applied" in caplog.text

@@ -145,6 +145,15 @@ def test_a_module_counts_by_its_class_wherever_it_lives(tmp_path: Path, kind: st
         ({"tokenizer_config__json": {"model_max_length": 384}}, 384),
         ({"tokenizer_config__json": {"model_max_length": 1000000000000000019884624838656}}, 512),
         ({"tokenizer_config__json": {"model_max_length": 1e30}}, 512),
+        ({"sentence_roberta_config__json": {"max_seq_length": 128}}, 128),
+        ({"sentence_xlm-roberta_config__json": {"max_seq_length": 128}}, 128),
+        (
+            {
+                "sentence_bert_config__json": {"max_seq_length": 256},
+                "sentence_roberta_config__json": {"max_seq_length": 128},
+            },
+            256,
+        ),
         (
             {
                 "tokenizer_config__json": {"model_max_length": 128},
@@ -182,3 +191,16 @@ def test_a_default_prompt_that_is_not_there_is_refused(tmp_path: Path) -> None:
     stored = {"prompts": {"query": "query: "}, "default_prompt_name": "passage"}
     with pytest.raises(CheckpointError, match="'passage' the default prompt, but has only: query"):
         spec_of(tmp_path, BERT, config_sentence_transformers__json=stored)
+
+
+@pytest.mark.parametrize(("value", "expected"), [(True, True), (False, False), (None, False)])
+@pytest.mark.parametrize("name", ["sentence_bert_config__json", "sentence_roberta_config__json"])
+def test_lower_case_is_read_where_sentence_transformers_says_it(
+    tmp_path: Path, name: str, value: object, expected: bool
+) -> None:
+    assert spec_of(tmp_path, BERT, **{name: {"max_seq_length": 9, "do_lower_case": value}}).lowercases is expected
+
+
+def test_lower_case_that_is_no_truth_value_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"sentence_bert_config\.json: do_lower_case is 'yes'; true or false"):
+        spec_of(tmp_path, BERT, sentence_bert_config__json={"do_lower_case": "yes"})

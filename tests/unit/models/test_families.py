@@ -46,20 +46,40 @@ def test_every_architecture_of_a_family_leads_to_it(name: str) -> None:
         assert family_of({"architectures": ["Unknown", architecture]}) is FAMILIES[name]
 
 
+@pytest.mark.parametrize("stated", [{}, {"architectures": None}, {"architectures": []}])
+@pytest.mark.parametrize(
+    ("model_type", "family"), [("bert", "bert"), ("roberta", "bert"), ("xlm-roberta", "bert"), ("qwen3", "qwen3")]
+)
+def test_without_architectures_a_model_is_what_its_type_says(
+    model_type: str, family: str, stated: dict[str, Any]
+) -> None:
+    assert family_of({**stated, "model_type": model_type}) is FAMILIES[family]
+
+
 @pytest.mark.parametrize(
     ("config", "got"),
     [
-        ({"architectures": ["LlamaForCausalLM"]}, "LlamaForCausalLM"),
-        ({"architectures": [], "model_type": "gpt2"}, "none (model_type 'gpt2')"),
-        ({"architectures": None}, "none (model_type None)"),
+        ({"architectures": ["LlamaForCausalLM"]}, "The checkpoint's architecture is LlamaForCausalLM; "),
+        (
+            {"architectures": [], "model_type": "gpt2"},
+            "config.json names no architectures, and its model_type is 'gpt2'. Write into it which one it is; ",
+        ),
+        (
+            {"architectures": None},
+            "config.json names no architectures, and its model_type is None. Write into it which one it is; ",
+        ),
+        (
+            {"model_type": ["bert"]},
+            "config.json names no architectures, and its model_type is ['bert']. Write into it which one it is; ",
+        ),
     ],
 )
 def test_an_unknown_architecture_is_answered_with_those_there_are(config: dict[str, Any], got: str) -> None:
     with pytest.raises(UnknownArchitectureError) as caught:
         family_of(config)
     assert str(caught.value) == (
-        f"The checkpoint's architecture is {got}; available: Qwen3Model, Qwen3ForCausalLM, "
-        "Qwen3ForSequenceClassification, BertModel, BertForMaskedLM, BertForSequenceClassification, RobertaModel, "
+        f"{got}available: Qwen3Model, Qwen3ForCausalLM, Qwen3ForSequenceClassification, BertModel, BertForMaskedLM, "
+        "BertForPreTraining, BertForSequenceClassification, RobertaModel, "
         "RobertaForMaskedLM, RobertaForSequenceClassification, XLMRobertaModel, XLMRobertaForMaskedLM, "
         "XLMRobertaForSequenceClassification."
     )

@@ -19,6 +19,7 @@ STATUS = {
     errors.DeadlineError: 504,
     errors.ServingError: 503,
     errors.EngineError: 500,
+    errors.MeasurementError: 500,
     errors.IndexNotFoundError: 404,
     errors.IndexExistsError: 409,
     errors.IndexBusyError: 409,

@@ -115,3 +115,26 @@ def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(TokenizerError, match="cannot be read"):
         TextTokenizer(tmp_path, vocab=VOCAB, end_token=None)
+
+
+def test_letters_are_put_into_lower_case_before_all_else_where_asked(starter_dir: Path, tmp_path: Path) -> None:
+    content = json.loads((starter_dir / "tokenizer.json").read_text())
+    content["normalizer"]["lowercase"] = False
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    cased, lowered = (
+        TextTokenizer(tmp_path, vocab=30522, end_token=None, lowercases=lowercases) for lowercases in (False, True)
+    )
+    assert cased.encode(["HELLO World"]) != cased.encode(["hello world"])
+    assert lowered.encode(["HELLO World"]) == cased.encode(["hello world"])
+
+
+@pytest.mark.parametrize("name", ["BertTokenizer", "BertTokenizerFast"])
+def test_tokenizer_config_decides_over_the_lower_case_of_tokenizer_json(
+    starter_dir: Path, tmp_path: Path, name: str
+) -> None:
+    content = json.loads((starter_dir / "tokenizer.json").read_text())
+    content["normalizer"]["lowercase"] = False
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": name, "do_lower_case": True}))
+    got = TextTokenizer(tmp_path, vocab=30522, end_token=None).encode(["HELLO World"])
+    assert got == TextTokenizer(starter_dir, vocab=30522, end_token=None).encode(["hello world"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -73,6 +74,30 @@ def test_a_folder_without_a_config_is_no_model(hub: Any, folder: Path, settings:
     (folder / "config.json").unlink()
     assert message_of("my-model", settings).startswith(f"The folder {folder} has no config.json")
     assert hub.paths == []
+
+
+@pytest.mark.parametrize(
+    ("adapter", "named"),
+    [
+        ({"peft_type": "LORA", "base_model_name_or_path": "some/base"}, "a LORA adapter of some/base"),
+        ({"fine_tune_type": "lora", "model": "some/base"}, "a lora adapter of some/base"),  # MLX's
+        ({}, "an adapter of another model"),
+    ],
+)
+def test_an_adapter_is_told_with_its_model(
+    adapter: dict[str, str], named: str, folder: Path, settings: SourceSettings
+) -> None:
+    (folder / "config.json").unlink()
+    (folder / "adapter_config.json").write_text(json.dumps(adapter))
+    assert message_of("my-model", settings).startswith(f"{folder} holds {named}, and no whole model. Merge the two")
+
+
+def test_a_folder_whose_model_lies_below_it_is_one(folder: Path, settings: SourceSettings) -> None:
+    (folder / "0_Transformer").mkdir()
+    (folder / "config.json").rename(folder / "0_Transformer" / "config.json")
+    modules = [{"type": "sentence_transformers.models.Transformer", "path": "0_Transformer"}]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    assert find_model("my-model", settings).path.resolve() == folder
 
 
 def test_a_file_is_not_a_folder(folder: Path, settings: SourceSettings) -> None:

@@ -102,6 +102,20 @@ def test_a_model_without_any_weights_we_read_is_refused_with_what_it_has(hub: An
         download(settings)
 
 
+def test_an_adapter_is_refused_before_anything_is_fetched(hub: Any, settings: SourceSettings) -> None:
+    hub.add(REPO, FIRST, {"adapter_config.json": b"{}", "adapter_model.safetensors": b""})
+    with pytest.raises(CheckpointError, match="is an adapter and no whole model"):
+        download(settings)
+    assert hub.fetched() == set()
+
+
+def test_weights_in_the_folder_of_early_versions_are_fetched(hub: Any, settings: SourceSettings) -> None:
+    files = {"modules.json": b"[]", "0_Transformer/config.json": b"{}", "0_Transformer/model.safetensors": b"weights"}
+    hub.add(REPO, FIRST, files)
+    download(settings)
+    assert hub.fetched() == set(files)
+
+
 def test_gguf_files_are_left_to_the_user_to_choose_from(hub: Any, settings: SourceSettings) -> None:
     hub.add(REPO, FIRST, {"README.md": b"", "model-q8_0.gguf": b"", "model-q4_k.gguf": b""})
     with pytest.raises(CheckpointError, match=r"offers GGUF files.*hf download some/model FILE"):

@@ -2,7 +2,7 @@
 
 In: a model's folder and settings, then texts as token ids. Out: seconds of every run. Workloads take turns round by
 round, so that a machine whose speed drifts slows all alike; the native kernels' peak is taken once a round for the same
-reason.
+reason. Each round has texts of its own: the beginnings of those that came before are held, and would not be computed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from farthing.cli.bench.checks import Meter, require_all_computed
 from farthing.core.errors import ClosedError
 from farthing.core.settings import ServingSettings
 from farthing.engine.describe import ModelDescription
@@ -25,6 +26,7 @@ from farthing.serving.size import Size
 from farthing.serving.token_counter import TokenCounter
 from farthing.serving.urgency import Urgency
 
+WARM_UP_ROUND = -1
 WARM_UP_TOKENS = 512  # of one text: a longer one warms up with its first tokens
 
 Texts = Sequence[list[int]]
@@ -52,22 +54,37 @@ class Task:
     """A workload and its runs so far.
 
     Attributes:
-        batches: its texts as the scheduler hands them out.
+        name: for messages.
+        batches_of: a round's texts as the scheduler hands them out; of each round others, of the same lengths.
         rounds: timed runs to do.
+        shares: texts of a round begin alike, so that not all of their tokens are computed.
+        lengths: of a round's texts.
         seconds: of each timed run.
         cycles: of the native kernels by stage, over all timed runs.
         num_computed_tokens: in all timed runs.
     """
 
-    batches: Sequence[Texts]
+    name: str
+    batches_of: Callable[[int], Sequence[Texts]]
     rounds: int
+    shares: bool = False
+    lengths: Sequence[int] = ()
     seconds: list[float] = field(default_factory=list)
     cycles: Counter[str] = field(default_factory=Counter)
     num_computed_tokens: int = 0
 
-    @property
-    def lengths(self) -> list[int]:
-        return [len(text) for batch in self.batches for text in batch]
+
+@dataclass(frozen=True)
+class Beside:
+    """What was measured beside the runs.
+
+    Attributes:
+        peaks: of the kernels, operations/s, one a round.
+        cores_elsewhere: that other processes kept busy meanwhile, on average; None where the system does not tell.
+    """
+
+    peaks: Sequence[float]
+    cores_elsewhere: float | None
 
 
 def load_engine(describe: Callable[[], ModelDescription], short: list[int]) -> Engine:
@@ -91,34 +108,41 @@ def make_batches(texts: Texts, max_tokens: int, new_counter: Callable[[], TokenC
         return [batch.texts for batch in iter(scheduler.take, None)]
 
 
-def run_rounds(engine: Engine, tasks: Sequence[Task], on_run: Callable[[Task], object]) -> list[float]:
-    """Fill in the tasks' runs, after a warm-up of each. Returns the kernels' peaks, operations/s, one a round.
+def run_rounds(engine: Engine, tasks: Sequence[Task], on_run: Callable[[Task], object]) -> Beside:
+    """Fill in the tasks' runs, after a warm-up of each.
 
     Raises:
         NonFiniteError: a text has no vector, so that its time would mean nothing.
+        MeasurementError: not all tokens of texts that share nothing were computed.
     """
     for task in tasks:
-        embed(engine.runner, [text[:WARM_UP_TOKENS] for text in task.batches[0]])
-    peaks = []
+        batches = task.batches_of(WARM_UP_ROUND)
+        task.lengths = [len(text) for batch in batches for text in batch]
+        embed(engine.runner, [text[:WARM_UP_TOKENS] for text in batches[0]])
+    peaks, meter = [], Meter.now()
     for number in range(max(task.rounds for task in tasks)):
         if engine.kernels is not None:
             peaks.append(engine.kernels.peak_ops())
         for task in tasks:
             if number < task.rounds:
-                run_task(engine, task)
+                run_task(engine, task, number)
                 on_run(task)
-    return peaks
+    return Beside(peaks, meter.cores_elsewhere())
 
 
-def run_task(engine: Engine, task: Task) -> None:
+def run_task(engine: Engine, task: Task, number: int) -> None:
+    batches, num_computed = task.batches_of(number), 0
     if engine.kernels is not None:
         engine.kernels.profile()  # what was counted before is not this task's
     started = time.perf_counter()
-    for batch in task.batches:
-        task.num_computed_tokens += embed(engine.runner, batch)
+    for batch in batches:
+        num_computed += embed(engine.runner, batch)
     task.seconds.append(time.perf_counter() - started)
     if engine.kernels is not None:
         task.cycles.update(engine.kernels.profile())
+    if not task.shares:
+        require_all_computed(num_computed, sum(task.lengths), task.name)
+    task.num_computed_tokens += num_computed
 
 
 def embed(runner: Runner, texts: Texts) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from farthing.cli.bench.checks import LEAST_ELSEWHERE
 from farthing.cli.bench.result import BenchResult
 from farthing.core.sizes import mebibytes
 
@@ -28,6 +29,11 @@ def report_lines(result: BenchResult) -> Iterator[str]:
         yield f"resident memory {mebibytes(result.rss_bytes)}, at its peak {mebibytes(result.peak_rss_bytes)}"
     if result.format == "int8":
         yield int8_line(result)
+    if result.cores_elsewhere is not None and result.cores_elsewhere >= LEAST_ELSEWHERE:
+        yield (
+            f"Other programs kept {result.cores_elsewhere:.1f} of the machine's {result.cpus} processors busy "
+            "meanwhile, so these figures may be too low. Measure again while nothing else runs."
+        )
     if any(found.stage_shares for found in result.workloads.values()):
         yield "share of the int8 kernels' cycles:"
         yield from columns(stage_rows(result))

@@ -48,6 +48,8 @@ class BenchResult:
         gemm_peak_gops: 10^9 int8 operations/s that all threads together reach from registers; None without kernels.
         gemm_peak_share: share of it that `throughput` reaches, by `matrix_operations` in its whole time; None without
             kernels or that workload.
+        cpus: of the machine, hyperthreads each.
+        cores_elsewhere: that other processes kept busy while runs were timed, on average; None where it is not known.
     """
 
     model: str
@@ -65,6 +67,8 @@ class BenchResult:
     rss_bytes: int | None
     gemm_peak_gops: float | None
     gemm_peak_share: float | None
+    cpus: int | None
+    cores_elsewhere: float | None
     workloads: Mapping[str, WorkloadResult]
 
 

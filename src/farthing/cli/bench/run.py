@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from datetime import date
+from functools import partial
 from importlib.metadata import version
 from statistics import median
 
 import click
 from tqdm import tqdm
 
-from farthing.cli.bench.measure import Engine, Task, load_engine, make_batches, run_rounds
+from farthing.cli.bench.checks import share_of_peak
+from farthing.cli.bench.measure import Beside, Engine, Task, Texts, load_engine, make_batches, run_rounds
 from farthing.cli.bench.model import BenchModel
 from farthing.cli.bench.result import BenchResult, matrix_operations, resident_bytes, workload_result
 from farthing.cli.bench.workloads import SHORTEST, Workload, make_texts
@@ -31,6 +34,7 @@ def run_bench(
     Raises:
         ModelError: the folder holds no whole model.
         SettingsError: the settings ask for what the model or the device cannot do.
+        MeasurementError: a figure cannot be right.
     """
 
     def describe() -> ModelDescription:
@@ -41,10 +45,14 @@ def run_bench(
 
     engine = load_engine(describe, short=[0] * SHORTEST)
     tasks = make_tasks(engine, workloads, rounds)
-    total = sum(sum(task.lengths) * task.rounds for task in tasks.values())
+    longest = engine.model.plan.context_length
+    total = sum(
+        sum(min(length, longest) for length in workload.lengths) * tasks[key].rounds
+        for key, workload in workloads.items()
+    )
     with tqdm(total=total, unit=" tokens", desc="Measuring", disable=None) as bar:
-        peaks = run_rounds(engine, list(tasks.values()), lambda task: bar.update(sum(task.lengths)))
-    return bench_result(name, model.shape, engine, tasks, peaks)
+        beside = run_rounds(engine, list(tasks.values()), lambda task: bar.update(sum(task.lengths)))
+    return bench_result(name, model.shape, engine, tasks, beside)
 
 
 def make_tasks(engine: Engine, workloads: Mapping[str, Workload], rounds: int | None) -> dict[str, Task]:
@@ -53,32 +61,37 @@ def make_tasks(engine: Engine, workloads: Mapping[str, Workload], rounds: int | 
     if longest > plan.context_length:
         click.echo(f"Texts of up to {longest} tokens are cut to the context of {plan.context_length}.", err=True)
     special = TextTokenizer(model.description.path, vocab=vocab, end_token=model.embedding.end_token).special
-    tasks = {}
-    for name, workload in workloads.items():
+
+    def batches_of(workload: Workload, number: int) -> Sequence[Texts]:
         texts = make_texts(
             workload.lengths,
             vocab=vocab,
             max_tokens=plan.context_length,
+            number=number,
             prefix_tokens=workload.prefix_tokens,
+            query_tokens=workload.query_tokens,
             suffix_tokens=workload.suffix_tokens,
             before=special.before,
             after=special.after,
         )
-        batches = make_batches(texts, plan.max_batch_tokens, counter_of(model.description))
-        tasks[name] = Task(batches, rounds or workload.rounds)
-    return tasks
+        return make_batches(texts, plan.max_batch_tokens, counter_of(model.description))
+
+    return {
+        name: Task(name, partial(batches_of, workload), rounds or workload.rounds, shares=workload.prefix_tokens > 0)
+        for name, workload in workloads.items()
+    }
 
 
 def bench_result(
-    name: str, shape: str | None, engine: Engine, tasks: Mapping[str, Task], peaks: list[float]
+    name: str, shape: str | None, engine: Engine, tasks: Mapping[str, Task], beside: Beside
 ) -> BenchResult:
     plan, kernels = engine.model.plan, engine.kernels
     workloads = {key: workload_result(task) for key, task in tasks.items()}
-    peak_ops = median(peaks) if peaks else None
+    peak_ops = median(beside.peaks) if beside.peaks else None
     share = None
     if peak_ops is not None and "throughput" in workloads:
         operations = matrix_operations(engine.model, tasks["throughput"].lengths)
-        share = operations / workloads["throughput"].median_s / peak_ops
+        share = share_of_peak(operations / workloads["throughput"].median_s, peak_ops, "throughput")
     peak_rss_bytes, rss_bytes = resident_bytes()
     return BenchResult(
         model=name,
@@ -96,5 +109,7 @@ def bench_result(
         rss_bytes=rss_bytes,
         gemm_peak_gops=None if peak_ops is None else peak_ops / 1e9,
         gemm_peak_share=share,
+        cpus=os.cpu_count(),
+        cores_elsewhere=beside.cores_elsewhere,
         workloads=workloads,
     )

@@ -1,4 +1,4 @@
-"""What is measured: texts of given lengths and of given beginnings and ends alike, as seeded token ids.
+"""What is measured: texts of given lengths and of given beginnings and ends alike, as token ids seeded by their round.
 
 In: a workload's name, and what of the model bounds its texts. Out: token ids. Loads neither torch nor a model, so that
 the command's help can name the workloads.
@@ -21,6 +21,7 @@ class Workload:
         lengths: tokens of each text, special tokens included.
         rounds: timed runs, unless the user says how many.
         prefix_tokens: that all texts begin with alike, special tokens included.
+        query_tokens: the last ones of these, which are others in every round; those before them stay the same.
         suffix_tokens: that all texts end with alike, special tokens included.
     """
 
@@ -29,6 +30,7 @@ class Workload:
     rounds: int = 5
     by_default: bool = True
     prefix_tokens: int = 0
+    query_tokens: int = 0
     suffix_tokens: int = 0
 
 
@@ -55,6 +57,7 @@ def rerank(count: int, shortest: int, longest: int) -> Workload:
         tuple(prompt + query + length + end for length in own),
         by_default=False,
         prefix_tokens=prompt + query,
+        query_tokens=query,
         suffix_tokens=end,
     )
 
@@ -75,25 +78,29 @@ def make_texts(
     *,
     vocab: int,
     max_tokens: int,
+    number: int = 0,
     prefix_tokens: int = 0,
+    query_tokens: int = 0,
     suffix_tokens: int = 0,
     before: Sequence[int] = (),
     after: Sequence[int] = (),
 ) -> list[list[int]]:
-    """A text of each length, none longer than `max_tokens`, in an order and with ids that are always the same.
+    """A text of each length, none longer than `max_tokens`, in an order and with ids that are the same for a number.
 
+    For another `number`, of a round, all ids are others but those of the prefix before the query, and of the suffix.
     `before` and `after` are the special tokens that every text of the model begins and ends with. What all texts begin
     and end with alike is cut only where a text has nothing else.
     """
-    source = random.Random(0)
+    kept, fresh = random.Random(0), random.Random(f"round {number}")
 
-    def tokens(count: int) -> list[int]:
+    def tokens(source: random.Random, count: int) -> list[int]:
         return [source.randrange(vocab) for _ in range(count)]
 
-    prefix, suffix = tokens(prefix_tokens - len(before)), tokens(suffix_tokens - len(after))
+    prefix = [*tokens(kept, prefix_tokens - query_tokens - len(before)), *tokens(fresh, query_tokens)]
+    suffix = tokens(kept, suffix_tokens - len(after))
     texts = []
-    for length in source.sample(lengths, len(lengths)):
+    for length in fresh.sample(lengths, len(lengths)):
         num_free = max(0, min(length, max_tokens) - len(before) - len(after))
-        own = tokens(num_free - len(prefix) - len(suffix))
+        own = tokens(fresh, num_free - len(prefix) - len(suffix))
         texts.append([*before, *[*prefix, *own, *suffix][:num_free], *after])
     return texts

@@ -115,11 +115,11 @@ class IndexedSet:
         if blend.fusion == "sum" and blend.vector_weight == 1:
             hits = by_vector(self._store, vector, DEPTH)
         else:
-            words = self._segmenter.words(text)
+            asked = self._segmenter.asked(text)
             if blend.fusion == "sum" and blend.vector_weight == 0:
-                hits = by_words(self._store, words, DEPTH)
+                hits = by_words(self._store, asked.content, DEPTH)
             else:
-                hits = by_both(self._store, vector, words, DEPTH, blend=blend)
+                hits = by_both(self._store, vector, asked, DEPTH, blend=blend)
         return [int(hit.passage.id) for hit in hits]
 
 

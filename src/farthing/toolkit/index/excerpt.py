@@ -47,7 +47,7 @@ class Wanted:
 
     def __init__(self, query: str, segmenter: Segmenter) -> None:
         self._segmenter = segmenter
-        self._words = longer(segmenter.words(query), MIN_SPACED_CHARS)
+        self._words = longer(segmenter.asked(query).content, MIN_SPACED_CHARS)
         surfaces = [word for word in segmenter.surfaces(query) if len(word) <= MAX_WORD_CHARS]
         self._surfaces = longer(surfaces, MIN_UNSPACED_CHARS)
         # Of the surfaces that begin with a letter, the longest first.

@@ -3,11 +3,15 @@
 In: a query as a vector and as words. Out: passages, best first, each with both of its scores where both were asked
 for. A hybrid search takes the best candidates of both kinds and fuses them: as a weighted sum of scores that are first
 brought to 0..1 for the query (Bruch, Gai and Ingber, https://arxiv.org/abs/2210.11934, find it better than ranks), or
-by reciprocal ranks (Cormack, Clarke and Büttcher, SIGIR 2009), for which scores do not matter.
+by reciprocal ranks (Cormack, Clarke and Büttcher, SIGIR 2009), for which scores do not matter. In both, words count the
+less, the less of the query even the best passages have.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar
@@ -15,8 +19,9 @@ from typing import Literal, NamedTuple, TypeVar
 import numpy as np
 
 from farthing.core.errors import InputError
+from farthing.toolkit.index.words import Asked
 from farthing.toolkit.stores.passage import Passage
-from farthing.toolkit.stores.store import Store
+from farthing.toolkit.stores.store import Candidates, Store
 from farthing.toolkit.stores.where import Condition
 
 Mode = Literal["hybrid", "vector", "keyword"]
@@ -26,6 +31,12 @@ Key = TypeVar("Key", bound=Hashable)
 # Candidates of each kind, for each result that is asked for, and at least.
 CANDIDATES_PER_RESULT, MIN_CANDIDATES = 4, 40
 RANK_CONSTANT = 60.0
+# Of each kind, the candidates by which it is judged how rare a word is; and of those by words, which must have much of
+# the query.
+SAMPLED, NUM_BEST = 40, 3
+# Shares of the query, by the rarity of its words: up to the first words count nothing, from the second on they count
+# in full. docs/log.md has what other numbers did.
+LEAST_COVERED, WELL_COVERED = 0.25, 0.5
 
 
 @dataclass(frozen=True)
@@ -33,7 +44,7 @@ class Blend:
     """
     Attributes:
         fusion: "sum" of scores, or reciprocal "ranks".
-        vector_weight: of the cosine; the rest is the words'.
+        vector_weight: of the cosine; the rest is the words', where passages have much of the query.
     """
 
     fusion: Fusion = "sum"
@@ -71,7 +82,7 @@ def by_words(store: Store, words: Sequence[str], num: int, where: Sequence[Condi
 def by_both(
     store: Store,
     vector: np.ndarray,
-    words: Sequence[str],
+    asked: Asked,
     num: int,
     where: Sequence[Condition] = (),
     blend: Blend | None = None,
@@ -79,13 +90,14 @@ def by_both(
     """
     Args:
         vector: of the query, of length 1, float32 [dimensions].
-        words: of the query, segmented as the passages were.
+        asked: the words of the query, segmented as the passages were.
     """
     blend = blend or Blend()
     num_candidates = max(MIN_CANDIDATES, CANDIDATES_PER_RESULT * num)
-    found = store.candidates(vector, " ".join(words), num_candidates, where)
+    found = store.candidates(vector, " ".join(asked.content), num_candidates, where)
+    weights = weighed(blend, found, asked.every)
     fuse = fuse_ranks if blend.fusion == "ranks" else fuse_scores
-    fused = fuse(found.cosines, found.bm25, blend)
+    fused = fuse(found.cosines, found.bm25, weights)
     best = sorted(fused, key=fused.__getitem__, reverse=True)[:num]
     return [
         Hit(passage, fused[key], found.cosines[key], found.bm25.get(key, 0.0))
@@ -93,21 +105,61 @@ def by_both(
     ]
 
 
-def fuse_scores(cosines: Mapping[Key, float], bm25: Mapping[Key, float], blend: Blend) -> dict[Key, float]:
+class Weights(NamedTuple):
+    """Of the two scores; their sum is 1."""
+
+    cosine: float
+    words: float
+
+
+def weighed(blend: Blend, found: Candidates, words: Sequence[str]) -> Weights:
+    """The blend's weights, of which that of the words is less the less of the query any passage has.
+
+    The best BM25 of a query is the best there is, and may be next to nothing: one word of ten in a question that was
+    not asked in the words of the answer.
+    """
+    if blend.vector_weight in (0, 1) or not found.bm25:
+        return Weights(blend.vector_weight, 1 - blend.vector_weight)
+    share = covered(found, words)
+    trust = min(1.0, max(0.0, (share - LEAST_COVERED) / (WELL_COVERED - LEAST_COVERED)))
+    of_words = (1 - blend.vector_weight) * trust
+    total = blend.vector_weight + of_words
+    return Weights(blend.vector_weight / total, of_words / total)
+
+
+def covered(found: Candidates, words: Sequence[str]) -> float:
+    """How much of the query the passages have that match it best: the share of its words, the rarer the more.
+
+    How rare a word is among the candidates stands for how rare it is among all passages, which a store would have to be
+    asked for word by word. All words of the query count, those too that no passage has.
+    """
+    best = sorted(found.bm25, key=found.bm25.__getitem__, reverse=True)[:SAMPLED]
+    sample = list(dict.fromkeys((*best, *itertools.islice(found.cosines, SAMPLED))))
+    held = found.held(sample, words)
+    num_having = Counter(word for of_passage in held for word in of_passage)
+    rarity = {
+        word: times * math.log(1 + (len(sample) - num_having[word] + 0.5) / (num_having[word] + 0.5))
+        for word, times in Counter(words).items()
+    }
+    total = sum(rarity.values())
+    return max(sum(rarity[word] for word in of_passage) for of_passage in held[:NUM_BEST]) / total
+
+
+def fuse_scores(cosines: Mapping[Key, float], bm25: Mapping[Key, float], weights: Weights) -> dict[Key, float]:
     """Cosines run from the least of the candidates' to the greatest; BM25 from 0, which no shared word gives."""
     least, greatest = min(cosines.values(), default=0.0), max(cosines.values(), default=0.0)
     if least == greatest:
         least -= 1.0  # they are all the best
     span, most = greatest - least, max(bm25.values(), default=0.0) or 1.0
     return {
-        name: blend.vector_weight * (cosine - least) / span + (1 - blend.vector_weight) * bm25.get(name, 0.0) / most
+        name: weights.cosine * (cosine - least) / span + weights.words * bm25.get(name, 0.0) / most
         for name, cosine in cosines.items()
     }
 
 
-def fuse_ranks(cosines: Mapping[Key, float], bm25: Mapping[Key, float], blend: Blend) -> dict[Key, float]:
+def fuse_ranks(cosines: Mapping[Key, float], bm25: Mapping[Key, float], weights: Weights) -> dict[Key, float]:
     fused = dict.fromkeys(cosines, 0.0)
-    for scores, weight in ((cosines, blend.vector_weight), (bm25, 1 - blend.vector_weight)):
+    for scores, weight in ((cosines, weights.cosine), (bm25, weights.words)):
         for rank, name in enumerate(sorted(scores, key=scores.__getitem__, reverse=True), start=1):
             fused[name] += weight / (RANK_CONSTANT + rank)
     return fused

@@ -18,6 +18,7 @@ from farthing.toolkit.index.hybrid import Blend, Hit, Mode, by_both, by_vector, 
 from farthing.toolkit.index.index import VectorIndex
 from farthing.toolkit.index.result import SearchResult
 from farthing.toolkit.index.unmet import check_met
+from farthing.toolkit.index.words import Asked
 from farthing.toolkit.stores.where import Condition
 
 # Passages that a reranker looks at, for each result that is asked for, and at least.
@@ -129,9 +130,9 @@ def candidates(
 
 def asking(index: VectorIndex, query: Query, encoder: Encoder | None) -> Asking:
     """What gives any number of hits; the query is embedded and segmented once."""
-    terms = [] if query.mode == "vector" else index.segmenter.words(query.text)
+    asked = Asked([], []) if query.mode == "vector" else index.segmenter.asked(query.text)
     if query.mode == "keyword":
-        return lambda num: by_words(index.store, terms, num, query.where)
+        return lambda num: by_words(index.store, asked.content, num, query.where)
     assert encoder is not None, "only a search by words needs no encoder"
     index.check(encoder)
     vector = encoder.encode(
@@ -139,7 +140,7 @@ def asking(index: VectorIndex, query: Query, encoder: Encoder | None) -> Asking:
     )[0]
     if query.mode == "vector":
         return lambda num: by_vector(index.store, vector, num, query.where)
-    return lambda num: by_both(index.store, vector, terms, num, query.where, query.blend)
+    return lambda num: by_both(index.store, vector, asked, num, query.where, query.blend)
 
 
 class Asking(Protocol):

@@ -16,17 +16,21 @@ import re
 import threading
 import unicodedata
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from farthing.serving.text import JOINERS
 from farthing.toolkit.extra import needed
 from farthing.toolkit.index.content import (
     CHINESE_CONTENT,
     CHINESE_FUNCTION_WORDS,
+    CHINESE_STOP_WORDS,
     ENGLISH_FUNCTION_WORDS,
+    ENGLISH_STOP_WORDS,
     JAPANESE_CONTENT,
     JAPANESE_FORMAL_NOUNS,
     JAPANESE_HELPERS,
+    JAPANESE_STOP_KINDS,
+    JAPANESE_STOP_WORDS,
 )
 from farthing.toolkit.spelling import IGNORABLE, compatible, marks, search_form
 
@@ -53,6 +57,18 @@ MAX_WORD_CHARS = 64
 PIECE_CHARS = 2_000
 
 
+class Asked(NamedTuple):
+    """The words of a query.
+
+    Attributes:
+        every: as `Segmenter.words` of a passage gives them.
+        content: without those that have no meaning of their own ("how do I"), unless there are no others.
+    """
+
+    every: list[str]
+    content: list[str]
+
+
 class Segmenter:
     """Cuts texts into words. Any thread may use it; they take turns. Dictionaries are loaded when they are needed."""
 
@@ -63,9 +79,26 @@ class Segmenter:
         """Raises `MissingExtraError` where a segmenter that the text needs is not installed."""
         return [word[:MAX_WORD_CHARS] for word in self._of_pieces(text, search_form, self._words_of)]
 
-    def surfaces(self, text: str) -> list[str]:
-        """The words of its scripts without spaces, as they are written: to be found again in another text."""
-        return self._of_pieces(text, str, self._surfaces_of)
+    def asked(self, query: str) -> Asked:
+        """The words of a query; English, Chinese and Japanese ones without a meaning of their own are told apart.
+
+        English ones in capital letters, in a query that has others, are names: IT, WHO, US. Raises what `words` raises.
+        """
+        names = {search_form(run.group()) for run in RUN.finditer(query) if run.group().isupper() and len(run[0]) > 1}
+        if query.isupper():
+            names = set()
+        found = self._of_pieces(query, search_form, self._asked_of)
+        every = [word[:MAX_WORD_CHARS] for word, _, _ in found]
+        content = [word[:MAX_WORD_CHARS] for word, written, is_stop in found if not is_stop or written in names]
+        return Asked(every, content or every)
+
+    def surfaces(self, query: str) -> list[str]:
+        """The words of its scripts without spaces, as they are written: to be found again in another text.
+
+        Those without a meaning of their own are left out, unless there are no others.
+        """
+        found = self._of_pieces(query, str, self._asked_surfaces_of)
+        return found or self._of_pieces(query, str, self._surfaces_of)
 
     def content_words(self, text: str) -> list[tuple[str, str]]:
         """Words that say what a text is about, for people to read: (the form that counts, as it is written) of each.
@@ -98,6 +131,14 @@ class Segmenter:
         elif run.lastgroup == "han":
             yield from self._chinese.cut_for_search(run.group())
 
+    def _asked_surfaces_of(self, run: re.Match[str], is_japanese: bool) -> Iterator[str]:
+        if run.lastgroup == "han" and is_japanese:
+            for morpheme in self._japanese.tokenize(run.group()):
+                if morpheme.part_of_speech()[0] not in FUNCTION_WORDS and not is_japanese_stop(morpheme):
+                    yield morpheme.surface()
+        else:
+            yield from (word for word in self._surfaces_of(run, is_japanese) if word not in CHINESE_STOP_WORDS)
+
     def _content_of(self, run: re.Match[str], is_japanese: bool) -> Iterator[tuple[str, str]]:
         found = run.group()
         if run.lastgroup == "spaced":
@@ -117,17 +158,23 @@ class Segmenter:
                     yield word, word
 
     def _words_of(self, run: re.Match[str], is_japanese: bool) -> Iterator[str]:
+        return (word for word, _, _ in self._asked_of(run, is_japanese))
+
+    def _asked_of(self, run: re.Match[str], is_japanese: bool) -> Iterator[tuple[str, str, bool]]:
+        """(the form that counts, as it is written, whether it has no meaning of its own) of each word."""
         found = run.group()
         if run.lastgroup == "spaced":
-            yield self._english.stemWord(found)
+            yield self._english.stemWord(found), found, found in ENGLISH_STOP_WORDS
         elif run.lastgroup == "unspaced":
-            yield from (found[at : at + 2] for at in range(max(1, len(found) - 1)))
+            yield from ((found[at : at + 2], found, False) for at in range(max(1, len(found) - 1)))
         elif is_japanese:
             for morpheme in self._japanese.tokenize(found):
                 if morpheme.part_of_speech()[0] not in FUNCTION_WORDS:
-                    yield morpheme.normalized_form()
+                    yield morpheme.normalized_form(), morpheme.surface(), is_japanese_stop(morpheme)
         else:
-            yield from (word for word in self._chinese.cut_for_search(found) if IS_WORD.match(word))
+            for word in self._chinese.cut_for_search(found):
+                if IS_WORD.match(word):
+                    yield word, word, word in CHINESE_STOP_WORDS
 
     @functools.cached_property
     def _english(self) -> Any:
@@ -147,6 +194,10 @@ class Segmenter:
             from sudachipy import SplitMode
             from sudachipy.dictionary import Dictionary
         return Dictionary(dict="small").tokenizer(mode=SplitMode.A)
+
+
+def is_japanese_stop(morpheme: Any) -> bool:
+    return morpheme.part_of_speech()[0] in JAPANESE_STOP_KINDS or morpheme.normalized_form() in JAPANESE_STOP_WORDS
 
 
 def pieces(text: str) -> Iterator[str]:

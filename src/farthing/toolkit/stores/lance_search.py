@@ -7,7 +7,7 @@ finding them, and ten are shown.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -59,7 +59,7 @@ def candidates(
     missing = dict.fromkeys(key for key in (*distances, *bm25) if key not in cosines)
     found = exact_cosines(table, vector, list(missing))
     cosines.update(sorted(found.items(), key=lambda item: (item[0] not in distances, -item[1])))
-    return Candidates(cosines, bm25, lambda keys: read(table, keys))
+    return Candidates(cosines, bm25, lambda keys: read(table, keys), lambda keys, some: held(table, keys, some))
 
 
 def scores(query: Any, score: str) -> dict[int, float]:
@@ -73,6 +73,17 @@ def exact_cosines(table: Any, vector: np.ndarray, keys: Sequence[int]) -> dict[i
     found = table.take_row_ids(keys).select(["vector"]).with_row_id().to_arrow()
     vectors = found["vector"].combine_chunks().flatten().to_numpy().reshape(-1, len(vector))
     return dict(zip(found["_rowid"].to_pylist(), (vectors @ vector).tolist(), strict=True))
+
+
+def held(table: Any, keys: Sequence[int], words: Collection[str]) -> list[set[str]]:
+    """As `Candidates.held`."""
+    if not keys:
+        return []
+    found = table.take_row_ids(list(keys)).select(["words"]).with_row_id().to_arrow()
+    wanted = set(words)
+    of_rows = zip(found["_rowid"].to_pylist(), found["words"].to_pylist(), strict=True)
+    has = {key: wanted.intersection(text.split(" ")) for key, text in of_rows}
+    return [has[key] for key in keys]
 
 
 def read(table: Any, keys: Sequence[int]) -> list[Passage]:

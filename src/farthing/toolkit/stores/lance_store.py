@@ -8,7 +8,7 @@ an index of partitions with RaBitQ codes (Gao and Long, SIGMOD 2024), whose best
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from functools import partial, wraps
@@ -191,11 +191,17 @@ class LanceStore:
         table, indexes = self._snapshot()
         words = words if WORDS_INDEX in indexes else ""
         found = candidates(table, vector, words, num, where, is_exact=VECTOR_INDEX not in indexes)
-        return found._replace(read=lambda keys: self._read(found, keys))
+        return found._replace(
+            read=lambda keys: self._read(found, keys), held=lambda keys, some: self._words_held(found, keys, some)
+        )
 
     @told
     def _read(self, found: Candidates, keys: Sequence[Any]) -> list[Passage]:
         return found.read(keys)
+
+    @told
+    def _words_held(self, found: Candidates, keys: Sequence[Any], words: Collection[str]) -> list[set[str]]:
+        return found.held(keys, words)
 
     def _snapshot(self) -> tuple[Any, set[str]]:
         """The table as it is now, whatever is put or built later: row ids are those of one version. And its indexes."""

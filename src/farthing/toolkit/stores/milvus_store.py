@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from farthing.toolkit.stores.milvus_rows import (
     rows_of,
     schema,
     vector_indexes,
+    word_token,
     word_tokens,
 )
 from farthing.toolkit.stores.passage import Passage
@@ -105,24 +106,30 @@ class MilvusStore:
 
     def nearest(self, vector: np.ndarray, num: int, where: Sequence[Condition] = ()) -> list[Found]:
         """As `Store.nearest`; on a server a score is as exact as its index."""
-        return [Found(passage_of(hit["entity"]), hit["distance"]) for hit in self._nearest(vector, num, where)]
+        return [Found(passage_of(hit["entity"]), hit["distance"]) for hit in self._nearest(vector, num, where, [SHOWN])]
 
     def matching(self, words: str, num: int, where: Sequence[Condition] = ()) -> list[Found]:
         return [Found(passage_of(hit["entity"]), bm25_of(hit)) for hit in self._matching(words, num, where, [SHOWN])]
 
     def candidates(self, vector: np.ndarray, words: str, num: int, where: Sequence[Condition] = ()) -> Candidates:
         """As `Store.candidates`. Passages come with the hits: Milvus could not give them later as they were."""
-        near = self._nearest(vector, num, where)
-        matching = self._matching(words, num, where, [SHOWN, "vector"])
+        near = self._nearest(vector, num, where, [SHOWN, "words"])
+        matching = self._matching(words, num, where, [SHOWN, "words", "vector"])
         cosines = {hit["id"]: hit["distance"] for hit in near}
         for hit in matching:
             cosines.setdefault(hit["id"], float(np.asarray(hit["entity"]["vector"], dtype=np.float32) @ vector))
         entities = {hit["id"]: hit["entity"] for hit in (*near, *matching)}
         bm25 = {hit["id"]: bm25_of(hit) for hit in matching}
-        return Candidates(cosines, bm25, lambda keys: [passage_of(entities[key]) for key in keys])
 
-    def _nearest(self, vector: np.ndarray, num: int, where: Sequence[Condition]) -> list[Any]:
-        return self._search("vector", vector.astype(np.float32), num, where, [SHOWN])
+        def held(keys: Sequence[Any], some: Collection[str]) -> list[set[str]]:
+            words_of = {word_token(word): word for word in some}
+            tokens = [entities[key]["words"].split(" ") for key in keys]
+            return [{words_of[token] for token in words_of.keys() & set(found)} for found in tokens]
+
+        return Candidates(cosines, bm25, lambda keys: [passage_of(entities[key]) for key in keys], held)
+
+    def _nearest(self, vector: np.ndarray, num: int, where: Sequence[Condition], fields: list[str]) -> list[Any]:
+        return self._search("vector", vector.astype(np.float32), num, where, fields)
 
     def _matching(self, words: str, num: int, where: Sequence[Condition], fields: list[str]) -> list[Any]:
         tokens = word_tokens(words)

@@ -6,7 +6,7 @@ kind of store.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -28,12 +28,14 @@ class Candidates(NamedTuple):
     Attributes:
         cosines: of all of them, exact; the nearest come first.
         bm25: of those that match.
+        held: of some words, those that each of the passages with these keys has.
         read: the passages with these keys, as they were at the time of the search, in the order of the keys.
     """
 
     cosines: Mapping[Any, float]
     bm25: Mapping[Any, float]
     read: Callable[[Sequence[Any]], list[Passage]]
+    held: Callable[[Sequence[Any], Collection[str]], list[set[str]]]
 
 
 class StoreFacts(NamedTuple):

@@ -50,6 +50,7 @@ def test_the_json_line_has_every_figure(tiny_qwen3: Path) -> None:
         "mixed": (64, 16865),
     }
     for row in facts["workloads"].values():
+        assert row["saved_share"] == 0
         assert len(row["runs_s"]) == 2
         assert row["tokens_per_s"] == pytest.approx(row["tokens"] / row["median_s"])
         assert row["texts_per_s"] == pytest.approx(row["texts"] / row["median_s"])
@@ -131,6 +132,8 @@ def result_of(**stage_shares: dict[str, float]) -> BenchResult:
         rss_bytes=2**20,
         gemm_peak_gops=932.4,
         gemm_peak_share=0.804,
+        cpus=2,
+        cores_elsewhere=0.02,
         workloads={name: replace(row, stage_shares=shares) for name, shares in stage_shares.items()},
     )
 
@@ -148,6 +151,25 @@ def test_the_report_of_kernels_that_count_cycles_has_a_table_of_stages() -> None
         "qkv         90.0%  100.0%",
         "wait        10.0%    0.0%",
     ]
+
+
+@pytest.mark.parametrize("shares", ["on", "off"])
+def test_all_tokens_are_computed_in_every_round(tiny_qwen3: Path, shares: str) -> None:
+    """From the third round on, beginnings were held of texts that came again, and counted as computed."""
+    options = ("--workload", "throughput", "--rounds", 6, "--format", "fp32", "--share-prefixes", shares)
+    assert found(tiny_qwen3, *options)["workloads"]["throughput"]["saved_share"] == 0
+
+
+def test_the_report_says_when_other_programs_took_the_processor() -> None:
+    assert not any("Other programs" in line for line in report_lines(result_of(throughput={})))
+    assert not any(
+        "Other programs" in line for line in report_lines(replace(result_of(throughput={}), cores_elsewhere=None))
+    )
+    busy = replace(result_of(throughput={}), cores_elsewhere=1.34)
+    assert list(report_lines(busy))[-1] == (
+        "Other programs kept 1.3 of the machine's 2 processors busy meanwhile, so these figures may be too low. "
+        "Measure again while nothing else runs."
+    )
 
 
 def test_the_report_says_when_a_figure_is_missing() -> None:

@@ -1,22 +1,27 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from farthing.cli.bench.measure import Engine, Task, load_engine, make_batches, run_rounds
 from farthing.cli.bench.result import matrix_operations
-from farthing.core.errors import NonFiniteError
+from farthing.core.errors import MeasurementError, NonFiniteError
 from farthing.core.settings import EngineSettings
 from farthing.engine.describe import describe_model
 from farthing.models.synth import find_shape, write_synthetic
 from farthing.serving.token_counter import TokenCounter
 
-SHORT = [[1] * 4]
+
+def fresh(num_batches: int) -> Callable[[int], list[list[list[int]]]]:
+    """Batches of one text of 4 tokens, others in every round."""
+    return lambda number: [[[10 * (number + 1) + batch] * 4] for batch in range(num_batches)]
 
 
 @pytest.fixture(autouse=True)
@@ -27,8 +32,9 @@ def _threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def load(path: Path, weight_format: str = "fp32") -> Engine:
-    return load_engine(partial(describe_model, path, EngineSettings(device="cpu", format=weight_format)), [1] * 4)
+def load(path: Path, weight_format: str = "fp32", **settings: str) -> Engine:
+    chosen = EngineSettings(device="cpu", format=weight_format, **settings)  # type: ignore[arg-type]
+    return load_engine(partial(describe_model, path, chosen), [1] * 4)
 
 
 def test_texts_are_cut_into_batches_by_the_token_budget() -> None:
@@ -43,9 +49,9 @@ def test_the_first_vector_comes_after_loading(tiny_qwen3: Path) -> None:
 
 
 def test_workloads_take_turns_and_each_has_its_own_number_of_rounds(tiny_qwen3: Path) -> None:
-    often, once = Task([SHORT, SHORT], rounds=3), Task([SHORT], rounds=1)
+    often, once = Task("often", fresh(2), rounds=3), Task("once", fresh(1), rounds=1)
     order: list[Task] = []
-    peaks = run_rounds(load(tiny_qwen3), [often, once], order.append)
+    peaks = run_rounds(load(tiny_qwen3), [often, once], order.append).peaks
     assert [task is often for task in order] == [True, False, True, True]
     assert (len(often.seconds), len(once.seconds), peaks) == (3, 1, [])
     assert often.lengths == [4, 4]
@@ -55,7 +61,16 @@ def test_the_int8_peak_is_taken_once_a_round(tiny_qwen3: Path) -> None:
     engine = load(tiny_qwen3, "int8")
     if engine.kernels is None:
         pytest.skip("the native kernels were not built (no C++ compiler)")
-    assert len(run_rounds(engine, [Task([SHORT], rounds=2)], id)) == 2
+    assert len(run_rounds(engine, [Task("short", fresh(1), rounds=2)], id).peaks) == 2
+
+
+def test_texts_that_come_again_are_an_error_where_nothing_is_to_be_shared(tiny_qwen3: Path) -> None:
+    texts = np.random.default_rng(0).integers(0, 1000, (2, 64)).tolist()
+    again = Task("again", lambda _: [texts], rounds=4)
+    engine = load(tiny_qwen3, share_prefixes="on")
+    with pytest.raises(MeasurementError, match=r"again: .* tokens were computed of 128 that were sent"):
+        run_rounds(engine, [again], id)
+    run_rounds(engine, [replace(again, shares=True)], id)
 
 
 def test_a_model_that_gives_no_vectors_is_not_timed(tmp_path: Path) -> None:

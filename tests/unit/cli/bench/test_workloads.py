@@ -66,6 +66,30 @@ def test_texts_are_the_same_every_time_and_within_the_vocabulary() -> None:
     assert {token for text in texts for token in text} == set(range(10))
 
 
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_every_round_has_texts_of_its_own_behind_what_stays(name: str) -> None:
+    workload = WORKLOADS[name]
+    num_kept = workload.prefix_tokens - workload.query_tokens
+
+    def texts(number: int) -> list[list[int]]:
+        return make_texts(
+            workload.lengths,
+            vocab=100_000,
+            max_tokens=40_000,
+            number=number,
+            prefix_tokens=workload.prefix_tokens,
+            query_tokens=workload.query_tokens,
+            suffix_tokens=workload.suffix_tokens,
+        )
+
+    rounds = [texts(number) for number in (-1, 0, 1, 2)]
+    assert [sorted(map(len, found)) for found in rounds] == [sorted(workload.lengths)] * 4
+    assert len({tuple(text[:num_kept]) for found in rounds for text in found}) == 1
+    assert len({tuple(text[num_kept : num_kept + 8]) for found in rounds for text in found}) == (
+        4 if workload.query_tokens else 4 * len(workload.lengths)
+    )
+
+
 @pytest.mark.parametrize("max_tokens", [20, 4, 3])
 def test_special_tokens_stay_where_a_text_is_cut(max_tokens: int) -> None:
     (text,) = make_texts([16], vocab=10, max_tokens=max_tokens, before=[101], after=[102, 103])

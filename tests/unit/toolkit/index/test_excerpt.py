@@ -25,6 +25,11 @@ def marked(found: Excerpt) -> list[str]:
         ("東京都の人口は多い。", "東京の人口", ["東京", "人口"]),
         ("ราคาสินค้า", "สินค้า", ["สินค้า"]),
         ("nothing of it", "zebra", []),
+        ("What that was, when you did this.", "when was that parcel sent", []),
+        ("Where to send your parcels", "where can I send that parcel", ["send", "parcels"]),
+        ("To be or not to be", "to be or not to be", ["not"]),
+        ("怎么选择尺码?退款怎么办", "怎么退款", ["退款"]),
+        ("怎么办", "怎么办", ["怎么办"]),
         ("", "zebra", []),
     ],
 )
@@ -35,9 +40,7 @@ def test_words_of_the_query_are_marked_in_any_language(text: str, query: str, ex
 def test_the_stretch_with_most_of_the_words_is_shown() -> None:
     text = "A wren. " + "Words of no use. " * 40 + "The wren has the loudest song of all. " + "And so on. " * 40
     found = Wanted("loudest song of the wren", segmenter).excerpt(text, 120)
-    assert marked(found) == ["The", "wren", "the", "loudest", "song"] or {"wren", "loudest", "song"} <= set(
-        marked(found)
-    )
+    assert marked(found) == ["wren", "loudest", "song"]
     assert len(found.text) <= 120
     assert not found.is_start
     assert not found.is_end

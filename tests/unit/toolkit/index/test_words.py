@@ -39,6 +39,28 @@ def test_a_text_is_cut_into_the_words_of_its_language(segmenter: Segmenter, text
     assert segmenter.words(text) == words
 
 
+@pytest.mark.parametrize(
+    ("query", "content"),
+    [
+        ("how do I send something back", ["send", "someth", "back"]),
+        ("What's the WHO's advice on IT?", ["who", "advic", "it"]),
+        ("WHO ARE YOU", ["who", "are", "you"]),  # all of it in capitals says nothing
+        ("to be or not to be", ["to", "be", "or", "not", "to", "be"]),
+        ("does a doe eat", ["doe", "eat"]),  # not for its stem, which is that of "does"
+        ("怎么退货", ["退货"]),
+        ("怎麼辦退貨", ["辦", "退貨"]),
+        ("これは何ですか、梅雨について教えて", ["梅雨"]),
+        ("", []),
+    ],
+)
+def test_words_of_a_query_without_a_meaning_of_their_own_are_told_apart(
+    segmenter: Segmenter, query: str, content: list[str]
+) -> None:
+    asked = segmenter.asked(query)
+    assert asked.content == content
+    assert asked.every == segmenter.words(query)
+
+
 def test_a_sentence_without_spaces_is_never_one_word(segmenter: Segmenter) -> None:
     for text in ("黑豹队的防守丢了多少分", "日本で梅雨がないのは北海道とどこか"):
         assert max(map(len, segmenter.words(text))) <= 4

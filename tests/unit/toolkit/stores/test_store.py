@@ -102,6 +102,18 @@ def test_candidates_are_the_nearest_and_the_matching_with_exact_scores_of_both_k
     assert found.read([]) == []
 
 
+def test_candidates_tell_which_of_some_words_they_have(store: Store) -> None:
+    words = ["parcel lost", "parcel 退款 x²", "label"]
+    vectors = put(store, [passage for name in "abc" for passage in passages_of(name, 1)], words)
+    store.build()
+    found = store.candidates(vectors[0], "parcel", 10)
+    of_documents = {passage.document: key for key, passage in zip(found.cosines, found.read(list(found.cosines)))}  # noqa: B905
+    keys = [of_documents[name] for name in "cab"]
+    some = ["lost", "parcel", "退款", "x²", "nowhere"]
+    assert found.held(keys, some) == [set(), {"lost", "parcel"}, {"parcel", "退款", "x²"}]
+    assert found.held([], some) == []
+
+
 def test_candidates_are_read_as_they_were_found_whatever_happens_in_between(store: Store) -> None:
     old = [*passages_of("a", 3), *passages_of("b", 3)]
     put(store, old)
