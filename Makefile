@@ -33,7 +33,7 @@ serve: $(INSTALLED) ## Serve MODEL (default: the starter model) on PORT (default
 
 # Two files of tests at a time: half of the tests wait for processes that they have started.
 test: $(INSTALLED) ## Run the whole test suite (PYTEST_ARGS=--slow for the slow ones too)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations 40 $(PYTEST_ARGS)
 
 lint: $(INSTALLED) ## Check style, types, the import rule and the generated docs
 	$(BIN)/ruff check .

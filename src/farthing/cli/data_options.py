@@ -53,6 +53,9 @@ STRICT = click.option(
     "--strict", is_flag=True, help="End at the first record or file that cannot be used [default: leave it out]."
 )
 MOST_LISTED = 10
+# What a command holds beside its model, with texts and vectors on their way; with an index that is searched, or filled
+# (LanceDB, and a process that splits documents): `python benchmarks/job_memory.py MODEL`.
+TEXTS_BYTES, SEARCH_BYTES, ADD_BYTES = 48 * 2**20, 96 * 2**20, 160 * 2**20
 
 
 def left_out_lines(skipped: Skipped, what: str = "Left out") -> list[str]:
@@ -75,20 +78,24 @@ def progress_shown(progress: bool | None) -> bool:
 
 
 @contextmanager
-def opened_encoder(model: str, settings: Resolved) -> Iterator[RequestEncoder]:
-    """The encoder of a command's settings (`ENCODER_GROUPS`), closed afterwards. Raises what `open_encoder` raises."""
+def opened_encoder(model: str, settings: Resolved, others_bytes: int = TEXTS_BYTES) -> Iterator[RequestEncoder]:
+    """The encoder of a command's settings (`ENCODER_GROUPS`), closed afterwards. Raises what `open_encoder` raises.
+
+    `others_bytes` of a budget are left for what the command itself holds.
+    """
     # The command's own texts are no crowd: none of them may be refused for how many are waiting.
     serving = replace(settings.group(ServingSettings), max_queue_tokens=sys.maxsize, max_queue_ms=None)
     source, engine = settings.group(SourceSettings), settings.group(EngineSettings)
     with loading(model) as on_layer:
-        opened = open_encoder(model, source, engine, serving, settings.group(UpstreamSettings), on_layer)
+        upstream = settings.group(UpstreamSettings)
+        opened = open_encoder(model, source, engine, serving, upstream, on_layer, others_bytes)
     with closing(opened) as encoder:
         say_rounded(getattr(opened, "plan", None))  # not of a model on another server
         yield encoder
 
 
 @contextmanager
-def index_encoder(space: VectorSpace, model: str, settings: Resolved) -> Iterator[RequestEncoder]:
+def index_encoder(space: VectorSpace, model: str, settings: Resolved, others_bytes: int) -> Iterator[RequestEncoder]:
     """As `opened_encoder`, in the format of an index's vectors where no flag says another.
 
     Raises `SettingsError` too, where another server made them and none is named.
@@ -101,7 +108,7 @@ def index_encoder(space: VectorSpace, model: str, settings: Resolved) -> Iterato
         )
     if space.format in ("none", *QUANTISED_FORMATS) and settings.origins.get("format") != "flag":
         settings = settings.with_values({"format": space.format}, "index")
-    with opened_encoder(model, settings) as encoder:
+    with opened_encoder(model, settings, others_bytes) as encoder:
         yield encoder
 
 

@@ -8,16 +8,19 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from farthing.cli.data_options import STRICT
+from farthing.cli.data_options import STRICT, TEXTS_BYTES
 from farthing.cli.loading import loading, say_rounded
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
 from farthing.toolkit.records.reader import INPUT_FORMATS
+
+if TYPE_CHECKING:
+    from farthing.serving.embedder import Embedder
 
 STANDARD_OUTPUT = "-"
 EXAMPLES = """farthing embed starter texts.txt -o vectors.npy
@@ -75,8 +78,8 @@ def embed(
     # Imported here, so that the help comes without loading torch.
     from farthing.cli.bulk.job import Job, run_job
     from farthing.cli.bulk.print_vectors import print_vectors
-    from farthing.serving.embedder import Embedder
     from farthing.serving.request import EmbedRequest
+    from farthing.toolkit.encoder import open_embedder
     from farthing.toolkit.records.fields import EMBEDDING_FIELD
     from farthing.toolkit.records.read_lines import Wanted
     from farthing.toolkit.records.reader import open_reader
@@ -89,7 +92,7 @@ def embed(
 
     def load() -> Embedder:
         with loading(model, shown=progress) as on_layer:
-            opened = Embedder.from_settings(model, source, engine, alone, on_layer=on_layer)
+            opened = open_embedder(model, source, engine, alone, on_layer, TEXTS_BYTES)
         say_rounded(opened.plan)
         return opened
 

@@ -35,6 +35,7 @@ EXTRAS = {
     "search": ("lancedb", "pyarrow", "rjieba", "sudachipy", "sudachidict-small", "PyStemmer", "semantic-text-splitter"),
     "cluster": ("scikit-learn", "fast-hdbscan", "umap-learn", "pyarrow", "rjieba", "sudachipy", "PyStemmer"),
     "milvus": ("pymilvus", "milvus-lite"),
+    "tiktoken": ("tiktoken",),
 }
 MADE_FOR = {"embed": "vectors", "rerank": "scores of pairs (farthing rerank)"}
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from farthing.cli.data_options import ENCODER_GROUPS, index_encoder
+from farthing.cli.data_options import ENCODER_GROUPS, SEARCH_BYTES, index_encoder
 from farthing.cli.loading import loading
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.cli.terminal import is_styled, terminal_width
@@ -94,7 +94,9 @@ def search(
     with ExitStack() as stack:
         encoder = None
         if mode != "keyword":
-            encoder = stack.enter_context(index_encoder(index.manifest.space, model or index.manifest.model, settings))
+            encoder = stack.enter_context(
+                index_encoder(index.manifest.space, model or index.manifest.model, settings, SEARCH_BYTES)
+            )
         ranker = stack.enter_context(opened_reranker(reranker, settings)) if reranker else None
         results = ask(index, wanted, encoder, ranker)
     is_empty = not results and not index.info().facts.num_documents

@@ -8,13 +8,18 @@ change its weights while it is used.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from farthing.core.errors import DoesNotFitError
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings, UpstreamSettings
+from farthing.core.sizes import mebibytes
 from farthing.core.space import VectorSpace
 from farthing.serving.request import EmbedRequest, EmbedResult, InputType
+
+if TYPE_CHECKING:
+    from farthing.serving.embedder import Embedder
 
 
 class Encoder(Protocol):
@@ -92,10 +97,12 @@ def open_encoder(
     serving: ServingSettings,
     upstream: UpstreamSettings,
     on_layer: Callable[[int, int], object] = lambda *_: None,
+    others_bytes: int = 0,
 ) -> RequestEncoder:
     """The model in this process, or at the server that `upstream` names.
 
     Args:
+        others_bytes: of a budget, what the rest of the process needs beside the model.
         on_layer: called with the number of layers that are loaded, and of all, after each.
 
     Raises:
@@ -111,6 +118,29 @@ def open_encoder(
         opened = open_upstream(model, upstream, source, engine, serving)
         assert isinstance(opened, UpstreamEmbedder)
         return opened
+    return open_embedder(model, source, engine, serving, on_layer, others_bytes)
+
+
+def open_embedder(
+    model: str,
+    source: SourceSettings,
+    engine: EngineSettings,
+    serving: ServingSettings,
+    on_layer: Callable[[int, int], object],
+    others_bytes: int,
+) -> Embedder:
+    """The model in this process; as `open_encoder`."""
+    from farthing.engine.budget import less_memory
     from farthing.serving.embedder import Embedder
 
-    return Embedder.from_settings(model, source, engine, serving, on_layer=on_layer)
+    planned = less_memory(engine, others_bytes)
+    try:
+        return Embedder.from_settings(model, source, engine, serving, planned=planned, on_layer=on_layer)
+    except DoesNotFitError as error:
+        if not others_bytes or planned.memory == engine.memory:
+            raise
+        raise DoesNotFitError(
+            f"{error} Of {engine.memory}, {mebibytes(others_bytes)} are kept for what is beside the model.",
+            param=error.param,
+            short_bytes=error.short_bytes,
+        ) from error

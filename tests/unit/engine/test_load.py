@@ -213,7 +213,7 @@ def test_the_plans_bytes_are_those_of_the_tensors_that_are_held(folder: Any, nam
     described = describe_model(folder.path, EngineSettings(format=name))
     counting = counted(FORMATS[name])
     plan = replace(described.plan, format=counting, dtype=dtype)
-    store = resident_store(ConvertedTensors(replace(described, plan=plan)), described.layout, plan)
+    store = resident_store(ConvertedTensors(replace(described, plan=plan)), described.layout, plan, lambda *_: None)
     vectors = [store.shared, *(layer.vector for layer in store.layers())]
     held = counting.all_bytes + sum(tensor.nbytes for part in vectors for tensor in part.values())
     assert weight_bytes(described.layout, FORMATS[name], dtype) == held

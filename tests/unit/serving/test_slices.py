@@ -112,9 +112,8 @@ def test_a_query_is_tokenised_once_a_request_and_counts_for_each_document(
         documents = [f"document {number}" for number in range(2 * SLICE_TEXTS)]
         asyncio.run(reranker.rerank_async(RerankRequest([("which bird?", document) for document in documents])))
         assert fronts == ["which bird?"]
-        pipeline = reranker._pipeline()
         long = RerankRequest([("q" * (SLICE_CHARS // 2), document) for document in documents[:10]])
-        assert [len(item.inputs) for item in pipeline._slices(long, "")] == [1] * 10
+        assert [len(item.inputs) for item in reranker._pipeline(long)._slices(long, "")] == [1] * 10
         with pytest.raises(QueryTooLongError):
             asyncio.run(reranker.rerank_async(long))
         with pytest.raises(TextTooLargeError, match="The instruction has 1000001 characters"):

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from farthing.serving.cache.embedder import CachedEmbedder
 from farthing.serving.cache.memory import MemoryLevel
 from farthing.serving.cache.vectors import VectorCache
 from farthing.serving.job import Job
+from farthing.serving.prepare import Prepared
 from farthing.serving.request import EmbedRequest
 from farthing.serving.token_counter import TokenCounter
 
@@ -139,17 +141,26 @@ def test_more_tokens_than_allowed_are_refused(embedder: Embedder, num_texts: int
     assert embedder.stats().waiting_texts == 0
 
 
-def test_a_request_that_is_computed_again_is_counted_once(embedder: Embedder, live: LiveModel, held: Held) -> None:
-    fingerprints = iter(["before", "after", "after"])
-    real = held.run
+def test_a_request_that_is_computed_again_is_counted_once(
+    embedder: Embedder, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fingerprints, begun = iter(["before", "after", "after"]), threading.Event()
+    real, prepare = held.run, embedder._preparer.prepare
 
     def changing(texts: Sequence[Sequence[int]], per_token: bool = False) -> BatchOutput:
+        begun.set()
         output = real(texts, per_token)
         return BatchOutput(output.rows, output.errors, 0, next(fingerprints), output.computed)
 
+    def prepare_when_begun(inputs: Sequence[Any], start: int, *others: Any) -> Prepared:
+        if start:  # the second slice is not to come into the first one's batch
+            assert begun.wait(30)
+            held.go_on.set()
+        return prepare(inputs, start, *others)
+
     held.run = changing  # type: ignore[method-assign]
+    monkeypatch.setattr(embedder._preparer, "prepare", prepare_when_begun)
     held.go_on.clear()
-    threading.Timer(0.2, held.go_on.set).start()
     result = embedder.embed(per_token(["x"] * 350))  # two slices; the first one's batch is of the weights before
     assert (result.num_tokens, len(held.batches), result.space.fingerprint) == (700, 3, "after")
 

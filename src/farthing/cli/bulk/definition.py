@@ -54,7 +54,11 @@ class JobDefinition:
         same = {"model", "space", *lifted}
         phrases = []
         if earlier.get("space") != self.space:
-            phrases.append(f"model was {shown(earlier.get('model'))} and is now {self.model!r}, another vector space")
+            before, after = shown(earlier.get("model")), shown(self.model)
+            same_name = f"the vectors of {after} are of another space now: another format, or other weights"
+            phrases.append(
+                same_name if before == after else f"model was {before} and is now {after}, another vector space"
+            )
         return phrases + [
             f"{name} was {shown(earlier.get(name))} and is now {shown(value)}"
             for name, value in now.items()

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from farthing.cli.bulk.progress import counted
 from farthing.cli.data_options import (
+    ADD_BYTES,
     ENCODER_GROUPS,
     MOST_LISTED,
     PROGRESS,
@@ -86,7 +87,7 @@ def add(
         bar.update(added.num_documents - bar.n)
 
     with (
-        index_encoder(index.manifest.space, model or index.manifest.model, settings) as encoder,
+        index_encoder(index.manifest.space, model or index.manifest.model, settings, ADD_BYTES) as encoder,
         bar,
         format_hinted(files, input_format),
     ):

@@ -6,7 +6,7 @@ import click
 from tqdm import tqdm
 
 from farthing.cli.bulk.progress import counted
-from farthing.cli.data_options import ENCODER_GROUPS, PROGRESS, index_encoder, opened_encoder, progress_shown
+from farthing.cli.data_options import ADD_BYTES, ENCODER_GROUPS, PROGRESS, index_encoder, opened_encoder, progress_shown
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 
@@ -32,9 +32,9 @@ def reindex(store: str, model: str | None, dimensions: int | None, progress: boo
     manifest = held_manifest(database)
     num_passages = VectorIndex(database, manifest).info().facts.num_passages
     if model is None:
-        opened = index_encoder(manifest.space, manifest.model, settings)
+        opened = index_encoder(manifest.space, manifest.model, settings, ADD_BYTES)
     else:
-        opened = opened_encoder(lasting_name(model), settings)
+        opened = opened_encoder(lasting_name(model), settings, ADD_BYTES)
     with opened as encoder:
         shown = progress_shown(progress)
         with tqdm(desc="Embedding", total=num_passages, unit=" passages", disable=not shown, dynamic_ncols=True) as bar:

@@ -42,6 +42,9 @@ def test_another_model_is_named_and_the_same_one_may_have_two_names() -> None:
     assert replace(now, space="4567").differences(asdict(JOB)) == [
         "model was 'starter' and is now './copy', another vector space"
     ]
+    assert replace(JOB, space="4567").differences(asdict(JOB)) == [
+        "the vectors of 'starter' are of another space now: another format, or other weights"
+    ]
 
 
 def test_a_refusal_that_is_lifted_is_no_difference_but_taking_it_up_is() -> None:
