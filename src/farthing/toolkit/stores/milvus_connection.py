@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ SCHEMES = ("http", "https", "tcp", "unix")
 LITE_SUFFIX = ".db"
 # Loading a great collection takes minutes.
 CONNECT_TIMEOUT_S, CALL_TIMEOUT_S = 10.0, 300.0
+RECONNECT_AFTER_S = 0.5
 # What they log with tracebacks, they raise as well.
 LOUD_LOGGERS = ("pymilvus", "pymilvus.milvus_client", "milvus_lite")
 
@@ -85,11 +87,24 @@ class MilvusConnection:
                 if not self.lite.exists():
                     self.lite.mkdir(PRIVATE_FOLDER, exist_ok=True)  # it holds documents
             try:
-                self._opened = MilvusClient(str(self.lite or self._uri), timeout=CONNECT_TIMEOUT_S)
+                self._opened = self._connected(MilvusClient)
             except Exception:
                 check_lite(self.lite)
                 raise
         return self._opened
+
+    def _connected(self, client: Any) -> Any:
+        """Tried twice: gRPC shares what is connected to an address in a process, and the server may have just ended it
+        ("too many pings")."""
+        import grpc
+
+        try:
+            return client(str(self.lite or self._uri), timeout=CONNECT_TIMEOUT_S)
+        except grpc.RpcError as error:
+            if not isinstance(error, grpc.Call) or error.code() is not grpc.StatusCode.UNAVAILABLE:
+                raise
+            time.sleep(RECONNECT_AFTER_S)
+            return client(str(self.lite or self._uri), timeout=CONNECT_TIMEOUT_S)
 
     def _described(self, error: Exception) -> str:
         from pymilvus.exceptions import ConnectError
