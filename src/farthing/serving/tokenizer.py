@@ -36,9 +36,9 @@ SHORT_CHARS = 2**14
 PART_GROWTH = 4
 LEAST_PART_CHARS = 2**12
 # A text with more bytes than that for each token of the context, and nowhere a place to cut it, is a run of emoji, of
-# signs, of a script without blanks. A part of it is tokenised all the same, for the library needs about 230 times the
-# bytes of a word; it counts when it has twice the tokens that are wanted, so that those which are kept stand far from
-# where it was cut.
+# signs, of a script without blanks, or any text for a tokenizer of which no place is known. A part of it is tokenised
+# all the same, for the library needs about 230 times the bytes of a word; it counts when it has twice the tokens that
+# are wanted, so that those which are kept stand far from where it was cut.
 RUN_BYTES, LEAST_RUN_BYTES = 64, 2**17
 RUN_MARGIN = 2
 
@@ -123,7 +123,7 @@ class TextTokenizer:
         while wanted:
             parts = [self._part(texts[place], num_chars, where) for place, num_chars in wanted.items()]
             for number, place in enumerate(wanted):
-                if len(parts[number]) == len(texts[place]) and self._boundaries is not None:
+                if len(parts[number]) == len(texts[place]):
                     parts[number] = run_part(texts[place], runs.setdefault(place, run_bytes), where)
             encoded = self._ids(parts, add_special_tokens=add_special_tokens)
             for place, part, ids in zip(list(wanted), parts, encoded, strict=True):
