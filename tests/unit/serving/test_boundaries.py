@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -167,25 +168,30 @@ def test_the_tokens_of_two_parts_are_those_of_the_whole_in_running_text(
     assert num_places > 100
 
 
-def test_a_text_to_be_cut_is_tokenised_as_far_as_it_is_kept(
-    known: dict[str, TextTokenizer], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@contextmanager
+def asked_chars(tokenizer: TextTokenizer) -> Iterator[list[int]]:
+    """Characters of each call of the library meanwhile."""
     asked: list[int] = []
+    real = tokenizer._encode
+
+    def encode(texts: Sequence[str], **rest: Any) -> Any:
+        asked.append(sum(map(len, texts)))
+        return real(texts, **rest)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(tokenizer, "_encode", encode)
+        yield asked
+
+
+@pytest.mark.parametrize("where", ["end", "start"])
+def test_a_text_to_be_cut_is_tokenised_as_far_as_it_is_kept(known: dict[str, TextTokenizer], where: TextEnd) -> None:
+    text = "The wrens sing. " * 60_000
     for kind, tokenizer in known.items():
-        real = tokenizer._encode
-
-        def encode(texts: list[str], real: Any = real, **rest: Any) -> Any:
-            asked.append(sum(map(len, texts)))
-            return real(texts, **rest)
-
-        monkeypatch.setattr(tokenizer, "_encode", encode)
-        for where in ("end", "start"):
-            asked.clear()
-            text = "The wrens sing. " * 60_000
-            ((ids, is_part),) = tokenizer.encode_enough([text], 256, where, first_chars=2048)  # type: ignore[arg-type]
-            assert is_part
-            assert len(ids) > 256
-            assert sum(asked) < 30_000, kind
+        with asked_chars(tokenizer) as asked:
+            ((ids, is_part),) = tokenizer.encode_enough([text], 256, where, first_chars=2048)
+        assert is_part
+        assert len(ids) > 256
+        assert sum(asked) < 30_000, kind
 
 
 def test_texts_without_places_are_tokenised_whole(known: dict[str, TextTokenizer]) -> None:
@@ -197,23 +203,12 @@ def test_texts_without_places_are_tokenised_whole(known: dict[str, TextTokenizer
 
 
 @pytest.mark.parametrize("where", ["end", "start"])
-def test_of_an_endless_run_without_places_a_part_is_tokenised(
-    known: dict[str, TextTokenizer], where: TextEnd, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[int] = []
+def test_of_an_endless_run_without_places_a_part_is_tokenised(known: dict[str, TextTokenizer], where: TextEnd) -> None:
     for kind, tokenizer in known.items():
-        real = tokenizer._encode
-
-        def encode(texts: list[str], real: Any = real, **rest: Any) -> Any:
-            asked.append(sum(map(len, texts)))
-            return real(texts, **rest)
-
         for run in ("👍🏽🎉" * 40_000, "你好世界" * 40_000, "#=" * 200_000):
             whole = tokenizer.encode([run])[0]
-            monkeypatch.setattr(tokenizer, "_encode", encode)
-            asked.clear()
-            ((ids, is_part),) = tokenizer.encode_enough([run], 256, where, first_chars=2048)
-            monkeypatch.setattr(tokenizer, "_encode", real)
+            with asked_chars(tokenizer) as asked:
+                ((ids, is_part),) = tokenizer.encode_enough([run], 256, where, first_chars=2048)
             if is_part:
                 assert sum(asked) < len(run) / 2, kind
                 assert tokenizer.truncate(ids, 256, where) == tokenizer.truncate(whole, 256, where), (kind, run[:4])

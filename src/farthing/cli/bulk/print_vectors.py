@@ -41,15 +41,16 @@ def print_vectors(reader: Reader, request: EmbedRequest, load: Callable[[], Embe
             for index, error in result.errors.items():
                 errors[good[index]] = placed_error(error, rows.place(good[index]))
             embedding = f', "{EMBEDDING_FIELD}": [{", ".join([NUMBER] * result.vectors.shape[1])}]}}'
-            records = iter(zip(rows.chosen(good).json_objects(), result.vectors, strict=True))
+            records = rows.chosen(good).json_objects()
+            found = dict(zip(good, zip(records, result.vectors, strict=True), strict=True))
             for index in range(len(rows)):
-                record, vector = next(records) if index not in rows.errors else ("", None)
                 if index in errors:
                     sys.stdout.flush()
                     skipped.add(errors[index])
-                elif vector is not None:
-                    click.echo(record.removesuffix("}").rstrip() + embedding % tuple(vector.tolist()))
-                    num_printed += 1
+                    continue
+                record, vector = found[index]
+                click.echo(record.removesuffix("}").rstrip() + embedding % tuple(vector.tolist()))
+                num_printed += 1
             sys.stdout.flush()
             num_unknown += len(result.unknown.texts)
     if not num_printed:
