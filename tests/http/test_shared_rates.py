@@ -25,6 +25,12 @@ from farthing.server import rate_counts
 from farthing.server.rate_counts import ANY_AMOUNT, PREFIX, MemoryCounts, RedisCounts
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Redis that a busy machine leaves waiting for 50 ms has not failed."""
+    monkeypatch.setattr(rate_counts, "TIMEOUT_S", 1.0)
+
+
 @pytest.fixture
 def redis() -> Iterator[StoreServer]:
     with redis_server() as server:

@@ -59,6 +59,7 @@ class InFlight:
     ) -> Receive:
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
         declared_bytes = int(declared) if declared.isdigit() else 0
+        claim.expected_bytes = BODY_WEIGHT * declared_bytes
         seen_bytes = 0
         is_whole = False
 

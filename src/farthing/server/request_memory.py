@@ -34,11 +34,15 @@ WAITING_SHARE = 0.25
 
 
 class Claim:
-    """What one request holds. Not for threads other than the event loop's."""
+    """What one request holds. Not for threads other than the event loop's.
+
+    Attributes:
+        expected_bytes: that the request will need at least, as far as its client has said.
+    """
 
     def __init__(self, memory: RequestMemory) -> None:
         self._memory = memory
-        self.num_bytes = 0
+        self.num_bytes = self.expected_bytes = 0
         self.is_dropped = False
         self._give_way: Callable[[], None] | None = None
         self._since_s = 0.0
@@ -68,6 +72,10 @@ class Claim:
     def waits_s(self, now_s: float) -> float:
         """For how long the client has kept this request waiting; 0 while it does not."""
         return 0.0 if self._give_way is None else now_s - self._since_s
+
+    def size_bytes(self, more_bytes: int) -> int:
+        """How large the request is beside others: a large body is large from its first byte on."""
+        return max(self.num_bytes + more_bytes, self.expected_bytes)
 
     def drop(self) -> None:
         """Have the request give way. What it holds counts as free at once: its task ends in the next turns."""
@@ -158,8 +166,8 @@ class RequestMemory:
         while self._waiting:
             if sum(more for _, more in self._waiting.values()) + num_bytes <= WAITING_SHARE * self.limit_bytes:
                 return
-            turn, (other, more) = max(self._waiting.items(), key=lambda item: item[1][0].num_bytes + item[1][1])
-            if claim.num_bytes + num_bytes >= other.num_bytes + more:
+            turn, (other, more) = max(self._waiting.items(), key=lambda item: item[1][0].size_bytes(item[1][1]))
+            if claim.size_bytes(num_bytes) >= other.size_bytes(more):
                 raise self._full()
             self._refuse(turn)
 
@@ -194,12 +202,10 @@ class RequestMemory:
 
     def _refuse_one_of_a_circle(self) -> None:
         """Where all that is held belongs to requests that wait for each other, the largest has to go."""
-        open_turns = {turn: claim for turn, (claim, _) in self._waiting.items() if not turn.done()}
-        waiting = set(open_turns.values())
-        if open_turns and self._claims <= waiting:
-            turn, claim = max(open_turns.items(), key=lambda item: item[1].num_bytes)
-            if claim.num_bytes:
-                self._refuse(turn)
+        open_turns = [(turn, claim, more) for turn, (claim, more) in self._waiting.items() if not turn.done()]
+        holders = [(claim.size_bytes(more), turn) for turn, claim, more in open_turns if claim.num_bytes]
+        if holders and self._claims <= {claim for _, claim, _ in open_turns}:
+            self._refuse(max(holders, key=lambda item: item[0])[1])
 
     def _full(self) -> QueueFullError:
         return QueueFullError(

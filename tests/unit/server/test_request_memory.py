@@ -105,6 +105,47 @@ def test_a_small_request_takes_the_place_of_a_large_one_that_waits(memory: Reque
     run(test())
 
 
+def test_a_large_body_is_large_from_its_first_byte_on(memory: RequestMemory) -> None:
+    """Many that send a small part of a large body do not crowd a small request out."""
+
+    async def test() -> None:
+        first, small = memory.claim(), memory.claim()
+        await first.grow(700)
+        begun = [memory.claim() for _ in range(6)]
+        for claim in begun:
+            claim.expected_bytes = 900
+            await claim.grow(50)
+        waiting = [asyncio.create_task(claim.grow(50)) for claim in begun]
+        await asyncio.sleep(0)
+        passing = asyncio.create_task(small.grow(240))
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_EXCEPTION)
+        assert not passing.done()
+        assert all(isinstance(task.exception(), QueueFullError) for task in done)
+        first.release()
+        await passing
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    run(test())
+
+
+def test_of_those_that_wait_for_each_other_the_largest_goes_by_what_it_will_need(memory: RequestMemory) -> None:
+    async def test() -> None:
+        small, begun = memory.claim(), memory.claim()
+        begun.expected_bytes = 900
+        await small.grow(550)
+        await begun.grow(400)
+        first = asyncio.create_task(small.grow(100))
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFullError):
+            await begun.grow(100)
+        begun.release()
+        await first
+
+    run(test())
+
+
 def test_nobody_waits_for_ever(memory: RequestMemory, clock: Clock) -> None:
     async def test() -> None:
         first, second = memory.claim(), memory.claim()
