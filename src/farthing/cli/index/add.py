@@ -84,7 +84,10 @@ def add(
 
     def on_batch(added: Added) -> None:
         bar.total = inputs.num_estimated
+        num_passages = added.num_passages + added.num_begun
+        bar.set_postfix_str(f"{num_passages:,} passages", refresh=False)
         bar.update(added.num_documents - bar.n)
+        bar.refresh()
 
     with (
         index_encoder(index.manifest.space, model or index.manifest.model, settings, ADD_BYTES) as encoder,

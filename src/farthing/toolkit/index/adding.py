@@ -7,7 +7,6 @@ again with the same documents and pays only for those that are missing. While on
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import closing
@@ -21,19 +20,15 @@ from farthing.toolkit.documents.document import Document
 from farthing.toolkit.documents.limits import check_copies, checked
 from farthing.toolkit.documents.split import Part, Splitter, Splitting
 from farthing.toolkit.documents.split_process import CountTokens
+from farthing.toolkit.index.embedding import BegunVectors, Embed, PassageEmbedder
 from farthing.toolkit.index.words import Segmenter
 from farthing.toolkit.records.placed import errors_placed
 from farthing.toolkit.records.skipped import STRICT, Skipped
 from farthing.toolkit.stores.passage import Passage
 from farthing.toolkit.stores.store import Store
 
-Embed = Callable[[Sequence[str]], np.ndarray]
-
 # Documents looked at together, fewer if they are long.
 DOCUMENTS_AT_A_TIME, CHARS_AT_A_TIME = 512, 4_000_000
-# What is embedded and put together: what takes about so long, since it is lost when the process is killed. Known once
-# the first characters were embedded.
-SECONDS_A_PUT, FIRST_CHARS, LEAST_CHARS = 10.0, 20_000, 2_000
 
 
 @dataclass
@@ -41,6 +36,8 @@ class Added:
     """What became of the documents so far.
 
     Attributes:
+        num_passages: of documents that were put.
+        num_begun: passages that were embedded of documents that are not put yet.
         skipped: what was left out.
         num_plain: of those that were split, how many were split without regard to their structure.
         plain: the first of these, each with the reason.
@@ -50,6 +47,7 @@ class Added:
     num_changed: int = 0
     num_unchanged: int = 0
     num_passages: int = 0
+    num_begun: int = 0
     num_plain: int = 0
     plain: list[str] = field(default_factory=list)
     ids: set[str] = field(default_factory=set)
@@ -58,19 +56,6 @@ class Added:
     @property
     def num_documents(self) -> int:
         return self.num_new + self.num_changed + self.num_unchanged
-
-
-class Pace:
-    """How many characters are embedded and put in about `SECONDS_A_PUT`."""
-
-    def __init__(self) -> None:
-        self.num_chars = FIRST_CHARS
-
-    def note(self, num_chars: int, seconds: float) -> None:
-        """So many were put in so many seconds. A small part of what is usual tells little."""
-        if num_chars >= self.num_chars / 4:
-            fitting = int(num_chars * SECONDS_A_PUT / max(seconds, 1e-3))
-            self.num_chars = max(LEAST_CHARS, min(fitting, 4 * self.num_chars, CHARS_AT_A_TIME))
 
 
 class Prepared(NamedTuple):
@@ -92,7 +77,8 @@ class Adder:
     """
     Args:
         embed: the store's vectors of texts.
-        on_batch: called with the counts after each batch that was put.
+        begun: keeps what is embedded of long documents until they are put.
+        on_batch: called with the counts after each batch that was put, and each part that was embedded.
         on_step: called often; what it raises ends the adding. From two threads.
         skipped: is told of documents that cannot be added; the first of them is an error where it is strict.
 
@@ -106,6 +92,7 @@ class Adder:
         segmenter: Segmenter,
         splitting: Splitting,
         embed: Embed,
+        begun: BegunVectors | None = None,
         on_batch: Callable[[Added], object] = lambda _: None,
         on_step: Callable[[], object] = lambda: None,
         skipped: Skipped = STRICT,
@@ -113,10 +100,9 @@ class Adder:
         self._store = store
         self._segmenter = segmenter
         self._splitting = splitting
-        self._embed_texts = embed
+        self._embedder = PassageEmbedder(embed, begun, self._on_part)
         self._on_batch = on_batch
         self.added = Added(skipped=skipped)
-        self._pace = Pace()
         self._on_step = on_step
         self._is_over = False
 
@@ -139,20 +125,21 @@ class Adder:
                 self._is_over = True
                 raise
         added.num_plain, added.plain = splitter.num_plain, splitter.plain
+        self._embedder.are_put(is_end=True)
         return added
 
     def _put(self, prepared: Prepared, added: Added, *, is_built: bool) -> None:
         if prepared.passages:
-            started = time.monotonic()
             prepared, vectors = self._embedded(prepared)
             if prepared.passages:
                 self._store.put(prepared.passages, prepared.words, vectors)
-            self._pace.note(sum(len(passage.text) for passage in prepared.passages), time.monotonic() - started)
+                self._embedder.are_put()
         names = {passage.document for passage in prepared.passages}
         added.num_new += len(names - prepared.held)
         added.num_changed += len(names & prepared.held)
         added.num_unchanged += prepared.num_unchanged
         added.num_passages += len(prepared.passages)
+        added.num_begun = 0
         if prepared.passages and not is_built:
             # By words only what was built is found: should this be killed, at least the rest is looked through.
             self._store.build()
@@ -241,7 +228,7 @@ class Adder:
             part.passages.extend(passages)
             part.words.extend(map(self._words, passages))
             num_chars += len(document.text)
-            if num_chars >= self._pace.num_chars:
+            if num_chars >= self._embedder.pace.num_chars:
                 yield part
                 part, num_chars = Prepared([], [], set(held), 0), 0
         yield part
@@ -259,7 +246,13 @@ class Adder:
 
     def _embed(self, passages: Sequence[Passage]) -> np.ndarray:
         with errors_placed(lambda index: passages[index].source or passages[index].document):
-            return self._embed_texts([embedded_text(passage) for passage in passages])
+            return self._embedder.vectors([embedded_text(passage) for passage in passages])
+
+    def _on_part(self, num_done: int) -> None:
+        self._step()
+        if num_done:
+            self.added.num_begun = num_done
+            self._on_batch(self.added)
 
 
 def passage_of(document: Document, digest: str, number: int, part: Part) -> Passage:

@@ -27,7 +27,8 @@ from farthing.toolkit.documents.document import Document
 from farthing.toolkit.documents.split import splitting_for
 from farthing.toolkit.encoder import Encoder
 from farthing.toolkit.index import words
-from farthing.toolkit.index.adding import Added, Adder, Embed
+from farthing.toolkit.index.adding import Added, Adder
+from farthing.toolkit.index.embedding import BegunVectors, Embed
 from farthing.toolkit.index.manifest import Manifest, read_manifest
 from farthing.toolkit.records.skipped import STRICT, Skipped
 from farthing.toolkit.stores.database import MANIFEST, Database
@@ -137,7 +138,7 @@ class VectorIndex:
         """Put documents in; those that are held as they are cost nothing.
 
         Args:
-            on_batch: called with the counts after each batch that was put.
+            on_batch: called with the counts after each batch that was put, and each part of one that was embedded.
             skipped: is told of documents that cannot be added, which are left out; by default the first is an error.
             on_step: called often, from two threads; what it raises ends the adding, and what was put before is kept.
 
@@ -151,8 +152,9 @@ class VectorIndex:
         """
         self.check(encoder)
         with self._changing():
-            embed = self.embed_with(encoder)
-            adder = Adder(self.store, self.segmenter, self.manifest.splitting, embed, on_batch, on_step, skipped)
+            embed, begun = self.embed_with(encoder), self.begun_vectors()
+            splitting = self.manifest.splitting
+            adder = Adder(self.store, self.segmenter, splitting, embed, begun, on_batch, on_step, skipped)
             with kept_told(adder.added):
                 try:
                     added = adder.add(documents, encoder.count_tokens)
@@ -180,6 +182,11 @@ class VectorIndex:
             return vectors
 
         return embed
+
+    def begun_vectors(self) -> BegunVectors | None:
+        """To be used while the index is changed."""
+        file = self.database.begun_file()
+        return None if file is None else BegunVectors(file, self.database.place, self.manifest.space.id)
 
     @contextmanager
     def _changing(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ from farthing.core.errors import UnreadableIndexError
 from farthing.toolkit.encoder import Encoder
 from farthing.toolkit.index import words
 from farthing.toolkit.index.adding import DOCUMENTS_AT_A_TIME, embedded_text
+from farthing.toolkit.index.embedding import Pace, PassageEmbedder
 from farthing.toolkit.index.index import VectorIndex, after, held_manifest, space_of
 from farthing.toolkit.index.manifest import Manifest, read_manifest
 from farthing.toolkit.stores.database import MANIFEST, NEXT_MANIFEST, Database
@@ -43,14 +44,16 @@ def reindex(
     with database.writing():
         old = VectorIndex(database, held_manifest(database))
         new = VectorIndex(database, next_manifest(database, old.manifest, encoder, dimensions), old.segmenter)
-        embed = new.embed_with(encoder)
+        embedder = PassageEmbedder(new.embed_with(encoder), new.begun_vectors())
         num_done = 0
-        for batch in document_batches(old):
+        for batch in document_batches(old, embedder.pace):
             held = new.store.digests(list(dict.fromkeys(passage.document for passage in batch)))
             missing = [passage for passage in batch if held.get(passage.document) != passage.digest]
             texts = [embedded_text(passage) for passage in missing]
             if missing:
-                new.store.put(missing, [" ".join(new.segmenter.words(text)) for text in texts], embed(texts))
+                words_of = [" ".join(new.segmenter.words(text)) for text in texts]
+                new.store.put(missing, words_of, embedder.vectors(texts))
+                embedder.are_put()
             num_done += len(batch)
             on_batch(num_done)
         # What was taken out of the old index since a move that was stopped had copied it.
@@ -88,14 +91,17 @@ def begun_manifest(database: Database) -> Manifest | None:
         return None
 
 
-def document_batches(index: VectorIndex) -> Iterator[list[Passage]]:
+def document_batches(index: VectorIndex, pace: Pace) -> Iterator[list[Passage]]:
     """All passages, whole documents at a time, about as many as are added at once."""
     passages = itertools.chain.from_iterable(index.store.passages())
     batch: list[Passage] = []
+    num_chars = 0
     for _, group in itertools.groupby(passages, key=lambda passage: passage.document):
-        batch += group
-        if len(batch) >= DOCUMENTS_AT_A_TIME:
+        document = list(group)
+        batch += document
+        num_chars += sum(len(passage.text) for passage in document)
+        if len(batch) >= DOCUMENTS_AT_A_TIME or num_chars >= pace.num_chars:
             yield batch
-            batch = []
+            batch, num_chars = [], 0
     if batch:
         yield batch

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Protocol
 
 from farthing.toolkit.stores.store import Store
 
 # What an index says of itself, and of itself once a move to another model is done (`farthing.toolkit.index`).
 MANIFEST, NEXT_MANIFEST = "farthing-index", "farthing-index-next"
+# The first bytes of the file that `Database.begun_file` names, which tell it from somebody else's.
+BEGUN_MARK = b"vectors begun by farthing, 1\n"
 
 
 class Database(Protocol):
@@ -44,6 +47,11 @@ class Database(Protocol):
         """Remove a store, if it is there and Farthing made it."""
         ...
 
+    def begun_file(self) -> Path | None:
+        """Where vectors of documents that are not whole yet may be kept, with `BEGUN_MARK` first; None where there is
+        no disk beside the data. Whoever removes the index removes it too."""
+        ...
+
     def check_free(self) -> None:
         """Raises `IndexPlaceError` where no index can be made, because something else is there.
 
@@ -62,6 +70,14 @@ class Database(Protocol):
     def remove(self) -> list[str]:
         """All of the index that Farthing made. Returns names of what else is in its place, which stays with it."""
         ...
+
+
+def is_begun(file: Path) -> bool:
+    """Whether this is what `Database.begun_file` names, or the beginning of one."""
+    if not file.is_file() or file.is_symlink():
+        return False
+    with file.open("rb") as stream:
+        return BEGUN_MARK.startswith(stream.read(len(BEGUN_MARK)))
 
 
 def open_database(place: str) -> Database:

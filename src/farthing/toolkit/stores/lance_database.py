@@ -13,14 +13,14 @@ from pathlib import Path
 
 from farthing.core.errors import IndexNotFoundError, IndexPlaceError, UnreadableIndexError
 from farthing.core.files import PRIVATE_FOLDER, temporary_of, user_path, write_atomically
-from farthing.toolkit.stores.database import MANIFEST, NEXT_MANIFEST
+from farthing.toolkit.stores.database import MANIFEST, NEXT_MANIFEST, is_begun
 from farthing.toolkit.stores.failures import file_errors, lance_errors
 from farthing.toolkit.stores.lance_folder import has_table, is_ours, make_data, remove_data, remove_empty
 from farthing.toolkit.stores.lance_store import LanceStore
 from farthing.toolkit.stores.notes import read_note
 from farthing.toolkit.stores.writing import one_writer
 
-LOCK = "lock"
+LOCK, BEGUN = "lock", "begun-vectors"
 # In the order in which they are removed: without the first there is no index any more.
 NOTES = (f"{MANIFEST}.json", f"{NEXT_MANIFEST}.json")
 MOST_NAMED = 5
@@ -73,6 +73,9 @@ class LanceDatabase:
         with file_errors(self.place):
             if is_ours(self._folder / data, self.place):
                 remove_data(self._folder / data)
+
+    def begun_file(self) -> Path:
+        return self._folder / BEGUN
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -145,7 +148,7 @@ class LanceDatabase:
             for name in self._names():
                 if is_ours(self._folder / name, self.place):
                     remove_data(self._folder / name)
-                elif is_plain(self._folder / name) and temporary_of(name) in NOTES:
+                elif self._is_note_cut_short(name) or self._is_begun(name):
                     (self._folder / name).unlink()
             if self._is_lock(LOCK):
                 (self._folder / LOCK).unlink()
@@ -162,8 +165,14 @@ class LanceDatabase:
 
     def _is_left_over(self, name: str) -> bool:
         """Of an index whose making or removing was cut short."""
-        path = self._folder / name
-        return self._is_lock(name) or is_ours(path, self.place) or (is_plain(path) and temporary_of(name) in NOTES)
+        is_file = self._is_lock(name) or self._is_begun(name) or self._is_note_cut_short(name)
+        return is_file or is_ours(self._folder / name, self.place)
+
+    def _is_note_cut_short(self, name: str) -> bool:
+        return temporary_of(name) in NOTES and is_plain(self._folder / name)
+
+    def _is_begun(self, name: str) -> bool:
+        return name == BEGUN and is_begun(self._folder / name)
 
     def _is_lock(self, name: str) -> bool:
         path = self._folder / name

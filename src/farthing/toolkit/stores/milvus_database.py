@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 from farthing.core.errors import IndexPlaceError, SettingsError
+from farthing.toolkit.stores.database import is_begun
 from farthing.toolkit.stores.failures import file_errors
 from farthing.toolkit.stores.milvus_connection import MilvusConnection, without_password
 from farthing.toolkit.stores.milvus_rows import MAX_FIELD_BYTES, literal, schema
@@ -66,6 +68,10 @@ class MilvusDatabase:
         if self.has(data) and self._is_ours(self._collection(data)):
             self._milvus.call("drop_collection", self._collection(data))
 
+    def begun_file(self) -> Path | None:
+        lite = self._milvus.lite
+        return None if lite is None else lite.with_name(f"{lite.name}.{self._name}.begun-vectors")
+
     def check_free(self) -> None:
         foreign = [name for name in self._collections() if not self._is_ours(name)]
         if foreign:
@@ -104,6 +110,10 @@ class MilvusDatabase:
                 self._milvus.call("drop_collection", collection)
             else:
                 kept.append(collection)
+        begun = self.begun_file()
+        with file_errors(self.place):
+            if begun is not None and is_begun(begun):
+                begun.unlink()
         return kept
 
     def _collections(self) -> list[str]:

@@ -31,9 +31,9 @@ from farthing.core.errors import (
 from farthing.models.synth import find_shape, write_synthetic
 from farthing.toolkit.documents.document import Document
 from farthing.toolkit.documents.limits import MAX_TEXT_CHARS
-from farthing.toolkit.index import adding, words
+from farthing.toolkit.index import adding, embedding, words
 from farthing.toolkit.index import index as index_module
-from farthing.toolkit.index.adding import FIRST_CHARS, LEAST_CHARS, SECONDS_A_PUT, Added, Pace, embedded_text
+from farthing.toolkit.index.adding import Added, embedded_text
 from farthing.toolkit.index.index import VectorIndex, remove_index
 from farthing.toolkit.index.reindex import reindex
 from farthing.toolkit.index.search import Query, search
@@ -569,27 +569,125 @@ def test_what_stands_before_a_document_that_is_an_error_is_kept(
     assert {f"n{number}" for number in range(5)} & held == {f"n{number}" for number in range(bad)}
 
 
-def test_as_much_is_put_as_takes_some_seconds() -> None:
-    pace = Pace()
-    pace.note(FIRST_CHARS, 1.0)
-    assert pace.num_chars == min(4 * FIRST_CHARS, FIRST_CHARS * SECONDS_A_PUT)
-    for _ in range(5):
-        pace.note(pace.num_chars, pace.num_chars / 1000)  # a thousand characters a second
-    assert pace.num_chars == 1000 * SECONDS_A_PUT
-    pace.note(10, 100.0)  # a rest tells nothing
-    assert pace.num_chars == 1000 * SECONDS_A_PUT
-    pace.note(pace.num_chars, 1e9)
-    assert pace.num_chars == LEAST_CHARS
+def put_a_thousand_chars(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedding, "FIRST_CHARS", 1000)
+    monkeypatch.setattr(embedding, "SECONDS_A_PUT", 0.0)
+    monkeypatch.setattr(embedding, "LEAST_CHARS", 1000)
 
 
 def test_documents_are_put_before_all_of_a_batch_are_embedded(
     index: VectorIndex, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adding, "FIRST_CHARS", 1000)
-    monkeypatch.setattr(adding, "SECONDS_A_PUT", 0.0)
-    monkeypatch.setattr(adding, "LEAST_CHARS", 1000)
+    put_a_thousand_chars(monkeypatch)
     seen: list[int] = []
     documents = (Document(f"n{number}", "word " * 100) for number in range(20))
     index.add(documents, embedder, lambda added: seen.append(added.num_new))
     assert seen[-1] == 20
     assert len(seen) >= 10
+
+
+class Stopping:
+    """An embedder's `encode` that is stopped after some calls, and remembers what it was given."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, calls: float = float("inf")) -> None:
+        self.texts: list[str] = []
+        encode = Embedder.encode
+
+        def encode_some(embedder: Embedder, texts: Sequence[str], **options: object) -> np.ndarray:
+            nonlocal calls
+            calls -= 1
+            if calls < 0:
+                raise KeyboardInterrupt
+            self.texts.extend(texts)
+            return encode(embedder, texts, **options)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(Embedder, "encode", encode_some)
+
+
+LONG = Document("long", " ".join(f"Stone {number} of the long wall is grey." for number in range(400)))
+
+
+def vectors_of(index: VectorIndex) -> dict[str, list[float]]:
+    rows = index.store._table.to_arrow().select(["id", "vector"]).to_pylist()  # type: ignore[attr-defined]
+    return {row["id"]: row["vector"] for row in rows}
+
+
+def test_of_a_long_document_that_was_stopped_only_the_rest_is_embedded(
+    index: VectorIndex, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_a_thousand_chars(monkeypatch)
+    seen: list[int] = []
+    with monkeypatch.context() as patch:
+        stopped = Stopping(patch, calls=5)
+        with pytest.raises(KeyboardInterrupt):
+            index.add([LONG], embedder, lambda added: seen.append(added.num_begun))
+    assert seen == sorted(seen)
+    assert seen[-1] == len(stopped.texts) > 10
+    assert "long" not in index.store.documents()
+    with monkeypatch.context() as patch:
+        went_on = Stopping(patch)
+        index = VectorIndex.open(index.database)
+        added = index.add([LONG], embedder)
+    assert (added.num_new, added.num_begun) == (1, 0)
+    assert len(stopped.texts) + len(went_on.texts) == added.num_passages
+    assert not set(stopped.texts) & set(went_on.texts)
+    resumed = vectors_of(index)
+    index.delete(["long"])
+    index.add([LONG], embedder)
+    whole = vectors_of(index)
+    assert whole.keys() == resumed.keys()
+    for name, vector in whole.items():  # of other batches
+        np.testing.assert_allclose(vector, resumed[name], atol=1e-5)
+    assert not index.database.begun_file().exists()  # type: ignore[union-attr]
+
+
+def test_what_was_begun_of_another_text_or_another_model_is_not_taken(
+    index: VectorIndex, database: LanceDatabase, embedder: Embedder, other: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_a_thousand_chars(monkeypatch)
+    with monkeypatch.context() as patch:
+        Stopping(patch, calls=5)
+        with pytest.raises(KeyboardInterrupt):
+            index.add([LONG], embedder)
+    begun = database.begun_file().read_bytes()
+    changed = replace(LONG, text=LONG.text.replace("grey", "blue"))
+    with monkeypatch.context() as patch:
+        anew = Stopping(patch)
+        assert index.add([changed], embedder).num_passages == len(anew.texts)
+    moved = reindex(database, other)
+    database.begun_file().write_bytes(begun)
+    with monkeypatch.context() as patch:
+        anew = Stopping(patch)
+        assert moved.add([LONG], other).num_passages == len(anew.texts)
+
+
+def test_a_move_that_was_stopped_in_a_long_document_embeds_only_the_rest(
+    index: VectorIndex, database: LanceDatabase, embedder: Embedder, other: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.add([LONG], embedder)
+    put_a_thousand_chars(monkeypatch)
+    with monkeypatch.context() as patch:
+        stopped = Stopping(patch, calls=12)
+        with pytest.raises(KeyboardInterrupt):
+            reindex(database, other)
+    assert database.begun_file().exists()
+    with monkeypatch.context() as patch:
+        went_on = Stopping(patch)
+        moved = reindex(database, other)
+    again = set(stopped.texts) & set(went_on.texts)
+    assert again == {"a wren"}  # with which each move asks what the dimensions are
+    assert len(stopped.texts) + len(went_on.texts) - 2 == moved.info().facts.num_passages
+    assert not database.begun_file().exists()
+
+
+def test_an_index_that_was_stopped_in_a_document_is_removed_with_all_that_was_begun(
+    index: VectorIndex, database: LanceDatabase, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_a_thousand_chars(monkeypatch)
+    with monkeypatch.context() as patch:
+        Stopping(patch, calls=5)
+        with pytest.raises(KeyboardInterrupt):
+            index.add([LONG], embedder)
+    assert database.begun_file().stat().st_mode & 0o777 == 0o600
+    assert not index.remove()
+    assert not Path(database.place).exists()
