@@ -51,7 +51,7 @@ class TokenLists:
         def work(start: int, stop: int, room: int) -> tuple[list[T], int]:
             inputs = [self._prompted(texts[index], index, prefix) for index in range(start, stop)]
             if sum(map(len, inputs)) > room:  # before each of them is an object of its own
-                encoded = self._tokenizer.encode_enough(inputs, room, first_chars=4 * room)
+                encoded = self._tokenizer.encode_enough(inputs, room, first_chars=2 * room)
                 self._check(self._max_tokens - room + sum(len(ids) for ids, _ in encoded), "inputs")
             written, num_found = list[T](), 0
             for tokens in self._tokenizer.tokens(inputs, add_special_tokens=add_special_tokens):

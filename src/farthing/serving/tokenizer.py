@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 PIECE_CHARS = 2**17
 # Texts with fewer characters in all are tokenised one by one, so that short requests wait for nobody's long ones.
 SHORT_CHARS = 2**14
-# A text is tokenised in parts only where its first part is shorter by so much.
-PART_GROWTH = 4
+# A text is tokenised in parts only where its first part is shorter by so much; the next one is longer by as much.
+PART_GROWTH = 2
 LEAST_PART_CHARS = 2**12
-# A text with more bytes than that for each token of the context, and nowhere a place to cut it, is a run of emoji, of
-# signs, of a script without blanks, or any text for a tokenizer of which no place is known. A part of it is tokenised
-# all the same, for the library needs about 230 times the bytes of a word; it counts when it has twice the tokens that
-# are wanted, so that those which are kept stand far from where it was cut.
-RUN_BYTES, LEAST_RUN_BYTES = 64, 2**17
-RUN_MARGIN = 2
+# A text with many more bytes than that for each token that is wanted, and nowhere a place to cut it, is a run of emoji,
+# of signs, of a script without blanks, or any text for a tokenizer of which no place is known. A part of it is
+# tokenised all the same, for the library needs about 160 times a text's bytes; it counts when it has so many more
+# tokens than are wanted (at most as many again) that those which are kept stand far from where it was cut.
+RUN_BYTES, LEAST_RUN_BYTES = 4, 2**16
+RUN_MARGIN = 8192
 
 
 class Encoded(NamedTuple):
@@ -118,7 +118,8 @@ class TextTokenizer:
         """
         found: dict[int, Encoded] = {}
         wanted = dict.fromkeys(range(len(texts)), max(first_chars, LEAST_PART_CHARS))
-        run_bytes = max(RUN_BYTES * num_tokens, LEAST_RUN_BYTES) // PART_GROWTH
+        margin = min(num_tokens, RUN_MARGIN)
+        run_bytes = max(RUN_BYTES * (num_tokens + margin), LEAST_RUN_BYTES)
         runs: dict[int, int] = {}  # bytes that are tried of each text without a place to cut it
         while wanted:
             parts = [self._part(texts[place], num_chars, where) for place, num_chars in wanted.items()]
@@ -128,7 +129,7 @@ class TextTokenizer:
             encoded = self._ids(parts, add_special_tokens=add_special_tokens)
             for place, part, ids in zip(list(wanted), parts, encoded, strict=True):
                 is_part = len(part) < len(texts[place])
-                if is_part and len(ids) <= (RUN_MARGIN if place in runs else 1) * num_tokens:
+                if is_part and len(ids) <= num_tokens + (margin if place in runs else 0):
                     if place in runs:
                         runs[place] *= PART_GROWTH
                     wanted[place] *= PART_GROWTH
