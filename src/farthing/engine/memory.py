@@ -14,6 +14,8 @@ HOST_ALLOCATOR = ("can't allocate memory", "not enough memory")
 
 # Between batches. Walking the heap takes some milliseconds, and what is used again has to be mapped again.
 TRIM_INTERVAL_S = 10.0
+# What a process may have grown by before its heap is trimmed, whether batches are run or not.
+TRIM_GROWTH_BYTES = 64 * 2**20
 
 
 def trim_heap() -> None:
@@ -28,7 +30,7 @@ def trim_heap() -> None:
 
 
 class Trimmer:
-    """Trims the heap now and then, however many batches are run.
+    """Trims the heap now and then: between batches, and when the process has grown.
 
     glibc keeps freed buffers of up to 32 MiB in its heaps, between smaller ones that are in use: with batches of all
     sizes these heaps grew for as long as was measured, to twice what was in use (docs/log.md).
@@ -37,6 +39,15 @@ class Trimmer:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._due_s = clock() + TRIM_INTERVAL_S
+        self._least_bytes: int | None = None
+
+    def watch(self, held_bytes: int) -> None:
+        """Told again and again how much the process holds. Requests that are refused make no batch, and leave what
+        their bodies took in the heap."""
+        self._least_bytes = held_bytes if self._least_bytes is None else min(held_bytes, self._least_bytes)
+        if held_bytes - self._least_bytes >= TRIM_GROWTH_BYTES:
+            trim_heap()
+            self._least_bytes = None  # the next reading says what is in use
 
     def after_batch(self) -> None:
         if self._clock() >= self._due_s:

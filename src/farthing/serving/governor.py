@@ -24,7 +24,7 @@ from farthing.core.sizes import parse_bytes
 from farthing.engine.device import device_facts
 from farthing.engine.ladder import Rung, make_rungs
 from farthing.engine.live import LiveModel
-from farthing.engine.memory import release_cached
+from farthing.engine.memory import Trimmer, release_cached
 from farthing.engine.meter import CardMeter, HostMeter, MemoryMeter, MemoryReading
 from farthing.serving.moves import Mover
 from farthing.serving.token_budget import TokenBudget
@@ -103,6 +103,7 @@ class Governor:
         self._rung = self._resort = self._num_down = self._num_up = 0
         self._stepped_at = self._room_since = float("-inf")
         self._has_room = False
+        self._trimmer = Trimmer()
         self._on_step: list[Callable[[int], None]] = []
         self._read_requests: Callable[[], int] = lambda: 0
         self._readings: tuple[MemoryReading, ...] = ()
@@ -148,6 +149,7 @@ class Governor:
     def tick(self, now_s: float) -> None:
         """Read the memory and take one step at most. Raises what a step raises; the model then runs as before."""
         self._readings = tuple(self._meter.read())
+        self._trimmer.watch(sum(reading.used_bytes for reading in self._readings if reading.place == "host"))
         if not self._live.is_loaded:
             self._live.move(self._live.plan)
         if self._is_any_short():
