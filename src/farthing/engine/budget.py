@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from farthing.core.settings import EngineSettings
 from farthing.core.sizes import parse_bytes
 from farthing.engine.device import DeviceFacts
@@ -24,11 +22,3 @@ def host_budget_bytes(settings: EngineSettings, facts: DeviceFacts) -> int | Non
     if facts.is_cpu or facts.host_free_bytes is None or settings.memory == "none":
         return None
     return int(facts.host_free_bytes * (1 - MARGIN))
-
-
-def less_memory(settings: EngineSettings, num_bytes: int) -> EngineSettings:
-    """The settings with a memory that was given as a size smaller by `num_bytes`; what is free is less by itself."""
-    if settings.memory in ("auto", "none"):
-        return settings
-    left = (parse_bytes(settings.memory) or 0) - num_bytes
-    return replace(settings, memory=f"{max(1, left)}B")

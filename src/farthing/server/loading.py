@@ -110,19 +110,18 @@ class Models:
         if not self._found:  # nothing is computed here, and nothing of the engine is needed
             self.cache = open_cache(self._caching, own_memory_bytes(self._caching))
             return
-        from farthing.engine.budget import less_memory
         from farthing.engine.device import device_facts
         from farthing.serving.cache.planned import memory_bytes, reserved_bytes
 
         facts = device_facts(self._engine.device)
         self.cache = open_cache(self._caching, memory_bytes(self._caching, self._engine, facts))
         requests_bytes = self._plan_requests(facts)
-        self._for_models = less_memory(
-            self._engine, reserved_bytes(self._caching, self._engine, facts) + requests_bytes
-        )
+        beside_bytes = reserved_bytes(self._caching, self._engine, facts) + requests_bytes
+        self._for_models = self._engine.less_memory(beside_bytes)
         for config in self._configs:  # what a single one is planned with
             own = config.settings.group(EngineSettings)
-            self._planned[config.name] = less_memory(own, reserved_bytes(self._caching, own, facts) + requests_bytes)
+            beside_bytes = reserved_bytes(self._caching, own, facts) + requests_bytes
+            self._planned[config.name] = own.less_memory(beside_bytes)
 
     def _plan_requests(self, facts: DeviceFacts) -> int:
         """Set the limit of what requests may hold; how much of the memory that models are planned with that is, with

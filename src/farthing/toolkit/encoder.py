@@ -130,10 +130,9 @@ def open_embedder(
     others_bytes: int,
 ) -> Embedder:
     """The model in this process; as `open_encoder`."""
-    from farthing.engine.budget import less_memory
     from farthing.serving.embedder import Embedder
 
-    planned = less_memory(engine, others_bytes)
+    planned = engine.less_memory(others_bytes)
     try:
         return Embedder.from_settings(model, source, engine, serving, planned=planned, on_layer=on_layer)
     except DoesNotFitError as error:

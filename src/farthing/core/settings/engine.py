@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from farthing.core.errors import SettingsError
 from farthing.core.settings.field import Checked, option
@@ -84,3 +84,10 @@ class EngineSettings(Checked):
                 f"prefix_cache is {self.prefix_cache!r}; it must be a size such as 64MiB or 0B, or auto",
                 param="prefix_cache",
             )
+
+    def less_memory(self, num_bytes: int) -> EngineSettings:
+        """With a memory that was given as a size smaller by so much; what is free is less by itself."""
+        if self.memory in ("auto", "none"):
+            return self
+        left = (parse_bytes(self.memory) or 0) - num_bytes
+        return replace(self, memory=f"{max(1, left)}B")
