@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import gc
 import time
 from collections.abc import Callable
 
@@ -43,9 +44,12 @@ class Trimmer:
 
     def watch(self, held_bytes: int) -> None:
         """Told again and again how much the process holds. Requests that are refused make no batch, and leave what
-        their bodies took in the heap."""
+        their bodies took in the heap, or in circles of errors and frames, which the collector hardly ever looks for in
+        a server (`farthing.server.collector`)."""
         self._least_bytes = held_bytes if self._least_bytes is None else min(held_bytes, self._least_bytes)
         if held_bytes - self._least_bytes >= TRIM_GROWTH_BYTES:
+            if gc.get_freeze_count():  # what stays is put aside, so that a look takes milliseconds
+                gc.collect()
             trim_heap()
             self._least_bytes = None  # the next reading says what is in use
 
