@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -239,3 +241,31 @@ def test_joiners_without_end_are_cleaned_in_a_moment(client: httpx.Client) -> No
     text = "é" + "\u200d" * 900_000 + "é"
     answer = client.post("/v1/embeddings", json={"input": text, "truncate": True}, timeout=30)
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/embeddings", {"input": [{"a": []}] * 60_000}),
+        ("/v1/embeddings", {"input": "a", "dimensions": [[]] * 60_000}),
+        ("/embed", {"inputs": [{"a": []}] * 60_000}),
+        ("/tokenize", {"inputs": [{"a": []}] * 60_000}),
+        ("/api/embed", {"model": "minilm", "input": [{"a": []}] * 60_000}),
+        ("/v2/embed", {"model": "minilm", "texts": [{"a": []}] * 60_000}),
+        ("/v1/rerank", {"model": "minilm", "query": "a", "documents": [[]] * 60_000}),
+    ],
+)
+def test_a_body_that_was_refused_is_gone_without_the_collector(server: Any, path: str, body: dict[str, Any]) -> None:
+    content = json.dumps(body)
+    del body
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(2):  # what is loaded and kept by the first
+            before = sys.getallocatedblocks()
+            for _ in range(3):
+                answer = httpx.post(f"{server.url}{path}", content=content, timeout=30)
+                assert 400 <= answer.status_code < 500
+            server.wait_until(lambda: sys.getallocatedblocks() - before < 30_000)
+    finally:
+        gc.enable()

@@ -132,7 +132,28 @@ def unexpected_fault(request_id: str) -> Fault:
 
 
 def request_fault(request: Request, error: FarthingError | HTTPException) -> Fault:
-    """What the client of `request` is told about an error; those of the computation go to the log too."""
+    """What the client of `request` is told about an error; those of the computation go to the log too. The error has no
+    traceback afterwards."""
+    try:
+        return logged_fault(request, error)
+    finally:
+        let_frames_go(error)
+
+
+def let_frames_go(error: BaseException) -> None:
+    """An error, its frames, and the futures in them that hold the error are a circle, with the request's body in it,
+    which stays until the collector looks: an error that has been answered needs its frames no more."""
+    seen: set[int] = set()
+    todo: list[BaseException | None] = [error]
+    while todo:
+        found = todo.pop()
+        if found is not None and id(found) not in seen:
+            seen.add(id(found))
+            found.__traceback__ = None
+            todo += [found.__cause__, found.__context__]
+
+
+def logged_fault(request: Request, error: FarthingError | HTTPException) -> Fault:
     if isinstance(error, HTTPException):
         return http_fault(request, error)
     fault = fault_of(error)
