@@ -100,10 +100,10 @@ def dedup(
     search = Search(model, vectors, against_vectors, distance_of(threshold, cosine), keep or "first", time_field)
     outputs = Outputs(format_of(data, input_format), kept=output, dropped=dropped, report=report)
     outputs.check(overwrite=overwrite)
-    unread, unembedded = Skipped(strict), Skipped(strict)
+    unread, unembedded, untimed = Skipped(strict), Skipped(strict), Skipped(strict)
     texts = read_text_set(data, input_format, field, unread)
     others = None if against is None else read_text_set(str(against), None, field_of(str(against), field), unread)
-    found = search.run(texts, others, settings, show_progress=progress_shown(progress))
+    found = search.run(texts, others, settings, untimed, show_progress=progress_shown(progress))
     for error in found.errors:
         unembedded.add(error)
     others = others or texts
@@ -113,6 +113,7 @@ def dedup(
     outputs.save(found, texts, others, made)
     say_left_out(unread)
     say_left_out(unembedded, "Not embedded, and compared letter by letter")
+    say_left_out(untimed, "Taken as the oldest")
 
 
 def field_of(name: str, field: str | None) -> str | None:

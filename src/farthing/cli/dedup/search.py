@@ -17,6 +17,7 @@ from farthing.cli.data_options import opened_encoder
 from farthing.core.resolve import Resolved
 from farthing.toolkit.dedup.order import Keep, read_times
 from farthing.toolkit.records.fields import require_field
+from farthing.toolkit.records.skipped import Skipped
 
 if TYPE_CHECKING:
     from farthing.toolkit.dedup.find import Duplicates, Vectors
@@ -43,11 +44,14 @@ class Search:
     keep: Keep
     time_field: str | None
 
-    def run(self, texts: TextSet, others: TextSet | None, settings: Resolved, *, show_progress: bool) -> Duplicates:
-        """Raises what reading or making vectors raises, and `InputError` for a record without a time."""
+    def run(
+        self, texts: TextSet, others: TextSet | None, settings: Resolved, untimed: Skipped, *, show_progress: bool
+    ) -> Duplicates:
+        """`untimed` is told of records without a time. Raises what reading or making vectors raises, and `InputError`
+        where no record has a time."""
         from farthing.toolkit.text_set import embed_text_set, read_vectors
 
-        times = None if self.time_field is None else times_of(texts, self.time_field)
+        times = None if self.time_field is None else times_of(texts, self.time_field, untimed)
         compare = partial(self.compare, texts, others, times, show_progress)
         if self.vectors is not None:
             other_vectors = read_vectors(self.against_vectors, others) if others and self.against_vectors else None
@@ -82,10 +86,12 @@ class Search:
         )
 
 
-def times_of(texts: TextSet, field: str) -> list[float]:
-    """Raises `InputError` for a record without that field, or where it is no time."""
-    values = []
-    for index, record in enumerate(map(json.loads, texts.json_objects())):
-        require_field(record, field, texts.place(index))
-        values.append(record[field])
-    return read_times(values, field, texts.place)
+def times_of(texts: TextSet, field: str, untimed: Skipped) -> list[float]:
+    """As `read_times`; where no record has the field, the error says which ones there are."""
+    values, is_there = [], False
+    for record in map(json.loads, texts.json_objects()):
+        values.append(record.get(field))
+        is_there = is_there or field in record
+    if values and not is_there:
+        require_field(json.loads(next(iter(texts.json_objects()))), field, texts.place(0))
+    return read_times(values, field, texts.place, untimed)

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from farthing.core.errors import InputError
+from farthing.toolkit.records.skipped import STRICT, Skipped
 
 Keep = Literal["first", "longest", "newest"]
 KEEP: tuple[Keep, ...] = ("first", "longest", "newest")
@@ -37,29 +38,45 @@ def order_of(texts: Sequence[str], keep: Keep = "first", times: Sequence[float] 
     return np.array(ordered, dtype=np.int64)
 
 
-def read_times(values: Sequence[object], field: str, place: Callable[[int], str]) -> list[float]:
+def read_times(
+    values: Sequence[object], field: str, place: Callable[[int], str], untimed: Skipped = STRICT
+) -> list[float]:
     """Times of records in a form that can be compared: numbers as they are, ISO 8601 dates as seconds since 1970 UTC.
 
-    Raises `InputError` for what is neither, naming `place(index)`, and for a mixture of both.
+    What is neither counts as older than all others, as does a number among dates, or a date among numbers; the first
+    time says which of them it is.
+
+    Args:
+        values: None where a record has no such field.
+        untimed: is told of records without a time, by `place(index)`; the first of them is an error where it is strict.
+
+    Raises `InputError` also where no record has a time.
     """
-    times, numbers = [], 0
+    times: list[float] = []
+    is_of_numbers: bool | None = None
     for index, value in enumerate(values):
         time, is_number = read_time(value)
-        if time is None:
-            raise InputError(
-                f"{place(index)}: the field {field!r} is {value!r}, not a time. Give a number or an ISO 8601 date such "
-                "as 2026-11-22T08:30:00Z.",
-                param="time_field",
-            )
-        numbers += is_number
-        if numbers not in (0, index + 1):
-            raise InputError(
-                f"{place(index)}: the field {field!r} is {value!r}; others before it are "
-                f"{'dates' if is_number else 'numbers'}. Give one kind of them.",
-                param="time_field",
-            )
+        if time is not None and is_of_numbers is None:
+            is_of_numbers = is_number
+        if time is None or is_number != is_of_numbers:
+            untimed.add(no_time(value, field, place(index), None if time is None else is_of_numbers))
+            time = -math.inf
         times.append(time)
+    if values and is_of_numbers is None:
+        raise no_time(values[0], field, place(0), None)
     return times
+
+
+def no_time(value: object, field: str, place: str, is_of_numbers: bool | None) -> InputError:
+    """`is_of_numbers`: what others are, where it is a time of the other kind."""
+    if is_of_numbers is not None:
+        kind = "numbers" if is_of_numbers else "dates"
+        reason = f"is {value!r}; others before it are {kind}. Give one kind of them."
+    elif value is None:
+        reason = "is missing or null, and so no time."
+    else:
+        reason = f"is {value!r}, not a time. Give a number or an ISO 8601 date such as 2026-11-22T08:30:00Z."
+    return InputError(f"{place}: the field {field!r} {reason}", param="time_field")
 
 
 def read_time(value: object) -> tuple[float | None, bool]:

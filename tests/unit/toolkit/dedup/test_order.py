@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 
 from farthing.core.errors import InputError
 from farthing.toolkit.dedup.order import order_of, read_times
+from farthing.toolkit.records.skipped import Skipped
 
 TEXTS = ["bb", "aaa", "c", "aa", "ccc"]
 
@@ -31,10 +34,26 @@ def test_numbers_and_dates_are_times() -> None:
     assert (one - midnight, also_midnight) == (3600, midnight)
 
 
-@pytest.mark.parametrize("value", [None, "yesterday", True, ["2026"], "nan", float("inf"), 10**400, ""])
+@pytest.mark.parametrize("value", ["yesterday", True, ["2026"], "nan", float("inf"), 10**400, ""])
 def test_what_is_no_time_is_named_with_its_line(value: object) -> None:
     with pytest.raises(InputError, match=r"Line 2 of data.csv: the field 't' is .* not a time. Give a number or"):
         read_times([1, value], "t", place)
+
+
+def test_a_record_without_a_time_is_the_oldest_and_told() -> None:
+    untimed = Skipped()
+    assert read_times([None, "soon", 3, "2026-11-22", -5], "t", place, untimed) == [-inf, -inf, 3, -inf, -5]
+    assert untimed.num == 3
+    assert "is missing or null" in untimed.reasons[0]
+    assert "not a time" in untimed.reasons[1]
+    assert "others before it are numbers" in untimed.reasons[2]
+    assert order_of(TEXTS, "newest", [-inf, 3, 5, 1, 2]).tolist() == [2, 1, 4, 3, 0]
+
+
+def test_where_no_record_has_a_time_the_field_is_wrong() -> None:
+    with pytest.raises(InputError, match="the field 't' is missing or null"):
+        read_times([None, None], "t", place, Skipped())
+    assert read_times([], "t", place, Skipped()) == []
 
 
 def test_numbers_and_dates_are_not_mixed() -> None:
