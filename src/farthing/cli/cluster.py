@@ -109,7 +109,7 @@ def cluster(
 ) -> None:
     """Find clusters of the texts of DATA, name them, and draw a map.
 
-    DATA is a .txt file (a text a line), .jsonl, .csv, .parquet, or - for standard input. The folder then holds
+    DATA is a .txt file (a text a line), .jsonl, .csv, .tsv, .parquet, or - for standard input. The folder then holds
     map.html, which a browser opens without a network, and records and clusters as tables. Records that cannot be read
     or embedded are left out, and said.
     """

@@ -71,9 +71,9 @@ def embed(
 ) -> None:
     """Embed the texts of INPUT with MODEL and write the vectors to a file.
 
-    INPUT is a .txt file (a text a line), .jsonl, .csv, .parquet, or - for standard input. A job that was stopped goes
-    on where it stopped when the same command is given again. What cannot be read or embedded is left out (in a .npy its
-    row is zero), and listed with the reasons in a file beside the output, OUTPUT.left-out.jsonl.
+    INPUT is a .txt file (a text a line), .jsonl, .csv, .tsv, .parquet, or - for standard input. A job that was stopped
+    goes on where it stopped when the same command is given again. What cannot be read or embedded is left out (in a
+    .npy its row is zero), and listed with the reasons in a file beside the output, OUTPUT.left-out.jsonl.
     """
     # Imported here, so that the help comes without loading torch.
     from farthing.cli.bulk.job import Job, run_job

@@ -41,7 +41,7 @@ NUM_CALIBRATION_TEXTS = 4096
 @click.option(
     "--calibration",
     metavar="FILE",
-    help="Texts to calibrate with, as embed reads them (.txt, .jsonl, .csv, .parquet) [default: built-in ones].",
+    help="Texts to calibrate with, as embed reads them (.txt, .jsonl, .csv, ...) [default: built-in ones].",
 )
 @click.option(
     "--task",

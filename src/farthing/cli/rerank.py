@@ -53,7 +53,7 @@ def rerank(
     """Order the texts of FILE by how well they answer a query, with the reranker MODEL.
 
     MODEL is a Qwen3-Reranker or a BERT-type cross-encoder with one label. FILE is a .txt file (a text a line), .jsonl,
-    .csv, .parquet, or - for standard input. Texts longer than the context are cut.
+    .csv, .tsv, .parquet, or - for standard input. Texts longer than the context are cut.
     """
     # Imported here, so that the help comes without loading torch.
     from farthing.serving.reranker import Reranker

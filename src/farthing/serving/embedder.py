@@ -185,6 +185,11 @@ class Embedder(ServedModel):
         """Of a text of any length, without special tokens and prompts."""
         return len(self.tokenizer.encode_prefix(text))
 
+    def knows_a_word(self, text: str) -> bool:
+        """Whether a token of a text, prompts and special tokens aside, stands for something that the vocabulary has."""
+        unknown = self.tokenizer.unknown
+        return unknown is None or any(token != unknown for token in self.tokenizer.encode_prefix(text))
+
     def decode(self, ids: Sequence[Sequence[int]], *, skip_special_tokens: bool = True) -> list[str]:
         """The texts that token ids stand for. Raises `InputError` for ids that are not the model's, or too many."""
         self._admit(len(ids), "ids")

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from farthing.core.errors import EmptyInputError, InputError
 from farthing.serving.request import EmbedRequest, InputType
 from farthing.toolkit.encoder import RequestEncoder
+from farthing.toolkit.records.lines import USUAL_LAYOUT, Layout
 from farthing.toolkit.records.placed import placed_error
 from farthing.toolkit.records.read_lines import Wanted
 from farthing.toolkit.records.reader import open_reader, shown_name
@@ -40,6 +41,7 @@ class TextSet:
         rows: the same, with their records.
         numbers: int64 [texts], the place of each among all records of the input, from 0.
         num_records: of the input, those that could not be read included.
+        layout: how the input is written.
     """
 
     source: str
@@ -48,6 +50,7 @@ class TextSet:
     rows: Sequence[Rows]
     numbers: np.ndarray
     num_records: int
+    layout: Layout = USUAL_LAYOUT
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -119,7 +122,7 @@ def read_text_set(
     """
     Args:
         name: a path, or "-" for standard input.
-        given_format: "txt", "jsonl", "csv" or "parquet"; None to go by the suffix.
+        given_format: one of `reader.SUFFIXES`; None to go by the suffix.
         field: that holds the text; None for "text", or the only one.
         skipped: is told of records that cannot be read; by default the first of them is an error.
 
@@ -140,7 +143,7 @@ def read_text_set(
         source = "standard input" if name == "-" else shown_name(name)
         if not texts:
             raise EmptyInputError(f"No record of {source} can be read. {skipped.reasons[0]}", param="input")
-        return TextSet(source, reader.field, texts, parts, np.concatenate(numbers), num_records)
+        return TextSet(source, reader.field, texts, parts, np.concatenate(numbers), num_records, reader.layout)
 
 
 def embed_text_set(

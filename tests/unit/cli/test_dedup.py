@@ -133,6 +133,34 @@ def test_every_format_comes_out_as_it_went_in(tmp_path: Path, vectors: Path) -> 
     assert (dropped_row["day"], dropped_row["duplicate_of"]) == (days[1], "Row 1 of in.parquet")
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "kept"),
+    [
+        ("ex.csv", "\ufeffid,text\r\n1,Grüße\r\n2,grüße\r\n3,x\r\n", "\ufeffid,text\r\n1,Grüße\r\n3,x\r\n"),
+        ("ex.csv", "id;text\n1;a, b\n2;A, b\n", "id;text\n1;a, b\n"),
+        ("ex.tsv", "id\ttext\r\n1\ta\r\n2\ta\r\n", "id\ttext\r\n1\ta\r\n"),
+        ("ex.txt", "\ufeffa\r\nA\r\nb\r\n", "\ufeffa\r\nb\r\n"),
+        ("ex.jsonl", '\ufeff{"text": "a"}\r\n{"text": "a"}\r\n', '\ufeff{"text": "a"}\r\n'),
+    ],
+)
+def test_marks_line_ends_and_separators_come_out_as_they_went_in(
+    name: str, content: str, kept: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content.encode())
+    suffix = Path(name).suffix
+    dropped = tmp_path / f"dropped{'.jsonl' if suffix == '.txt' else suffix}"
+    result = invoke(tmp_path / name, "--exact-only", "-o", tmp_path / f"k{suffix}", "--dropped", dropped)
+    assert result.exception is None, result.output
+    assert (tmp_path / f"k{suffix}").read_bytes().decode() == kept
+    line = dropped.read_bytes().decode().splitlines(keepends=True)[-1]
+    if dropped.suffix == ".jsonl":
+        assert json.loads(line)["duplicate_of"] == f"Line 1 of {name}"
+        assert line.endswith("}\n")
+    else:
+        assert line.endswith("\r\n" if "\r" in content else "\n")
+        assert dropped.read_bytes().startswith(content.encode()[:6])
+
+
 def test_fields_of_an_earlier_run_are_replaced(tmp_path: Path) -> None:
     record = json.dumps({"text": "a", "duplicate_of": "old"})
     (tmp_path / "in.jsonl").write_text(f"{record}\n{record}\n")

@@ -58,7 +58,7 @@ def test_every_format_that_embed_reads_is_read(
 def test_what_cannot_be_ranked_is_left_out_and_the_others_keep_their_numbers(
     tiny_reranker: Path, ranking: list[dict[str, object]], tmp_path: Path
 ) -> None:
-    (tmp_path / "in.txt").write_bytes(b"\n\xe9\n" + "\n\n".join(TEXTS).encode())
+    (tmp_path / "in.txt").write_bytes(b"\xef\xbb\xbf\n\xe9\n" + "\n\n".join(TEXTS).encode())
     result = invoke(tiny_reranker, tmp_path / "in.txt", "--query", "which bird?", "--json")
     assert result.exception is None, result.output
     found = [json.loads(line) for line in result.stdout.splitlines()]

@@ -86,10 +86,10 @@ def dedup(
 ) -> None:
     """Find the texts of DATA that repeat others, and write the rest.
 
-    DATA is a .txt file (a text a line), .jsonl, .csv, .parquet, or - for standard input. First come texts that are the
-    same but for case, white space and Unicode form; then those whose vectors are near. Every dropped text is within the
-    threshold of the kept one that it names. Records that cannot be read are left out, and said. Without -o, --dropped
-    and --report nothing is written: the distances on standard output help to choose a threshold.
+    DATA is a .txt file (a text a line), .jsonl, .csv, .tsv, .parquet, or - for standard input. First come texts that
+    are the same but for case, white space and Unicode form; then those whose vectors are near. Every dropped text is
+    within the threshold of the kept one that it names. Records that cannot be read are left out, and said. Without -o,
+    --dropped and --report nothing is written: the distances on standard output help to choose a threshold.
     """
     # Imported here, so that the help comes without loading what makes the report.
     from farthing.toolkit.dedup.draw import draw

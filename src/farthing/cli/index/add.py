@@ -14,20 +14,19 @@ from farthing.cli.bulk.progress import counted
 from farthing.cli.data_options import (
     ADD_BYTES,
     ENCODER_GROUPS,
-    MOST_LISTED,
     PROGRESS,
     STRICT,
     index_encoder,
-    left_out_lines,
     progress_shown,
 )
+from farthing.cli.index.left_out import not_taken
+from farthing.cli.index.vocabulary import not_known
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.errors import InputError
 from farthing.core.resolve import Resolved
 from farthing.toolkit.records.reader import INPUT_FORMATS, STANDARD_INPUT
 
 if TYPE_CHECKING:
-    from farthing.toolkit.documents.read_records import LeftOut
     from farthing.toolkit.index.adding import Added
 
 
@@ -43,7 +42,9 @@ if TYPE_CHECKING:
 )
 @click.option("--exclude", multiple=True, help="Pattern, as in a .gitignore, of what to leave out; may be repeated.")
 @STRICT
-@click.option("--prune", is_flag=True, help="Take out documents of the folders among FILES whose file is gone.")
+@click.option(
+    "--prune", is_flag=True, help="Take out documents of the folders among FILES whose file is gone or empty."
+)
 @PROGRESS
 @settings_options(*ENCODER_GROUPS)
 def add(
@@ -62,10 +63,10 @@ def add(
 ) -> None:
     """Add the documents of FILES to the index STORE.
 
-    FILES are records (.jsonl, .csv, .parquet: a document each), Markdown, text, source code, folders of these, or - for
-    standard input. Long documents are split where their structure allows. A document is known by its id: what has not
-    changed since it was added costs nothing, what has changed takes its place. A command that was stopped goes on where
-    it was when it is given again. What cannot be read is left out, and said at the end.
+    FILES are records (.jsonl, .csv, .tsv, .parquet: a document each), Markdown, text, source code, folders of these, or
+    - for standard input. Long documents are split where their structure allows. A document is known by its id: what has
+    not changed since it was added costs nothing, what has changed takes its place. A command that was stopped goes on
+    where it was when it is given again. What cannot be read is left out, and said at the end.
     """
     from farthing.toolkit.documents.inputs import Inputs
     from farthing.toolkit.documents.read_records import RecordFields
@@ -97,7 +98,7 @@ def add(
         added = index.add(inputs, encoder, on_batch, skipped=inputs.left_out.records)
     num_gone = index.prune(inputs.folders, added.ids, inputs.left_out.files) if prune else 0
     click.echo(summary(added, num_gone, time.monotonic() - started))
-    for line in [*not_taken(inputs.left_out), *plainly_split(added)]:
+    for line in [*not_taken(inputs.left_out), *plainly_split(added), *not_known(added.unknown)]:
         click.echo(line, err=True)
 
 
@@ -122,27 +123,6 @@ def summary(added: Added, num_gone: int, seconds: float) -> str:
     if num_gone:
         parts.append(f"took out {num_gone:,}")
     return f"{', '.join(parts)}: {counted(added.num_passages, 'passage')} embedded, {seconds:,.1f} s."
-
-
-def not_taken(left_out: LeftOut) -> list[str]:
-    """What the inputs had that is not in the index, in words."""
-    lines = left_out_lines(left_out.records)
-    lines += [f"Not read: {message}" for message in list(left_out.files.values())[:MOST_LISTED]]
-    if len(left_out.files) > MOST_LISTED:
-        lines.append(f"Not read: {len(left_out.files) - MOST_LISTED:,} files more.")
-    if left_out.guesses:
-        listed = ", ".join(f"{name} as {encoding}" for name, encoding in list(left_out.guesses.items())[:MOST_LISTED])
-        more = f", and {len(left_out.guesses) - MOST_LISTED:,} more" if len(left_out.guesses) > MOST_LISTED else ""
-        lines.append(f"Not UTF-8, and read by a guess: {listed}{more}.")
-    if left_out.suffixes:
-        most = sorted(left_out.suffixes.items(), key=lambda item: (-item[1], item[0]))
-        listed = ", ".join(f"{suffix} {number:,}" for suffix, number in most[:MOST_LISTED])
-        listed += f", and {len(most) - MOST_LISTED:,} kinds more" if len(most) > MOST_LISTED else ""
-        lines.append(f"Left out as no text: {counted(sum(left_out.suffixes.values()), 'file')} ({listed}).")
-    if left_out.fields:
-        listed = ", ".join(f"{name} in {number:,}" for name, number in left_out.fields.items())
-        lines.append(f"Left out, since they hold neither text, number nor true or false: {listed}.")
-    return lines
 
 
 def plainly_split(added: Added) -> list[str]:

@@ -7,6 +7,7 @@ from tqdm import tqdm
 
 from farthing.cli.bulk.progress import counted
 from farthing.cli.data_options import ADD_BYTES, ENCODER_GROUPS, PROGRESS, index_encoder, opened_encoder, progress_shown
+from farthing.cli.index.vocabulary import not_known
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 
@@ -26,6 +27,7 @@ def reindex(store: str, model: str | None, dimensions: int | None, progress: boo
     from farthing.toolkit.encoder import lasting_name
     from farthing.toolkit.index.index import VectorIndex, held_manifest
     from farthing.toolkit.index.reindex import reindex as move
+    from farthing.toolkit.index.unknown_words import UnknownWords
     from farthing.toolkit.stores.database import open_database
 
     database = open_database(store)
@@ -36,10 +38,18 @@ def reindex(store: str, model: str | None, dimensions: int | None, progress: boo
     else:
         opened = opened_encoder(lasting_name(model), settings, ADD_BYTES)
     with opened as encoder:
-        shown = progress_shown(progress)
+        shown, unknown = progress_shown(progress), UnknownWords.to(encoder)
         with tqdm(desc="Embedding", total=num_passages, unit=" passages", disable=not shown, dynamic_ncols=True) as bar:
-            moved = move(database, encoder, dimensions=dimensions, on_batch=lambda done: bar.update(done - bar.n))
+            moved = move(
+                database,
+                encoder,
+                dimensions=dimensions,
+                on_batch=lambda done: bar.update(done - bar.n),
+                unknown=unknown,
+            )
     click.echo(
         f"{store} has vectors of {moved.manifest.model} now: {counted(num_passages, 'passage')}, "
         f"{moved.dimensions} dimensions."
     )
+    for line in not_known(unknown):
+        click.echo(line, err=True)

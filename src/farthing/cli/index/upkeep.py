@@ -10,7 +10,7 @@ import click
 
 from farthing.cli.bulk.progress import counted
 from farthing.cli.commands import Command
-from farthing.core.errors import IndexNotFoundError, VectorIndexError
+from farthing.core.errors import IndexNotFoundError, IndexPlaceError, VectorIndexError
 
 if TYPE_CHECKING:
     from farthing.toolkit.stores.database import Database
@@ -62,7 +62,7 @@ def list_indexes(folder: str) -> None:
     for store in stores:
         try:
             manifest, facts = VectorIndex.open(open_database(str(store))).info()
-        except VectorIndexError as error:
+        except (VectorIndexError, IndexPlaceError) as error:
             click.echo(f"{store}: {error}", err=True)
             continue
         contents = f"{counted(facts.num_documents, 'document')}, {counted(facts.num_passages, 'passage')}"

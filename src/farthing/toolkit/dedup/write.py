@@ -1,7 +1,9 @@
-"""Writes chosen records of a set in the format of its input: .txt, .jsonl, .csv or .parquet.
+"""Writes chosen records of a set in the format of its input: .txt, .jsonl, .csv, .tsv or .parquet.
 
 JSON Lines and plain text come out letter for letter as they went in. CSV gets the same cells, quoted where that is
-needed. Parquet keeps the types of its columns. What is added to a record takes the place of fields of the same name.
+needed, with the same separator. All of them keep their line ends and a byte-order mark, without which Excel does not
+know UTF-8. Parquet keeps the types of its columns. What is added to a record takes the place of fields of the same
+name.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import numpy as np
 from farthing.core.errors import MissingExtraError
 from farthing.serving.text import SURROGATE
 from farthing.toolkit.dedup.find import Duplicates
+from farthing.toolkit.records.lines import USUAL_LAYOUT
 from farthing.toolkit.text_set import TextSet
 
 # A value a record, by the name of the field.
@@ -41,11 +44,13 @@ def write_records(data: TextSet, indices: np.ndarray, path: Path, format: str, a
     """
     if format == "parquet":
         return write_parquet(data, indices, path, added or {})
-    with path.open("w", encoding="utf-8", newline="") as file:
+    # JSON Lines with something added may be of a file of another format, and JSON has no mark of its own.
+    layout = USUAL_LAYOUT if format == "jsonl" and added is not None else data.layout
+    with path.open("w", encoding="utf-8-sig" if layout.has_mark else "utf-8", newline="") as file:
         if format == "txt":
-            file.writelines(f"{data.texts[index]}\n" for index in indices)
+            file.writelines(f"{data.texts[index]}{layout.line_end}" for index in indices)
         elif format == "jsonl":
-            file.writelines(f"{line}\n" for line in json_lines(data, indices, added))
+            file.writelines(f"{line}{layout.line_end}" for line in json_lines(data, indices, added))
         else:
             write_csv(file, map(json.loads, json_lines(data, indices, added)), data, added or {})
     return None
@@ -69,7 +74,7 @@ def json_object(record: dict[str, Any]) -> str:
 
 def write_csv(file: Any, records: Iterator[dict[str, Any]], data: TextSet, added: Added) -> None:
     columns = list(json.loads(next(data.json_objects([0]))) | added)
-    writer = csv.writer(file, lineterminator="\n")
+    writer = csv.writer(file, delimiter=data.layout.separator, lineterminator=data.layout.line_end)
     writer.writerow(columns)
     writer.writerows([record[name] for name in columns] for record in records)
 

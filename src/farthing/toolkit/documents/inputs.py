@@ -1,8 +1,9 @@
 """Documents of the files and folders that a user names.
 
 A file of records (JSON Lines, CSV, Parquet) has a document a row, any other file is one. A folder is walked: files that
-its .gitignore files name, hidden ones, and those of a kind that is not known to be text are left out, and counted. What
-cannot be read, a record or a file, is left out too, with the reason, and ends nothing.
+its .gitignore files name, hidden ones, and those of a kind that is not known to be text are left out, and counted; so
+are the files of an index, links to folders, and links to files that are added themselves. What cannot be read, a record
+or a file, is left out too, with the reason, and ends nothing.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from farthing.core.errors import EmptyInputError, InputError
 from farthing.toolkit.documents.document import Document
 from farthing.toolkit.documents.kinds import kind_of_file, suffix_of
 from farthing.toolkit.documents.read_file import read_file
-from farthing.toolkit.documents.read_records import LeftOut, RecordFields, read_records
+from farthing.toolkit.documents.read_records import LeftOut, RecordFields, check_records, read_records
 from farthing.toolkit.extra import needed
 from farthing.toolkit.records.packed import name_inside
+from farthing.toolkit.records.reader import STANDARD_INPUT, is_stream
+from farthing.toolkit.stores.lance_names import index_names
 
-RECORD_SUFFIXES = ("jsonl", "csv", "parquet")
-STANDARD_INPUT = "-"
+RECORD_SUFFIXES = ("jsonl", "csv", "tsv", "parquet")
 # Packages of others, and what programs leave behind; seldom meant when a folder of one's own is named.
 SKIPPED_FOLDERS = {"node_modules", "__pycache__", "venv"}
 
@@ -43,6 +45,9 @@ class Inputs:
     left_out: LeftOut = field(default_factory=LeftOut)
     # Of each name that was looked into, about how many documents it has.
     _estimates: dict[str, int | None] = field(default_factory=dict)
+    # Files of each folder among the names that was walked, and where those are that are no links.
+    _walked: dict[str, list[Path]] = field(default_factory=dict)
+    _own: set[str] | None = None
 
     @property
     def num_estimated(self) -> int | None:
@@ -74,10 +79,14 @@ class Inputs:
             raise EmptyInputError(f"No document was found in {', '.join(map(id_of, self.names))}.{why}", param="input")
 
     def check(self) -> None:
-        """Raises `InputError` for a name that is nothing; to be called before a model is loaded."""
+        """Raises `InputError` for a name that is nothing, and for a file of records in which none can be read, as where
+        their text is in another field; to be called before a model is loaded."""
         for name in self.names:
             if name != STANDARD_INPUT and not Path(name).exists():
                 raise InputError(f"{name} does not exist; give files, folders, or - for standard input.", param="input")
+        for name in self.names:
+            if not is_stream(name) and (self.input_format or is_records(name)):
+                check_records(name, self.input_format, self.fields)
 
     def _documents(self, name: str) -> Iterator[Document]:
         path = Path(name)
@@ -106,7 +115,7 @@ class Inputs:
         )
 
     def _of_folder(self, name: str) -> Iterator[Document]:
-        paths = list(self._known(self._walk(Path(name), ())))
+        paths = list(self._once(self._files_of(name)))
         self._estimates[name] = len(paths)
         for path in paths:
             try:
@@ -120,6 +129,33 @@ class Inputs:
                 self._leave(path, unreadable(str(path), error))
             except InputError as error:
                 self._leave(path, error)
+
+    def _files_of(self, name: str) -> list[Path]:
+        """Of a folder. It is walked once."""
+        if name not in self._walked:
+            self._walked[name] = list(self._known(self._walk(Path(name), ())))
+        return self._walked[name]
+
+    def _once(self, paths: Sequence[Path]) -> Iterator[Path]:
+        """Without links to files that are added themselves, whichever name they are of, or by a link before them."""
+        for path in paths:
+            if os.path.islink(path):  # noqa: PTH114 - Path's own raises where a folder may not be entered
+                if self._own is None:
+                    self._own = {os.path.realpath(own) for own in self._own_files()}
+                target = os.path.realpath(path)
+                if target in self._own:
+                    self.left_out.num_linked += 1
+                    continue
+                self._own.add(target)
+            yield path
+
+    def _own_files(self) -> Iterator[str | Path]:
+        """Of all names those that are files, and of folders the files that are no links."""
+        for name in self.names:
+            if name != STANDARD_INPUT and Path(name).is_dir():
+                yield from (path for path in self._files_of(name) if not os.path.islink(path))  # noqa: PTH114
+            elif name != STANDARD_INPUT:
+                yield name
 
     def _known(self, paths: Iterable[Path]) -> Iterator[Path]:
         """Those that are known to be text; the others are counted."""
@@ -142,20 +178,34 @@ class Inputs:
         """Files in order of their names, those of a folder before those of its folders."""
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: (is_folder(entry), entry.name))
+            os.stat(f"{folder}/.")  # noqa: PTH116 - raises where names can be listed and nothing behind them be opened
         except OSError as error:
             self._leave(folder, unreadable(str(folder), error))
             return
         ignored = (*ignored, *self._patterns(folder, is_first=not ignored))
+        of_index = index_names([entry.name for entry in entries])
+        if of_index:
+            self.left_out.indexes.append(id_of(folder))
         for entry in entries:
             path, has_more = Path(entry.path), is_folder(entry)
-            if entry.name.startswith(".") or (has_more and (entry.name in SKIPPED_FOLDERS or entry.is_symlink())):
+            if entry.name.startswith(".") or entry.name in of_index or (has_more and entry.name in SKIPPED_FOLDERS):
                 continue
             if is_ignored(path, ignored, is_folder=has_more):
                 continue
-            if has_more:
+            if has_more and entry.is_symlink():
+                self.left_out.links.append(id_of(path))
+            elif has_more:
                 yield from self._walk(path, ignored)
-            elif path.is_file():  # no pipe, no socket, no link that leads nowhere
+            elif self._is_file(entry):
                 yield path
+
+    def _is_file(self, entry: os.DirEntry[str]) -> bool:
+        """And no pipe, no socket, no link that leads nowhere. One whose end nobody may look at is left out."""
+        try:
+            return entry.is_file()
+        except OSError as error:
+            self._leave(Path(entry.path), unreadable(entry.path, error))
+            return False
 
     def _patterns(self, folder: Path, *, is_first: bool) -> Iterator[tuple[Path, Any]]:
         """The folder and a matcher of paths below it, for each list of patterns that holds there."""

@@ -8,7 +8,7 @@ from pathlib import PurePath
 from farthing.toolkit.documents.document import MARKDOWN, PLAIN_TEXT
 from farthing.toolkit.records.packed import name_inside
 
-HTML = "html"  # read as Markdown
+HTML, NOTEBOOK = "html", "notebook"  # read as Markdown
 # Programming languages whose structure is known when a file is split, with their file suffixes.
 LANGUAGES = {
     "bash": ("sh", "bash", "zsh"),
@@ -49,6 +49,7 @@ NO_TEXT = frozenset({"zst", "zip", "pdf", "doc", "docx", "odt", "rtf", "png", "j
 KINDS = {
     **dict.fromkeys(("md", "markdown", "mdx"), MARKDOWN),
     **dict.fromkeys(("html", "htm", "xhtml"), HTML),
+    "ipynb": NOTEBOOK,
     **dict.fromkeys(OTHER_TEXT, PLAIN_TEXT),
     **{suffix: language for language, suffixes in LANGUAGES.items() for suffix in suffixes},
 }

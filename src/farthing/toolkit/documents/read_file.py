@@ -1,4 +1,4 @@
-"""A file that is one document: Markdown, plain text, a web page, source code; packed or not."""
+"""A file that is one document: Markdown, plain text, a web page, a notebook, source code; packed or not."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from pathlib import Path
 from farthing.core.errors import EmptyInputError, InputError
 from farthing.toolkit.documents.document import MARKDOWN, PLAIN_TEXT, Document
 from farthing.toolkit.documents.headings import BLANKS, headings
-from farthing.toolkit.documents.kinds import HTML, kind_of_file, suffix_of
+from farthing.toolkit.documents.kinds import HTML, NOTEBOOK, kind_of_file, suffix_of
 from farthing.toolkit.documents.limits import MAX_TEXT_CHARS, fitting_title
 from farthing.toolkit.documents.read_html import read_html
+from farthing.toolkit.documents.read_notebook import read_notebook
 from farthing.toolkit.records.encoding import encoding_of, guessed_encoding, not_encoded
 from farthing.toolkit.records.packed import Unpacked, name_inside, packing_of
 
@@ -30,7 +31,8 @@ def read_file(path: Path, name: str, on_guess: Callable[[str], object] = lambda 
         on_guess: is told the encoding, where it is a guess.
 
     Raises:
-        InputError: it is no text in an encoding that can be told, is packed and cut off, or is too large.
+        InputError: it is no text in an encoding that can be told, is packed and cut off, is too large, or not what its
+            suffix says.
         EmptyInputError: it holds nothing but white space.
     """
     with closing(Unpacked(path, name) if packing_of(path.name) else path.open("rb")) as file:
@@ -45,7 +47,8 @@ def read_file(path: Path, name: str, on_guess: Callable[[str], object] = lambda 
     kind, title = kind_of_file(name) or PLAIN_TEXT, ""
     if kind == HTML:
         title, text = read_html(text, name)
-    elif kind == MARKDOWN:
+    elif kind in (MARKDOWN, NOTEBOOK):
+        text = read_notebook(text, name) if kind == NOTEBOOK else text
         title, text = markdown_title(text)
     elif suffix_of(name_inside(name)) == "rst":
         title = rst_title(text)
@@ -56,8 +59,8 @@ def read_file(path: Path, name: str, on_guess: Callable[[str], object] = lambda 
         text=text,
         title=fitting_title(title or name),
         source=name,
-        is_file=kind != HTML,
-        kind=MARKDOWN if kind == HTML else kind,
+        is_file=kind not in (HTML, NOTEBOOK),
+        kind=MARKDOWN if kind in (HTML, NOTEBOOK) else kind,
     )
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 
 from farthing.core.errors import InputError
+from farthing.toolkit.documents.fences import fenced
 from farthing.toolkit.extra import needed
 
 # Of which nothing is text.
@@ -29,7 +30,6 @@ PARAGRAPHS = frozenset({
 })  # fmt: skip
 CELLS = frozenset({"td", "th"})
 HEADINGS = {f"h{level}": level for level in range(1, 7)}
-FENCE_MARKS = re.compile("`+")
 BLANKS = re.compile(r"[ \t\r\n\f\xa0]+")
 # The parser takes time that grows with the depth of what is left open; no page that is written for people is so deep.
 MAX_DEPTH = 1_000
@@ -157,6 +157,4 @@ class Page:
         self._line.clear()
         self._in_code = False
         if code.strip():
-            longest = max(map(len, FENCE_MARKS.findall(code)), default=0)
-            fence = "`" * max(3, longest + 1)
-            self._lines += [fence, *code.splitlines(), fence, ""]
+            self._lines += [*fenced(code), ""]

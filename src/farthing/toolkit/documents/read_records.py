@@ -1,4 +1,4 @@
-"""Rows of JSON Lines, CSV and Parquet as documents, one a row.
+"""Rows of JSON Lines, CSV (TSV too) and Parquet as documents, one a row.
 
 The text, title and id are fields of the record; its other plain values become metadata. A row without an id is named by
 its content, so that the same row is the same document wherever in the file it stands.
@@ -46,6 +46,10 @@ class LeftOut:
         files: in folders, that could not be read: by path, why.
         suffixes: of files in folders, that are not known to be text.
         guesses: encodings that were guessed, by the file.
+        remarks: how files of records were read that are not as usual, a sentence each.
+        indexes: folders in folders, and such themselves, that are an index, whose own files are no documents.
+        links: in folders, to other folders.
+        num_linked: links in folders to files that are added themselves.
     """
 
     records: Skipped = field(default_factory=Skipped)
@@ -53,6 +57,10 @@ class LeftOut:
     files: dict[str, str] = field(default_factory=dict)
     suffixes: dict[str, int] = field(default_factory=dict)
     guesses: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    indexes: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+    num_linked: int = 0
 
 
 def read_records(
@@ -69,10 +77,15 @@ def read_records(
     Raises what `open_reader` raises: for a file that is not of this format, and for a bad row where `left_out` says so.
     """
     wanted = Wanted(fields.text, reserved=None)
-    with closing(open_reader(name, given_format, wanted)) as reader:
+    with closing(open_reader(name, given_format, wanted, left_out.remarks.append)) as reader:
         while (rows := reader.take(ROWS_AT_A_TIME)) is not None:
             on_estimate(reader.estimate_rows())
             yield from documents_of(rows, reader, fields, left_out)
+
+
+def check_records(name: str, given_format: str | None, fields: RecordFields) -> None:
+    """Raises what `read_records` raises for a file in which no record can be read; looks at the first ones alone."""
+    open_reader(name, given_format, Wanted(fields.text, reserved=None), on_remark=lambda _: None).close()
 
 
 def documents_of(rows: Rows, reader: Reader, fields: RecordFields, left_out: LeftOut) -> Iterator[Document]:

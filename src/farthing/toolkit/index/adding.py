@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import closing
+from copy import copy
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from farthing.toolkit.documents.limits import check_copies, checked
 from farthing.toolkit.documents.split import Part, Splitter, Splitting
 from farthing.toolkit.documents.split_process import CountTokens
 from farthing.toolkit.index.embedding import BegunVectors, Embed, PassageEmbedder
+from farthing.toolkit.index.unknown_words import UnknownWords
 from farthing.toolkit.index.words import Segmenter
 from farthing.toolkit.records.placed import errors_placed
 from farthing.toolkit.records.skipped import STRICT, Skipped
@@ -41,6 +43,7 @@ class Added:
         skipped: what was left out.
         num_plain: of those that were split, how many were split without regard to their structure.
         plain: the first of these, each with the reason.
+        unknown: words of what was embedded that the model does not know.
     """
 
     num_new: int = 0
@@ -52,6 +55,7 @@ class Added:
     plain: list[str] = field(default_factory=list)
     ids: set[str] = field(default_factory=set)
     skipped: Skipped = field(default_factory=Skipped)
+    unknown: UnknownWords = field(default_factory=UnknownWords)
 
     @property
     def num_documents(self) -> int:
@@ -81,6 +85,7 @@ class Adder:
         on_batch: called with the counts after each batch that was put, and each part that was embedded.
         on_step: called often; what it raises ends the adding. From two threads.
         skipped: is told of documents that cannot be added; the first of them is an error where it is strict.
+        unknown: counts words that the model does not know.
 
     Attributes:
         added: what became of the documents so far, also when adding fails.
@@ -96,13 +101,14 @@ class Adder:
         on_batch: Callable[[Added], object] = lambda _: None,
         on_step: Callable[[], object] = lambda: None,
         skipped: Skipped = STRICT,
+        unknown: UnknownWords | None = None,
     ) -> None:
         self._store = store
         self._segmenter = segmenter
         self._splitting = splitting
         self._embedder = PassageEmbedder(embed, begun, self._on_part)
         self._on_batch = on_batch
-        self.added = Added(skipped=skipped)
+        self.added = Added(skipped=skipped, unknown=unknown or UnknownWords())
         self._on_step = on_step
         self._is_over = False
 
@@ -245,8 +251,15 @@ class Adder:
         return " ".join(self._segmenter.words(embedded_text(passage)))
 
     def _embed(self, passages: Sequence[Passage]) -> np.ndarray:
-        with errors_placed(lambda index: passages[index].source or passages[index].document):
-            return self._embedder.vectors([embedded_text(passage) for passage in passages])
+        before = copy(self.added.unknown)
+        try:
+            with errors_placed(lambda index: passages[index].source or passages[index].document):
+                vectors = self._embedder.vectors([embedded_text(passage) for passage in passages])
+        except InputError:  # what is good among them is embedded again
+            self.added.unknown = before
+            raise
+        self.added.unknown.look_at(passage.text for passage in passages)
+        return vectors
 
     def _on_part(self, num_done: int) -> None:
         self._step()

@@ -23,6 +23,7 @@ from farthing.core.errors import (
     VectorIndexError,
 )
 from farthing.core.space import VectorSpace
+from farthing.serving.request import EmbedRequest, EmbedResult
 from farthing.toolkit.documents.document import Document
 from farthing.toolkit.documents.split import splitting_for
 from farthing.toolkit.encoder import Encoder
@@ -30,6 +31,7 @@ from farthing.toolkit.index import words
 from farthing.toolkit.index.adding import Added, Adder
 from farthing.toolkit.index.embedding import BegunVectors, Embed
 from farthing.toolkit.index.manifest import Manifest, read_manifest
+from farthing.toolkit.index.unknown_words import UnknownWords
 from farthing.toolkit.records.skipped import STRICT, Skipped
 from farthing.toolkit.stores.database import MANIFEST, Database
 from farthing.toolkit.stores.failures import unreadable
@@ -152,9 +154,9 @@ class VectorIndex:
         """
         self.check(encoder)
         with self._changing():
-            embed, begun = self.embed_with(encoder), self.begun_vectors()
-            splitting = self.manifest.splitting
-            adder = Adder(self.store, self.segmenter, splitting, embed, begun, on_batch, on_step, skipped)
+            embed = self.embed_with(encoder, lambda result: adder.added.unknown.note(result))
+            begun, splitting, unknown = self.begun_vectors(), self.manifest.splitting, UnknownWords.to(encoder)
+            adder = Adder(self.store, self.segmenter, splitting, embed, begun, on_batch, on_step, skipped, unknown)
             with kept_told(adder.added):
                 try:
                     added = adder.add(documents, encoder.count_tokens)
@@ -173,11 +175,21 @@ class VectorIndex:
         if facts.num_passages <= SMALL_PASSAGES or facts.num_unindexed > MANY_UNINDEXED:
             self.store.build()
 
-    def embed_with(self, encoder: Encoder) -> Embed:
-        """Vectors of passages as they are kept. An encoder may change its weights: none but those of the space are."""
+    def embed_with(self, encoder: Encoder, on_result: Callable[[EmbedResult], object] | None = None) -> Embed:
+        """Vectors of passages as they are kept. An encoder may change its weights: none but those of the space are.
+
+        `on_result` is told what else is known of them, where the encoder is a `RequestEncoder`.
+        """
+        ask = getattr(encoder, "encode_request", None)
 
         def embed(texts: Sequence[str]) -> np.ndarray:
-            vectors = encoder.encode(texts, input_type="document", dimensions=self.dimensions, truncate=True)
+            if ask is None or on_result is None:
+                vectors = encoder.encode(texts, input_type="document", dimensions=self.dimensions, truncate=True)
+            else:
+                request = EmbedRequest(texts, input_type="document", dimensions=self.dimensions, truncate=True)
+                result: EmbedResult = ask(request)
+                vectors = result.vectors
+                on_result(result)
             self.check(encoder)
             return vectors
 

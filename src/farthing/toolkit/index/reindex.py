@@ -17,6 +17,7 @@ from farthing.toolkit.index.adding import DOCUMENTS_AT_A_TIME, embedded_text
 from farthing.toolkit.index.embedding import Pace, PassageEmbedder
 from farthing.toolkit.index.index import VectorIndex, after, held_manifest, space_of
 from farthing.toolkit.index.manifest import Manifest, read_manifest
+from farthing.toolkit.index.unknown_words import UnknownWords
 from farthing.toolkit.stores.database import MANIFEST, NEXT_MANIFEST, Database
 from farthing.toolkit.stores.passage import Passage
 
@@ -27,9 +28,11 @@ def reindex(
     *,
     dimensions: int | None = None,
     on_batch: Callable[[int], object] = lambda _: None,
+    unknown: UnknownWords | None = None,
 ) -> VectorIndex:
     """
     Args:
+        unknown: counts words that the new model does not know.
         dimensions: of the new vectors; None for the model's own.
         on_batch: called with the number of passages done, those of earlier runs included.
 
@@ -44,7 +47,8 @@ def reindex(
     with database.writing():
         old = VectorIndex(database, held_manifest(database))
         new = VectorIndex(database, next_manifest(database, old.manifest, encoder, dimensions), old.segmenter)
-        embedder = PassageEmbedder(new.embed_with(encoder), new.begun_vectors())
+        counted = unknown or UnknownWords()
+        embedder = PassageEmbedder(new.embed_with(encoder, counted.note), new.begun_vectors())
         num_done = 0
         for batch in document_batches(old, embedder.pace):
             held = new.store.digests(list(dict.fromkeys(passage.document for passage in batch)))
@@ -54,6 +58,7 @@ def reindex(
                 words_of = [" ".join(new.segmenter.words(text)) for text in texts]
                 new.store.put(missing, words_of, embedder.vectors(texts))
                 embedder.are_put()
+                counted.look_at(passage.text for passage in missing)
             num_done += len(batch)
             on_batch(num_done)
         # What was taken out of the old index since a move that was stopped had copied it.

@@ -7,6 +7,7 @@ import io
 from typing import BinaryIO
 
 from farthing.core.errors import InputError
+from farthing.toolkit.records.not_text import check_is_text
 
 # The longer marks first: they begin as shorter ones do.
 MARKS = (
@@ -27,7 +28,9 @@ GUESSED_BYTES = 2**16
 
 
 def encoding_of(head: bytes, name: str) -> str | None:
-    """Of what begins with these bytes; None of UTF-8. Raises `InputError` for what is no text, by its zero bytes."""
+    """Of what begins with these bytes; None of UTF-8. Raises `InputError` for what is no text: by how it begins, or by
+    its zero bytes."""
+    check_is_text(head, name)
     for mark, encoding in MARKS:
         if head.startswith(mark):
             return encoding

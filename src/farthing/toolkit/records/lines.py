@@ -1,18 +1,26 @@
-"""Lines of a UTF-8 byte stream, counted, with the place of a wrong byte in the error."""
+"""Lines of a UTF-8 byte stream, counted, with the place of a wrong byte in the error.
+
+Where that is asked for, lines of another encoding are read by a guess that is said. A file that has letters in UTF-8 is
+one of UTF-8: a line of it that is something else is damaged, and an error.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
+import io
+import logging
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
 
 from farthing.core.errors import InputError
-from farthing.toolkit.records.encoding import guessed_encoding
+from farthing.toolkit.records.encoding import GUESSED_BYTES, guessed_encoding
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # A file without line ends, or with none where they are looked for, is not taken into memory as a whole.
 MAX_LINE_BYTES = 64 * 2**20
 # What Python puts in the place of bytes that are not UTF-8 (PEP 383).
 FIRST_BYTE, LAST_BYTE = 0xDC80, 0xDCFF
+
+logger = logging.getLogger(__name__)
 
 
 class Stream(Protocol):
@@ -21,8 +29,28 @@ class Stream(Protocol):
     def close(self) -> None: ...
 
 
+class Layout(NamedTuple):
+    """How a file of lines is written, beside what it says.
+
+    Attributes:
+        has_mark: it begins with the byte-order mark of UTF-8.
+        line_end: of its first line.
+        separator: between the columns of CSV.
+    """
+
+    has_mark: bool = False
+    line_end: str = "\n"
+    separator: str = ","
+
+
+USUAL_LAYOUT = Layout()
+
+
 class Lines:
     """Iterates over decoded lines with their line ends; only "\\n" ends a line. After an error it goes on.
+
+    Args:
+        on_remark: is told, in a sentence, how the input is read where that is not as usual.
 
     Attributes:
         source: name of the input in messages.
@@ -30,12 +58,19 @@ class Lines:
         num_bytes: bytes handed out so far.
         keeps_bytes: bytes that are not UTF-8 become lone surrogates, for `require_utf8`, and are no error here: where a
             line end may stand inside a record, a line must not be missing.
+        takes_guess: lines that are not UTF-8 are read in the encoding that the file seems to have.
         guessed: encoding of the first line that is not UTF-8.
+        layout: of what was handed out; who reads columns sets their separator.
     """
 
-    def __init__(self, stream: Stream, source: str) -> None:
+    def __init__(self, stream: Stream, source: str, on_remark: Callable[[str], object] = logger.warning) -> None:
         self.stream = stream
         self.source = source
+        self.on_remark = on_remark
+        self.layout = USUAL_LAYOUT
+        self.takes_guess = False
+        self._num_utf8 = 0  # lines with letters of UTF-8
+        self._encoding: str | None = None  # by which lines that are not UTF-8 are read
         self.number = 0
         self.num_bytes = 0
         self.keeps_bytes = False
@@ -62,18 +97,67 @@ class Lines:
                 "input is of another format, name it with --input-format.",
                 param="input",
             )
-        content = line.removeprefix(BYTE_ORDER_MARK) if self.number == 1 else line
-        if self.keeps_bytes:
-            return content.decode(errors="surrogateescape")
-        try:
-            return content.decode()
-        except UnicodeDecodeError as error:
-            self.note_encoding(content)
-            raise not_utf8(self.place, content[error.start], error.start, self.guessed) from error
+        return self._decoded(self._first(line) if self.number == 1 else line)
 
-    def note_encoding(self, content: bytes) -> None:
-        """By the first line that is not UTF-8: a guess takes milliseconds, and there may be millions of lines."""
-        self.guessed = self.guessed or guessed_encoding(content) or "LATIN1"
+    def _first(self, line: bytes) -> bytes:
+        """The first line without a byte-order mark."""
+        self.layout = self.layout._replace(
+            has_mark=line.startswith(BYTE_ORDER_MARK), line_end="\r\n" if line.endswith(b"\r\n") else "\n"
+        )
+        return line.removeprefix(BYTE_ORDER_MARK)
+
+    def _decoded(self, content: bytes) -> str:
+        try:
+            text = content.decode()
+        except UnicodeDecodeError as error:
+            guessed = self._by_guess(content)
+            if guessed is not None:
+                return guessed
+            if self.keeps_bytes:
+                return content.decode(errors="surrogateescape")
+            raise not_utf8(self.place, content[error.start], error.start, self.guessed) from error
+        self._num_utf8 += not content.isascii()
+        return text
+
+    def _by_guess(self, content: bytes) -> str | None:
+        """What a line that is not UTF-8 says; None where that cannot be told, or is not asked for."""
+        if self.guessed is None:
+            self._guess(content)
+        if self._encoding is None:
+            return None
+        try:
+            return content.decode(self._encoding)
+        except UnicodeDecodeError:
+            return None
+
+    def _guess(self, content: bytes) -> None:
+        """By the first line that is not UTF-8, and some that follow: a guess takes milliseconds, and there may be
+        millions of lines."""
+        following = self._following() if self.takes_guess else b""
+        found = guessed_encoding(content + following)
+        self.guessed = found or "LATIN1"
+        if self.takes_guess and found and not self._is_utf8(following):
+            self._encoding = found
+            self.on_remark(
+                f"{self.source} is not UTF-8, and is read by a guess, as {found}. If that is wrong, convert it: "
+                "iconv -f ENCODING -t UTF-8 OLD > NEW"
+            )
+
+    def _is_utf8(self, following: bytes) -> bool:
+        """Whether the line that was handed out is damaged, rather than the file of another encoding, of which a short
+        line may look like UTF-8."""
+        if self.layout.has_mark:
+            return True
+        lines = [line for line in following.splitlines() if not line.isascii()]
+        num_utf8 = sum(map(is_utf8, lines))
+        return 0 < self._num_utf8 + num_utf8 >= 1 + len(lines) - num_utf8
+
+    def _following(self) -> bytes:
+        """Whole lines behind the one that was handed out, where they are at hand; of a pipe nothing is waited for."""
+        if not isinstance(self.stream, io.BufferedReader) or not self.stream.seekable():
+            return b""
+        following = self.stream.peek(GUESSED_BYTES)
+        return following[: following.rfind(b"\n") + 1]
 
     def _pass_over(self, line: bytes) -> None:
         """To the end of a line, of which this is the beginning."""
@@ -91,6 +175,14 @@ def not_utf8(place: str, byte: int, position: int, encoding: str | None) -> Inpu
     )
 
 
+def is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def require_utf8(text: str, place: str, lines: Lines) -> None:
     """Raises `InputError` for text of `lines` with bytes that were kept."""
     try:
@@ -99,7 +191,6 @@ def require_utf8(text: str, place: str, lines: Lines) -> None:
         number = ord(text[error.start])
         if not FIRST_BYTE <= number <= LAST_BYTE:
             raise
-        lines.note_encoding(text.encode(errors="surrogateescape"))
         raise not_utf8(place, number & 0xFF, len(text[: error.start].encode()), lines.guessed) from error
 
 

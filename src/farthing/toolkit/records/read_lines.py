@@ -1,4 +1,4 @@
-"""Parsers of the line formats: plain text, JSON Lines, CSV.
+"""Parsers of the line formats: plain text, JSON Lines, CSV and its kin.
 
 In: `Lines` and the field asked for. Out: the field to embed and an iterator of records. A line that is not what its
 format asks for is an `InputError` among the records, with the line number: what follows it is read all the same.
@@ -23,6 +23,8 @@ LARGEST_CELL_CHARS = MAX_LINE_BYTES
 MAX_ROW_LINES = 10_000
 # A file with no good line among its first ones is of another format, or has no such field.
 MOST_TRIED = 1_000
+# What may stand between columns of CSV, the usual one first: in one word, and one of them.
+SEPARATORS = {",": ("commas", "a comma"), ";": ("semicolons", "a semicolon"), "\t": ("tabs", "a tab")}
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -60,6 +62,7 @@ def parse_txt(lines: Lines, wanted: Wanted) -> Parsed:
             "name its format with --input-format.",
             param="field",
         )
+    lines.takes_guess = True
     return DEFAULT_FIELD, tried(lines, lambda line: text_record(lines.number, without_end(line)))
 
 
@@ -77,7 +80,8 @@ class JsonLine(NamedTuple):
 
 
 def parse_jsonl(lines: Lines, wanted: Wanted) -> Parsed:
-    """A JSON object a line, which may have any further fields; blank lines are skipped."""
+    """A JSON object a line, which may have any further fields; blank lines are skipped. JSON is UTF-8 by definition:
+    no other encoding is guessed."""
     filled = filter(None, map(str.strip, lines))
     found = tried(filled, lambda content: json_line(content, lines))
     head, field = until_chosen(found, wanted, lines)
@@ -146,11 +150,19 @@ def json_object(content: str, lines: Lines, on_constant: Callable[[str], object]
     return value
 
 
-def parse_csv(lines: Lines, wanted: Wanted) -> Parsed:
-    """Comma-separated values under a header line; a quoted cell may hold commas and line ends."""
+def parse_tsv(lines: Lines, wanted: Wanted) -> Parsed:
+    return parse_csv(lines, wanted, separator="\t")
+
+
+def parse_csv(lines: Lines, wanted: Wanted, separator: str | None = None) -> Parsed:
+    """Values under a header line; a quoted cell may hold separators and line ends.
+
+    Args:
+        separator: of the columns; None to go by the header line.
+    """
     csv.field_size_limit(LARGEST_CELL_CHARS)
-    lines.keeps_bytes = True
-    numbered = CsvRows(lines)
+    lines.keeps_bytes = lines.takes_guess = True
+    numbered = CsvRows(lines, separator)
     _, header = next(numbered, (0, None))
     if header is None:
         raise empty(lines)
@@ -163,7 +175,7 @@ def parse_csv(lines: Lines, wanted: Wanted) -> Parsed:
         if len(cells) != len(header):
             raise InputError(
                 f"Line {line} of {lines.source} has {len(cells)} columns; the header has {len(header)}: "
-                f"{', '.join(header)}. Quote cells that hold a comma.",
+                f"{', '.join(header)}. Quote cells that hold {SEPARATORS[lines.layout.separator][1]}.",
                 param="input",
             )
         fields = dict(zip(header, cells, strict=True))
@@ -176,15 +188,30 @@ def parse_csv(lines: Lines, wanted: Wanted) -> Parsed:
 
 class CsvRows:
     """Iterates over (line it starts at, cells) of each row that is not blank. After an error it goes on with the line
-    behind the one at which the bad row begins."""
+    behind the one at which the bad row begins. Sets the separator of the lines' layout."""
 
-    def __init__(self, lines: Lines) -> None:
+    def __init__(self, lines: Lines, separator: str | None) -> None:
         self._lines = lines
-        self._again: deque[str] = deque()  # lines of a bad row
+        self._again: deque[str] = deque()  # lines of a bad row, and the header's
         self._row: list[str] = []  # lines of this one
         self._number = 0
+        found = separator or self._separator_of_header()
+        lines.layout = lines.layout._replace(separator=found)
+        if separator is None and found != ",":
+            lines.on_remark(f"The columns of {lines.source} are separated by {SEPARATORS[found][0]}, not by commas.")
+        self._reader = self._new_reader()
+
+    def _new_reader(self) -> Iterator[list[str]]:
         # strict: otherwise an open quote would silently swallow the rest of the file.
-        self._reader = csv.reader(iter(self._line, None), strict=True)
+        return csv.reader(iter(self._line, None), strict=True, delimiter=self._lines.layout.separator)
+
+    def _separator_of_header(self) -> str:
+        """By the first line that is not blank."""
+        for line in self._lines:
+            self._again.append(line)
+            if line.strip():
+                return separator_of(line)
+        return ","
 
     def __iter__(self) -> Iterator[tuple[int, list[str]]]:
         return self
@@ -221,7 +248,7 @@ class CsvRows:
         """All lines of this row but its first."""
         self._again.extendleft(reversed(self._row[1:]))
         self._number -= len(self._row[1:])
-        self._reader = csv.reader(iter(self._line, None), strict=True)
+        self._reader = self._new_reader()
 
 
 def check_header(header: list[str], lines: Lines) -> None:
@@ -229,15 +256,16 @@ def check_header(header: list[str], lines: Lines) -> None:
     doubled = next((name for name in header if counts[name] > 1), None)
     if doubled is not None:
         raise InputError(f"{lines.place}: the column {doubled!r} appears twice.", param="input")
-    separator = next((mark for mark in ";\t" if mark in header[0]), None)
-    if len(header) == 1 and separator:
-        raise InputError(
-            f"{lines.place} is separated by {separator!r}; columns must be separated by commas.", param="input"
-        )
+
+
+def separator_of(header: str) -> str:
+    """What makes the most columns of this line; a comma where nothing does."""
+    outside = header.split('"')[::2]  # of quotes
+    return max(SEPARATORS, key=lambda mark: sum(part.count(mark) for part in outside))
 
 
 def empty(lines: Lines) -> EmptyInputError:
     return EmptyInputError(f"{lines.source} is empty: there is nothing to embed.", param="input")
 
 
-LINE_PARSERS: dict[str, Parser] = {"txt": parse_txt, "jsonl": parse_jsonl, "csv": parse_csv}
+LINE_PARSERS: dict[str, Parser] = {"txt": parse_txt, "jsonl": parse_jsonl, "csv": parse_csv, "tsv": parse_tsv}

@@ -7,6 +7,7 @@ from typing import Any
 
 from farthing.core.errors import EmptyInputError, InputError, MissingExtraError
 from farthing.toolkit.records.fields import choose_field, require_free, require_text
+from farthing.toolkit.records.lines import USUAL_LAYOUT
 from farthing.toolkit.records.read_lines import Wanted
 from farthing.toolkit.records.rows import ArrowRows, Rows
 
@@ -22,6 +23,8 @@ class ParquetReader:
         InputError: not a Parquet file, no such column, or one that does not hold strings.
         EmptyInputError: no rows.
     """
+
+    layout = USUAL_LAYOUT  # nothing of it is lost when it is written anew
 
     def __init__(self, path: Path, source: str, wanted: Wanted) -> None:
         try:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
 from farthing.core.errors import InputError, SettingsError
 from farthing.toolkit.records.encoding import HEAD_BYTES, Recoded, encoding_of
-from farthing.toolkit.records.lines import Lines
+from farthing.toolkit.records.lines import Layout, Lines
 from farthing.toolkit.records.packed import Unpacked, name_inside, packing_of
 from farthing.toolkit.records.read_lines import LINE_PARSERS, Wanted, empty
 from farthing.toolkit.records.read_parquet import ParquetReader
@@ -20,12 +21,21 @@ from farthing.toolkit.records.rows import UNREAD, Record, RecordRows, Rows
 
 STANDARD_INPUT = "-"
 INPUT_FORMATS = ("txt", "jsonl", "csv", "parquet")
+# CSV by this suffix has tabs, whatever its header looks like; where it has another, the header tells.
+SUFFIXES = (*INPUT_FORMATS, "tsv")
+
+logger = logging.getLogger(__name__)
 
 
 class Reader(Protocol):
     """Hands out the rows of the input in order. `field` names the field that is embedded."""
 
     field: str
+
+    @property
+    def layout(self) -> Layout:
+        """Of what was read so far."""
+        ...
 
     def take(self, count: int) -> Rows | None:
         """The next `count` rows, fewer only at the end, None after it. Those that cannot be read are among them."""
@@ -48,6 +58,10 @@ class LineReader:
         self.num_bytes = num_bytes
         self.num_taken = 0
 
+    @property
+    def layout(self) -> Layout:
+        return self.lines.layout
+
     def take(self, count: int) -> Rows | None:
         items = list(itertools.islice(self.items, count))
         self.num_taken += len(items)
@@ -64,8 +78,13 @@ class LineReader:
         self.lines.stream.close()
 
 
-def open_reader(name: str, given_format: str | None, wanted: Wanted) -> Reader:
+def open_reader(
+    name: str, given_format: str | None, wanted: Wanted, on_remark: Callable[[str], object] = logger.warning
+) -> Reader:
     """Open the input and look at its first rows, so that a wrong file is known before a model is loaded.
+
+    Args:
+        on_remark: is told, in a sentence each, how the input is read where that is a guess, while it is read.
 
     Raises:
         SettingsError: the format cannot be told.
@@ -82,21 +101,21 @@ def open_reader(name: str, given_format: str | None, wanted: Wanted) -> Reader:
             raise SettingsError("Parquet cannot be read from standard input or a pipe; give a file.", param="input")
         return ParquetReader(Path(name), shown_name(name), wanted)
     if name == STANDARD_INPUT:
-        return open_lines(lines_of(sys.stdin.buffer, "standard input"), input_format, wanted, None)
+        return open_lines(lines_of(sys.stdin.buffer, "standard input", on_remark), input_format, wanted, None)
     source = shown_name(name)
     with ExitStack() as on_failure:
         stream: Any = Unpacked(Path(name), source) if packing_of(name) else Path(name).open("rb")  # noqa: SIM115
         on_failure.enter_context(stream)
         num_bytes = None if packing_of(name) or is_stream(name) else Path(name).stat().st_size
-        reader = open_lines(lines_of(stream, source), input_format, wanted, num_bytes)
+        reader = open_lines(lines_of(stream, source, on_remark), input_format, wanted, num_bytes)
         on_failure.pop_all()
     return reader
 
 
-def lines_of(stream: Any, source: str) -> Lines:
+def lines_of(stream: Any, source: str, on_remark: Callable[[str], object]) -> Lines:
     """In UTF-8. Raises `InputError` for what is no text."""
     encoding = encoding_of(stream.peek(HEAD_BYTES) if hasattr(stream, "peek") else b"", source)
-    return Lines(stream if encoding is None else Recoded(stream, encoding, source), source)
+    return Lines(stream if encoding is None else Recoded(stream, encoding, source), source, on_remark)
 
 
 def open_lines(lines: Lines, input_format: str, wanted: Wanted, num_bytes: int | None) -> LineReader:
@@ -119,7 +138,7 @@ def format_of(name: str, given: str | None) -> str:
     if is_stream(name) and (name == STANDARD_INPUT or Path(name).exists()):
         return "txt"
     suffix = Path(name_inside(name)).suffix.lower().removeprefix(".")
-    if suffix not in INPUT_FORMATS:
+    if suffix not in SUFFIXES:
         raise SettingsError(
             f"The format of {name} cannot be told from its suffix. Give --input-format: {', '.join(INPUT_FORMATS)}.",
             param="input_format",

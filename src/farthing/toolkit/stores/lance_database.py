@@ -13,16 +13,14 @@ from pathlib import Path
 
 from farthing.core.errors import IndexNotFoundError, IndexPlaceError, UnreadableIndexError
 from farthing.core.files import PRIVATE_FOLDER, temporary_of, user_path, write_atomically
-from farthing.toolkit.stores.database import MANIFEST, NEXT_MANIFEST, is_begun
+from farthing.toolkit.stores.database import is_begun
 from farthing.toolkit.stores.failures import file_errors, lance_errors
 from farthing.toolkit.stores.lance_folder import has_table, is_ours, make_data, remove_data, remove_empty
+from farthing.toolkit.stores.lance_names import BEGUN, LOCK, NOTES
 from farthing.toolkit.stores.lance_store import LanceStore
 from farthing.toolkit.stores.notes import read_note
 from farthing.toolkit.stores.writing import one_writer
 
-LOCK, BEGUN = "lock", "begun-vectors"
-# In the order in which they are removed: without the first there is no index any more.
-NOTES = (f"{MANIFEST}.json", f"{NEXT_MANIFEST}.json")
 MOST_NAMED = 5
 
 
@@ -32,12 +30,14 @@ class LanceDatabase:
         folder: made when an index is.
         place: what messages call it; None for the folder's name as it is given.
 
-    Raises `IndexPlaceError` when `folder` is a file, and `VectorIndexError` when it cannot be looked at.
+    Raises `IndexPlaceError` when `folder` is a file or has a name that is not UTF-8, and `VectorIndexError` when it
+    cannot be looked at.
     """
 
     def __init__(self, folder: str, place: str | None = None) -> None:
         self.place = folder if place is None else place
         self._folder = user_path(folder)
+        check_utf8(self._folder, self.place)
         with file_errors(self.place):
             if self._folder.exists() and not self._folder.is_dir():
                 raise IndexPlaceError(f"{self.place} is a file; an index is a folder.", param="store")
@@ -177,6 +177,17 @@ class LanceDatabase:
     def _is_lock(self, name: str) -> bool:
         path = self._folder / name
         return name == LOCK and is_plain(path) and path.stat().st_size == 0
+
+
+def check_utf8(folder: Path, place: str) -> None:
+    """Raises `IndexPlaceError` for a path that LanceDB cannot be told."""
+    try:
+        str(folder.absolute()).encode()
+    except UnicodeEncodeError as error:
+        raise IndexPlaceError(
+            f"There can be no index {place!r}: the path of its folder is not UTF-8. Choose another place.",
+            param="store",
+        ) from error
 
 
 def make_folders(folder: Path) -> list[Path]:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import shutil
 from pathlib import Path
 
 from farthing.core.errors import IndexPlaceError, UnreadableIndexError
 from farthing.core.files import PRIVATE_FILE, PRIVATE_FOLDER
+from farthing.toolkit.stores.lance_names import DATA
 from farthing.toolkit.stores.notes import read_note
 
-DATA = re.compile(r"data-[0-9]{1,9}")
 TABLE = "passages"
 TABLE_FOLDER = f"{TABLE}.lance"
 MARK = "made-by-farthing.json"

@@ -99,6 +99,56 @@ def test_documents_are_taken_out_pruned_and_compacted(starter_dir: Path) -> None
     assert "took out 1: " in said("index", "add", "s", "docs", "--prune")
     assert " MiB; now: " in said("index", "compact", "s")
     assert json.loads(said("index", "info", "s", "--json"))["num_documents"] == 2
+    Path("docs/c.md").write_text(" \n")  # nothing of what was in it is there any more
+    assert "took out 1: " in said("index", "add", "s", "docs", "--prune")
+    assert json.loads(said("index", "info", "s", "--json"))["num_documents"] == 1
+
+
+def test_what_folders_hold_beside_text_is_said_with_what_to_do(starter_dir: Path) -> None:
+    said("index", "create", "p", "--model", starter_dir)
+    files = {
+        "d.md": b"# d", "a.eml": b"Subject: a", "b.pdf": b"%PDF-1.4", "c.docx": b"PK", "d.odt": b"PK", "e.png": b"",
+        "sub/s.md": b"s", "f.txt": b"%PDF-1.4\nraw",
+    }  # fmt: skip
+    for name, content in files.items():
+        Path(f"p/{name}").parent.mkdir(exist_ok=True)
+        Path(f"p/{name}").write_bytes(content)
+    Path("p/sd").symlink_to("sub")
+    Path("p/link.md").symlink_to("d.md")
+    Path("p/e.csv").write_bytes("id;text\n1;Grüße\n".encode("cp1252"))
+    result = farthing("index", "add", "p", "./p")
+    assert result.stdout.startswith("Added 3 documents: 3 passages")
+    assert result.stderr.splitlines() == [
+        "Not read: p/f.txt is a PDF, which is not read as text. Make text of it first, for example: pdftotext OLD.pdf "
+        "NEW.txt",
+        "The columns of e.csv are separated by semicolons, not by commas.",
+        "e.csv is not UTF-8, and is read by a guess, as cp1252. If that is wrong, convert it: iconv -f ENCODING -t "
+        "UTF-8 OLD > NEW",
+        "Left out as no text: 5 files (.docx 1, .eml 1, .odt 1, .pdf 1, .png 1).",
+        "To add .docx, .odt: Make text of it first, for example: pandoc OLD -t gfm -o NEW.md",
+        "To add .pdf: Make text of it first, for example: pdftotext OLD.pdf NEW.txt",
+        "What is text under another suffix is added when the file itself is named.",
+        "Left out, since they are the files of an index: those of p.",
+        "Not added twice: 1 link to files that are added themselves.",
+        "Links to folders are not followed: p/sd. Name a folder itself to add what is in it.",
+    ]
+    assert said("index", "add", "p", "./p").startswith("Added 0 documents, left 3 as they were")
+
+
+def test_words_that_the_model_does_not_know_are_counted(starter_dir: Path) -> None:
+    said("index", "create", "s", "--model", starter_dir)
+    Path("x.txt").write_text("x" * 300)
+    assert "Not in the model's vocabulary: 1 token (" in (told := farthing("index", "add", "s", "x.txt").stderr)
+    assert "%); 1 passage of such words alone, of which vectors say nothing." in told
+    Path("y.txt").write_text("a wren")
+    assert "vocabulary" not in farthing("index", "add", "s", "y.txt").stderr
+
+
+def test_records_without_a_text_are_told_before_a_model_is_looked_for(starter_dir: Path) -> None:
+    said("index", "create", "s", "--model", starter_dir)
+    Path("q.csv").write_text("sku,name,about\n1,a,b\n")
+    with pytest.raises(InputError, match=r"Line 1 of q\.csv has no field 'text'"):
+        said("index", "add", "s", "q.csv", "--model", "no such model")
 
 
 def test_a_whole_index_is_removed_only_when_it_is_meant(starter_dir: Path) -> None:
@@ -110,7 +160,7 @@ def test_a_whole_index_is_removed_only_when_it_is_meant(starter_dir: Path) -> No
     assert not Path("s").exists()
 
 
-@pytest.mark.parametrize("place", [".", "", "thesis.txt", "link"])
+@pytest.mark.parametrize("place", [".", "", "thesis.txt", "link", "x\udce9"])
 def test_an_index_takes_over_nothing_that_is_there(place: str, tmp_path: Path) -> None:
     """It says so before it looks for a model."""
     Path("thesis.txt").write_text("mine")

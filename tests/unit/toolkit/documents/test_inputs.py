@@ -6,6 +6,8 @@ import json
 import lzma
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +109,8 @@ def test_a_broken_line_is_named_and_what_stands_before_it_comes_first() -> None:
         ),
         (
             "a.csv",
-            b'id,text\n1,a\n2\n3,"b\nb"\n4,caf\xe9\n5,"x"y\n6,c\n7,"open\n8,d\n9,"e ""e"""\n10,f,f\n11,g\n',
-            ["a", "b\nb", "c", "d", 'e "e"', "g"],
+            b'id,text\n1,\xc3\xa4\n2\n3,"b\nb"\n4,caf\xe9\n5,"x"y\n6,c\n7,"open\n8,d\n9,"e ""e"""\n10,f,f\n11,g\n',
+            ["ä", "b\nb", "c", "d", 'e "e"', "g"],
             ["Line 3 ", "Line 6 ", "Line 7 ", "Line 9 ", "Line 12 "],
         ),
         ("a.jsonl", b'nonsense\n\xff\n{"text": "a"}\n', ["a"], ["Line 1 ", "Line 2 "]),
@@ -147,6 +149,33 @@ def test_a_file_without_a_record_that_can_be_read_says_why() -> None:
         list(Inputs(["a.jsonl"]))
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("q.csv", "sku,name,about\n1,a,b\n"),
+        ("q.tsv", "sku\tname\n1\ta\n"),
+        ("q.jsonl", '{"sku": 1, "name": "a"}\n'),
+    ],
+)
+def test_records_without_a_text_are_told_before_anything_else_is_read(name: str, content: str) -> None:
+    write({"a.md": "text", name: content})
+    inputs = Inputs(["a.md", name])
+    with pytest.raises(InputError, match=f"Line 1 of {name} has no field 'text'; its fields are 'sku', 'name'"):
+        inputs.check()
+    Inputs(["a.md", name], RecordFields(text="name")).check()
+    assert inputs.left_out.remarks == []
+
+
+def test_records_of_european_spreadsheets_are_read_and_how_is_told() -> None:
+    write({"d/e.csv": "id;text\r\n1;Grüße, und mehr\r\n".encode("cp1252"), "d/t.tsv": "id\ttext\n2\ta, b\n"})
+    inputs = Inputs(["d"])
+    assert [(document.id, document.text) for document in inputs] == [("1", "Grüße, und mehr"), ("2", "a, b")]
+    separated, guessed = inputs.left_out.remarks
+    assert separated == "The columns of e.csv are separated by semicolons, not by commas."
+    assert guessed.startswith("e.csv is not UTF-8, and is read by a guess, as cp1252.")
+    assert inputs.left_out.suffixes == {}
+
+
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
@@ -178,6 +207,7 @@ def test_front_matter_is_no_text_and_keeps_its_lines() -> None:
         (NO_TEXT, "Line 1 of a.md is not UTF-8: byte 0x80"),
         (b"ok\nok\n" + NO_TEXT, "Line 3 of a.md"),
         (b"\x00\x01", "a.md is not text"),
+        (b"%PDF-1.4\nraw obj\n", "a.md is a PDF"),
         (b" \n", "a.md is empty"),
     ],
 )
@@ -264,6 +294,94 @@ def test_what_cannot_be_opened_in_a_folder_ends_nothing(monkeypatch: pytest.Monk
     assert inputs.left_out.files["d/a.md"] == "d/a.md cannot be read: Permission denied."
     with pytest.raises(InputError, match="cannot be read"):
         list(strict("d"))
+
+
+def test_a_folder_that_cannot_be_entered_ends_nothing(here: Path) -> None:
+    import pathspec  # noqa: F401 - which another user may not read
+
+    write({"d/ok.md": "a", "d/nox/b.md": "b", "d/nox/.gitignore": "x", "secret/c.md": "c"})
+    Path("d/c.md").symlink_to("../secret/c.md")
+    here.chmod(0o755)
+    Path("d/nox").chmod(0o644)
+    Path("secret").chmod(0o600)
+    inputs = Inputs(["d"])
+    with as_another_user():
+        found = [document.id for document in inputs]
+    for name in ("d/nox", "secret"):
+        Path(name).chmod(0o755)
+    assert found == ["d/ok.md"]
+    assert inputs.left_out.files == {
+        "d/c.md": "d/c.md cannot be read: Permission denied.",
+        "d/nox": "d/nox cannot be read: Permission denied.",
+    }
+
+
+@contextmanager
+def as_another_user() -> Iterator[None]:
+    """The superuser may enter everything."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if user == 0:
+            os.seteuid(0)
+
+
+def test_an_index_s_own_files_are_no_documents() -> None:
+    index = {
+        "farthing-index.json": "{}",
+        "farthing-index-next.json": "{}",
+        "lock": "",
+        "data-1/made-by-farthing.json": "{}",
+        "data-1/passages.lance/_versions/latest_version_hint.json": "{}",
+    }
+    write({
+        **{f"p/{name}": content for name, content in index.items()},
+        **{f"p/deep/store/{name}": content for name, content in index.items()},
+        "p/d.md": "# d", "p/deep/store/e.md": "e", "p/data-2/f.md": "f", "p/other/data-1/made-by-farthing.json": "{}",
+        "p/other/farthing-index.json": "[]", "q/farthing-index.json": "[]",
+    })  # fmt: skip
+    inputs = Inputs(["p", "q"])
+    assert [document.id for document in inputs] == ["p/d.md", "p/deep/store/e.md", "q/farthing-index.json"]
+    assert inputs.left_out.indexes == ["p", "p/deep/store", "p/other"]
+    assert inputs.left_out.suffixes == {}
+
+
+def test_a_link_to_a_file_that_is_added_itself_is_not_added_too() -> None:
+    write({"m/notes.txt": "notes", "m/z.csv": "text\nrow\n", "n/named.md": "named", "o/a.md": "a", "away.md": "away"})
+    links = {
+        "m/again.txt": "../away.md", "m/away.txt": "../away.md", "m/link.txt": "notes.txt", "m/l.csv": "z.csv",
+        "m/named.md": "../n/named.md", "m/o.md": "../o/a.md", "m/nowhere.md": "no.md",
+    }  # fmt: skip
+    for name, target in links.items():
+        Path(name).symlink_to(target)
+    inputs = Inputs(["m", "n/named.md", "o"])
+    found = [document.source for document in inputs]
+    assert found == ["m/again.txt", "m/notes.txt", "line 2 of z.csv", "n/named.md", "o/a.md"]
+    assert inputs.left_out.num_linked == 5
+    assert inputs.num_estimated == 5
+
+
+def test_links_to_folders_are_not_followed_and_told() -> None:
+    write({"m/a.md": "a", "m/.gitignore": "ignored\n", "sub/s.md": "s"})
+    for name in ("sd", ".hidden", "node_modules", "ignored"):
+        Path(f"m/{name}").symlink_to("../sub")
+    inputs = Inputs(["m"])
+    assert [document.id for document in inputs] == ["m/a.md"]
+    assert inputs.left_out.links == ["m/sd"]
+    assert [document.id for document in Inputs(["m/sd"])] == ["m/sd/s.md"]
+
+
+def test_a_notebook_is_the_text_of_its_cells() -> None:
+    cells = [{"cell_type": "markdown", "source": ["# Sales\n"]}, {"cell_type": "code", "source": ["print(1)"]}]
+    write({"d/n.ipynb": json.dumps({"cells": cells}), "d/o.ipynb": "no JSON"})
+    inputs = Inputs(["d"])
+    (document,) = inputs
+    assert (document.title, document.text) == ("Sales", "# Sales\n\n```\nprint(1)\n```\n")
+    assert (document.kind, document.is_file) == ("markdown", False)
+    assert "d/o.ipynb is no notebook" in inputs.left_out.files["d/o.ipynb"]
 
 
 def test_files_whose_names_say_that_they_are_text_need_no_suffix() -> None:

@@ -29,6 +29,8 @@ from farthing.core.errors import (
     WrongSpaceError,
 )
 from farthing.models.synth import find_shape, write_synthetic
+from farthing.serving.request import EmbedRequest, EmbedResult
+from farthing.serving.vocabulary import Unknown
 from farthing.toolkit.documents.document import Document
 from farthing.toolkit.documents.limits import MAX_TEXT_CHARS
 from farthing.toolkit.index import adding, embedding, words
@@ -302,13 +304,13 @@ def test_what_is_held_as_it_is_is_not_embedded_again(
     index: VectorIndex, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded: list[str] = []
-    encode = Embedder.encode
+    encode = Embedder.encode_request
 
-    def watched(self: Embedder, texts: Sequence[str], **options: object) -> np.ndarray:
-        encoded.extend(texts)
-        return encode(self, texts, **options)  # type: ignore[arg-type]
+    def watched(self: Embedder, request: EmbedRequest, **options: bool) -> EmbedResult:
+        encoded.extend(map(str, request.inputs))
+        return encode(self, request, **options)
 
-    monkeypatch.setattr(Embedder, "encode", watched)
+    monkeypatch.setattr(Embedder, "encode_request", watched)
     before = passages(index)
     assert counts(index.add(DOCUMENTS, embedder)) == (0, 0, 4)
     assert passages(index) == before
@@ -318,6 +320,40 @@ def test_what_is_held_as_it_is_is_not_embedded_again(
     assert counts(index.add([changed, *DOCUMENTS[1:], Document("new", "A new one.")], embedder)) == (1, 1, 3)
     assert encoded == ["Wren\nThe wren sings.", "A new one."]
     assert passages(index)["wren#0"].text == "The wren sings."
+
+
+def unknown(added: Added) -> tuple[int, int]:
+    return added.unknown.num_unknown_tokens, added.unknown.num_passages
+
+
+def test_words_that_the_model_does_not_know_are_counted(database: LanceDatabase, starter_dir: Path) -> None:
+    with Embedder(str(starter_dir)) as starter:
+        index = VectorIndex.create(database, starter)
+        known = index.add([Document("a", "A wren sings.", "Wren")], starter)
+        assert known.unknown.num_tokens > 0
+        assert unknown(known) == (0, 0)
+        # WordPiece makes one unknown token of a word of more than 100 letters.
+        added = index.add([Document("b", "x" * 300, "Wren"), Document("c", "A wren " + "y" * 300)], starter)
+        assert unknown(added) == (2, 1)
+
+
+class OfAnotherServer:
+    """Tells which texts have no known word, as an upstream does, and nothing of tokens."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder, self.model, self.space = embedder, embedder.model, embedder.space
+        self.dimensions, self.context_length = embedder.dimensions, embedder.context_length
+        self.count_tokens, self.encode = embedder.count_tokens, embedder.encode
+
+    def encode_request(self, request: EmbedRequest) -> EmbedResult:
+        return replace(self._embedder.encode_request(request), unknown=Unknown((0,)))
+
+    def close(self) -> None: ...
+
+
+def test_what_another_server_does_not_know_is_counted_by_passages(index: VectorIndex, embedder: Embedder) -> None:
+    added = index.add([Document("b", "one"), Document("c", "two")], OfAnotherServer(embedder))
+    assert unknown(added) == (0, 1)
 
 
 def test_a_large_index_is_built_when_much_was_added_and_finds_the_rest_all_the_same(
@@ -504,7 +540,7 @@ def test_the_thread_that_prepares_ends_when_embedding_fails(
         raise EngineError("broken")
 
     monkeypatch.setattr(index.segmenter, "words", words)
-    monkeypatch.setattr(index, "embed_with", lambda _: fail)
+    monkeypatch.setattr(index, "embed_with", lambda *_: fail)
     with pytest.raises(EngineError):
         index.add((Document(f"d{number}", f"text {number}") for number in range(400)), embedder)
     assert num_words[0] < 215
@@ -587,21 +623,21 @@ def test_documents_are_put_before_all_of_a_batch_are_embedded(
 
 
 class Stopping:
-    """An embedder's `encode` that is stopped after some calls, and remembers what it was given."""
+    """An embedder's `encode_request` that is stopped after some calls, and remembers what it was given."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, calls: float = float("inf")) -> None:
         self.texts: list[str] = []
-        encode = Embedder.encode
+        encode = Embedder.encode_request
 
-        def encode_some(embedder: Embedder, texts: Sequence[str], **options: object) -> np.ndarray:
+        def encode_some(embedder: Embedder, request: EmbedRequest, **options: bool) -> EmbedResult:
             nonlocal calls
             calls -= 1
             if calls < 0:
                 raise KeyboardInterrupt
-            self.texts.extend(texts)
-            return encode(embedder, texts, **options)  # type: ignore[arg-type]
+            self.texts.extend(map(str, request.inputs))
+            return encode(embedder, request, **options)
 
-        monkeypatch.setattr(Embedder, "encode", encode_some)
+        monkeypatch.setattr(Embedder, "encode_request", encode_some)
 
 
 LONG = Document("long", " ".join(f"Stone {number} of the long wall is grey." for number in range(400)))

@@ -1,18 +1,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from farthing import Embedder
 from farthing.core.errors import IndexBusyError
+from farthing.serving.request import EmbedRequest, EmbedResult
+from farthing.toolkit.documents.document import Document
 from farthing.toolkit.index import reindex as module
 from farthing.toolkit.index.index import VectorIndex
 from farthing.toolkit.index.reindex import reindex
 from farthing.toolkit.index.search import Query, search
+from farthing.toolkit.index.unknown_words import UnknownWords
 from farthing.toolkit.stores.lance_database import LanceDatabase
 from farthing.toolkit.stores.passage import Passage
 
@@ -41,31 +42,42 @@ def test_the_same_passages_have_vectors_of_the_new_model(
     assert [path.name for path in Path(database.place).glob("data-*")] == ["data-2"]
 
 
+def test_words_that_the_new_model_does_not_know_are_counted(
+    index: VectorIndex, database: LanceDatabase, embedder: Embedder, starter: Embedder
+) -> None:
+    index.add([Document("long", "x" * 120)], embedder)  # a word of more than 100 letters is one unknown token
+    unknown = UnknownWords.to(starter)
+    reindex(database, starter, unknown=unknown)
+    assert unknown.num_unknown_tokens >= 1
+    assert unknown.num_passages == 1
+    assert unknown.num_tokens > 100
+
+
 def test_a_move_that_was_stopped_goes_on_and_the_old_index_answers_meanwhile(
     index: VectorIndex, database: LanceDatabase, embedder: Embedder, starter: Embedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "DOCUMENTS_AT_A_TIME", 1)
     before, encoded = passages(index), list[str]()
-    encode = Embedder.encode
+    encode = Embedder.encode_request
 
-    def failing(self: Embedder, texts: Sequence[str], **options: object) -> np.ndarray:
+    def failing(self: Embedder, request: EmbedRequest, **options: bool) -> EmbedResult:
         if len(encoded) >= 2 and self is starter:
             raise KeyboardInterrupt
-        encoded.extend(texts)
-        return encode(self, texts, **options)  # type: ignore[arg-type]
+        encoded.extend(map(str, request.inputs))
+        return encode(self, request, **options)
 
-    monkeypatch.setattr(Embedder, "encode", failing)
+    monkeypatch.setattr(Embedder, "encode_request", failing)
     with pytest.raises(KeyboardInterrupt):
         reindex(database, starter)
-    monkeypatch.setattr(Embedder, "encode", encode)
+    monkeypatch.setattr(Embedder, "encode_request", encode)
     assert search(VectorIndex.open(database), Query("wren", mode="keyword"))[0].passage.document == "wren"
     assert len(search(VectorIndex.open(database), Query("wren", mode="vector"), embedder)) == 4
 
-    def watched(self: Embedder, texts: Sequence[str], **options: object) -> np.ndarray:
-        encoded.extend(texts)
-        return encode(self, texts, **options)  # type: ignore[arg-type]
+    def watched(self: Embedder, request: EmbedRequest, **options: bool) -> EmbedResult:
+        encoded.extend(map(str, request.inputs))
+        return encode(self, request, **options)
 
-    monkeypatch.setattr(Embedder, "encode", watched)
+    monkeypatch.setattr(Embedder, "encode_request", watched)
     VectorIndex.open(database).delete(["wren"])
     before = [passage for passage in before if passage.document != "wren"]
     moved = reindex(database, starter)

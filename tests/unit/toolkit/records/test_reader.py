@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -12,6 +13,7 @@ import pytest
 from pyarrow import parquet
 
 from farthing.core.errors import EmptyInputError, FarthingError, InputError, SettingsError
+from farthing.toolkit.records.lines import USUAL_LAYOUT, Layout, Lines
 from farthing.toolkit.records.read_lines import Wanted
 from farthing.toolkit.records.reader import Reader, open_reader
 from farthing.toolkit.records.rows import Rows
@@ -78,7 +80,7 @@ def test_rows_know_their_lines_across_chunks(write: Write) -> None:
 
 
 def test_a_line_that_is_not_utf8_is_named_with_its_byte(write: Write) -> None:
-    assert "Line 2 of a.txt is not UTF-8: byte 0xe9 at position 4" in error_of(write("a.txt", b"abc\ncaf\xe9\n"))
+    assert "Line 2 of a.txt is not UTF-8: byte 0xe9 at position 4" in error_of(write("a.txt", b"\xc3\xa4\ncaf\xe9\n"))
 
 
 def test_plain_text_has_no_field_to_choose(write: Write) -> None:
@@ -163,11 +165,108 @@ def test_long_cells_are_no_problem(write: Write) -> None:
         ('id,text\n1,a\n2,"b\n3,c\n', "Line 3 of a.csv is not valid CSV"),
         ("id,body\n1,a\n", "Line 1 of a.csv has no field 'text'; its fields are 'id', 'body'."),
         ("text,text\na,b\n", "the column 'text' appears twice"),
-        ("id;text\n1;a\n", "Line 1 of a.csv is separated by ';'"),
+        ("id;text\n1;a;b\n", "Quote cells that hold a semicolon."),
     ],
 )
 def test_a_wrong_csv_line_is_named(content: str, message: str, write: Write) -> None:
     assert message in error_of(write("a.csv", content))
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("id;text\n1;a, b\n", ["a, b"]),
+        ("id\ttext\n1\ta; b\n", ["a; b"]),
+        ('\n"a;b";text\n1;"a;\nb"\n', ["a;\nb"]),
+        ('text,"a;b;c"\na,1\n', ["a"]),
+        ("text\na; b\n", ["a; b"]),
+    ],
+)
+def test_the_header_tells_what_separates_columns(content: str, found: list[str], write: Write, tmp_path: Path) -> None:
+    assert texts(write("a.csv", content)) == found
+    (tmp_path / "a.utf16.csv").write_bytes(content.encode("utf-16"))
+    assert texts(tmp_path / "a.utf16.csv") == found
+
+
+def test_columns_that_are_not_separated_by_commas_are_said(write: Write) -> None:
+    told: list[str] = []
+    for name, content in (("a.csv", "id;text\n1;a\n"), ("b.csv", "id,text\n1,b\n"), ("c.tsv", "id\ttext\n1\tc\n")):
+        open_reader(str(write(name, content)), None, Wanted(None, None), told.append).close()
+    assert told == ["The columns of a.csv are separated by semicolons, not by commas."]
+
+
+def test_a_tsv_file_has_tabs_whatever_else_is_in_it(write: Write) -> None:
+    path = write("a.tsv", 'text\tone, two; three\na, b\t1\n"c\td"\t2\n')
+    [rows] = read(path)
+    assert rows.texts == ["a, b", "c\td"]
+    assert json.loads(rows.json_objects()[0]) == {"text": "a, b", "one, two; three": "1"}
+    assert "Quote cells that hold a tab." in error_of(write("b.tsv", "id\ttext\n1\ta\tb\n"))
+
+
+# --- in other encodings ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("encoding", "words"), [("cp1252", ["Grüße", "naïve café"]), ("gb18030", ["退货政策：三十天内可以退货。", "雨衣"])]
+)
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.tsv"])
+def test_what_is_not_utf8_is_read_by_a_guess_that_is_said(
+    name: str, encoding: str, words: list[str], write: Write
+) -> None:
+    header = [] if name == "a.txt" else ["text"]
+    path = write(name, "\n".join([*header, "plain", *words, "plain"]).encode(encoding))
+    told: list[str] = []
+    with closing(open_reader(str(path), None, Wanted(None, None), told.append)) as reader:
+        rows = reader.take(10)
+    assert rows is not None
+    assert (list(rows.texts), dict(rows.errors)) == (["plain", *words, "plain"], {})
+    (remark,) = told
+    assert remark.startswith(f"{name} is not UTF-8, and is read by a guess, as {encoding}.")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "text\nnaïve\n".encode() + b"caf\xe9\n",
+        b"text\ncaf\xe9\n" + "naïve\n".encode(),
+        b"\xef\xbb\xbftext\ncaf\xe9\nna\n",
+    ],
+)
+@pytest.mark.parametrize("name", ["a.txt", "a.csv"])
+def test_a_damaged_line_of_utf8_is_no_other_encoding(content: bytes, name: str, write: Write) -> None:
+    assert "is not UTF-8: byte 0xe9" in error_of(write(name, content))
+
+
+def test_json_is_utf8(write: Write) -> None:
+    assert "Line 1 of a.jsonl is not UTF-8" in error_of(write("a.jsonl", b'{"text": "caf\xe9"}\n{"text": "a"}\n'))
+
+
+def test_a_pipe_is_not_waited_for_to_guess() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"caf\xe9\n")
+    with open(reading, "rb") as stream:  # noqa: PTH123 - a descriptor
+        lines = Lines(stream, "standard input", lambda _: None)
+        lines.takes_guess = True
+        assert next(lines) == "café\n"
+        os.close(writing)
+
+
+# --- how they are written --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "layout"),
+    [
+        ("a.csv", b"id,text\n1,a\n", USUAL_LAYOUT),
+        ("a.csv", b"\xef\xbb\xbfid;text\r\n1;a\r\n", Layout(True, "\r\n", ";")),
+        ("a.tsv", b"id\ttext\n1\ta\n", Layout(separator="\t")),
+        ("a.txt", b"a\r\n", Layout(line_end="\r\n")),
+        ("a.jsonl", b'\xef\xbb\xbf{"text": "a"}\n', Layout(has_mark=True)),
+    ],
+)
+def test_a_reader_knows_how_its_file_is_written(name: str, content: bytes, layout: Layout, write: Write) -> None:
+    with closing(opened(write(name, content))) as reader:
+        assert reader.layout == layout
 
 
 # --- all formats -----------------------------------------------------------------------------------------------------
@@ -232,6 +331,12 @@ def test_a_byte_order_mark_says_the_encoding(tmp_path: Path, encoding: str, name
         rows = reader.take(10)
         assert rows is not None
         assert list(rows.texts) == ["naïve", "雨衣"]
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.jsonl"])
+def test_what_begins_as_a_pdf_is_no_text(name: str, write: Write) -> None:
+    with pytest.raises(InputError, match=rf"{name} is a PDF, which is not read as text\. Make text of it first"):
+        opened(write(name, b"%PDF-1.4\nraw obj\n"))
 
 
 def test_utf_16_without_a_mark_is_told(tmp_path: Path) -> None:

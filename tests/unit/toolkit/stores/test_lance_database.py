@@ -109,6 +109,13 @@ def test_links_files_and_folders_below_a_file_are_no_place(tmp_path: Path) -> No
     assert names(tmp_path) == ["dangling", "elsewhere", "file", "link"]
 
 
+def test_a_path_that_is_not_utf8_is_no_place(tmp_path: Path) -> None:
+    for name in ("x\udce9", "x\udce9/index"):
+        with pytest.raises(IndexPlaceError, match="the path of its folder is not UTF-8"):
+            LanceDatabase(str(tmp_path / name))
+    assert names(tmp_path) == []
+
+
 @pytest.mark.parametrize("parents", [[], ["deep", "deeper"]])
 def test_a_failure_while_it_is_made_leaves_nothing(tmp_path: Path, parents: list[str]) -> None:
     database = LanceDatabase(str(tmp_path.joinpath(*parents, "index")))
