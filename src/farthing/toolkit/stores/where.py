@@ -174,8 +174,8 @@ def check_conditions(where: Sequence[Condition]) -> None:
 def check_kind(field: str, value: object) -> None:
     if not isinstance(value, (str, Real)):  # numbers of numpy are some
         raise InputError(
-            f"A condition on {shown(field)} has a value of type {type(value).__name__}; it must be a text, a number or a "
-            "truth value. A document without the field meets no condition on it.",
+            f"A condition on {shown(field)} has a value of type {type(value).__name__}; it must be a text, a number or "
+            "a truth value. A document without the field meets no condition on it.",
             param="where",
         )
 
