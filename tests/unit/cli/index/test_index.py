@@ -394,6 +394,23 @@ def test_a_model_in_a_folder_is_found_from_every_folder(tiny_qwen3: Path, monkey
     assert "one" in said("search", "../t", "one")
 
 
+def test_of_a_model_that_was_moved_it_is_said_that_the_index_was_made_with_it(tiny_qwen3: Path) -> None:
+    shutil.copytree(tiny_qwen3, "model")
+    Path("a.txt").write_text("one wren\n")
+    said("index", "create", "s", "--model", "model")
+    said("index", "add", "s", "a.txt")
+    Path("model").rename("moved")
+    for command in (("search", "s", "one"), ("index", "add", "s", "a.txt"), ("index", "reindex", "s")):
+        with pytest.raises(ModelNotFoundError) as error:
+            said(*command)
+        assert f"The index was made with the model {Path('model').absolute()}. If it lies elsewhere" in str(error.value)
+        assert "--model says where it is now" in str(error.value)
+        assert said(*command, "--model", "moved")
+    with pytest.raises(ModelNotFoundError) as error:
+        said("search", "s", "one", "--model", "./nowhere")
+    assert "The index was made with" not in str(error.value)
+
+
 def test_an_index_of_another_server_says_that_it_has_to_be_named(tiny_qwen3: Path) -> None:
     said("index", "create", "s", "--model", tiny_qwen3)
     place = Path("s/farthing-index.json")
