@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from farthing.cli.flags import in_flags
 from farthing.cli.loading import loading, say_rounded
 from farthing.core.errors import SettingsError
 from farthing.core.resolve import Resolved
@@ -61,7 +62,7 @@ TEXTS_BYTES, SEARCH_BYTES, ADD_BYTES = 48 * 2**20, 96 * 2**20, 160 * 2**20
 
 def left_out_lines(skipped: Skipped, what: str = "Left out") -> list[str]:
     """The first records that were left out, with the reasons, and how many there are."""
-    lines = [f"{what}: {reason}" for reason in skipped.reasons[:MOST_LISTED]]
+    lines = [f"{what}: {in_flags(reason)}" for reason in skipped.reasons[:MOST_LISTED]]
     if skipped.num > len(lines):
         lines.append(f"{what}: {skipped.num - len(lines):,} more, {skipped.num:,} in all.")
     return lines

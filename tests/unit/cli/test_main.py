@@ -15,7 +15,7 @@ import pytest
 
 import farthing
 from farthing.cli import main
-from farthing.core.errors import CheckpointError, DimensionsError, FarthingError, SettingsError
+from farthing.core.errors import CheckpointError, DimensionsError, FarthingError, InputError, SettingsError
 
 
 def farthing_command(*args: str) -> subprocess.CompletedProcess[str]:
@@ -105,6 +105,33 @@ def test_colours_can_be_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_unknown_option_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["--bogus"]) == 2
     assert "No such option '--bogus'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        (["cluster", "a.txt", "--json"], "No such option '--json'.\n"),
+        (["embed", "m", "a.txt", "--ouput", "b"], "No such option '--ouput'. Did you mean '--output'?"),
+        (["dedup", "a.txt", "--treshold", "1"], "No such option '--treshold'. Did you mean '--threshold'?"),
+        (["index", "info", "a", "--jsn"], "No such option '--jsn'. Did you mean '--json'?"),
+    ],
+)
+def test_only_an_option_that_is_near_is_taken_for_the_one_that_was_meant(
+    typed: list[str], hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(typed) == 2
+    assert f"Error: {hint}" in capsys.readouterr().err
+
+
+def test_settings_in_an_error_are_named_as_flags(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise InputError("Text 0 has 0 visible characters. Leave it out, or set short_text to zero (zero vectors).")
+
+    replace_info(monkeypatch, fail)
+    assert main.run(["info"]) == 2
+    assert capsys.readouterr().err.endswith("Leave it out, or give --short-text zero (zero vectors).\n")
 
 
 def replace_info(monkeypatch: pytest.MonkeyPatch, body: Callable[[], None]) -> None:

@@ -237,7 +237,7 @@ def check_header(header: list[str], lines: Lines) -> None:
 
 
 def empty(lines: Lines) -> EmptyInputError:
-    return EmptyInputError(f"{lines.source} is empty: there is nothing to embed.", param="input")
+    return EmptyInputError(f"{lines.source} is empty: it has no texts.", param="input")
 
 
 LINE_PARSERS: dict[str, Parser] = {"txt": parse_txt, "jsonl": parse_jsonl, "csv": parse_csv}
