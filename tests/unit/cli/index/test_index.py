@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ from farthing.core.errors import (
     VectorIndexError,
     WrongSpaceError,
 )
+from farthing.toolkit.stores import lance_store
 
 RECORDS = [
     {"id": "p1", "title": "Forgotten password", "text": "Open the settings and choose a new password.", "year": 2024},
@@ -99,6 +101,22 @@ def test_documents_are_taken_out_pruned_and_compacted(starter_dir: Path) -> None
     assert "took out 1: " in said("index", "add", "s", "docs", "--prune")
     assert " MiB; now: " in said("index", "compact", "s")
     assert json.loads(said("index", "info", "s", "--json"))["num_documents"] == 2
+
+
+def test_compacting_says_why_an_index_grew_and_when_its_room_comes_back(
+    starter_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said("index", "create", "s", "--model", starter_dir)
+    for first in (100, 200, 300):
+        rows = (json.dumps({"id": first + number, "text": f"wren {number}"}) for number in range(21))
+        Path("q.jsonl").write_text("\n".join(rows))
+        said("index", "add", "s", "q.jsonl")
+    told = said("index", "compact", "s")
+    assert "What was replaced in the last 10 minutes is still there" in told
+    monkeypatch.setattr(lance_store, "KEEP_VERSIONS", timedelta(0))
+    told = said("index", "compact", "s")
+    assert told.count("\n") == 1
+    assert json.loads(said("index", "info", "s", "--json"))["num_documents"] == 63
 
 
 def test_a_whole_index_is_removed_only_when_it_is_meant(starter_dir: Path) -> None:
