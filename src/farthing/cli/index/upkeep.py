@@ -143,8 +143,8 @@ def compact(store: str) -> None:
     if isinstance(index.store, LanceStore) and (after.num_bytes or 0) > (before.num_bytes or 0):
         minutes = KEEP_VERSIONS.total_seconds() / 60
         click.echo(
-            f"What was replaced in the last {minutes:g} minutes is still there, for searches that read it. To give back "
-            "its room too, compact again after that."
+            f"What was replaced in the last {minutes:g} minutes is still there, for searches that read it. To give "
+            "back its room too, compact again after that."
         )
 
 
