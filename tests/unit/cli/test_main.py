@@ -102,6 +102,36 @@ def test_colours_can_be_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
     assert colours == [None, False]
 
 
+@pytest.mark.parametrize(
+    ("words", "index", "found"),
+    [
+        ("farthing ind", 1, "plain,index"),
+        ("farthing index co", 2, "plain,compact"),
+        ("farthing search --wh", 2, "plain,--where"),
+    ],
+)
+def test_shells_complete_commands_and_flags(
+    words: str, index: int, found: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"_FARTHING_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(index)}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as end:
+        main.run([])
+    assert end.value.code == 0
+    assert capsys.readouterr().out.split() == [found]
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_shells_are_told_how_to_complete(
+    shell: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_FARTHING_COMPLETE", f"{shell}_source")
+    with pytest.raises(SystemExit):
+        main.run([])
+    assert f"_FARTHING_COMPLETE={shell}_complete" in capsys.readouterr().out
+
+
 def test_an_unknown_option_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["--bogus"]) == 2
     assert "No such option '--bogus'" in capsys.readouterr().err

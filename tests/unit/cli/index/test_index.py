@@ -103,6 +103,28 @@ def test_documents_are_taken_out_pruned_and_compacted(starter_dir: Path) -> None
     assert json.loads(said("index", "info", "s", "--json"))["num_documents"] == 2
 
 
+def test_of_many_kinds_of_files_that_are_left_out_it_is_said_how_many_are_not_named(starter_dir: Path) -> None:
+    said("index", "create", "s", "--model", starter_dir)
+    Path("docs").mkdir()
+    Path("docs/a.md").write_text("a wren")
+    for number in range(14):
+        Path(f"docs/b.kind{number:02}").write_bytes(b"\0\xff\0")
+    told = farthing("index", "add", "s", "docs").stderr
+    assert "Left out as no text: 14 files (.kind00 1, .kind01 1, " in told
+    assert ".kind09 1, and 4 kinds more)." in told
+
+
+def test_a_file_is_named_by_its_path_as_it_was_given(starter_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said("index", "create", "s", "--model", starter_dir)
+    Path("docs").mkdir()
+    Path("docs/a.md").write_text("a wren")
+    said("index", "add", "s", "docs")
+    monkeypatch.chdir("docs")
+    said("index", "add", "../s", ".")
+    found = said("search", "../s", "wren", "--mode", "keyword", "--json").splitlines()
+    assert sorted(json.loads(line)["document"] for line in found) == ["a.md", "docs/a.md"]
+
+
 def test_compacting_says_why_an_index_grew_and_when_its_room_comes_back(
     starter_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import pytest
-
 from farthing.toolkit.documents.document import Document
 from farthing.toolkit.documents.short_pieces import Piece, with_what_follows
 from farthing.toolkit.documents.split import Splitter, Splitting
@@ -23,9 +21,10 @@ def test_a_short_piece_has_the_first_lines_of_the_next() -> None:
     assert pieces(3) == [(0, "def f(x):\n    one two"), BODY, LAST]
 
 
-@pytest.mark.parametrize("shared_tokens", [0, 1])
-def test_nothing_is_put_behind_a_piece_that_is_not_short_or_before_a_line_that_is_too_long(shared_tokens: int) -> None:
-    assert pieces(shared_tokens) == [HEAD, BODY, LAST]
+def test_nothing_is_put_behind_a_piece_that_is_not_short_nor_a_line_that_is_too_long() -> None:
+    assert pieces(0) == pieces(1) == [HEAD, BODY, LAST]
+    given = [(0, "a"), (2, "b c d e")]
+    assert list(with_what_follows("a\nb c d e", given, 9, 3, count_words)) == given
 
 
 def test_what_would_be_too_long_or_overlaps_already_stays_as_it_is() -> None:

@@ -49,6 +49,18 @@ def test_files_are_added_as_on_the_command_line(tmp_path: Path, starter_dir: Pat
             index.add_files("nothing.md")
 
 
+def test_a_bar_is_drawn_where_one_is_asked_for(
+    tmp_path: Path, embedder: Embedder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.md").write_text("They sing.")
+    with Index.create(str(tmp_path / "index"), embedder) as index:
+        index.add_files(str(tmp_path / "a.md"))
+        assert capsys.readouterr().err == ""
+        (tmp_path / "a.md").write_text("They sang.")
+        index.add_files(str(tmp_path / "a.md"), show_progress=True)
+        assert "Adding: 1 documents" in capsys.readouterr().err
+
+
 def test_an_encoder_of_one_s_own_is_used_and_left_open(tmp_path: Path, embedder: Embedder) -> None:
     with Index.create(str(tmp_path / "index"), embedder) as index:
         index.add(["a wren"])
