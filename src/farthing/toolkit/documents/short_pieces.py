@@ -37,9 +37,7 @@ def lengthened(
     (start, own), (next_start, next_own) = piece, following
     if next_start < start + len(own) or count_tokens(own) > shared_tokens:
         return piece
-    ends = [next_start + place for place, letter in enumerate(next_own) if letter == "\n"] + [
-        next_start + len(next_own)
-    ]
-    num_lines = bisect.bisect_right(ends, shared_tokens, key=lambda end: count_tokens(text[next_start:end]))
-    longer = text[start : ends[num_lines - 1]] if num_lines else own
+    ends = [*(place for place, letter in enumerate(next_own) if letter == "\n"), len(next_own)]
+    num_lines = bisect.bisect_right(ends, shared_tokens, key=lambda end: count_tokens(next_own[:end]))
+    longer = text[start : next_start + ends[num_lines - 1]] if num_lines else own
     return (start, longer) if count_tokens(longer) <= max_tokens else piece
