@@ -105,6 +105,9 @@ def test_an_index_is_searched_with_a_farthing_that_makes_vectors_of_its_space(
     with ask(fronts[0].url) as asked:
         with Index.create(asked_for, asked.embedder, dimensions=64) as index:
             index.add(["a wren sings", "a tower stands"])
+        with Index(own, asked.embedder) as index:
+            index.reindex(asked.embedder, dimensions=32)
+            assert index.info().manifest.space.pooling == "mean"
         for encoder in (asked.embedder, server.embedder):
             for place in (own, asked_for):
                 (found,) = Index(place, encoder).search("bird song", 1, mode="vector")
