@@ -9,7 +9,7 @@ from dataclasses import fields
 
 from farthing.core.settings import GROUPS
 
-NAMES = tuple(item.name for group in GROUPS for item in fields(group))
+NAMES = tuple(item.name for group in GROUPS for item in fields(group))  # type: ignore[arg-type]
 
 
 def in_flags(message: str) -> str:
