@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import ClassVar, NamedTuple
 
@@ -12,14 +12,36 @@ import click
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
 
+# Of difflib's ratio, from which an option without its dashes is taken for a slip of another. At click's own 0.6, which
+# counts the dashes too, --json is near to --revision.
+NEAR_OPTION = 0.7
+
+
 class Command(click.Command):
-    """A command whose epilog is examples, a line each, which are shown as they are written, under a heading."""
+    """A command whose epilog is examples, a line each, which are shown as they are written, under a heading.
+
+    Of an option that there is not it names those that may be meant, if there are any.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            error.possibilities = near_options(error.option_name, error.possibilities or ())  # type: ignore[misc]
+            raise
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         if self.epilog:
             with formatter.section("Examples"):
                 for line in self.epilog.removeprefix("Example: ").splitlines():
                     formatter.write(f"{'':{formatter.current_indent}}{line}\n")
+
+
+def near_options(name: str, options: Iterable[str]) -> list[str]:
+    """Of these options those whose letters are near, nearest first."""
+    letters = name.lstrip("-")
+    found = {option: difflib.SequenceMatcher(None, option.lstrip("-"), letters).ratio() for option in options}
+    return sorted((option for option in found if found[option] >= NEAR_OPTION), key=lambda option: -found[option])
 
 
 class Group(Command, click.Group):

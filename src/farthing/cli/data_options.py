@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from farthing.cli.flags import in_flags
 from farthing.cli.loading import loading, say_rounded
 from farthing.core.errors import SettingsError
 from farthing.core.resolve import Resolved
@@ -24,12 +25,13 @@ from farthing.core.settings import (
     SourceSettings,
     UpstreamSettings,
 )
-from farthing.core.space import ELSEWHERE, VectorSpace
+from farthing.core.space import ELSEWHERE
 from farthing.toolkit.encoder import RequestEncoder, open_encoder
 from farthing.toolkit.records.reader import INPUT_FORMATS
 from farthing.toolkit.records.skipped import Skipped
 
 if TYPE_CHECKING:
+    from farthing.toolkit.index.manifest import Manifest
     from farthing.toolkit.text_set import TextSet, TextVectors
 
 Command = Callable[..., Any]
@@ -60,7 +62,7 @@ TEXTS_BYTES, SEARCH_BYTES, ADD_BYTES = 48 * 2**20, 96 * 2**20, 160 * 2**20
 
 def left_out_lines(skipped: Skipped, what: str = "Left out") -> list[str]:
     """The first records that were left out, with the reasons, and how many there are."""
-    lines = [f"{what}: {reason}" for reason in skipped.reasons[:MOST_LISTED]]
+    lines = [f"{what}: {in_flags(reason)}" for reason in skipped.reasons[:MOST_LISTED]]
     if skipped.num > len(lines):
         lines.append(f"{what}: {skipped.num - len(lines):,} more, {skipped.num:,} in all.")
     return lines
@@ -95,20 +97,36 @@ def opened_encoder(model: str, settings: Resolved, others_bytes: int = TEXTS_BYT
 
 
 @contextmanager
-def index_encoder(space: VectorSpace, model: str, settings: Resolved, others_bytes: int) -> Iterator[RequestEncoder]:
-    """As `opened_encoder`, in the format of an index's vectors where no flag says another.
+def index_encoder(
+    manifest: Manifest, model: str | None, settings: Resolved, others_bytes: int
+) -> Iterator[RequestEncoder]:
+    """As `opened_encoder`, in the format of an index's vectors where no flag says another, and with the prompts of its
+    model where a server makes them.
 
-    Raises `SettingsError` too, where another server made them and none is named.
+    Args:
+        model: another name of the index's model, where one is given.
+
+    Raises `SettingsError` too, where another server made the vectors and none is named.
     """
-    upstream = settings.group(UpstreamSettings)
-    if space.pooling == ELSEWHERE and not upstream.urls and upstream.engine == "farthing":
+    from farthing.toolkit.index.manifest import own_model_told
+
+    space, upstream = manifest.space, settings.group(UpstreamSettings)
+    wanted, remedy = model, "--model says where it is now"
+    if space.pooling == ELSEWHERE and not upstream.is_used:
         raise SettingsError(
-            f"The vectors of this index were made by another server, as {model}. Name that server with --upstream URL.",
+            f"The vectors of this index were made by another server, as {model or manifest.model}. Name that server "
+            "with --upstream URL.",
             param="upstream",
         )
-    if space.format in ("none", *QUANTISED_FORMATS) and settings.origins.get("format") != "flag":
+    if upstream.is_used:
+        if space.pooling != ELSEWHERE and upstream.upstream_prompts is None:
+            settings = settings.with_values({"upstream_prompts": manifest.model}, "index")
+            wanted, remedy = None, "--upstream-prompts says where its configuration is, which has its prompts"
+    elif space.format in ("none", *QUANTISED_FORMATS) and settings.origins.get("format") != "flag":
         settings = settings.with_values({"format": space.format}, "index")
-    with opened_encoder(model, settings, others_bytes) as encoder:
+    with ExitStack() as stack:
+        with own_model_told(manifest, wanted, remedy):
+            encoder = stack.enter_context(opened_encoder(model or manifest.model, settings, others_bytes))
         yield encoder
 
 

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from farthing.cli.commands import HELP_NAMES, Entry, LazyGroup
+from farthing.cli.flags import in_flags
 from farthing.core.errors import FarthingError, InputError, SettingsError
 from farthing.core.version import __version__
 
@@ -76,7 +77,7 @@ def run(args: list[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except FarthingError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {in_flags(str(error))}", err=True)
         return 2 if isinstance(error, (SettingsError, InputError)) else 1
     except BrokenPipeError:
         # The reader of our output has gone; keep Python from failing again when it flushes at exit.

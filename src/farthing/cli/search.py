@@ -94,9 +94,7 @@ def search(
     with ExitStack() as stack:
         encoder = None
         if mode != "keyword":
-            encoder = stack.enter_context(
-                index_encoder(index.manifest.space, model or index.manifest.model, settings, SEARCH_BYTES)
-            )
+            encoder = stack.enter_context(index_encoder(index.manifest, model, settings, SEARCH_BYTES))
         ranker = stack.enter_context(opened_reranker(reranker, settings)) if reranker else None
         results = ask(index, wanted, encoder, ranker)
     is_empty = not results and not index.info().facts.num_documents

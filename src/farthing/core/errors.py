@@ -64,6 +64,8 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
+from farthing.core.sizes import mebibytes
+
 MAX_SHOWN = 100  # characters of a value that a message repeats
 
 
@@ -91,13 +93,38 @@ class SettingsError(FarthingError):
 
 
 class DoesNotFitError(SettingsError):
-    """The way that needs the least memory needs `short_bytes` more than there is."""
+    """The way that needs the least memory needs `short_bytes` more than there is.
+
+    Where `least_bytes` of memory would be enough, the message asks for them, or else for what `or_else` says.
+    """
 
     code = "does_not_fit"
 
-    def __init__(self, message: str, *, param: str | None = None, short_bytes: int = 0) -> None:
-        super().__init__(message, param=param)
-        self.short_bytes = short_bytes
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        short_bytes: int = 0,
+        least_bytes: int = 0,
+        or_else: str = "",
+    ) -> None:
+        remedy = f" Give {mebibytes(least_bytes)} or more{or_else}." if least_bytes else ""
+        super().__init__(message + remedy, param=param)
+        self.short_bytes, self.least_bytes = short_bytes, least_bytes
+        self._reason, self._or_else = message, or_else
+
+    def beside(self, memory: str, kept_bytes: int, share: float = 0.0) -> DoesNotFitError:
+        """The same where the model was planned with less than the `memory` that was given: what is kept for the rest
+        of the process, and grows with a larger memory by this share of it, has to be given too."""
+        least_bytes = int((self.least_bytes + kept_bytes) / (1 - share)) if self.least_bytes else 0
+        return DoesNotFitError(
+            f"{self._reason} Of {memory}, {mebibytes(kept_bytes)} are kept for what else the process holds.",
+            param=self.param,
+            short_bytes=self.short_bytes,
+            least_bytes=least_bytes,
+            or_else=self._or_else,
+        )
 
 
 class IndexPlaceError(SettingsError):

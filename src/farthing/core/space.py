@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 ELSEWHERE = "upstream"  # stands for the pooling that a server elsewhere does
 
@@ -46,6 +46,24 @@ class VectorSpace:
     def id(self) -> str:
         """Sixteen hexadecimal digits that differ when the space differs; the model's name does not count."""
         return space_id(self.fingerprint, self.pooling, self.dimensions, self.normalized)
+
+    def is_what_tells(self, elsewhere: VectorSpace) -> bool:
+        """Whether the vectors of another server, which is a Farthing and says of which space they are, are of this."""
+        said = replace(self, dimensions=elsewhere.dimensions).id
+        named = elsewhere_fingerprint(said, elsewhere.dimensions)
+        return elsewhere.pooling == ELSEWHERE and elsewhere.fingerprint == named
+
+
+@functools.lru_cache(maxsize=1024)  # asked for with every answer
+def elsewhere_fingerprint(named: str, dimensions: int) -> str:
+    """Of vectors of another server.
+
+    Args:
+        named: what stands for its weights: the identity of the full vectors' space where it tells that.
+        dimensions: of the full vectors.
+    """
+    digest = hashlib.sha256(json.dumps([named, dimensions]).encode()).hexdigest()
+    return f"upstream-{digest[:16]}"
 
 
 @functools.lru_cache(maxsize=1024)  # asked for with every answer

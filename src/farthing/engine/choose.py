@@ -16,7 +16,7 @@ import torch
 from farthing.core.errors import DoesNotFitError, SettingsError
 from farthing.core.settings import EngineSettings
 from farthing.core.sizes import mebibytes
-from farthing.engine.budget import budget_bytes, host_budget_bytes
+from farthing.engine.budget import MARGIN, budget_bytes, host_budget_bytes
 from farthing.engine.device import DeviceFacts
 from farthing.engine.ledger import Ledger, make_ledger, weight_bytes
 from farthing.engine.plan import COMPUTE_DTYPES, FETCHED, Plan, choose_context, choose_format, compute_dtype, plan_of
@@ -262,21 +262,40 @@ def too_large(
     budget = budget_bytes(settings, facts)
     assert budget is not None
     least = min(found, key=lambda option: option.short_bytes)
-    if least.num_bytes > budget:
-        needed = f"{least.num_bytes:,} bytes"
-    else:
+    is_host_short = least.num_bytes <= budget
+    if is_host_short:
         needed = f"{least.ledger.total('host'):,} bytes of the host's memory"
+    else:
+        needed = f"{least.num_bytes:,} bytes"
+    reason = (
+        f"Nothing that was asked for fits {mebibytes(budget)} ({budget:,} bytes): the least is {in_words(least.way)}, "
+        f"which needs {needed}, {least.short_bytes:,} more."
+    )
+    folder = needs_folder(least.way.format.name, model)
+    or_else = ", or a folder that farthing quantize wrote, which can be read from disk" if folder else ""
     free = replace(settings, format="auto" if not model.is_quantised else settings.format, residency="auto")
     others = [option for option in options(free, facts, model) if option.fits]
-    remedy = f"{in_words(others[0].way)} would fit" if others else f"Give {mebibytes(least.num_bytes + 2**20)} or more"
-    folder = needs_folder(least.way.format.name, model)
+    if others or is_host_short:
+        freed = mebibytes(int(least.short_bytes / (1 - MARGIN)) + 2**20)
+        remedy = f"{in_words(others[0].way)} would fit" if others else f"Free {freed} of the host's memory"
+        return DoesNotFitError(f"{reason} {remedy}{or_else}.", param="memory", short_bytes=least.short_bytes)
     return DoesNotFitError(
-        f"Nothing that was asked for fits {mebibytes(budget)} ({budget:,} bytes): the least is {in_words(least.way)}, "
-        f"which needs {needed}, {least.short_bytes:,} more. {remedy}"
-        + (", or a folder that farthing quantize wrote, which can be read from disk." if folder else "."),
+        reason,
         param="memory",
         short_bytes=least.short_bytes,
+        least_bytes=enough_bytes(settings, facts, model, budget) + 2**20,  # more than a number in MiB is rounded by
+        or_else=or_else,
     )
+
+
+def enough_bytes(settings: EngineSettings, facts: DeviceFacts, model: ModelShape, budget: int) -> int:
+    """A memory, larger than the budget, in which something fits: what is taken in proportion to it grows as well."""
+    while True:
+        larger = replace(settings, memory=f"{budget}B")
+        short = min(max(0, option.num_bytes - budget) for option in options(larger, facts, model))
+        if not short:
+            return budget
+        budget += short
 
 
 def in_words(way: Way) -> str:

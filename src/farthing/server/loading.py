@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from farthing.core.errors import SettingsError
+from farthing.core.errors import DoesNotFitError, SettingsError
 from farthing.core.models_file import ModelConfig
 from farthing.core.settings import (
     CacheSettings,
@@ -40,6 +41,8 @@ LOGGED_EVERY_S = 10.0
 # What a server with indexes holds beside its models: LanceDB and its buffers (240 MiB were measured while an index was
 # filled and searched, and hostile documents make it more), and the process that splits documents.
 INDEX_BYTES = (320 + 128) * 2**20
+# Of a larger memory, what requests and the cache take of it by themselves.
+BESIDE_SHARE = 1 / MEMORY_SHARE + 1 / 64
 
 
 class Models:
@@ -69,6 +72,7 @@ class Models:
         self._planned: dict[str, EngineSettings] = {}
         self._requests, self._server = requests, server or ServerSettings()
         self._for_models = engine  # what the cache and requests leave
+        self._beside_bytes: dict[str, int] = {}  # what they take of a single model's memory, or of that of all: ""
         self.entries = tuple(
             ModelEntry(
                 config.name,
@@ -116,11 +120,12 @@ class Models:
         facts = device_facts(self._engine.device)
         self.cache = open_cache(self._caching, memory_bytes(self._caching, self._engine, facts))
         requests_bytes = self._plan_requests(facts)
-        beside_bytes = reserved_bytes(self._caching, self._engine, facts) + requests_bytes
-        self._for_models = self._engine.less_memory(beside_bytes)
+        self._beside_bytes[""] = reserved_bytes(self._caching, self._engine, facts) + requests_bytes
+        self._for_models = self._engine.less_memory(self._beside_bytes[""])
         for config in self._configs:  # what a single one is planned with
             own = config.settings.group(EngineSettings)
             beside_bytes = reserved_bytes(self._caching, own, facts) + requests_bytes
+            self._beside_bytes[config.name] = beside_bytes
             self._planned[config.name] = own.less_memory(beside_bytes)
 
     def _plan_requests(self, facts: DeviceFacts) -> int:
@@ -154,8 +159,19 @@ class Models:
                 param="device",
             )
         sharers = [self._sharer(index) for index in sharing]
-        parts = [sharer.settings for sharer in sharers] if budget is None else share_memory(sharers, facts, budget)
+        with self._beside_told("", self._engine, self._for_models):
+            parts = [sharer.settings for sharer in sharers] if budget is None else share_memory(sharers, facts, budget)
         self._planned = {sharer.name: part for sharer, part in zip(sharers, parts, strict=True)}
+
+    @contextmanager
+    def _beside_told(self, name: str, given: EngineSettings, planned: EngineSettings) -> Iterator[None]:
+        """Around planning a model, or all (""), with what the cache and requests leave of the memory that was given."""
+        try:
+            yield
+        except DoesNotFitError as error:
+            if planned.memory == given.memory:
+                raise
+            raise error.beside(given.memory, self._beside_bytes[name], BESIDE_SHARE) from error
 
     def _sharer(self, index: int) -> Sharer:
         from farthing.engine.describe import read_shape
@@ -206,16 +222,19 @@ class Models:
             serving = replace(serving, memory_steps="off")
         task = next(entry.task for entry in self.entries if entry.name == config.name)
         opened: type[Embedder] | type[Reranker] = Embedder if task == "embed" else Reranker
-        return opened.from_settings(
-            config.source,
-            source,
-            own if len(self._found) == 1 else replace(own, memory=self._engine.memory),
-            serving,
-            found=self._found[config.name],
-            may_round=watches and task == "embed",
-            planned=self._planned.get(config.name, own),
-            on_layer=logged(config.name),
-        )
+        is_alone = len(self._found) == 1
+        planned = self._planned.get(config.name, own)
+        with self._beside_told(config.name, own, planned if is_alone else own):  # of several it was told by then
+            return opened.from_settings(
+                config.source,
+                source,
+                own if is_alone else replace(own, memory=self._engine.memory),
+                serving,
+                found=self._found[config.name],
+                may_round=watches and task == "embed",
+                planned=planned,
+                on_layer=logged(config.name),
+            )
 
     def _watching(self) -> ModelConfig:
         """The model that gives way when memory is short: the first that makes vectors, or the first."""

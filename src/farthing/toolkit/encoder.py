@@ -14,7 +14,6 @@ import numpy as np
 
 from farthing.core.errors import DoesNotFitError
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings, UpstreamSettings
-from farthing.core.sizes import mebibytes
 from farthing.core.space import VectorSpace
 from farthing.serving.request import EmbedRequest, EmbedResult, InputType
 
@@ -138,8 +137,4 @@ def open_embedder(
     except DoesNotFitError as error:
         if not others_bytes or planned.memory == engine.memory:
             raise
-        raise DoesNotFitError(
-            f"{error} Of {engine.memory}, {mebibytes(others_bytes)} are kept for what is beside the model.",
-            param=error.param,
-            short_bytes=error.short_bytes,
-        ) from error
+        raise error.beside(engine.memory, others_bytes) from error

@@ -13,8 +13,6 @@ one that is used changes its weights, as it does when its memory runs short, thi
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -24,7 +22,7 @@ import numpy as np
 
 from farthing.core.errors import InputError, UpstreamFailedError, UpstreamInputError, WrongTaskError
 from farthing.core.settings import ServingSettings, UpstreamSettings
-from farthing.core.space import ELSEWHERE, VectorSpace
+from farthing.core.space import ELSEWHERE, VectorSpace, elsewhere_fingerprint
 from farthing.models.spec import EmbeddingSpec
 from farthing.serving.request import EmbedRequest, EmbedResult, InputType, Terms, check_number
 from farthing.serving.vectors import check_dimensions, finish_vectors
@@ -89,8 +87,9 @@ class UpstreamEmbedder(UpstreamModel):
 
     def _space(self, told: str | None) -> VectorSpace:
         """What the upstream calls the model stands for its weights, unless it tells more: nobody else knows."""
-        named = fingerprint(self._settings.upstream_space or told or self.upstream_model, self.dimensions)
-        return VectorSpace(self.model, named, ELSEWHERE, self.dimensions, normalized=True)
+        named = self._settings.upstream_space or told or self.upstream_model
+        fingerprint = elsewhere_fingerprint(named, self.dimensions)
+        return VectorSpace(self.model, fingerprint, ELSEWHERE, self.dimensions, normalized=True)
 
     def facts(self) -> dict[str, str]:
         """Where the model is computed, in words, for start-up output."""
@@ -318,9 +317,3 @@ class UpstreamEmbedder(UpstreamModel):
             raise type(error)(
                 f"Of texts {chunk.places[0]} to {chunk.places[-1]} of the request: {error}", param=error.param
             ) from error
-
-
-@functools.lru_cache(maxsize=1024)  # asked for with every answer
-def fingerprint(named: str, dimensions: int) -> str:
-    digest = hashlib.sha256(json.dumps([named, dimensions]).encode()).hexdigest()
-    return f"upstream-{digest[:16]}"

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from processes import wait_for
 
-from farthing.core.errors import UpstreamLengthError
+from farthing import Index
+from farthing.cli.main import cli
+from farthing.core.errors import UpstreamLengthError, WrongSpaceError
 from farthing.core.settings import CacheSettings, ServingSettings
 from farthing.serving.cache.embedder import CachedEmbedder
 from farthing.serving.cache.opened import open_cache
@@ -89,6 +94,45 @@ def test_one_that_changes_its_space_gives_way_to_the_other(fronts: Any, ask: Any
         wait_for(lambda: asked.used() == [True, False])
         first.space = "0123456789abcdef"
         wait_for(lambda: asked([str(id(object()))]).space != before and any(asked.used()))
+
+
+def test_an_index_is_searched_with_a_farthing_that_makes_vectors_of_its_space(
+    fronts: Any, ask: Any, server: Any, tmp_path: Path
+) -> None:
+    own, asked_for = str(tmp_path / "own"), str(tmp_path / "asked for")
+    with Index.create(own, server.embedder, dimensions=64) as index:
+        index.add(["a wren sings", "a tower stands"])
+    with ask(fronts[0].url) as asked:
+        with Index.create(asked_for, asked.embedder, dimensions=64) as index:
+            index.add(["a wren sings", "a tower stands"])
+        with Index(own, asked.embedder) as index:
+            index.reindex(asked.embedder, dimensions=32)
+            assert index.info().manifest.space.pooling == "mean"
+        for encoder in (asked.embedder, server.embedder):
+            for place in (own, asked_for):
+                (found,) = Index(place, encoder).search("bird song", 1, mode="vector")
+                assert found.passage.text == "a wren sings"
+                assert Index(place, encoder).add(["a tower stands"]).num_unchanged == 1
+    fronts[0].door.space = "0123456789abcdef"
+    with ask(fronts[0].url) as asked:
+        for place in (own, asked_for):
+            with pytest.raises(WrongSpaceError):
+                Index(place, asked.embedder).search("bird song")
+
+
+def test_the_command_line_searches_with_a_farthing_that_runs(
+    fronts: Any, starter_dir: Path, server: Any, tmp_path: Path
+) -> None:
+    place = tmp_path / "index"
+    with Index.create(str(place), server.embedder) as index:
+        index.add(["a wren sings"])
+    manifest = place / "farthing-index.json"  # whose model is in that folder, for its prompts
+    named = json.loads(manifest.read_text()) | {"model": str(starter_dir)}
+    manifest.write_text(json.dumps(named))
+    command = ["search", str(place), "bird song", "--upstream", fronts[0].url, "--model", "minilm"]
+    found = CliRunner().invoke(cli, command, catch_exceptions=False)
+    assert "a wren sings" in found.stdout
+    assert fronts[0].door.asked
 
 
 def test_other_servers_are_not_told_what_they_do_not_know(fronts: Any, ask: Any) -> None:

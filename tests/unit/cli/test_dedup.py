@@ -107,6 +107,22 @@ def test_the_report_is_written_as_json(data: Path, vectors: Path, tmp_path: Path
     assert report["dropped_pairs"][0]["text"] == TEXTS[4]
 
 
+def test_the_report_is_printed_as_json_where_that_is_wanted(data: Path, vectors: Path, tmp_path: Path) -> None:
+    result = invoke(data, "--vectors", vectors, "--json", "--report", tmp_path / "r.json")
+    assert result.exception is None
+    assert json.loads(result.stdout) == json.loads((tmp_path / "r.json").read_text())
+    assert result.stdout.count("\n") == 1
+
+
+def test_an_empty_file_has_no_texts(tmp_path: Path) -> None:
+    (tmp_path / "e.txt").write_text("")
+    result = invoke(tmp_path / "e.txt", "--exact-only")
+    assert isinstance(result.exception, EmptyInputError)
+    assert str(result.exception) == "e.txt is empty: it has no texts."
+    parquet.write_table(pyarrow.table({"text": pyarrow.array([], pyarrow.string())}), tmp_path / "e.parquet")
+    assert str(invoke(tmp_path / "e.parquet", "--exact-only").exception) == "e.parquet has no rows: it has no texts."
+
+
 def test_every_format_comes_out_as_it_went_in(tmp_path: Path, vectors: Path) -> None:
     texts = ["one, two", "ONE, TWO", 'a "wren"', "tower", "é"]
     (tmp_path / "in.txt").write_text("\n".join(texts), encoding="utf-8")

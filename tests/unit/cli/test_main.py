@@ -15,7 +15,7 @@ import pytest
 
 import farthing
 from farthing.cli import main
-from farthing.core.errors import CheckpointError, DimensionsError, FarthingError, SettingsError
+from farthing.core.errors import CheckpointError, DimensionsError, FarthingError, InputError, SettingsError
 
 
 def farthing_command(*args: str) -> subprocess.CompletedProcess[str]:
@@ -102,9 +102,66 @@ def test_colours_can_be_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
     assert colours == [None, False]
 
 
+@pytest.mark.parametrize(
+    ("words", "index", "found"),
+    [
+        ("farthing ind", 1, "plain,index"),
+        ("farthing index co", 2, "plain,compact"),
+        ("farthing search --wh", 2, "plain,--where"),
+    ],
+)
+def test_shells_complete_commands_and_flags(
+    words: str, index: int, found: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"_FARTHING_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(index)}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as end:
+        main.run([])
+    assert end.value.code == 0
+    assert capsys.readouterr().out.split() == [found]
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_shells_are_told_how_to_complete(
+    shell: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_FARTHING_COMPLETE", f"{shell}_source")
+    with pytest.raises(SystemExit):
+        main.run([])
+    assert f"_FARTHING_COMPLETE={shell}_complete" in capsys.readouterr().out
+
+
 def test_an_unknown_option_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["--bogus"]) == 2
     assert "No such option '--bogus'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        (["cluster", "a.txt", "--json"], "No such option '--json'.\n"),
+        (["embed", "m", "a.txt", "--ouput", "b"], "No such option '--ouput'. Did you mean '--output'?"),
+        (["dedup", "a.txt", "--treshold", "1"], "No such option '--treshold'. Did you mean '--threshold'?"),
+        (["index", "info", "a", "--jsn"], "No such option '--jsn'. Did you mean '--json'?"),
+    ],
+)
+def test_only_an_option_that_is_near_is_taken_for_the_one_that_was_meant(
+    typed: list[str], hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(typed) == 2
+    assert f"Error: {hint}" in capsys.readouterr().err
+
+
+def test_settings_in_an_error_are_named_as_flags(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise InputError("Text 0 has 0 visible characters. Leave it out, or set short_text to zero (zero vectors).")
+
+    replace_info(monkeypatch, fail)
+    assert main.run(["info"]) == 2
+    assert capsys.readouterr().err.endswith("Leave it out, or give --short-text zero (zero vectors).\n")
 
 
 def replace_info(monkeypatch: pytest.MonkeyPatch, body: Callable[[], None]) -> None:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import io
+import sys
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -33,6 +36,26 @@ def test_it_says_where_the_folder_is_and_how_close_it_is(
 def test_measuring_can_be_left_out(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["quantize", str(model), str(tmp_path / "out"), "--no-measure"]) == 0
     assert "closeness  not measured" in capsys.readouterr().out
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_writing_and_measuring_have_a_bar_each_on_a_terminal_and_none_elsewhere(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(["quantize", str(model), str(tmp_path / "out")]) == 0
+    told = capsys.readouterr().err
+    assert "Measuring how close" not in told
+    assert "\r" not in told
+    monkeypatch.setattr(import_module("farthing.cli.quantize"), "SHOWN_AFTER_S", 0)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert run(["quantize", str(model), str(tmp_path / "again")]) == 0
+    told = sys.stderr.getvalue()
+    assert told.count("Measuring how close: 100%") == 1
+    assert f"{model}: " in told
 
 
 def test_it_says_what_nf4_was_calibrated_with(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -158,6 +159,33 @@ def test_what_does_not_fit_is_said_with_bytes_and_what_would() -> None:
     assert 0 < error.short_bytes <= least.ledger.total("host") - 10**9
     assert f"{error.short_bytes:,} more" in str(error)
     assert "int8, resident, with texts of up to 512 tokens would fit" in str(error)
+
+
+def asked_for(error: DoesNotFitError) -> str:
+    """The memory that the message asks for, as a setting."""
+    found = re.search(r"Give ([0-9,]+) MiB or more", str(error))
+    assert found is not None, str(error)
+    return f"{found[1].replace(',', '')}MiB"
+
+
+@pytest.mark.parametrize("memory", ["1B", "150MiB", "250MiB"])
+@pytest.mark.parametrize("kept_bytes", [0, 160 * 2**20])
+def test_the_memory_that_is_asked_for_is_enough_and_not_much_more(memory: str, kept_bytes: int) -> None:
+    chosen = EngineSettings(memory=memory, format="bf16", context_length=512)
+    with pytest.raises(DoesNotFitError) as caught:
+        make_plan(chosen.less_memory(kept_bytes), CPU, SMALL)
+    error = caught.value.beside(memory, kept_bytes) if kept_bytes else caught.value
+    assert ("Of " in str(error)) == (kept_bytes > 0)
+    asked = replace(chosen, memory=asked_for(error)).less_memory(kept_bytes)
+    assert make_plan(asked, CPU, SMALL).residency == "disk"
+    with pytest.raises(DoesNotFitError):
+        make_plan(asked.less_memory(3 * 2**20), CPU, SMALL)
+
+
+def test_where_the_host_of_a_card_is_short_no_memory_of_the_card_is_asked_for() -> None:
+    tight = replace(A100, host_free_bytes=2**20)
+    with pytest.raises(DoesNotFitError, match=r"Free [0-9,]+ MiB of the host's memory\.$"):
+        plan_for(MODELS["qwen3-8b"], tight, format="bf16", residency="resident")
 
 
 def test_the_plan_for_exactly_the_bytes_it_needs_is_the_same_plan() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from farthing.core.models_file import ModelConfig
 from farthing.core.resolve import Resolved
 from farthing.core.settings import GROUPS, EngineSettings, ModelSettings
 from farthing.server.loading import Models
+from farthing.server.request_memory import RequestMemory
 from farthing.serving.embedder import Embedder
 from farthing.serving.reranker import Reranker
 from farthing.serving.served import ServedModel
@@ -80,6 +82,24 @@ def test_models_that_do_not_fit_together_are_refused_before_one_is_loaded(bert: 
     models = Models([config(folder, engine=engine) for folder in (tiny_qwen3, bert)], engine)
     with pytest.raises(DoesNotFitError, match="together"):
         models.prepare()
+
+
+def test_a_model_that_does_not_fit_asks_for_what_is_kept_for_requests_too(tiny_qwen3: Path) -> None:
+    engine = EngineSettings(memory="200MiB")
+
+    def opened(engine: EngineSettings) -> list[ServedModel]:
+        requests = RequestMemory(0)
+        models = Models([config(tiny_qwen3, engine=engine)], engine, requests=requests)
+        models.prepare()
+        models.entries[0].load()
+        return [models.entries[0].backend]  # type: ignore[list-item]
+
+    with pytest.raises(DoesNotFitError, match="Of 200MiB, 12 MiB are kept for what else the process holds") as caught:
+        opened(engine)
+    found = re.search(r"Give ([0-9,]+) MiB or more", str(caught.value))
+    assert found is not None
+    assert int(found[1]) > 200
+    close(opened(EngineSettings(memory=f"{found[1]}MiB")))
 
 
 def test_models_on_two_devices_are_refused(bert: Path, tiny_qwen3: Path) -> None:

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from filelock import FileLock, Timeout
 
 from farthing.cli.bulk.definition import JobDefinition
+from farthing.cli.flags import in_flags
 from farthing.core.errors import InputError, SettingsError
 from farthing.core.files import (
     PRIVATE_FILE,
@@ -203,7 +204,7 @@ class PartialFolder:
         digests = b"".join(map(digest, identities))
         write_atomically(chunk.data, write)
         if lost:
-            entries = ({"record": start + index + 1, "reason": str(lost[index])} for index in sorted(lost))
+            entries = ({"record": start + index + 1, "reason": in_flags(str(lost[index]))} for index in sorted(lost))
             lines = "".join(f"{json.dumps(entry)}\n" for entry in entries)
             write_atomically(chunk.lost, lambda path: path.write_text(lines))
         elif chunk.lost.exists():  # of a chunk that was not committed

@@ -6,6 +6,7 @@ records that are kept and of those that are dropped. What is a duplicate is deci
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from farthing.cli.data_options import (
     progress_shown,
     say_left_out,
 )
-from farthing.cli.dedup.outputs import Outputs
+from farthing.cli.dedup.outputs import Outputs, as_object
 from farthing.cli.dedup.search import Search, distance_of
 from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
@@ -57,6 +58,7 @@ FILE = click.Path(path_type=Path)
 @click.option("-o", "--output", type=FILE, help="File to write the kept records to, in the format of DATA.")
 @click.option("--dropped", type=FILE, help="File to write the dropped records to, with what each repeats.")
 @click.option("--report", type=FILE, help="File to write the report to, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 @FIELD
 @INPUT_FORMAT
@@ -79,6 +81,7 @@ def dedup(
     output: Path | None,
     dropped: Path | None,
     report: Path | None,
+    as_json: bool,
     overwrite: bool,
     strict: bool,
     progress: bool | None,
@@ -108,8 +111,11 @@ def dedup(
         unembedded.add(error)
     others = others or texts
     made = make_report(found, *(Side(part.texts.__getitem__, part.place) for part in (texts, others)))
-    for line in draw(made, shutil.get_terminal_size().columns):
-        click.echo(line)
+    if as_json:
+        click.echo(json.dumps(as_object(made, texts, others), ensure_ascii=False))
+    else:
+        for line in draw(made, shutil.get_terminal_size().columns):
+            click.echo(line)
     outputs.save(found, texts, others, made)
     say_left_out(unread)
     say_left_out(unembedded, "Not embedded, and compared letter by letter")

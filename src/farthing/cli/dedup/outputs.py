@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -65,8 +65,13 @@ class Outputs:
             write = partial(write_records, texts, dropped, format=self.dropped_format, added=added)
             written(self.dropped, write, counted(len(dropped), "record"))
         if self.report is not None:
-            content = json.dumps({"source": texts.source, "nearest_in": others.source} | asdict(report), indent=1)
+            content = json.dumps(as_object(report, texts, others), indent=1)
             written(self.report, lambda path: path.write_text(content + "\n", encoding="utf-8"), "the report")
+
+
+def as_object(report: Report, texts: TextSet, others: TextSet) -> dict[str, Any]:
+    """The report as JSON has it; `others` as in `Outputs.save`."""
+    return {"source": texts.source, "nearest_in": others.source} | asdict(report)
 
 
 def check_output(path: Path, wanted: str, overwrite: bool) -> None:

@@ -91,7 +91,7 @@ def add(
         bar.refresh()
 
     with (
-        index_encoder(index.manifest.space, model or index.manifest.model, settings, ADD_BYTES) as encoder,
+        index_encoder(index.manifest, model, settings, ADD_BYTES) as encoder,
         bar,
         format_hinted(files, input_format),
     ):

@@ -34,7 +34,7 @@ def reindex(store: str, model: str | None, dimensions: int | None, progress: boo
     manifest = held_manifest(database)
     num_passages = VectorIndex(database, manifest).info().facts.num_passages
     if model is None:
-        opened = index_encoder(manifest.space, manifest.model, settings, ADD_BYTES)
+        opened = index_encoder(manifest, None, settings, ADD_BYTES)
     else:
         opened = opened_encoder(lasting_name(model), settings, ADD_BYTES)
     with opened as encoder:

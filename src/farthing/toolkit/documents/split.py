@@ -18,6 +18,7 @@ from farthing.toolkit.documents.headings import headings
 from farthing.toolkit.documents.kinds import LANGUAGES
 from farthing.toolkit.documents.limits import MAX_SHOWN, named
 from farthing.toolkit.documents.plain_pieces import plain_pieces
+from farthing.toolkit.documents.short_pieces import with_what_follows
 from farthing.toolkit.documents.split_process import CountTokens, Sizes, SplitProcess, TooComplexError
 from farthing.toolkit.documents.structure import require, structural_pieces
 
@@ -143,12 +144,15 @@ class Splitter:
         if kind == PLAIN_TEXT and len(text) <= MAX_CHARS_HERE:
             return structural_pieces(kind, text, room, sizes.overlap_tokens, count_tokens)
         try:
-            return self._process.pieces(kind, text, sizes, count_tokens)
+            pieces = self._process.pieces(kind, text, sizes, count_tokens)
         except TooComplexError as error:
             self.num_plain += 1
             if len(self.plain) < MOST_NAMED:
                 self.plain.append(f"{named(document)}, since {error}")
             return plain_pieces(text, *sizes, count_tokens)
+        if kind in (PLAIN_TEXT, MARKDOWN):
+            return pieces
+        return with_what_follows(text, pieces, room, sizes.overlap_tokens, count_tokens)
 
     def close(self) -> None:
         self._process.close()

@@ -20,6 +20,7 @@ from farthing.toolkit.encoder import Encoder, lasting_name, open_encoder
 from farthing.toolkit.index.adding import Added
 from farthing.toolkit.index.hybrid import Blend, Mode
 from farthing.toolkit.index.index import IndexInfo, VectorIndex
+from farthing.toolkit.index.manifest import own_model_told
 from farthing.toolkit.index.reindex import reindex
 from farthing.toolkit.index.result import SearchResult
 from farthing.toolkit.index.search import Query, Ranker, search
@@ -125,7 +126,8 @@ class Index:
             return self._given
         if self._own is None:
             manifest = self._index.manifest
-            self._own = opened_encoder(self._given or manifest.model, manifest.space.format)
+            with own_model_told(manifest, self._given, "give its folder as the encoder of Index"):
+                self._own = opened_encoder(self._given or manifest.model, manifest.space.format)
         return self._own
 
     def add(self, documents: AnyDocument | Iterable[AnyDocument], *, show_progress: bool = False) -> Added:

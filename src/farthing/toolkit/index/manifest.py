@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from farthing.core.errors import InputError, UnreadableIndexError, WrongSpaceError
+from farthing.core.errors import InputError, ModelNotFoundError, UnreadableIndexError, WrongSpaceError
 from farthing.core.space import VectorSpace
 from farthing.toolkit.documents.split import Splitting
 
@@ -48,8 +49,16 @@ class Manifest:
         return json.dumps({"layout": LAYOUT, **asdict(self)}, indent=2, ensure_ascii=False) + "\n"
 
     def is_of(self, space: VectorSpace) -> bool:
-        """Whether the vectors that are held are of this space, cut to as many dimensions."""
-        return replace(space, dimensions=self.space.dimensions).id == self.space.id
+        """Whether the vectors that are held are of this space, cut to as many dimensions.
+
+        It does not matter which of the two a Farthing elsewhere makes, where it said that they are of the other.
+        """
+        held = self.space
+        return (
+            replace(space, dimensions=held.dimensions).id == held.id
+            or held.is_what_tells(space)
+            or any(space.is_what_tells(replace(held, dimensions=num)) for num in (space.dimensions, held.dimensions))
+        )
 
     def check_space(self, space: VectorSpace, model: str) -> None:
         """Raises `WrongSpaceError` when `model` makes vectors of another space than those that are held."""
@@ -59,6 +68,20 @@ class Manifest:
                 f"({described(space)}). They cannot be compared. Use the index's own model, or move the index to this "
                 "one with: farthing index reindex STORE --model MODEL"
             )
+
+
+@contextmanager
+def own_model_told(manifest: Manifest, given: str | None, remedy: str) -> Iterator[None]:
+    """Around opening an index's encoder: an error that its own model, whose name the user did not write, is not to be
+    found says whose it is. `given`: another name that the user wrote; `remedy`: how to write one."""
+    try:
+        yield
+    except ModelNotFoundError as error:
+        if given is not None:
+            raise
+        raise ModelNotFoundError(
+            f"{error}\nThe index was made with the model {manifest.model}. If it lies elsewhere, {remedy}."
+        ) from error
 
 
 def described(space: VectorSpace) -> str:

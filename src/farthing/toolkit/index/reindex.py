@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from farthing.core.errors import UnreadableIndexError
+from farthing.core.space import ELSEWHERE
 from farthing.toolkit.encoder import Encoder
 from farthing.toolkit.index import words
 from farthing.toolkit.index.adding import DOCUMENTS_AT_A_TIME, embedded_text
@@ -72,14 +73,14 @@ def reindex(
 
 
 def next_manifest(database: Database, old: Manifest, encoder: Encoder, dimensions: int | None) -> Manifest:
-    """Of the move that was begun, if it is to the same space; else of one that begins now."""
-    wanted = replace(
-        old,
-        data=after(old.data),
-        model=encoder.model,
-        space=space_of(encoder, dimensions),
-        words_version=words.VERSION,
-    )
+    """Of the move that was begun, if it is to the same space; else of one that begins now.
+
+    An index does not come to be another server's where that makes vectors of the index's own space.
+    """
+    model, space = encoder.model, space_of(encoder, dimensions)
+    if space.pooling == ELSEWHERE != old.space.pooling and old.is_of(encoder.space):
+        model, space = old.model, replace(old.space, dimensions=space.dimensions)
+    wanted = replace(old, data=after(old.data), model=model, space=space, words_version=words.VERSION)
     if begun_manifest(database) != wanted:
         database.drop(wanted.data)
         database.write(NEXT_MANIFEST, wanted.to_json())

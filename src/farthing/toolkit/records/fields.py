@@ -18,7 +18,8 @@ def choose_field(names: Collection[str], wanted: str | None, place: str) -> str:
     """
     if wanted is None and DEFAULT_FIELD not in names and len(names) == 1:
         return next(iter(names))
-    require_field(names, wanted or DEFAULT_FIELD, place, hint="" if wanted else " Name the one to embed with --field.")
+    hint = "" if wanted else " Name the one that holds the text with --field."
+    require_field(names, wanted or DEFAULT_FIELD, place, hint=hint)
     return wanted or DEFAULT_FIELD
 
 

@@ -265,7 +265,7 @@ def separator_of(header: str) -> str:
 
 
 def empty(lines: Lines) -> EmptyInputError:
-    return EmptyInputError(f"{lines.source} is empty: there is nothing to embed.", param="input")
+    return EmptyInputError(f"{lines.source} is empty: it has no texts.", param="input")
 
 
 LINE_PARSERS: dict[str, Parser] = {"txt": parse_txt, "jsonl": parse_jsonl, "csv": parse_csv, "tsv": parse_tsv}

@@ -44,7 +44,7 @@ class ParquetReader:
         require_free(schema.names, wanted.reserved, self.source)
         check_is_string(schema.field(self.field).type, self.field, self.source)
         if not self.num_rows:
-            raise EmptyInputError(f"{self.source} has no rows: there is nothing to embed.", param="input")
+            raise EmptyInputError(f"{self.source} has no rows: it has no texts.", param="input")
         self.batches = self.file.iter_batches(batch_size=BATCH_ROWS)
         self.rest = schema.empty_table()
 

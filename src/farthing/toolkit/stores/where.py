@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Literal, NamedTuple, cast, get_args
 
 from farthing.core.errors import InputError
@@ -24,6 +25,8 @@ OPERATOR_MARKS = "=!<>"
 # Longer ones first; "==" is another name of "=".
 WRITTEN_OPERATORS = ("<=", ">=", "!=", "==", "=", "<", ">")
 TRUTHS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+NULLS = ("null", "Null", "NULL")
+QUOTES = "\"'"
 
 
 class Condition(NamedTuple):
@@ -43,6 +46,7 @@ def parse_conditions(texts: Sequence[str]) -> list[Condition]:
 def parse_condition(text: str) -> Condition:
     """Of `FIELD OPERATOR VALUE`. A value is a number, true or false, or else a text, with quotes or without.
 
+    In quotes a backslash before a quote or another backslash makes it a letter; null without quotes is no value.
     Raises `InputError` for anything else.
     """
     if len(text) > MAX_CONDITION_CHARS:
@@ -61,13 +65,19 @@ def parse_condition(text: str) -> Condition:
             "hold; a value with one of these marks in it needs quotes.",
             param="where",
         )
+    if value in NULLS:
+        raise InputError(
+            f"{shown(text)} asks for {value}, which is no value here: a document whose field is missing or null meets "
+            f'no condition on it, neither = nor !=. To compare with the text, put it into quotes: "{value}".',
+            param="where",
+        )
     return Condition(field, cast("Operator", "=" if written == "==" else written), value_of(value))
 
 
 def value_of(text: str) -> Value:
-    """Raises `InputError` for a number that is too large."""
+    """Raises `InputError` for a number that is too large, and for a quote inside of quotes."""
     if is_quoted(text):
-        return text[1:-1]
+        return unquoted(text)
     if (truth := spelled_truth(text)) is not None:
         return truth
     if not is_number(text):
@@ -84,7 +94,30 @@ def value_of(text: str) -> Value:
 
 
 def is_quoted(text: str) -> bool:
-    return len(text) >= 2 and text[0] == text[-1] and text[0] in "\"'"
+    return len(text) >= 2 and text[0] == text[-1] and text[0] in QUOTES
+
+
+def unquoted(text: str) -> str:
+    """What stands between the quotes. Any other backslash, as in "C:\\temp", is one.
+
+    Raises `InputError` where the quotes do not enclose all of it.
+    """
+    quote, place = text[0], 1
+    found: list[str] = []
+    while place < len(text) - 1:
+        if text[place] == quote:
+            break
+        if text[place] == "\\" and text[place + 1] in ("\\", *QUOTES):
+            place += 1
+        found.append(text[place])
+        place += 1
+    if place != len(text) - 1:
+        raise InputError(
+            f"The quotes of {shown(text)} do not enclose all of the value. Write \\{quote} for a quote inside of them, "
+            "and \\\\ for a backslash that stands before a quote. Several conditions are given one by one.",
+            param="where",
+        )
+    return "".join(found)
 
 
 def spelled_truth(text: str) -> bool | None:
@@ -133,8 +166,18 @@ def check_conditions(where: Sequence[Condition]) -> None:
                 "Shorten it.",
                 param="where",
             )
+        check_kind(field, value)
         if not isinstance(value, str):
             check_finite(value, "A number")
+
+
+def check_kind(field: str, value: object) -> None:
+    if not isinstance(value, (str, Real)):  # numbers of numpy are some
+        raise InputError(
+            f"A condition on {shown(field)} has a value of type {type(value).__name__}; it must be a text, a number or "
+            "a truth value. A document without the field meets no condition on it.",
+            param="where",
+        )
 
 
 def check_number(num: int) -> None:

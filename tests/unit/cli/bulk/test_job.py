@@ -157,6 +157,7 @@ def test_what_cannot_be_embedded_is_left_out_and_listed(
     listed = [json.loads(line) for line in (tmp_path / f"out.{suffix}.left-out.jsonl").read_text().splitlines()]
     assert [entry["record"] for entry in listed] == list(BAD_LINES)
     assert all(entry["reason"].startswith(f"Line {entry['record']} of in.jsonl") for entry in listed)
+    assert listed[4]["reason"].endswith("Leave it out, or give --short-text zero (zero vectors) or embed.")
     shown = capsys.readouterr().err
     assert f"Wrote {output}: {23 if suffix == 'npy' else 17} rows." in shown
     assert "No vector for 6 records." in shown

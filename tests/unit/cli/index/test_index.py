@@ -151,6 +151,40 @@ def test_records_without_a_text_are_told_before_a_model_is_looked_for(starter_di
         said("index", "add", "s", "q.csv", "--model", "no such model")
 
 
+def test_of_many_kinds_of_files_that_are_left_out_it_is_said_how_many_are_not_named(starter_dir: Path) -> None:
+    said("index", "create", "s", "--model", starter_dir)
+    Path("docs").mkdir()
+    Path("docs/a.md").write_text("a wren")
+    for number in range(14):
+        Path(f"docs/b.kind{number:02}").write_bytes(b"\0\xff\0")
+    told = farthing("index", "add", "s", "docs").stderr
+    assert "Left out as no text: 14 files (.kind00 1, .kind01 1, " in told
+    assert ".kind09 1, and 4 kinds more)." in told
+
+
+def test_a_file_is_named_by_its_path_as_it_was_given(starter_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said("index", "create", "s", "--model", starter_dir)
+    Path("docs").mkdir()
+    Path("docs/a.md").write_text("a wren")
+    said("index", "add", "s", "docs")
+    monkeypatch.chdir("docs")
+    said("index", "add", "../s", ".")
+    found = said("search", "../s", "wren", "--mode", "keyword", "--json").splitlines()
+    assert sorted(json.loads(line)["document"] for line in found) == ["a.md", "docs/a.md"]
+
+
+def test_compacting_says_why_an_index_grew_and_when_its_room_comes_back(starter_dir: Path) -> None:
+    said("index", "create", "s", "--model", starter_dir)
+    for first in (100, 200, 300):
+        rows = (json.dumps({"id": first + number, "text": f"wren {number}"}) for number in range(21))
+        Path("q.jsonl").write_text("\n".join(rows))
+        said("index", "add", "s", "q.jsonl")
+    told = said("index", "compact", "s")
+    assert "What was replaced in the last 10 minutes is still there" in told
+    assert told.count("\n") == 2
+    assert json.loads(said("index", "info", "s", "--json"))["num_documents"] == 63
+
+
 def test_a_whole_index_is_removed_only_when_it_is_meant(starter_dir: Path) -> None:
     said("index", "create", "s", "--model", starter_dir)
     assert farthing("index", "delete", "s").exit_code == 2
@@ -442,6 +476,23 @@ def test_a_model_in_a_folder_is_found_from_every_folder(tiny_qwen3: Path, monkey
     monkeypatch.chdir("elsewhere")
     said("index", "add", "../s", "../a.txt")
     assert "one" in said("search", "../t", "one")
+
+
+def test_of_a_model_that_was_moved_it_is_said_that_the_index_was_made_with_it(tiny_qwen3: Path) -> None:
+    shutil.copytree(tiny_qwen3, "model")
+    Path("a.txt").write_text("one wren\n")
+    said("index", "create", "s", "--model", "model")
+    said("index", "add", "s", "a.txt")
+    Path("model").rename("moved")
+    for command in (("search", "s", "one"), ("index", "add", "s", "a.txt"), ("index", "reindex", "s")):
+        with pytest.raises(ModelNotFoundError) as error:
+            said(*command)
+        assert f"The index was made with the model {Path('model').absolute()}. If it lies elsewhere" in str(error.value)
+        assert "--model says where it is now" in str(error.value)
+        assert said(*command, "--model", "moved")
+    with pytest.raises(ModelNotFoundError) as error:
+        said("search", "s", "one", "--model", "./nowhere")
+    assert "The index was made with" not in str(error.value)
 
 
 def test_an_index_of_another_server_says_that_it_has_to_be_named(tiny_qwen3: Path) -> None:

@@ -18,6 +18,8 @@ JAPANESE = [
     "その地震の津波は高かった",
 ]
 
+HINDI = ["मेरा क्रेडिट कार्ड खो गया", "क्रेडिट कार्ड खो गया है", "मेरा कार्ड खो गया, क्रेडिट कार्ड", "क्रेडिट कार्ड कहाँ है"]
+
 
 def terms(groups: list[list[str]]) -> list[list[str]]:
     texts = [text for group in groups for text in group]
@@ -43,6 +45,12 @@ def test_chinese_and_japanese_are_labelled_in_words() -> None:
     found = terms([CHINESE, JAPANESE, *ENGLISH.values()])
     assert set(found[0][:2]) == {"信用卡", "丢失"}
     assert set(found[1][:2]) == {"地震", "津波"}
+
+
+def test_words_with_marks_are_labels_as_a_whole() -> None:
+    (found, *_) = terms([HINDI, *ENGLISH.values()])
+    assert {"क्रेडिट", "कार्ड"} <= set(found)
+    assert set(found) <= {word.strip(",") for text in HINDI for word in text.split()}
 
 
 def test_a_cluster_of_two_languages_is_labelled_in_both() -> None:

@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 
 from farthing import Document, Embedder, Index
-from farthing.core.errors import IndexExistsError, IndexNotFoundError, IndexPlaceError, InputError, WrongSpaceError
+from farthing.core.errors import (
+    IndexExistsError,
+    IndexNotFoundError,
+    IndexPlaceError,
+    InputError,
+    ModelNotFoundError,
+    WrongSpaceError,
+)
 from farthing.toolkit.stores.where import Condition
 
 
@@ -42,10 +49,34 @@ def test_files_are_added_as_on_the_command_line(tmp_path: Path, starter_dir: Pat
             index.add_files("nothing.md")
 
 
+def test_a_bar_is_drawn_where_one_is_asked_for(
+    tmp_path: Path, embedder: Embedder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.md").write_text("They sing.")
+    with Index.create(str(tmp_path / "index"), embedder) as index:
+        index.add_files(str(tmp_path / "a.md"))
+        assert capsys.readouterr().err == ""
+        (tmp_path / "a.md").write_text("They sang.")
+        index.add_files(str(tmp_path / "a.md"), show_progress=True)
+        assert "Adding: 1 documents" in capsys.readouterr().err
+
+
 def test_an_encoder_of_one_s_own_is_used_and_left_open(tmp_path: Path, embedder: Embedder) -> None:
     with Index.create(str(tmp_path / "index"), embedder) as index:
         index.add(["a wren"])
     assert embedder.encode("still open").shape == (embedder.dimensions,)
+
+
+def test_of_a_model_that_was_moved_it_is_said_how_to_name_it(tmp_path: Path, starter_dir: Path) -> None:
+    (tmp_path / "model").symlink_to(starter_dir)
+    place = str(tmp_path / "index")
+    with Index.create(place, str(tmp_path / "model")) as index:
+        index.add(["a wren"])
+    (tmp_path / "model").rename(tmp_path / "moved")
+    with Index(place) as index, pytest.raises(ModelNotFoundError, match="give its folder as the encoder of Index"):
+        index.search("wren")
+    with Index(place, str(tmp_path / "moved")) as index:
+        assert index.search("wren")
 
 
 def test_an_index_moves_to_another_model(tmp_path: Path, embedder: Embedder, starter_dir: Path) -> None:

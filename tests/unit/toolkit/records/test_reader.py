@@ -132,7 +132,8 @@ def test_a_wrong_json_line_is_named(second: str, message: str, write: Write) -> 
 
 def test_a_missing_field_is_answered_with_those_there_are(write: Write) -> None:
     path = write("a.jsonl", '{"body":"a","id":1}\n')
-    assert "has no field 'text'; its fields are 'body', 'id'. Name the one to embed with --field." in error_of(path)
+    hint = "Name the one that holds the text with --field."
+    assert f"has no field 'text'; its fields are 'body', 'id'. {hint}" in error_of(path)
     assert "has no field 'bdy'; its fields are 'body', 'id'." in error_of(path, field="bdy")
 
 

@@ -49,6 +49,16 @@ from farthing.toolkit.stores.where import (
         ('a = "', Condition("a", "=", '"')),
         ("a = x\ny", Condition("a", "=", "x\ny")),
         (f"a = {10**29}", Condition("a", "=", 10**29)),
+        (r'a = "b \"c\""', Condition("a", "=", 'b "c"')),
+        (r"a = 'b \'c\' \"d\"'", Condition("a", "=", "b 'c' \"d\"")),
+        (r'a = "b\\"', Condition("a", "=", "b\\")),
+        (r'a = "\\\"\\"', Condition("a", "=", '\\"\\')),
+        (r'a = "C:\temp\new"', Condition("a", "=", r"C:\temp\new")),
+        (r"a = b\\c\"", Condition("a", "=", r"b\\c\"")),
+        ('a = "null"', Condition("a", "=", "null")),
+        ("a != 'NULL'", Condition("a", "!=", "NULL")),
+        ("a = nullable", Condition("a", "=", "nullable")),
+        ("null = none", Condition("null", "=", "none")),
     ],
 )
 def test_a_condition_is_read_as_it_is_written(text: str, condition: Condition) -> None:
@@ -78,6 +88,36 @@ def test_a_condition_is_read_as_it_is_written(text: str, condition: Condition) -
 def test_what_is_no_condition_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(InputError, match="FIELD OPERATOR VALUE"):
         parse_condition(text)
+
+
+@pytest.mark.parametrize("text", ["colour = null", "colour != null", "colour<NULL", "colour == Null"])
+def test_null_is_no_value_and_it_is_said_how_to_ask_for_the_text(text: str) -> None:
+    with pytest.raises(InputError, match="missing or null meets no condition on it, neither = nor !=") as error:
+        parse_condition(text)
+    written = str(error.value).rpartition("put it into quotes: ")[2].removesuffix(".")
+    assert parse_condition(f"colour = {written}").value == text[-4:]
+    assert error.value.param == "where"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"a "b""',
+        "'it's'",
+        '"a" and colour = "b"',
+        r'"a\"',
+        r'"\"',
+        '"""',
+        r'"a\\" b"',
+        '"' + "\\" * 4001 + '"',
+        '"' + '"' * 4000 + '"',
+    ],
+)
+def test_quotes_that_do_not_enclose_all_of_a_value_are_refused(text: str) -> None:
+    with pytest.raises(InputError, match=r"do not enclose all of the value. Write .* for a quote inside") as error:
+        parse_condition(f"a = {text}")
+    assert len(str(error.value)) < 400
+    assert error.value.param == "where"
 
 
 @pytest.mark.parametrize(
@@ -120,6 +160,8 @@ def test_there_is_a_greatest_number_of_conditions() -> None:
         [Condition("a" * 5000, "=", 1)],
         [Condition("a", "=", "x" * 5000)],
         [Condition("a", "= 1 OR", 1)],  # type: ignore[arg-type]
+        [Condition("a", "=", None)],  # type: ignore[arg-type]
+        [Condition("a", "=", ["x"])],  # type: ignore[arg-type]
     ],
 )
 def test_conditions_that_a_program_makes_have_the_same_limits(where: list[Condition]) -> None:
