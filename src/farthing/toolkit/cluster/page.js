@@ -90,11 +90,13 @@ function drawNames() {
     const pointX = toX(central[0]), pointY = toY(central[0]);
     if (pointX < 0 || pointY < 0 || pointX > width || pointY > height) continue;
     const written = shortened(context, name, width - 2 * gap), half = context.measureText(written).width / 2 + gap;
-    // At the edge of the map a name is moved inwards, and stays whole.
-    const x = between(half, pointX, width - half), y = between(above, pointY - gap, height - below);
-    const [left, top, right, bottom] = [x - half, y - above, x + half, y + below];
-    if (taken.some(other => left < other[2] && right > other[0] && top < other[3] && bottom > other[1])) continue;
-    taken.push([left, top, right, bottom]);
+    // At the edge of the map a name is moved inwards, and stays whole; where there is no room above its point, it is below.
+    const x = between(half, pointX, width - half);
+    const lines = [pointY - gap, pointY + gap + above].map(line => between(above, line, height - below));
+    const isFree = y => !taken.some(other => x - half < other[2] && x + half > other[0] && y - above < other[3] && y + below > other[1]);
+    const y = lines.find(isFree);
+    if (y === undefined) continue;
+    taken.push([x - half, y - above, x + half, y + below]);
     context.strokeText(written, x, y);
     context.fillText(written, x, y);
   }
