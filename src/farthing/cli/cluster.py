@@ -144,13 +144,13 @@ def cluster(
         show_progress=shown,
     )
     written = write_result(folder, data, found, formats or FORMATS)
-    report(found)
+    report(found, min_cluster_size, min_samples)
     click.echo(f"Wrote {', '.join(path.name for path in written)} to {folder}.")
     say_left_out(skipped)
 
 
-def report(found: Clustering) -> None:
-    """The largest clusters, and what share of the texts is in none."""
+def report(found: Clustering, min_cluster_size: int, min_samples: int) -> None:
+    """The largest clusters, and what share of the texts is in none; without any what may find some."""
     from farthing.toolkit.cluster.page import summary
 
     for entry in found.clusters[:NUM_SHOWN]:
@@ -159,4 +159,6 @@ def report(found: Clustering) -> None:
         click.echo(f"       and {len(found.clusters) - NUM_SHOWN:,} smaller clusters.")
     click.echo(summary(found))
     if not found.clusters:
-        click.echo("No cluster was found: a smaller --min-cluster-size or --min-samples may find some.")
+        can_be_less = {"--min-cluster-size": min_cluster_size > 2, "--min-samples": min_samples > 1}
+        remedies = " or ".join(option for option, can in can_be_less.items() if can)
+        click.echo(f"No cluster was found{f': a smaller {remedies} may find some' if remedies else ''}.")

@@ -104,7 +104,16 @@ def test_where_no_cluster_is_found_the_remedy_is_said(made: tuple[Path, Path], t
     result = invoke(made[0], "--vectors", made[1], "-o", tmp_path / "out", "--min-cluster-size", 13)
     assert result.exception is None, result.output
     assert "12 texts in 0 clusters; 12 (100%) in none." in result.stdout
-    assert "a smaller --min-cluster-size" in result.stdout
+    assert "a smaller --min-cluster-size may find some." in result.stdout
+    asked = [made[0], "--vectors", made[1], "-o", tmp_path / "surer", "--min-cluster-size", 13, "--min-samples", 3]
+    assert "a smaller --min-cluster-size or --min-samples may find some." in invoke(*asked).stdout
+
+
+def test_equal_texts_are_one_cluster(tiny_qwen3: Path, tmp_path: Path) -> None:
+    asked = ["-", "--model", tiny_qwen3, "-o", tmp_path / "out", "--tables", "jsonl"]
+    result = invoke(*asked, input="where is my refund\n" * 60)
+    assert result.exception is None, result.output
+    assert "60 texts in 1 cluster; 0 (0%) in none." in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -72,17 +72,28 @@ def terms_of(words: Sequence[dict[str, str]], clusters: np.ndarray, num_clusters
     shares_of_all = np.asarray(shares.sum(axis=0)).ravel()
     rarity = np.log1p(np.count_nonzero(sizes) / np.maximum(shares_of_all, 1e-12))
     weights = shares.multiply(rarity[None, :]).tocsr()
+    forms = list(numbers)
     return [
-        [written[term].most_common(1)[0][0] for term in best_columns(weights, cluster)]
+        [
+            written[numbers[form]].most_common(1)[0][0]
+            for form in without_parts([forms[column] for column in best_columns(weights, cluster, 2 * NUM_TERMS)])
+        ]
         for cluster in range(num_clusters)
     ]
 
 
-def best_columns(weights: Any, row: int) -> list[int]:
+def without_parts(ranked: Sequence[str]) -> list[str]:
+    """The best `NUM_TERMS`, without those that a word with hyphens among them says as well: "top" beside "top-up"."""
+    joined = [form.split("-") for form in ranked[:NUM_TERMS] if "-" in form]
+    said = set(itertools.chain.from_iterable(joined))
+    return [form for form in ranked if form not in said][:NUM_TERMS]
+
+
+def best_columns(weights: Any, row: int, count: int) -> list[int]:
     """Of a sparse matrix' row, the columns with the largest entries; of equal ones the earlier column first."""
     part = slice(weights.indptr[row], weights.indptr[row + 1])
     columns, values = weights.indices[part], weights.data[part]
-    return [int(column) for column in columns[np.lexsort((columns, -values))[:NUM_TERMS]]]
+    return [int(column) for column in columns[np.lexsort((columns, -values))[:count]]]
 
 
 def take_turns(ranked: Sequence[tuple[int, Sequence[str]]]) -> list[str]:

@@ -47,10 +47,14 @@ def lay_out(points: np.ndarray, neighbours: Neighbours, layout: str, seed: int) 
     own = np.arange(len(points), dtype=np.int32)[:, None]
     indices = np.concatenate((own, neighbours.indices[:, : UMAP_NEIGHBOURS - 1]), axis=1)
     distances = np.pad(neighbours.distances[:, : UMAP_NEIGHBOURS - 1], ((0, 0), (1, 0)))
+    init = 10 * flat / max(float(np.abs(flat).max()), 1e-12)
+    # UMAP divides by the extent of each axis, and points in one place or on one line have none.
+    without = np.ptp(init, axis=0) == 0
+    init[:, without] = np.random.default_rng(seed).standard_normal((len(points), int(without.sum())))
     umap = UMAP(
         n_neighbors=UMAP_NEIGHBOURS,
         precomputed_knn=(indices, distances.astype(np.float32)),
-        init=10 * flat / max(float(np.abs(flat).max()), 1e-12),
+        init=init,
         random_state=seed,
         n_jobs=1,
     )

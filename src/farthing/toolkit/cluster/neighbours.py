@@ -14,6 +14,8 @@ import numpy as np
 
 from farthing.toolkit.extra import needed
 
+# Vectors that one text got in two batches (cosine 0.999999) are so far apart: what is no farther is the same.
+SAME_DISTANCE = 0.0015
 # Rows and columns of a block of distances: 4 MiB, which stay in a core's cache.
 BLOCK_ROWS, BLOCK_COLUMNS = 256, 4096
 
@@ -57,15 +59,43 @@ def connected_graph(points: np.ndarray, neighbours: Neighbours) -> Any:
     num_points, k = neighbours.indices.shape
     rows = np.repeat(np.arange(num_points, dtype=np.int32), k)
     columns, distances = neighbours.indices.ravel(), neighbours.distances.ravel()
+    more_rows, more_columns = edges_inside(points, neighbours)
     while True:
+        more_distances = np.linalg.norm(points[more_rows] - points[more_columns], axis=1).astype(np.float32)
+        rows, columns = np.concatenate((rows, more_rows)), np.concatenate((columns, more_columns))
+        distances = np.concatenate((distances, more_distances))
         graph = coo_matrix((distances, (rows, columns)), shape=(num_points, num_points)).tocsr()
         num_parts, parts = connected_components(graph, directed=False)
         if num_parts == 1:
             return graph
         more_rows, more_columns = edges_out(points, parts)
-        more_distances = np.linalg.norm(points[more_rows] - points[more_columns], axis=1).astype(np.float32)
-        rows, columns = np.concatenate((rows, more_rows)), np.concatenate((columns, more_columns))
-        distances = np.concatenate((distances, more_distances))
+
+
+def edges_inside(points: np.ndarray, neighbours: Neighbours) -> tuple[np.ndarray, np.ndarray]:
+    """Edges that connect all points of one place, by no way around: int32 rows, columns.
+
+    Where more than `k` others are at a point's place, its neighbours may be some that have only each other as theirs.
+    """
+    with needed("Clustering", "cluster"):
+        from scipy.sparse import coo_matrix
+        from scipy.sparse.csgraph import connected_components
+    num_points, k = neighbours.indices.shape
+    ends, places = np.nonzero(neighbours.distances <= SAME_DISTANCE)
+    rows, columns = ends.astype(np.int32), neighbours.indices[ends, places]
+    known = len(rows)
+    while True:
+        same = coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(num_points, num_points))
+        _, parts = connected_components(same, directed=False)
+        firsts = np.unique(parts, return_index=True)[1][np.bincount(parts) > k].astype(np.int32)
+        if len(firsts) < 2:
+            break
+        near = find_neighbours(points[firsts], k)
+        ends, places = np.nonzero(near.distances <= SAME_DISTANCE)
+        if not len(ends):
+            break
+        rows = np.concatenate((rows, firsts[ends]))
+        columns = np.concatenate((columns, firsts[near.indices[ends, places]]))
+    return rows[known:], columns[known:]
 
 
 def edges_out(points: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,9 @@ import numpy as np
 
 from farthing.toolkit.cluster.clustering import Cluster, Clustering
 
-TEXT_CHARS = 240
+# A text has at most so many characters on the page, or the second number where many texts would make it too large.
+TEXT_CHARS, MANY_TEXTS_CHARS = 1_000, 240
+PAGE_CHARS = 10_000_000
 NAME_TERMS = 3
 LAYOUT_NAMES = {"umap": "UMAP", "pca": "the first two principal components"}
 
@@ -41,9 +43,9 @@ def render_page(title: str, texts: Sequence[str], clustering: Clustering) -> str
 
 def summary(clustering: Clustering) -> str:
     """One sentence for people: how many texts, clusters, and texts in none; what the map is."""
-    count = len(clustering.cluster)
+    count, num_clusters = len(clustering.cluster), len(clustering.clusters)
     return (
-        f"{count:,} texts in {len(clustering.clusters):,} clusters; {clustering.num_noise:,} "
+        f"{count:,} texts in {num_clusters:,} cluster{'' if num_clusters == 1 else 's'}; {clustering.num_noise:,} "
         f"({clustering.num_noise / count:.0%}) in none. The map is drawn by {LAYOUT_NAMES[clustering.layout]}."
     )
 
@@ -54,12 +56,13 @@ def page_data(texts: Sequence[str], clustering: Clustering) -> dict[str, object]
     # One scale for both axes, the smaller extent in the middle; y grows downwards on a screen.
     places = (clustering.places - (low + high) / 2) / max(float((high - low).max()), 1e-12)
     places = 0.5 + places * (1, -1)
+    limit = chars_shown(texts)
     return {
         "places": base64_of(places, "<f4"),
         "clusters": base64_of(clustering.cluster, "<i4"),
         "probability": base64_of(np.round(clustering.probability * 100), "u1"),
         "noise": clustering.num_noise,
-        "texts": [cut(text) for text in texts],
+        "texts": [cut(text, limit) for text in texts],
         "table": [table_row(cluster) for cluster in clustering.clusters],
     }
 
@@ -69,10 +72,15 @@ def table_row(cluster: Cluster) -> dict[str, object]:
     return {"label": cluster.label, "name": name, "size": cluster.size, "central": list(cluster.central)}
 
 
-def cut(text: str) -> str:
-    """On one line, with at most `TEXT_CHARS` characters."""
-    line = " ".join(text[: 4 * TEXT_CHARS].split())
-    return line if len(line) <= TEXT_CHARS else line[: TEXT_CHARS - 1] + "…"
+def chars_shown(texts: Sequence[str]) -> int:
+    """Of each text at most: as many as the page has room for."""
+    return TEXT_CHARS if sum(min(len(text), TEXT_CHARS) for text in texts) <= PAGE_CHARS else MANY_TEXTS_CHARS
+
+
+def cut(text: str, limit: int = TEXT_CHARS) -> str:
+    """On one line, with at most `limit` characters."""
+    line = " ".join(text[: 4 * limit].split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def base64_of(values: np.ndarray, dtype: str) -> str:

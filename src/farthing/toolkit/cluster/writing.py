@@ -15,6 +15,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from farthing.toolkit.cluster.neighbours import SAME_DISTANCE
+
 LETTERS_READ = 200
 # Fewer texts of a script have no mean worth the name: they are centred on that of all texts.
 MIN_TEXTS = 50
@@ -45,13 +47,21 @@ def script_of(letter: str) -> str | None:
 
 
 def without_writing(vectors: np.ndarray, writings: np.ndarray) -> np.ndarray:
-    """Unit vectors, centred on the mean of their script: float32 [vectors, dimensions], a copy."""
+    """Centred on the mean of their script, of length 1 but where they are that mean.
+
+    Args:
+        vectors: float [vectors, dimensions].
+        writings: str [vectors].
+
+    Returns:
+        float32 [vectors, dimensions], a copy.
+    """
     centred = np.array(vectors, dtype=np.float32)
     overall = centred.mean(axis=0)
     for writing, count in zip(*np.unique(writings, return_counts=True), strict=True):
         rows = writings == writing
         centred[rows] -= centred[rows].mean(axis=0) if count >= MIN_TEXTS else overall
     lengths = np.linalg.norm(centred, axis=1, keepdims=True)
-    # A text whose vector is the mean itself has no direction, and stays at the centre.
-    np.divide(centred, lengths, out=centred, where=lengths > 0)
+    # A text whose vector is the mean itself has no direction but that of rounding, and stays at the centre.
+    np.divide(centred, lengths, out=centred, where=lengths > SAME_DISTANCE)
     return centred

@@ -42,16 +42,20 @@ KANA = r"\u3041-\u309f\u30a0-\u30ff\u31f0-\u31ff"
 UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
 LETTER = rf"[^\W_{HAN}{KANA}{UNSPACED}]"
 # A word may be written with marks, joiners and soft hyphens inside.
-RUN = re.compile(
-    rf"(?P<han>[{HAN}{KANA}]+)|(?P<unspaced>[{UNSPACED}]+)"
-    rf"|(?P<spaced>{LETTER}(?:{LETTER}|[{marks()}{JOINERS}{IGNORABLE}])*)"
-)
+SPACED = rf"{LETTER}(?:{LETTER}|[{marks()}{JOINERS}{IGNORABLE}])*"
+UNLIKE_SPACED = rf"(?P<han>[{HAN}{KANA}]+)|(?P<unspaced>[{UNSPACED}]+)"
+RUN = re.compile(rf"{UNLIKE_SPACED}|(?P<spaced>{SPACED})")
+# For people to read, words that hyphens join are one: "top-up".
+HYPHEN = re.compile("[-\u2010\u2011]")
+SHOWN_RUN = re.compile(rf"{UNLIKE_SPACED}|(?P<spaced>{SPACED}(?:{HYPHEN.pattern}{SPACED})*)")
 HAS_KANA = re.compile(rf"[{KANA}]")
 IS_WORD = re.compile(r"\w")
 # Of a Japanese text's words: particles, auxiliary verbs, marks and blanks say nothing of what it is about.
 FUNCTION_WORDS = ("助詞", "助動詞", "補助記号", "空白")
 # Longer pieces are no words; a run of letters without an end must not become one.
 MAX_WORD_CHARS = 64
+# "state-of-the-art"; more words with hyphens between them are an address or a code.
+MAX_JOINED_WORDS = 4
 # Texts are cut into words by so many characters at a time: what cuts them lets no other thread run meanwhile, at worst
 # 20 ms for these, and Sudachi takes no more than 49,149 bytes.
 PIECE_CHARS = 2_000
@@ -104,12 +108,17 @@ class Segmenter:
         """Words that say what a text is about, for people to read: (the form that counts, as it is written) of each.
 
         Pronouns, particles, numbers and the like are left out, in English, Chinese and Japanese; so are scripts
-        without spaces that have no segmenter here. Raises what `words` raises.
+        without spaces that have no segmenter here. What hyphens join is one word, unlike in searches. Raises what
+        `words` raises.
         """
-        return self._of_pieces(text, compatible, self._content_of)
+        return self._of_pieces(text, compatible, self._content_of, SHOWN_RUN)
 
     def _of_pieces(
-        self, text: str, change: Callable[[str], str], cut: Callable[[re.Match[str], bool], Iterator[T]]
+        self,
+        text: str,
+        change: Callable[[str], str],
+        cut: Callable[[re.Match[str], bool], Iterator[T]],
+        run_of_letters: re.Pattern[str] = RUN,
     ) -> list[T]:
         """What `cut` makes of each run of letters in the changed text. Others have their turn after each piece."""
         # Twice: a character may become many.
@@ -118,7 +127,7 @@ class Segmenter:
         found: list[T] = []
         for piece in changed:
             with self._lock:
-                found += [item for run in RUN.finditer(piece) for item in cut(run, is_japanese)]
+                found += [item for run in run_of_letters.finditer(piece) for item in cut(run, is_japanese)]
         return found
 
     def _surfaces_of(self, run: re.Match[str], is_japanese: bool) -> Iterator[str]:
@@ -142,9 +151,12 @@ class Segmenter:
     def _content_of(self, run: re.Match[str], is_japanese: bool) -> Iterator[tuple[str, str]]:
         found = run.group()
         if run.lastgroup == "spaced":
-            folded = search_form(found)
-            if 1 < len(found) <= MAX_WORD_CHARS and not found.isdigit() and folded not in ENGLISH_FUNCTION_WORDS:
-                yield self._english.stemWord(folded), found
+            parts = HYPHEN.split(found)
+            if len(parts) > MAX_JOINED_WORDS or len(found) > MAX_WORD_CHARS:
+                for part in parts:
+                    yield from self._shown_word([part])
+            else:
+                yield from self._shown_word(parts)
         elif run.lastgroup == "han" and is_japanese:
             for morpheme in self._japanese.tokenize(found):
                 kind, detail = morpheme.part_of_speech()[:2]
@@ -156,6 +168,15 @@ class Segmenter:
                 is_content = kind[0] in CHINESE_CONTENT and word not in CHINESE_FUNCTION_WORDS
                 if is_content and (len(word) > 1 or kind[0] == "n"):
                     yield word, word
+
+    def _shown_word(self, parts: list[str]) -> Iterator[tuple[str, str]]:
+        """A word for people to read, or none: what hyphens join is one, whichever hyphens they are."""
+        word = "-".join(parts)
+        folded = [search_form(part) for part in parts]
+        if not 1 < len(word) <= MAX_WORD_CHARS or all(part.isdigit() for part in parts):
+            return
+        if len(parts) > 1 or folded[0] not in ENGLISH_FUNCTION_WORDS:
+            yield "-".join(map(self._english.stemWord, folded)), word
 
     def _words_of(self, run: re.Match[str], is_japanese: bool) -> Iterator[str]:
         return (word for word, _, _ in self._asked_of(run, is_japanese))

@@ -35,6 +35,13 @@ def test_a_cluster_is_labelled_by_its_own_words_as_they_are_written() -> None:
     assert all(len(words) <= NUM_TERMS for words in found)
 
 
+def test_words_that_hyphens_join_stay_together() -> None:
+    top_ups = ["My top-up failed", "top-up by e-mail", "Why was my top-up reverted?", "e-mail about a top up"]
+    found = terms([*ENGLISH.values(), top_ups])[3]
+    assert found[:2] == ["top-up", "e-mail"]
+    assert "top" not in found  # said already
+
+
 def test_words_that_say_nothing_do_not_win() -> None:
     said = {word.casefold() for words in terms([*ENGLISH.values(), CHINESE, JAPANESE]) for word in words}
     nothing = "how do i my the is a it by can want 我 的 了 我们 が の で こと ある いる する"

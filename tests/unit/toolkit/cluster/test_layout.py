@@ -34,6 +34,15 @@ def test_umap_keeps_what_is_together_together_and_is_the_same_again() -> None:
     assert (distances.argmin(axis=1) // 40 == np.arange(80) // 40).all()
 
 
+@pytest.mark.parametrize(
+    "points", [np.zeros((60, 3)), np.repeat(np.eye(2, 3), 30, axis=0), np.linspace(0, 1, 60)[:, None]]
+)
+def test_points_in_one_place_or_on_one_line_have_places_too(points: np.ndarray) -> None:
+    points = (points - points.mean(axis=0)).astype(np.float32)
+    places = lay_out(points, find_neighbours(points, 15), "umap", seed=1)
+    assert np.isfinite(places).all()
+
+
 def test_the_plain_map_is_the_first_two_components() -> None:
     points = np.random.default_rng(0).standard_normal((50, 6)).astype(np.float32)
     np.testing.assert_array_equal(lay_out(points, find_neighbours(points, 15), "pca", seed=0), points[:, :2])

@@ -11,6 +11,7 @@ from sklearn.metrics import adjusted_rand_score
 from farthing.toolkit.cluster.group import NOISE, by_size, group
 from farthing.toolkit.cluster.neighbours import connected_graph, find_neighbours
 from farthing.toolkit.cluster.reduce import reduce
+from farthing.toolkit.cluster.writing import without_writing
 
 
 def blobs(sizes: tuple[int, ...], dimensions: int = 8, seed: int = 0) -> np.ndarray:
@@ -113,6 +114,67 @@ def test_texts_that_are_equal_many_times_over_are_a_cluster() -> None:
     assert len(set(found[:30])) == len(set(found[30:50])) == 1
     assert NOISE not in found[:50]
     assert found[0] != found[30]
+
+
+def groups_of(vectors: np.ndarray, min_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """As texts of one script are grouped, from their vectors on."""
+    centred = without_writing(vectors, np.array(["LATIN"] * len(vectors)))
+    points = reduce(centred, 128, seed=0).points
+    graph = connected_graph(points, find_neighbours(points, 15))
+    return group(graph, min_cluster_size=5, min_samples=min_samples)
+
+
+def texts_like(rows: np.ndarray, times: tuple[int, ...], rounding: float = 1e-6) -> np.ndarray:
+    """Unit vectors, each as often as told, with the differences that batches make."""
+    repeated = np.repeat(rows / np.linalg.norm(rows, axis=1, keepdims=True), times, axis=0)
+    noise = np.random.default_rng(1).standard_normal(repeated.shape) / np.sqrt(repeated.shape[1])
+    return (repeated + rounding * noise).astype(np.float32)
+
+
+@pytest.mark.parametrize("min_samples", [1, 3])
+@pytest.mark.parametrize("rounding", [0, 1e-6, 1e-4])
+@pytest.mark.parametrize("count", [5, 20, 30, 60, 100])
+def test_equal_texts_alone_are_one_cluster(count: int, rounding: float, min_samples: int) -> None:
+    row = np.random.default_rng(0).standard_normal((1, 384))
+    found, probability = groups_of(texts_like(row, (count,), rounding), min_samples)
+    assert found.tolist() == [0] * count
+    assert probability.tolist() == [1] * count
+
+
+@pytest.mark.parametrize("rounding", [0, 1e-6])
+@pytest.mark.parametrize("others", [1, 3, 4])
+def test_equal_texts_beside_others_that_are_in_none_are_one_cluster(others: int, rounding: float) -> None:
+    rows = np.random.default_rng(0).standard_normal((1 + others, 384))
+    found, probability = groups_of(texts_like(rows, (60,) + (1,) * others, rounding))
+    assert found.tolist() == [0] * 60 + [NOISE] * others
+    assert probability.tolist() == [1] * 60 + [0] * others
+
+
+@pytest.mark.parametrize("rounding", [0, 1e-6])
+def test_each_pile_of_equal_texts_is_one_cluster_however_large(rounding: float) -> None:
+    rows = np.random.default_rng(0).standard_normal((53, 384))
+    found, probability = groups_of(texts_like(rows, (200, 60, 6) + (1,) * 50, rounding))
+    piles = [set(part) for part in np.split(found[:266], [200, 260])]
+    assert [len(pile) for pile in piles] == [1, 1, 1]
+    assert len({NOISE}.union(*piles)) == 4
+    assert not set(found[266:]) & set.union(*piles) - {NOISE}
+    assert (probability[:266] == 1).all()
+    assert np.isfinite(probability).all()
+
+
+def test_equal_texts_are_one_cluster_whatever_their_batches_made_of_them() -> None:
+    # Forty of each batch are equal in every bit, and nearer to each other than to any of another batch.
+    batches = np.random.default_rng(0).standard_normal((3, 384)) / np.sqrt(384)
+    rows = np.concatenate([[batches[0] + 1e-6 * batch for batch in batches], batches[1:2], -batches[:1]])
+    vectors = np.concatenate([texts_like(rows, (40, 40, 40, 1, 1), 0), texts_like(rows[3:], (8, 8), 0.5)])
+    found, _ = groups_of(vectors)
+    assert set(found[:120]) == {0}
+    assert 0 not in found[120:]
+
+
+def test_fewer_equal_texts_than_a_cluster_has_are_noise() -> None:
+    found, _ = groups_of(texts_like(np.random.default_rng(0).standard_normal((2, 384)), (4, 1)))
+    assert found.tolist() == [NOISE] * 5
 
 
 def test_clusters_are_numbered_from_the_largest_down() -> None:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
+from matplotlib.figure import Figure
 
 from farthing.core.errors import SettingsError
 from farthing.toolkit.evaluate.grid import Memory, Row
-from farthing.toolkit.evaluate.plot import memory_mib, plot, series_of
+from farthing.toolkit.evaluate.plot import draw, memory_mib, plot, series_of
 
 ROW = Row(
     set="birds",
@@ -54,6 +57,33 @@ def test_a_picture_has_panels_series_and_dimensions(tmp_path: Path) -> None:
     ):
         assert f"<!-- {text} -->" in drawn
     assert "<!-- 33 -->" not in drawn
+
+
+def test_a_drawing_has_its_page_s_width_and_its_reader_s_colours(tmp_path: Path) -> None:
+    plot([ROW, replace(ROW, dimensions=96), replace(ROW, format="fp32")], tmp_path / "a.svg", "MiniLM")
+    drawn = (tmp_path / "a.svg").read_text()
+    root = ElementTree.fromstring(drawn)
+    assert "width" not in root.attrib
+    assert "height" not in root.attrib
+    assert root.attrib["viewBox"].split()[2] == "1080"
+    style = next(
+        each.text or "" for each in root.iter("{http://www.w3.org/2000/svg}style") if "prefers" in str(each.text)
+    )
+    assert style.startswith("@media (prefers-color-scheme: dark) {")
+    # Whatever has a colour has one for the dark too, and nothing of matplotlib's black is left.
+    styles = [each.attrib["style"] for each in root.iter() if "style" in each.attrib]
+    written = {found for each in styles for found in re.findall(r"(?:fill|stroke): #[0-9a-f]{6}", each)}
+    assert {"fill: #ffffff", "fill: #1b1f24", "stroke: #1b1f24", "stroke: #1f77b4", "stroke: #ff7f0e"} <= written
+    assert all(f'[style*="{each}"] {{' in style for each in written)
+
+
+def test_numbers_of_several_series_stand_on_other_sides_of_their_markers(tmp_path: Path) -> None:
+    rows = [replace(ROW, format=name, dimensions=size) for name in ("fp32", "int8") for size in (384, 96)]
+    figure = Figure()
+    draw(figure.subplots(), series_of(rows), memory_mib, "MiB", ["#1f77b4", "#ff7f0e"])
+    numbers = [text for text in figure.axes[0].texts if text.get_text() == "384"]
+    assert len({text.xyann for text in numbers}) == 2
+    assert [text.get_color() for text in numbers] == ["#1f77b4", "#ff7f0e"]
 
 
 def test_another_suffix_is_refused(tmp_path: Path) -> None:
