@@ -7,6 +7,7 @@ model could not be loaded, 70 when the worker died and the settings say to exit 
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -36,7 +37,7 @@ from farthing.server.connection import ConnectionLimits
 from farthing.server.descriptors import fit_connections
 from farthing.server.directory import Directory
 from farthing.server.drain import DrainingServer
-from farthing.server.entry import ModelEntry
+from farthing.server.front import trial
 from farthing.server.listening import BACKLOG, base_url, exposure, listeners_for, often_accepted
 from farthing.server.loading import Models
 from farthing.server.request_memory import RequestMemory
@@ -180,7 +181,8 @@ def banner(service: Service, url: str, memory: RequestMemory, exposed: str = "")
         if backend is None:
             facts["state"] = "loaded when it is first asked"
         else:
-            facts |= {**backend.facts(), "try": f"curl {url}{trial(entry)}"}
+            path, body = trial(entry.task)
+            facts |= {**backend.facts(), "try": f"curl {url}{path} -d '{json.dumps(body)}'"}
         lines += [f"  {label:<10}  {value}" for label, value in facts.items()]
     if url.startswith("http"):
         lines.append(f"  {'browser':<10}  {url}/docs")
@@ -188,9 +190,3 @@ def banner(service: Service, url: str, memory: RequestMemory, exposed: str = "")
     if exposed:
         lines.append(f"  {'warning':<10}  {exposed}")
     return "\n".join(lines)
-
-
-def trial(entry: ModelEntry) -> str:
-    if entry.task == "embed":
-        return """/v1/embeddings -d '{"input": "Hello"}'"""
-    return """/v1/rerank -d '{"query": "Hello", "documents": ["Hi", "Bye"]}'"""
