@@ -158,8 +158,8 @@ class DocumentBody(Body):
 
     def to_document(self) -> Document:
         kind = PLAIN_TEXT if self.kind is None else self.kind
-        title, source, metadata = self.title or "", self.source or "", said(self.metadata or {})
-        return Document(self.id, self.text, title, source, kind=kind, metadata=metadata)
+        metadata = {} if self.metadata is None else said(self.metadata)
+        return Document(self.id, self.text, self.title or "", self.source or "", kind=kind, metadata=metadata)
 
 
 class AddDocumentsBody(Body):
