@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 from farthing.core.errors import EmptyInputError, InputError
 from farthing.core.shown import MAX_SHOWN
 from farthing.server.body import Body, json_type
-from farthing.toolkit.documents.document import PLAIN_TEXT, Document
+from farthing.toolkit.documents.document import PLAIN_TEXT, Document, Value
 from farthing.toolkit.documents.limits import (
     MAX_ID_CHARS,
     MAX_METADATA_FIELDS,
@@ -158,7 +158,7 @@ class DocumentBody(Body):
 
     def to_document(self) -> Document:
         kind = PLAIN_TEXT if self.kind is None else self.kind
-        metadata = {} if self.metadata is None else said(self.metadata)
+        metadata: dict[str, Value] = {} if self.metadata is None else said(self.metadata)
         return Document(self.id, self.text, self.title or "", self.source or "", kind=kind, metadata=metadata)
 
 
