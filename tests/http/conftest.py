@@ -28,7 +28,8 @@ from farthing.core.settings import (
 from farthing.server.app import create_app
 from farthing.server.directory import Directory
 from farthing.server.entry import ModelEntry
-from farthing.server.run import listen, make_server, often_accepted
+from farthing.server.listening import listen, often_accepted
+from farthing.server.run import make_server
 from farthing.server.service import Service
 from farthing.server.tracing import Tracing
 from farthing.serving.backend import Backend

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -12,12 +13,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from farthing.core.errors import SettingsError
-from farthing.server.run import exposure, listen
+from farthing.core.settings import ServerSettings
+from farthing.server.listening import LOOPBACK, exposure, listen, listen_on_loopback, listeners_for
 
 MAIN = "from farthing.cli.main import main; main()"
 SECRET = "sk-never-to-be-seen"
@@ -93,6 +96,20 @@ def test_sighup_ends_no_server_that_has_no_file_of_keys(
         assert httpx.get(f"{url}/health").status_code == 200
 
 
+@pytest.mark.parametrize("sent", [signal.SIGUSR1, signal.SIGUSR2])
+def test_a_signal_that_means_nothing_ends_no_server(tiny_qwen3: Path, tmp_path: Path, sent: signal.Signals) -> None:
+    log = tmp_path / "log"
+    command = [sys.executable, "-c", ENDLESS_LOADING + MAIN, "serve", str(tiny_qwen3), "--port", "0"]
+    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
+        try:
+            url = wait_for_line(log, r"Listening on (\S+),")
+            process.send_signal(sent)
+            wait_for_line(log, f"{sent.name} means nothing to this server and is passed over")
+            assert httpx.get(f"{url}/health").status_code == 503
+        finally:
+            process.kill()
+
+
 def test_sighup_ends_no_server_that_is_loading(tiny_qwen3: Path, tmp_path: Path) -> None:
     log = tmp_path / "log"
     command = [sys.executable, "-c", ENDLESS_LOADING + MAIN, "serve", str(tiny_qwen3), "--port", "0"]
@@ -146,6 +163,51 @@ def test_all_addresses_are_those_of_both_families(host: str) -> None:
     with listen(host, 0) as listener:
         for address in ("127.0.0.1", "::1"):
             socket.create_connection((address, listener.getsockname()[1]), timeout=5).close()
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST"])
+def test_localhost_is_both_of_this_machines_own_addresses(host: str) -> None:
+    listeners = listeners_for(ServerSettings(host=host, port=0))
+    try:
+        assert len({listener.getsockname()[1] for listener in listeners}) == 1
+        for listener, address in zip(listeners, LOOPBACK, strict=True):
+            assert listener.getsockname()[0] == address
+            socket.create_connection((address, listener.getsockname()[1]), timeout=5).close()
+            assert exposure(listener, has_keys=False, takes_known_clients=False) == ""
+    finally:
+        for listener in listeners:
+            listener.close()
+
+
+def test_localhost_is_what_the_machine_has_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = socket.create_server
+
+    def without_ipv6(address: tuple[str, int], **options: Any) -> socket.socket:
+        if address[0] == "::1":
+            raise OSError(errno.EADDRNOTAVAIL, "none")
+        return opened(address, **options)
+
+    monkeypatch.setattr(socket, "create_server", without_ipv6)
+    (listener,) = listen_on_loopback(0)
+    with listener:
+        assert listener.getsockname()[0] == "127.0.0.1"
+
+
+def test_a_port_that_is_taken_on_one_of_the_addresses_is_taken() -> None:
+    with listen("::1", 0) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(SettingsError, match=f"Cannot listen on ::1 port {port}"):
+            listeners_for(ServerSettings(host="localhost", port=port))
+        listen("127.0.0.1", port).close()  # which was closed again
+
+
+def test_a_server_on_localhost_answers_at_both_addresses(tiny_qwen3: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with serve(log, str(tiny_qwen3), "--port", "0", "--host", "localhost"):
+        url = httpx.URL(wait_for_line(log, r"Listening on (\S+),"))
+        for host in ("localhost", "127.0.0.1", "[::1]"):
+            assert httpx.get(f"http://{host}:{url.port}/health").status_code in (200, 503)
+        assert WARNING not in log.read_text()
 
 
 @pytest.mark.parametrize("host", ["", "*"])

@@ -148,18 +148,28 @@ def test_a_redis_that_hangs_slows_no_request_for_long(launch: Any, tiny_qwen3: P
 
 
 @contextmanager
-def serve(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """`farthing serve ARGUMENTS` in a process of its own, when it is ready, and its address."""
+def serve(*arguments: str, said: str = "then redis") -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """`farthing serve ARGUMENTS` in a process of its own, when it is ready and has said that of its cache, and its
+    address."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FARTHING_")}
     command = [sys.executable, "-c", MAIN, "serve", "--port", "0", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as popen:
         try:
             assert popen.stdout is not None
             url = popen.stdout.readline().split()[2].rstrip(",")
-            assert any(line.startswith("  cache ") and "redis" in line for line in popen.stdout)
+            assert said in next(line for line in popen.stdout if line.startswith("  cache "))
             yield url, popen
         finally:
             popen.kill()
+
+
+def test_the_start_says_that_a_redis_does_not_answer_and_goes_on(tiny_qwen3: Path) -> None:
+    words = "; redis does not answer now (Error "
+    with serve(str(tiny_qwen3), "--cache", "redis://127.0.0.1:1", said=words) as (url, popen):
+        assert post(url, TEXTS).headers["x-farthing-cache"] == "hits=0, misses=3"
+        popen.terminate()
+        _, log = popen.communicate(timeout=30)
+    assert "The cache's store does not answer (Error " in log
 
 
 def test_after_a_kill_a_warm_redis_gives_the_same_bytes(tiny_qwen3: Path, redis: StoreServer) -> None:

@@ -210,8 +210,8 @@ def test_many_clients_add_and_search_at_once(client: httpx.Client, name: str) ->
         ("POST", "/v1/indexes", {}, 400, "'name' is required"),
         ("POST", "/v1/indexes/NAME/documents", {"documents": []}, 400, "empty list"),
         ("POST", "/v1/indexes/NAME/documents", {"documents": [{"id": "x", "text": " "}]}, 400, "has no text"),
-        ("POST", "/v1/indexes/NAME/documents", {"documents": [{"id": "x"}]}, 400, "'documents.0.text' is required"),
-        ("POST", "/v1/indexes/NAME/documents", {"documents": [{"id": "", "text": "x"}]}, 400, "documents.0.id"),
+        ("POST", "/v1/indexes/NAME/documents", {"documents": [{"id": "x"}]}, 400, "'documents[0].text' is required"),
+        ("POST", "/v1/indexes/NAME/documents", {"documents": [{"id": "", "text": "x"}]}, 400, "documents[0].id"),
         ("POST", "/v1/indexes/NAME/documents", {"documents": [{"id": "x", "text": "x", "kind": "cobol"}]}, 400, "kind"),
         ("POST", "/v1/indexes/NAME/search", {"query": " "}, 400, "query is empty"),
         ("POST", "/v1/indexes/NAME/search", {"query": "x", "k": 0}, 400, "'k' must be"),
@@ -250,25 +250,34 @@ def test_without_a_folder_there_are_no_such_routes(server: Any) -> None:
 @pytest.mark.parametrize(
     ("path", "body", "words"),
     [
-        ("documents/delete", {"ids": [1] * 190_000}, "'ids' has 190,000 items; one request takes at most 10,000"),
+        ("documents/delete", {"ids": [[]] * 190_000}, "'ids' has 190,000 items; one request takes at most 10,000"),
         ("documents/delete", {"ids": ["x"] * 10_001}, "'ids' has 10,001 items"),
-        ("documents/delete", {"ids": ["x", 1]}, "'ids.1' must be a string; got an integer"),
+        ("documents/delete", {"ids": ["x", 1.5]}, "'ids[1]' must be a string or an integer; got a number"),
         ("documents/delete", {"ids": "x"}, "'ids' must be a list; got a string"),
         ("documents", {"documents": [{}] * 100_000}, "'documents' has 100,000 items; one request takes at most 1,024"),
-        ("documents", {"documents": [1]}, "'documents.0' must be an object; got an integer"),
-        ("documents", {"documents": [{"id": "x", "text": "x", "year": 1}]}, "Unknown field 'year' in 'documents.0'"),
+        ("documents", {"documents": [1]}, "'documents[0]' must be an object; got an integer"),
+        ("documents", {"documents": [{"id": "x", "text": "x", "year": 1}]}, "Unknown field 'year' in 'documents[0]'"),
         ("documents", {"documents": [{str(n): n for n in range(100_000)}]}, "'documents[0]' has 100,000 fields"),
-        ("documents", {"documents": [{str(n): n for n in range(900)}]}, "Unknown field '0' in 'documents.0'"),
+        ("documents", {"documents": [{str(n): n for n in range(900)}]}, "Unknown field '0' in 'documents[0]'"),
         (
             "documents",
             {"documents": [{"id": "x", "text": "x", "metadata": {str(n): [] for n in range(100_000)}}]},
-            "'documents.0.metadata' has 100,000 fields; at most 256",
+            "'documents[0].metadata' has 100,000 fields; at most 256",
         ),
         (
             "documents",
             {"documents": [{"id": "x", "text": "x", "metadata": {"n": []}}]},
-            "'documents.0.metadata.n' must be a string, a number, or a boolean; got a list",
+            "'documents[0].metadata.n' must be a string, a number, or a boolean; got a list",
         ),
+        (
+            "documents",
+            {"documents": [{"id": 1.5, "text": "x"}]},
+            "'documents[0].id' must be a string or an integer; got a number",
+        ),
+        ("documents", {"documents": [{"id": True, "text": "x"}]}, "'documents[0].id' must be a string or an integer"),
+        ("documents", {"documents": [{"id": None, "text": "x"}]}, "'documents[0].id' must be a string or an integer"),
+        ("documents", {"documents": [{"id": "x", "text": None}]}, "'documents[0].text' must be a valid string"),
+        ("search", {"query": "x", "where": [1] * 64}, "'where[0]' must be a string; got an integer"),
         ("search", {"query": "x", "where": [1] * 190_000}, "'where' has 190,000 items; one request takes at most 64"),
         ("search", {"query": "x", "where": ["y > 0"] * 65}, "'where' has 65 items"),
         ("search", {"query": "x " * 10_000, "mode": "keyword"}, "The query has 20,000 characters; at most 10,000"),
@@ -285,11 +294,11 @@ def test_lists_are_looked_at_before_their_items(
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"id": "i" * 1025}, "documents.1.id"),
-        ({"title": "word " * 400_000}, "documents.1.title"),
-        ({"source": "s" * 2_000_000}, "documents.1.source"),
-        ({"metadata": {"n": "x" * 70_000}}, "documents.1.metadata"),
-        ({"text": "x" * 10_000_001}, "documents.1.text"),
+        ({"id": "i" * 1025}, "documents[1].id"),
+        ({"title": "word " * 400_000}, "documents[1].title"),
+        ({"source": "s" * 2_000_000}, "documents[1].source"),
+        ({"metadata": {"n": "x" * 70_000}}, "documents[1].metadata"),
+        ({"text": "x" * 10_000_001}, "documents[1].text"),
     ],
 )
 def test_a_field_that_is_too_large_is_named_and_nothing_is_added(
@@ -300,6 +309,45 @@ def test_a_field_that_is_too_large_is_named_and_nothing_is_added(
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param), answer.text
     assert "at most" in answer.json()["error"]["message"]
     assert client.get(f"/v1/indexes/{name}").json()["num_documents"] == 3
+
+
+@pytest.mark.parametrize(
+    ("document", "param", "words"),
+    [
+        ({"id": "1", "text": ""}, "documents[1].text", "documents[1]: document '1' has no text"),
+        ({"id": "1", "text": "\u200b \n\ufeff"}, "documents[1].text", "has no text"),
+        ({"id": "1", "text": "x", "kind": "cobol"}, "documents[1].kind", "'cobol'"),
+        ({"id": "2", "text": "other"}, "documents[1].id", "has the id '2', as documents[0] has"),
+        ({"id": 2, "text": "b", "metadata": {"y": True}}, "documents[1].id", "has the id '2'"),
+    ],
+)
+def test_a_request_is_taken_whole_or_not_at_all(
+    client: httpx.Client, name: str, document: dict[str, object], param: str, words: str
+) -> None:
+    """Whatever can be known of its documents is known before the first of them is put."""
+    documents = [{"id": "2", "text": "b", "metadata": {"y": 1}}, document, {"id": "3", "text": "c"}]
+    answer = client.post(f"/v1/indexes/{name}/documents", json={"documents": documents})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"], words in error["message"]) == (400, param, True), answer.text
+    assert client.get(f"/v1/indexes/{name}").json()["num_documents"] == 3
+
+
+def test_the_same_document_twice_is_one(client: httpx.Client, name: str) -> None:
+    documents = [{"id": "twice", "text": "b", "metadata": {"y": 1}}] * 2
+    assert client.post(f"/v1/indexes/{name}/documents", json={"documents": documents}).json()["new"] == 1
+
+
+def test_a_number_is_an_id_and_null_says_nothing(client: httpx.Client, name: str) -> None:
+    url = f"/v1/indexes/{name}"
+    sent = {"id": 1, "text": "a parrot", "title": None, "source": None, "kind": None, "metadata": {"a": None, "b": 0}}
+    assert client.post(f"{url}/documents", json={"documents": [sent]}).json()["new"] == 1
+    plain = {"id": "1", "text": "a parrot", "metadata": {"b": 0}}
+    assert client.post(f"{url}/documents", json={"documents": [plain]}).json()["unchanged"] == 1
+    without = {"id": 0, "text": "a magpie", "metadata": None}
+    assert client.post(f"{url}/documents", json={"documents": [without]}).json()["new"] == 1
+    (result,) = search(client, name, "parrot", mode="keyword").json()["data"]
+    assert (result["document"], result["title"], result["metadata"]) == ("1", "", {"b": 0})
+    assert client.post(f"{url}/documents/delete", json={"ids": [1, "0", 9]}).json() == {"deleted": 2}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import html
 import json
 import logging
@@ -238,5 +240,58 @@ def test_a_slash_at_the_end_changes_nothing_and_redirects_nowhere(
     assert client.get("/health//").status_code == 404
 
 
-def test_the_root_says_what_this_is(client: httpx.Client) -> None:
-    assert client.get("/").json()["model"] == "minilm"
+@pytest.mark.parametrize("accept", [None, "*/*", "application/json", "text/html;q=0.5, application/json", "text/plain"])
+def test_the_root_says_what_this_is(client: httpx.Client, accept: str | None) -> None:
+    answer = client.get("/", headers={} if accept is None else {"accept": accept})
+    assert answer.json()["model"] == "minilm"
+    assert answer.headers["vary"] == "accept"
+
+
+BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+
+def test_a_browser_gets_a_page_at_the_root(client: httpx.Client, server: Any) -> None:
+    page = client.get("/", headers=BROWSER)
+    assert page.headers["content-type"].startswith("text/html")
+    assert "<code>minilm</code> makes vectors" in page.text
+    links = re.findall('href="([^"]*)"', page.text)
+    assert links == ["/docs", "/health", "/metrics", "/openapi.json"]
+    assert [client.get(link).status_code for link in links] == [200] * 4
+    (command,) = re.findall(r"<pre>(curl .*?)</pre>", page.text)
+    _, url, *options = shlex.split(html.unescape(command))
+    assert url == f"{server.url}/v1/embeddings"
+    assert httpx.post(url, content=options[options.index("-d") + 1]).status_code == 200
+    assert client.head("/", headers=BROWSER).headers["content-type"].startswith("text/html")
+    assert client.post("/", json={"inputs": "a"}, headers=BROWSER).json()[0]  # TEI's route
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_pages_are_told_to_load_and_run_nothing(client: httpx.Client, path: str) -> None:
+    page = client.get(path, headers=BROWSER)
+    (style,) = re.findall("<style>(.*?)</style>", page.text, flags=re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = page.headers["content-security-policy"]
+    assert policy.startswith(f"default-src 'none'; style-src 'sha256-{digest}'; ")
+    assert "frame-ancestors 'none'" in policy
+    assert (page.headers["x-content-type-options"], page.headers["referrer-policy"]) == ("nosniff", "no-referrer")
+    assert not re.findall(r"<script|<link|<img|src=|@import|url\(|style=| on[a-z]+=", page.text)
+    refused = client.get(path, headers={**BROWSER, "host": "<b>evil</b>"})
+    assert (refused.status_code, refused.headers["content-type"]) == (400, "application/json")
+
+
+def test_the_docs_page_has_a_list_of_contents(client: httpx.Client) -> None:
+    page = client.get("/docs").text
+    operations = [
+        f"{method.upper()} {path}"
+        for path, methods in client.get("/openapi.json").json()["paths"].items()
+        for method in methods
+    ]
+    contents = page[page.index("<nav>") : page.index("</nav>")]
+    linked = re.findall(r'<a href="#([a-z0-9-]+)"><code>([^<]*)</code></a>', contents)
+    assert sorted(html.unescape(name) for _, name in linked) == sorted(operations)
+    anchors = [anchor for anchor, _ in linked]
+    assert sorted(re.findall(r'<h2 id="([^"]*)">', page)) == sorted(anchors)
+    assert len(set(anchors)) == len(operations)
+    assert "white-space: pre-wrap" in page  # a long command is seen as a whole
+    assert "Successful Response" not in page
+    assert "&quot;owned_by&quot;: &quot;farthing&quot;" in page  # an answer of GET /v1/models

@@ -197,6 +197,23 @@ def test_a_server_without_a_reranker_says_how_to_have_one(launch: Any, tiny_qwen
     assert "--reranker" in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize("path", ["/v1/rerank", "/v2/rerank", "/score", "/rerank"])
+def test_a_model_that_makes_vectors_names_the_served_reranker(client: httpx.Client, path: str) -> None:
+    body = {"text_1": "a", "text_2": "b"} if path == "/score" else {"query": "a", "documents": ["b"]}
+    body = {"query": "a", "texts": ["b"]} if path == "/rerank" else body
+    answer = client.post(path, json={**body, "model": "minilm"})
+    assert answer.status_code == (424 if path == "/rerank" else 400)
+    assert "'minilm' makes vectors and scores no pairs. Ask 'judge'." in answer.text
+    assert "--reranker" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/api/show"])
+def test_a_reranker_names_the_served_model_for_vectors(client: httpx.Client, path: str) -> None:
+    answer = client.post(path, json={"model": "judge", **({} if path == "/api/show" else {"input": "a"})})
+    assert answer.status_code == 400
+    assert "'judge' scores pairs and makes no vectors: POST /v1/rerank. For vectors ask 'minilm'." in answer.text
+
+
 def test_a_server_that_only_scores_says_so_where_vectors_are_asked_for(launch_load: Any, tiny_reranker: Path) -> None:
     with launch_load(lambda: Reranker(str(tiny_reranker), short_text="embed"), name="judge") as running:
         refused = httpx.post(f"{running.url}/v1/embeddings", json={"input": "a"})

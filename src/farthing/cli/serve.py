@@ -41,8 +41,9 @@ def serve(model: str | None, model_path: str | None, is_embedding: bool, setting
     file. Without it, the models of the config file are served.
     """
     share_heap()
-    if hasattr(signal, "SIGHUP"):  # until there are keys to read again: a server goes on when its terminal is closed
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for name in ("SIGHUP", "SIGUSR1", "SIGUSR2"):  # until `run` has something to do for them; none ends a server
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     models = chosen_models(model, model_path, settings)
     try:
         from farthing.server.logs import configure_logging

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from farthing.core.version import __version__
-from farthing.server.docs import render_page
+from farthing.server.docs import render_docs
 from farthing.server.entry import ModelEntry
+from farthing.server.front import prefers_html, render_front
 from farthing.server.metrics import Metrics
+from farthing.server.pages import html_answer
 from farthing.server.service import Service
 
 if TYPE_CHECKING:
@@ -51,13 +53,20 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
         return Response(content, headers={"content-type": content_type})
 
     @routes.get("/docs", include_in_schema=False)
-    async def docs(request: Request) -> HTMLResponse:
-        return HTMLResponse(render_page(request.app.openapi(), str(request.base_url)))
+    async def docs(request: Request) -> Response:
+        return html_answer(render_docs(request.app.openapi(), str(request.base_url)))
 
     @routes.get("/", include_in_schema=False)
-    async def index() -> dict[str, str]:
-        model = service.default.name
-        return {"name": "farthing", "version": __version__, "model": model, "docs": "/docs", "health": "/health"}
+    async def index(request: Request) -> Response:
+        if prefers_html(request.headers.get("accept", "")):
+            needs_key = request.app.state.guard.has_keys
+            answer: Response = html_answer(render_front(service, str(request.base_url), needs_key=needs_key))
+        else:
+            model = service.default.name
+            facts = {"name": "farthing", "version": __version__, "model": model, "docs": "/docs", "health": "/health"}
+            answer = JSONResponse(facts)
+        answer.headers["vary"] = "accept"
+        return answer
 
     return routes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -51,14 +52,13 @@ def can_answer(embedder: EmbedBackend, request: EmbedRequest) -> bool:
     return are_texts and (request.dimensions is None or request.dimensions <= embedder.dimensions)
 
 
-def wrong_task(name: str, task: Task) -> WrongTaskError:
-    """Of a model that does the other one."""
+def wrong_task(name: str, task: Task, able: Sequence[str] = ()) -> WrongTaskError:
+    """Of a model that does the other one. `able` names the models of this server that do `task`."""
+    named = " or ".join(map(repr, able))
     if task == "embed":
-        message = (
-            f"The model {name!r} scores pairs and makes no vectors: POST /v1/rerank. For vectors start the server "
-        )
-        return WrongTaskError(message + "with an embedding model.", param="model")
-    message = (
-        f"The model {name!r} makes vectors and scores no pairs. Start the server with --reranker and a model that "
-    )
-    return WrongTaskError(message + "does.", param="model")
+        message = f"The model {name!r} scores pairs and makes no vectors: POST /v1/rerank. "
+        remedy = f"For vectors ask {named}." if able else "For vectors start the server with an embedding model."
+    else:
+        message = f"The model {name!r} makes vectors and scores no pairs. "
+        remedy = f"Ask {named}." if able else "Start the server with --reranker and a model that does."
+    return WrongTaskError(message + remedy, param="model")

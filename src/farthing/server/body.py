@@ -243,8 +243,11 @@ def within(loc: tuple[int | str, ...], content: Any) -> tuple[int | str, ...]:
 
 
 def place_of(path: tuple[int | str, ...], sent_as: Mapping[str, str]) -> str:
+    """As clients would write it: `documents[1].text`."""
     first, *rest = path
-    return ".".join([sent_as.get(str(first), str(first)), *map(str, rest)])
+    return sent_as.get(str(first), str(first)) + "".join(
+        f"[{part}]" if type(part) is int else f".{part}" for part in rest
+    )
 
 
 def json_type(value: object) -> str:

@@ -49,6 +49,10 @@ class Directory:
         """Models first, then routes."""
         return [*(entry.name for entry in self.entries), *(name for name in self._routes if name != ANY_MODEL)]
 
+    def names_for(self, task: Task) -> list[str]:
+        """Of the models that do that."""
+        return [entry.name for entry in self.entries if entry.task == task]
+
     def knows(self, name: str | None) -> bool:
         """Whether something answers to `name`, as `check` has it."""
         if not name or name == ANY_MODEL:

@@ -1,73 +1,71 @@
 """The page at /docs: the OpenAPI document as one self-contained HTML page.
 
-In: the document and the address of the server. Out: HTML without scripts, fonts or anything else to be loaded, so that
-it works on machines without a network. It shows and does not send: each example is a command line to copy.
+In: the document and the address of the server. Out: HTML. It shows and does not send: each example is a command line to
+copy.
 """
 
 from __future__ import annotations
 
 import json
-import shlex
+import re
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from farthing.server.pages import render_curl, render_page
+
 Json = dict[str, Any]
 
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }}
-body {{ max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }}
-h2 {{ margin-top: 2.5rem; border-top: 1px solid #8886; padding-top: 1.5rem; font-size: 1.2rem; }}
-code, pre {{ font: 0.875rem/1.5 ui-monospace, monospace; }}
-pre {{ padding: 0.75rem 1rem; background: #8882; border-radius: 6px; overflow-x: auto; }}
-table {{ border-collapse: collapse; width: 100%; }}
-th, td {{ text-align: left; vertical-align: top; padding: 0.35rem 1rem 0.35rem 0; border-bottom: 1px solid #8884; }}
-</style>
-</head>
-<body>
-<h1>{title} {version}</h1>
-<p>{description} The machine-readable description is <a href="/openapi.json">openapi.json</a>.</p>
-{operations}
-</body>
-</html>
-"""
+SEPARATORS = re.compile("[^a-z0-9]+")
 
 
-def render_page(document: Json, base_url: str) -> str:
+def render_docs(document: Json, base_url: str) -> str:
     """`document` as HTML; `base_url` is what the example commands call."""
-    operations = [
-        render_operation(document, base_url.rstrip("/") + path, method.upper(), path, operation)
+    found = [
+        (method.upper(), path, operation)
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
     ]
-    info = {name: escape(text) for name, text in document["info"].items()}
-    return PAGE.format(**info, operations="\n".join(operations))
+    title, version, description = (escape(document["info"][name]) for name in ("title", "version", "description"))
+    parts = [
+        f"<h1>{title} {version}</h1>",
+        f'<p>{description} The machine-readable description is <a href="/openapi.json">openapi.json</a>.</p>',
+        render_contents(found),
+    ]
+    url = base_url.rstrip("/")
+    parts += [render_operation(document, url + path, method, path, operation) for method, path, operation in found]
+    return render_page(document["info"]["title"], parts)
+
+
+def render_contents(found: Sequence[tuple[str, str, Json]]) -> str:
+    """Links to the operations, by the dialects that they are of."""
+    groups: dict[str, list[str]] = {}
+    for method, path, operation in found:
+        link = f'<a href="#{anchor(method, path)}"><code>{method} {escape(path)}</code></a>'
+        groups.setdefault(operation["tags"][0], []).append(f"<li>{link} {escape(operation['summary'])}</li>")
+    lists = [f"<h3>{escape(tag)}</h3><ul>{''.join(items)}</ul>" for tag, items in groups.items()]
+    return f"<nav><h2>Contents</h2>{''.join(lists)}</nav>"
+
+
+def anchor(method: str, path: str) -> str:
+    """Of an operation on the page: letters, digits and dashes."""
+    return SEPARATORS.sub("-", f"{method}{path}".lower()).strip("-")
 
 
 def render_operation(document: Json, url: str, method: str, path: str, operation: Json) -> str:
-    parts = [f"<h2><code>{method} {escape(path)}</code> {escape(operation['summary'])}</h2>"]
+    name = anchor(method, path)
+    heading = f'<a href="#{name}"><code>{method} {escape(path)}</code></a> {escape(operation["summary"])}'
+    parts, needs_key = [f'<h2 id="{name}">{heading}</h2>'], "security" in operation
     if "description" in operation:
         parts.append(f"<p>{escape(operation['description'])}</p>")
     if "requestBody" in operation:
         schema = json_schema(operation["requestBody"])
         parts.append(render_fields(schema))
-        parts.extend(render_curl(url, example) for example in schema["examples"])
-    elif "parameters" not in operation:
-        parts.append(render_curl(url))
+        parts.extend(render_curl(url, example, needs_key=needs_key) for example in schema["examples"])
+    elif not any(parameter["in"] == "path" for parameter in operation.get("parameters", ())):
+        parts.append(render_curl(url, needs_key=needs_key))
     parts.append(render_responses(document, operation["responses"]))
     return "\n".join(parts)
-
-
-def render_curl(url: str, body: Json | None = None) -> str:
-    command = ["curl", url]
-    if body is not None:
-        command += ["-H", "content-type: application/json", "-d", json.dumps(body)]
-    return f"<pre>{escape(shlex.join(command))}</pre>"
 
 
 def render_fields(schema: Json) -> str:
@@ -83,11 +81,19 @@ def render_responses(document: Json, responses: Json) -> str:
     rows, examples = [], []
     for status, response in responses.items():
         rows.append(f"<tr><td><code>{escape(status)}</code></td><td>{escape(response['description'])}</td></tr>")
-        reference = json_schema(response).get("$ref", "")
-        example = document["components"]["schemas"].get(reference.rpartition("/")[2], {}).get("example")
+        example = example_of(document, response)
         if example is not None:
-            examples.append(f"<pre>{escape(json.dumps(example, indent=2))}</pre>")
+            examples.append(f"<p>An answer:</p><pre>{escape(json.dumps(example, indent=2))}</pre>")
     return f"<table><tr><th>Status</th><th>Meaning</th></tr>{''.join(rows)}</table>{''.join(examples)}"
+
+
+def example_of(document: Json, response: Json) -> Any:
+    """Its own, or that of its schema; None where there is neither."""
+    content = response.get("content", {}).get("application/json", {})
+    if "example" in content:
+        return content["example"]
+    name = json_schema(response).get("$ref", "").rpartition("/")[2]
+    return document["components"]["schemas"].get(name, {}).get("example")
 
 
 def json_schema(holder: Json) -> Json:

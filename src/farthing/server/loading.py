@@ -100,6 +100,19 @@ class Models:
         if len(self._found) > 1:
             self._share_memory()
 
+    def look_for_store(self) -> None:
+        """See whether the cache's store answers, for what is printed at the start; takes seconds at most."""
+        if self.cache is None or not self.cache.has_store:
+            return
+        from farthing.serving.cache.opened import why_absent
+
+        self.cache.absent = why_absent(self._caching)
+        if self.cache.absent:
+            logger.warning(
+                "The cache's store does not answer (%s). The server goes on without it and tries it again.",
+                self.cache.absent,
+            )
+
     def _place(self, name: str) -> str:
         """The folder of a model's files, or the one that its GGUF file lies in; empty while it is not known."""
         if name not in self._found:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from farthing.server.openapi_answers import tell_answer
 from farthing.server.urgency import MAX_MS, PRIORITY, TIMEOUT
 from farthing.serving.urgency import LANES
 
@@ -65,6 +66,7 @@ def completed(document: Json, guard: Guard) -> Json:
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             is_guarded = not guard.is_public(method.upper(), path)
+            tell_answer(method.upper(), path, operation)
             complete(operation, has_body=method == "post", is_guarded=is_guarded, guard=guard)
     return document
 

@@ -7,13 +7,14 @@ model could not be loaded, 70 when the worker died and the settings say to exit 
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
-import socket
 import ssl
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -36,8 +37,8 @@ from farthing.server.connection import ConnectionLimits
 from farthing.server.descriptors import fit_connections
 from farthing.server.directory import Directory
 from farthing.server.drain import DrainingServer
-from farthing.server.entry import ModelEntry
-from farthing.server.forwarded import parse_address
+from farthing.server.front import trial
+from farthing.server.listening import BACKLOG, base_url, exposure, listeners_for, often_accepted
 from farthing.server.loading import Models
 from farthing.server.request_memory import RequestMemory
 from farthing.server.service import Service
@@ -48,10 +49,6 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 logger = logging.getLogger(__name__)
-
-BACKLOG = 2048
-ACCEPTS_A_TURN = 16
-ALL_IPV6 = "::"
 
 
 def run(chosen: ModelsFile, resolved: Resolved) -> int:
@@ -68,8 +65,8 @@ def run(chosen: ModelsFile, resolved: Resolved) -> int:
     memory = RequestMemory.of(settings.request_memory)
     models = Models(chosen.models, resolved.group(EngineSettings), resolved.group(CacheSettings), memory, settings)
     directory = Directory(models.entries, chosen.routes)
-    listener = listen(settings.host, settings.port) if connection.uds is None else listen_unix(connection.uds)
-    url = base_url(settings.host, listener, connection)
+    listeners = listeners_for(settings) if connection.uds is None else [listen_unix(connection.uds)]
+    url = base_url(settings.host, listeners[0], connection)
     service = Service(
         directory, resolved.group(ServingSettings), prepare=models.prepare, read_cache=lambda: models.cache
     )
@@ -84,17 +81,22 @@ def run(chosen: ModelsFile, resolved: Resolved) -> int:
         signal.signal(number, server.handle_exit)
     if sys.platform != "win32":
         signal.signal(signal.SIGHUP, lambda *_: app.state.guard.reload())
-    exposed = exposure(listener, has_keys=app.state.guard.has_keys, takes_known_clients=connection.tls_ca is not None)
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, pass_over)
+    exposed = exposure(
+        listeners[0], has_keys=app.state.guard.has_keys, takes_known_clients=connection.tls_ca is not None
+    )
     if exposed:
         logger.warning("%s", exposed)
     say(f"Listening on {url}, loading {', '.join(entry.name for entry in models.entries)}")
 
     def on_ready() -> None:
         spare_the_collector()
+        models.look_for_store()
         say(banner(service, url, memory, exposed))
 
     service.start(on_ready=on_ready, on_failure=stop)
-    server.run(sockets=often_accepted(listener))
+    server.run(sockets=[accepting for listener in listeners for accepting in often_accepted(listener)])
     tracing.close()
     if not service.close():
         # A thread that still loads or computes must not be caught in C++ code by the end of the interpreter.
@@ -104,18 +106,17 @@ def run(chosen: ModelsFile, resolved: Resolved) -> int:
     return service.exit_status
 
 
+def pass_over(number: int, _: FrameType | None) -> None:
+    """Handles a signal that means nothing here, and would end the process: some programs send it to all they start."""
+    logger.info("%s means nothing to this server and is passed over; SIGTERM stops it.", signal.Signals(number).name)
+
+
 def say(text: str) -> None:
     """On standard output. Its terminal may have been closed while the model was loaded; the server goes on."""
     try:
         print(text, flush=True)
     except OSError as error:
         logger.info("Standard output cannot be written to (%s): %s", error, text)
-
-
-def often_accepted(listener: socket.socket) -> list[socket.socket]:
-    """The same socket several times. uvloop accepts one connection a turn of its loop for each socket, and with many
-    busy connections a turn is long: without this, new ones waited for seconds."""
-    return [listener, *(listener.dup() for _ in range(ACCEPTS_A_TURN - 1))]
 
 
 def make_server(
@@ -170,58 +171,6 @@ def tls_error(settings: ConnectionSettings, error: OSError) -> SettingsError:
     return SettingsError(f"{message}, and {ca} certificates." if ca else f"{message}.", param="tls_certfile")
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises `SettingsError` when the address cannot be had."""
-    host = without_brackets(host)
-    if host in ("", "*"):
-        raise SettingsError(f"host is {host!r}; to listen on all addresses, give {ALL_IPV6}, or 0.0.0.0 for IPv4.")
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        # Who says :: means all addresses.
-        both = host == ALL_IPV6 and socket.has_dualstack_ipv6()
-        return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
-    except OSError as error:
-        # What `create_server` adds to the system's own words is for programmers; of names there is no errno.
-        is_of_name = isinstance(error, socket.gaierror) or error.errno is None
-        reason = error.strerror if is_of_name else os.strerror(error.errno or 0)
-        raise SettingsError(
-            f"Cannot listen on {host} port {port}: {reason}. "
-            "Choose another address with --host and --port (0: any free port).",
-            param="port",
-        ) from error
-
-
-def without_brackets(host: str) -> str:
-    """An IPv6 address as URLs write it, or any other host, as the system takes it."""
-    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
-
-
-def base_url(host: str, listener: socket.socket, settings: ConnectionSettings) -> str:
-    """An address that a client on this machine can call."""
-    if settings.uds is not None:
-        return f"unix:{settings.uds}"
-    host = without_brackets(host)
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    scheme = "http" if settings.tls_certfile is None else "https"
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
-
-
-def exposure(listener: socket.socket, *, has_keys: bool, takes_known_clients: bool) -> str:
-    """What to tell of a server that others than this machine's users can reach and use; nothing of any other.
-
-    With `takes_known_clients` TLS lets in only those whose certificate is known.
-    """
-    if has_keys or takes_known_clients or listener.family == getattr(socket, "AF_UNIX", None):
-        return ""
-    address = parse_address(listener.getsockname()[0])
-    if address is not None and address.is_loopback:
-        return ""
-    return (
-        "This server asks for no API key: everyone who can reach this machine can use it, and read and change its "
-        "indexes. Set a key with FARTHING_API_KEY or --api-keys-file, or listen on 127.0.0.1 alone (--host)."
-    )
-
-
 def banner(service: Service, url: str, memory: RequestMemory, exposed: str = "") -> str:
     """What is served, commands to try it with, and a warning where it is `exposed`."""
     lines = ["Ready"]
@@ -232,7 +181,8 @@ def banner(service: Service, url: str, memory: RequestMemory, exposed: str = "")
         if backend is None:
             facts["state"] = "loaded when it is first asked"
         else:
-            facts |= {**backend.facts(), "try": f"curl {url}{trial(entry)}"}
+            path, body = trial(entry.task)
+            facts |= {**backend.facts(), "try": f"curl {url}{path} -d '{json.dumps(body)}'"}
         lines += [f"  {label:<10}  {value}" for label, value in facts.items()]
     if url.startswith("http"):
         lines.append(f"  {'browser':<10}  {url}/docs")
@@ -240,9 +190,3 @@ def banner(service: Service, url: str, memory: RequestMemory, exposed: str = "")
     if exposed:
         lines.append(f"  {'warning':<10}  {exposed}")
     return "\n".join(lines)
-
-
-def trial(entry: ModelEntry) -> str:
-    if entry.task == "embed":
-        return """/v1/embeddings -d '{"input": "Hello"}'"""
-    return """/v1/rerank -d '{"query": "Hello", "documents": ["Hi", "Bye"]}'"""

@@ -214,7 +214,7 @@ class Service:
         self._check_ready()
         entries = list(self.models.candidates(name, task))
         if not entries or entries[0].task != task:
-            raise wrong_task((entries or self.models.entries)[0].name, task)
+            raise wrong_task((entries or self.models.entries)[0].name, task, self.models.names_for(task))
         first, *others = entries
         if not others:
             return entries

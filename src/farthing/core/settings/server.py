@@ -13,7 +13,7 @@ from farthing.core.sizes import parse_bytes
 class ServerSettings(Checked):
     """The HTTP server."""
 
-    host: str = option("127.0.0.1", "Address to listen on.")
+    host: str = option("127.0.0.1", "Address to listen on; localhost is both 127.0.0.1 and ::1.")
     port: int = option(30000, "Port to listen on (0: any free one).", minimum=0, maximum=65535)
     served_model_name: str | None = option(None, "Name clients use for the model (default: as given).")
     task: str = option(

@@ -8,25 +8,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
 
 from farthing.core.errors import EmptyInputError, InputError
 from farthing.core.shown import MAX_SHOWN
 from farthing.server.body import Body, json_type
-from farthing.toolkit.documents.document import PLAIN_TEXT, Document
+from farthing.toolkit.documents.document import PLAIN_TEXT, Document, Value
 from farthing.toolkit.documents.limits import (
     MAX_ID_CHARS,
     MAX_METADATA_FIELDS,
     MAX_SOURCE_CHARS,
     MAX_TEXT_CHARS,
     MAX_TITLE_CHARS,
+    check_ids,
     checked,
 )
+from farthing.toolkit.documents.values import said, words_of
 from farthing.toolkit.index.hybrid import Blend
 from farthing.toolkit.index.search import MAX_QUERY_CHARS, MAX_RESULTS, Query
 from farthing.toolkit.stores.where import MAX_CONDITION_CHARS, MAX_CONDITIONS, parse_conditions
 
 MAX_DOCUMENTS, MAX_IDS = 1_024, 10_000
+METADATA_TYPES = (str, int, float, bool, type(None))  # null is as if the field were left out
 
 Number = int | float
 
@@ -53,15 +56,25 @@ def check_item(place: str, value: object, kinds: tuple[type, ...], wanted: str) 
 def check_texts(value: Any, info: ValidationInfo) -> Any:
     """Raises `InputError` for what is no list of strings, or is too long."""
     name = str(info.field_name)
-    for index, item in enumerate(check_length(name, value, {"where": MAX_CONDITIONS}.get(name, MAX_IDS))):
-        check_item(f"{name}.{index}", item, (str,), "a string")
+    for index, item in enumerate(check_length(name, value, MAX_CONDITIONS)):
+        check_item(f"{name}[{index}]", item, (str,), "a string")
     return value
 
 
+def check_ids_sent(value: Any, info: ValidationInfo) -> list[str]:
+    """The ids as texts. Raises `InputError` for what is no list of texts and integers, or is too long."""
+    name = str(info.field_name)
+    for index, item in enumerate(check_length(name, value, MAX_IDS)):
+        check_item(f"{name}[{index}]", item, (str, int), "a string or an integer")
+    return list(map(words_of, value))
+
+
 def check_documents(value: Any) -> Any:
-    """Raises `InputError` for what is no list of objects with the fields of a document, or is too long."""
+    """The documents with ids that are texts. Raises `InputError` for what is no list of objects with the fields of a
+    document, or is too long."""
+    found = []
     for index, item in enumerate(check_length("documents", value, MAX_DOCUMENTS)):
-        place = f"documents.{index}"
+        place = f"documents[{index}]"
         check_item(place, item, (dict,), "an object")
         unknown = next((name for name in item if name not in DocumentBody.model_fields), None)
         if unknown is not None:
@@ -70,11 +83,17 @@ def check_documents(value: Any) -> Any:
                 f"{', '.join(DocumentBody.model_fields)}. Fields of your own go into metadata.",
                 param=f"{place}.{unknown[:MAX_SHOWN]}",
             )
-        check_metadata(f"{place}.metadata", item.get("metadata", {}))
-    return value
+        check_metadata(f"{place}.metadata", item.get("metadata"))
+        if "id" in item:
+            check_item(f"{place}.id", item["id"], (str, int), "a string or an integer")
+            item = {**item, "id": words_of(item["id"])}
+        found.append(item)
+    return found
 
 
 def check_metadata(place: str, value: Any) -> None:
+    if value is None:
+        return
     check_item(place, value, (dict,), "an object")
     if len(value) > MAX_METADATA_FIELDS:
         raise InputError(
@@ -83,7 +102,7 @@ def check_metadata(place: str, value: Any) -> None:
             param=place,
         )
     for name, item in value.items():
-        check_item(f"{place}.{name[:MAX_SHOWN]}", item, (str, int, float, bool), "a string, a number, or a boolean")
+        check_item(f"{place}.{name[:MAX_SHOWN]}", item, METADATA_TYPES, "a string, a number, or a boolean")
 
 
 def at_most(num: int, what: str = "maxLength") -> dict[str, Any]:
@@ -105,30 +124,42 @@ class CreateIndexBody(Body):
     overlap_tokens: int | None = Field(None, description="Tokens that neighbours share (default: an eighth).")
 
 
+# What clients may send; `check_documents` and `check_ids_sent` have made a text of it.
+INTEGER = {"type": "integer"}
+AnyId = Annotated[str, WithJsonSchema({"anyOf": [{"type": "string"}, INTEGER]})]
+NewId = Annotated[
+    str, WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1, **at_most(MAX_ID_CHARS)}, INTEGER]})
+]
+
+
 class DocumentBody(Body):
     """A document as a whole; it is split into passages here."""
 
-    id: str = Field(
-        description="What is added under the same id takes its place.",
-        min_length=1,
-        json_schema_extra=at_most(MAX_ID_CHARS),
+    id: NewId = Field(
+        description="What is added under the same id takes its place. An integer is its decimal text.", min_length=1
     )
     text: str = Field(description="All of it.", json_schema_extra=at_most(MAX_TEXT_CHARS))
-    title: str = Field(
+    title: str | None = Field(
         "",
         description="Shown with its passages and embedded before each of them.",
         json_schema_extra=at_most(MAX_TITLE_CHARS),
     )
-    source: str = Field("", description="Where it came from, for readers.", json_schema_extra=at_most(MAX_SOURCE_CHARS))
-    kind: str = Field(PLAIN_TEXT, description="What it is: text, markdown, or a programming language such as python.")
-    metadata: Mapping[str, bool | Number | str] = Field(
+    source: str | None = Field(
+        "", description="Where it came from, for readers.", json_schema_extra=at_most(MAX_SOURCE_CHARS)
+    )
+    kind: str | None = Field(
+        PLAIN_TEXT, description="What it is: text, markdown, or a programming language such as python."
+    )
+    metadata: Mapping[str, bool | Number | str | None] | None = Field(
         {},
-        description="Further fields, which a search can ask for: 64 KiB of them.",
+        description="Further fields, which a search can ask for: 64 KiB of them. Those that are null are left out.",
         json_schema_extra=at_most(MAX_METADATA_FIELDS, "maxProperties"),
     )
 
     def to_document(self) -> Document:
-        return Document(self.id, self.text, self.title, self.source, kind=self.kind, metadata=dict(self.metadata))
+        kind = PLAIN_TEXT if self.kind is None else self.kind
+        metadata: dict[str, Value] = {} if self.metadata is None else said(self.metadata)
+        return Document(self.id, self.text, self.title or "", self.source or "", kind=kind, metadata=metadata)
 
 
 class AddDocumentsBody(Body):
@@ -156,10 +187,15 @@ class AddDocumentsBody(Body):
     )
 
     def to_documents(self) -> list[Document]:
-        """Raises `EmptyInputError` when there are none, and `InputError` for one that is too large."""
+        """All of them are looked at here, before any is put.
+
+        Raises `EmptyInputError` when there are none, and what `checked` and `check_ids` raise, with the place.
+        """
         if not self.documents:
             raise EmptyInputError("'documents' is an empty list; send at least one document.", param="documents")
-        return [as_document(f"documents.{index}", body) for index, body in enumerate(self.documents)]
+        documents = [as_document(f"documents[{index}]", body) for index, body in enumerate(self.documents)]
+        check_ids(documents)
+        return documents
 
 
 def as_document(place: str, body: DocumentBody) -> Document:
@@ -174,7 +210,7 @@ class DeleteDocumentsBody(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"ids": ["p1"]}]})
 
-    ids: Annotated[list[str], BeforeValidator(check_texts)] = Field(
+    ids: Annotated[list[AnyId], BeforeValidator(check_ids_sent)] = Field(
         description="Of documents; those that are not there are passed over.",
         json_schema_extra=at_most(MAX_IDS, "maxItems"),
     )

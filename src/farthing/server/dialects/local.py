@@ -26,7 +26,7 @@ def embedder_of(service: Service, name: str | None = None) -> Embedder:
     entry = next(service.models.candidates(name, "embed"), service.default)
     found = local_model(service, entry.backend, entry.name)
     if found.task != "embed":
-        raise wrong_task(entry.name, "embed")
+        raise wrong_task(entry.name, "embed", service.models.names_for("embed"))
     from farthing.serving.embedder import Embedder  # loaded by now
 
     assert isinstance(found, Embedder)

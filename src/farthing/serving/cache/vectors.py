@@ -15,10 +15,15 @@ SHORT_OF_MEMORY = 4
 
 
 class VectorCache:
-    """Entries by their keys; one for all models of a process, whose keys differ. `remote` may be None."""
+    """Entries by their keys; one for all models of a process, whose keys differ. `remote` may be None.
+
+    Attributes:
+        absent: why the store did not answer when the server started; empty where it did, or nobody has looked.
+    """
 
     def __init__(self, memory: MemoryLevel, remote: RemoteLevel | None = None) -> None:
         self._memory, self._remote = memory, remote
+        self.absent = ""
 
     @property
     def has_store(self) -> bool:
@@ -54,7 +59,12 @@ class VectorCache:
     def in_words(self) -> str:
         """For start-up output."""
         held = f"up to {mebibytes(self._memory.stats().limit_bytes)} in memory"
-        return held if self._remote is None else f"{held}, then {self._remote.stats().name}"
+        if self._remote is None:
+            return held
+        name = self._remote.stats().name
+        if not self.absent:
+            return f"{held}, then {name}"
+        return f"{held}; {name} does not answer now ({self.absent}) and is tried again while the server runs"
 
     def stats(self) -> CacheStats:
         return CacheStats(self._memory.stats(), None if self._remote is None else self._remote.stats())

@@ -1,4 +1,4 @@
-"""How large a document may be, and each of its fields.
+"""What a document must be to be added: how large it and each of its fields may be, of a known kind, with a text.
 
 Title, source and metadata are written down with every passage, so that a large one costs a multiple of what was sent.
 Whatever adds documents goes through here: files, programs, and clients of a server.
@@ -6,10 +6,12 @@ Whatever adds documents goes through here: files, programs, and clients of a ser
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from farthing.core.errors import InputError
-from farthing.toolkit.documents.document import Document, Value
+from farthing.core.errors import EmptyInputError, InputError
+from farthing.serving.text import INVISIBLE, JOINERS
+from farthing.toolkit.documents.document import MARKDOWN, PLAIN_TEXT, Document, Value
+from farthing.toolkit.documents.kinds import LANGUAGES
 
 MAX_ID_CHARS = 1_024
 MAX_TEXT_CHARS = 10_000_000
@@ -21,11 +23,17 @@ MAX_FIELD_NAME_CHARS = 256
 # What all passages of a document may hold with what they repeat, for each character of its text, and in any case.
 COPIED_PER_CHAR, COPIED_ANYWAY = 20, 64 * 1024
 
+# White space of every script, and what `farthing.serving.text` leaves out of a text.
+UNSEEN = "".join(filter(str.isspace, map(chr, range(0x3001)))) + INVISIBLE + JOINERS
+
 MAX_SHOWN = 64  # characters of a document's own words that a message repeats
 
 
 def checked(document: Document) -> Document:
-    """The document itself. Raises `InputError`, whose `param` is the field, for what is too large."""
+    """The document itself.
+
+    Raises `InputError`, whose `param` is the field, for what is too large, has no text, or is of no known kind.
+    """
     texts = (
         ("id", document.id, MAX_ID_CHARS, "Give it a shorter one."),
         ("title", document.title, MAX_TITLE_CHARS, "Put what is longer into the text."),
@@ -40,7 +48,43 @@ def checked(document: Document) -> Document:
                 param=name,
             )
     check_metadata(document)
+    check_kind(document)
+    if is_blank(document.text):
+        raise EmptyInputError(f"{named(document)} has no text: nothing could be found of it.", param="text")
     return document
+
+
+def check_ids(documents: Sequence[Document]) -> None:
+    """Raises `InputError`, whose `param` is the place, for two documents of one id that are not the same."""
+    first: dict[str, int] = {}
+    for index, document in enumerate(documents):
+        before = first.setdefault(document.id, index)
+        if before != index and not are_same(documents[before], document):
+            raise InputError(
+                f"documents[{index}] has the id {document.id[:MAX_SHOWN]!r}, as documents[{before}] has, which is "
+                "another document. Give each its own.",
+                param=f"documents[{index}].id",
+            )
+
+
+def are_same(one: Document, other: Document) -> bool:
+    """Python takes 1, 1.0 and true for equal; an index does not."""
+    return one == other and all(type(value) is type(other.metadata[name]) for name, value in one.metadata.items())
+
+
+def check_kind(document: Document) -> None:
+    """Raises `InputError` for a kind of text that is not known."""
+    if document.kind not in (PLAIN_TEXT, MARKDOWN, *LANGUAGES):
+        raise InputError(
+            f"The kind of a document is {document.kind[:MAX_SHOWN]!r}; it must be {PLAIN_TEXT}, {MARKDOWN} or one of "
+            f"{', '.join(LANGUAGES)}.",
+            param="kind",
+        )
+
+
+def is_blank(text: str) -> bool:
+    """Whether nothing of it is seen."""
+    return not text.lstrip(UNSEEN)
 
 
 def check_metadata(document: Document) -> None:

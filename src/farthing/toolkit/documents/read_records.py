@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from farthing.core.errors import InputError
 from farthing.toolkit.documents.document import Document, Value
 from farthing.toolkit.documents.limits import fitting_title
+from farthing.toolkit.documents.values import said, words_of
 from farthing.toolkit.records.read_lines import Wanted
 from farthing.toolkit.records.reader import Reader, open_reader
 from farthing.toolkit.records.rows import Rows, readable
@@ -119,13 +120,9 @@ def content_id(document: Document) -> str:
     return replace(document, source="").digest()
 
 
-def words_of(value: object) -> str:
-    return "" if value is None else str(value)
-
-
 def plain_values(record: dict[str, object], left_out: LeftOut) -> Iterator[tuple[str, Value]]:
-    for name, value in record.items():
+    for name, value in said(record).items():
         if isinstance(value, (str, int, float)):
             yield name, value
-        elif value is not None:
+        else:
             left_out.fields[name] = left_out.fields.get(name, 0) + 1

@@ -15,8 +15,7 @@ from typing import NamedTuple
 from farthing.core.errors import InputError
 from farthing.toolkit.documents.document import MARKDOWN, PLAIN_TEXT, Document
 from farthing.toolkit.documents.headings import headings
-from farthing.toolkit.documents.kinds import LANGUAGES
-from farthing.toolkit.documents.limits import MAX_SHOWN, named
+from farthing.toolkit.documents.limits import check_kind, named
 from farthing.toolkit.documents.plain_pieces import plain_pieces
 from farthing.toolkit.documents.short_pieces import with_what_follows
 from farthing.toolkit.documents.split_process import CountTokens, Sizes, SplitProcess, TooComplexError
@@ -113,12 +112,7 @@ class Splitter:
 
         Raises `InputError` for a kind of text that is not known, `MissingExtraError` and `ServingError`.
         """
-        if document.kind not in (PLAIN_TEXT, MARKDOWN, *LANGUAGES):
-            raise InputError(
-                f"The kind of a document is {document.kind[:MAX_SHOWN]!r}; it must be {PLAIN_TEXT}, {MARKDOWN} or one "
-                f"of {', '.join(LANGUAGES)}.",
-                param="kind",
-            )
+        check_kind(document)
         sections = sections_of(document)
         longest = max((section.heading for section in sections), key=len, default="")
         above = self._count_tokens(f"{document.title}\n{longest}\n") if document.title or longest else 0

@@ -16,6 +16,7 @@ from farthing.core.errors import IndexExistsError, InputError, shown
 from farthing.core.settings import QUANTISED_FORMATS, EngineSettings, ServingSettings, SourceSettings, UpstreamSettings
 from farthing.toolkit.documents.document import PLAIN_TEXT, Document
 from farthing.toolkit.documents.inputs import Inputs
+from farthing.toolkit.documents.values import said, words_of
 from farthing.toolkit.encoder import Encoder, lasting_name, open_encoder
 from farthing.toolkit.index.adding import Added
 from farthing.toolkit.index.hybrid import Blend, Mode
@@ -135,8 +136,8 @@ class Index:
 
         Args:
             documents: one or several: `Document`s, texts, or dicts with a `text` and perhaps `id`, `title`, `source`
-                and `kind`; what else a dict has becomes metadata. Without an id a document is named by its content.
-
+                and `kind`; what else a dict has becomes metadata. Without an id a document is named by its content. An
+                id may be a whole number, which is its decimal text; what is None is as if it were left out.
             show_progress: draw a bar on standard error.
 
         Raises what `VectorIndex.add` raises.
@@ -181,9 +182,9 @@ class Index:
         asked = Query(query, k, mode, conditions, blend or Blend(), instruction, all_passages)
         return search(self._current(), asked, None if mode == "keyword" else self.encoder, reranker)
 
-    def delete(self, *ids: str) -> int:
-        """Take documents out; returns how many there were."""
-        return self._current().delete(ids)
+    def delete(self, *ids: str | int) -> int:
+        """Take documents out; returns how many there were. A number is the id that it was added under."""
+        return self._current().delete([words_of(name) for name in ids])
 
     def info(self) -> IndexInfo:
         return self._current().info()
@@ -239,18 +240,19 @@ def as_documents(documents: AnyDocument | Iterable[AnyDocument]) -> Iterator[Doc
         fields = {"text": item} if isinstance(item, str) else dict(item)
         if not isinstance(fields.get("text"), str):
             raise InputError(f"Document {number} has no field 'text' with a string.", param=f"documents[{number}]")
-        name, text, title, source, kind = (str(fields.pop(field, None) or "") for field in FIELDS)
+        name, text, title, source, kind = (words_of(fields.pop(field, None)) for field in FIELDS)
         document = Document(name, text, title, source, kind=kind or PLAIN_TEXT, metadata=plain(fields, number))
         yield document if document.id else replace(document, id=document.digest())
 
 
 def plain(fields: dict[str, Any], number: int) -> dict[str, Any]:
     """Raises `InputError` for a value that could not be asked for."""
-    for name, value in fields.items():
+    found = said(fields)
+    for name, value in found.items():
         if not isinstance(value, (str, int, float)):
             raise InputError(
                 f"Document {number}: the field {name!r} is of type {type(value).__name__}; metadata is text, a number, "
                 "or true or false.",
                 param=f"documents[{number}]",
             )
-    return fields
+    return found

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import socket
+import time
 from dataclasses import replace
 
 import pytest
@@ -8,7 +10,7 @@ from farthing.core.errors import SettingsError
 from farthing.core.resolve import resolve
 from farthing.core.settings import CacheSettings, EngineSettings
 from farthing.engine.device import device_facts
-from farthing.serving.cache.opened import open_cache
+from farthing.serving.cache.opened import LOOK_S, open_cache, why_absent
 from farthing.serving.cache.planned import memory_bytes, reserved_bytes
 from farthing.serving.cache.remote import PENDING_BYTES
 
@@ -67,6 +69,29 @@ def test_every_kind_of_store_opens_without_connecting(url: str, words: str) -> N
     cache = open_cache(CacheSettings(cache=url), MIB)
     assert cache is not None
     assert cache.in_words() == f"up to 1 MiB in memory, then {words}"
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:1", "memcached://127.0.0.1:1"])
+def test_a_store_that_is_not_there_is_told_with_the_reason(url: str) -> None:
+    cache, settings = open_cache(CacheSettings(cache=url), MIB), CacheSettings(cache=url)
+    assert cache is not None
+    cache.absent = why_absent(settings)
+    name, _, _ = url.partition(":")
+    assert cache.absent
+    assert cache.in_words() == (
+        f"up to 1 MiB in memory; {name} does not answer now ({cache.absent}) and is tried again while the server runs"
+    )
+
+
+def test_a_store_that_hangs_is_waited_for_no_longer_than_a_start_can_wait() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        started = time.monotonic()
+        assert why_absent(CacheSettings(cache=f"redis://127.0.0.1:{silent.getsockname()[1]}"))
+        assert time.monotonic() - started < 2 * LOOK_S
+
+
+def test_where_there_is_no_store_nobody_looks_for_one() -> None:
+    assert [why_absent(CacheSettings(cache=cache)) for cache in ("memory", "off")] == ["", ""]
 
 
 @pytest.mark.parametrize(

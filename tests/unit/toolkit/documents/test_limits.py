@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from farthing.core.errors import InputError
 from farthing.toolkit.documents import limits
 from farthing.toolkit.documents.document import Document
 from farthing.toolkit.documents.inputs import Inputs
-from farthing.toolkit.documents.limits import check_copies, checked
+from farthing.toolkit.documents.limits import check_copies, check_ids, checked
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,33 @@ def test_what_is_too_large_is_refused_with_both_numbers(document: Document, para
     assert raised.value.param == param
     assert words in str(raised.value)
     assert len(str(raised.value)) < 500
+
+
+@pytest.mark.parametrize("text", ["", " \t\r\n", "\u3000\u00a0\u2028", "\ufeff\u200b \u200d\u2060", " " * 100_000])
+def test_what_has_nothing_to_be_seen_has_no_text(text: str) -> None:
+    with pytest.raises(InputError, match="document 'a' has no text") as raised:
+        checked(Document("a", text))
+    assert raised.value.param == "text"
+    assert checked(Document("a", f"{text}.{text}"))
+
+
+def test_every_white_space_there_is_counts_as_none() -> None:
+    assert set(filter(str.isspace, map(chr, range(sys.maxunicode + 1)))) <= set(limits.UNSEEN)
+
+
+def test_a_kind_that_is_not_known_is_refused() -> None:
+    with pytest.raises(InputError, match="'cobol'; it must be text, markdown or one of bash") as raised:
+        checked(Document("a", "x", kind="cobol"))
+    assert raised.value.param == "kind"
+
+
+def test_two_documents_of_one_id_must_be_the_same() -> None:
+    one = Document("a", "x", metadata={"y": 1})
+    check_ids([one, Document("b", "x"), Document("a", "x", metadata={"y": 1})])
+    for other in (Document("a", "y", metadata={"y": 1}), Document("a", "x", metadata={"y": True})):
+        with pytest.raises(InputError, match=r"documents\[2\] has the id 'a', as documents\[0\] has") as raised:
+            check_ids([one, Document("b", "x"), other])
+        assert raised.value.param == "documents[2].id"
 
 
 def test_what_is_as_large_as_can_be_is_taken() -> None:

@@ -129,6 +129,18 @@ def test_what_is_no_document_is_refused(
         index.add(["fine", document])
 
 
+def test_a_number_is_an_id_and_none_says_nothing(tmp_path: Path, embedder: Embedder) -> None:
+    """As in JSON Lines, and as over HTTP."""
+    with Index.create(str(tmp_path / "index"), embedder) as index:
+        index.add([{"id": 0, "text": "a wren", "title": None, "source": None, "kind": None, "author": None, "year": 0}])
+        (found,) = index.search("wren", mode="keyword")
+        assert (found.passage.document, found.passage.title, found.passage.metadata) == ("0", "", {"year": 0})
+        (tmp_path / "same.jsonl").write_text('{"id": 1, "text": "a crow", "title": null, "author": null}')
+        assert index.add_files(str(tmp_path / "same.jsonl")).num_new == 1
+        assert index.search("crow", mode="keyword")[0].passage.metadata == {}
+        assert index.delete(0, "1") == 2
+
+
 def test_there_must_be_an_index(tmp_path: Path) -> None:
     with pytest.raises(IndexNotFoundError):
         Index(str(tmp_path / "nothing"))

@@ -1,0 +1,23 @@
+"""What a value of a record says as a field of a document: one rule for files, programs, and clients of a server.
+
+In: values as JSON, Parquet or Python has them. Out: the words of an id or a title, and the fields that say something. A
+whole number as an id is its decimal text, 0 too, so that a document is found again by the number or by the text. Null
+says nothing: it is as if the field were left out, in metadata as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def words_of(value: object) -> str:
+    """Of an id, a title or a source; empty for null."""
+    return "" if value is None else str(value)
+
+
+def said(fields: Mapping[str, T | None]) -> dict[str, T]:
+    """The fields that are not null."""
+    return {name: value for name, value in fields.items() if value is not None}
