@@ -30,7 +30,11 @@ def zipped() -> bytes:
         ("w.dat", zipped(), "w.dat is a zip file, as those of office programs are, which is not read as text. Unpack"),
         ("w.doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0", "w.doc is a file of an office program"),
         ("w.rtf", b"{\\rtf1\\ansi words}", "w.rtf is a file of an office program"),
-        ("t.txt", gzip.compress(b"words", mtime=0), "t.txt is packed by gzip, which is not read as text. Unpack it first, or"),
+        (
+            "t.txt",
+            gzip.compress(b"words", mtime=0),
+            "t.txt is packed by gzip, which is not read as text. Unpack it first, or",
+        ),
         ("t.txt", bz2.compress(b"words"), "t.txt is packed by bzip2"),
         ("t.txt", lzma.compress(b"words"), "t.txt is packed by xz"),
         ("i.txt", b"\x89PNG\r\n\x1a\n\0", "i.txt is an image, which is not read as text."),
