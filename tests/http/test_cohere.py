@@ -128,7 +128,7 @@ def test_texts_may_come_as_mixed_inputs_and_be_cut_to_a_number_of_tokens(client:
         ({"texts": "a"}, 400, "'texts' must be a list of strings"),
         ({"texts": ["a", 1]}, 400, "'texts[1]' is an integer"),
         ({"texts": ["a"], "input_type": "image"}, 400, "'input_type' must be"),
-        ({"texts": ["a"], "embedding_types": ["int4"]}, 400, "'embedding_types.0' must be"),
+        ({"texts": ["a"], "embedding_types": ["int4"]}, 400, "'embedding_types[0]' must be"),
         ({"texts": ["a"], "output_dimension": 385}, 400, "this model has 1 to 384"),
         ({"texts": ["a"], "output_dimension": 12, "embedding_types": ["binary"]}, 400, "12 is no multiple of 8"),
         ({"texts": ["a"], "truncate": "end"}, 400, "'truncate' must be"),
