@@ -133,15 +133,14 @@ def compact(store: str) -> None:
     """Make searches in STORE fast and give back the room of what was replaced. `add` does so when it pays."""
     from farthing.toolkit.index.index import VectorIndex
     from farthing.toolkit.stores.database import open_database
-    from farthing.toolkit.stores.lance_store import KEEP_VERSIONS, LanceStore
 
     index = VectorIndex.open(open_database(store))
     before = index.info().facts
     index.compact()
     after = index.info().facts
     click.echo(f"On disk before: {on_disk(before.num_bytes)}; now: {on_disk(after.num_bytes)}.")
-    if isinstance(index.store, LanceStore) and (after.num_bytes or 0) > (before.num_bytes or 0):
-        minutes = KEEP_VERSIONS.total_seconds() / 60
+    minutes = index.store.keeps_replaced_s / 60
+    if minutes and (after.num_bytes or 0) > (before.num_bytes or 0):
         click.echo(
             f"What was replaced in the last {minutes:g} minutes is still there, for searches that read it. To give "
             "back its room too, compact again after that."

@@ -65,6 +65,8 @@ class LanceStore:
         VectorIndexError: here and in every method, when LanceDB cannot read or write its files.
     """
 
+    keeps_replaced_s = KEEP_VERSIONS.total_seconds()
+
     def __init__(
         self, folder: Path, dimensions: int, errors: Callable[[], AbstractContextManager[None]] | None = None
     ) -> None:

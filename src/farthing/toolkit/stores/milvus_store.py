@@ -49,6 +49,8 @@ class MilvusStore:
     Raises `VectorIndexError` here and in every method when Milvus cannot be reached or refuses.
     """
 
+    keeps_replaced_s = 0.0
+
     def __init__(self, milvus: MilvusConnection, collection: str, dimensions: int) -> None:
         self._milvus, self._collection = milvus, collection
         milvus.make(collection, schema(dimensions), vector_indexes(milvus.lite is not None))

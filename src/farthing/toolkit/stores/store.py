@@ -51,7 +51,13 @@ class StoreFacts(NamedTuple):
 
 
 class Store(Protocol):
-    """One writer at a time. A process that is killed leaves what it had put, whole documents each."""
+    """One writer at a time. A process that is killed leaves what it had put, whole documents each.
+
+    Attributes:
+        keeps_replaced_s: for how long what was replaced stays on disk, for searches that read it.
+    """
+
+    keeps_replaced_s: float
 
     def put(self, passages: Sequence[Passage], words: Sequence[str], vectors: np.ndarray) -> None:
         """Put whole documents in place of what is held of them, in one step.
