@@ -53,6 +53,7 @@ class Catalogue:
         self._open: dict[str, tuple[str, VectorIndex]] = {}  # with the manifest that it was opened by
         self._has_opened = False
         self._segmenter = Segmenter()
+        self._segmenter.load_dictionaries()
 
     def names(self) -> list[str]:
         """Of the indexes that are there, whether they can be opened or not. Raises `VectorIndexError`."""

@@ -104,6 +104,16 @@ class Segmenter:
         found = self._of_pieces(query, str, self._asked_surfaces_of)
         return found or self._of_pieces(query, str, self._surfaces_of)
 
+    def load_dictionaries(self) -> None:
+        """Load now what the first Chinese and the first Japanese text would: 65 MiB in 0.2 s.
+
+        Each is one call that holds the interpreter's lock, which a server with clients cannot wait for. Raises what
+        `words` raises.
+        """
+        with self._lock:
+            self._chinese.cut("")
+            self._japanese.tokenize("")
+
     def content_words(self, text: str) -> list[tuple[str, str]]:
         """Words that say what a text is about, for people to read: (the form that counts, as it is written) of each.
 

@@ -45,3 +45,23 @@ def test_threads_that_compute_for_searches_give_way_to_all_others(
     assert found["lance"]
     assert set(found["others"]) == {usual}
     assert all(niceness > usual for niceness in found["lance"])
+
+
+OPENED = """
+from pathlib import Path
+
+from farthing.server.indexes.catalogue import Catalogue
+from farthing.toolkit.index.words import Segmenter
+
+before = set(sys.modules)
+catalogue = Catalogue(Path(sys.argv[1]))
+mapped = Path("/proc/self/maps").read_text()
+print(json.dumps({"chinese": "rjieba" in set(sys.modules) - before, "japanese": "sudachidict" in mapped}))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what is mapped from /proc")
+def test_dictionaries_are_loaded_before_there_are_clients_whom_that_would_hold_up(
+    measured: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    assert measured(OPENED, tmp_path) == {"chinese": True, "japanese": True}
