@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import gc
 
+from farthing.engine.memory import SPARED_THRESHOLD, looks_at_little
+
 
 def spare_the_collector() -> None:
     """Once all that the server begins with is there. The process is the server's from now on."""
     gc.collect()
     gc.freeze()
     # A body of many small lists would have the collector look through them hundreds of times while it is parsed.
-    gc.set_threshold(50_000, 20, 100)
+    gc.set_threshold(SPARED_THRESHOLD, 20, 100)
 
 
 def spare_what_came() -> None:
     """After modules were loaded that stay. Not for what may be unloaded: a cycle in it would never be found. Changes
     nothing in a process that is not the server's."""
-    if gc.get_freeze_count():
+    if looks_at_little():
         gc.freeze()

@@ -11,7 +11,7 @@ from farthing.core.resolve import Resolved
 
 @click.command("create", cls=SettingsCommand, epilog="farthing index create ./help --model starter")
 @click.argument("store")
-@click.option("--model", required=True, help="Model that makes the vectors, as `farthing embed` takes it.")
+@click.option("--model", help="Model that makes the vectors, as `farthing embed` takes it.  [required]")
 @click.option(
     "--dimensions", type=click.IntRange(min=1), help="Length of the vectors that are kept [default: the model's]."
 )
@@ -20,7 +20,7 @@ from farthing.core.resolve import Resolved
 @settings_options(*ENCODER_GROUPS)
 def create(
     store: str,
-    model: str,
+    model: str | None,
     dimensions: int | None,
     max_tokens: int | None,
     overlap_tokens: int | None,
@@ -36,6 +36,12 @@ def create(
     from farthing.toolkit.index.index import VectorIndex, check_free
     from farthing.toolkit.stores.database import open_database
 
+    if model is None:
+        raise click.UsageError(
+            "No model was given, and none is chosen for you: an index stays with its model, since vectors of two "
+            f"cannot be compared.\nSmall, for English: farthing index create {store} --model starter\n"
+            f"For 100 languages:  farthing index create {store} --model Qwen/Qwen3-Embedding-0.6B"
+        )
     database = open_database(store)
     check_free(database)  # before a model is loaded
     with opened_encoder(lasting_name(model), settings) as encoder:

@@ -115,7 +115,7 @@ class CreateIndexBody(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "help"}, {"name": "shop", "dimensions": 256}]})
 
-    name: str = Field(description="1 to 64 letters, digits, dots, dashes and underscores.")
+    name: str = Field(description="1 to 64 letters (a-z, A-Z), digits, dots, dashes and underscores.")
     model: str | None = Field(None, description="Name of the served model; missing, null or empty means that model.")
     dimensions: int | None = Field(
         None, description="Length of the kept vectors (default: the model's).", json_schema_extra={"minimum": 1}

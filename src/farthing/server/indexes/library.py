@@ -7,6 +7,7 @@ threads of its own, with a bounded line of requests before them; changes of one 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -31,6 +32,8 @@ T = TypeVar("T")
 # Most of their time they wait for a model, or for the disk. A change holds the documents of its request.
 SEARCH_THREADS_AND_PLACES = 16, 256
 CHANGE_THREADS_AND_PLACES = 8, 64
+# Of the searches that do not wait for a model, so many are at work at once.
+SEARCHES_AT_ONCE = 4
 
 
 class Library:
@@ -45,6 +48,7 @@ class Library:
         # Changes have threads of their own, so that searches do not wait for them.
         self._readers = Workers("searches", *SEARCH_THREADS_AND_PLACES)
         self._writers = Workers("changes", *CHANGE_THREADS_AND_PLACES)
+        self._turns = threading.Semaphore(SEARCHES_AT_ONCE)
         # Only of what is being changed: clients may ask for any number of names.
         self._changes: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -139,7 +143,12 @@ class Library:
         async def steps() -> T:
             index = await self._readers.thread(lambda: self._catalogue.open(name))
             encoder = None if query.mode == "keyword" else await self._encoder_of(work, index)
-            return await self._readers.thread(lambda: write(search(index, query, encoder, ranker, work.check)))
+
+            def answer() -> T:
+                with work.computing(self._turns):
+                    return write(search(index, query, encoder, ranker, work.check))
+
+            return await self._readers.thread(answer)
 
         return await self._readers.run(work, steps())
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import Coroutine, Sequence
+import threading
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -45,6 +47,8 @@ class Work:
     num_texts: int = 0
     num_tokens: int = 0
     _is_stopped: bool = False
+    _turns: threading.Semaphore | None = None
+    _has_turn: bool = False
 
     def stop(self) -> None:
         """Nobody waits for the result any more: what is done for it shall end soon."""
@@ -57,6 +61,32 @@ class Work:
         if self.urgency.left_s() == 0:
             raise self.urgency.error()
 
+    @contextmanager
+    def computing(self, turns: threading.Semaphore) -> Iterator[None]:
+        """For a thread: wait for its turn, and pass it on at the end, and while it waits for a model.
+
+        Threads that all want Python's lock have it for 5 ms each, one after the other, before those that answer
+        requests get it again. Raises what `check` raises.
+        """
+        self._turns = turns
+        self._take_turn()
+        try:
+            yield
+        finally:
+            self._pass_turn()
+            self._turns = None
+
+    def _take_turn(self) -> None:
+        if self._turns is not None:
+            while not self._turns.acquire(timeout=POLL_S):
+                self.check()
+            self._has_turn = True
+
+    def _pass_turn(self) -> None:
+        if self._turns is not None and self._has_turn:
+            self._has_turn = False
+            self._turns.release()
+
     def wait_for(self, call: Coroutine[Any, Any, T]) -> T:
         """Its result; for threads. Raises what `call` and `check` raise."""
         try:
@@ -65,12 +95,14 @@ class Work:
             call.close()
             raise
         future = asyncio.run_coroutine_threadsafe(call, self.loop)
+        self._pass_turn()
         try:
             while not concurrent.futures.wait([future], POLL_S).done:
                 self.check()
         except BaseException:
             future.cancel()
             raise
+        self._take_turn()
         return future.result()
 
     def note(self, num_texts: int, num_tokens: int) -> None:

@@ -67,6 +67,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 # --- an index ---------------------------------------------------------------------------------------------------------
 
 
+def test_a_model_is_not_chosen_for_an_index_that_stays_with_it(tmp_path: Path) -> None:
+    result = farthing("index", "create", "s")
+    assert result.exit_code == 2
+    assert "an index stays with its model" in result.stderr
+    assert "farthing index create s --model starter" in result.stderr
+    assert not (tmp_path / "s").exists()
+
+
 def test_making_and_adding_say_what_was_done(tmp_path: Path, starter_dir: Path) -> None:
     made = said("index", "create", "s", "--model", starter_dir, "--max-tokens", 64)
     assert "384 dimensions; passages of at most 64 tokens, 8 of them shared" in made

@@ -172,3 +172,52 @@ def test_a_thread_does_not_wait_for_a_model_that_nobody_waits_for(*, is_stopped_
             await asyncio.wait_for(was_cancelled.wait(), 10)
 
     asyncio.run(scenario())
+
+
+def test_a_turn_to_compute_is_passed_on_while_a_model_is_waited_for() -> None:
+    async def scenario() -> None:
+        turns, asked, answered = threading.Semaphore(1), asyncio.Event(), asyncio.Event()
+        seen: list[str] = []
+
+        async def model() -> str:
+            asked.set()
+            await answered.wait()
+            return "vectors"
+
+        def with_model(work: Work) -> None:
+            with work.computing(turns):
+                seen.append("asks")
+                seen.append(work.wait_for(model()))
+                assert not turns.acquire(blocking=False)
+
+        def without(work: Work) -> None:
+            with work.computing(turns):
+                seen.append("computes meanwhile")
+
+        first = asyncio.ensure_future(asyncio.to_thread(with_model, new_work()))
+        await asyncio.wait_for(asked.wait(), 10)
+        await asyncio.wait_for(asyncio.to_thread(without, new_work()), 10)
+        answered.set()
+        await first
+        assert seen == ["asks", "computes meanwhile", "vectors"]
+        assert turns.acquire(blocking=False)
+
+    asyncio.run(scenario())
+
+
+def test_who_is_stopped_does_not_wait_for_a_turn() -> None:
+    async def scenario() -> None:
+        turns, work = threading.Semaphore(0), new_work()
+
+        def compute() -> None:
+            with work.computing(turns):
+                raise AssertionError("it has no turn")
+
+        waiting = asyncio.ensure_future(asyncio.to_thread(compute))
+        await asyncio.sleep(0.05)
+        work.stop()
+        with pytest.raises(ClosedError):
+            await asyncio.wait_for(waiting, 10)
+        assert not turns.acquire(blocking=False)
+
+    asyncio.run(scenario())
