@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -292,3 +294,25 @@ def test_the_log_says_who_sent_what_is_no_request(server: Any, caplog: pytest.Lo
         connection.sendall(b"\x16\x03\x01\x02\x00\r\n\r\n")
         assert b" 400 " in connection.recv(65536)
     assert "127.0.0.1: Invalid HTTP request received." in caplog.text
+
+
+def test_who_goes_before_the_first_of_two_answers_is_no_failure_of_the_server(
+    patient: Any, unhurried: socket.socket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """uvicorn tells the last request of a connection alone that its client is gone."""
+    embed, begun, ended = patient.service.embed, threading.Event(), threading.Event()
+
+    async def slow(*args: Any) -> Any:
+        begun.set()
+        await asyncio.sleep(0.5)
+        ended.set()
+        return await embed(*args)
+
+    monkeypatch.setattr(patient.service, "embed", slow)
+    unhurried.sendall(WHOLE * 2)
+    assert begun.wait(10)
+    unhurried.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close() resets it
+    unhurried.close()
+    assert ended.wait(10)
+    assert httpx.post(f"{patient.url}/v1/embeddings", content=BODY).status_code == 200
+    assert "failed unexpectedly" not in caplog.text

@@ -65,12 +65,15 @@ class Wire(NamedTuple):
         abort: closes the connection at once, whatever is still to be sent.
         is_full: whether the client has yet to take what was given to it.
         drain: returns when it has, or is gone.
+        is_gone: whether the connection is closed. The request's own signs of it may come a turn of the loop later, and
+            until then uvloop has an error for whoever writes.
     """
 
     wake: Callable[[], None]
     abort: Callable[[], None]
     is_full: Callable[[], bool]
     drain: Callable[[], Coroutine[Any, Any, None]]
+    is_gone: Callable[[], bool]
 
 
 class HeadTooLarge(Exception):
@@ -175,8 +178,10 @@ class Connection(HttpToolsProtocol):
         self._num_parts += 1
         super().on_headers_complete()
         # The request's task begins in a later turn of the loop.
-        flow, wake = self.flow, self.cycle.message_event.set
-        self.scope["state"][WIRE] = Wire(wake, self.transport.abort, lambda: flow.write_paused, flow.drain)
+        flow, transport, wake = self.flow, self.transport, self.cycle.message_event.set
+        self.scope["state"][WIRE] = Wire(
+            wake, transport.abort, lambda: flow.write_paused, flow.drain, transport.is_closing
+        )
 
     def on_body(self, body: bytes) -> None:
         self._held_bytes = self._first_bytes = 0

@@ -258,7 +258,11 @@ def nearest(name: str, known: tuple[str, ...]) -> str | None:
 @lru_cache(maxsize=1024)  # clients send the same names with every request
 def _nearest(name: str, known: tuple[str, ...]) -> str | None:
     mistaken = next((ours for ours in MISTAKES.get(name, ()) if ours in known), None)
-    return mistaken or next(iter(difflib.get_close_matches(name.lower(), known, n=1, cutoff=NEAR)), None)
+    if mistaken is not None:
+        return mistaken
+    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=NEAR)
+    # Or the first words of ours: encoding for encoding_format.
+    return next(iter(close), None) or next((ours for ours in known if ours.startswith(f"{name.lower()}_")), None)
 
 
 def shown(name: str) -> str:

@@ -16,7 +16,7 @@ from farthing.core.errors import TooManyTokensError
 from farthing.core.settings import ServingSettings
 from farthing.serving.pools import TokenizerPools
 from farthing.serving.text import clean_input
-from farthing.serving.tokenizer import PIECE_CHARS, TextTokenizer
+from farthing.serving.tokenizer import PIECE_CHARS, TextTokenizer, num_utf8_bytes
 from farthing.serving.tokens import Token
 from farthing.serving.urgency import LaneName
 
@@ -50,7 +50,8 @@ class TokenLists:
 
         def work(start: int, stop: int, room: int) -> tuple[list[T], int]:
             inputs = [self._prompted(texts[index], index, prefix) for index in range(start, stop)]
-            if sum(map(len, inputs)) > room:  # before each of them is an object of its own
+            # Of some texts each byte is a token, and each token would become an object of its own.
+            if sum(map(num_utf8_bytes, inputs)) > room:
                 encoded = self._tokenizer.encode_enough(inputs, room, first_chars=2 * room)
                 self._check(self._max_tokens - room + sum(len(ids) for ids, _ in encoded), "inputs")
             written, num_found = list[T](), 0

@@ -30,10 +30,11 @@ def tokens_of(text: str, encoding: Encoding) -> list[Token]:
     starts: Sequence[int] = range(len(text) + 1)
     if not text.isascii():
         starts = [0, *accumulate(len(char.encode()) for char in text)]
-    columns = zip(encoding.ids, encoding.tokens, encoding.special_tokens_mask, encoding.offsets, strict=True)
+    # Each of these is made in one call that holds the interpreter's lock; others have their turn between them.
+    columns = [getattr(encoding, name) for name in ("ids", "tokens", "special_tokens_mask", "offsets")]
     return [
         Token(token, name, True, None, None)
         if special
         else Token(token, text[start:stop], False, starts[start], starts[stop])
-        for token, name, special, (start, stop) in columns
+        for token, name, special, (start, stop) in zip(*columns, strict=True)
     ]

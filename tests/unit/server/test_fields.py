@@ -67,6 +67,7 @@ def test_what_is_not_done_is_refused(name: str, value: object) -> None:
 
 def test_names_are_near_by_spelling_or_by_a_table() -> None:
     near = {name: nearest(name, KNOWN) for name in ("inputs", "Dimensions", "dims", "texts", "normalise", "truncat")}
+    near["encoding"] = nearest("encoding", (*KNOWN, "encoding_format"))
     assert near == {
         "inputs": "input",
         "Dimensions": "dimensions",
@@ -74,8 +75,9 @@ def test_names_are_near_by_spelling_or_by_a_table() -> None:
         "texts": "input",
         "normalise": "normalize",
         "truncat": "truncate",
+        "encoding": "encoding_format",
     }
-    far = ("model_name", "encoding", "x" * 100_000, "", "é", "truncation_limit")
+    far = ("model_name", "encoding_format_of_mine", "x" * 100_000, "", "é", "truncation_limit")
     assert [nearest(name, KNOWN) for name in far] == [None] * len(far)
 
 

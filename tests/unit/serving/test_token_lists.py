@@ -46,6 +46,15 @@ def test_what_is_made_of_the_tokens_is_all_that_is_kept(embedder: Embedder) -> N
 def test_more_tokens_than_the_limit_are_refused_before_they_are_listed(
     embedder: Embedder, texts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert num_listed_before_refusal(embedder, texts, monkeypatch) <= MOST + 10
+
+
+def test_bytes_that_are_tokens_count_before_they_are_listed(tiny_qwen3: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Embedder(str(tiny_qwen3), max_listed_tokens=MOST) as embedder:
+        assert num_listed_before_refusal(embedder, ["\U0001f600" * MOST], monkeypatch) == 0
+
+
+def num_listed_before_refusal(embedder: Embedder, texts: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
     num_listed = 0
     real = embedder.tokenizer.tokens
 
@@ -59,7 +68,7 @@ def test_more_tokens_than_the_limit_are_refused_before_they_are_listed(
     with pytest.raises(TooManyTokensError, match=rf"at most {MOST} are taken at once \(max_listed_tokens\)") as caught:
         listed(embedder, texts)
     assert caught.value.param == "inputs"
-    assert num_listed <= MOST + 10
+    return num_listed
 
 
 def test_texts_have_their_own_limits(embedder: Embedder) -> None:
