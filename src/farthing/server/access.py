@@ -16,7 +16,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from farthing.core.errors import ClosedError
 from farthing.core.settings import TelemetrySettings
-from farthing.server.connection import WIRE, Wire
 from farthing.server.errors import fault_of, openai_answer, unexpected_fault
 from farthing.server.exchange import HUNG_UP, Exchange
 from farthing.server.logs import AccessLine, LoggedTexts
@@ -38,7 +37,6 @@ class Access:
             await self.app(scope, receive, send)
             return
         exchange = Exchange.begin(scope)
-        wire: Wire | None = scope.get("state", {}).get(WIRE)
 
         async def receive_and_note() -> Message:
             message = await receive()
@@ -53,8 +51,7 @@ class Access:
                 headers["x-request-id"] = exchange.request_id
                 if exchange.ignored:
                     headers[IGNORED] = exchange.ignored
-            if wire is None or not wire.is_gone():  # else nobody is left to answer
-                await send(message)
+            await send(message)
 
         with self.metrics.in_flight.track_inprogress():
             await self._answer(exchange, receive_and_note, send_with_id)

@@ -65,15 +65,12 @@ class Wire(NamedTuple):
         abort: closes the connection at once, whatever is still to be sent.
         is_full: whether the client has yet to take what was given to it.
         drain: returns when it has, or is gone.
-        is_gone: whether the connection is closed. The request's own signs of it may come a turn of the loop later, and
-            until then uvloop has an error for whoever writes.
     """
 
     wake: Callable[[], None]
     abort: Callable[[], None]
     is_full: Callable[[], bool]
     drain: Callable[[], Coroutine[Any, Any, None]]
-    is_gone: Callable[[], bool]
 
 
 class HeadTooLarge(Exception):
@@ -110,6 +107,7 @@ class Connection(HttpToolsProtocol):
         # The first chunk may begin with something else.
         self._held_bytes = self._first_bytes = 0
         self._head_is_too_large = self._is_refused = False
+        self._running: RequestResponseCycle | None = None  # the request that is being answered
         self._deadline: asyncio.TimerHandle | None = None
         self._write_deadline: asyncio.TimerHandle | None = None
 
@@ -126,6 +124,10 @@ class Connection(HttpToolsProtocol):
         self._stop_deadline()
         self._stop_write_deadline()
         self._count_head(0)
+        if self._running is not None and not self._running.response_complete:
+            # uvicorn tells the last request of the connection alone, which may be another one behind it.
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
 
     # --- what is received -------------------------------------------------------------------------------------------
@@ -178,10 +180,12 @@ class Connection(HttpToolsProtocol):
         self._num_parts += 1
         super().on_headers_complete()
         # The request's task begins in a later turn of the loop.
-        flow, transport, wake = self.flow, self.transport, self.cycle.message_event.set
-        self.scope["state"][WIRE] = Wire(
-            wake, transport.abort, lambda: flow.write_paused, flow.drain, transport.is_closing
-        )
+        flow, wake = self.flow, self.cycle.message_event.set
+        self.scope["state"][WIRE] = Wire(wake, self.transport.abort, lambda: flow.write_paused, flow.drain)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_body(self, body: bytes) -> None:
         self._held_bytes = self._first_bytes = 0
