@@ -129,6 +129,27 @@ def test_conditions_and_weights_are_taken(client: httpx.Client, name: str) -> No
     assert by_words["document"] == "p2"
 
 
+def test_tags_come_back_as_they_were_sent_and_conditions_ask_for_each(client: httpx.Client, name: str) -> None:
+    url = f"/v1/indexes/{name}/documents"
+    metadata = {"tags": ["account", "login", 7, True, 0.5, "login"], "y": [3, 9]}
+    with_null = {**metadata, "tags": [None, *metadata["tags"]], "none": [], "null": [None]}
+    sent = [{**DOCUMENTS[0], "metadata": with_null}, {**DOCUMENTS[1], "metadata": {"tags": ["parcel"], "y": 2}}]
+    assert client.post(url, json={"documents": sent}).json()["replaced"] == 2
+    (result,) = search(client, name, "password", where=["tags = login"]).json()["data"]
+    assert (result["document"], result["metadata"]) == ("p1", metadata)
+    assert [type(value) for value in result["metadata"]["tags"]] == [str, str, int, bool, float, str]
+    for where, documents in (
+        (["tags != login"], ["p2"]),
+        (["tags = 7"], ["p1"]),
+        (["y > 5"], ["p1"]),
+        (["y >= 2", "y < 4"], ["p1", "p2"]),
+        (["tags = parcel", "tags = login"], []),
+    ):
+        assert sorted(ids(search(client, name, "password", where=where))) == documents, where
+    sent[0]["metadata"] = metadata
+    assert client.post(url, json={"documents": sent}).json()["unchanged"] == 2
+
+
 @pytest.mark.parametrize("rerank", [True, "judge"])
 def test_the_served_reranker_orders_the_best_anew(client: httpx.Client, name: str, rerank: object) -> None:
     found = search(client, name, "password", rerank=rerank).json()["data"]
@@ -266,8 +287,18 @@ def test_without_a_folder_there_are_no_such_routes(server: Any) -> None:
         ),
         (
             "documents",
-            {"documents": [{"id": "x", "text": "x", "metadata": {"n": []}}]},
-            "'documents[0].metadata.n' must be a string, a number, or a boolean; got a list",
+            {"documents": [{"id": "x", "text": "x", "metadata": {"n": {}}}]},
+            "'documents[0].metadata.n' must be a string, a number, a boolean, or a list of these; got an object",
+        ),
+        (
+            "documents",
+            {"documents": [{"id": "x", "text": "x", "metadata": {"n": ["a", None, []]}}]},
+            "'documents[0].metadata.n[2]' must be a string, a number, or a boolean; got a list",
+        ),
+        (
+            "documents",
+            {"documents": [{"id": "x", "text": "x", "metadata": {"n": [None, *[{}] * 190_000]}}]},
+            "'documents[0].metadata.n' has 190,000 values; at most 256 are taken",
         ),
         (
             "documents",
@@ -298,6 +329,7 @@ def test_lists_are_looked_at_before_their_items(
         ({"title": "word " * 400_000}, "documents[1].title"),
         ({"source": "s" * 2_000_000}, "documents[1].source"),
         ({"metadata": {"n": "x" * 70_000}}, "documents[1].metadata"),
+        ({"metadata": {"n": ["x" * 7_000] * 10}}, "documents[1].metadata"),
         ({"text": "x" * 10_000_001}, "documents[1].text"),
     ],
 )

@@ -41,7 +41,10 @@ farthing search ./shop "rain coat" --where "price <= 80" --where "in_stock = tru
     help="By meaning and by words, by meaning, or by words, which needs no model [default: hybrid].",
 )
 @click.option(
-    "--where", "conditions", multiple=True, help="Condition on a field, such as 'price <= 20'; may be repeated."
+    "--where",
+    "conditions",
+    multiple=True,
+    help="Condition on a field, such as 'price <= 20' or 'tags = new'; may be repeated.",
 )
 @click.option("--vector-weight", type=float, help="Of the cosine in hybrid; the rest is the words' [default: 0.6].")
 @click.option(

@@ -181,7 +181,7 @@ ANSWERS: dict[tuple[str, str], Told] = {
                     "text": "Open the settings and choose a new password.",
                     "start": 0,
                     "end": 44,
-                    "metadata": {"year": 2026},
+                    "metadata": {"year": 2026, "tags": ["account", "login"]},
                     "excerpt": "Open the settings and choose a new password.",
                     "marks": [[35, 43]],
                 }

@@ -33,9 +33,9 @@ def not_taken(left_out: LeftOut) -> list[str]:
         lines.append(
             f"Links to folders are not followed: {listed(left_out.links)}. Name a folder itself to add what is in it."
         )
-    if left_out.fields:
-        each = ", ".join(f"{name} in {number:,}" for name, number in left_out.fields.items())
-        lines.append(f"Left out, since they hold neither text, number nor true or false: {each}.")
+    for why, fields in left_out.fields.items():
+        each = listed(f"{name} in {number:,}" for name, number in fields.items())
+        lines.append(f"Left out, since they {why}: {each}.")
     return lines
 
 

@@ -13,9 +13,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 from farthing.core.errors import EmptyInputError, InputError
 from farthing.core.shown import MAX_SHOWN
 from farthing.server.body import Body, json_type
-from farthing.toolkit.documents.document import PLAIN_TEXT, Document, Value
+from farthing.toolkit.documents.document import PLAIN_TEXT, Document
 from farthing.toolkit.documents.limits import (
     MAX_ID_CHARS,
+    MAX_LIST_VALUES,
     MAX_METADATA_FIELDS,
     MAX_SOURCE_CHARS,
     MAX_TEXT_CHARS,
@@ -23,15 +24,16 @@ from farthing.toolkit.documents.limits import (
     check_ids,
     checked,
 )
-from farthing.toolkit.documents.values import said, words_of
+from farthing.toolkit.documents.values import words_of
 from farthing.toolkit.index.hybrid import Blend
 from farthing.toolkit.index.search import MAX_QUERY_CHARS, MAX_RESULTS, Query
 from farthing.toolkit.stores.where import MAX_CONDITION_CHARS, MAX_CONDITIONS, parse_conditions
 
 MAX_DOCUMENTS, MAX_IDS = 1_024, 10_000
-METADATA_TYPES = (str, int, float, bool, type(None))  # null is as if the field were left out
+PLAIN_TYPES = (str, int, float, bool, type(None))  # null is as if it were left out
 
 Number = int | float
+Plain = bool | Number | str | None
 
 
 # pydantic makes an error of each wrong item, of which only the first is said: lists are looked at before it.
@@ -102,7 +104,23 @@ def check_metadata(place: str, value: Any) -> None:
             param=place,
         )
     for name, item in value.items():
-        check_item(f"{place}.{name[:MAX_SHOWN]}", item, METADATA_TYPES, "a string, a number, or a boolean")
+        field = f"{place}.{name[:MAX_SHOWN]}"
+        check_item(field, item, (*PLAIN_TYPES, list), "a string, a number, a boolean, or a list of these")
+        if isinstance(item, list):
+            check_values(field, item)
+
+
+def check_values(place: str, values: list[Any]) -> None:
+    num = len(values) - values.count(None)
+    if num > MAX_LIST_VALUES:
+        raise InputError(
+            f"{place!r} has {num:,} values; at most {MAX_LIST_VALUES} are taken. Leave out those that no search asks "
+            "for.",
+            param=place,
+        )
+    for index, item in enumerate(values):
+        if type(item) not in PLAIN_TYPES:
+            check_item(f"{place}[{index}]", item, PLAIN_TYPES, "a string, a number, or a boolean")
 
 
 def at_most(num: int, what: str = "maxLength") -> dict[str, Any]:
@@ -124,6 +142,7 @@ class CreateIndexBody(Body):
     overlap_tokens: int | None = Field(None, description="Tokens that neighbours share (default: an eighth).")
 
 
+PlainList = Annotated[list[Plain], Field(json_schema_extra=at_most(MAX_LIST_VALUES, "maxItems"))]
 # What clients may send; `check_documents` and `check_ids_sent` have made a text of it.
 INTEGER = {"type": "integer"}
 AnyId = Annotated[str, WithJsonSchema({"anyOf": [{"type": "string"}, INTEGER]})]
@@ -150,16 +169,15 @@ class DocumentBody(Body):
     kind: str | None = Field(
         PLAIN_TEXT, description="What it is: text, markdown, or a programming language such as python."
     )
-    metadata: Mapping[str, bool | Number | str | None] | None = Field(
+    metadata: Mapping[str, Plain | PlainList] | None = Field(
         {},
-        description="Further fields, which a search can ask for: 64 KiB of them. Those that are null are left out.",
+        description="Further fields, which a search can ask for: 64 KiB of strings, numbers, booleans, and lists of "
+        "these. What is null is left out, and so are empty lists.",
         json_schema_extra=at_most(MAX_METADATA_FIELDS, "maxProperties"),
     )
 
     def to_document(self) -> Document:
-        kind = PLAIN_TEXT if self.kind is None else self.kind
-        metadata: dict[str, Value] = {} if self.metadata is None else said(self.metadata)
-        return Document(self.id, self.text, self.title or "", self.source or "", kind=kind, metadata=metadata)
+        return Document(**dict(self))
 
 
 class AddDocumentsBody(Body):
@@ -174,7 +192,7 @@ class AddDocumentsBody(Body):
                             "id": "p1",
                             "title": "Forgotten password",
                             "text": "Open the settings and choose a new password.",
-                            "metadata": {"year": 2026},
+                            "metadata": {"year": 2026, "tags": ["account", "login"]},
                         }
                     ]
                 }
@@ -223,7 +241,7 @@ class SearchBody(Body):
         json_schema_extra={
             "examples": [
                 {"query": "how do I change my password?"},
-                {"query": "rain coat", "k": 5, "mode": "hybrid", "where": ["price <= 80", "in_stock = true"]},
+                {"query": "rain coat", "k": 5, "mode": "hybrid", "where": ["price <= 80", "tags = new"]},
             ]
         }
     )
@@ -236,7 +254,7 @@ class SearchBody(Body):
     where: Annotated[list[str], BeforeValidator(check_texts)] = Field(
         [],
         description=f"At most {MAX_CONDITIONS} conditions on fields, such as 'price <= 20', of at most "
-        f"{MAX_CONDITION_CHARS} characters each; all must hold.",
+        f"{MAX_CONDITION_CHARS} characters each; all must hold. Of a list one value must meet it: 'tags = new'.",
         json_schema_extra=at_most(MAX_CONDITIONS, "maxItems"),
     )
     vector_weight: Number = Field(0.6, description="Of the cosine in hybrid; the rest is the words'.", ge=0, le=1)

@@ -7,10 +7,11 @@ Whatever adds documents goes through here: files, programs, and clients of a ser
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeGuard
 
 from farthing.core.errors import EmptyInputError, InputError
 from farthing.serving.text import INVISIBLE, JOINERS
-from farthing.toolkit.documents.document import MARKDOWN, PLAIN_TEXT, Document, Value
+from farthing.toolkit.documents.document import MARKDOWN, PLAIN_TEXT, Document, FieldValue, Value
 from farthing.toolkit.documents.kinds import LANGUAGES
 
 MAX_ID_CHARS = 1_024
@@ -20,6 +21,9 @@ MAX_SOURCE_CHARS = 4_096
 MAX_METADATA_BYTES = 64 * 1024
 MAX_METADATA_FIELDS = 256
 MAX_FIELD_NAME_CHARS = 256
+MAX_LIST_VALUES = 256  # of a field
+# A number takes so many bytes, and what stands in a list at least.
+LEAST_BYTES = 8
 # What all passages of a document may hold with what they repeat, for each character of its text, and in any case.
 COPIED_PER_CHAR, COPIED_ANYWAY = 20, 64 * 1024
 
@@ -27,6 +31,7 @@ COPIED_PER_CHAR, COPIED_ANYWAY = 20, 64 * 1024
 UNSEEN = "".join(filter(str.isspace, map(chr, range(0x3001)))) + INVISIBLE + JOINERS
 
 MAX_SHOWN = 64  # characters of a document's own words that a message repeats
+METADATA_IS = "metadata is text, a number, true or false, or a list of these"
 
 
 def checked(document: Document) -> Document:
@@ -69,7 +74,11 @@ def check_ids(documents: Sequence[Document]) -> None:
 
 def are_same(one: Document, other: Document) -> bool:
     """Python takes 1, 1.0 and true for equal; an index does not."""
-    return one == other and all(type(value) is type(other.metadata[name]) for name, value in one.metadata.items())
+    return one == other and all(types(value) == types(other.metadata[name]) for name, value in one.metadata.items())
+
+
+def types(value: FieldValue) -> list[type]:
+    return [type(value), *map(type, value)] if isinstance(value, list) else [type(value)]
 
 
 def check_kind(document: Document) -> None:
@@ -102,6 +111,11 @@ def check_metadata(document: Document) -> None:
             f"{MAX_FIELD_NAME_CHARS} are taken. It begins with {longest[:MAX_SHOWN]!r}; give it a shorter one.",
             param="metadata",
         )
+    for name, value in metadata.items():
+        if (wrong := misfit(value)) is not None:
+            raise InputError(
+                f"The field {name[:MAX_SHOWN]!r} of the metadata of {named(document)} is {wrong}.", param="metadata"
+            )
     num_bytes = metadata_bytes(metadata)
     if num_bytes > MAX_METADATA_BYTES:
         raise InputError(
@@ -109,6 +123,26 @@ def check_metadata(document: Document) -> None:
             "since it is kept with every passage. Put long texts into the document's text.",
             param="metadata",
         )
+
+
+def misfit(value: object) -> str | None:
+    """What a value is that cannot be a field's, with what can be; None of one that can."""
+    if is_plain(value):
+        return None
+    if not isinstance(value, list):
+        return f"of type {type(value).__name__}; {METADATA_IS}"
+    if len(value) > MAX_LIST_VALUES:
+        return (
+            f"a list of {len(value):,} values; at most {MAX_LIST_VALUES} are taken. Leave out those that no search "
+            "asks for"
+        )
+    wrong = next((item for item in value if not is_plain(item)), None)
+    return None if wrong is None else f"a list with a value of type {type(wrong).__name__}; {METADATA_IS}"
+
+
+def is_plain(value: object) -> TypeGuard[Value]:
+    """True and false are whole numbers to Python."""
+    return isinstance(value, (str, int, float))
 
 
 def check_copies(document: Document, num_passages: int, num_chars: int) -> None:
@@ -128,15 +162,17 @@ def check_copies(document: Document, num_passages: int, num_chars: int) -> None:
         )
 
 
-def metadata_bytes(metadata: Mapping[str, Value]) -> int:
+def metadata_bytes(metadata: Mapping[str, FieldValue]) -> int:
     """About what it takes, in UTF-8."""
     return sum(utf8_bytes(name) + value_bytes(value) for name, value in metadata.items())
 
 
-def value_bytes(value: Value) -> int:
+def value_bytes(value: FieldValue) -> int:
     if isinstance(value, str):
         return utf8_bytes(value)
-    return 8 if isinstance(value, float) else max(8, value.bit_length() // 3)
+    if isinstance(value, (int, float)):
+        return LEAST_BYTES if isinstance(value, float) else max(LEAST_BYTES, value.bit_length() // 3)
+    return sum(max(LEAST_BYTES, value_bytes(item)) for item in value)
 
 
 def utf8_bytes(text: str) -> int:

@@ -1,7 +1,7 @@
 """Rows of JSON Lines, CSV (TSV too) and Parquet as documents, one a row.
 
-The text, title and id are fields of the record; its other plain values become metadata. A row without an id is named by
-its content, so that the same row is the same document wherever in the file it stands.
+The text, title and id are fields of the record; its other plain values and lists of them become metadata. A row without
+an id is named by its content, so that the same row is the same document wherever in the file it stands.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from farthing.core.errors import InputError
-from farthing.toolkit.documents.document import Document, Value
-from farthing.toolkit.documents.limits import fitting_title
+from farthing.toolkit.documents.document import Document, FieldValue
+from farthing.toolkit.documents.limits import MAX_LIST_VALUES, fitting_title, is_plain
 from farthing.toolkit.documents.values import said, words_of
+from farthing.toolkit.records.fields import EMBEDDING_FIELD
 from farthing.toolkit.records.read_lines import Wanted
 from farthing.toolkit.records.reader import Reader, open_reader
 from farthing.toolkit.records.rows import Rows, readable
@@ -21,6 +22,11 @@ from farthing.toolkit.records.skipped import Skipped
 
 ROWS_AT_A_TIME = 1024
 ID_FIELDS, TITLE_FIELD = ("id", "_id"), "title"
+
+# Why fields are left out, in words that follow "since they".
+NOT_PLAIN = "hold neither text, number, true or false, nor a list of these"
+TOO_LONG = f"are lists of more than {MAX_LIST_VALUES} values"
+VECTORS = "are vectors, as `farthing embed` writes them"
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,7 @@ class LeftOut:
 
     Attributes:
         records: that could not be read or used.
-        fields: by name, whose values have no place in metadata.
+        fields: whose values have no place in metadata: by why, how many of each name.
         files: in folders, that could not be read: by path, why.
         suffixes: of files in folders, that are not known to be text.
         guesses: encodings that were guessed, by the file.
@@ -54,7 +60,7 @@ class LeftOut:
     """
 
     records: Skipped = field(default_factory=Skipped)
-    fields: dict[str, int] = field(default_factory=dict)
+    fields: dict[str, dict[str, int]] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     suffixes: dict[str, int] = field(default_factory=dict)
     guesses: dict[str, str] = field(default_factory=dict)
@@ -109,7 +115,7 @@ def documents_of(rows: Rows, reader: Reader, fields: RecordFields, left_out: Lef
             text=text,
             title=fitting_title(words_of(record.get(title_field))),
             source=place.replace("Line ", "line ").replace("Row ", "row "),
-            metadata=dict(plain_values(rest, left_out)),
+            metadata=dict(fitting_values(rest, left_out)),
         )
         given = words_of(record.get(id_field)) if id_field else ""
         yield replace(document, id=given or content_id(document))
@@ -120,9 +126,24 @@ def content_id(document: Document) -> str:
     return replace(document, source="").digest()
 
 
-def plain_values(record: dict[str, object], left_out: LeftOut) -> Iterator[tuple[str, Value]]:
+def fitting_values(record: dict[str, object], left_out: LeftOut) -> Iterator[tuple[str, FieldValue]]:
+    """The fields that are metadata; the others are counted."""
     for name, value in said(record).items():
-        if isinstance(value, (str, int, float)):
+        if (why := unfit(name, value)) is None:
             yield name, value
         else:
-            left_out.fields[name] = left_out.fields.get(name, 0) + 1
+            counts = left_out.fields.setdefault(why, {})
+            counts[name] = counts.get(name, 0) + 1
+
+
+def unfit(name: str, value: object) -> str | None:
+    """Why a field has no place in metadata."""
+    if is_plain(value):
+        return None
+    if not isinstance(value, list):
+        return NOT_PLAIN
+    if len(value) > MAX_LIST_VALUES:
+        return TOO_LONG
+    if not all(map(is_plain, value)):
+        return NOT_PLAIN
+    return VECTORS if name == EMBEDDING_FIELD and all(isinstance(item, (int, float)) for item in value) else None

@@ -16,7 +16,8 @@ from farthing.core.errors import IndexExistsError, InputError, shown
 from farthing.core.settings import QUANTISED_FORMATS, EngineSettings, ServingSettings, SourceSettings, UpstreamSettings
 from farthing.toolkit.documents.document import PLAIN_TEXT, Document
 from farthing.toolkit.documents.inputs import Inputs
-from farthing.toolkit.documents.values import said, words_of
+from farthing.toolkit.documents.limits import misfit
+from farthing.toolkit.documents.values import words_of
 from farthing.toolkit.encoder import Encoder, lasting_name, open_encoder
 from farthing.toolkit.index.adding import Added
 from farthing.toolkit.index.hybrid import Blend, Mode
@@ -136,8 +137,9 @@ class Index:
 
         Args:
             documents: one or several: `Document`s, texts, or dicts with a `text` and perhaps `id`, `title`, `source`
-                and `kind`; what else a dict has becomes metadata. Without an id a document is named by its content. An
-                id may be a whole number, which is its decimal text; what is None is as if it were left out.
+                and `kind`; what else a dict has becomes metadata: texts, numbers, true and false, and lists of these.
+                Without an id a document is named by its content. An id may be a whole number, which is its decimal
+                text; what is None, and an empty list, is as if it were left out.
             show_progress: draw a bar on standard error.
 
         Raises what `VectorIndex.add` raises.
@@ -227,32 +229,26 @@ def opened_encoder(model: str, held_format: str = "") -> Encoder:
 
 
 def as_documents(documents: AnyDocument | Iterable[AnyDocument]) -> Iterator[Document]:
+    """Raises `InputError` for what is no document, and for metadata that could not be asked for."""
     several = [documents] if isinstance(documents, (Document, Mapping, str)) else documents
     for number, item in enumerate(several):
-        if isinstance(item, Document):
-            yield item
-            continue
-        if not isinstance(item, (Mapping, str)):
+        if not isinstance(item, (Document, Mapping, str)):
             raise InputError(
                 f"Document {number} is {shown(item)}; it must be a text, a dict with a text, or a Document.",
                 param=f"documents[{number}]",
             )
-        fields = {"text": item} if isinstance(item, str) else dict(item)
-        if not isinstance(fields.get("text"), str):
+        document = document_of(item)
+        if not isinstance(document.text, str):
             raise InputError(f"Document {number} has no field 'text' with a string.", param=f"documents[{number}]")
-        name, text, title, source, kind = (words_of(fields.pop(field, None)) for field in FIELDS)
-        document = Document(name, text, title, source, kind=kind or PLAIN_TEXT, metadata=plain(fields, number))
+        for name, value in document.metadata.items():
+            if (wrong := misfit(value)) is not None:
+                raise InputError(f"Document {number}: the field {name!r} is {wrong}.", param=f"documents[{number}]")
         yield document if document.id else replace(document, id=document.digest())
 
 
-def plain(fields: dict[str, Any], number: int) -> dict[str, Any]:
-    """Raises `InputError` for a value that could not be asked for."""
-    found = said(fields)
-    for name, value in found.items():
-        if not isinstance(value, (str, int, float)):
-            raise InputError(
-                f"Document {number}: the field {name!r} is of type {type(value).__name__}; metadata is text, a number, "
-                "or true or false.",
-                param=f"documents[{number}]",
-            )
-    return found
+def document_of(item: AnyDocument) -> Document:
+    if isinstance(item, Document):
+        return item
+    metadata: dict[str, Any] = {"text": item} if isinstance(item, str) else dict(item)
+    known = {name: metadata.pop(name, None) for name in FIELDS}
+    return Document(**{**known, "kind": known["kind"] or PLAIN_TEXT}, metadata=metadata)

@@ -22,18 +22,19 @@ KINDS = {"text": "texts", "number": "numbers", "bool": "true or false"}
 def check_met(store: Store, where: Sequence[Condition]) -> None:
     """Raises `InputError` for the first condition that no document can meet, whatever its value is."""
     for condition in where[:MAX_CHECKED]:
-        if store.has_any([comparison.key for comparison in comparisons(condition)]):
+        field = condition.field
+        if store.has_any([comparison.key for those in comparisons(condition) for comparison in those]):
             continue
-        held = [words for kind, words in KINDS.items() if store.has_any([f"{kind}:{condition.field}"])]
+        held = [words for kind, words in KINDS.items() if store.has_any([f"{kind}:{field}", f"{kind}s:{field}"])]
         if held:
             raise InputError(
                 f"No document meets a condition with the value {shown(str(condition.value))}: the field "
-                f"{shown(condition.field)} holds {' and '.join(held)}.",
+                f"{shown(field)} holds {' and '.join(held)}.",
                 param="where",
             )
         names = store.sample_fields(NUM_SAMPLED)
         if names:
-            raise unknown_field(condition.field, names)
+            raise unknown_field(field, names)
 
 
 def unknown_field(field: str, names: set[str]) -> InputError:

@@ -3,16 +3,21 @@
 In: a document's fields, or a condition. Out: plain values under keys that say their type, and comparisons of such keys.
 A value of another type than the condition's meets none. A text also counts as the number, the truth value or the
 version that it spells, since every cell of a CSV file is a text: `19.90` meets `price <= 20`, and stays `19.90`.
+
+A list is compared as all that its values are compared as: under the plural of each kind what it holds, beside the least
+and the greatest of these. So it meets a condition that one of its values meets, but `!=` when none is that value.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
-from farthing.toolkit.documents.document import Value
+from farthing.toolkit.documents.document import FieldValue, Value
 from farthing.toolkit.stores.where import MAX_NUMBER_CHARS, Condition, Operator, spelled_number, spelled_truth
+
+Form = str | float | bool
 
 # From here on not every whole number is a floating point number. JSON of most stores has no others.
 FIRST_LONG = 2**53
@@ -21,33 +26,52 @@ NINES = str.maketrans("0123456789", "9876543210")
 
 
 class Comparison(NamedTuple):
-    """`key` is one of `comparable`. Values are finite."""
+    """`key` is one of `comparable`. Values are finite; `has` and `lacks` are asked of lists of them."""
 
     key: str
-    operator: Operator
-    value: str | float | bool
+    operator: Operator | Literal["has", "lacks"]
+    value: Form
 
 
-def comparable(metadata: Mapping[str, Value]) -> dict[str, str | float | bool]:
-    """All that the fields are compared as."""
-    return {f"{kind}:{name}": value for name, given in metadata.items() for kind, value in forms(given)}
+def comparable(metadata: Mapping[str, FieldValue]) -> dict[str, Form | list[Form]]:
+    """All that the fields are compared as; lists have plurals as their keys' kinds."""
+    return {
+        f"{kind}:{name}": form
+        for name, given in metadata.items()
+        for kind, form in (forms(given) if isinstance(given, (str, int, float)) else list_forms(given))
+    }
 
 
-def comparisons(condition: Condition) -> list[Comparison]:
-    """The first whose key a document has decides; a document that has none of them does not meet the condition."""
+def comparisons(condition: Condition) -> tuple[list[Comparison], list[Comparison]]:
+    """Of a field that holds one value, and of a list; a document meets the condition that meets either.
+
+    The first whose key a document has decides; a document that has none of them meets neither.
+    """
     field, operator, value = condition
+    wanted = wanted_forms(value, operator)
+    alone = [Comparison(f"{kind}:{field}", operator, form) for kind, form in wanted]
+    return alone, [in_list(kind, field, operator, form) for kind, form in wanted]
+
+
+def wanted_forms(value: Value, operator: Operator) -> list[tuple[str, Form]]:
+    """By kind, what fields are compared with."""
     if isinstance(value, bool):
-        return [Comparison(f"bool:{field}", operator, value)]
+        return [("bool", value)]
     if isinstance(value, str):
         version = version_form(value) if value.count(".") > 1 and operator not in ("=", "!=") else None
-        return [Comparison(f"text:{field}" if version is None else f"version:{field}", operator, version or value)]
-    found = [Comparison(f"number:{field}", operator, finite(value))]
-    if (long := long_form(value)) is not None:
-        found.insert(0, Comparison(f"long:{field}", operator, long))
-    return found
+        return [("text", value) if version is None else ("version", version)]
+    long = long_form(value)
+    return [*([] if long is None else [("long", long)]), ("number", finite(value))]
 
 
-def forms(value: Value) -> Iterator[tuple[str, str | float | bool]]:
+def in_list(kind: str, field: str, operator: Operator, form: Form) -> Comparison:
+    """Whether a list meets it: the least of its values is below another if any is."""
+    if operator in ("=", "!="):
+        return Comparison(f"{kind}s:{field}", "has" if operator == "=" else "lacks", form)
+    return Comparison(f"{'least' if operator in ('<', '<=') else 'greatest'} {kind}:{field}", operator, form)
+
+
+def forms(value: Value) -> Iterator[tuple[str, Form]]:
     """By kind. A number that is none (NaN) is compared as nothing."""
     if isinstance(value, str):
         yield "text", value
@@ -55,18 +79,35 @@ def forms(value: Value) -> Iterator[tuple[str, str | float | bool]]:
             yield "version", version
         if (truth := spelled_truth(value)) is not None:
             yield "bool", truth
-        elif (number := spelled_number(value.strip())) is not None:
-            yield from number_forms(number)
     elif isinstance(value, bool):
         yield "bool", value
-    elif value == value:
-        yield from number_forms(value)
+    if (number := number_in(value)) is not None:
+        yield "number", finite(number)
+        if (long := long_form(number)) is not None:
+            yield "long", long
 
 
-def number_forms(number: float) -> Iterator[tuple[str, str | float]]:
-    yield "number", finite(number)
-    if (long := long_form(number)) is not None:
-        yield "long", long
+def list_forms(values: Sequence[Value]) -> Iterator[tuple[str, Form | list[Form]]]:
+    """By kind: what the list holds, each once, and the least and the greatest of it."""
+    held: dict[str, dict[Any, None]] = {}
+    for value in values:
+        for kind, form in forms(value):
+            held.setdefault(kind, {})[form] = None
+    if "long" in held:
+        # By itself each of the others has its place among long ones: the first that decides looks at all of them.
+        numbers = [number for value in values if (number := number_in(value)) is not None]
+        held["long"] = dict.fromkeys(map(long_place, numbers))
+    for kind, found in held.items():
+        yield f"{kind}s", list(found)
+        yield f"least {kind}", min(found)
+        yield f"greatest {kind}", max(found)
+
+
+def number_in(value: Value) -> int | float | None:
+    """The number that a value is, or spells as a text; None of any other."""
+    if isinstance(value, str):
+        return spelled_number(value.strip())
+    return None if isinstance(value, bool) or value != value else value
 
 
 def finite(number: float) -> float:
@@ -79,10 +120,18 @@ def finite(number: float) -> float:
 
 def long_form(number: float) -> str | None:
     """A whole number beyond the exact floating point ones as a text whose order is theirs; None of any other."""
-    if not isinstance(number, int) or not FIRST_LONG <= abs(number) < MAX_LONG:
-        return None
-    digits = str(abs(number))
-    return f"1{len(digits):02}{digits}" if number > 0 else f"0{99 - len(digits):02}{digits.translate(NINES)}"
+    return ordered(number) if isinstance(number, int) and FIRST_LONG <= abs(number) < MAX_LONG else None
+
+
+def long_place(number: float) -> str:
+    """Of any number a text that is above, below or the same as a `long_form` as the numbers are."""
+    return ordered(int(max(min(number, MAX_LONG), -MAX_LONG)))
+
+
+def ordered(whole: int) -> str:
+    """Of at most 99 digits, as a text whose order is the numbers'."""
+    digits = str(abs(whole))
+    return f"1{len(digits):02}{digits}" if whole >= 0 else f"0{99 - len(digits):02}{digits.translate(NINES)}"
 
 
 def version_form(text: str) -> str | None:

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from farthing.toolkit.stores.comparable import Comparison, comparable, comparisons
+from farthing.toolkit.stores.comparable import Comparison, Form, comparable, comparisons
 from farthing.toolkit.stores.passage import Passage
 from farthing.toolkit.stores.where import Condition, balanced, check_conditions
 
 # What rows are found by, and all of a passage as JSON: every further column of a few rows takes a millisecond to read.
 LOOKED_UP = ("id", "document", "digest")
 SHOWN = "passage"
+# Of LanceDB's functions, by the kind of value.
+GETTERS = {"text": "_string", "version": "_string", "long": "_string", "number": "_float", "bool": "_bool"}
 
 
 def schema(dimensions: int) -> Any:
@@ -28,7 +30,7 @@ def schema(dimensions: int) -> Any:
 def table_of(passages: Sequence[Passage], words: Sequence[str], vectors: np.ndarray) -> Any:
     import pyarrow as pa
 
-    metadata = pa.array([to_json(comparable(passage.metadata)) for passage in passages], pa.string())
+    metadata = pa.array([to_json(looked_up(comparable(passage.metadata))) for passage in passages], pa.string())
     flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).ravel())
     columns: dict[str, Any] = {
         **{name: [getattr(passage, name) for passage in passages] for name in LOOKED_UP},
@@ -38,6 +40,19 @@ def table_of(passages: Sequence[Passage], words: Sequence[str], vectors: np.ndar
         "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
     }
     return pa.table(columns, schema=schema(vectors.shape[1]))
+
+
+def looked_up(fields: Mapping[str, Form | list[Form]]) -> dict[str, Any]:
+    """With the values of lists as names: LanceDB looks for a name as it is, and in a list for JSON as it writes it."""
+    return {
+        key: {name_of(item): True for item in value} if isinstance(value, list) else value
+        for key, value in fields.items()
+    }
+
+
+def name_of(value: Form) -> str:
+    """Of a value in a list; values of one kind do not share any."""
+    return value if isinstance(value, str) else repr(value + 0.0)  # -0.0 is 0.0
 
 
 def to_json(value: Mapping[str, Any]) -> str:
@@ -56,13 +71,25 @@ def filtered(query: Any, where: Sequence[Condition]) -> Any:
 
 def sql(condition: Condition) -> str:
     """The condition in DataFusion's SQL."""
-    parts = list(map(comparison_sql, comparisons(condition)))
-    return parts[0] if len(parts) == 1 else f"coalesce({', '.join(parts)})"
+    return f"({' OR '.join(map(first_sql, comparisons(condition)))})"
+
+
+def first_sql(compared: Sequence[Comparison]) -> str:
+    """The first whose key a row has."""
+    *before, last = compared
+    found = comparison_sql(last)
+    for comparison in reversed(before):
+        found = f"({comparison_sql(comparison)} OR ({value_sql(comparison.key)} IS NULL AND {found}))"
+    return found
 
 
 def comparison_sql(comparison: Comparison) -> str:
-    """NULL where there is no such key. JSON functions fail on a value of another type: those of a key have one."""
+    """NULL or false where there is no such key. JSON functions fail on a value of another type: those of a key have
+    one."""
     key, operator, value = comparison
+    if operator in ("has", "lacks"):
+        held = f"json_get({value_sql(key)}, {literal(name_of(value))})"
+        return f"{held} IS NOT NULL" if operator == "has" else f"({value_sql(key)} IS NOT NULL AND {held} IS NULL)"
     wanted = literal(value) if isinstance(value, str) else str(value).lower()
     return f"{value_sql(key)} {operator} {wanted}"
 
@@ -73,8 +100,9 @@ def having(keys: Sequence[str]) -> str:
 
 
 def value_sql(key: str) -> str:
-    kind = {"bool": "bool", "number": "float"}.get(key.partition(":")[0], "string")
-    return f"json_get_{kind}(metadata, {literal(key)})"
+    """Of a list it is the JSON."""
+    kind = key.partition(":")[0].split(" ")[-1]
+    return f"json_get{GETTERS.get(kind, '')}(metadata, {literal(key)})"
 
 
 def literal(text: str) -> str:

@@ -143,16 +143,26 @@ def filter_of(where: Sequence[Condition]) -> str:
 
 def expression(condition: Condition) -> str:
     """A document without the field meets none: on servers `!=` alone would find it."""
-    first, *others = comparisons(condition)
-    found = comparison_expression(first)
-    for other in others:
-        found = f"({found} or (not exists {place_of(first.key)} and {comparison_expression(other)}))"
+    return f"({' or '.join(map(first_expression, comparisons(condition)))})"
+
+
+def first_expression(compared: Sequence[Comparison]) -> str:
+    """The first whose key a row has."""
+    *before, last = compared
+    found = comparison_expression(last)
+    for comparison in reversed(before):
+        found = f"({comparison_expression(comparison)} or (not exists {place_of(comparison.key)} and {found}))"
     return found
 
 
 def comparison_expression(comparison: Comparison) -> str:
     place, value = place_of(comparison.key), comparison.value
     wanted = literal(value) if isinstance(value, str) else repr(value).lower()
+    has = f"json_contains_any({place}, [{wanted}])"  # json_contains of Milvus Lite takes no negative number
+    if comparison.operator == "has":
+        return has
+    if comparison.operator == "lacks":
+        return f"(exists {place} and not {has})"
     return f"(exists {place} and {place} {OPERATORS.get(comparison.operator, comparison.operator)} {wanted})"
 
 

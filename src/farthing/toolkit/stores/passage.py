@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from farthing.toolkit.documents.document import Value
+from farthing.toolkit.documents.document import FieldValue
 
 
 @dataclass(frozen=True)
@@ -32,4 +32,4 @@ class Passage:
     heading: str = ""
     start: int = 0
     end: int = 0
-    metadata: Mapping[str, Value] = field(default_factory=dict)
+    metadata: Mapping[str, FieldValue] = field(default_factory=dict)

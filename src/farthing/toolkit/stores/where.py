@@ -30,7 +30,10 @@ QUOTES = "\"'"
 
 
 class Condition(NamedTuple):
-    """A document without the field meets none, not even `!=`."""
+    """A document without the field meets none, not even `!=`.
+
+    Of a list one value has to meet it; `!=` is met when none is that value.
+    """
 
     field: str
     operator: Operator

@@ -78,10 +78,13 @@ def test_a_model_is_not_chosen_for_an_index_that_stays_with_it(tmp_path: Path) -
 def test_making_and_adding_say_what_was_done(tmp_path: Path, starter_dir: Path) -> None:
     made = said("index", "create", "s", "--model", starter_dir, "--max-tokens", 64)
     assert "384 dimensions; passages of at most 64 tokens, 8 of them shared" in made
-    Path("a.jsonl").write_text('{"id": 1, "text": "one", "tags": []}\n{"id": 2, "text": "two"}\n')
+    records = [{"id": 1, "text": "one", "size": {}, "sizes": [[1]], "many": [1] * 300}, {"id": 2, "text": "two"}]
+    Path("a.jsonl").write_text("\n".join(map(json.dumps, records)))
     result = farthing("index", "add", "s", "a.jsonl")
     assert result.stdout.startswith("Added 2 documents: 2 passages embedded, ")
-    assert "Left out, since they hold neither text, number nor true or false: tags in 1." in result.stderr
+    why = "hold neither text, number, true or false, nor a list of these"
+    assert f"Left out, since they {why}: size in 1, sizes in 1." in result.stderr
+    assert "Left out, since they are lists of more than 256 values: many in 1." in result.stderr
     Path("a.jsonl").write_text('{"id": 1, "text": "one"}\n{"id": 2, "text": "zwei"}\n{"id": 3, "text": "three"}\n')
     assert said("index", "add", "s", "a.jsonl").startswith("Added 1 document, replaced 1, left 1 as they were: 2 pa")
     assert said("index", "add", "s", "a.jsonl").startswith("Added 0 documents, left 3 as they were: 0 passages")
@@ -354,6 +357,31 @@ def test_json_lines_say_all_of_a_result(store: Path) -> None:
     assert (result["document"], result["metadata"]) == ("p3", {"year": 2026})
     assert [result["excerpt"][first:last] for first, last in result["marks"]] == ["退货"]
     assert (result["cosine"], result["relevance"]) == (None, None)
+
+
+def test_tags_of_records_come_back_and_can_be_asked_for(starter_dir: Path) -> None:
+    said("index", "create", "s", "--model", starter_dir)
+    records = [
+        {"id": "a", "text": "a wren", "tags": ["bird", "small"], "years": [2001, 2026]},
+        {"id": "b", "text": "a crow", "tags": ["bird"], "years": 2010},
+        {"id": "c", "text": "a tower", "tags": []},
+    ]
+    Path("a.jsonl").write_text("\n".join(map(json.dumps, records)))
+    assert "Left out" not in farthing("index", "add", "s", "a.jsonl").stderr
+
+    def found(*conditions: str) -> list[dict[str, object]]:
+        wheres = [part for condition in conditions for part in ("--where", condition)]
+        lines = said("search", "s", "wren crow tower", "--mode", "keyword", "--json", *wheres).splitlines()
+        return sorted((result["document"], result["metadata"]) for result in map(json.loads, lines))
+
+    wren = ("a", {"tags": ["bird", "small"], "years": [2001, 2026]})
+    crow = ("b", {"tags": ["bird"], "years": 2010})
+    assert found() == [wren, crow, ("c", {})]
+    assert found("tags = bird") == [wren, crow]
+    assert found("tags=small") == [wren]
+    assert found("tags != small") == [crow]
+    assert found("years < 2005") == [wren]
+    assert found("tags = bird", "years >= 2026") == [wren]
 
 
 def test_conditions_and_modes_are_taken(store: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime
 import gzip
 import io
 import json
@@ -11,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from farthing.core.errors import EmptyInputError, InputError
 from farthing.toolkit.documents.document import Document
@@ -48,13 +51,56 @@ def lines(*records: object) -> str:
 
 
 def test_a_record_is_a_document_with_its_other_fields_as_metadata() -> None:
-    record = {"id": 7, "title": "Rain coat", "text": "Keeps you dry.", "price": 79.5, "sale": True, "tags": ["new"]}
-    write({"shop.jsonl": lines(record)})
+    metadata = {"price": 79.5, "sale": True, "tags": ["new", 7, False]}
+    write({"shop.jsonl": lines({"id": 7, "title": "Rain coat", "text": "Keeps you dry.", **metadata})})
     inputs = Inputs(["shop.jsonl"])
-    assert list(inputs) == [
-        Document("7", "Keeps you dry.", "Rain coat", "line 1 of shop.jsonl", metadata={"price": 79.5, "sale": True})
+    assert list(inputs) == [Document("7", "Keeps you dry.", "Rain coat", "line 1 of shop.jsonl", metadata=metadata)]
+    assert inputs.left_out.fields == {}
+
+
+def test_fields_that_could_not_be_asked_for_are_left_out_and_told() -> None:
+    fields = {
+        "tags": ["x", None],
+        "empty": [],
+        "nothing": [None],
+        "sizes": {"s": 1},
+        "nested": [["x"]],
+        "objects": [{"a": 1}],
+        "many": list(range(257)),
+        "as many as can be": list(range(256)),
+        "embedding": [0.5, -1, 0.0],
+    }
+    write({"a.jsonl": lines({"id": 1, "text": "a", **fields}, {"id": 2, "text": "b", "sizes": {}, "embedding": ["x"]})})
+    inputs = Inputs(["a.jsonl"])
+    assert [document.metadata for document in inputs] == [
+        {"tags": ["x"], "as many as can be": list(range(256))},
+        {"embedding": ["x"]},
     ]
-    assert inputs.left_out.fields == {"tags": 1}
+    assert inputs.left_out.fields == {
+        "hold neither text, number, true or false, nor a list of these": {"sizes": 2, "nested": 1, "objects": 1},
+        "are lists of more than 256 values": {"many": 1},
+        "are vectors, as `farthing embed` writes them": {"embedding": 1},
+    }
+
+
+def test_lists_of_parquet_are_metadata_and_those_of_csv_are_text() -> None:
+    day = datetime.date(2026, 1, 2)
+    columns = {
+        "text": ["a", "b"],
+        "tags": [["x", None, "y"], None],
+        "sizes": [[1, 2], []],
+        "days": [[day], [day]],
+        "pairs": [[{"a": 1}], []],
+    }
+    parquet.write_table(pyarrow.table(columns), "a.parquet")
+    inputs = Inputs(["a.parquet"])
+    assert [document.metadata for document in inputs] == [
+        {"tags": ["x", "y"], "sizes": [1, 2], "days": ["2026-01-02"]},
+        {"days": ["2026-01-02"]},
+    ]
+    assert [list(names) for names in inputs.left_out.fields.values()] == [["pairs"]]
+    write({"a.csv": 'text,tags\na,"x, y"\nb,"[""x""]"\n'})
+    assert [document.metadata for document in Inputs(["a.csv"])] == [{"tags": "x, y"}, {"tags": '["x"]'}]
 
 
 def test_fields_can_be_named() -> None:

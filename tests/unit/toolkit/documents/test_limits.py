@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,13 @@ from farthing.toolkit.documents.limits import check_copies, check_ids, checked
         (Document("a", "x", metadata={"n" * 257: 1}), "metadata", "a name of 257 characters; at most 256"),
         (Document("a", "x", metadata={"n": "é" * 33_000}), "metadata", "takes 66,001 bytes; at most 65,536"),
         (Document("a", "x", metadata={"n": 10**200_000}), "metadata", "bytes; at most 65,536"),
+        (Document("a", "x", metadata={"n": ["t"] * 257}), "metadata", "a list of 257 values; at most 256 are taken"),
+        (
+            Document("a", "x", metadata={f"{number:02}": [""] * 256 for number in range(32)}),
+            "metadata",
+            "takes 65,600 bytes; at most 65,536",
+        ),
+        (Document("a", "x", metadata={"n": ["é" * 33_000]}), "metadata", "takes 66,001 bytes; at most 65,536"),
     ],
 )
 def test_what_is_too_large_is_refused_with_both_numbers(document: Document, param: str, words: str) -> None:
@@ -32,6 +40,23 @@ def test_what_is_too_large_is_refused_with_both_numbers(document: Document, para
     assert raised.value.param == param
     assert words in str(raised.value)
     assert len(str(raised.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({"a": 1}, "is of type dict; metadata is text, a number, true or false, or a list of these"),
+        ({"x", "y"}, "is of type set; metadata is text"),
+        (b"x", "is of type bytes"),
+        (["x", ["y"]], "is a list with a value of type list; metadata is"),
+        ([{"a": 1}], "is a list with a value of type dict"),
+    ],
+)
+def test_what_could_not_be_asked_for_is_no_metadata(value: Any, words: str) -> None:
+    with pytest.raises(InputError) as raised:
+        checked(Document("a", "x", metadata={"n": value}))
+    assert raised.value.param == "metadata"
+    assert f"The field 'n' of the metadata of document 'a' {words}" in str(raised.value)
 
 
 @pytest.mark.parametrize("text", ["", " \t\r\n", "\u3000\u00a0\u2028", "\ufeff\u200b \u200d\u2060", " " * 100_000])
@@ -55,6 +80,9 @@ def test_a_kind_that_is_not_known_is_refused() -> None:
 def test_two_documents_of_one_id_must_be_the_same() -> None:
     one = Document("a", "x", metadata={"y": 1})
     check_ids([one, Document("b", "x"), Document("a", "x", metadata={"y": 1})])
+    check_ids([Document("a", "x", metadata={"y": [1, "b"]})] * 2)
+    with pytest.raises(InputError):
+        check_ids([Document("a", "x", metadata={"y": [1]}), Document("a", "x", metadata={"y": [True]})])
     for other in (Document("a", "y", metadata={"y": 1}), Document("a", "x", metadata={"y": True})):
         with pytest.raises(InputError, match=r"documents\[2\] has the id 'a', as documents\[0\] has") as raised:
             check_ids([one, Document("b", "x"), other])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -120,10 +121,17 @@ def test_conditions_have_limits(tmp_path: Path, embedder: Embedder) -> None:
 
 @pytest.mark.parametrize(
     ("document", "words"),
-    [({"id": "x"}, "Document 1 has no field 'text'"), ({"text": "x", "tags": ["a"]}, "'tags' is of type list")],
+    [
+        ({"id": "x"}, "Document 1 has no field 'text'"),
+        (Document("x", None), "Document 1 has no field 'text'"),  # type: ignore[arg-type]
+        ({"text": "x", "sizes": {"a": 1}}, "Document 1: the field 'sizes' is of type dict; metadata is text, a number"),
+        ({"text": "x", "tags": ["a", ["b"]]}, "'tags' is a list with a value of type list; metadata is"),
+        (Document("", "x", metadata={"tags": [{}]}), "'tags' is a list with a value of type dict"),  # type: ignore[list-item]
+        ({"text": "x", "tags": ["a"] * 257}, "'tags' is a list of 257 values; at most 256 are taken"),
+    ],
 )
 def test_what_is_no_document_is_refused(
-    document: dict[str, object], words: str, tmp_path: Path, embedder: Embedder
+    document: dict[str, object] | Document, words: str, tmp_path: Path, embedder: Embedder
 ) -> None:
     with Index.create(str(tmp_path / "index"), embedder) as index, pytest.raises(InputError, match=words):
         index.add(["fine", document])
@@ -139,6 +147,48 @@ def test_a_number_is_an_id_and_none_says_nothing(tmp_path: Path, embedder: Embed
         assert index.add_files(str(tmp_path / "same.jsonl")).num_new == 1
         assert index.search("crow", mode="keyword")[0].passage.metadata == {}
         assert index.delete(0, "1") == 2
+
+
+def test_none_says_nothing_in_a_document_either(tmp_path: Path, embedder: Embedder) -> None:
+    nothing: Any = None
+    with Index.create(str(tmp_path / "index"), embedder) as index:
+        given = Document("0", "a wren", nothing, nothing, kind=nothing, metadata={"author": nothing, "year": 0})
+        index.add(given)
+        as_dict = {"id": 0, "text": "a wren", "title": None, "author": None, "year": 0, "tags": []}
+        assert index.add([as_dict]).num_unchanged == 1
+        assert index.search("wren", mode="keyword")[0].passage.metadata == {"year": 0}
+        assert index.add([Document(nothing, "a crow"), Document("", "a rook"), "a crow"]).num_new == 2
+
+
+def test_tags_come_back_as_they_were_given_and_conditions_ask_for_each(tmp_path: Path, embedder: Embedder) -> None:
+    with Index.create(str(tmp_path / "index"), embedder) as index:
+        index.add(
+            [
+                {
+                    "id": "wren",
+                    "text": "a small bird",
+                    "tags": ["small", None, "brown", "small"],
+                    "years": (1990, 2020),
+                },
+                Document("crow", "a black bird", metadata={"tags": ["black"], "years": [2001]}),
+                {"id": "owl", "text": "a bird of the night", "tags": "brown"},
+            ]
+        )
+
+        def found(*where: str) -> set[str]:
+            return {result.passage.document for result in index.search("bird", where=where)}
+
+        assert found("tags = brown") == {"wren", "owl"}
+        assert found("tags != brown") == {"crow"}
+        assert found("years < 2000") == {"wren"}
+        assert found("years > 1995", "years < 2005") == {"wren", "crow"}
+        (wren,) = index.search("bird", where="tags = small")
+        assert wren.passage.metadata == {"tags": ["small", "brown", "small"], "years": [1990, 2020]}
+        index.compact()
+        index.add({"id": "wren", "text": "a small bird", "tags": ["little"]})
+        assert (found("tags = small"), found("tags = little")) == (set(), {"wren"})
+        with pytest.raises(InputError, match="the field 'tags' holds texts"):
+            index.search("bird", where="tags = 5")
 
 
 def test_there_must_be_an_index(tmp_path: Path) -> None:

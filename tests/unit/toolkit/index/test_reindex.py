@@ -16,6 +16,7 @@ from farthing.toolkit.index.search import Query, search
 from farthing.toolkit.index.unknown_words import UnknownWords
 from farthing.toolkit.stores.lance_database import LanceDatabase
 from farthing.toolkit.stores.passage import Passage
+from farthing.toolkit.stores.where import Condition
 
 
 def passages(index: VectorIndex) -> list[Passage]:
@@ -40,6 +41,16 @@ def test_the_same_passages_have_vectors_of_the_new_model(
     results = search(opened, Query("which bird sings loudly?"), starter)
     assert results[0].passage.document == "wren"
     assert [path.name for path in Path(database.place).glob("data-*")] == ["data-2"]
+
+
+def test_lists_are_asked_for_in_the_moved_index_too(
+    index: VectorIndex, database: LanceDatabase, embedder: Embedder, starter: Embedder
+) -> None:
+    metadata = {"tags": ["small", "grey"]}
+    index.add([Document("tit", "A small bird.", metadata=metadata)], embedder)
+    moved = reindex(database, starter)
+    found = search(moved, Query("bird", where=[Condition("tags", "=", "grey")]), starter)
+    assert [(result.passage.document, result.passage.metadata) for result in found] == [("tit", metadata)]
 
 
 def test_words_that_the_new_model_does_not_know_are_counted(

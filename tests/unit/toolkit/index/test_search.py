@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -221,6 +222,17 @@ def test_a_condition_that_no_document_can_meet_is_named(
         search(index, Query("the smallest bird", mode=mode, where=[Condition("grams", ">", 1), condition]), embedder)
     assert message in str(caught.value)
     assert caught.value.param == "where"
+
+
+def test_what_lists_hold_is_named_too(index: VectorIndex, embedder: Embedder) -> None:
+    index.add([Document("tit", "A small bird.", metadata={"sizes": [1, "small"], "grams": [9]})], embedder)
+    for condition, message in (
+        (Condition("sizes", "=", True), "the field 'sizes' holds texts and numbers."),
+        (Condition("size", "=", 1), "has the field 'size'; there are: grams, metres, sizes. Did you mean 'sizes'?"),
+    ):
+        with pytest.raises(InputError, match=re.escape(message)):
+            search(index, Query("bird", where=[condition]), embedder)
+    assert search(index, Query("bird", where=[Condition("sizes", "=", 2)]), embedder) == []
 
 
 def test_a_condition_that_documents_could_meet_leaves_nothing(index: VectorIndex, embedder: Embedder) -> None:

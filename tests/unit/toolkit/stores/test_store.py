@@ -35,7 +35,7 @@ def store(open_store: OpenStore) -> Store:
 def test_a_passage_comes_back_as_it_was_put(store: Store) -> None:
     passage = Passage(
         "a'b#0", "a'b", "7", "Zeile 1\nZeile 2 \u0000 '\"", "títle", "f.md", "Head > Sub", 3, 20,
-        {"price": 12.5, "number": 3, "new": True, "shop": "it's"},
+        {"price": 12.5, "number": 3, "new": True, "shop": "it's", "tags": ["b", "", "a", "b", 1, True, 0.5]},
     )  # fmt: skip
     put(store, [passage])
     assert held(store) == {"a'b": [passage]}
@@ -256,9 +256,111 @@ def test_whole_numbers_of_any_size_are_compared_exactly(store: Store, condition:
     assert {one.passage.document for one in found} == set(map(str, numbers))
 
 
+TAGGED = {
+    "two": ["x", "y"],
+    "one": ["y"],
+    "alone": "x",
+    "mixed": ["z", 7, True, 0.5],
+    "cells": ["19.90", "1.10.2", "FALSE", "é"],
+    "long": [2**60 + 1, 5, -(2**55) - 1],
+    "below": [-3, 0],
+}
+
+
+@pytest.mark.parametrize(
+    ("condition", "documents"),
+    [
+        ("tags = x", {"two", "alone"}),
+        ("tags = y", {"two", "one"}),
+        ("tags != x", {"one", "mixed", "cells"}),
+        ("tags != y", {"alone", "mixed", "cells"}),
+        ("tags >= y", {"two", "one", "mixed", "cells"}),
+        ("tags < x", {"cells"}),
+        ("tags = 7", {"mixed"}),
+        ("tags = 7.0", {"mixed"}),
+        ('tags = "7"', set()),
+        ("tags != 7", {"cells", "long", "below"}),
+        ("tags > 6", {"mixed", "cells", "long"}),
+        ("tags <= -3", {"long", "below"}),
+        ("tags = -3", {"below"}),
+        ("tags != -3", {"mixed", "cells", "long"}),
+        ("tags = -0.0", {"below"}),
+        ("tags = true", {"mixed"}),
+        ("tags = false", {"cells"}),
+        ("tags != true", {"cells"}),
+        ("tags = 19.9", {"cells"}),
+        ('tags = "19.90"', {"cells"}),
+        ('tags = "19.9"', set()),
+        ("tags >= 1.10.0", {"cells"}),
+        ("tags < 1.10.0", set()),
+        (f"tags = {2**60 + 1}", {"long"}),
+        (f"tags = {2**60}", set()),
+        (f"tags != {2**60}", {"mixed", "cells", "long", "below"}),
+        (f"tags != {2**60 + 1}", {"mixed", "cells", "below"}),
+        (f"tags < {2**55}", {"mixed", "cells", "long", "below"}),
+        (f"tags > {2**55}", {"long"}),
+        (f"tags >= {2**60 + 2}", set()),
+        (f"tags <= {-(2**55) - 1}", {"long"}),
+        (f"tags < {-(2**55) - 1}", set()),
+        ("tag = x", set()),
+    ],
+)
+def test_a_list_meets_what_one_of_its_values_meets(store: Store, condition: str, documents: set[str]) -> None:
+    put(store, [passages_of(name, 1, metadata={"tags": ["x", 7]})[0] for name in TAGGED])
+    put(store, [passages_of(name, 1, "2", metadata={"tags": tags})[0] for name, tags in TAGGED.items()])
+    put(store, passages_of("none", 1))
+    store.build()
+    where = parse_conditions([condition])
+    for found in (
+        store.nearest(unit(1)[0], 10, where),
+        store.matching("word", 10, where),
+        read(store.candidates(unit(1)[0], "word", 10, where)),
+    ):
+        assert {one.passage.document for one in found} == documents
+
+
+ODD_TEXTS = [
+    "",
+    " ",
+    "'",
+    '"',
+    "\\",
+    '\\"',
+    "\n",
+    "\t",
+    "$.x",
+    "[0]",
+    "0",
+    "null",
+    "true",
+    "é",
+    "😀",
+    "{}",
+    "%",
+    "a,b",
+    ":",
+]
+
+
+def test_any_text_can_be_in_a_list_and_any_text_be_its_name(store: Store) -> None:
+    fields = {f"n{number} {text}": [text, "more"] for number, text in enumerate(ODD_TEXTS)}
+    put(store, passages_of("all", 1, metadata=fields))
+    put(store, passages_of("other", 1, metadata={name: ["more", "x"] for name in fields}))
+    for name, (text, _) in fields.items():
+        for operator, wanted, documents in (
+            ("=", text, {"all"}),
+            ("!=", text, {"other"}),
+            ("=", "more", {"all", "other"}),
+            ("=", f"{text}.", set()),
+        ):
+            where = [Condition(name, operator, wanted)]
+            found = {one.passage.document for one in store.nearest(unit(1)[0], 5, where)}
+            assert found == documents, (name, operator, wanted)
+
+
 def test_as_many_conditions_as_are_taken_are_all_met(store: Store) -> None:
     put(store, passages_of("a", 1, metadata={"price": 12.5, "pages": 10}))
-    put(store, passages_of("b", 1, metadata={"price": 12.5, "pages": 11}))
+    put(store, passages_of("b", 1, metadata={"price": [90, 12.5], "pages": [11, 11.5]}))
     store.build()
     where = [Condition("price", "<=", 13), *[Condition("pages", "!=", 12 + number) for number in range(62)]]
     for last, documents in ((Condition("pages", "<", 11), {"a"}), (Condition("pages", "=", 10**29), set())):
@@ -294,7 +396,8 @@ def test_an_empty_store_answers(store: Store) -> None:
 
 def test_it_says_which_fields_there_are_and_of_which_kind(store: Store) -> None:
     assert not store.has_any(["text:shop", "number:price"])
-    put(store, [replace(passages_of("a", 1)[0], metadata={"price": 12.5, 'it\'s "new"': True, "sku": "007"})])
+    fields = {"price": 12.5, 'it\'s "new"': True, "sku": "007", "tags": ["x", 7]}
+    put(store, [replace(passages_of("a", 1)[0], metadata=fields)])
     put(store, passages_of("b", 1))
     for keys, is_there in (
         (["number:price"], True),
@@ -303,6 +406,9 @@ def test_it_says_which_fields_there_are_and_of_which_kind(store: Store) -> None:
         (['bool:it\'s "new"'], True),
         (["text:sku"], True),
         (["number:sku", "long:sku", "version:sku"], False),
+        (["texts:tags"], True),
+        (["text:tags", "greatest number:tags"], True),
+        (["text:tags", "bools:tags", "longs:tags"], False),
     ):
         assert store.has_any(keys) is is_there, keys
-    assert store.sample_fields(10) >= {"price", 'it\'s "new"', "sku"}
+    assert store.sample_fields(10) >= fields.keys()
