@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import torch
 
+from farthing.core.collector import looks_at_little
+
 # What torch's allocator for the host says, in a RuntimeError (c10/core/impl/alloc_cpu.cpp).
 HOST_ALLOCATOR = ("can't allocate memory", "not enough memory")
 
@@ -17,15 +19,6 @@ HOST_ALLOCATOR = ("can't allocate memory", "not enough memory")
 TRIM_INTERVAL_S = 10.0
 # What a process may have grown by before its heap is trimmed, whether batches are run or not.
 TRIM_GROWTH_BYTES = 64 * 2**20
-# New objects before Python's collector looks at them, in a process that has put aside (`gc.freeze`) what stays: set by
-# `farthing.server.collector`.
-SPARED_THRESHOLD = 50_000
-
-
-def looks_at_little() -> bool:
-    """Whether a look of Python's collector takes a millisecond, since what stays is put aside. Counting what is put
-    aside would take 30."""
-    return gc.get_threshold()[0] >= SPARED_THRESHOLD
 
 
 def trim_heap() -> None:
@@ -54,7 +47,7 @@ class Trimmer:
     def watch(self, held_bytes: int) -> None:
         """Told again and again how much the process holds. Requests that are refused make no batch, and leave what
         their bodies took in the heap, or in circles of errors and frames, which the collector hardly ever looks for in
-        a server (`farthing.server.collector`)."""
+        a server (`farthing.core.collector`)."""
         self._least_bytes = held_bytes if self._least_bytes is None else min(held_bytes, self._least_bytes)
         if held_bytes - self._least_bytes >= TRIM_GROWTH_BYTES:
             if looks_at_little():

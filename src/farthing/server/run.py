@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from farthing.core.collector import spare_the_collector
 from farthing.core.errors import SettingsError
 from farthing.core.models_file import ModelsFile
 from farthing.core.resolve import Resolved
@@ -32,7 +33,6 @@ from farthing.core.settings import (
 )
 from farthing.core.sizes import mebibytes
 from farthing.server.app import create_app
-from farthing.server.collector import spare_the_collector
 from farthing.server.connection import ConnectionLimits
 from farthing.server.descriptors import fit_connections
 from farthing.server.directory import Directory

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from farthing.core.collector import spare_what_came
 from farthing.core.errors import (
     FarthingError,
     IndexNotFoundError,
@@ -21,7 +22,6 @@ from farthing.core.errors import (
     UnreadableIndexError,
     VectorIndexError,
 )
-from farthing.server.collector import spare_what_came
 from farthing.toolkit.extra import needed
 from farthing.toolkit.index.index import IndexInfo, VectorIndex, remove_index
 from farthing.toolkit.index.words import Segmenter

@@ -7,7 +7,7 @@ import sys
 
 SCRIPT = """
 import gc
-from farthing.server.collector import spare_the_collector, spare_what_came
+from farthing.core.collector import spare_the_collector, spare_what_came
 before = gc.get_freeze_count()
 spare_what_came()
 assert gc.get_freeze_count() == before, "this process is nobody's yet"
@@ -24,7 +24,7 @@ assert gc.collect() == 0
 GROWN = """
 import gc, weakref
 from farthing.engine.memory import TRIM_GROWTH_BYTES, Trimmer
-from farthing.server.collector import spare_the_collector
+from farthing.core.collector import spare_the_collector
 
 class Circle:
     def __init__(self):
