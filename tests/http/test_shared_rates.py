@@ -162,7 +162,11 @@ def test_a_clock_of_redis_that_is_set_back_locks_nobody_out(redis: StoreServer) 
 @pytest.mark.parametrize(
     "nonsense", [b"+OK\r\n", b"*1\r\n$1\r\nx\r\n", b":1\r\n", b"*4\r\n:1\r\n:2\r\n:3\r\n:-4\r\n", b"?"]
 )
-def test_a_storage_that_answers_nonsense_fails_no_request(launch: Any, tiny_qwen3: Path, nonsense: bytes) -> None:
+def test_a_storage_that_answers_nonsense_fails_no_request(
+    launch: Any, tiny_qwen3: Path, nonsense: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One second after a full minute, and so for all requests: counts of a minute that is over fade.
+    monkeypatch.setattr(rate_counts, "time", SimpleNamespace(monotonic=lambda: 60_000_001.0))
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def answer_all() -> None:
