@@ -2,18 +2,26 @@
 
 python benchmarks/front_speed.py cached MODEL [--seconds 8] [--rounds 3]
 python benchmarks/front_speed.py computed MODEL [--format int8] [--requests 20]
+python benchmarks/front_speed.py cached|computed MODEL --against SRC [--pairs 40]
 
 `cached` starts `farthing serve MODEL`, asks for texts once, and then has wrk (https://github.com/wg/wrk) ask for them
 again: single texts on 64 and on 200 connections, 32 texts a request, as base64. wrk runs on the same machine and takes
 its part of the cores. `computed` starts the server without a cache and sends requests of 8 new texts of about 128
-tokens one after the other: the client's time against the time that the forward passes took, as /metrics counts it. One
-table and one JSON line each.
+tokens one after the other: the client's time against the time that the forward passes took, as /metrics counts it.
+
+With --against another version is served beside this one, and both are asked in turn, a second each (`cached`) or one
+round of requests each (`computed`, with one client and with four); the version that goes first changes from pair to
+pair. SRC is that version's PYTHONPATH: its folder `src`, and what else it needs. The ratio of a pair is how many
+requests a second this version answers for one of the other; the table has the median and the quartiles of all pairs.
+One table and one JSON line each.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import random
 import re
 import shutil
 import statistics
@@ -22,8 +30,10 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,20 +51,25 @@ request = function()
 end
 """
 UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
+COMPUTE = ("--cache", "off", "--share-prefixes", "off")
+CLIENTS = (1, 4)
+
+Body = dict[str, Any]
 
 
 @contextmanager
-def serving(*arguments: str) -> Iterator[str]:
-    """The address of a server of its own, once it is ready."""
-    with serving_process(*arguments) as (url, _):
+def serving(*arguments: str, source: str | None = None) -> Iterator[str]:
+    """The address of a server of its own, once it is ready; of the version under `source`, where that is given."""
+    with serving_process(*arguments, source=source) as (url, _):
         yield url
 
 
 @contextmanager
-def serving_process(*arguments: str) -> Iterator[tuple[str, int]]:
+def serving_process(*arguments: str, source: str | None = None) -> Iterator[tuple[str, int]]:
     """The address and the process id of a server of its own, once it is ready."""
     command = [sys.executable, "-c", MAIN, "serve", "--port", "0", "--log-level", "warning", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    environment = dict(os.environ) if source is None else {**os.environ, "PYTHONPATH": source}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         url = next(line for line in process.stdout if line.startswith("Listening on ")).split()[2].rstrip(",")
         try:
@@ -74,7 +89,7 @@ def post(url: str, body: dict[str, Any]) -> dict[str, Any]:
         return found
 
 
-def wrk(url: str, bodies: list[dict[str, Any]], connections: int, seconds: int) -> dict[str, float]:
+def wrk(url: str, bodies: list[Body], connections: int, seconds: int) -> dict[str, float]:
     """Requests a second, and milliseconds of the median and the 99th percentile."""
     quoted = ", ".join(f"[==[{json.dumps(body)}]==]" for body in bodies)
     with tempfile.TemporaryDirectory() as folder:
@@ -93,15 +108,20 @@ def wrk(url: str, bodies: list[dict[str, Any]], connections: int, seconds: int) 
     return found
 
 
-def cached(options: argparse.Namespace) -> tuple[list[list[str]], dict[str, Any]]:
+def cached_loads() -> tuple[list[Body], dict[str, tuple[list[Body], int, int]]]:
+    """Requests that hold every text once; and of each load its requests, its connections, and a request's texts."""
     texts = [f"How do I get my money back for order {number}?" for number in range(256)]
     singles = [{"input": text, "encoding_format": "base64"} for text in texts]
     groups = [{"input": texts[start : start + 32], "encoding_format": "base64"} for start in range(0, 256, 32)]
-    loads: dict[str, tuple[list[dict[str, Any]], int, int]] = {
+    return groups, {
         "1 text, 64 connections": (singles, 64, 1),
         "32 texts, 16 connections": (groups, 16, 32),
         "1 text, 200 connections": (singles, 200, 1),
     }
+
+
+def cached(options: argparse.Namespace) -> tuple[list[list[str]], dict[str, Any]]:
+    groups, loads = cached_loads()
     found: dict[str, list[dict[str, float]]] = {name: [] for name in loads}
     with serving(options.model) as url:
         for body in groups:
@@ -129,7 +149,7 @@ def batch_seconds(url: str) -> float:
 
 def computed(options: argparse.Namespace) -> tuple[list[list[str]], dict[str, Any]]:
     shares, tokens = [], 0
-    with serving(options.model, "--format", options.format, "--cache", "off", "--share-prefixes", "off") as url:
+    with serving(options.model, "--format", options.format, *COMPUTE) as url:
         for number in range(options.requests + 3):
             texts = [" ".join(f"w{number} {place} {word}" for word in range(options.words)) for place in range(8)]
             before, started = batch_seconds(url), time.perf_counter()
@@ -144,6 +164,62 @@ def computed(options: argparse.Namespace) -> tuple[list[list[str]], dict[str, An
     return rows, {"format": options.format, "tokens": tokens, "added": round(added, 4), "most": round(max(shares), 4)}
 
 
+def in_turn(this: Callable[[], float], other: Callable[[], float], pairs: int) -> list[float]:
+    """What the two measure, this by the other, pair by pair; each begins every second pair."""
+    this(), other()
+    ratios = []
+    for number in range(pairs):
+        first, second = (this, other) if number % 2 else (other, this)
+        one, two = first(), second()
+        ratios.append(one / two if first is this else two / one)
+    return ratios
+
+
+def compared(options: argparse.Namespace) -> dict[str, Any]:
+    arguments = [options.model] if options.what == "cached" else [options.model, "--format", options.format, *COMPUTE]
+    with serving(*arguments) as this, serving(*arguments, source=options.against) as other:
+        loads: dict[str, Callable[[str], float]] = {}
+        if options.what == "cached":
+            groups, cases = cached_loads()
+            for url in (this, other):
+                for body in groups:
+                    post(url, body)
+            loads = {name: partial(wrk_rate, bodies, connections) for name, (bodies, connections, _) in cases.items()}
+        else:
+            loads = {f"8 texts, clients: {clients}": partial(rate, clients, options.words) for clients in CLIENTS}
+        found = {
+            name: in_turn(partial(load, this), partial(load, other), options.pairs) for name, load in loads.items()
+        }
+    row = {
+        name: {
+            "median": round(statistics.median(ratios), 3),
+            "quartiles": [round(edge, 3) for edge in statistics.quantiles(ratios)[::2]],
+        }
+        for name, ratios in found.items()
+    }
+    shown = [[name, f"{one['median']:.3f}", "{:.3f} to {:.3f}".format(*one["quartiles"])] for name, one in row.items()]
+    print(table([f"{options.what}, this version by the other", "median", "quartiles"], shown))
+    return row
+
+
+def wrk_rate(bodies: list[Body], connections: int, url: str) -> float:
+    """Requests a second, over one second."""
+    return wrk(url, bodies, connections, 1)["rate"]
+
+
+def rate(clients: int, words: int, url: str) -> float:
+    """Requests a second, of four that each client sends one after the other, with new texts."""
+
+    def body() -> Body:
+        return {"input": [" ".join(f"w{random.randrange(10**6)}" for _ in range(words)) for _ in range(8)]}
+
+    bodies = [[body() for _ in range(4)] for _ in range(clients)]
+    started = time.perf_counter()
+    with ThreadPoolExecutor(clients) as pool:
+        list(pool.map(lambda own: [post(url, body) for body in own], bodies))
+    return 4 * clients / (time.perf_counter() - started)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("what", choices=("cached", "computed"))
@@ -153,9 +229,14 @@ def main() -> None:
     parser.add_argument("--format", default="int8")
     parser.add_argument("--requests", type=int, default=20)
     parser.add_argument("--words", type=int, default=30)
+    parser.add_argument("--against", metavar="SRC")
+    parser.add_argument("--pairs", type=int, default=40)
     options = parser.parse_args()
     if options.what == "cached":
         assert shutil.which("wrk"), "wrk is not installed (Debian package wrk)"
+    if options.against is not None:
+        row = compared(options)
+    elif options.what == "cached":
         _, row = cached(options)
     else:
         _, row = computed(options)
