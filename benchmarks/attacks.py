@@ -26,6 +26,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -185,6 +186,20 @@ def offers(target: Target, count: int = 2000) -> None:
         time.sleep(3)
 
 
+def pipelined(target: Target, count: int = 300_000) -> None:
+    """As many requests as the server takes before it has answered, from one client that reads the answers."""
+    request = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    with socket.create_connection(target.address, timeout=ATTACK_LIMIT_S) as connection:
+        reader = threading.Thread(target=lambda: deque(iter(lambda: connection.recv(2**20), b""), maxlen=0))
+        with suppress(OSError):
+            reader.start()
+            connection.settimeout(5)
+            connection.sendall(request * count)
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+        reader.join()
+
+
 def guessed_keys(target: Target, count: int = 200) -> None:
     for number in range(count):
         target.post("/v1/embeddings", {"input": "x"}, authorization=f"Bearer guess-{number}")
@@ -269,6 +284,8 @@ ATTACKS: dict[str, Callable[[Target], None]] = {
     "5 million lists, packed": packed(b'{"input":[' + b"[]," * 5_000_000 + b"[]]}"),
     "empty blocks, packed": empty_blocks,
     "2,000 offers of another protocol": offers,
+    "300,000 requests at once": pipelined,
+    "as many on each of 20 connections": lambda target: target.together([lambda: pipelined(target)] * 20),
     "190,000 unknown fields": raw("/v1/embeddings", json.dumps({f"f{n}": n for n in range(190_000)}).encode()),
     "60 fields that are nearly ours": embed(input="x", **{f"{'dimension' * 7}{n}": n for n in range(60)}),
     "30 bodies that do not end": unfinished_bodies,
