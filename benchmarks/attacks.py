@@ -488,7 +488,7 @@ class Server:
 
         memory = threading.Thread(target=watch_memory)
         memory.start()
-        started = time.monotonic()
+        started, stolen = time.monotonic(), stolen_s()
         try:
             with watched(self.url) as row:
                 ATTACKS[name](target)
@@ -497,6 +497,7 @@ class Server:
             ended.set()
             memory.join()
         row |= {"seconds": seconds, "statuses": counted(target.statuses), "peak_mib": peak[0] / 2**20}
+        row["stolen_ms"] = 1000 * (stolen_s() - stolen)
         row["died"] = self.process.poll() is not None
         return row
 
@@ -562,6 +563,13 @@ def is_bad(row: dict[str, Any]) -> bool:
     return bool(row["died"] or row["wrong"] or row["failed"] or has_5xx or len(row["spaces"]) > 1)
 
 
+def stolen_s() -> float:
+    """Seconds that the host has given to others while this machine had work, of all processors."""
+    with suppress(OSError, IndexError):
+        return int(Path("/proc/stat").read_text().split("\n", 1)[0].split()[8]) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("model", nargs="?")
@@ -603,11 +611,12 @@ def main() -> None:
                 finally:
                     server.close()
     print(table(
-        ["attack", "answered", "s", "/health ms", "text ms", "refused", "wrong", "peak MiB", "stopped in s"],
+        ["attack", "answered", "s", "/health ms", "text ms", "refused", "wrong", "peak MiB", "stolen ms",
+         "stopped in s"],
         [
             [name, row["statuses"], f"{row['seconds']:.1f}", f"{row['health_ms']:.0f}", f"{row['text_ms']:.0f}",
              f"{row['refused']} of {row['texts']}", str(row["wrong"] + row["failed"]), f"{row['peak_mib']:.0f}",
-             f"{row['stop_s']:.1f}" if "stop_s" in row else "-"]
+             f"{row['stolen_ms']:.0f}", f"{row['stop_s']:.1f}" if "stop_s" in row else "-"]
             for name, row in rows.items()
         ],
     ))  # fmt: skip
