@@ -24,13 +24,18 @@ from farthing.cli.data_options import (
     vectors_of,
 )
 from farthing.cli.options import SettingsCommand, settings_options
+from farthing.core.errors import DoesNotFitError
 from farthing.core.resolve import Resolved
+from farthing.core.settings import EngineSettings
+from farthing.core.sizes import mebibytes, parse_bytes
 from farthing.toolkit.records.skipped import Skipped
 
 if TYPE_CHECKING:
     from farthing.toolkit.cluster.clustering import Clustering
 
 NUM_SHOWN = 20
+# What a model that made vectors leaves in the process, mostly its libraries: `python benchmarks/job_memory.py`.
+MODEL_LEFT_BYTES = 220 * 2**20
 
 
 @click.command(
@@ -126,6 +131,7 @@ def cluster(
     skipped = Skipped(strict)
     data = read_text_set(input, input_format, field, skipped)
     check_records(data, formats or FORMATS)
+    layout = fitting_layout(layout, len(data), settings.group(EngineSettings).memory, makes_vectors=model is not None)
     made = vectors_of(data, model, vectors, settings, show_progress=shown)
     for error in made.errors.values():
         skipped.add(error)
@@ -147,6 +153,45 @@ def cluster(
     report(found, min_cluster_size, min_samples)
     click.echo(f"Wrote {', '.join(path.name for path in written)} to {folder}.")
     say_left_out(skipped)
+
+
+def fitting_layout(layout: str, num_texts: int, memory: str, *, makes_vectors: bool) -> str:
+    """The layout, of "auto" one that fits into a memory that was given as a size.
+
+    Raises `DoesNotFitError`, before a model is loaded, where none does.
+    """
+    from farthing.toolkit.cluster.layout import choose_layout, process_bytes
+
+    budget_bytes = parse_bytes(memory)
+    if budget_bytes is None:  # auto or none
+        return layout
+    drawn = choose_layout(layout, num_texts)
+    kept_bytes = MODEL_LEFT_BYTES if makes_vectors else 0
+    needed_bytes = process_bytes(num_texts, drawn) + kept_bytes
+    least_bytes = process_bytes(num_texts, "pca") + kept_bytes
+    if needed_bytes <= budget_bytes:
+        return drawn
+    if layout == "auto" and least_bytes <= budget_bytes:
+        click.echo(
+            f"The map shows principal components: UMAP would take the process to about {mebibytes(needed_bytes)}, and "
+            f"--memory {memory} is {mebibytes(budget_bytes)}.",
+            err=True,
+        )
+        return "pca"
+    remedies = [" or --layout pca"] if drawn == "umap" and least_bytes <= budget_bytes else []
+    if makes_vectors:
+        remedies.append(
+            f"; or make the vectors with `farthing embed` and give them as --vectors, which takes "
+            f"{mebibytes(kept_bytes)} less"
+        )
+    raise DoesNotFitError(
+        f"Clustering {num_texts:,} texts takes a process of about {mebibytes(needed_bytes)}, and --memory {memory} is "
+        f"{mebibytes(budget_bytes)}.",
+        param="memory",
+        short_bytes=needed_bytes - budget_bytes,
+        least_bytes=needed_bytes,
+        or_else="".join(remedies),
+    )
 
 
 def report(found: Clustering, min_cluster_size: int, min_samples: int) -> None:

@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner, Result
 from pyarrow import parquet
 
-from farthing.cli.cluster import cluster
+from farthing.cli.cluster import cluster, fitting_layout
 from farthing.cli.embed import embed
-from farthing.core.errors import EmptyInputError, InputError, SettingsError
+from farthing.core.errors import DoesNotFitError, EmptyInputError, InputError, SettingsError
 
 TEXTS = [*(f"where is my refund {number}" for number in "abcdef"), *(f"change the PIN {number}" for number in "abcdef")]
 
@@ -144,3 +144,27 @@ def test_vectors_of_other_texts_and_none_at_all_are_refused(made: tuple[Path, Pa
     result = invoke(made[0], "--vectors", tmp_path / "other.npy", "-o", tmp_path / "out")
     assert "other.npy has 3 vectors; in.jsonl has 12 texts" in str(result.exception)
     assert "Give either --model" in invoke(made[0], "-o", tmp_path / "out").output
+
+
+def test_a_map_that_fits_is_drawn_where_the_memory_is_given(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fitting_layout("auto", 1500, "auto", makes_vectors=True) == "auto"
+    assert fitting_layout("auto", 1500, "4GB", makes_vectors=True) == "umap"
+    assert not capsys.readouterr().err
+    assert fitting_layout("auto", 1500, "450MB", makes_vectors=False) == "pca"
+    assert "principal components: UMAP would take" in capsys.readouterr().err
+    assert fitting_layout("auto", 20, "450MB", makes_vectors=False) == "pca"
+    assert not capsys.readouterr().err  # so few are never laid out by UMAP
+
+
+def test_clusters_that_do_not_fit_are_refused_before_a_model_is_loaded(made: tuple[Path, Path], tmp_path: Path) -> None:
+    result = invoke(made[0], "--model", tmp_path / "no-model", "-o", tmp_path / "out", "--memory", "450MB")
+    assert isinstance(result.exception, DoesNotFitError)
+    assert "Clustering 12 texts takes a process of about" in str(result.exception)
+    assert "give them as --vectors, which takes 220 MiB less" in str(result.exception)
+    with pytest.raises(DoesNotFitError, match=r"Give \d+ MiB or more or --layout pca\.$"):
+        fitting_layout("umap", 1500, "450MB", makes_vectors=False)
+
+
+def test_a_size_of_memory_that_fits_is_no_obstacle(made: tuple[Path, Path], tmp_path: Path) -> None:
+    result = invoke(made[0], "--vectors", made[1], "-o", tmp_path / "out", "--memory", "450MB")
+    assert result.exception is None, result.output

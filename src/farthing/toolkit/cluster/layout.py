@@ -17,6 +17,7 @@ from farthing.toolkit.extra import needed
 # Fewer points than UMAP wants neighbours; and more than it lays out in some minutes.
 UMAP_MIN_POINTS, UMAP_MAX_POINTS = 32, 250_000
 UMAP_NEIGHBOURS = 15
+PROCESS_BYTES, POINT_BYTES = {"umap": 450 * 2**20, "pca": 365 * 2**20}, 13 * 1024
 
 
 def choose_layout(asked: str, num_points: int) -> str:
@@ -26,6 +27,14 @@ def choose_layout(asked: str, num_points: int) -> str:
     if asked == "auto":
         return "umap" if num_points <= UMAP_MAX_POINTS else "pca"
     return asked
+
+
+def process_bytes(num_points: int, layout: str) -> int:
+    """What a process holds at most that clusters so many texts of some hundred characters and lays them out so.
+
+    Measured, with libraries and what numba compiles: `python benchmarks/job_memory.py`.
+    """
+    return PROCESS_BYTES[layout] + POINT_BYTES * num_points
 
 
 def lay_out(points: np.ndarray, neighbours: Neighbours, layout: str, seed: int) -> np.ndarray:
