@@ -32,11 +32,15 @@ enum { FT_FLOAT32 = 0, FT_BFLOAT16 = 1 };
 /* A fixed team of threads. One call at a time: calls on the same pool must not overlap. */
 typedef struct ft_pool ft_pool;
 
-/* `isa` is "portable", "avx2", "avx512vnni", "avx512bf16", or NULL for the best that this CPU has. The calling thread
+/* `isa` is "portable", "avx2", "avx512vnni", "avx512bf16", "amx", or NULL for the best that this CPU has. The calling thread
  * is one of the `num_threads`. */
 FT_API int ft_pool_create(int32_t num_threads, const char* isa, ft_pool** out);
 FT_API void ft_pool_destroy(ft_pool* pool);
 FT_API const char* ft_pool_isa(const ft_pool* pool);
+
+/* Rows that each thread takes at once with the kernels of `isa`, as for ft_pool_create: scratch memory grows with them. 0 where
+ * this CPU does not have the instruction set. */
+FT_API int32_t ft_tile_rows(const char* isa);
 
 /* A packed matrix [n, k] is one block of bytes, alignment 64, free to be written to a file and mapped again. Any n and k. */
 FT_API size_t ft_packed_bytes(int32_t n, int32_t k);

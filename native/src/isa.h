@@ -54,6 +54,7 @@ struct UnpackNf4Call {
 
 struct Kernels {
     const char* name;
+    int tile_rows;  // that a thread's scratch has room for
     void (*linear)(const LinearCall&);
     void (*qwen3_layer)(const Qwen3Call&);
     void (*bert_layer)(const BertCall&);
@@ -66,5 +67,6 @@ namespace portable { const Kernels& kernels(); }
 namespace avx2 { const Kernels& kernels(); }
 namespace avx512vnni { const Kernels& kernels(); }
 namespace avx512bf16 { const Kernels& kernels(); }
+namespace amx { const Kernels& kernels(); }
 
 }  // namespace farthing

@@ -9,6 +9,7 @@
 #include <atomic>
 
 #include "attention.h"
+#include "blocks.h"
 #include "layer_scratch.h"
 #include "quantize.h"
 #include "threads.h"
@@ -32,7 +33,7 @@ struct LayerWalk {
             starts[text + 1] = starts[text] + static_cast<int32_t>(round_up(texts[text].size(), kKeyPanel));
         scratch.kv.padded_tokens = starts[texts.count()];
         scratch.kv.prefixes = batch.prefixes;
-        for (int thread = 0; thread < pool.num_threads(); ++thread) tiles[thread] = scratch.take_tile(shape);
+        for (int thread = 0; thread < pool.num_threads(); ++thread) tiles[thread] = scratch.take_tile(shape, kTileRows);
         key_tiles = num_tiles(batch.num_tokens, kTileRows - kTileAlign + 1);
         row_tiles = num_tiles(num_rows, kTileRows);
     }
@@ -180,6 +181,7 @@ void run_layer(const Call& call, int shared_rows) {
     call.pool.run(
         [](void* opaque, int thread) {
             Context& context = *static_cast<Context*>(opaque);
+            const Multiplying multiplying;
             Worker(context.walk, context.call, thread).run();
         },
         &context);
