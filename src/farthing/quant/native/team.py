@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 @functools.cache
 def tile_rows() -> int:
-    """Rows that each thread takes at once with the kernels that this CPU gets (native/src/blocks.h); 0 without kernels."""
+    """Rows that each thread takes at once with the kernels that this CPU gets (native/src/blocks.h); 0 without."""
     try:
         return int(load(LIBRARY).ft_tile_rows(None)) if LIBRARY.is_file() else 0
     except OSError:  # `native_kernels` says why
