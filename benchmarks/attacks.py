@@ -26,6 +26,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -185,6 +186,20 @@ def offers(target: Target, count: int = 2000) -> None:
         time.sleep(3)
 
 
+def pipelined(target: Target, count: int = 300_000) -> None:
+    """As many requests as the server takes before it has answered, from one client that reads the answers."""
+    request = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    with socket.create_connection(target.address, timeout=ATTACK_LIMIT_S) as connection:
+        reader = threading.Thread(target=lambda: deque(iter(lambda: connection.recv(2**20), b""), maxlen=0))
+        with suppress(OSError):
+            reader.start()
+            connection.settimeout(5)
+            connection.sendall(request * count)
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+        reader.join()
+
+
 def guessed_keys(target: Target, count: int = 200) -> None:
     for number in range(count):
         target.post("/v1/embeddings", {"input": "x"}, authorization=f"Bearer guess-{number}")
@@ -269,6 +284,8 @@ ATTACKS: dict[str, Callable[[Target], None]] = {
     "5 million lists, packed": packed(b'{"input":[' + b"[]," * 5_000_000 + b"[]]}"),
     "empty blocks, packed": empty_blocks,
     "2,000 offers of another protocol": offers,
+    "300,000 requests at once": pipelined,
+    "as many on each of 20 connections": lambda target: target.together([lambda: pipelined(target)] * 20),
     "190,000 unknown fields": raw("/v1/embeddings", json.dumps({f"f{n}": n for n in range(190_000)}).encode()),
     "60 fields that are nearly ours": embed(input="x", **{f"{'dimension' * 7}{n}": n for n in range(60)}),
     "30 bodies that do not end": unfinished_bodies,
@@ -471,7 +488,7 @@ class Server:
 
         memory = threading.Thread(target=watch_memory)
         memory.start()
-        started = time.monotonic()
+        started, stolen = time.monotonic(), stolen_s()
         try:
             with watched(self.url) as row:
                 ATTACKS[name](target)
@@ -480,6 +497,7 @@ class Server:
             ended.set()
             memory.join()
         row |= {"seconds": seconds, "statuses": counted(target.statuses), "peak_mib": peak[0] / 2**20}
+        row["stolen_ms"] = 1000 * (stolen_s() - stolen)
         row["died"] = self.process.poll() is not None
         return row
 
@@ -545,6 +563,13 @@ def is_bad(row: dict[str, Any]) -> bool:
     return bool(row["died"] or row["wrong"] or row["failed"] or has_5xx or len(row["spaces"]) > 1)
 
 
+def stolen_s() -> float:
+    """Seconds that the host has given to others while this machine had work, of all processors."""
+    with suppress(OSError, IndexError):
+        return int(Path("/proc/stat").read_text().split("\n", 1)[0].split()[8]) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("model", nargs="?")
@@ -586,11 +611,12 @@ def main() -> None:
                 finally:
                     server.close()
     print(table(
-        ["attack", "answered", "s", "/health ms", "text ms", "refused", "wrong", "peak MiB", "stopped in s"],
+        ["attack", "answered", "s", "/health ms", "text ms", "refused", "wrong", "peak MiB", "stolen ms",
+         "stopped in s"],
         [
             [name, row["statuses"], f"{row['seconds']:.1f}", f"{row['health_ms']:.0f}", f"{row['text_ms']:.0f}",
              f"{row['refused']} of {row['texts']}", str(row["wrong"] + row["failed"]), f"{row['peak_mib']:.0f}",
-             f"{row['stop_s']:.1f}" if "stop_s" in row else "-"]
+             f"{row['stolen_ms']:.0f}", f"{row['stop_s']:.1f}" if "stop_s" in row else "-"]
             for name, row in rows.items()
         ],
     ))  # fmt: skip

@@ -190,14 +190,17 @@ def compared(options: argparse.Namespace) -> dict[str, Any]:
         found = {
             name: in_turn(partial(load, this), partial(load, other), options.pairs) for name, load in loads.items()
         }
-    row = {
+    row: dict[str, dict[str, Any]] = {
         name: {
             "median": round(statistics.median(ratios), 3),
             "quartiles": [round(edge, 3) for edge in statistics.quantiles(ratios)[::2]],
         }
         for name, ratios in found.items()
     }
-    shown = [[name, f"{one['median']:.3f}", "{:.3f} to {:.3f}".format(*one["quartiles"])] for name, one in row.items()]
+    shown = [
+        [name, f"{one['median']:.3f}", " to ".join(f"{edge:.3f}" for edge in one["quartiles"])]
+        for name, one in row.items()
+    ]
     print(table([f"{options.what}, this version by the other", "median", "quartiles"], shown))
     return row
 

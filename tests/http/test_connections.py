@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import struct
 import subprocess
@@ -18,7 +19,9 @@ from typing import Any
 import httpx
 import pytest
 
+from farthing.core.errors import InputError
 from farthing.core.settings import ConnectionSettings
+from farthing.server.connection import READ_BYTES, WAITING_BYTES, Connection
 from farthing.server.descriptors import OTHER_FILES, fit_connections
 
 HEAD = b"POST /v1/embeddings HTTP/1.1\r\nhost: test\r\n"
@@ -317,3 +320,94 @@ def test_who_goes_before_the_first_of_two_answers_is_noticed(
     monkeypatch.undo()
     assert httpx.post(f"{patient.url}/v1/embeddings", content=BODY).status_code == 200
     assert "failed unexpectedly" not in caplog.text
+
+
+class Seen(Connection):
+    """Counts what lies in the server of one client's."""
+
+    most_waiting = most_waiting_bytes = 0
+
+    def _read(self, data: bytes | memoryview) -> None:
+        super()._read(data)
+        Seen.most_waiting = max(Seen.most_waiting, len(self.pipeline))
+
+    def _count_waiting(self) -> None:
+        super()._count_waiting()
+        Seen.most_waiting_bytes = max(Seen.most_waiting_bytes, self._limits.waiting_bytes)
+
+
+def test_very_many_requests_at_once_are_read_a_few_at_a_time(
+    launch: Any, tiny_qwen3: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("farthing.server.connection.Connection", Seen)
+    request, count = b"GET /health HTTP/1.1\r\nhost: test\r\n\r\n", 30_000
+    with launch(tiny_qwen3) as running, socket.create_connection(running.address, timeout=60) as connection:
+        sender = threading.Thread(target=connection.sendall, args=[request * count])
+        sender.start()
+        num_answers, received = 0, b""
+        while num_answers < count and (chunk := connection.recv(2**20)):
+            received += chunk
+            num_answers += received.count(b"HTTP/1.1 200 OK")
+            received = received[-len(b"HTTP/1.1 200 OK") + 1 :]
+        sender.join()
+    assert num_answers == count
+    assert 0 < Seen.most_waiting <= READ_BYTES // len(request) + 1
+    at_a_time = 256 * 1024  # received by the event loop
+    assert 0 < Seen.most_waiting_bytes <= WAITING_BYTES * Seen.most_waiting + at_a_time
+
+
+def numbered(number: int, more: bytes = b"", padding: int = 0) -> bytes:
+    """A request that is refused, with its number in its answer's head."""
+    body = b'{"input": 1, "user": "%b"}' % (b"x" * padding)
+    return HEAD + b"x-request-id: n%d\r\n%bcontent-length: %d\r\n\r\n" % (number, more, len(body)) + body
+
+
+@pytest.mark.parametrize("more", [b"", b"connection: upgrade\r\nupgrade: h2c\r\n"], ids=["plain", "offers"])
+@pytest.mark.parametrize("padding", [0, 977], ids=["small", "of all sizes"])
+def test_requests_at_once_are_answered_in_their_order(unhurried: socket.socket, more: bytes, padding: int) -> None:
+    sent = b"".join(numbered(number, more, number * padding % 70_000) for number in range(500))
+    end = b"GET /end HTTP/1.0\r\nhost: test\r\n\r\n"
+    sender = threading.Thread(target=unhurried.sendall, args=[sent + end])
+    sender.start()
+    answers = read_all(unhurried)
+    sender.join()
+    assert re.findall(rb"x-request-id: n(\d+)", answers) == [b"%d" % number for number in range(500)]
+    assert answers.count(b"HTTP/1.1 400 ") == 500
+    assert answers.count(b"HTTP/1.1 404 ") == 1
+
+
+def test_who_adds_to_too_much_that_waits_is_closed(
+    launch: Any, tiny_qwen3: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("farthing.server.connection.MAX_WAITING_BYTES", 2**20)
+    with launch(tiny_qwen3) as running, ExitStack() as stack:
+
+        async def slow(*_: Any) -> Any:
+            await asyncio.sleep(5)
+            raise InputError("too late")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(running.service, "embed", slow)
+            greedy = [stack.enter_context(socket.create_connection(running.address, timeout=30)) for _ in range(6)]
+            modest = stack.enter_context(socket.create_connection(running.address, timeout=30))
+            for connection in greedy:
+                with suppress(OSError):
+                    connection.sendall(WHOLE * 3000)
+            closed = [is_closed(connection) for connection in (greedy[0], greedy[-1])]
+            assert closed == [False, True]
+            modest.sendall(b"GET /health HTTP/1.1\r\nhost: test\r\n\r\n" * 3)
+            received = b""
+            while received.count(b"200 OK") < 3:
+                received += modest.recv(65536)
+        assert "too many requests wait" in caplog.text
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Whether the server closes it within a second."""
+    connection.settimeout(1)
+    try:
+        return connection.recv(1) == b""
+    except TimeoutError:
+        return False
+    except OSError:
+        return True

@@ -13,10 +13,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, MutableMapping
 from functools import partial
 from typing import Any, NamedTuple
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from farthing.core.settings import ConnectionSettings
@@ -31,6 +33,12 @@ WIRE = "wire"
 WARN_INTERVAL_S = 10.0
 # Of the heads that all connections are still receiving: beyond it the one that grows is refused, if it is a large one.
 MAX_HEADS_BYTES, SMALL_HEAD_BYTES = 32 * 2**20, 4096
+# What came together is read in such parts, the next one when the requests of the last are answered: who sends thousands
+# of requests at once neither holds up the others nor fills the memory. Meanwhile nothing more is received.
+READ_BYTES, READ_BODY_BYTES = 4096, 64 * 1024
+# Of what waits on all connections behind requests that are answered; beyond it, one that adds to it and has more than a
+# few requests waiting is closed. A request that was read takes about `WAITING_BYTES`.
+MAX_WAITING_BYTES, FEW_WAITING_BYTES, WAITING_BYTES = 32 * 2**20, 64 * 1024, 4096
 LINGER_S = 2.0  # what still comes of a refused request is dropped for so long: closing at once could lose the answer
 
 
@@ -39,11 +47,12 @@ class ConnectionLimits:
 
     Attributes:
         heads_bytes: received of heads that have not come to their ends.
+        waiting_bytes: of requests that wait for the one before them on their connection.
     """
 
     def __init__(self, settings: ConnectionSettings) -> None:
         self.settings = settings
-        self.heads_bytes = 0
+        self.heads_bytes = self.waiting_bytes = 0
         self._warned_at = -WARN_INTERVAL_S
 
     def protocol(self) -> Any:
@@ -93,6 +102,18 @@ class WithAddress(logging.LoggerAdapter):  # type: ignore[type-arg]
         return f"{client[0] if client else 'unix'}: {msg}", kwargs
 
 
+class Flow(FlowControl):
+    """uvicorn's, which goes on receiving whenever a request is answered or waits; here not while some is unread."""
+
+    def __init__(self, transport: asyncio.Transport, is_full: Callable[[], bool]) -> None:
+        super().__init__(transport)
+        self._is_full = is_full
+
+    def resume_reading(self) -> None:
+        if not self._is_full():
+            super().resume_reading()
+
+
 class Connection(HttpToolsProtocol):
     def __init__(self, *args: Any, limits: ConnectionLimits, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -107,12 +128,15 @@ class Connection(HttpToolsProtocol):
         # The first chunk may begin with something else.
         self._held_bytes = self._first_bytes = 0
         self._head_is_too_large = self._is_refused = False
+        self._unread: deque[memoryview] = deque()  # received, and its turn has not come
+        self._waiting_bytes = 0  # counted in what waits on all connections
         self._running: RequestResponseCycle | None = None  # the request that is being answered
         self._deadline: asyncio.TimerHandle | None = None
         self._write_deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.flow = Flow(transport, lambda: bool(self._unread))
         self.logger = WithAddress(self.logger, {"client": self.client})  # type: ignore[assignment]
         if len(self.connections) > self._settings.max_connections:
             self._limits.warn_too_many()
@@ -123,6 +147,9 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_deadline()
         self._stop_write_deadline()
+        self._unread.clear()
+        self.pipeline.clear()
+        self._count_waiting()
         self._count_head(0)
         if self._running is not None and not self._running.response_complete:
             # uvicorn tells the last request of the connection alone, which may be another one behind it.
@@ -133,11 +160,41 @@ class Connection(HttpToolsProtocol):
     # --- what is received -------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
+        if not self._unread and len(data) <= READ_BYTES and not self.pipeline:
+            self._read(data)
+        else:
+            self._unread.append(memoryview(data))
+            self._read_on()
+        if self.pipeline or self._waiting_bytes:
+            self._count_waiting()
+            if self._waiting_bytes > FEW_WAITING_BYTES and self._limits.waiting_bytes > MAX_WAITING_BYTES:
+                logger.warning("A connection is closed: too many requests wait for the ones before them")
+                self.transport.abort()
+
+    def _read_on(self) -> None:
+        """Reads what was received until a request waits for the one before it."""
+        while self._unread and (self._is_refused or not self.pipeline):
+            data, num_bytes = self._unread.popleft(), READ_BODY_BYTES if self._part == "body" else READ_BYTES
+            if len(data) > num_bytes:
+                self._unread.appendleft(data[num_bytes:])
+            self._read(data[:num_bytes])
+        if self._unread:
+            self.flow.pause_reading()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self.transport.is_closing():
+            self._read_on()
+            self.flow.resume_reading()
+            if self._waiting_bytes:
+                self._count_waiting()
+
+    def _read(self, data: bytes | memoryview) -> None:
         if self._is_refused:
             return
         num_parts, num_whole, self._chunk_bytes = self._num_parts, self._num_whole, len(data)
         self._held_bytes += self._chunk_bytes
-        super().data_received(data)
+        super().data_received(data)  # type: ignore[arg-type]
         self._count_head(self._held_bytes - self._first_bytes if self._part == "head" else 0)
         if self._is_refused:
             return
@@ -162,6 +219,11 @@ class Connection(HttpToolsProtocol):
     def _count_head(self, num_bytes: int) -> None:
         self._limits.heads_bytes += num_bytes - self._counted_bytes
         self._counted_bytes = num_bytes
+
+    def _count_waiting(self) -> None:
+        num_bytes = WAITING_BYTES * len(self.pipeline) + sum(map(len, self._unread))
+        self._limits.waiting_bytes += num_bytes - self._waiting_bytes
+        self._waiting_bytes = num_bytes
 
     def on_message_begin(self) -> None:
         self._part = "head"
@@ -225,7 +287,7 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
         else:
             # While we do not read, or the request before is not answered, the client cannot be late.
-            if self._part == "body" and not self.flow.read_paused:
+            if self._part == "body" and not self.flow.read_paused and not self._unread:
                 self.scope["state"][LATE_BODY] = True
                 self.cycle.message_event.set()
             self._start_deadline(seconds)

@@ -27,8 +27,9 @@ class StayingParser:
         self._protocol = protocol
         self._begin(Callbacks(protocol))
 
-    def feed_data(self, data: bytes) -> None:
+    def feed_data(self, data: bytes | memoryview) -> None:
         """Raises `httptools.HttpParserError`."""
+        data = memoryview(data)  # what is left is looked at after every offer, and copied after none
         while True:
             try:
                 self._parser.feed_data(data)

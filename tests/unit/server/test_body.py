@@ -17,11 +17,11 @@ from farthing.server.fields import Fitted
 
 
 def num_values(content: Any) -> int:
-    """Separators of JSON, counted by walking."""
+    """Separators of JSON, counted by walking: colons and opening brackets twice."""
     if isinstance(content, dict):
-        return 1 + max(0, len(content) - 1) + len(content) + sum(map(num_values, content.values()))
+        return 2 + max(0, len(content) - 1) + 2 * len(content) + sum(map(num_values, content.values()))
     if isinstance(content, list):
-        return 1 + max(0, len(content) - 1) + sum(map(num_values, content))
+        return 2 + max(0, len(content) - 1) + sum(map(num_values, content))
     return 0
 
 
@@ -52,9 +52,9 @@ def test_values_are_counted_outside_of_strings_alone(piece_bytes: int, monkeypat
 
 def test_a_body_of_too_many_values_is_refused_before_it_is_parsed() -> None:
     numbers = b'{"input": [' + b",".join([b"1"] * 2000) + b"]}"
-    with pytest.raises(RequestTooLargeError, match=r"more than 2,001 JSON values.*--max-body-values"):
-        parse_large(numbers, 2001)
-    assert len(parse_large(numbers, 2002)["input"]) == 2000
+    with pytest.raises(RequestTooLargeError, match=r"more than 2,004 JSON values.*--max-body-values"):
+        parse_large(numbers, 2004)
+    assert len(parse_large(numbers, 2005)["input"]) == 2000
     texts = json.dumps({"input": ["a,b,c,[[[" * 1000]}).encode()
     assert parse_large(texts, 10)["input"][0].startswith("a,b,c")
 

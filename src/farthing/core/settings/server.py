@@ -34,7 +34,8 @@ class ServerSettings(Checked):
     )
     max_body_values: int = option(
         400_000,
-        "Most JSON values of a request body (texts, token ids, fields), each of which takes time to parse.",
+        "Most JSON values of a request body, each of which takes time to parse: texts and token ids; fields, lists and "
+        "objects count twice.",
         minimum=1024,
     )
     unknown_fields: str = option(
