@@ -38,10 +38,6 @@ FT_API int ft_pool_create(int32_t num_threads, const char* isa, ft_pool** out);
 FT_API void ft_pool_destroy(ft_pool* pool);
 FT_API const char* ft_pool_isa(const ft_pool* pool);
 
-/* Rows that each thread takes at once with the kernels of `isa`, as for ft_pool_create: scratch memory grows with them. 0 where
- * this CPU does not have the instruction set. */
-FT_API int32_t ft_tile_rows(const char* isa);
-
 /* A packed matrix [n, k] is one block of bytes, alignment 64, free to be written to a file and mapped again. Any n and k. */
 FT_API size_t ft_packed_bytes(int32_t n, int32_t k);
 

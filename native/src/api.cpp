@@ -87,7 +87,7 @@ size_t scratch_bytes_of(const ft_pool* pool, const Spec& spec, int32_t num_token
     if (!spec_fits(spec) || num_tokens < 0 || num_texts < 0) return 0;
     const LayerShape shape(spec);
     LayerScratch scratch(nullptr, shape, num_tokens, num_texts);
-    for (int thread = 0; thread < pool->threads.num_threads(); ++thread) scratch.take_tile(shape, pool->kernels.tile_rows);
+    for (int thread = 0; thread < pool->threads.num_threads(); ++thread) scratch.take_tile(shape);
     return scratch.used();
 }
 
@@ -120,14 +120,9 @@ void ft_pool_destroy(ft_pool* pool) { delete pool; }
 
 const char* ft_pool_isa(const ft_pool* pool) { return pool->kernels.name; }
 
-int32_t ft_tile_rows(const char* isa) {
-    const Kernels* const kernels = choose(isa);
-    return kernels ? kernels->tile_rows : 0;
-}
-
 size_t ft_linear_scratch_bytes(const ft_pool* pool, int32_t n, int32_t k) {
     if (n <= 0 || k <= 0) return 0;
-    const size_t tile = static_cast<size_t>(pool->kernels.tile_rows) * (round_up(k, kChunkBytes) + sizeof(float));
+    const size_t tile = static_cast<size_t>(kTileRows) * (round_up(k, kChunkBytes) + sizeof(float));
     return tile * pool->threads.num_threads();
 }
 

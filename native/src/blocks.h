@@ -8,15 +8,14 @@
 
 namespace farthing::FT_ISA {
 
-// Of a block, as many rows as keep their sums in registers; of a tile, which one thread takes through a stage at once, whole
-// blocks that fit into its L2 cache. The faster the products, the more rows must share what is read of the weights.
+// As many rows as keep their sums in registers.
 #if defined(__AMX_INT8__)
-constexpr int kBlockRows = 32, kTileRows = 256;
+constexpr int kBlockRows = 32;
 #else
-constexpr int kBlockRows = 14, kTileRows = 126;
+constexpr int kBlockRows = 14;
 #endif
 
-// A thread has one as long as it multiplies: some instruction sets have something to give back.
+// A thread has one as long as it multiplies: AMX's tiles are given back at its end.
 struct Multiplying {
     Multiplying() = default;
     Multiplying(const Multiplying&) = delete;
@@ -27,8 +26,9 @@ struct Multiplying {
 #endif
 };
 
-// sums [rows, 32] = starts [32] + a b, with room for kBlockRows rows: a as in QuantizedTile, b a panel of a PackedMatrix. On the way, what `next` says is
-// fetched into the cache: the weights come from memory, and the CPU's own prefetching stops at every page.
+// sums [rows, 32] = starts [32] + a b, with room for kBlockRows rows: a as in QuantizedTile, b a panel of a PackedMatrix. On
+// the way, what `next` says is fetched into the cache: the weights come from memory, and the CPU's own prefetching stops at
+// every page.
 struct Prefetch {
     const int8_t* from;  // may point anywhere
     int chunk_bytes;     // a multiple of 64, fetched in each chunk

@@ -54,7 +54,6 @@ struct UnpackNf4Call {
 
 struct Kernels {
     const char* name;
-    int tile_rows;  // that a thread's scratch has room for
     void (*linear)(const LinearCall&);
     void (*qwen3_layer)(const Qwen3Call&);
     void (*bert_layer)(const BertCall&);

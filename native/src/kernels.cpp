@@ -34,7 +34,7 @@ double peak_ops() {
 }  // namespace
 
 const Kernels& kernels() {
-    static constexpr Kernels kernels{FT_TEXT(FT_ISA), kTileRows, linear, qwen3_layer, bert_layer, pack_nf4, unpack_nf4, peak_ops};
+    static constexpr Kernels kernels{FT_TEXT(FT_ISA), linear, qwen3_layer, bert_layer, pack_nf4, unpack_nf4, peak_ops};
     return kernels;
 }
 

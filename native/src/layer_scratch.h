@@ -32,10 +32,10 @@ struct TileScratch {
     QuantizedTile quantized;
     QuantizedTile inner;   // the MLP's
     float* row;            // [hidden or q_width]
-    float* head;           // [tile rows][head_dim]: keys, values or queries of one head
-    float* group;          // [tile rows][kGroupStride]: a group of the MLP's inner rows, or a KeyGatherer's keys and values
-    float* unnormed;       // [tile rows][hidden], post-norm only: a product and the residual, before their norm
-    uint16_t* queries;     // [kv_heads][tile rows][group][head_dim], then attention's result
+    float* head;           // [kTileRows][head_dim]: keys, values or queries of one head
+    float* group;          // [kTileRows][kGroupStride]: a group of the MLP's inner rows, or a KeyGatherer's keys and values
+    float* unnormed;       // [kTileRows][hidden], post-norm only: a product and the residual, before their norm
+    uint16_t* queries;     // [kv_heads][kTileRows][group][head_dim], then attention's result
     float* outputs;        // attention, see attention.h
     float *largest, *sums;
 };
@@ -52,8 +52,8 @@ struct LayerScratch {
         kv.prefixes = nullptr;
     }
 
-    TileScratch take_tile(const LayerShape& shape, size_t rows) {
-        const size_t group = shape.group(), widest_input = std::max(shape.hidden, shape.q_width());
+    TileScratch take_tile(const LayerShape& shape) {
+        const size_t rows = kTileRows, group = shape.group(), widest_input = std::max(shape.hidden, shape.q_width());
         TileScratch tile;
         tile.quantized.values = carver_.take<uint8_t>(rows * round_up(widest_input, kChunkBytes));
         tile.quantized.scales = carver_.take<float>(rows);

@@ -8,6 +8,7 @@
 
 namespace farthing {
 
+constexpr int kTileRows = 126;  // rows that one thread takes through a stage at once: whole blocks, fit for its L2 cache
 
 // Distance of rows in a buffer of one group's floats: were it a power of two, rows would fall into few cache sets.
 constexpr int kGroupStride = kGroupInputs + 16;
@@ -23,8 +24,8 @@ inline Range share(int total, int index, int count) {
     return {bound(index), bound(index + 1)};
 }
 
-// Blocks of nearly the same size, of `most_rows` each: with 14, 15 rows are 8 + 7, not 14 + 1, since a small block wastes loads
-// of the weights.
+// Blocks of nearly the same size, at most `most_rows`: of 14, 15 rows are 8 + 7, not 14 + 1, since a small block wastes loads of
+// the weights.
 class RowBlocks {
 public:
     RowBlocks(int rows, int most_rows) : rows_(rows), count_((rows + most_rows - 1) / most_rows) {}
@@ -39,7 +40,7 @@ private:
 // Quantised rows. A block lies as [k / 64][rows of the block][64] uint8: the kernel reads it strictly forward, and no
 // two rows of a block fight for the same cache set, as rows a power of two apart would.
 struct QuantizedTile {
-    uint8_t* values;  // room for a tile's rows of padded_k
+    uint8_t* values;  // kTileRows * padded_k
     float* scales;    // [rows][groups], groups being 1 but for rotate_quantize_group
     RowBlocks blocks{0, 1};
     int padded_k = 0;

@@ -144,7 +144,6 @@ def make_way(
         max_batch_tokens=max_batch_tokens,
         chunk_tokens=chunk_tokens,
         num_threads=settings.num_threads or facts.num_threads,
-        tile_rows=facts.tile_rows,
         keeps_table=keeps_table and (facts.is_cpu or model.has_plain_table),
         is_native=form.multiplies_int8 and facts.is_cpu and facts.has_native and fits_native(model.spec),
         unpacks=unpacks(name, residency, facts),

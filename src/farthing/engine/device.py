@@ -11,7 +11,7 @@ from farthing.core.errors import SettingsError
 from farthing.engine.cpu import cpu_name, cpu_threads, host_memory_bytes
 from farthing.models.attention import has_varlen
 from farthing.quant.gpu.support import multiplies_fp8, triton_problem
-from farthing.quant.native.team import LIBRARY, tile_rows
+from farthing.quant.native.team import LIBRARY
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,6 @@ class DeviceFacts:
         flash_attention: the variable-length attention kernel runs here (CUDA, compute capability 8.0 and up).
         num_threads: threads worth using on the CPU.
         has_native: the native int8 kernels were built.
-        tile_rows: that each thread takes at once with them.
         fast_fp8: e4m3 is multiplied as it is stored (CUDA, compute capability 8.9 and up).
         host_free_bytes: free memory of the machine that a card is in; None where it does not limit.
         others: further cards, among which and this one the layers are shared; each has at least `free_bytes`.
@@ -39,7 +38,6 @@ class DeviceFacts:
     flash_attention: bool
     num_threads: int
     has_native: bool = False
-    tile_rows: int = 126
     fast_fp8: bool = False
     host_free_bytes: int | None = None
     others: tuple[str, ...] = ()
@@ -100,7 +98,6 @@ def cpu_facts() -> DeviceFacts:
         flash_attention=False,
         num_threads=cpu_threads(),
         has_native=LIBRARY.is_file(),
-        tile_rows=tile_rows(),
         host_free_bytes=free,
     )
 

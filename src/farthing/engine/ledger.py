@@ -147,10 +147,7 @@ def working_bytes(model: ModelShape, way: Way) -> int:
     longest = way.context_length
     texts = ((longest, 1), (way.max_batch_tokens, PLANNED_TEXTS))
     runs = [make_pass(model, way, num_tokens, num_texts, longest) for num_tokens, num_texts in texts]
-    one_pass = max(
-        native_pass_bytes(run, way.num_threads, way.tile_rows) if way.is_native else torch_pass_bytes(run)
-        for run in runs
-    )
+    one_pass = max(native_pass_bytes(run, way.num_threads) if way.is_native else torch_pass_bytes(run) for run in runs)
     converting = converting_bytes(model, way)
     if way.residency != "disk":
         return max(one_pass, converting)

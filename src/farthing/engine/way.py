@@ -64,7 +64,6 @@ class Way:
     max_batch_tokens: int
     chunk_tokens: int
     num_threads: int
-    tile_rows: int
     keeps_table: bool
     is_native: bool
     unpacks: bool

@@ -15,7 +15,8 @@ from farthing.quant.dense import CONVERTED_BYTES
 from farthing.quant.packed import GROUP_INPUTS
 
 FP32_BYTES, BF16_BYTES = 4, 2
-KEY_PANEL = 32  # the native kernels pad a text's keys to multiples of it (native/src/kv.h)
+# Of the native kernels (native/src/tile.h, kv.h): rows of a tile, and the multiple that a text's keys are padded to.
+TILE_ROWS, KEY_PANEL = 126, 32
 
 
 @dataclass(frozen=True)
@@ -67,32 +68,32 @@ def torch_pass_bytes(run: Pass) -> int:
     return run.residual + run.positions + peak + (CONVERTED_BYTES if run.converts else 0)
 
 
-def native_pass_bytes(run: Pass, num_threads: int, tile_rows: int) -> int:
+def native_pass_bytes(run: Pass, num_threads: int) -> int:
     """The peak of a pass on the native int8 kernels."""
     spec, chunk = run.spec, min(run.num_tokens, run.chunk_tokens)
     starting = 4 * chunk * spec.hidden * FP32_BYTES + run.longest * 2 * spec.head_dim * FP32_BYTES
     tables = run.longest * spec.head_dim * FP32_BYTES if spec.rope_theta else 0
-    return run.residual + tables + max(starting, native_scratch_bytes(run, num_threads, tile_rows))
+    return run.residual + tables + max(starting, native_scratch_bytes(run, num_threads))
 
 
-def native_scratch_bytes(run: Pass, num_threads: int, tile_rows: int) -> int:
+def native_scratch_bytes(run: Pass, num_threads: int) -> int:
     """What ft_qwen3_scratch_bytes and ft_bert_scratch_bytes say (native/src/layer_scratch.h)."""
     spec, post_norm = run.spec, not run.spec.rope_theta
     padded_tokens = run.num_tokens + min(run.num_tokens, run.num_texts) * (KEY_PANEL - 1)
     kv = [2 * padded_tokens * spec.kv_width] * 2 + [4 * (run.num_texts + 1)]
     widest, group = max(spec.hidden, spec.q_width), spec.num_heads // spec.num_kv_heads
     tile = (
-        tile_rows * aligned(widest),
-        tile_rows * FP32_BYTES,
-        tile_rows * spec.intermediate,
-        tile_rows * math.ceil(spec.intermediate / GROUP_INPUTS) * FP32_BYTES,
+        TILE_ROWS * aligned(widest),
+        TILE_ROWS * FP32_BYTES,
+        TILE_ROWS * spec.intermediate,
+        TILE_ROWS * math.ceil(spec.intermediate / GROUP_INPUTS) * FP32_BYTES,
         widest * FP32_BYTES,
-        tile_rows * (spec.head_dim + 16) * FP32_BYTES,
-        tile_rows * (GROUP_INPUTS + 16) * FP32_BYTES,
-        tile_rows * (spec.hidden + 16) * FP32_BYTES if post_norm else 0,
-        tile_rows * spec.q_width * BF16_BYTES,
-        tile_rows * group * spec.head_dim * FP32_BYTES,
-        *[tile_rows * group * FP32_BYTES] * 2,
+        TILE_ROWS * (spec.head_dim + 16) * FP32_BYTES,
+        TILE_ROWS * (GROUP_INPUTS + 16) * FP32_BYTES,
+        TILE_ROWS * (spec.hidden + 16) * FP32_BYTES if post_norm else 0,
+        TILE_ROWS * spec.q_width * BF16_BYTES,
+        TILE_ROWS * group * spec.head_dim * FP32_BYTES,
+        *[TILE_ROWS * group * FP32_BYTES] * 2,
     )
     return sum(map(aligned, kv)) + num_threads * sum(map(aligned, tile))
 

@@ -8,7 +8,7 @@ from farthing.engine.describe import shape_of_config
 from farthing.engine.working import Pass, fits_native, native_scratch_bytes, torch_pass_bytes
 from farthing.models.qwen3_native import native_shape
 from farthing.models.synth import SHAPES
-from farthing.quant.native.team import native_kernels, tile_rows
+from farthing.quant.native.team import native_kernels
 
 SPECS = {name: shape_of_config(SHAPES[name].config()).spec for name in ("qwen3-tiny", "qwen3-0.6b", "qwen3-8b")}
 
@@ -26,7 +26,7 @@ def test_the_scratch_of_the_native_layers_is_counted_to_the_byte(name: str, num_
         pytest.skip("the native kernels were not built")
     spec = native_shape(SPECS[name]).c_spec()
     actual = kernels._library.ft_qwen3_scratch_bytes(kernels._pool, ctypes.byref(spec), num_tokens, num_texts)
-    assert native_scratch_bytes(one_pass(name, num_tokens, num_texts), kernels.num_threads, tile_rows()) == actual
+    assert native_scratch_bytes(one_pass(name, num_tokens, num_texts), kernels.num_threads) == actual
 
 
 @pytest.mark.parametrize("name", SPECS)

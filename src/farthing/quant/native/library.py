@@ -87,7 +87,6 @@ def load(path: Path) -> ctypes.CDLL:
         "ft_pool_create": (ctypes.c_int, (i, ctypes.c_char_p, p)),
         "ft_pool_destroy": (None, (p,)),
         "ft_pool_isa": (ctypes.c_char_p, (p,)),
-        "ft_tile_rows": (i, (ctypes.c_char_p,)),
         "ft_packed_bytes": (size, (i, i)),
         "ft_pack_rows": (ctypes.c_int, (p, i, i, i, i, i, p)),
         "ft_pack_nf4": (ctypes.c_int, (p, p, i, i, i, p, i, p)),

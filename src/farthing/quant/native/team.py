@@ -12,20 +12,10 @@ from pathlib import Path
 import torch
 
 from farthing.quant.native.binding import NativeKernels
-from farthing.quant.native.library import load
 
 LIBRARY = Path(__file__).parent / "lib" / "libfarthing_native.so"  # put there by native/build_native.py
 
 log = logging.getLogger(__name__)
-
-
-@functools.cache
-def tile_rows() -> int:
-    """Rows that each thread takes at once with the kernels that this CPU gets (native/src/blocks.h); 0 without."""
-    try:
-        return int(load(LIBRARY).ft_tile_rows(None)) if LIBRARY.is_file() else 0
-    except OSError:  # `native_kernels` says why
-        return 0
 
 
 @functools.cache
