@@ -37,6 +37,7 @@ if platform.machine() in ("x86_64", "AMD64"):
         "avx2": ("blocks_avx2", "-march=x86-64-v3"),
         "avx512vnni": ("blocks_avx512", wide),
         "avx512bf16": ("blocks_avx512", f"{wide} -mavx512bf16"),
+        "amx": ("blocks_amx", f"{wide} -mavx512bf16 -mamx-tile -mamx-int8 -mamx-bf16"),
     }
 
 
@@ -45,8 +46,9 @@ def build(library: Path = LIBRARY, extra_flags: str = "") -> None:
     compiler = shutil.which(os.environ.get("CXX", "g++"))
     if compiler is None or sys.platform != "linux":
         raise FileNotFoundError("a C++ compiler for Linux (g++, or what CXX names)")
-    units = [(source, source, "") for source in COMMON]
-    for name, (blocks, flags) in INSTRUCTION_SETS.items():
+    known = {name: row for name, row in INSTRUCTION_SETS.items() if takes(compiler, row[1])}
+    units = [(source, source, " ".join(f"-DFT_HAS_{name}" for name in known)) for source in COMMON]
+    for name, (blocks, flags) in known.items():
         for source in (*KERNELS, blocks):
             exact = "-ffp-contract=off" if source in EXACT else ""
             units.append((source, f"{source}.{name}", f"-DFT_ISA={name} {flags} {exact}"))
@@ -66,6 +68,12 @@ def build(library: Path = LIBRARY, extra_flags: str = "") -> None:
         libraries = ["-pthread", "-static-libstdc++", "-static-libgcc"]
         run([compiler, *extra_flags.split(), "-shared", "-Wl,--no-undefined", "-o", str(partial), *objects, *libraries])
         partial.replace(library)
+
+
+def takes(compiler: str, flags: str) -> bool:
+    """Whether the compiler knows the flags of an instruction set: those before GCC 11 and Clang 12 do not know AMX."""
+    command = [compiler, *flags.split(), "-x", "c++", "-fsyntax-only", "-"]
+    return subprocess.run(command, input=b"", stderr=subprocess.DEVNULL).returncode == 0
 
 
 def run(command: list[str]) -> None:

@@ -32,7 +32,7 @@ enum { FT_FLOAT32 = 0, FT_BFLOAT16 = 1 };
 /* A fixed team of threads. One call at a time: calls on the same pool must not overlap. */
 typedef struct ft_pool ft_pool;
 
-/* `isa` is "portable", "avx2", "avx512vnni", "avx512bf16", or NULL for the best that this CPU has. The calling thread
+/* `isa` is "portable", "avx2", "avx512vnni", "avx512bf16", "amx", or NULL for the best that this CPU has. The calling thread
  * is one of the `num_threads`. */
 FT_API int ft_pool_create(int32_t num_threads, const char* isa, ft_pool** out);
 FT_API void ft_pool_destroy(ft_pool* pool);

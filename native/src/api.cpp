@@ -6,6 +6,11 @@
 #include <numeric>
 #include <system_error>
 
+#if defined(FT_HAS_amx)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #include "batch_check.h"
 #include "isa.h"
 #include "layer_scratch.h"
@@ -25,6 +30,14 @@ struct Choice {
     bool supported;
 };
 
+#if defined(FT_HAS_amx)
+// Linux gives a process AMX's tiles when it asks for them, since they make the frames of its signals larger.
+bool tiles_granted() {
+    constexpr long kRequestFeature = 0x1023, kTileData = 18;
+    return syscall(SYS_arch_prctl, kRequestFeature, kTileData) == 0;
+}
+#endif
+
 const Kernels* choose(const char* isa) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
@@ -32,13 +45,24 @@ const Kernels* choose(const char* isa) {
     const bool vnni = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                       __builtin_cpu_supports("avx512vnni");
-    const Choice choices[] = {{avx512bf16::kernels, vnni && __builtin_cpu_supports("avx512bf16")},
-                              {avx512vnni::kernels, vnni},
-                              {avx2::kernels, avx2},
-                              {portable::kernels, true}};
-#else
-    const Choice choices[] = {{portable::kernels, true}};
+    const bool bf16 = vnni && __builtin_cpu_supports("avx512bf16");
 #endif
+    const Choice choices[] = {
+#if defined(FT_HAS_amx)
+        {amx::kernels, bf16 && __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-int8") &&
+                           __builtin_cpu_supports("amx-bf16") && tiles_granted()},
+#endif
+#if defined(FT_HAS_avx512bf16)
+        {avx512bf16::kernels, bf16},
+#endif
+#if defined(FT_HAS_avx512vnni)
+        {avx512vnni::kernels, vnni},
+#endif
+#if defined(FT_HAS_avx2)
+        {avx2::kernels, avx2},
+#endif
+        {portable::kernels, true},
+    };
     for (const Choice& choice : choices)
         if (choice.supported && (!isa || std::strcmp(isa, choice.kernels().name) == 0)) return &choice.kernels();
     return nullptr;

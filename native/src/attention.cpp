@@ -115,7 +115,7 @@ void attend_block(const AttentionCall& call, const AttentionScratch& scratch, Ra
 
 void attend(const AttentionCall& call, const AttentionScratch& scratch) {
     BlockBuffers buffers;
-    const RowBlocks blocks(call.rows * call.group);
+    const RowBlocks blocks(call.rows * call.group, kBlockRows);
     std::fill_n(scratch.largest, blocks.rows(), kMasked);
     std::fill_n(scratch.sums, blocks.rows(), 0.0f);
     const int num_keys = call.limits[call.rows - 1];

@@ -143,7 +143,7 @@ private:
         quantize_hidden(count);
         const StageTimer timer(profile_, Stage::kGateUp);
         const PackedMatrix w(call_.weights.up, shape_.intermediate, shape_.hidden);
-        inner_.shape(count, shape_.intermediate);
+        inner_.shape(count, shape_.intermediate, kBlockRows);
         float* const buffer = tile_.group;
         const Range groups = team_.part(inner_.num_groups());
         for (int group = groups.begin; group < groups.end; ++group) {

@@ -1,5 +1,5 @@
 // The two multiplications everything is made of, one implementation an instruction set (blocks_*.cpp). Both walk
-// through 64-byte chunks of up to 14 rows and a panel of 32 columns, four bytes of a column side by side.
+// through 64-byte chunks of a block's rows and a panel of 32 columns, four bytes of a column side by side.
 #pragma once
 
 #include <cstdint>
@@ -8,8 +8,27 @@
 
 namespace farthing::FT_ISA {
 
-// sums [rows, 32] = starts [32] + a b: a as in QuantizedTile, b a panel of a PackedMatrix. On the way, what `next` says is
-// fetched into the cache: the weights come from memory, and the CPU's own prefetching stops at every page.
+// As many rows as keep their sums in registers.
+#if defined(__AMX_INT8__)
+constexpr int kBlockRows = 32;
+#else
+constexpr int kBlockRows = 14;
+#endif
+
+// A thread has one as long as it multiplies: AMX's tiles are given back at its end.
+struct Multiplying {
+    Multiplying() = default;
+    Multiplying(const Multiplying&) = delete;
+#if defined(__AMX_INT8__)
+    ~Multiplying();
+#else
+    ~Multiplying() {}  // not "= default", so that it may stand unused
+#endif
+};
+
+// sums [rows, 32] = starts [32] + a b, with room for kBlockRows rows: a as in QuantizedTile, b a panel of a PackedMatrix. On
+// the way, what `next` says is fetched into the cache: the weights come from memory, and the CPU's own prefetching stops at
+// every page.
 struct Prefetch {
     const int8_t* from;  // may point anywhere
     int chunk_bytes;     // a multiple of 64, fetched in each chunk

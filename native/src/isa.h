@@ -66,5 +66,6 @@ namespace portable { const Kernels& kernels(); }
 namespace avx2 { const Kernels& kernels(); }
 namespace avx512vnni { const Kernels& kernels(); }
 namespace avx512bf16 { const Kernels& kernels(); }
+namespace amx { const Kernels& kernels(); }
 
 }  // namespace farthing

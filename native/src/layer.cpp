@@ -114,7 +114,7 @@ private:
         {
             const StageTimer timer(profile_, Stage::kGateUp);
             const PackedMatrix w(call_.weights.gate_up, 2 * shape_.intermediate, shape_.hidden);
-            inner_.shape(count, shape_.intermediate);
+            inner_.shape(count, shape_.intermediate, kBlockRows);
             gate_up(quantized_, w, team_.part(inner_.num_groups()), tile_.group, inner_);
         }
         meet();

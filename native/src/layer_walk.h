@@ -9,6 +9,7 @@
 #include <atomic>
 
 #include "attention.h"
+#include "blocks.h"
 #include "layer_scratch.h"
 #include "quantize.h"
 #include "threads.h"
@@ -180,6 +181,7 @@ void run_layer(const Call& call, int shared_rows) {
     call.pool.run(
         [](void* opaque, int thread) {
             Context& context = *static_cast<Context*>(opaque);
+            const Multiplying multiplying;
             Worker(context.walk, context.call, thread).run();
         },
         &context);

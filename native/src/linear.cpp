@@ -1,6 +1,7 @@
 // One int8 linear on fp32 rows: quantised a token, multiplied, scaled, bias added.
 #include <atomic>
 
+#include "blocks.h"
 #include "gemm.h"
 #include "isa.h"
 #include "quantize.h"
@@ -36,6 +37,7 @@ void multiply(const Linear& linear, Range rows, Range panels, QuantizedTile& til
 
 void work(void* context, int thread) {
     Linear& linear = *static_cast<Linear*>(context);
+    const Multiplying multiplying;
     const int num_tokens = linear.call.num_tokens, num_panels = linear.weights.num_panels();
     QuantizedTile& tile = linear.tiles[thread];
     if (num_tokens <= kTileRows) {  // few rows: what costs is reading the weights, so threads split those

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "bf16.h"
+#include "blocks.h"
 #include "lanes.h"
 #include "rotate.h"
 
@@ -69,7 +70,7 @@ void for_each_row(const QuantizedTile& out, Quantize quantize) {
 }  // namespace
 
 void quantize_rows(const float* x, size_t stride, int num_rows, int k, QuantizedTile& out) {
-    out.shape(num_rows, k);
+    out.shape(num_rows, k, kBlockRows);
     for_each_row(out, [&](int r, uint8_t* chunks, size_t chunk_stride) {
         out.scales[r] = quantize_row(x + r * stride, k, chunks, chunk_stride);
     });
@@ -87,7 +88,7 @@ void rotate_quantize_group(float* x, size_t stride, int group, QuantizedTile& ou
 
 void rotate_quantize_rows(const float* x, size_t stride, const int* rows, int num_rows, int k, float* row_buffer,
                           QuantizedTile& out) {
-    out.shape(num_rows, k);
+    out.shape(num_rows, k, kBlockRows);
     for_each_row(out, [&](int r, uint8_t* chunks, size_t chunk_stride) {
         rotate_row(x + rows[r] * stride, k, row_buffer);
         out.scales[r] = quantize_row(row_buffer, k, chunks, chunk_stride);
@@ -96,7 +97,7 @@ void rotate_quantize_rows(const float* x, size_t stride, const int* rows, int nu
 
 void quantize_head_rows(const HeadRows& x, int num_rows, bool rotated, float* row_buffer, QuantizedTile& out) {
     const int k = x.parts * x.width;
-    out.shape(num_rows, k);
+    out.shape(num_rows, k, kBlockRows);
     for_each_row(out, [&](int r, uint8_t* chunks, size_t chunk_stride) {
         for (int part = 0; part < x.parts; ++part)
             load_bf16_row(x.values + part * x.part_stride + static_cast<size_t>(r) * x.width, x.width, row_buffer + part * x.width);
@@ -107,7 +108,7 @@ void quantize_head_rows(const HeadRows& x, int num_rows, bool rotated, float* ro
 
 void norm_quantize_rows(const float* x, const int* rows, int num_rows, int k, const float* gain, float eps,
                         float* row_buffer, QuantizedTile& out) {
-    out.shape(num_rows, k);
+    out.shape(num_rows, k, kBlockRows);
     for_each_row(out, [&](int r, uint8_t* chunks, size_t chunk_stride) {
         const float* const row = x + static_cast<size_t>(rows[r]) * k;
         const float inverse = inverse_rms(row, k, eps);

@@ -1,4 +1,4 @@
-// Rows on their way into a GEMM, cut into blocks of at most 14 rows: as many as keep their sums in registers.
+// Rows on their way into a GEMM, cut into blocks of as many rows as keep their sums in registers (kBlockRows in blocks.h).
 #pragma once
 
 #include <cstddef>
@@ -8,9 +8,7 @@
 
 namespace farthing {
 
-constexpr int kBlockRows = 14;
 constexpr int kTileRows = 126;  // rows that one thread takes through a stage at once: whole blocks, fit for its L2 cache
-constexpr int kTileBlocks = (kTileRows + kBlockRows - 1) / kBlockRows;
 
 // Distance of rows in a buffer of one group's floats: were it a power of two, rows would fall into few cache sets.
 constexpr int kGroupStride = kGroupInputs + 16;
@@ -26,10 +24,11 @@ inline Range share(int total, int index, int count) {
     return {bound(index), bound(index + 1)};
 }
 
-// Blocks of nearly the same size: 15 rows are 8 + 7, not 14 + 1, since a small block wastes loads of the weights.
+// Blocks of nearly the same size, at most `most_rows`: of 14, 15 rows are 8 + 7, not 14 + 1, since a small block wastes loads of
+// the weights.
 class RowBlocks {
 public:
-    explicit RowBlocks(int rows) : rows_(rows), count_((rows + kBlockRows - 1) / kBlockRows) {}
+    RowBlocks(int rows, int most_rows) : rows_(rows), count_((rows + most_rows - 1) / most_rows) {}
     int rows() const { return rows_; }
     int count() const { return count_; }
     Range operator[](int block) const { return share(rows_, block, count_); }
@@ -43,11 +42,11 @@ private:
 struct QuantizedTile {
     uint8_t* values;  // kTileRows * padded_k
     float* scales;    // [rows][groups], groups being 1 but for rotate_quantize_group
-    RowBlocks blocks{0};
+    RowBlocks blocks{0, 1};
     int padded_k = 0;
 
-    void shape(int rows, int k) {
-        blocks = RowBlocks(rows);
+    void shape(int rows, int k, int most_block_rows) {
+        blocks = RowBlocks(rows, most_block_rows);
         padded_k = static_cast<int>(round_up(k, kChunkBytes));
     }
     int num_groups() const { return (padded_k + kGroupInputs - 1) / kGroupInputs; }

@@ -18,7 +18,7 @@
 
 namespace {
 
-constexpr const char* kIsas[] = {"portable", "avx2", "avx512vnni", "avx512bf16"};
+constexpr const char* kIsas[] = {"portable", "avx2", "avx512vnni", "avx512bf16", "amx"};
 constexpr int kMaxThreads = 4;
 constexpr int kHidden = 64, kIntermediate = 128;
 constexpr ft_qwen3_spec kQwen3{kHidden, kIntermediate, 2, 1, 32, 1e-6f};

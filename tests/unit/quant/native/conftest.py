@@ -7,7 +7,7 @@ import pytest
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.native.team import LIBRARY
 
-ISAS = ("portable", "avx2", "avx512vnni", "avx512bf16")
+ISAS = ("portable", "avx2", "avx512vnni", "avx512bf16", "amx")
 
 
 @pytest.fixture(params=ISAS)

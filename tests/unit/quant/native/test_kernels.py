@@ -77,7 +77,7 @@ def random_layer(kernels: NativeKernels, spec: Qwen3Shape, seed: int = 0) -> tup
     return w, Qwen3Weights(**packed)
 
 
-@pytest.mark.parametrize("tokens", [1, 2, 13, 14, 15, 128, 129, 255, 257])
+@pytest.mark.parametrize("tokens", [1, 2, 13, 14, 15, 16, 17, 31, 32, 33, 128, 129, 255, 257])
 @pytest.mark.parametrize(("n", "k"), [(64, 64), (96, 192), (384, 1536), (33, 70)])
 def test_a_linear_is_exact(kernels: NativeKernels, tokens: int, n: int, k: int) -> None:
     rng = np.random.default_rng(tokens * n + k)
