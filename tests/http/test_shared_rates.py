@@ -121,7 +121,7 @@ def test_requests_at_once_at_two_servers_share_the_tokens(launch: Any, tiny_qwen
         for running in (
             one,
             other,
-        ):  # FastAPI prepares its routes at the first request, and not for two threads at once
+        ):  # FastAPI prepares routes at the first request, in one thread at a time
             assert httpx.post(f"{running.url}/v1/embeddings", content=b"{").status_code == 400
         texts = ["word " * 300] * 10
         answers = list(pool.map(lambda number: embed((one, other)[number % 2], texts), range(12)))
