@@ -81,13 +81,16 @@ void int8_flat(int rows, int chunks, const uint8_t* a, const int8_t* b, const in
     _tile_zero(2);
     _tile_zero(3);
     const int a_chunk = rows * kChunkBytes, b_chunk = kChunkBytes * kPanelChannels;
-    for (; chunks > 1; chunks -= 2, a += 2 * a_chunk, b += 2 * b_chunk) {
+    const auto multiply_first = [&] {
         fetch(next);
         _tile_loadd(4, a, kChunkBytes);
         _tile_loadd(6, b, kRowBytes);
         _tile_loadd(7, b + kChunkBytes, kRowBytes);
         _tile_dpbusd(0, 4, 6);
         _tile_dpbusd(1, 4, 7);
+    };
+    for (; chunks > 1; chunks -= 2, a += 2 * a_chunk, b += 2 * b_chunk) {
+        multiply_first();
         fetch(next);
         _tile_loadd(5, a + a_chunk, kChunkBytes);
         _tile_loadd(6, b + b_chunk, kRowBytes);
@@ -95,14 +98,7 @@ void int8_flat(int rows, int chunks, const uint8_t* a, const int8_t* b, const in
         _tile_dpbusd(2, 5, 6);
         _tile_dpbusd(3, 5, 7);
     }
-    if (chunks > 0) {
-        fetch(next);
-        _tile_loadd(4, a, kChunkBytes);
-        _tile_loadd(6, b, kRowBytes);
-        _tile_loadd(7, b + kChunkBytes, kRowBytes);
-        _tile_dpbusd(0, 4, 6);
-        _tile_dpbusd(1, 4, 7);
-    }
+    if (chunks > 0) multiply_first();
     _tile_stored(0, sums, kRowBytes);
     _tile_stored(1, sums + kTile, kRowBytes);
     _tile_stored(2, second, kRowBytes);

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from farthing.toolkit.cluster.clustering import Clustering
 
 NUM_SHOWN = 20
-# What a model that made vectors leaves in the process, mostly its libraries: `python benchmarks/job_memory.py`.
+# What a model that made vectors leaves in the process, mostly its libraries (docs/log.md).
 MODEL_LEFT_BYTES = 220 * 2**20
 
 

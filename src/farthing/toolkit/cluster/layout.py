@@ -32,7 +32,7 @@ def choose_layout(asked: str, num_points: int) -> str:
 def process_bytes(num_points: int, layout: str) -> int:
     """What a process holds at most that clusters so many texts of some hundred characters and lays them out so.
 
-    Measured, with libraries and what numba compiles: `python benchmarks/job_memory.py`.
+    Measured by /proc, with libraries and what numba compiles (docs/log.md).
     """
     return PROCESS_BYTES[layout] + POINT_BYTES * num_points
 
