@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -23,7 +24,7 @@ from farthing.engine.runner import Runner
 from farthing.models.synth import find_shape, write_synthetic
 
 VOCAB = 90
-LIBRARIES_BYTES = 48 * 2**20  # what torch's own scratch and the allocator's gaps may come to
+LIBRARIES_BYTES = 32 * 2**20  # what torch's own scratch may come to
 
 
 def texts(count: int, seed: int) -> list[list[int]]:
@@ -122,7 +123,9 @@ def test_memory_is_that_of_one_layers_rows_and_one_matrix(qwen3: Any, tmp_path: 
     shape = replace(find_shape("qwen3-tiny"), vocab=VOCAB, num_layers=6, hidden=512, intermediate=1536)
     write_synthetic(shape, tmp_path / "large")
     command = [sys.executable, "-c", MEASURE, str(qwen3.path), str(tmp_path / "large"), str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    # Each tensor in pages of its own: holes of the heap, which differ from run to run, are not what is counted here.
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(2**20)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     taken, counted = json.loads(done.stdout)
     assert 0.4 * counted < taken < counted + LIBRARIES_BYTES
