@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from farthing.toolkit.cluster.clustering import Clustering
 
 NUM_SHOWN = 20
-# What a model that made vectors leaves in the process, mostly its libraries (docs/log.md).
-MODEL_LEFT_BYTES = 220 * 2**20
 
 
 @click.command(
@@ -131,8 +129,10 @@ def cluster(
     skipped = Skipped(strict)
     data = read_text_set(input, input_format, field, skipped)
     check_records(data, formats or FORMATS)
-    layout = fitting_layout(layout, len(data), settings.group(EngineSettings).memory, makes_vectors=model is not None)
-    made = vectors_of(data, model, vectors, settings, show_progress=shown)
+    memory = settings.group(EngineSettings).memory
+    layout = fitting_layout(layout, len(data), memory)
+    # In a memory that was given as a size, the model's process is over before the clusters are found.
+    made = vectors_of(data, model, vectors, settings, show_progress=shown, is_apart=parse_bytes(memory) is not None)
     for error in made.errors.values():
         skipped.add(error)
     table = made.table
@@ -155,7 +155,7 @@ def cluster(
     say_left_out(skipped)
 
 
-def fitting_layout(layout: str, num_texts: int, memory: str, *, makes_vectors: bool) -> str:
+def fitting_layout(layout: str, num_texts: int, memory: str) -> str:
     """The layout, of "auto" one that fits into a memory that was given as a size.
 
     Raises `DoesNotFitError`, before a model is loaded, where none does.
@@ -166,9 +166,7 @@ def fitting_layout(layout: str, num_texts: int, memory: str, *, makes_vectors: b
     if budget_bytes is None:  # auto or none
         return layout
     drawn = choose_layout(layout, num_texts)
-    kept_bytes = MODEL_LEFT_BYTES if makes_vectors else 0
-    needed_bytes = process_bytes(num_texts, drawn) + kept_bytes
-    least_bytes = process_bytes(num_texts, "pca") + kept_bytes
+    needed_bytes, least_bytes = process_bytes(num_texts, drawn), process_bytes(num_texts, "pca")
     if needed_bytes <= budget_bytes:
         return drawn
     if layout == "auto" and least_bytes <= budget_bytes:
@@ -178,19 +176,13 @@ def fitting_layout(layout: str, num_texts: int, memory: str, *, makes_vectors: b
             err=True,
         )
         return "pca"
-    remedies = [" or --layout pca"] if drawn == "umap" and least_bytes <= budget_bytes else []
-    if makes_vectors:
-        remedies.append(
-            f"; or make the vectors with `farthing embed` and give them as --vectors, which takes "
-            f"{mebibytes(kept_bytes)} less"
-        )
     raise DoesNotFitError(
         f"Clustering {num_texts:,} texts takes a process of about {mebibytes(needed_bytes)}, and --memory {memory} is "
         f"{mebibytes(budget_bytes)}.",
         param="memory",
         short_bytes=needed_bytes - budget_bytes,
         least_bytes=needed_bytes,
-        or_else="".join(remedies),
+        or_else=" or --layout pca" if drawn == "umap" and least_bytes <= budget_bytes else "",
     )
 
 

@@ -5,10 +5,13 @@ In: what was given on the command line. Out: a `TextSet` and its vectors, made b
 
 from __future__ import annotations
 
+import multiprocessing
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +19,7 @@ import click
 
 from farthing.cli.flags import in_flags
 from farthing.cli.loading import loading, say_rounded
-from farthing.core.errors import SettingsError
+from farthing.core.errors import EngineError, FarthingError, SettingsError
 from farthing.core.resolve import Resolved
 from farthing.core.settings import (
     QUANTISED_FORMATS,
@@ -29,6 +32,7 @@ from farthing.core.space import ELSEWHERE
 from farthing.toolkit.encoder import RequestEncoder, open_encoder
 from farthing.toolkit.records.reader import INPUT_FORMATS
 from farthing.toolkit.records.skipped import Skipped
+from farthing.upstream.guard import end_with_parent
 
 if TYPE_CHECKING:
     from farthing.toolkit.index.manifest import Manifest
@@ -58,6 +62,7 @@ MOST_LISTED = 10
 # What a command holds beside its model, with texts and vectors on their way; with an index that is searched, or filled
 # (LanceDB, and a process that splits documents): `python benchmarks/job_memory.py MODEL`.
 TEXTS_BYTES, SEARCH_BYTES, ADD_BYTES = 48 * 2**20, 96 * 2**20, 160 * 2**20
+WAITING_BYTES = 48 * 2**20  # of a process that waits for another one with the model: Python, numpy and this program
 
 
 def left_out_lines(skipped: Skipped, what: str = "Left out") -> list[str]:
@@ -131,9 +136,20 @@ def index_encoder(
 
 
 def vectors_of(
-    data: TextSet, model: str | None, vectors: Path | None, settings: Resolved, *, show_progress: bool
+    data: TextSet,
+    model: str | None,
+    vectors: Path | None,
+    settings: Resolved,
+    *,
+    show_progress: bool,
+    is_apart: bool = False,
+    others_bytes: int = TEXTS_BYTES,
 ) -> TextVectors:
     """
+    Args:
+        is_apart: the model runs in a process of its own, and what it leaves in a process is gone with that.
+        others_bytes: as in `opened_encoder`.
+
     Raises `click.UsageError` unless exactly one of `model` and `vectors` is given; else what either way raises.
     """
     from farthing.toolkit.text_set import embed_text_set, read_vectors
@@ -143,5 +159,42 @@ def vectors_of(
     if vectors is not None:
         return read_vectors(vectors, data)
     assert model is not None
-    with opened_encoder(model, settings) as encoder:
+    if is_apart:
+        return made_apart(data, model, settings, show_progress=show_progress)
+    with opened_encoder(model, settings, others_bytes) as encoder:
         return embed_text_set(encoder, data, show_progress=show_progress)
+
+
+def made_apart(data: TextSet, model: str, settings: Resolved, *, show_progress: bool) -> TextVectors:
+    """As `vectors_of` with a model. Raises the same, and `EngineError` when the process is killed."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=make_in_child, args=(theirs, data, model, settings, show_progress))
+    process.start()
+    theirs.close()
+    try:
+        found = ours.recv()
+    except EOFError:
+        process.join()
+        raise EngineError(
+            f"The process that makes the vectors ended with exit code {process.exitcode} before it was done: it may "
+            "have been killed for its memory. Make them with `farthing embed`, which goes on where it was stopped, and "
+            "give them as --vectors."
+        ) from None
+    finally:
+        process.kill()  # it may still be at work where this process is interrupted
+        process.join()
+    if isinstance(found, Exception):
+        raise found
+    made: TextVectors = found
+    return made
+
+
+def make_in_child(pipe: Connection, data: TextSet, model: str, settings: Resolved, show_progress: bool) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the parent is told too, and ends this one
+    end_with_parent()
+    try:
+        others_bytes = 2 * TEXTS_BYTES + WAITING_BYTES  # the texts are in both processes
+        pipe.send(vectors_of(data, model, None, settings, show_progress=show_progress, others_bytes=others_bytes))
+    except (FarthingError, OSError) as error:
+        pipe.send(error)

@@ -87,6 +87,18 @@ class FarthingError(Exception):
         super().__init__(message)
         self.param = param
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # By its state: most kinds make their message of other arguments than the message.
+        return rebuilt, (type(self), self.args, self.__dict__)
+
+
+def rebuilt(kind: type[FarthingError], args: tuple[object, ...], state: dict[str, object]) -> FarthingError:
+    """An error that came from another process."""
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
 
 class SettingsError(FarthingError):
     code = "invalid_setting"

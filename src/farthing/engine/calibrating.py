@@ -17,7 +17,7 @@ MAX_INPUTS_UNASKED = 4096
 HESSIAN_BYTES = 2 * FP32_BYTES + 3 * 8
 # fp32 copies of a matrix: pieces, treated, joined, padded and transposed, and its codes.
 WEIGHT_COPIES = 5
-# What the process grows by for a byte in use: matrices of up to 32 MiB leave holes in glibc's heap (measured: 1.0 to 1.4).
+# What the process grows by for a byte in use, measured 1.0 to 1.4: matrices of up to 32 MiB leave holes in its heap.
 HEAP_HOLES = 1.5
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,17 @@ import pytest
 from click.testing import CliRunner, Result
 from pyarrow import parquet
 
+from farthing.cli import data_options
 from farthing.cli.cluster import cluster, fitting_layout
 from farthing.cli.embed import embed
-from farthing.core.errors import DoesNotFitError, EmptyInputError, InputError, SettingsError
+from farthing.core.errors import (
+    DoesNotFitError,
+    EmptyInputError,
+    EngineError,
+    InputError,
+    ModelNotFoundError,
+    SettingsError,
+)
 
 TEXTS = [*(f"where is my refund {number}" for number in "abcdef"), *(f"change the PIN {number}" for number in "abcdef")]
 
@@ -147,24 +156,58 @@ def test_vectors_of_other_texts_and_none_at_all_are_refused(made: tuple[Path, Pa
 
 
 def test_a_map_that_fits_is_drawn_where_the_memory_is_given(capsys: pytest.CaptureFixture[str]) -> None:
-    assert fitting_layout("auto", 1500, "auto", makes_vectors=True) == "auto"
-    assert fitting_layout("auto", 1500, "4GB", makes_vectors=True) == "umap"
+    assert fitting_layout("auto", 1500, "auto") == "auto"
+    assert fitting_layout("auto", 1500, "4GB") == "umap"
     assert not capsys.readouterr().err
-    assert fitting_layout("auto", 1500, "450MB", makes_vectors=False) == "pca"
+    assert fitting_layout("auto", 1500, "450MB") == "pca"
     assert "principal components: UMAP would take" in capsys.readouterr().err
-    assert fitting_layout("auto", 20, "450MB", makes_vectors=False) == "pca"
+    assert fitting_layout("auto", 20, "450MB") == "pca"
     assert not capsys.readouterr().err  # so few are never laid out by UMAP
 
 
 def test_clusters_that_do_not_fit_are_refused_before_a_model_is_loaded(made: tuple[Path, Path], tmp_path: Path) -> None:
-    result = invoke(made[0], "--model", tmp_path / "no-model", "-o", tmp_path / "out", "--memory", "450MB")
+    result = invoke(made[0], "--model", tmp_path / "no-model", "-o", tmp_path / "out", "--memory", "350MB")
     assert isinstance(result.exception, DoesNotFitError)
     assert "Clustering 12 texts takes a process of about" in str(result.exception)
-    assert "give them as --vectors, which takes 220 MiB less" in str(result.exception)
     with pytest.raises(DoesNotFitError, match=r"Give \d+ MiB or more or --layout pca\.$"):
-        fitting_layout("umap", 1500, "450MB", makes_vectors=False)
+        fitting_layout("umap", 1500, "450MB")
 
 
 def test_a_size_of_memory_that_fits_is_no_obstacle(made: tuple[Path, Path], tmp_path: Path) -> None:
     result = invoke(made[0], "--vectors", made[1], "-o", tmp_path / "out", "--memory", "450MB")
     assert result.exception is None, result.output
+
+
+def first_record(folder: Path) -> dict[str, float]:
+    record: dict[str, float] = json.loads((folder / "records.jsonl").read_text().splitlines()[0])
+    return record
+
+
+def test_in_a_size_of_memory_the_model_runs_in_a_process_of_its_own(tiny_qwen3: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("\n".join(TEXTS))
+    asked = [tmp_path / "in.txt", "--model", tiny_qwen3]
+    assert invoke(*asked, "-o", tmp_path / "here").exit_code == 0
+    result = invoke(*asked, "-o", tmp_path / "apart", "--memory", "2GB")
+    assert result.exit_code == 0, result.output
+    here, apart = (first_record(tmp_path / name) for name in ("here", "apart"))
+    assert apart["cluster"] == here["cluster"]
+    assert apart["map_x"] == pytest.approx(here["map_x"], abs=1e-3)
+
+
+def test_what_that_process_raises_is_raised(tmp_path: Path, made: tuple[Path, Path]) -> None:
+    result = invoke(made[0], "--model", tmp_path / "no-model", "-o", tmp_path / "out", "--memory", "2GB")
+    assert isinstance(result.exception, ModelNotFoundError), result.exception
+    assert "no-model" in str(result.exception)
+
+
+def end_at_once(*_: object) -> None:
+    os._exit(9)
+
+
+def test_a_process_that_is_killed_is_said(
+    made: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data_options, "make_in_child", end_at_once)
+    result = invoke(made[0], "--model", "any", "-o", tmp_path / "out", "--memory", "2GB")
+    assert isinstance(result.exception, EngineError), result.exception
+    assert "ended with exit code 9 before it was done" in str(result.exception)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 from collections.abc import Iterator
 
 import pytest
@@ -73,3 +74,12 @@ def test_a_query_that_is_too_long_carries_its_figures() -> None:
 def test_an_error_says_its_message_and_names_the_parameter(kind: type[FarthingError]) -> None:
     assert (str(kind("what and why", param="input")), kind("what", param="input").param) == ("what and why", "input")
     assert kind("what").param is None
+
+
+def test_an_error_of_another_process_is_the_same_here() -> None:
+    sent = TextTooLongError(index=3, num_tokens=600, max_tokens=512)
+    error = pickle.loads(pickle.dumps(sent))
+    assert type(error) is TextTooLongError
+    assert (str(error), error.num_tokens, error.param) == (str(sent), 600, "input")
+    error = pickle.loads(pickle.dumps(MissingExtraError("The server", "server")))
+    assert "pip install 'farthing[server]'" in str(error)
