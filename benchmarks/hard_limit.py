@@ -31,7 +31,7 @@ from report import facts, table
 
 CHILD = "--child"
 CALLERS = 8
-WATCH_S = 0.01
+WATCH_S, LEAVE_S = 0.01, 5.0
 # Version 1 has a folder for each controller, version 2 one for all.
 GROUPS = (("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.max_usage_in_bytes"),
           ("/sys/fs/cgroup", "memory.max", "memory.peak"))  # fmt: skip
@@ -79,8 +79,16 @@ def control_group(limit_bytes: int) -> Iterator[tuple[Path, str] | None]:
                 yield group, peak
                 return
         finally:
-            group.rmdir()
+            remove(group)
     yield None
+
+
+def remove(group: Path) -> None:
+    """Helpers of a process may outlive it by a moment: they end when they see that it is gone."""
+    latest = time.monotonic() + LEAVE_S
+    while (group / "cgroup.procs").read_text() and time.monotonic() < latest:
+        time.sleep(WATCH_S)
+    group.rmdir()
 
 
 def run(arguments: dict[str, Any], limit_bytes: int) -> dict[str, Any]:
