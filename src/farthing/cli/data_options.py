@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from tqdm import tqdm
 
 from farthing.cli.flags import in_flags
 from farthing.cli.loading import loading, say_rounded
@@ -181,8 +183,10 @@ def made_apart(data: TextSet, model: str, settings: Resolved, *, show_progress: 
             "have been killed for its memory. Make them with `farthing embed`, which goes on where it was stopped, and "
             "give them as --vectors."
         ) from None
+    except BaseException:
+        process.kill()  # it is still at work where this process is interrupted
+        raise
     finally:
-        process.kill()  # it may still be at work where this process is interrupted
         process.join()
     if isinstance(found, Exception):
         raise found
@@ -193,6 +197,7 @@ def made_apart(data: TextSet, model: str, settings: Resolved, *, show_progress: 
 def make_in_child(pipe: Connection, data: TextSet, model: str, settings: Resolved, show_progress: bool) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the parent is told too, and ends this one
     end_with_parent()
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore of several processes, left behind where this one is ended
     try:
         others_bytes = 2 * TEXTS_BYTES + WAITING_BYTES  # the texts are in both processes
         pipe.send(vectors_of(data, model, None, settings, show_progress=show_progress, others_bytes=others_bytes))

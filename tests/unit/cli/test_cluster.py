@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -211,3 +213,12 @@ def test_a_process_that_is_killed_is_said(
     result = invoke(made[0], "--model", "any", "-o", tmp_path / "out", "--memory", "2GB")
     assert isinstance(result.exception, EngineError), result.exception
     assert "ended with exit code 9 before it was done" in str(result.exception)
+
+
+def test_a_process_of_its_own_leaves_nothing_behind(tiny_qwen3: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("\n".join(TEXTS))
+    command = [sys.executable, "-m", "farthing", "cluster", str(tmp_path / "in.txt"), "--model", str(tiny_qwen3)]
+    command += ["-o", str(tmp_path / "out"), "--memory", "2GB"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "leaked" not in done.stderr  # as multiprocessing says of semaphores when a process ends in disorder
