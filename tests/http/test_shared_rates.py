@@ -118,10 +118,8 @@ def test_requests_at_once_at_two_servers_share_the_tokens(launch: Any, tiny_qwen
         launch(tiny_qwen3, access=access) as other,
         ThreadPoolExecutor(12) as pool,
     ):
-        for running in (
-            one,
-            other,
-        ):  # FastAPI prepares routes at the first request, in one thread at a time
+        # FastAPI prepares routes at the first request, in one thread at a time.
+        for running in (one, other):
             assert httpx.post(f"{running.url}/v1/embeddings", content=b"{").status_code == 400
         texts = ["word " * 300] * 10
         answers = list(pool.map(lambda number: embed((one, other)[number % 2], texts), range(12)))
