@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from farthing.core.errors import InputError
+from farthing.toolkit.documents.counted_pieces import Sizes, counted_pieces
 from farthing.toolkit.documents.document import MARKDOWN, PLAIN_TEXT, Document
 from farthing.toolkit.documents.headings import headings
 from farthing.toolkit.documents.limits import check_kind, named
 from farthing.toolkit.documents.plain_pieces import plain_pieces
 from farthing.toolkit.documents.short_pieces import with_what_follows
-from farthing.toolkit.documents.split_process import CountTokens, Sizes, SplitProcess, TooComplexError
-from farthing.toolkit.documents.structure import require, structural_pieces
+from farthing.toolkit.documents.split_process import CountTokens, SplitProcess, TooComplexError
+from farthing.toolkit.documents.structure import require
 
 MAX_TOKENS = 384
 # Of a part's tokens, how many may stand in the one before it too.
@@ -136,7 +137,7 @@ class Splitter:
             return [(0, text)]
         require(kind)
         if kind == PLAIN_TEXT and len(text) <= MAX_CHARS_HERE:
-            return structural_pieces(kind, text, room, sizes.overlap_tokens, count_tokens)
+            return counted_pieces(kind, text, sizes, lambda texts: list(map(count_tokens, texts)))
         try:
             pieces = self._process.pieces(kind, text, sizes, count_tokens)
         except TooComplexError as error:

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import json
 import signal
-import struct
 import sys
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 
-from farthing.toolkit.documents.structure import is_nested_deeply, structural_pieces
+from farthing.toolkit.documents.counted_pieces import Sizes, counted_pieces
+from farthing.toolkit.documents.structure import is_nested_deeply
 
 MAX_MEMORY_BYTES = 128 * 1024**2  # of its own; a document that needs more is split as plain text
 BASE_S, CHARS_PER_S = 1.0, 100_000
-NUMBER = struct.Struct("<Q")
+# Of the texts of one question: more are asked for in several.
+ASKED_CHARS = 200_000
 READY, COUNT, PIECES, NESTED = b"r", b"c", b"p", b"n"
 
 
@@ -43,22 +45,36 @@ def main() -> None:
 def answer(pipe: Connection) -> None:
     """One document. Raises `EOFError` or `OSError` when the parent is gone."""
     header, text = pipe.recv_bytes(), pipe.recv_bytes().decode()
-    kind, max_tokens, overlap_tokens, max_chars = json.loads(header)
+    kind, *sizes = json.loads(header)
 
-    def count_tokens(piece: str) -> int:
-        if len(piece) > max_chars:
-            return int(max_tokens) + 1 + len(piece) // int(max_chars)  # too long, whatever it is
-        pipe.send_bytes(COUNT + piece.encode())
-        num_tokens, *_ = NUMBER.unpack(pipe.recv_bytes())
-        return int(num_tokens)
+    def count_each(texts: Sequence[str]) -> list[int]:
+        found: list[int] = []
+        for batch in batches(texts):
+            pipe.send_bytes(COUNT + json.dumps(batch, ensure_ascii=False).encode())
+            found += json.loads(pipe.recv_bytes())
+        return found
 
     limit_time(limit_s(len(text)))
     if is_nested_deeply(kind, text):
         pipe.send_bytes(NESTED)
         return
-    pieces = structural_pieces(kind, text, max_tokens, overlap_tokens, count_tokens)
+    pieces = counted_pieces(kind, text, Sizes(*sizes), count_each)
     limit_time(0)
     pipe.send_bytes(PIECES + json.dumps([(start, len(piece)) for start, piece in pieces]).encode())
+
+
+def batches(texts: Sequence[str]) -> Iterator[list[str]]:
+    """The same texts, in lists of about `ASKED_CHARS` characters."""
+    batch: list[str] = []
+    num_chars = 0
+    for text in texts:
+        batch.append(text)
+        num_chars += len(text)
+        if num_chars >= ASKED_CHARS:
+            yield batch
+            batch, num_chars = [], 0
+    if batch:
+        yield batch
 
 
 def limit_memory() -> None:

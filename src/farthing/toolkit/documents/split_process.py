@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from typing import NamedTuple
 
 from farthing.core.errors import ServingError
-from farthing.toolkit.documents.split_child import COUNT, NESTED, NUMBER, PIECES, READY, limit_s
+from farthing.toolkit.documents.counted_pieces import Sizes
+from farthing.toolkit.documents.split_child import COUNT, NESTED, PIECES, READY, limit_s
 
 CountTokens = Callable[[str], int]
 
@@ -27,14 +27,6 @@ PATIENCE = 10.0
 POLL_S, START_S = 0.1, 60.0
 # Characters whose tokens are counted for one document: for each of its own, and in any case. Usual ones need up to 40.
 COUNTED_PER_CHAR, COUNTED_ANYWAY = 100, 2_000_000
-
-
-class Sizes(NamedTuple):
-    """Of the pieces: at most so many tokens, so many shared with the one before, and at most so many characters."""
-
-    max_tokens: int
-    overlap_tokens: int
-    max_chars: int
 
 
 class TooComplexError(Exception):
@@ -89,7 +81,7 @@ class SplitProcess:
                 num_counted += len(content)
                 if num_counted > most_counted:
                     raise TooComplexError("its structure has too many parts")
-                pipe.send_bytes(NUMBER.pack(count_tokens(content.decode())))
+                pipe.send_bytes(json.dumps([count_tokens(piece) for piece in json.loads(content)]).encode())
             elif tag == PIECES:
                 return [(start, text[start : start + length]) for start, length in json.loads(content)]
             else:

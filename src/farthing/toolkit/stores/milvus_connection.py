@@ -23,6 +23,8 @@ SCHEMES = ("http", "https", "tcp", "unix")
 LITE_SUFFIX = ".db"
 # Loading a great collection takes minutes.
 CONNECT_TIMEOUT_S, CALL_TIMEOUT_S = 10.0, 300.0
+# It runs in this process: it does answer, however busy the machine is.
+LITE_TIMEOUT_S = 60.0
 RECONNECT_AFTER_S = 0.5
 # What they log with tracebacks, they raise as well.
 LOUD_LOGGERS = ("pymilvus", "pymilvus.milvus_client", "milvus_lite")
@@ -83,28 +85,28 @@ class MilvusConnection:
             for name in LOUD_LOGGERS:
                 logging.getLogger(name).setLevel(logging.CRITICAL)
             if self.lite is not None:
-                self.lite.parent.mkdir(parents=True, exist_ok=True)
-                if not self.lite.exists():
-                    self.lite.mkdir(PRIVATE_FOLDER, exist_ok=True)  # it holds documents
-            try:
-                self._opened = self._connected(MilvusClient)
-            except Exception:
-                check_lite(self.lite)
-                raise
+                start_lite(self.lite)
+            self._opened = self._connected(MilvusClient)
         return self._opened
 
     def _connected(self, client: Any) -> Any:
         """Tried twice: gRPC shares what is connected to an address in a process, and the server may have just ended it
-        ("too many pings")."""
+        ("too many pings"); and Milvus Lite answers late where the machine is busy."""
         import grpc
+        from pymilvus.client.types import Status
+        from pymilvus.exceptions import MilvusException
 
+        place = str(self.lite or self._uri)
         try:
-            return client(str(self.lite or self._uri), timeout=CONNECT_TIMEOUT_S)
+            return client(place, timeout=CONNECT_TIMEOUT_S)
         except grpc.RpcError as error:
             if not isinstance(error, grpc.Call) or error.code() is not grpc.StatusCode.UNAVAILABLE:
                 raise
-            time.sleep(RECONNECT_AFTER_S)
-            return client(str(self.lite or self._uri), timeout=CONNECT_TIMEOUT_S)
+        except MilvusException as error:
+            if self.lite is None or error.code != Status.CONNECT_FAILED:
+                raise
+        time.sleep(RECONNECT_AFTER_S)
+        return client(place, timeout=CONNECT_TIMEOUT_S if self.lite is None else LITE_TIMEOUT_S)
 
     def _described(self, error: Exception) -> str:
         from pymilvus.exceptions import ConnectError
@@ -119,15 +121,22 @@ class MilvusConnection:
         return f"Milvus at {self.address}: {reason.strip().rstrip('.')}. {remedy}"
 
 
-def check_lite(path: Path | None) -> None:
-    """Says why Milvus Lite did not open, which pymilvus does not. Raises `IndexBusyError` or `VectorIndexError`."""
-    if path is None:
-        return
+def start_lite(path: Path) -> None:
+    """Have Milvus Lite serve this folder in this process, if it does not yet; pymilvus finds it by its path.
+
+    Raises `IndexBusyError` or `VectorIndexError`, which say why it cannot.
+    """
     from milvus_lite import MilvusLite
     from milvus_lite.exceptions import DataDirLockedError
+    from milvus_lite.server_manager import server_manager_instance
 
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        path.mkdir(PRIVATE_FOLDER, exist_ok=True)  # it holds documents
+    if server_manager_instance.start_and_get_uri(str(path)) is not None:
+        return
     try:
-        MilvusLite(str(path)).close()
+        MilvusLite(str(path)).close()  # raises the reason, which the manager logs only
     except DataDirLockedError as error:
         raise IndexBusyError(
             f"Another process has {path} open, and Milvus Lite serves one at a time. Wait until it ends, or run a "

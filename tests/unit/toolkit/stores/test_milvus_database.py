@@ -8,9 +8,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pymilvus
 import pytest
 from few_documents import DOCUMENTS
 from milvus_lite.adapter.grpc.server import start_server_in_thread
+from pymilvus import MilvusClient
+from pymilvus.client.types import Status
+from pymilvus.exceptions import MilvusException
 
 from farthing import Embedder, Index
 from farthing.core.errors import (
@@ -25,6 +29,7 @@ from farthing.core.errors import (
     VectorIndexError,
 )
 from farthing.toolkit.stores.database import open_database
+from farthing.toolkit.stores.milvus_connection import CONNECT_TIMEOUT_S, LITE_TIMEOUT_S
 from farthing.toolkit.stores.milvus_database import MilvusDatabase, identifier
 
 
@@ -189,6 +194,36 @@ def test_milvus_lite_that_another_process_has_open_is_busy(tmp_path: Path) -> No
             open_database(place).read("note")
         other.communicate()
     assert open_database(place).read("note") == "x"
+
+
+def test_milvus_lite_that_answers_late_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    timeouts_s = []
+
+    class LateOnce(MilvusClient):
+        def __init__(self, uri: str, timeout: float) -> None:
+            timeouts_s.append(timeout)
+            super().__init__(uri, timeout=timeout)
+            if len(timeouts_s) == 1:  # it runs, and its folder is locked, by this process
+                raise MilvusException(Status.CONNECT_FAILED, "Fail connecting to server")
+
+    monkeypatch.setattr(pymilvus, "MilvusClient", LateOnce)
+    database = open_database(f"milvus:{tmp_path}/vectors.db/help")
+    database.write("note", "x")
+    assert database.read("note") == "x"
+    assert timeouts_s == [CONNECT_TIMEOUT_S, LITE_TIMEOUT_S]
+
+
+def test_milvus_lite_that_never_answers_is_not_said_to_be_another_process_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Never(MilvusClient):
+        def __init__(self, uri: str, timeout: float) -> None:
+            raise MilvusException(Status.CONNECT_FAILED, f"Fail connecting to server in {timeout} s: {uri}")
+
+    monkeypatch.setattr(pymilvus, "MilvusClient", Never)
+    with pytest.raises(VectorIndexError, match="Fail connecting to server") as raised:
+        open_database(f"milvus:{tmp_path}/vectors.db/help").write("note", "x")
+    assert not isinstance(raised.value, IndexBusyError)
 
 
 def test_what_is_no_milvus_lite_is_said(tmp_path: Path) -> None:
