@@ -275,16 +275,17 @@ def too_large(
     or_else = ", or a folder that farthing quantize wrote, which can be read from disk" if folder else ""
     free = replace(settings, format="auto" if not model.is_quantised else settings.format, residency="auto")
     others = [option for option in options(free, facts, model) if option.fits]
-    if others or is_host_short:
+    would_fit = f"{in_words(others[0].way)} would fit{or_else}" if others else ""
+    if is_host_short:
         freed = mebibytes(int(least.short_bytes / (1 - MARGIN)) + 2**20)
-        remedy = f"{in_words(others[0].way)} would fit" if others else f"Free {freed} of the host's memory"
-        return DoesNotFitError(f"{reason} {remedy}{or_else}.", param="memory", short_bytes=least.short_bytes)
+        remedy = would_fit or f"Free {freed} of the host's memory{or_else}"
+        return DoesNotFitError(f"{reason} {remedy}.", param="memory", short_bytes=least.short_bytes)
     return DoesNotFitError(
         reason,
         param="memory",
         short_bytes=least.short_bytes,
         least_bytes=enough_bytes(settings, facts, model, budget) + 2**20,  # more than a number in MiB is rounded by
-        or_else=or_else,
+        or_else=f"; {would_fit}" if would_fit else or_else,
     )
 
 

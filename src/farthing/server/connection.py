@@ -43,7 +43,7 @@ LINGER_S = 2.0  # what still comes of a refused request is dropped for so long: 
 
 
 class ConnectionLimits:
-    """What all connections of a server share: the settings, and when it was last said that there are too many.
+    """What all connections of a server share: the settings, and when it was last said of what there is too much.
 
     Attributes:
         heads_bytes: received of heads that have not come to their ends.
@@ -53,17 +53,18 @@ class ConnectionLimits:
     def __init__(self, settings: ConnectionSettings) -> None:
         self.settings = settings
         self.heads_bytes = self.waiting_bytes = 0
-        self._warned_at = -WARN_INTERVAL_S
+        self._warned_at: dict[str, float] = {}
 
     def protocol(self) -> Any:
         """For uvicorn's `http`, which calls it as it would the class."""
         return partial(Connection, limits=self)
 
-    def warn_too_many(self) -> None:
+    def warn(self, message: str) -> None:
+        """Logs it, but each message only every `WARN_INTERVAL_S`."""
         now = time.monotonic()
-        if now - self._warned_at >= WARN_INTERVAL_S:
-            self._warned_at = now
-            logger.warning("New connections are closed: %d are open (--max-connections)", self.settings.max_connections)
+        if now - self._warned_at.get(message, -WARN_INTERVAL_S) >= WARN_INTERVAL_S:
+            self._warned_at[message] = now
+            logger.warning(message)
 
 
 class Wire(NamedTuple):
@@ -139,7 +140,8 @@ class Connection(HttpToolsProtocol):
         self.flow = Flow(transport, lambda: bool(self._unread))
         self.logger = WithAddress(self.logger, {"client": self.client})  # type: ignore[assignment]
         if len(self.connections) > self._settings.max_connections:
-            self._limits.warn_too_many()
+            most = self._settings.max_connections
+            self._limits.warn(f"New connections are closed: {most} are open (--max-connections)")
             transport.abort()
         else:
             self._start_deadline(self._settings.header_timeout_s)
@@ -168,7 +170,7 @@ class Connection(HttpToolsProtocol):
         if self.pipeline or self._waiting_bytes:
             self._count_waiting()
             if self._waiting_bytes > FEW_WAITING_BYTES and self._limits.waiting_bytes > MAX_WAITING_BYTES:
-                logger.warning("A connection is closed: too many requests wait for the ones before them")
+                self._limits.warn("A connection is closed: too many requests wait for the ones before them")
                 self.transport.abort()
 
     def _read_on(self) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import pyarrow
 import pytest
 from click.testing import CliRunner, Result
+from processes import end_at_once
 from pyarrow import parquet
 
 from farthing.cli import data_options
@@ -200,10 +200,6 @@ def test_what_that_process_raises_is_raised(tmp_path: Path, made: tuple[Path, Pa
     result = invoke(made[0], "--model", tmp_path / "no-model", "-o", tmp_path / "out", "--memory", "2GB")
     assert isinstance(result.exception, ModelNotFoundError), result.exception
     assert "no-model" in str(result.exception)
-
-
-def end_at_once(*_: object) -> None:
-    os._exit(9)
 
 
 def test_a_process_that_is_killed_is_said(

@@ -159,6 +159,8 @@ def test_what_does_not_fit_is_said_with_bytes_and_what_would() -> None:
     assert 0 < error.short_bytes <= least.ledger.total("host") - 10**9
     assert f"{error.short_bytes:,} more" in str(error)
     assert "int8, resident, with texts of up to 512 tokens would fit" in str(error)
+    # Who cannot take another format learns how much memory this one needs.
+    assert plan_for(memory=asked_for(error), format="bf16", residency="resident", context_length=512)
 
 
 def asked_for(error: DoesNotFitError) -> str:
