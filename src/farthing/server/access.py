@@ -74,6 +74,7 @@ class Access:
             await openai_answer(unexpected_fault(exchange.request_id))(scope, receive, send)
         finally:
             self._tell(exchange)
+            exchange.leave()
 
     def _tell(self, exchange: Exchange) -> None:
         exchange.finish()

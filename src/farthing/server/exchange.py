@@ -73,6 +73,11 @@ class Exchange:
         state["request_id"], state["exchange"] = request_id, exchange
         return exchange
 
+    def leave(self) -> None:
+        """The request is over. Without it the scope and this would hold each other, until the collector looked for
+        what hundreds of thousands of requests had left, which held up everything for 0.4 s."""
+        del self.scope["state"]["exchange"]
+
     def note(self, **notes: str | int | float) -> None:
         self.notes.update(notes)
 
