@@ -15,6 +15,7 @@ from farthing.toolkit.stores.where import Condition, balanced, check_conditions
 # What rows are found by, and all of a passage as JSON: every further column of a few rows takes a millisecond to read.
 LOOKED_UP = ("id", "document", "digest")
 SHOWN = "passage"
+ROWS_AT_A_TIME = 256
 # Of LanceDB's functions, by the kind of value.
 GETTERS = {"text": "_string", "version": "_string", "long": "_string", "number": "_float", "bool": "_bool"}
 
@@ -28,6 +29,15 @@ def schema(dimensions: int) -> Any:
 
 
 def table_of(passages: Sequence[Passage], words: Sequence[str], vectors: np.ndarray) -> Any:
+    """Made in parts: pyarrow holds the interpreter's lock while it reads a list of strings."""
+    import pyarrow as pa
+
+    columns = schema(vectors.shape[1])
+    parts = [slice(start, start + ROWS_AT_A_TIME) for start in range(0, len(passages), ROWS_AT_A_TIME)]
+    return pa.concat_tables([part_of(passages[part], words[part], vectors[part], columns) for part in parts])
+
+
+def part_of(passages: Sequence[Passage], words: Sequence[str], vectors: np.ndarray, schema: Any) -> Any:
     import pyarrow as pa
 
     metadata = pa.array([to_json(looked_up(comparable(passage.metadata))) for passage in passages], pa.string())
@@ -39,7 +49,7 @@ def table_of(passages: Sequence[Passage], words: Sequence[str], vectors: np.ndar
         SHOWN: [to_json(vars(passage)) for passage in passages],
         "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
     }
-    return pa.table(columns, schema=schema(vectors.shape[1]))
+    return pa.table(columns, schema=schema)
 
 
 def looked_up(fields: Mapping[str, Form | list[Form]]) -> dict[str, Any]:

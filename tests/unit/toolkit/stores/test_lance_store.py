@@ -16,7 +16,7 @@ from few_passages import DIMENSIONS, held, passages_of, put
 from farthing.core.errors import MissingExtraError
 from farthing.toolkit.stores import lance_store
 from farthing.toolkit.stores.held_documents import HeldDocuments
-from farthing.toolkit.stores.lance_rows import one_of
+from farthing.toolkit.stores.lance_rows import ROWS_AT_A_TIME, one_of, table_of
 from farthing.toolkit.stores.lance_store import LanceStore
 
 
@@ -149,3 +149,14 @@ def test_without_lancedb_the_error_names_the_extra(tmp_path: Path, monkeypatch: 
     monkeypatch.setitem(sys.modules, "lancedb", None)
     with pytest.raises(MissingExtraError, match=r"farthing\[search\]"):
         LanceStore(tmp_path, DIMENSIONS)
+
+
+def test_rows_of_many_passages_are_made_in_parts() -> None:
+    """Other threads have their turn between them."""
+    passages = passages_of("a", 2 * ROWS_AT_A_TIME + 1)
+    vectors = np.arange(len(passages) * 2, dtype=np.float32).reshape(-1, 2)
+    rows = table_of(passages, [str(number) for number in range(len(passages))], vectors)
+    assert rows.column("id").num_chunks == 3
+    assert rows.column("id").to_pylist() == [passage.id for passage in passages]
+    assert rows.column("words").to_pylist() == [str(number) for number in range(len(passages))]
+    assert np.array_equal(np.array(rows.column("vector").to_pylist()), vectors)
