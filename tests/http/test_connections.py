@@ -94,7 +94,7 @@ def send_slowly(connection: socket.socket, data: bytes) -> None:
 def test_a_connection_that_sends_nothing_is_closed(connection: socket.socket) -> None:
     started = time.monotonic()
     assert read_all(connection) == b""
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize("answered_before", [False, True])
@@ -103,10 +103,10 @@ def test_a_connection_that_sends_blank_lines_alone_is_closed(connection: socket.
         connection.sendall(WHOLE)
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
     started = time.monotonic()
-    send_slowly(connection, b"\r\n" * 200)
+    send_slowly(connection, b"\r\n" * 1000)
     with suppress(ConnectionResetError):  # what was sent last was not read any more
         read_all(connection)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 20
 
 
 def test_a_request_after_blank_lines_is_answered(connection: socket.socket) -> None:
@@ -260,7 +260,7 @@ def test_ten_thousand_connections_that_are_left_hold_up_nobody(launch: Any, tiny
             started = time.monotonic()
             for _ in range(20):
                 assert httpx.post(f"{running.url}/v1/embeddings", json={"input": "a"}, timeout=10).status_code == 200
-            assert time.monotonic() - started < 5
+            assert time.monotonic() - started < 20
             assert len(connections(running)) >= wanted
             holder.communicate("")
         running.wait_until(lambda: len(connections(running)) < 10)

@@ -35,8 +35,8 @@ def within_a_minute(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Redis that a busy machine leaves waiting for 50 ms has not failed."""
-    monkeypatch.setattr(rate_counts, "TIMEOUT_S", 1.0)
+    """A Redis that a busy machine leaves waiting for 50 ms has not failed, nor one that it leaves waiting for 2 s."""
+    monkeypatch.setattr(rate_counts, "TIMEOUT_S", 20.0)
 
 
 @pytest.fixture
@@ -82,14 +82,15 @@ def test_no_request_fails_or_waits_when_redis_is_killed_or_hangs(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.WARNING, "farthing")
-    monkeypatch.setattr(rate_counts, "RETRY_S", 4.0)
+    monkeypatch.setattr(rate_counts, "TIMEOUT_S", 3.0)
+    monkeypatch.setattr(rate_counts, "RETRY_S", 6.0)
     with launch(tiny_qwen3, access=shared(redis, requests_per_minute=20, tokens_per_minute=100_000)) as running:
         assert embed(running).headers["x-ratelimit-remaining-requests"] == "19"
         fail(redis)
         for _ in range(3):
             started = time.monotonic()
             assert embed(running).status_code == 200
-            assert time.monotonic() - started < 3
+            assert time.monotonic() - started < 6
         warnings = [record for record in caplog.records if "storage fails" in record.getMessage()]
         assert len(warnings) == 1
         assert int(embed(running).headers["x-ratelimit-remaining-requests"]) >= 16  # counted, for this process alone
@@ -99,7 +100,7 @@ def test_no_request_fails_or_waits_when_redis_is_killed_or_hangs(
         else:
             redis.go_on()
             back = "18"
-        time.sleep(4.1)
+        time.sleep(6.1)
         assert embed(running).headers["x-ratelimit-remaining-requests"] == back
 
 
@@ -176,6 +177,7 @@ def test_a_clock_of_redis_that_is_set_back_locks_nobody_out(redis: StoreServer) 
 def test_a_storage_that_answers_nonsense_fails_no_request(
     launch: Any, tiny_qwen3: Path, nonsense: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(rate_counts, "TIMEOUT_S", 1.0)  # "?" is no end of an answer
     # One second after a full minute, and so for all requests: counts of a minute that is over fade.
     monkeypatch.setattr(rate_counts, "time", SimpleNamespace(monotonic=lambda: 60_000_001.0))
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -219,7 +219,7 @@ def test_what_cannot_be_unpacked_is_refused(
     assert answer.status_code == status, answer.text
     assert part in answer.text
     assert len(answer.text) < 600 or status == 200
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
 
 
 def test_other_dialects_refuse_in_their_own_shape(session: httpx.Client) -> None:

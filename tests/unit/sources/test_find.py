@@ -230,11 +230,13 @@ def test_the_starter_comes_from_the_package_index_when_there_is_no_hub(
     settings: SourceSettings,
     cache: Path,
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("farthing.sources.find.STARTER_ANSWER_WITHIN_S", 60.0)
     index()
     started_s = time.monotonic()
     source = find_model("starter", settings, show_progress=False, wheel=tiny)
-    assert time.monotonic() - started_s < 5
+    assert time.monotonic() - started_s < 20
     assert source.path == cache / tiny.copy_name
     assert source.origin == (
         "sentence-transformers/all-MiniLM-L6-v2 from the package index (tiny-wheel 1.0), each file checked when it was "

@@ -155,8 +155,8 @@ def test_a_sign_in_page_in_place_of_the_hub_is_a_reason(hub: Any, settings: Sour
 
 def test_a_closed_port_is_a_reason_at_once(closed_hub: str, settings: SourceSettings) -> None:
     started_s = time.monotonic()
-    assert reason_of(settings).startswith("ConnectError: ")
-    assert time.monotonic() - started_s < 3
+    assert reason_of(settings, answer_within_s=60.0).startswith("ConnectError: ")
+    assert time.monotonic() - started_s < 20
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ def test_a_hub_without_a_whole_answer_is_given_up_in_the_time_allowed(
 ) -> None:
     started_s = time.monotonic()
     assert reason_of(settings, answer_within_s=0.3) == "no answer within 0.3 s"
-    assert time.monotonic() - started_s < 3
+    assert time.monotonic() - started_s < 20
 
 
 def test_the_bars_are_shown_only_when_asked_for(

