@@ -13,6 +13,7 @@ from concurrent.futures import Future, wait
 from farthing.core.settings import CacheSettings
 from farthing.core.settings.cache import MEMCACHED_SCHEMES
 from farthing.core.sizes import parse_bytes
+from farthing.core.waiting import within
 from farthing.serving.cache.memory import MemoryLevel
 from farthing.serving.cache.remote import RemoteLevel
 from farthing.serving.cache.store import GIVE_UP_S, Store
@@ -59,7 +60,7 @@ def why_absent(settings: CacheSettings) -> str:
     async def ask() -> None:
         store = open_store(settings)
         try:
-            await asyncio.wait_for(store.get([NO_KEY]), LOOK_S)
+            await within(LOOK_S, store.get([NO_KEY]))
         finally:
             await store.close()
 
