@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from farthing.core.settings import SourceSettings
-from farthing.models.synth import find_shape, write_synthetic
+from farthing.models.synth.checkpoint import find_shape, write_synthetic
 from farthing.sources.find import find_model
 
 if not torch.cuda.is_available():

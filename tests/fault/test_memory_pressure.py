@@ -18,15 +18,15 @@ from farthing import Embedder
 from farthing.core.errors import MemoryShortError, OutOfMemoryError
 from farthing.core.settings import EngineSettings, ServingSettings
 from farthing.engine import runner as runner_module
-from farthing.engine.device import device_facts
 from farthing.engine.ladder import Rung, make_rungs
-from farthing.engine.live import LiveModel
-from farthing.engine.load import load_model
 from farthing.engine.meter import MemoryReading
+from farthing.engine.plan.device import device_facts
+from farthing.engine.swappable import LiveModel
+from farthing.engine.weights.load import load_model
 from farthing.models.batch import PackedBatch
-from farthing.serving import token_budget
 from farthing.serving.governor import REFUSED, Governor, Pace
 from farthing.serving.moves import Mover
+from farthing.serving.queue import token_budget
 from farthing.serving.request import EmbedRequest, EmbedResult
 
 MIB = 2**20

@@ -14,9 +14,9 @@ import pytest
 from farthing import Embedder
 from farthing.core.errors import BatchFailedError, FarthingError, NonFiniteError, WorkerDiedError
 from farthing.core.settings import EngineSettings, ServingSettings
-from farthing.engine.live import LiveModel
-from farthing.engine.load import load_model
 from farthing.engine.runner import BatchOutput
+from farthing.engine.swappable import LiveModel
+from farthing.engine.weights.load import load_model
 
 Texts = Sequence[Sequence[int]]
 

@@ -22,9 +22,9 @@ import pytest
 
 from farthing.core.errors import InputError
 from farthing.core.settings import ConnectionSettings
-from farthing.server.connection import READ_BYTES, WAITING_BYTES, Connection
-from farthing.server.descriptors import OTHER_FILES, fit_connections
-from farthing.server.exchange import Exchange
+from farthing.server.http.connection import READ_BYTES, WAITING_BYTES, Connection
+from farthing.server.http.descriptors import OTHER_FILES, fit_connections
+from farthing.server.http.request_record import Exchange
 
 HEAD = b"POST /v1/embeddings HTTP/1.1\r\nhost: test\r\n"
 BODY = b'{"input": "a"}'
@@ -341,7 +341,7 @@ class Seen(Connection):
 def test_very_many_requests_at_once_are_read_a_few_at_a_time(
     launch: Any, tiny_qwen3: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("farthing.server.connection.Connection", Seen)
+    monkeypatch.setattr("farthing.server.http.connection.Connection", Seen)
     request, count = b"GET /health HTTP/1.1\r\nhost: test\r\n\r\n", 30_000
     with launch(tiny_qwen3) as running, socket.create_connection(running.address, timeout=60) as connection:
         sender = threading.Thread(target=connection.sendall, args=[request * count])
@@ -381,7 +381,7 @@ def test_requests_at_once_are_answered_in_their_order(unhurried: socket.socket, 
 def test_who_adds_to_too_much_that_waits_is_closed(
     launch: Any, tiny_qwen3: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("farthing.server.connection.MAX_WAITING_BYTES", 2**20)
+    monkeypatch.setattr("farthing.server.http.connection.MAX_WAITING_BYTES", 2**20)
     with launch(tiny_qwen3) as running, ExitStack() as stack:
 
         async def slow(*_: Any) -> Any:

@@ -17,8 +17,8 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
 from farthing.core.settings import AccessSettings, ConnectionSettings
-from farthing.server.entry import ModelEntry
-from farthing.server.tracing import OtelTracing
+from farthing.server.models.slot import ModelEntry
+from farthing.server.observe.tracing import OtelTracing
 from farthing.serving.embedder import Embedder
 from farthing.serving.reranker import Reranker
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from farthing import Embedder, Reranker
 from farthing.engine.runner import Runner
-from farthing.server.entry import ModelEntry
+from farthing.server.models.slot import ModelEntry
 
 QUERY = "which bird?"
 DOCUMENTS = ["a wren", "yes", "", "no bird at all", "a wren"]

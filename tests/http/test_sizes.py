@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 import attacks
-from farthing.server.fields import ONLY, OTHER_NAMES
+from farthing.server.dialects.fields import ONLY, OTHER_NAMES
 
 SEED = 20_261_129
 NUM_BY_DEFAULT = 150

@@ -16,7 +16,7 @@ from otlp_receiver import Receiver, attributes, receive_spans
 
 from farthing.core.errors import MissingExtraError
 from farthing.core.settings import TelemetrySettings
-from farthing.server.tracing import NoTracing, open_tracing
+from farthing.server.observe.tracing import NoTracing, open_tracing
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 PARENT_ID = "b7ad6b7169203331"

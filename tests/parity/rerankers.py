@@ -27,7 +27,7 @@ from transformers import (
 )
 
 from farthing.models.pair_prompt import QWEN3_PROMPT
-from farthing.models.synth_tokenizer import tokenizer_json
+from farthing.models.synth.tokenizer import tokenizer_json
 
 Pair = tuple[str, str]
 

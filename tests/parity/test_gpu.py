@@ -15,8 +15,8 @@ from test_small_formats import TEXTS, unit
 
 from farthing.core.settings import EngineSettings
 from farthing.engine.describe import describe_model
-from farthing.engine.load import load_model, load_weights
 from farthing.engine.runner import Runner
+from farthing.engine.weights.load import load_model, load_weights
 from farthing.quant import fp8
 from farthing.quant.format import MatrixShape
 from farthing.quant.formats import FORMATS

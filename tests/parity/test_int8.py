@@ -15,12 +15,12 @@ from texts import SAMPLES
 from farthing import Embedder
 from farthing.core.settings import EngineSettings
 from farthing.engine import describe, runner
-from farthing.engine.convert import ConvertedTensors
-from farthing.engine.load import load_model
 from farthing.engine.runner import Runner
+from farthing.engine.weights.convert import ConvertedTensors
+from farthing.engine.weights.load import load_model
 from farthing.models.attention import attend_runs
 from farthing.models.batch import PackedBatch
-from farthing.models.synth import find_shape, write_synthetic
+from farthing.models.synth.checkpoint import find_shape, write_synthetic
 from farthing.quant import int8
 from farthing.quant.native.arguments import BertShape
 

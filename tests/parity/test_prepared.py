@@ -19,11 +19,11 @@ from farthing.checkpoint.manifest import FILE, read_manifest
 from farthing.core.errors import CheckpointError, SettingsError
 from farthing.core.settings import QUANTISED_FORMATS, EngineSettings, SourceSettings
 from farthing.engine import runner
-from farthing.engine.load import LoadedModel, load_model
 from farthing.engine.runner import Runner
+from farthing.engine.weights.load import LoadedModel, load_model
 from farthing.models.qwen3_native import int8_block
 from farthing.quant import int8, nf4
-from farthing.serving.quantise import quantise_model
+from farthing.serving.quantising.quantise import quantise_model
 
 TEXTS = [[*np.random.default_rng(n).integers(1000, 20_000, n).tolist(), 102] for n in (0, 5, 40)]
 

@@ -16,9 +16,9 @@ from transformers import AutoModel
 
 from farthing import Embedder
 from farthing.core.settings import EngineSettings
-from farthing.engine.load import load_model
 from farthing.engine.runner import Runner
-from farthing.models.synth import find_shape, write_synthetic
+from farthing.engine.weights.load import load_model
+from farthing.models.synth.checkpoint import find_shape, write_synthetic
 
 END = 151643
 RNG = np.random.default_rng(7)

@@ -16,9 +16,9 @@ from safetensors.torch import load_file, save_file
 from farthing import Reranker
 from farthing.core.errors import NonFiniteError
 from farthing.core.settings import SourceSettings
-from farthing.models.synth import find_shape, write_synthetic
+from farthing.models.synth.checkpoint import find_shape, write_synthetic
 from farthing.quant import int8
-from farthing.serving.quantise import quantise_model
+from farthing.serving.quantising.quantise import quantise_model
 
 Make = Callable[[str], Path]
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import torch
 
-from farthing.checkpoint.gguf import GgufCheckpoint
+from farthing.checkpoint.gguf.file import GgufCheckpoint
 from farthing.checkpoint.mlx import MlxCheckpoint, is_mlx
 from farthing.checkpoint.reader import Checkpoint, TensorInfo
 from farthing.checkpoint.table import Table

@@ -10,7 +10,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from farthing.checkpoint.gguf_tokenizer import gguf_tokenizer_json
+from farthing.checkpoint.gguf.tokenizer import gguf_tokenizer_json
 from farthing.checkpoint.json_file import read_bounded, read_json
 from farthing.checkpoint.model_folder import own_folder
 from farthing.core.errors import CheckpointError, TokenizerError

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from farthing.cli.data_options import (
+from farthing.cli.common.data_options import (
     ENCODER_GROUPS,
     FIELD,
     INPUT_FORMAT,
@@ -23,7 +23,7 @@ from farthing.cli.data_options import (
     say_left_out,
     vectors_of,
 )
-from farthing.cli.options import SettingsCommand, settings_options
+from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.core.errors import DoesNotFitError
 from farthing.core.resolve import Resolved
 from farthing.core.settings import EngineSettings
@@ -160,7 +160,7 @@ def fitting_layout(layout: str, num_texts: int, memory: str) -> str:
 
     Raises `DoesNotFitError`, before a model is loaded, where none does.
     """
-    from farthing.toolkit.cluster.layout import choose_layout, process_bytes
+    from farthing.toolkit.cluster.map import choose_layout, process_bytes
 
     budget_bytes = parse_bytes(memory)
     if budget_bytes is None:  # auto or none

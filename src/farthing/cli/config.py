@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from farthing.cli.chosen_models import chosen_models
-from farthing.cli.commands import Group
+from farthing.cli.common.chosen_models import chosen_models
+from farthing.cli.common.commands import Group
 from farthing.core.models_file import ModelsFile
 from farthing.core.resolve import Resolved, read_config_file, resolve
 from farthing.core.settings import GROUPS, EngineSettings

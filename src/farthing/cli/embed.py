@@ -1,6 +1,6 @@
 """`farthing embed`: vectors of a whole file, in a job that can be stopped and goes on.
 
-In: a file of texts and the settings. Out: a file of vectors. The job itself is in `farthing.cli.bulk`.
+In: a file of texts and the settings. Out: a file of vectors. The job itself is in `farthing.toolkit.bulk`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from farthing.cli.data_options import STRICT, TEXTS_BYTES
-from farthing.cli.loading import loading, say_rounded
-from farthing.cli.options import SettingsCommand, settings_options
+from farthing.cli.common.data_options import STRICT, TEXTS_BYTES
+from farthing.cli.common.loading import loading, say_rounded
+from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
 from farthing.toolkit.records.reader import INPUT_FORMATS
@@ -76,9 +76,9 @@ def embed(
     .npy its row is zero), and listed with the reasons in a file beside the output, OUTPUT.left-out.jsonl.
     """
     # Imported here, so that the help comes without loading torch.
-    from farthing.cli.bulk.job import Job, run_job
-    from farthing.cli.bulk.print_vectors import print_vectors
     from farthing.serving.request import EmbedRequest
+    from farthing.toolkit.bulk.job import Job, run_job
+    from farthing.toolkit.bulk.print_vectors import print_vectors
     from farthing.toolkit.encoder import open_embedder
     from farthing.toolkit.records.fields import EMBEDDING_FIELD
     from farthing.toolkit.records.read_lines import Wanted

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from farthing.cli.data_options import (
+from farthing.cli.common.data_options import (
     ENCODER_GROUPS,
     PROGRESS,
     STRICT,
@@ -24,9 +24,9 @@ from farthing.cli.data_options import (
     progress_shown,
     say_left_out,
 )
+from farthing.cli.common.options import SettingsCommand, settings_options
+from farthing.cli.common.terminal import terminal_width
 from farthing.cli.eval_options import LIST, language_pairs, searches_of, variants, whole
-from farthing.cli.options import SettingsCommand, settings_options
-from farthing.cli.terminal import terminal_width
 from farthing.core.errors import SettingsError
 from farthing.core.resolve import Resolved
 from farthing.core.version import __version__
@@ -148,7 +148,7 @@ def require(searches: Sequence[Search]) -> None:
 
     Raises `MissingExtraError`.
     """
-    from farthing.toolkit.extra import needed
+    from farthing.toolkit.optional import needed
 
     with needed("farthing eval", "eval"):
         for name in ("matplotlib", "pytrec_eval", "scipy.stats", "sklearn.linear_model"):

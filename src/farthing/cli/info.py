@@ -15,11 +15,11 @@ from typing import Any
 
 import click
 
-from farthing.cli.bulk.progress import counted
-from farthing.cli.commands import Command
+from farthing.cli.common.commands import Command
 from farthing.core.errors import ModelNotFoundError
 from farthing.core.settings import EngineSettings, SourceSettings
 from farthing.core.version import __version__
+from farthing.toolkit.bulk.progress import counted
 
 # The distributions of each extra in pyproject.toml that its code imports.
 EXTRAS = {
@@ -61,7 +61,7 @@ def info(model: str | None, device: str, as_json: bool) -> None:
 def gather(device: str) -> dict[str, dict[str, object]]:
     """Raises `SettingsError` when there is no such device."""
     # These load torch, which no other command's help should wait for.
-    from farthing.engine.device import device_facts, gpu_kernels
+    from farthing.engine.plan.device import device_facts, gpu_kernels
     from farthing.quant.formats import FORMATS
     from farthing.quant.native.team import native_kernels
 

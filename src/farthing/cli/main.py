@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 
 import click
 
-from farthing.cli.commands import HELP_NAMES, Entry, LazyGroup
-from farthing.cli.flags import in_flags
+from farthing.cli.common.commands import HELP_NAMES, Entry, LazyGroup
+from farthing.cli.common.flags import in_flags
 from farthing.core.errors import FarthingError, InputError, SettingsError
 from farthing.core.version import __version__
 

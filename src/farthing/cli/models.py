@@ -6,8 +6,8 @@ import json
 
 import click
 
-from farthing.cli.commands import HELP_NAMES, Group
-from farthing.cli.options import SettingsCommand, settings_options
+from farthing.cli.common.commands import HELP_NAMES, Group
+from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.core.errors import ModelNotFoundError
 from farthing.core.resolve import Resolved
 from farthing.core.settings import SourceSettings

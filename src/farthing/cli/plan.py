@@ -1,7 +1,7 @@
 """`farthing plan`: what a model will hold in memory, before it is loaded or even downloaded.
 
 In: a model's name or a shape, and the settings that `serve` takes. Out: every way to run it with its bytes, and the way
-that these settings lead to with its reason. The arithmetic is in `farthing.engine.choose`.
+that these settings lead to with its reason. The arithmetic is in `farthing.engine.plan.choose`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import json
 
 import click
 
-from farthing.cli.options import SettingsCommand, settings_options
-from farthing.cli.terminal import terminal_width
+from farthing.cli.common.options import SettingsCommand, settings_options
+from farthing.cli.common.terminal import terminal_width
 from farthing.core.resolve import Resolved
 from farthing.core.settings import EngineSettings, SourceSettings
 

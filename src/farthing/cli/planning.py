@@ -12,13 +12,13 @@ from farthing.cli.bench.report import columns
 from farthing.core.errors import DoesNotFitError, ModelNotFoundError
 from farthing.core.settings import EngineSettings, SourceSettings
 from farthing.core.sizes import mebibytes
-from farthing.engine.budget import budget_bytes
-from farthing.engine.choose import Option, make_plan, options
 from farthing.engine.describe import read_shape, shape_of_config
-from farthing.engine.device import DeviceFacts, device_facts
-from farthing.engine.plan import FETCHED, Plan, speed
-from farthing.engine.way import ModelShape
-from farthing.models.synth import SHAPES
+from farthing.engine.plan.budget import budget_bytes
+from farthing.engine.plan.choose import Option, make_plan, options
+from farthing.engine.plan.device import DeviceFacts, device_facts
+from farthing.engine.plan.plan import FETCHED, Plan, speed
+from farthing.engine.plan.run_mode import ModelShape
+from farthing.models.synth.checkpoint import SHAPES
 from farthing.quant.formats import FORMATS
 from farthing.sources.configuration import find_configuration
 from farthing.sources.find import local_folder

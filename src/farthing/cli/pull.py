@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import click
 
-from farthing.cli.options import SettingsCommand, settings_options
+from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 from farthing.core.settings import SourceSettings
 from farthing.sources.find import find_model

@@ -8,8 +8,8 @@ from typing import Literal
 import click
 from tqdm import tqdm
 
-from farthing.cli.loading import SHOWN_AFTER_S
-from farthing.cli.options import SettingsCommand, settings_options
+from farthing.cli.common.loading import SHOWN_AFTER_S
+from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 from farthing.core.settings import QUANTISED_FORMATS, SourceSettings
 from farthing.toolkit.records.read_lines import Wanted
@@ -64,9 +64,9 @@ def quantize(
     OUT loads in the time it takes to map its file, wherever a model is asked for. MODEL is an id on the Hugging Face
     hub, modelscope:ID, starter, a local folder or a GGUF file.
     """
-    from farthing.serving.calibration import CalibrationTexts
-    from farthing.serving.closeness import in_words
-    from farthing.serving.quantise import quantise_model
+    from farthing.serving.quantising.calibration import CalibrationTexts
+    from farthing.serving.quantising.closeness import in_words
+    from farthing.serving.quantising.quantise import quantise_model
 
     texts = None if calibration is None else CalibrationTexts(Path(calibration).name, first_texts(calibration))
     with (

@@ -10,9 +10,9 @@ from contextlib import closing
 
 import click
 
-from farthing.cli.data_options import STRICT, say_left_out
-from farthing.cli.loading import loading, say_rounded
-from farthing.cli.options import SettingsCommand, settings_options
+from farthing.cli.common.data_options import STRICT, say_left_out
+from farthing.cli.common.loading import loading, say_rounded
+from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
 from farthing.toolkit.records.reader import INPUT_FORMATS
@@ -84,8 +84,8 @@ def read_texts(
     """The texts of the input that can be ranked, by their place among all. Raises `InputError` for the first other one
     where that is strict."""
     from farthing.core.errors import EmptyInputError, InputError
-    from farthing.serving.text import fit_text
-    from farthing.toolkit.records.placed import placed_error
+    from farthing.serving.text.clean import fit_text
+    from farthing.toolkit.records.error_places import placed_error
     from farthing.toolkit.records.read_lines import Wanted
     from farthing.toolkit.records.reader import open_reader
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from farthing.cli.data_options import ENCODER_GROUPS, SEARCH_BYTES, index_encoder
-from farthing.cli.loading import loading
-from farthing.cli.options import SettingsCommand, settings_options
-from farthing.cli.terminal import is_styled, terminal_width
+from farthing.cli.common.data_options import ENCODER_GROUPS, SEARCH_BYTES, index_encoder
+from farthing.cli.common.loading import loading
+from farthing.cli.common.options import SettingsCommand, settings_options
+from farthing.cli.common.terminal import is_styled, terminal_width
 from farthing.core.resolve import Resolved
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
 

@@ -12,8 +12,8 @@ import signal
 
 import click
 
-from farthing.cli.chosen_models import chosen_models
-from farthing.cli.options import SettingsCommand, settings_options
+from farthing.cli.common.chosen_models import chosen_models
+from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.core.errors import MissingExtraError
 from farthing.core.resolve import Resolved
 from farthing.core.settings import GROUPS, ServerSettings, TelemetrySettings
@@ -46,7 +46,7 @@ def serve(model: str | None, model_path: str | None, is_embedding: bool, setting
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     models = chosen_models(model, model_path, settings)
     try:
-        from farthing.server.logs import configure_logging
+        from farthing.server.observe.logs import configure_logging
         from farthing.server.run import run
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("farthing"):

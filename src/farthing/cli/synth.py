@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from farthing.cli.commands import Command
+from farthing.cli.common.commands import Command
 from farthing.core.errors import SettingsError
 
 
@@ -27,7 +27,7 @@ def synth(shape: str, directory: Path, layers: int | None, seed: int, outliers: 
     SHAPE is qwen3-0.6b, qwen3-4b, qwen3-8b, qwen3-tiny, or a reranker (qwen3-reranker-0.6b ...). The vectors of such a
     model mean nothing; its speed and memory are those of the published one.
     """
-    from farthing.models.synth import find_shape, num_parameters, write_synthetic
+    from farthing.models.synth.checkpoint import find_shape, num_parameters, write_synthetic
 
     wanted = find_shape(shape)
     if layers is not None:

@@ -56,7 +56,7 @@ The tree (indentation is inheritance)::
       RateLimitError              the caller has used up what it may ask for in a minute
 
 A message says what was got, what the limit is, and what to do about it. Errors are raised where the fault is
-known and translated once at each boundary (HTTP: `farthing.server.errors`, command line: `farthing.cli.main`).
+known and translated once at each boundary (HTTP: `farthing.server.http.errors`, command line: `farthing.cli.main`).
 """
 
 from __future__ import annotations

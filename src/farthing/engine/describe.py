@@ -22,12 +22,12 @@ from farthing.checkpoint.reader import Checkpoint
 from farthing.checkpoint.tokenizer_file import tokenizer_path
 from farthing.core.errors import CheckpointError, SettingsError
 from farthing.core.settings import EngineSettings
-from farthing.engine.choose import make_plan
-from farthing.engine.device import device_facts
 from farthing.engine.fidelity import check_fidelity
-from farthing.engine.plan import Plan
+from farthing.engine.plan.choose import make_plan
+from farthing.engine.plan.device import device_facts
+from farthing.engine.plan.plan import Plan
+from farthing.engine.plan.run_mode import ModelShape
 from farthing.engine.task import head_for, own_task, pooling_and_prompts, with_head
-from farthing.engine.way import ModelShape
 from farthing.models.config import shown, stored_format
 from farthing.models.families import family_of
 from farthing.models.family import Family

@@ -1,7 +1,7 @@
 """Ways to hold the same model in less memory, each a step below the one before.
 
 In: a described model with its plan, and the settings it was made from. Out: rungs, the plan itself first. A setting
-that was given is never changed, as in `farthing.engine.choose`; steps that keep every vector as it is come before those
+that was given is never changed, as in `farthing.engine.plan.choose`; steps that keep every vector as it is come before those
 that round weights. Pure arithmetic: nothing is loaded, and when to take a step is not decided here.
 """
 
@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from farthing.core.settings import EngineSettings
-from farthing.engine.choose import LEAST_TOKENS, formats, make_way
 from farthing.engine.describe import ModelDescription
-from farthing.engine.device import DeviceFacts
-from farthing.engine.ledger import make_ledger
-from farthing.engine.plan import Plan, plan_of
-from farthing.engine.way import RESIDENCIES, Residency, Way
+from farthing.engine.plan.choose import LEAST_TOKENS, formats, make_way
+from farthing.engine.plan.device import DeviceFacts
+from farthing.engine.plan.ledger import make_ledger
+from farthing.engine.plan.plan import Plan, plan_of
+from farthing.engine.plan.run_mode import RESIDENCIES, Residency, Way
 
 RungName = Literal["as planned", "smaller batches", "weights as stored", "layers fetched", "weights rounded"]
 # A batch of a quarter of the tokens still keeps a device busy.

@@ -18,9 +18,9 @@ from typing import Protocol
 
 import torch
 
-from farthing.engine.cgroup import ROOT, groups, read_lines
-from farthing.engine.cpu import host_memory_bytes
-from farthing.engine.device import card_free_bytes
+from farthing.engine.plan.cgroup import ROOT, groups, read_lines
+from farthing.engine.plan.cpu import host_memory_bytes
+from farthing.engine.plan.device import card_free_bytes
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from farthing.core.errors import NonFiniteError, OutOfMemoryError
-from farthing.engine.load import LoadedModel
 from farthing.engine.memory import Trimmer, is_out_of_memory, release_cached
+from farthing.engine.plan.prefix_memory import held_token_bytes
 from farthing.engine.prefix_cache import PrefixCache, batch_forest, distinct_forest
-from farthing.engine.sharing import held_token_bytes
+from farthing.engine.weights.load import LoadedModel
 from farthing.models.attention import attend_runs, attend_varlen
 from farthing.models.batch import PackedBatch, pack, pack_forest
 from farthing.models.family import Compute, PassStart

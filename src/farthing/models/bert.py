@@ -17,7 +17,7 @@ from farthing.models.family import ForwardPass, LayerWeights, PassStart
 from farthing.models.layout import Layout, MatrixPart, VectorPart
 from farthing.models.ops import ACTIVATIONS, chunks, layer_norm
 from farthing.models.spec import EmbeddingSpec, ModelSpec
-from farthing.quant.packed import GROUP_INPUTS
+from farthing.quant.int8_packed import GROUP_INPUTS
 
 
 class BertFamily:

@@ -19,7 +19,7 @@ from farthing.models.ops import ACTIVATIONS, chunks, rms_norm, rotary_tables, ro
 from farthing.models.prefix_attention import attend_prefixes
 from farthing.models.qwen3_native import NativeQwen3Pass, last_norm, native_shape
 from farthing.models.spec import EmbeddingSpec, ModelSpec
-from farthing.quant.packed import GROUP_INPUTS
+from farthing.quant.int8_packed import GROUP_INPUTS
 
 INSTRUCTION = "Instruct: {task}\nQuery:"  # no space after "Query:"
 DEFAULT_TASK = "Given a web search query, retrieve relevant passages that answer the query"

@@ -50,7 +50,7 @@ class WeightFormat(Protocol):
     def quantises(self) -> bool:
         """Whether rows and weights are rounded to few steps, so that a channel that dwarfs the others does harm.
 
-        Then `farthing.engine.convert` treats such channels before packing, which leaves the function as it is, and the
+        Then `farthing.engine.weights.convert` treats such channels before packing, which leaves the function as it is, and the
         vectors form a space of their own.
         """
         ...

@@ -15,7 +15,7 @@ import torch
 from farthing.quant.format import Linear, MatrixShape
 from farthing.quant.gpu.fp8 import GpuFp8Linear, can_multiply
 from farthing.quant.gpu.support import multiplies_fp8
-from farthing.quant.packed import ALIGNMENT
+from farthing.quant.int8_packed import ALIGNMENT
 from farthing.quant.region import Region
 from farthing.quant.unpacked import UnpackedLinear
 

@@ -1,6 +1,6 @@
 """int8: weights with one scale an output channel, rows of x with one scale a token, sums exact in int32.
 
-A matrix is one packed block (`farthing.quant.packed`), which the native kernels (farthing.quant.native) multiply as it
+A matrix is one packed block (`farthing.quant.int8_packed`), which the native kernels (farthing.quant.native) multiply as it
 lies; without them it is unpacked when it is bound, and multiplied by torch; on a card `farthing.quant.gpu.int8`
 does both.
 """
@@ -14,9 +14,9 @@ import torch
 
 from farthing.quant.format import Linear, MatrixShape
 from farthing.quant.gpu.int8 import GpuInt8Linear
+from farthing.quant.int8_packed import pack, packed_bytes, quantise_rows, unpack
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.native.team import native_kernels
-from farthing.quant.packed import pack, packed_bytes, quantise_rows, unpack
 from farthing.quant.region import Region
 
 
@@ -63,7 +63,7 @@ class NativeLinear(ABC):
 
     @abstractmethod
     def int8_block(self) -> torch.Tensor:
-        """uint8, as `farthing.quant.packed` packs it; may be gone when another layer's is asked for."""
+        """uint8, as `farthing.quant.int8_packed` packs it; may be gone when another layer's is asked for."""
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         return self._kernels.linear(x.float(), self.int8_block(), self._out_features, self.bias).to(x.dtype)

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from farthing.quant.gptq import round_with_feedback
+from farthing.quant.int8_packed import PANEL_CHANNELS, padded
 from farthing.quant.nf4_packed import (
     BLOCK_INPUTS,
     LEVELS,
@@ -23,7 +24,6 @@ from farthing.quant.nf4_packed import (
     steps,
     views,
 )
-from farthing.quant.packed import PANEL_CHANNELS, padded
 
 
 def pack_calibrated(weight: torch.Tensor, hessian: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,7 @@
 In: a matrix; out: one block of bytes, and floats again. A value is level[code] * half steps / 2 * channel scale, with
 one count of half steps (0 to 254) for each 64 inputs of an output channel, and one fp32 scale a channel: the scales are
 quantised too, as bitsandbytes does, but against their channel's largest and not by a code of their own. So
-level[code] * half steps / 2, rounded, is the value in the packed int8 form (`farthing.quant.packed`) with the same
+level[code] * half steps / 2, rounded, is the value in the packed int8 form (`farthing.quant.int8_packed`) with the same
 channel scale, and unpacking to it needs neither a division nor a pass that looks for the largest.
 
 The block, for n channels and k inputs padded to multiples of 32 and 64::
@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 import torch
 import torch.nn.functional as F
 
-from farthing.quant.packed import ALIGNMENT, CHUNK_INPUTS, PANEL_CHANNELS, padded
+from farthing.quant.int8_packed import ALIGNMENT, CHUNK_INPUTS, PANEL_CHANNELS, padded
 
 # The quantiles of a normal distribution that QLoRA's appendix E lists, scaled to reach from -1 to 1.
 LEVELS = (

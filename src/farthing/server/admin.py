@@ -9,12 +9,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from farthing.core.version import __version__
-from farthing.server.docs import render_docs
-from farthing.server.entry import ModelEntry
-from farthing.server.front import prefers_html, render_front
-from farthing.server.metrics import Metrics
-from farthing.server.pages import html_answer
-from farthing.server.service import Service
+from farthing.server.models.service import Service
+from farthing.server.models.slot import ModelEntry
+from farthing.server.observe.metrics import Metrics
+from farthing.server.pages.docs import render_docs
+from farthing.server.pages.front import prefers_html, render_front
+from farthing.server.pages.page import html_answer
 
 if TYPE_CHECKING:
     from farthing.serving.governor import MemoryState

@@ -16,23 +16,30 @@ from farthing.core.resolve import Resolved
 from farthing.core.settings import AccessSettings, ConnectionSettings, ServerSettings, TelemetrySettings
 from farthing.core.settings.access import split_list
 from farthing.core.version import __version__
-from farthing.server import admin, errors, openapi
-from farthing.server.access import Access
-from farthing.server.cors import Cors
-from farthing.server.dialects import cohere, indexes, ollama, openai, rerank, tei
-from farthing.server.fields import FieldRules
-from farthing.server.forwarded import Forwarded
-from farthing.server.guard import Guard
-from farthing.server.in_flight import InFlight
-from farthing.server.metering import Metering
-from farthing.server.metrics import Metrics, ServerState, model_state
-from farthing.server.request_memory import RequestMemory
-from farthing.server.service import Service
-from farthing.server.token_ids import TokenIds
-from farthing.server.tracing import NoTracing, Tracing
-from farthing.server.unpacking import Unpacking
-from farthing.server.variants import Variants
-from farthing.server.web_pages import WebPages, listened_name
+from farthing.server import admin
+from farthing.server.callers.cors import Cors
+from farthing.server.callers.forwarded import Forwarded
+from farthing.server.callers.guard import Guard
+from farthing.server.callers.web_pages import WebPages, listened_name
+from farthing.server.dialects.cohere import routes as cohere
+from farthing.server.dialects.fields import FieldRules
+from farthing.server.dialects.indexes import routes as indexes
+from farthing.server.dialects.ollama import routes as ollama
+from farthing.server.dialects.openai import routes as openai
+from farthing.server.dialects.rerank import routes as rerank
+from farthing.server.dialects.tei import routes as tei
+from farthing.server.dialects.token_ids import TokenIds
+from farthing.server.http import errors
+from farthing.server.http.unpacking import Unpacking
+from farthing.server.http.variants import Variants
+from farthing.server.limits.in_flight import InFlight
+from farthing.server.limits.metering import Metering
+from farthing.server.limits.request_memory import RequestMemory
+from farthing.server.models.service import Service
+from farthing.server.observe.metrics import Metrics, ServerState, model_state
+from farthing.server.observe.middleware import Access
+from farthing.server.observe.tracing import NoTracing, Tracing
+from farthing.server.pages import openapi
 
 logger = logging.getLogger(__name__)
 

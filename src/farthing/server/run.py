@@ -33,17 +33,17 @@ from farthing.core.settings import (
 )
 from farthing.core.sizes import mebibytes
 from farthing.server.app import create_app
-from farthing.server.connection import ConnectionLimits
-from farthing.server.descriptors import fit_connections
-from farthing.server.directory import Directory
-from farthing.server.drain import DrainingServer
-from farthing.server.front import trial
-from farthing.server.listening import BACKLOG, base_url, exposure, listeners_for, often_accepted
-from farthing.server.loading import Models
-from farthing.server.request_memory import RequestMemory
-from farthing.server.service import Service
-from farthing.server.tracing import open_tracing
-from farthing.server.unix_socket import listen_unix
+from farthing.server.http.connection import ConnectionLimits
+from farthing.server.http.descriptors import fit_connections
+from farthing.server.http.drain import DrainingServer
+from farthing.server.http.listening import BACKLOG, base_url, exposure, listeners_for, often_accepted
+from farthing.server.http.unix_socket import listen_unix
+from farthing.server.limits.request_memory import RequestMemory
+from farthing.server.models.directory import Directory
+from farthing.server.models.loading import Models
+from farthing.server.models.service import Service
+from farthing.server.observe.tracing import open_tracing
+from farthing.server.pages.front import trial
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -134,7 +134,7 @@ def make_server(
         log_level="warning",
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # see `farthing.server.forwarded`
+        proxy_headers=False,  # see `farthing.server.callers.forwarded`
         ws="none",
         lifespan="on",
         workers=1,

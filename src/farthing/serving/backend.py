@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from farthing.models.heads import Task
     from farthing.serving.governor import MemoryState
     from farthing.serving.health import Health
+    from farthing.serving.local_model import ServedModel
     from farthing.serving.request import EmbedRequest, EmbedResult, Terms
     from farthing.serving.rerank_request import RerankRequest, RerankResult
-    from farthing.serving.served import ServedModel
     from farthing.serving.stats import ServingStats
 
 

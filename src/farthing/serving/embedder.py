@@ -1,7 +1,7 @@
 """The public face: a loaded model that turns texts into vectors, for many callers at once.
 
 In: texts and what is asked of the vectors. Out: float32 arrays. What happens to a request is in
-`farthing.serving.pipeline`; the model behind its queue is in `farthing.serving.served`.
+`farthing.serving.pipeline`; the model behind its queue is in `farthing.serving.local_model`.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import TypeVar
 import numpy as np
 
 from farthing.core.space import VectorSpace
-from farthing.engine.load import fingerprint
+from farthing.engine.weights.load import fingerprint
+from farthing.serving.local_model import ServedModel
 from farthing.serving.pipeline import Pipeline
-from farthing.serving.prepare import BoundedPreparer, LeavingPreparer, Preparer
-from farthing.serving.prompts import prompt_prefix
 from farthing.serving.request import EmbedRequest, EmbedResult, InputType, Terms, check_number
-from farthing.serving.served import ServedModel
-from farthing.serving.text import as_inputs, clean_text
-from farthing.serving.token_lists import TokenLists
-from farthing.serving.tokenizer import TextTokenizer
-from farthing.serving.tokens import Token
+from farthing.serving.text.clean import as_inputs, clean_text
+from farthing.serving.text.prepare import BoundedPreparer, LeavingPreparer, Preparer
+from farthing.serving.text.prompts import prompt_prefix
+from farthing.serving.text.token_lists import TokenLists
+from farthing.serving.text.tokenizer import TextTokenizer
+from farthing.serving.text.tokens import Token
+from farthing.serving.text.vocabulary import VocabularyWatch
 from farthing.serving.urgency import LaneName
 from farthing.serving.vectors import VectorCollector, check_dimensions
-from farthing.serving.vocabulary import VocabularyWatch
 
 T = TypeVar("T")
 

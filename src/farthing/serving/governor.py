@@ -6,7 +6,7 @@ the caller is told), requests that asked for any model answered by a small one, 
 room.
 A step up waits until what it needs would leave memory well below the mark, and has done so for a while.
 
-It decides when; `farthing.engine.ladder` knows what there is, and `farthing.engine.live` does it.
+It decides when; `farthing.engine.ladder` knows what there is, and `farthing.engine.swappable` does it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from typing import Literal
 
 from farthing.core.settings import EngineSettings, ServingSettings
 from farthing.core.sizes import parse_bytes
-from farthing.engine.device import device_facts
 from farthing.engine.ladder import Rung, make_rungs
-from farthing.engine.live import LiveModel
 from farthing.engine.memory import Trimmer, release_cached
 from farthing.engine.meter import CardMeter, HostMeter, MemoryMeter, MemoryReading
+from farthing.engine.plan.device import device_facts
+from farthing.engine.swappable import LiveModel
 from farthing.serving.moves import Mover
-from farthing.serving.token_budget import TokenBudget
-from farthing.serving.tokenizer import TextTokenizer
+from farthing.serving.queue.token_budget import TokenBudget
+from farthing.serving.text.tokenizer import TextTokenizer
 
 logger = logging.getLogger(__name__)
 

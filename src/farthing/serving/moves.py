@@ -11,10 +11,10 @@ import logging
 import numpy as np
 
 from farthing.engine.ladder import Rung
-from farthing.engine.live import LiveModel
-from farthing.models.synth import is_synthetic
-from farthing.serving.closeness import compare, sample_texts
-from farthing.serving.tokenizer import TextTokenizer
+from farthing.engine.swappable import LiveModel
+from farthing.models.synth.checkpoint import is_synthetic
+from farthing.serving.quantising.closeness import compare, sample_texts
+from farthing.serving.text.tokenizer import TextTokenizer
 
 logger = logging.getLogger(__name__)
 

@@ -17,14 +17,14 @@ from typing import Any, NoReturn, Protocol
 from tqdm import tqdm
 
 from farthing.core.errors import InputError
-from farthing.serving.flow import HELD_TEXTS, Flow
-from farthing.serving.job import Job
-from farthing.serving.pools import HUGE_CHARS, TokenizerPools
-from farthing.serving.prepare import Prepared
+from farthing.serving.collector import Collector, Running, Slice, cancel, wait, wait_async
+from farthing.serving.queue.flow import HELD_TEXTS, Flow
+from farthing.serving.queue.job import Job
+from farthing.serving.queue.scheduler import Scheduler
+from farthing.serving.queue.size import SLICE_CHARS, SLICE_TEXTS, SMALL_CHARS, Size, count_chars
 from farthing.serving.request import TextEnd
-from farthing.serving.scheduler import Scheduler
-from farthing.serving.size import SLICE_CHARS, SLICE_TEXTS, SMALL_CHARS, Size, count_chars
-from farthing.serving.slices import Collector, Running, Slice, cancel, wait, wait_async
+from farthing.serving.text.pools import HUGE_CHARS, TokenizerPools
+from farthing.serving.text.prepare import Prepared
 from farthing.serving.urgency import Urgency
 
 # Slices of one call that wait or run at the same time: bounds memory, keeps the device busy.

@@ -11,9 +11,9 @@ import numpy as np
 from farthing.core.errors import InputError, TooManyTextsError
 from farthing.core.settings import ServingSettings
 from farthing.core.space import VectorSpace
+from farthing.serving.text.vocabulary import NONE_UNKNOWN, Unknown
 from farthing.serving.timings import NOT_TIMED, Timings
 from farthing.serving.urgency import USUAL, Urgency
-from farthing.serving.vocabulary import NONE_UNKNOWN, Unknown
 
 InputType = Literal["query", "document"]
 TextEnd = Literal["start", "end"]

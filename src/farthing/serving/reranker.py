@@ -11,14 +11,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from farthing.core.errors import EmptyInputError, InputError, UnknownPromptError, shown
-from farthing.serving.pair_template import pair_template
-from farthing.serving.pairs import PairPreparer
+from farthing.serving.collector import Collector
+from farthing.serving.local_model import ServedModel
 from farthing.serving.pipeline import Pipeline
-from farthing.serving.prompts import check_prompt
 from farthing.serving.rerank_request import Pair, Ranked, RerankRequest, RerankResult, check_top_n
-from farthing.serving.served import ServedModel
-from farthing.serving.slices import Collector
-from farthing.serving.tokenizer import TextTokenizer
+from farthing.serving.text.pair_template import pair_template
+from farthing.serving.text.pairs import PairPreparer
+from farthing.serving.text.prompts import check_prompt
+from farthing.serving.text.tokenizer import TextTokenizer
 
 
 class Reranker(ServedModel):

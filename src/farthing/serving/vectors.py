@@ -10,8 +10,8 @@ from farthing.core.errors import DimensionsError
 from farthing.core.space import VectorSpace
 from farthing.models.ragged import ragged
 from farthing.models.spec import EmbeddingSpec
+from farthing.serving.collector import Collector
 from farthing.serving.request import EmbedRequest, EmbedResult
-from farthing.serving.slices import Collector
 
 if TYPE_CHECKING:
     from farthing.engine.describe import ModelDescription

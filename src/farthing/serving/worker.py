@@ -15,13 +15,13 @@ from typing import Protocol
 
 from farthing.core.errors import BatchFailedError, ClosedError, EngineError, OutOfMemoryError, WorkerDiedError
 from farthing.engine.runner import BatchOutput
-from farthing.serving.batch import Batch
 from farthing.serving.health import Health
 from farthing.serving.observer import NoObserver, Observer
-from farthing.serving.scheduler import Scheduler
-from farthing.serving.speed import counted_tokens
+from farthing.serving.queue.batch import Batch
+from farthing.serving.queue.pace import counted_tokens
+from farthing.serving.queue.scheduler import Scheduler
+from farthing.serving.queue.token_budget import TokenBudget
 from farthing.serving.stats import StatsCounter
-from farthing.serving.token_budget import TokenBudget
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from farthing.checkpoint.gguf_header import is_gguf
+from farthing.checkpoint.gguf.header import is_gguf
 from farthing.checkpoint.model_folder import adapter_in, own_folder
 from farthing.core.errors import ModelNotFoundError, SettingsError
 from farthing.core.files import cache_folder, user_path

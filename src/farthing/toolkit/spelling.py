@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
-from farthing.serving.text import JOINERS, without_invisible
+from farthing.serving.text.clean import JOINERS, without_invisible
 
 # Default_Ignorable_Code_Point of Unicode without the joiners: soft hyphens, marks of direction, variation selectors,
 # fillers, tags. And marks of annotations and of musical notation, which are not seen either.

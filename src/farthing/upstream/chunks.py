@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from farthing.core.errors import EmptyInputError, InputError
 from farthing.core.settings import ServingSettings
-from farthing.serving.text import fit_text
+from farthing.serving.text.clean import fit_text
 
 CHARS_PER_TOKEN = 4  # where an upstream does not say how many tokens there were
 

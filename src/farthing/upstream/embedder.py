@@ -25,8 +25,8 @@ from farthing.core.settings import ServingSettings, UpstreamSettings
 from farthing.core.space import ELSEWHERE, VectorSpace, elsewhere_fingerprint
 from farthing.models.spec import EmbeddingSpec
 from farthing.serving.request import EmbedRequest, EmbedResult, InputType, Terms, check_number
+from farthing.serving.text.vocabulary import Unknown
 from farthing.serving.vectors import check_dimensions, finish_vectors
-from farthing.serving.vocabulary import Unknown
 from farthing.upstream.attempt import AttemptFailedError
 from farthing.upstream.chunks import CHARS_PER_TOKEN, Chunk, estimate_tokens, fit_input, split, weight_of
 from farthing.upstream.client import UpstreamClient

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from farthing.core.errors import UpstreamFailedError
 from farthing.serving.request import EmbedRequest, EmbedResult
-from farthing.serving.vocabulary import Unknown
+from farthing.serving.text.vocabulary import Unknown
 
 REQUEST_TEXTS = 1024  # whose parts are asked for side by side
 

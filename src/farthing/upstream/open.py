@@ -12,9 +12,9 @@ from typing import Literal
 from farthing.core.errors import SettingsError
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings, UpstreamSettings
 from farthing.models.spec import EmbeddingSpec
+from farthing.upstream.child_engine.child import Engine
+from farthing.upstream.child_engine.command import engine_command, executable, free_port
 from farthing.upstream.embedder import UpstreamEmbedder
-from farthing.upstream.engine import Engine
-from farthing.upstream.engine_command import engine_command, executable, free_port
 from farthing.upstream.prompts import read_prompts
 from farthing.upstream.reranker import UpstreamReranker
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from farthing.core.errors import UnknownPromptError
 from farthing.core.settings import SourceSettings
 from farthing.models.spec import EmbeddingSpec
-from farthing.serving.prompts import prompt_prefix
 from farthing.serving.request import EmbedRequest
+from farthing.serving.text.prompts import prompt_prefix
 
 NOTHING_KNOWN = EmbeddingSpec(pooling="last", max_tokens=0)
 

@@ -17,7 +17,7 @@ import numpy as np
 from farthing.core.errors import EmptyInputError, UnknownPromptError
 from farthing.serving.request import check_number
 from farthing.serving.rerank_request import RerankRequest, RerankResult
-from farthing.serving.text import clean_named
+from farthing.serving.text.clean import clean_named
 from farthing.upstream.attempt import AttemptFailedError
 from farthing.upstream.chunks import CHARS_PER_TOKEN
 from farthing.upstream.client import UpstreamClient

@@ -10,7 +10,7 @@ import pytest
 
 from farthing.checkpoint.manifest import read_manifest
 from farthing.cli.main import run
-from farthing.models.synth import find_shape, write_synthetic
+from farthing.models.synth.checkpoint import find_shape, write_synthetic
 
 
 @pytest.fixture(scope="module")

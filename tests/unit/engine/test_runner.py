@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from farthing.core.settings import EngineSettings
-from farthing.engine.load import LoadedModel, load_model, load_weights
 from farthing.engine.runner import Runner, non_finite
+from farthing.engine.weights.load import LoadedModel, load_model, load_weights
 from farthing.models.attention import attend_runs
 from farthing.models.batch import PackedBatch, pack
 from farthing.models.family import Compute, LayerWeights, PassStart

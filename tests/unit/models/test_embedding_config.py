@@ -12,7 +12,7 @@ from farthing.models.embedding_config import embedding_spec
 from farthing.models.families import family_of
 from farthing.models.qwen3 import DEFAULT_TASK, INSTRUCTION
 from farthing.models.spec import EmbeddingSpec
-from farthing.models.synth import find_shape
+from farthing.models.synth.checkpoint import find_shape
 
 CONFIG = find_shape("qwen3-tiny").config()
 BERT = {**CONFIG, "architectures": ["BertModel"], "max_position_embeddings": 512, "layer_norm_eps": 1e-12,

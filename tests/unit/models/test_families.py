@@ -9,7 +9,7 @@ from farthing.models.bert import BertFamily
 from farthing.models.families import FAMILIES, family_of
 from farthing.models.family import Family
 from farthing.models.qwen3 import Qwen3Family
-from farthing.models.synth import find_shape
+from farthing.models.synth.checkpoint import find_shape
 
 QWEN3 = find_shape("qwen3-0.6b").config()
 BERT: dict[str, Any] = {

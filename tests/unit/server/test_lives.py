@@ -14,11 +14,11 @@ import pytest
 
 from farthing.core.errors import CheckpointError, ServingError, WrongTaskError
 from farthing.core.settings import ServingSettings
-from farthing.server import service as service_module
 from farthing.server.admin import model_object
-from farthing.server.directory import Directory
-from farthing.server.entry import ModelEntry, in_public
-from farthing.server.service import Service
+from farthing.server.models import service as service_module
+from farthing.server.models.directory import Directory
+from farthing.server.models.service import Service
+from farthing.server.models.slot import ModelEntry, in_public
 from farthing.serving.embedder import Embedder
 from farthing.serving.request import EmbedRequest
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from farthing.core.settings import EngineSettings
-from farthing.engine.device import device_facts
 from farthing.engine.ladder import Rung, make_rungs
-from farthing.engine.live import LiveModel
-from farthing.engine.load import load_model
 from farthing.engine.meter import MemoryReading
+from farthing.engine.plan.device import device_facts
+from farthing.engine.swappable import LiveModel
+from farthing.engine.weights.load import load_model
 from farthing.serving.governor import FALLBACK, REFUSED, Governor, Pace
-from farthing.serving.scheduler import BatchLimits, Scheduler
-from farthing.serving.token_budget import TokenBudget
+from farthing.serving.queue.scheduler import BatchLimits, Scheduler
+from farthing.serving.queue.token_budget import TokenBudget
 
 MIB = 2**20
 PACE = Pace(high=0.9, low=0.75, settle_s=2, relief_s=10)

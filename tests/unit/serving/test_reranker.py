@@ -24,7 +24,7 @@ from farthing.core.errors import (
     WrongTaskError,
 )
 from farthing.serving.rerank_request import Ranked, RerankRequest, RerankResult
-from farthing.serving.tokenizer import TextTokenizer
+from farthing.serving.text.tokenizer import TextTokenizer
 
 DOCUMENTS = ["a wren", "yes", "a wren", "no bird at all"]
 CONTEXT = 400

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from farthing import Embedder
-from farthing.engine.live import LiveModel
+from farthing.engine.swappable import LiveModel
 from farthing.serving.request import EmbedRequest
 from farthing.serving.timings import NOT_TIMED, Timings, mean
 

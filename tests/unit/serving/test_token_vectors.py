@@ -14,17 +14,17 @@ import pytest
 from farthing import Embedder
 from farthing.core.errors import TooManyTokensError
 from farthing.core.settings import EngineSettings, ServingSettings
-from farthing.engine.live import LiveModel
-from farthing.engine.load import load_model
 from farthing.engine.runner import BatchOutput
-from farthing.serving.batch import Batch
+from farthing.engine.swappable import LiveModel
+from farthing.engine.weights.load import load_model
 from farthing.serving.cache.embedder import CachedEmbedder
 from farthing.serving.cache.memory import MemoryLevel
 from farthing.serving.cache.vectors import VectorCache
-from farthing.serving.job import Job
-from farthing.serving.prepare import Prepared
+from farthing.serving.queue.batch import Batch
+from farthing.serving.queue.job import Job
+from farthing.serving.queue.token_counter import TokenCounter
 from farthing.serving.request import EmbedRequest
-from farthing.serving.token_counter import TokenCounter
+from farthing.serving.text.prepare import Prepared
 
 SERVING = ServingSettings(max_token_vectors=700, short_text="zero")
 TEXTS = [f"text number {number}" for number in range(20)]  # of a token a letter, and one at the end

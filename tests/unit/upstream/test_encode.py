@@ -6,7 +6,7 @@ import pytest
 from farthing.core.errors import UpstreamFailedError
 from farthing.core.space import VectorSpace
 from farthing.serving.request import EmbedRequest, EmbedResult
-from farthing.serving.vocabulary import Unknown
+from farthing.serving.text.vocabulary import Unknown
 from farthing.upstream.encode import REQUEST_TEXTS, encode_all
 
 TEXTS = [str(number) for number in range(2 * REQUEST_TEXTS + 1)]

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 
 from farthing.core.errors import MeasurementError
-from farthing.engine.cpu import busy_seconds
+from farthing.engine.plan.cpu import busy_seconds
 
 LEAST_ELSEWHERE = 0.1  # cores that are worth a word: a machine that has nothing to do uses less
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import click
 
 from farthing.cli.bench.workloads import WORKLOADS
-from farthing.cli.options import SettingsCommand, settings_options
+from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 from farthing.core.settings import EngineSettings, SourceSettings
 
@@ -47,7 +47,7 @@ def bench(model: str, names: tuple[str, ...], rounds: int | None, as_json: bool,
     from farthing.cli.bench.model import find_bench_model
     from farthing.cli.bench.report import report_lines
     from farthing.cli.bench.run import run_bench
-    from farthing.engine.device import device_facts
+    from farthing.engine.plan.device import device_facts
 
     engine = settings.group(EngineSettings)
     device_facts(engine.device)  # its error should not wait until weights are made

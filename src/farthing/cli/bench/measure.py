@@ -16,14 +16,14 @@ from farthing.cli.bench.checks import Meter, require_all_computed
 from farthing.core.errors import ClosedError
 from farthing.core.settings import ServingSettings
 from farthing.engine.describe import ModelDescription
-from farthing.engine.load import LoadedModel, load_weights
 from farthing.engine.runner import Runner
+from farthing.engine.weights.load import LoadedModel, load_weights
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.native.team import native_kernels
-from farthing.serving.job import Job
-from farthing.serving.scheduler import BatchLimits, Scheduler
-from farthing.serving.size import Size
-from farthing.serving.token_counter import TokenCounter
+from farthing.serving.queue.job import Job
+from farthing.serving.queue.scheduler import BatchLimits, Scheduler
+from farthing.serving.queue.size import Size
+from farthing.serving.queue.token_counter import TokenCounter
 from farthing.serving.urgency import Urgency
 
 WARM_UP_ROUND = -1

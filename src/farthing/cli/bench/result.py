@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import median
 
 from farthing.cli.bench.measure import Task
-from farthing.engine.cgroup import read_lines
-from farthing.engine.load import LoadedModel
+from farthing.engine.plan.cgroup import read_lines
+from farthing.engine.weights.load import LoadedModel
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ from farthing.cli.bench.result import BenchResult, matrix_operations, resident_b
 from farthing.cli.bench.workloads import SHORTEST, Workload, make_texts
 from farthing.core.settings import EngineSettings
 from farthing.core.version import __version__
-from farthing.engine.cpu import cpu_name
 from farthing.engine.describe import ModelDescription, describe_model
-from farthing.engine.plan import summary
-from farthing.serving.token_counter import counter_of
-from farthing.serving.tokenizer import TextTokenizer
+from farthing.engine.plan.cpu import cpu_name
+from farthing.engine.plan.plan import summary
+from farthing.serving.queue.token_counter import counter_of
+from farthing.serving.text.tokenizer import TextTokenizer
 
 
 def run_bench(

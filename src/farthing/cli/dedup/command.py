@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from farthing.cli.data_options import (
+from farthing.cli.common.data_options import (
     ENCODER_GROUPS,
     FIELD,
     INPUT_FORMAT,
@@ -23,9 +23,9 @@ from farthing.cli.data_options import (
     progress_shown,
     say_left_out,
 )
+from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.cli.dedup.outputs import Outputs, as_object
 from farthing.cli.dedup.search import Search, distance_of
-from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 from farthing.toolkit.dedup.order import KEEP, Keep
 from farthing.toolkit.records.reader import format_of

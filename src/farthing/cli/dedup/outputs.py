@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from farthing.cli.bulk.progress import counted
 from farthing.core.errors import SettingsError
 from farthing.core.files import write_atomically
+from farthing.toolkit.bulk.progress import counted
 
 if TYPE_CHECKING:
     from farthing.toolkit.dedup.find import Duplicates

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from farthing.cli.data_options import opened_encoder
+from farthing.cli.common.data_options import opened_encoder
 from farthing.core.resolve import Resolved
 from farthing.toolkit.dedup.order import Keep, read_times
 from farthing.toolkit.records.fields import require_field

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from tqdm import tqdm
 
-from farthing.cli.bulk.progress import counted
-from farthing.cli.data_options import (
+from farthing.cli.common.data_options import (
     ADD_BYTES,
     ENCODER_GROUPS,
     PROGRESS,
@@ -19,11 +18,12 @@ from farthing.cli.data_options import (
     index_encoder,
     progress_shown,
 )
+from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.cli.index.left_out import not_taken
 from farthing.cli.index.vocabulary import not_known
-from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.errors import InputError
 from farthing.core.resolve import Resolved
+from farthing.toolkit.bulk.progress import counted
 from farthing.toolkit.records.reader import INPUT_FORMATS, STANDARD_INPUT
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def add(
     where it was when it is given again. What cannot be read is left out, and said at the end.
     """
     from farthing.toolkit.documents.inputs import Inputs
-    from farthing.toolkit.documents.read_records import RecordFields
+    from farthing.toolkit.documents.reading.records import RecordFields
     from farthing.toolkit.index.index import VectorIndex
     from farthing.toolkit.stores.database import open_database
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from farthing.cli.commands import HELP_NAMES, Entry, LazyGroup
+from farthing.cli.common.commands import HELP_NAMES, Entry, LazyGroup
 
 COMMANDS = {
     "create": Entry("farthing.cli.index.create:create", "Make an empty index in STORE, for vectors of one model."),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from farthing.cli.data_options import ENCODER_GROUPS, opened_encoder
-from farthing.cli.options import SettingsCommand, settings_options
+from farthing.cli.common.data_options import ENCODER_GROUPS, opened_encoder
+from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 
 

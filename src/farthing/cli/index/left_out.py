@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from farthing.cli.bulk.progress import counted
-from farthing.cli.data_options import MOST_LISTED, left_out_lines
+from farthing.cli.common.data_options import MOST_LISTED, left_out_lines
+from farthing.toolkit.bulk.progress import counted
 from farthing.toolkit.records.not_text import format_named
 
 if TYPE_CHECKING:
-    from farthing.toolkit.documents.read_records import LeftOut
+    from farthing.toolkit.documents.reading.records import LeftOut
 
 
 def not_taken(left_out: LeftOut) -> list[str]:

@@ -5,11 +5,18 @@ from __future__ import annotations
 import click
 from tqdm import tqdm
 
-from farthing.cli.bulk.progress import counted
-from farthing.cli.data_options import ADD_BYTES, ENCODER_GROUPS, PROGRESS, index_encoder, opened_encoder, progress_shown
+from farthing.cli.common.data_options import (
+    ADD_BYTES,
+    ENCODER_GROUPS,
+    PROGRESS,
+    index_encoder,
+    opened_encoder,
+    progress_shown,
+)
+from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.cli.index.vocabulary import not_known
-from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
+from farthing.toolkit.bulk.progress import counted
 
 
 @click.command("reindex", cls=SettingsCommand, epilog="farthing index reindex ./help --model Qwen/Qwen3-Embedding-0.6B")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from farthing.cli.bulk.progress import counted
-from farthing.cli.commands import Command
+from farthing.cli.common.commands import Command
 from farthing.core.errors import IndexNotFoundError, IndexPlaceError, VectorIndexError
+from farthing.toolkit.bulk.progress import counted
 
 if TYPE_CHECKING:
     from farthing.toolkit.stores.database import Database

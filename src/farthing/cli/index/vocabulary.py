@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from farthing.cli.bulk.progress import counted
+from farthing.toolkit.bulk.progress import counted
 
 if TYPE_CHECKING:
     from farthing.toolkit.index.unknown_words import UnknownWords

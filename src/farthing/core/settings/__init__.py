@@ -3,7 +3,7 @@
 In: nothing. Out: dataclasses whose instances are valid by construction (`__post_init__` checks every field).
 `farthing.core.resolve` merges file, environment and flags into them; the command line and docs/settings.md are
 generated from the fields. Nothing here reads the environment, and nothing changes an instance after it was made:
-"auto" stays "auto" here and is resolved into a new object by `farthing.engine.plan`.
+"auto" stays "auto" here and is resolved into a new object by `farthing.engine.plan.plan`.
 """
 
 from __future__ import annotations

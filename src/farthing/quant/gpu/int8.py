@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from farthing.quant.format import MatrixShape
 from farthing.quant.gpu.rows import quantise
 from farthing.quant.gpu.support import triton_runs
-from farthing.quant.packed import padded, unpack
+from farthing.quant.int8_packed import padded, unpack
 from farthing.quant.rotation import QuantisingLinear
 
 # torch._int_mm on a card takes more than 16 rows, and widths that are multiples of 8: blocks are padded to 32 and 64.

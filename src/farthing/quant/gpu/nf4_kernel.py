@@ -13,8 +13,8 @@ import torch
 import triton
 import triton.language as tl
 
+from farthing.quant.int8_packed import PANEL_CHANNELS, padded
 from farthing.quant.nf4_packed import LEVELS, views
-from farthing.quant.packed import PANEL_CHANNELS, padded
 
 WORD_CODES = 8
 PROGRAM_WORDS = 16  # of each channel

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from farthing.quant.gpu.support import triton_runs
-from farthing.quant.packed import quantise_rows
+from farthing.quant.int8_packed import quantise_rows
 from farthing.quant.rotation import rotate_rows
 
 E4M3 = torch.float8_e4m3fn

@@ -16,8 +16,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from farthing.core.errors import FarthingError
-from farthing.server.body import Body
-from farthing.server.errors import Fault, request_fault
+from farthing.server.http.body import Body
+from farthing.server.http.errors import Fault, request_fault
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 from pydantic import PlainValidator, ValidationInfo
 
 from farthing.core.errors import InputError
-from farthing.server.body import shown
+from farthing.server.http.body import shown
 from farthing.serving.request import InputType, TextEnd
 
 # Ours, NVIDIA's, Cohere's. What is neither a query nor a document has the model's default prompt.

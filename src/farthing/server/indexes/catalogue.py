@@ -22,12 +22,12 @@ from farthing.core.errors import (
     UnreadableIndexError,
     VectorIndexError,
 )
-from farthing.toolkit.extra import needed
 from farthing.toolkit.index.index import IndexInfo, VectorIndex, remove_index
 from farthing.toolkit.index.words import Segmenter
+from farthing.toolkit.optional import needed
 from farthing.toolkit.stores.database import MANIFEST, Database
 from farthing.toolkit.stores.failures import file_errors
-from farthing.toolkit.stores.lance_database import LanceDatabase
+from farthing.toolkit.stores.lance.database import LanceDatabase
 from farthing.toolkit.stores.name import check_name, is_name
 
 logger = logging.getLogger(__name__)

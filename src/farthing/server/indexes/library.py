@@ -21,7 +21,7 @@ from farthing.toolkit.index.index import IndexInfo, VectorIndex
 from farthing.toolkit.index.search import Query, search
 
 if TYPE_CHECKING:
-    from farthing.server.service import Service
+    from farthing.server.models.service import Service
     from farthing.serving.backend import EmbedBackend
     from farthing.toolkit.documents.document import Document
     from farthing.toolkit.index.adding import Added

@@ -23,7 +23,7 @@ from farthing.upstream.chunks import estimate_tokens
 
 if TYPE_CHECKING:
     from farthing.core.space import VectorSpace
-    from farthing.server.service import Service
+    from farthing.server.models.service import Service
     from farthing.serving.backend import EmbedBackend
     from farthing.serving.urgency import Urgency
 

@@ -10,8 +10,8 @@ import numpy as np
 from farthing.core.space import VectorSpace
 from farthing.serving.cache.entry import is_truncated, is_unknown, read_entries
 from farthing.serving.request import EmbedRequest, EmbedResult, Terms
+from farthing.serving.text.vocabulary import Unknown
 from farthing.serving.timings import NOT_TIMED, Timings
-from farthing.serving.vocabulary import Unknown
 
 # Texts that are worked on before the event loop does something else.
 AT_A_TIME = 256

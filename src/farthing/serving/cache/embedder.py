@@ -22,7 +22,7 @@ from farthing.serving.cache.answer import AT_A_TIME, Answer, Lookup
 from farthing.serving.cache.entry import MOST_TOKENS, entry_type, is_truncated, write_entries
 from farthing.serving.cache.key import namespace, text_keys
 from farthing.serving.request import EmbedRequest, EmbedResult, Terms
-from farthing.serving.text import clean_input
+from farthing.serving.text.clean import clean_input
 
 # Characters of a request whose keys are made on the event loop. Of more it would take milliseconds, in which nobody
 # else is served.
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from farthing.serving.cache.vectors import VectorCache
     from farthing.serving.governor import MemoryState
     from farthing.serving.health import Health
-    from farthing.serving.served import ServedModel
+    from farthing.serving.local_model import ServedModel
     from farthing.serving.stats import ServingStats
 
 

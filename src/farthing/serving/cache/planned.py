@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from farthing.core.settings import CacheSettings, EngineSettings
-from farthing.engine.budget import budget_bytes, host_budget_bytes
-from farthing.engine.device import DeviceFacts
+from farthing.engine.plan.budget import budget_bytes, host_budget_bytes
+from farthing.engine.plan.device import DeviceFacts
 from farthing.serving.cache.opened import own_memory_bytes
 from farthing.serving.cache.remote import PENDING_BYTES
 

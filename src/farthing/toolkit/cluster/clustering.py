@@ -16,10 +16,10 @@ from tqdm import tqdm
 from farthing.core.errors import InputError
 from farthing.toolkit.cluster.group import NOISE, group
 from farthing.toolkit.cluster.labels import characteristic_terms
-from farthing.toolkit.cluster.layout import UMAP_NEIGHBOURS, choose_layout, lay_out
+from farthing.toolkit.cluster.map import UMAP_NEIGHBOURS, choose_layout, lay_out
 from farthing.toolkit.cluster.neighbours import connected_graph, find_neighbours
 from farthing.toolkit.cluster.reduce import reduce
-from farthing.toolkit.cluster.writing import without_writing, writings_of
+from farthing.toolkit.cluster.scripts import without_writing, writings_of
 
 NUM_CENTRAL = 5
 LABEL_CHARS = 60

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from farthing.toolkit.cluster.neighbours import SAME_DISTANCE
-from farthing.toolkit.extra import needed
+from farthing.toolkit.optional import needed
 
 NOISE = -1
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from farthing.toolkit.extra import needed
 from farthing.toolkit.index.words import Segmenter
+from farthing.toolkit.optional import needed
 
 NUM_TERMS = 5
 # A script is labelled in when it has at least this share of a cluster's texts.

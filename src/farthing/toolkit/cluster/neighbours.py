@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from farthing.toolkit.extra import needed
+from farthing.toolkit.optional import needed
 
 # Vectors that one text got in two batches (cosine 0.999999) are so far apart: what is no farther is the same.
 SAME_DISTANCE = 0.0015

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from farthing.toolkit.extra import needed
+from farthing.toolkit.optional import needed
 
 
 @dataclass(frozen=True)

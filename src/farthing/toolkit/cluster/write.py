@@ -18,7 +18,7 @@ from farthing.core.errors import InputError, SettingsError
 from farthing.core.files import write_atomically
 from farthing.toolkit.cluster.clustering import Clustering
 from farthing.toolkit.cluster.page import render_page
-from farthing.toolkit.extra import needed
+from farthing.toolkit.optional import needed
 from farthing.toolkit.text_set import TextSet
 
 FORMATS = ("jsonl", "parquet")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from farthing.core.errors import MissingExtraError
-from farthing.serving.text import SURROGATE
+from farthing.serving.text.clean import SURROGATE
 from farthing.toolkit.dedup.find import Duplicates
 from farthing.toolkit.records.lines import USUAL_LAYOUT
 from farthing.toolkit.text_set import TextSet

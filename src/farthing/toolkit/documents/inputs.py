@@ -18,12 +18,12 @@ from typing import Any
 from farthing.core.errors import EmptyInputError, InputError
 from farthing.toolkit.documents.document import Document
 from farthing.toolkit.documents.kinds import kind_of_file, suffix_of
-from farthing.toolkit.documents.read_file import read_file
-from farthing.toolkit.documents.read_records import LeftOut, RecordFields, check_records, read_records
-from farthing.toolkit.extra import needed
+from farthing.toolkit.documents.reading.file import read_file
+from farthing.toolkit.documents.reading.records import LeftOut, RecordFields, check_records, read_records
+from farthing.toolkit.optional import needed
 from farthing.toolkit.records.packed import name_inside
 from farthing.toolkit.records.reader import STANDARD_INPUT, is_stream
-from farthing.toolkit.stores.lance_names import index_names
+from farthing.toolkit.stores.lance.names import index_names
 
 RECORD_SUFFIXES = ("jsonl", "csv", "tsv", "parquet")
 # Packages of others, and what programs leave behind; seldom meant when a folder of one's own is named.

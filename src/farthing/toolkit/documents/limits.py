@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeGuard
 
 from farthing.core.errors import EmptyInputError, InputError
-from farthing.serving.text import INVISIBLE, JOINERS
+from farthing.serving.text.clean import INVISIBLE, JOINERS
 from farthing.toolkit.documents.document import MARKDOWN, PLAIN_TEXT, Document, FieldValue, Value
 from farthing.toolkit.documents.kinds import LANGUAGES
 
@@ -27,7 +27,7 @@ LEAST_BYTES = 8
 # What all passages of a document may hold with what they repeat, for each character of its text, and in any case.
 COPIED_PER_CHAR, COPIED_ANYWAY = 20, 64 * 1024
 
-# White space of every script, and what `farthing.serving.text` leaves out of a text.
+# White space of every script, and what `farthing.serving.text.clean` leaves out of a text.
 UNSEEN = "".join(filter(str.isspace, map(chr, range(0x3001)))) + INVISIBLE + JOINERS
 
 MAX_SHOWN = 64  # characters of a document's own words that a message repeats

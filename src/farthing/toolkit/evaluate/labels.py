@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from farthing.core.errors import InputError
-from farthing.toolkit.extra import needed
+from farthing.toolkit.optional import needed
 
 TEXTS_A_LABEL, NUM_DRAWS, MAX_ITERATIONS = 8, 10, 100
 NUM_NEIGHBOURS = 5

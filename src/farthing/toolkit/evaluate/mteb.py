@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from farthing.toolkit.encoder import Encoder
-from farthing.toolkit.extra import needed
+from farthing.toolkit.optional import needed
 
 with needed("MtebEncoder", "mteb"):
     from mteb.models import ModelMeta

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from farthing.core.errors import InputError
-from farthing.toolkit.extra import needed
+from farthing.toolkit.optional import needed
 
 
 def pair_figures(first: np.ndarray, second: np.ndarray, scores: Sequence[float]) -> dict[str, float]:

@@ -15,7 +15,7 @@ from typing import Any
 from farthing.core.errors import SettingsError
 from farthing.core.files import write_atomically
 from farthing.toolkit.evaluate.grid import MAIN_FIGURES, Row
-from farthing.toolkit.extra import needed
+from farthing.toolkit.optional import needed
 
 SUFFIXES = (".svg", ".png")
 MIB = 2**20

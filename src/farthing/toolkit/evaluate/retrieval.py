@@ -18,8 +18,8 @@ import numpy as np
 from tqdm import tqdm
 
 from farthing.toolkit.evaluate.sets.retrieval import RetrievalSet
-from farthing.toolkit.extra import needed
 from farthing.toolkit.index.hybrid import Blend, by_both, by_vector, by_words
+from farthing.toolkit.optional import needed
 from farthing.toolkit.stores.passage import Passage
 
 # Documents that are asked for with each query.
@@ -90,7 +90,7 @@ class IndexedSet:
 
     def __init__(self, data: RetrievalSet, vectors: np.ndarray, folder: Path, *, show_progress: bool = False) -> None:
         from farthing.toolkit.index.words import Segmenter
-        from farthing.toolkit.stores.lance_store import LanceStore
+        from farthing.toolkit.stores.lance.store import LanceStore
 
         self._data, self._segmenter = data, Segmenter()
         self._store = LanceStore(folder, vectors.shape[1])

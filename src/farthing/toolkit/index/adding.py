@@ -19,12 +19,12 @@ import numpy as np
 from farthing.core.errors import InputError
 from farthing.toolkit.documents.document import Document
 from farthing.toolkit.documents.limits import check_copies, checked
-from farthing.toolkit.documents.split import Part, Splitter, Splitting
-from farthing.toolkit.documents.split_process import CountTokens
+from farthing.toolkit.documents.splitting.split import Part, Splitter, Splitting
+from farthing.toolkit.documents.splitting.split_process import CountTokens
 from farthing.toolkit.index.embedding import BegunVectors, Embed, PassageEmbedder
 from farthing.toolkit.index.unknown_words import UnknownWords
 from farthing.toolkit.index.words import Segmenter
-from farthing.toolkit.records.placed import errors_placed
+from farthing.toolkit.records.error_places import errors_placed
 from farthing.toolkit.records.skipped import STRICT, Skipped
 from farthing.toolkit.stores.passage import Passage
 from farthing.toolkit.stores.store import Store

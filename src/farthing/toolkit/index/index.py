@@ -25,7 +25,7 @@ from farthing.core.errors import (
 from farthing.core.space import VectorSpace
 from farthing.serving.request import EmbedRequest, EmbedResult
 from farthing.toolkit.documents.document import Document
-from farthing.toolkit.documents.split import splitting_for
+from farthing.toolkit.documents.splitting.split import splitting_for
 from farthing.toolkit.encoder import Encoder
 from farthing.toolkit.index import words
 from farthing.toolkit.index.adding import Added, Adder

@@ -14,7 +14,7 @@ from typing import Any
 
 from farthing.core.errors import InputError, ModelNotFoundError, UnreadableIndexError, WrongSpaceError
 from farthing.core.space import VectorSpace
-from farthing.toolkit.documents.split import Splitting
+from farthing.toolkit.documents.splitting.split import Splitting
 
 LAYOUT = 1
 MAX_NAME_CHARS = 4_096

@@ -18,8 +18,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
-from farthing.serving.text import JOINERS
-from farthing.toolkit.extra import needed
+from farthing.serving.text.clean import JOINERS
 from farthing.toolkit.index.content import (
     CHINESE_CONTENT,
     CHINESE_FUNCTION_WORDS,
@@ -32,6 +31,7 @@ from farthing.toolkit.index.content import (
     JAPANESE_STOP_KINDS,
     JAPANESE_STOP_WORDS,
 )
+from farthing.toolkit.optional import needed
 from farthing.toolkit.spelling import IGNORABLE, compatible, marks, search_form
 
 VERSION = 2

@@ -89,9 +89,9 @@ def open_database(place: str) -> Database:
         VectorIndexError: the place cannot be looked at.
     """
     if place.startswith("milvus:"):
-        from farthing.toolkit.stores.milvus_database import MilvusDatabase
+        from farthing.toolkit.stores.milvus.database import MilvusDatabase
 
         return MilvusDatabase(place)
-    from farthing.toolkit.stores.lance_database import LanceDatabase
+    from farthing.toolkit.stores.lance.database import LanceDatabase
 
     return LanceDatabase(place)

@@ -28,7 +28,7 @@ from farthing.serving.cache.memory import MemoryLevel
 from farthing.serving.cache.vectors import VectorCache
 from farthing.serving.embedder import Embedder
 from farthing.serving.request import EmbedRequest, EmbedResult, Terms
-from farthing.serving.text import clean_input
+from farthing.serving.text.clean import clean_input
 
 SERVING = ServingSettings(max_texts_per_request=1000)
 TEXTS = ["one", "a second text", "and the third one of them"]

@@ -28,9 +28,9 @@ from farthing.core.errors import (
     UnreadableIndexError,
     WrongSpaceError,
 )
-from farthing.models.synth import find_shape, write_synthetic
+from farthing.models.synth.checkpoint import find_shape, write_synthetic
 from farthing.serving.request import EmbedRequest, EmbedResult
-from farthing.serving.vocabulary import Unknown
+from farthing.serving.text.vocabulary import Unknown
 from farthing.toolkit.documents.document import Document
 from farthing.toolkit.documents.limits import MAX_TEXT_CHARS
 from farthing.toolkit.index import adding, embedding, words
@@ -40,7 +40,7 @@ from farthing.toolkit.index.index import VectorIndex, remove_index
 from farthing.toolkit.index.reindex import reindex
 from farthing.toolkit.index.search import Query, search
 from farthing.toolkit.records.skipped import Skipped
-from farthing.toolkit.stores.lance_database import LanceDatabase
+from farthing.toolkit.stores.lance.database import LanceDatabase
 from farthing.toolkit.stores.passage import Passage
 
 
@@ -197,7 +197,7 @@ def test_an_index_that_cannot_be_made_leaves_nothing(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("farthing.toolkit.stores.lance_database.write_atomically", lambda *_, **__: full())
+    monkeypatch.setattr("farthing.toolkit.stores.lance.database.write_atomically", lambda *_, **__: full())
     with pytest.raises(DiskFullError):
         VectorIndex.create(LanceDatabase(str(place)), embedder)
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,38 @@
+"""Whether a model computes shared beginnings once, and how much memory those that come back may take.
+
+Pure arithmetic, for the plan; the sharing itself is in `farthing.engine.prefix_cache`.
+"""
+
+from __future__ import annotations
+
+from farthing.core.settings import EngineSettings
+from farthing.core.sizes import parse_bytes
+from farthing.engine.plan.budget import budget_bytes
+from farthing.engine.plan.device import DeviceFacts
+from farthing.engine.plan.run_mode import Way
+from farthing.models.spec import ModelSpec
+
+# What is held by itself: a few hundred tokens of a Qwen3 model, and never more than this part of the memory.
+PREFIX_BYTES = 64 * 2**20
+PREFIX_SHARE = 32
+BF16_BYTES = 2
+
+
+def shares_prefixes(settings: EngineSettings, facts: DeviceFacts, spec: ModelSpec) -> bool:
+    """On cards it has not been measured yet, and must be asked for."""
+    return spec.causal and (settings.share_prefixes == "on" or (settings.share_prefixes == "auto" and facts.is_cpu))
+
+
+def prefix_bytes(settings: EngineSettings, facts: DeviceFacts, spec: ModelSpec) -> int:
+    """The most that held keys and values may take."""
+    if not shares_prefixes(settings, facts, spec):
+        return 0
+    if settings.prefix_cache != "auto":
+        return parse_bytes(settings.prefix_cache) or 0
+    budget = budget_bytes(settings, facts)
+    return PREFIX_BYTES if budget is None else min(PREFIX_BYTES, budget // PREFIX_SHARE)
+
+
+def held_token_bytes(spec: ModelSpec, way: Way) -> int:
+    """Keys and values of a token in all layers."""
+    return 2 * spec.kv_width * spec.num_layers * (BF16_BYTES if way.is_native else way.dtype.itemsize)

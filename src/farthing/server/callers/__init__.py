@@ -1,0 +1,1 @@
+"""Who may call: keys, addresses behind proxies, and web pages."""

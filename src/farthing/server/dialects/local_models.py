@@ -1,0 +1,54 @@
+"""What routes about the models themselves, and not about their answers, need of a service.
+
+In: a service. Out: the models that it runs in this process, or the error that says why there is none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from farthing.core.errors import ServingError, WrongTaskError
+from farthing.server.models.answers import wrong_task
+from farthing.server.models.service import Service
+
+if TYPE_CHECKING:
+    from farthing.serving.backend import Backend
+    from farthing.serving.embedder import Embedder
+    from farthing.serving.local_model import ServedModel
+
+
+def embedder_of(service: Service, name: str | None = None) -> Embedder:
+    """The model that clients call so, or that answers when none is named.
+
+    Raises `UnknownModelError`, `ServingError` until it is loaded, and `WrongTaskError` of a model that only scores.
+    """
+    service.models.check(name)
+    entry = next(service.models.candidates(name, "embed"), service.default)
+    found = local_model(service, entry.backend, entry.name)
+    if found.task != "embed":
+        raise wrong_task(entry.name, "embed", service.models.names_for("embed"))
+    from farthing.serving.embedder import Embedder  # loaded by now
+
+    assert isinstance(found, Embedder)
+    return found
+
+
+def main_model(service: Service) -> ServedModel:
+    """The model that the server was started for. Raises `ServingError` until it is loaded."""
+    return local_model(service, service.default.backend, service.default.name)
+
+
+def local_model(service: Service, backend: Backend | None, name: str) -> ServedModel:
+    state = service.health()
+    if backend is None or state.status in ("loading", "closed"):
+        raise ServingError(state.reason or f"The model {name} is not loaded yet; it is when it is asked for vectors.")
+    if backend.local is None:
+        raise WrongTaskError(f"The model {name} runs in another server, which this one knows too little of for that.")
+    return backend.local
+
+
+def compute_type(service: Service) -> str:
+    """Where the models compute: cpu or gpu; cpu, too, where that is not known."""
+    backend = service.default.backend
+    local = None if backend is None else backend.local
+    return "gpu" if local is not None and local.plan.device.startswith("cuda") else "cpu"

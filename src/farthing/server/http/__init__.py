@@ -1,0 +1,1 @@
+"""One HTTP connection: its bytes, its body, its errors, its end."""

@@ -1,0 +1,63 @@
+"""ASGI middleware: what a request costs its caller, and what is left then.
+
+In: any HTTP request, with an `Allowance` in its state where the guard left one. Out: the same. When the body is there,
+an estimate of its tokens is reserved, whatever the route is; a route that knows better reserves more. When the answer
+begins, the true number is paid, and what is left goes with it in headers, with errors too. Where the client hung up, or
+the request's time was over, nobody knows what was computed: at least what was reserved is paid.
+"""
+
+from __future__ import annotations
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from farthing.server.limits.rates import Allowance
+from farthing.serving.queue.size import BYTES_PER_TOKEN
+
+TOO_LATE = 504
+
+
+class Metering:
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        num_bytes = 0
+
+        def allowance() -> Allowance | None:
+            found = scope["state"].get("allowance")
+            assert found is None or isinstance(found, Allowance)
+            return found
+
+        async def receive_and_reserve() -> Message:
+            """Raises `RateLimitError` into whoever reads the body, so that it is answered in the route's dialect."""
+            nonlocal num_bytes
+            message = await receive()
+            if message["type"] == "http.request":
+                num_bytes += len(message.get("body", b""))
+                held = allowance()
+                if held is not None and num_bytes and not message.get("more_body"):
+                    await held.reserve(num_bytes // BYTES_PER_TOKEN + 1)
+            return message
+
+        async def send_and_settle(message: Message) -> None:
+            if message["type"] == "http.response.start" and (held := allowance()) is not None:
+                await held.settle(is_known=message["status"] != TOO_LATE)
+                MutableHeaders(scope=message).update(held.headers())
+            await send(message)
+
+        is_known = False
+        try:
+            await self.app(scope, receive_and_reserve, send_and_settle)
+        except ClientDisconnect:
+            raise
+        except Exception:
+            is_known = True
+            raise
+        finally:
+            if (left := allowance()) is not None:
+                await left.settle(is_known=is_known)

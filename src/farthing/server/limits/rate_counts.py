@@ -1,0 +1,155 @@
+"""Where rates are counted: in this process, or in a Redis that several servers share.
+
+In: keys, their limits, and amounts. Out: whether an amount was let pass, and what has been spent. A Redis that fails,
+is slow, or answers nonsense costs `TIMEOUT_S`, and no request fails by it: this process counts for itself, and asks
+again after `RETRY_S`. (The package `limits` forgets what was overdrawn after two minutes.)
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from farthing.core.errors import MissingExtraError
+from farthing.server.limits.rate_windows import WINDOW_S, Spent
+
+if TYPE_CHECKING:
+    from redis.asyncio import BlockingConnectionPool
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT_S = 0.05  # to connect, and for each answer
+RETRY_S = 5.0
+MAX_CONNECTIONS = 32  # of this process; who finds none free waits as long as for an answer
+PREFIX = "farthing-spent/"
+LOOKED_AT = 2  # keys whose age is looked at whenever one is counted: more than can come meanwhile
+ANY_AMOUNT = 2**52  # that a caller may have spent already: whoever has it is never refused
+
+
+class RateCounts:
+    """Counts in `storage`: "memory", or the address of a Redis."""
+
+    def __init__(self, storage: str) -> None:
+        self._memory = MemoryCounts()
+        self._shared = None if storage == "memory" else RedisCounts(storage)
+        self._retry_at = 0.0
+
+    async def spend(self, key: str, limit: int, amount: int, *, own: int = 0) -> tuple[bool, Spent]:
+        """Count `amount`, unless the limit has been spent already, of which `own` does not count.
+
+        Returns:
+            Whether it was counted, and what is spent now.
+        """
+        if self._shared is not None and time.monotonic() >= self._retry_at:
+            try:
+                return await self._shared.spend(key, limit, amount, own)
+            except self._shared.errors as error:
+                self._retry_at = time.monotonic() + RETRY_S
+                logger.warning(
+                    "Rates are counted in this process for %g s, since their storage fails: %s", RETRY_S, error
+                )
+        return self._memory.spend(key, limit, amount, own)
+
+    async def close(self) -> None:
+        if self._shared is not None:
+            await self._shared.close()
+
+
+class MemoryCounts:
+    """Counts of this process, by a clock that never jumps. What is paid is forgotten, little by little."""
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[str, tuple[int, Spent]] = OrderedDict()  # minute and what was spent then
+
+    def spend(self, key: str, limit: int, amount: int, own: int) -> tuple[bool, Spent]:
+        minute, part_s = divmod(time.monotonic(), WINDOW_S)
+        self._forget(int(minute))
+        then, held = self._held.get(key, (int(minute), Spent(limit, 0, 0, 0.0)))
+        spent = Spent(limit, held.previous, held.current, 0.0)
+        spent = Spent(limit, *spent.after(int(minute) - then), part_s / WINDOW_S)
+        is_counted = spent.amount - own < limit
+        if is_counted and amount:
+            spent = spent.plus(amount)
+            self._held[key] = int(minute), spent
+            self._held.move_to_end(key)
+        return is_counted, spent
+
+    def _forget(self, minute: int) -> None:
+        for _ in range(min(LOOKED_AT, len(self._held))):
+            key, (then, spent) = next(iter(self._held.items()))
+            if any(spent.after(minute - then)):
+                self._held.move_to_end(key)
+            else:
+                del self._held[key]
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+
+# `MemoryCounts.spend` in one step, for all servers by the clock of Redis. That may be set back: a minute that has not
+# come yet is taken for the running one. KEYS: the key. ARGV: limit, amount, own. Answers with whether it was counted,
+# previous, current, and the microseconds of the running minute.
+SPEND = """
+local limit, amount, own = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local time = redis.call('TIME')
+local minute = math.floor(tonumber(time[1]) / 60)
+local part_us = (tonumber(time[1]) - minute * 60) * 1000000 + tonumber(time[2])
+local held = redis.call('HMGET', KEYS[1], 'minute', 'previous', 'current')
+local passed = minute - (tonumber(held[1]) or minute)
+local previous, current = tonumber(held[2]) or 0, tonumber(held[3]) or 0
+if passed >= 1 then
+    local left = math.max(current - (passed - 1) * limit, 0)
+    previous, current = math.min(left, limit), math.max(left - limit, 0)
+end
+local counted = 0
+if previous * (1 - part_us / 60000000) + current - own < limit then
+    counted = 1
+    if amount ~= 0 then
+        current = current + amount
+        previous, current = math.max(previous + math.min(current, 0), 0), math.max(current, 0)
+        redis.call('HSET', KEYS[1], 'minute', string.format('%.0f', minute),
+            'previous', string.format('%.0f', previous), 'current', string.format('%.0f', current))
+        redis.call('EXPIRE', KEYS[1], string.format('%.0f', 60 * (2 + math.ceil(current / limit))))
+    end
+end
+return {counted, previous, current, part_us}
+"""
+
+
+class RedisCounts:
+    """Connects on first use. Raises `MissingExtraError`.
+
+    Attributes:
+        errors: that `spend` may raise; `ValueError` is for an answer that is none.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            from redis.asyncio import BlockingConnectionPool, Redis
+            from redis.asyncio.retry import Retry
+            from redis.backoff import NoBackoff
+            from redis.exceptions import RedisError
+        except ModuleNotFoundError as error:
+            raise MissingExtraError("Counting rates in Redis", "redis") from error
+        self.errors: tuple[type[Exception], ...] = (RedisError, OSError, ValueError)
+        self._pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
+            url.replace("redis+unix:", "unix:"),
+            max_connections=MAX_CONNECTIONS,
+            timeout=TIMEOUT_S,
+            socket_timeout=TIMEOUT_S,
+            socket_connect_timeout=TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
+        )
+        self._script: Any = Redis(connection_pool=self._pool).register_script(SPEND)
+
+    async def spend(self, key: str, limit: int, amount: int, own: int) -> tuple[bool, Spent]:
+        answer = await self._script(keys=[PREFIX + key], args=[limit, amount, own])
+        if not isinstance(answer, list) or [type(part) for part in answer] != [int] * 4 or min(answer) < 0:
+            raise ValueError("it answered with something else than counts")
+        counted, previous, current, part_us = answer
+        return bool(counted), Spent(limit, previous, current, min(part_us / (WINDOW_S * 1e6), 1.0))
+
+    async def close(self) -> None:
+        await self._pool.disconnect()

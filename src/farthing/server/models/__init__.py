@@ -1,0 +1,1 @@
+"""The served models: loaded, watched, chosen by name."""

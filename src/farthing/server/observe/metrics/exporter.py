@@ -1,0 +1,98 @@
+"""The metrics of one application, counted as requests and batches end or read when asked, and the text of /metrics.
+
+In: finished requests, what the models' workers observe, and a function that reads the state of the rest. Each
+application has its own registry. Labels are routes of the application and names of its models, never what a client
+made up. What is counted for every request or batch is looked up by its labels once and kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+
+from farthing.server.observe.metrics import catalogue
+from farthing.server.observe.metrics.models import ServerState, StateCollector
+
+if TYPE_CHECKING:
+    from farthing.server.http.request_record import Exchange
+
+VERSION = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){0,2}")
+
+
+class Metrics:
+    """`in_flight` is a gauge of the requests that have no answer yet."""
+
+    def __init__(self, read_state: Callable[[], ServerState]) -> None:
+        self._registry = registry = CollectorRegistry()
+        registry.register(StateCollector(read_state))
+        ProcessCollector(registry=registry)
+        self.in_flight = catalogue.IN_FLIGHT.gauge(registry)
+        self._requests = catalogue.REQUESTS.counter(registry)
+        self._seconds = catalogue.REQUEST_SECONDS.histogram(registry)
+        self._stages = catalogue.STAGE_SECONDS.histogram(registry)
+        self._texts = catalogue.ANSWERED_TEXTS.counter(registry)
+        self._tokens = catalogue.ANSWERED_TOKENS.counter(registry)
+        self._of_batches = tuple(
+            metric.histogram(registry)
+            for metric in (
+                catalogue.QUEUE_WAIT_SECONDS,
+                catalogue.BATCH_TEXTS,
+                catalogue.BATCH_TOKENS,
+                catalogue.BATCH_DURATION_SECONDS,
+            )
+        )
+        self._by_request: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        self._by_stage: dict[str, Histogram] = {}
+
+    def count(self, exchange: Exchange) -> None:
+        """A request that was answered."""
+        key = exchange.route, exchange.status
+        found = self._by_request.get(key)
+        if found is None:
+            route, status = key
+            found = self._by_request[key] = self._requests.labels(route, status), self._seconds.labels(route)
+        requests, seconds = found
+        requests.inc()
+        seconds.observe(exchange.seconds)
+        for stage in exchange.stages:
+            of_stage = self._by_stage.get(stage.name)
+            if of_stage is None:
+                of_stage = self._by_stage[stage.name] = self._stages.labels(stage.name)
+            of_stage.observe(stage.ended_s - stage.started_s)
+        if exchange.num_texts:
+            self._texts.inc(exchange.num_texts)
+            self._tokens.inc(exchange.num_tokens)
+
+    def observer(self, model: str) -> BatchObserver:
+        """What a model's worker is to tell of its batches."""
+        return BatchObserver(*(histogram.labels(model) for histogram in self._of_batches))
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """The metrics in the format that an Accept header asks for, and its content type."""
+        encode, content_type = choose_encoder(",".join(filter(has_version, accept.split(","))))
+        return encode(self._registry), content_type
+
+
+def has_version(accepted: str) -> bool:
+    """Whether a media type of an Accept header has no version, or one of numbers. `choose_encoder` fails on others."""
+    parameters = [part.strip().partition("=") for part in accepted.split(";")]
+    return all(VERSION.fullmatch(value) for name, _, value in parameters if name == "version")
+
+
+class BatchObserver:
+    """A `farthing.serving.observer.Observer` that fills histograms; safe from any thread."""
+
+    def __init__(self, waits: Histogram, texts: Histogram, tokens: Histogram, seconds: Histogram) -> None:
+        self._waits, self._texts, self._tokens, self._seconds = waits, texts, tokens, seconds
+
+    def queue_wait_s(self, seconds: float) -> None:
+        self._waits.observe(seconds)
+
+    def batch(self, num_texts: int, num_tokens: int, seconds: float) -> None:
+        self._texts.observe(num_texts)
+        self._tokens.observe(num_tokens)
+        self._seconds.observe(seconds)

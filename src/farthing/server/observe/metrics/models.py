@@ -1,0 +1,127 @@
+"""Metrics of the models and the memory, read when somebody asks for them.
+
+In: the state of each model, and of the memory. Out: metric families.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from prometheus_client.registry import Collector
+
+from farthing.core.version import __version__
+from farthing.server.observe.metrics import catalogue
+from farthing.server.observe.metrics.cache import cache_families
+from farthing.server.observe.metrics.metric import Family
+from farthing.serving.stats import ServingStats
+
+if TYPE_CHECKING:
+    from farthing.server.limits.request_memory import RequestMemory
+    from farthing.serving.backend import Backend
+    from farthing.serving.cache.stats import CacheStats
+    from farthing.serving.governor import MemoryState
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """
+    Attributes:
+        name: what clients call the model.
+        loaded: it is there now; what else is known of it holds only then, but for the counters.
+        planned_bytes: of the plan in force, by entry and place.
+    """
+
+    name: str
+    stats: ServingStats
+    loaded: bool = False
+    device: str = ""
+    format: str = ""
+    ready: bool = False
+    planned_bytes: Mapping[tuple[str, str], int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """`memory` is None where nobody watches it, `cache` where nothing is kept, `requests` where nothing counts them."""
+
+    ready: bool = False
+    models: Sequence[ModelState] = ()
+    memory: MemoryState | None = None
+    cache: CacheStats | None = None
+    requests: RequestMemory | None = None
+
+
+def model_state(name: str, backend: Backend | None, stats: ServingStats) -> ModelState:
+    """How a model is now; `stats` counts what it did before it was unloaded too."""
+    if backend is None:
+        return ModelState(name, stats)
+    facts = backend.facts()
+    return ModelState(
+        name=name,
+        loaded=True,
+        device=facts.get("device", ""),
+        format=facts.get("format", ""),
+        ready=backend.health().ready,
+        stats=stats,
+        planned_bytes={} if backend.local is None else backend.local.planned_bytes(),
+    )
+
+
+class StateCollector(Collector):
+    def __init__(self, read_state: Callable[[], ServerState]) -> None:
+        self._read_state = read_state
+        self._build = (__version__, platform.python_version(), metadata.version("torch"))
+
+    def collect(self) -> Iterator[Family]:
+        state = self._read_state()
+        yield catalogue.BUILD_INFO.family([(self._build, 1)])
+        yield catalogue.READY.family([((), state.ready)])
+        if state.requests is not None:
+            yield catalogue.REQUEST_MEMORY_BYTES.family([((), state.requests.used_bytes)])
+            yield catalogue.REQUEST_MEMORY_LIMIT_BYTES.family([((), state.requests.limit_bytes)])
+            yield catalogue.REQUESTS_GAVE_WAY.family([((), state.requests.dropped_total)])
+        yield from model_families(state.models)
+        if state.memory is not None:
+            yield from memory_families(state.memory)
+        if state.cache is not None:
+            yield from cache_families(state.cache)
+
+
+def model_families(models: Sequence[ModelState]) -> Iterator[Family]:
+    loaded = [model for model in models if model.loaded]
+    yield catalogue.MODEL_INFO.family(((model.name, model.device, model.format), 1) for model in loaded)
+    yield catalogue.WORKER_READY.family(((model.name,), model.ready) for model in loaded)
+    yield from queue_families(models)
+    for name, metric in catalogue.STATS.items():
+        yield metric.family(((model.name,), getattr(model.stats, name)) for model in models)
+    yield catalogue.PLANNED_BYTES.family(
+        ((model.name, *entry), num_bytes) for model in models for entry, num_bytes in model.planned_bytes.items()
+    )
+
+
+def queue_families(models: Sequence[ModelState]) -> Iterator[Family]:
+    """By lane: what waits in the queue, and for how long."""
+    texts: dict[tuple[str, str], float] = {}
+    tokens: dict[tuple[str, str], float] = {}
+    waits: dict[tuple[str, str], float] = {}
+    for model in models:
+        stats, interactive, bulk = model.stats, (model.name, "interactive"), (model.name, "bulk")
+        texts |= {interactive: stats.waiting_texts - stats.waiting_bulk_texts, bulk: stats.waiting_bulk_texts}
+        tokens |= {interactive: stats.waiting_tokens - stats.waiting_bulk_tokens, bulk: stats.waiting_bulk_tokens}
+        waits |= {interactive: stats.expected_wait_s, bulk: stats.expected_bulk_wait_s}
+    yield catalogue.WAITING_TEXTS.family(texts.items())
+    yield catalogue.WAITING_TOKENS.family(tokens.items())
+    yield catalogue.EXPECTED_WAIT_SECONDS.family(waits.items())
+
+
+def memory_families(memory: MemoryState) -> Iterator[Family]:
+    yield catalogue.MEMORY_STEP.family([((), memory.step)])
+    steps = {"down": memory.steps_down_total, "up": memory.steps_up_total}
+    yield catalogue.MEMORY_STEPS.family(((direction,), count) for direction, count in steps.items())
+    readings = memory.readings
+    yield catalogue.MEMORY_USED_BYTES.family(((reading.place,), reading.used_bytes) for reading in readings)
+    yield catalogue.MEMORY_LIMIT_BYTES.family(((reading.place,), reading.limit_bytes) for reading in readings)

@@ -1,0 +1,1 @@
+"""Folders of quantised weights: written, and measured against the exact model."""

@@ -1,0 +1,1 @@
+"""The queue before the device: who is let in, who goes next, and what makes a batch."""

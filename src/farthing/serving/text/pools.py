@@ -1,0 +1,38 @@
+"""Threads that clean and tokenise, so that short requests wait neither for bulk work nor for long texts.
+
+In: a lane and numbers of characters. Out: the pool for it. Each lane has threads for short slices of requests and
+others for long ones; the operating system shares the processors among them. Texts that are huge go one after another:
+the library may need a thousand times the memory of their characters.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor, ThreadPoolExecutor
+
+from farthing.serving.text.tokenizer import SHORT_CHARS
+from farthing.serving.urgency import LANES, LaneName
+
+HUGE_CHARS = 2**16
+
+
+class TokenizerPools:
+    """`num_threads` each; a thread is started when it is first needed."""
+
+    def __init__(self, num_threads: int) -> None:
+        self._pools = {
+            (lane, is_short): ThreadPoolExecutor(
+                num_threads, thread_name_prefix=f"farthing-tokenizer-{lane}{'-short' if is_short else ''}"
+            )
+            for lane in LANES
+            for is_short in (True, False)
+        }
+        self._huge = ThreadPoolExecutor(1, thread_name_prefix="farthing-tokenizer-huge")
+
+    def pool(self, lane: LaneName, num_chars: int, longest_chars: int) -> Executor:
+        """For work on so many characters, `longest_chars` of them in one text."""
+        return self._huge if longest_chars > HUGE_CHARS else self._pools[lane, num_chars <= SHORT_CHARS]
+
+    def shutdown(self) -> None:
+        """When all that was handed in is done."""
+        for pool in (*self._pools.values(), self._huge):
+            pool.shutdown()

@@ -1,0 +1,189 @@
+"""A slice of a request made ready for the queue: cleaned, prompted, tokenised, measured against the context.
+
+In: texts or token ids with their place in the request. Out: token ids a text. Runs on whatever thread it is called on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from farthing.core.errors import InputError, PromptTooLongError, TextTooLongError, TooManyTokensError, failed_index
+from farthing.core.settings import ServingSettings
+from farthing.serving.request import TextEnd
+from farthing.serving.text.clean import Input, clean_input
+from farthing.serving.text.tokenizer import Encoded, TextTokenizer
+from farthing.serving.text.vocabulary import NONE_UNKNOWN, Unknown, find_unknown
+
+# Characters for each token of the context that are tokenised of a long text at first: enough of most texts that are
+# cut; and of one that is refused, so many that only a text far over the context is refused without its exact length.
+CUT_CHARS, REFUSED_CHARS = 8, 16
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """
+    Attributes:
+        texts: token ids of the texts to compute.
+        places: index in the slice of each of them; the others get zero vectors.
+        truncated: indices in the request of texts that were cut.
+        unknown: words that the model does not know, in them; by index in the request.
+    """
+
+    texts: tuple[list[int], ...]
+    places: tuple[int, ...]
+    truncated: tuple[int, ...]
+    unknown: Unknown = NONE_UNKNOWN
+
+    @property
+    def num_tokens(self) -> int:
+        return sum(map(len, self.texts))
+
+
+class Preparer:
+    def __init__(self, tokenizer: TextTokenizer, context_length: int, settings: ServingSettings) -> None:
+        self._tokenizer = tokenizer
+        self._context_length = context_length
+        self._settings = settings
+
+    def limited_to(self, max_tokens: int | None) -> Preparer:
+        """One of texts of at most so many tokens, for a request that asks for fewer than the context has.
+
+        Raises `InputError` where no text fits beside the special tokens.
+        """
+        if max_tokens is None or max_tokens >= self._context_length:
+            return self
+        check_room(max_tokens, self._tokenizer.special.count)
+        return Preparer(self._tokenizer, max_tokens, self._settings)
+
+    def prepare(
+        self, inputs: Sequence[Input], start: int, prefix: str, truncate: bool | None, truncate_from: TextEnd = "end"
+    ) -> Prepared:
+        """`inputs` are the request's from index `start` on.
+
+        Raises:
+            InputError: of the first text that cannot be embedded as it is; with the request's first texts, also of a
+                prompt that leaves no room for any.
+        """
+        if start == 0 and CUT_CHARS * len(prefix) > self._context_length:
+            self._check_prompt(prefix)
+        cut = self._settings.truncate if truncate is None else truncate
+        settings, num_chars = self._settings, len(prefix)
+        cleaned = [clean_input(item, start + place, settings, num_chars) for place, item in enumerate(inputs)]
+        places = [place for place, item in enumerate(cleaned) if item is not None]
+        items = [(start + place, cleaned[place]) for place in places]
+        encoded = self._encode(items, prefix, truncate_from, CUT_CHARS if cut else REFUSED_CHARS)
+        texts, truncated = [], []
+        for place, (ids, is_part) in zip(places, encoded, strict=True):
+            index = start + place
+            if len(ids) > self._context_length:
+                if not cut:
+                    raise TextTooLongError(index, len(ids), self._context_length, is_part=is_part)
+                ids = self._tokenizer.truncate(ids, self._context_length, truncate_from)
+                truncated.append(index)
+            texts.append(ids)
+        unknown = self._unknown(texts, [start + place for place in places], prefix)
+        return Prepared(tuple(texts), tuple(places), tuple(truncated), unknown)
+
+    def _unknown(self, texts: Sequence[Sequence[int]], indices: Sequence[int], prefix: str) -> Unknown:
+        token, others = self._tokenizer.unknown, self._tokenizer.special.count
+        if prefix and token is not None and any(token in ids for ids in texts):
+            others += sum(id != token for id in self._tokenizer.encode_prefix(prefix))
+        return find_unknown(texts, indices, token, others)
+
+    def _check_prompt(self, prefix: str) -> None:
+        """Raises `PromptTooLongError` when no text fits beside it."""
+        context = self._context_length
+        ((ids, is_part),) = self._tokenizer.encode_enough([prefix], context, first_chars=REFUSED_CHARS * context)
+        if len(ids) >= context:
+            raise PromptTooLongError(len(ids), context, is_part=is_part)
+
+    def _encode(
+        self, items: Sequence[tuple[int, Input | None]], prefix: str, truncate_from: TextEnd, chars_per_token: int
+    ) -> list[Encoded]:
+        """Of texts with more tokens than the context perhaps those of a part."""
+        context = self._context_length
+        texts = [prefix + item for _, item in items if isinstance(item, str)]
+        encoded = iter(
+            self._tokenizer.encode_enough(texts, context, truncate_from, first_chars=chars_per_token * context)
+        )
+        prefix_ids = self._tokenizer.encode_prefix(prefix) if prefix and len(texts) < len(items) else []
+        result = []
+        for index, item in items:
+            if isinstance(item, str):
+                result.append(next(encoded))
+            else:
+                assert item is not None
+                ids = self._tokenizer.insert_prefix(self._tokenizer.complete(item, index), prefix_ids)
+                result.append(Encoded(ids, is_part=False))
+        return result
+
+
+def check_room(max_tokens: int, num_special: int) -> None:
+    """Raises `InputError` where a request asks for so few tokens of a text that none would be its own."""
+    if max_tokens <= num_special:
+        raise InputError(
+            f"The request cuts texts to {max_tokens} tokens; this model adds {num_special} special tokens to every "
+            "text, so it must be more."
+        )
+
+
+class BoundedPreparer:
+    """`preparer` for one request that may have at most `max_tokens` in all."""
+
+    def __init__(self, preparer: Preparer, max_tokens: int) -> None:
+        self._preparer, self._max_tokens = preparer, max_tokens
+        self._num_tokens: dict[int, int] = {}  # by the start of the slice, which may come again
+
+    def prepare(
+        self, inputs: Sequence[Input], start: int, prefix: str, truncate: bool | None, truncate_from: TextEnd = "end"
+    ) -> Prepared:
+        """As `Preparer.prepare`. Raises `TooManyTokensError` too."""
+        prepared = self._preparer.prepare(inputs, start, prefix, truncate, truncate_from)
+        self._num_tokens[start] = prepared.num_tokens
+        if (num_tokens := sum(self._num_tokens.values())) > self._max_tokens:
+            raise TooManyTokensError(
+                f"The request has {num_tokens} tokens or more; at most {self._max_tokens} get a vector each at once "
+                "(max_token_vectors). Send several requests.",
+                param="input",
+            )
+        return prepared
+
+
+class LeavingPreparer:
+    """`preparer` for one request that leaves out what cannot be embedded.
+
+    Attributes:
+        errors: of these inputs, by their index in the request.
+    """
+
+    def __init__(self, preparer: Preparer) -> None:
+        self._preparer = preparer
+        self.errors: dict[int, InputError] = {}
+
+    def prepare(
+        self, inputs: Sequence[Input], start: int, prefix: str, truncate: bool | None, truncate_from: TextEnd = "end"
+    ) -> Prepared:
+        """As `Preparer.prepare`. Raises only what is no single input's fault."""
+        try:
+            return self._preparer.prepare(inputs, start, prefix, truncate, truncate_from)
+        except InputError as error:
+            if failed_index(error) is None:
+                raise
+        parts: list[tuple[int, Prepared]] = []
+        for place, item in enumerate(inputs):
+            try:
+                parts.append((place, self._preparer.prepare([item], start + place, prefix, truncate, truncate_from)))
+            except InputError as error:
+                if failed_index(error) is None:
+                    raise
+                self.errors[start + place] = error.with_traceback(None)  # which holds the tokens
+        return Prepared(
+            tuple(text for _, part in parts for text in part.texts),
+            tuple(place for place, part in parts for _ in part.texts),
+            tuple(index for _, part in parts for index in part.truncated),
+            Unknown(
+                tuple(index for _, part in parts for index in part.unknown.texts),
+                sum(part.unknown.num_tokens for _, part in parts),
+            ),
+        )

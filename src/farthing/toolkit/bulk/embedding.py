@@ -1,0 +1,116 @@
+"""The loop of the bulk job: two chunks on their way, so that one is read or written while the other is computed.
+
+In: rows from a reader. Out: chunks committed to the folder, in order, each with the reasons of rows without a vector.
+Where none may be left out, what stands before the first of them is committed, and its error ends the job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from farthing.core.errors import InputError
+from farthing.serving.embedder import Embedder
+from farthing.serving.request import EmbedRequest, EmbedResult
+from farthing.toolkit.bulk.folder import PartialFolder
+from farthing.toolkit.bulk.pace import Pace
+from farthing.toolkit.bulk.progress import Progress
+from farthing.toolkit.bulk.writer import Writer
+from farthing.toolkit.records.error_places import placed_error
+from farthing.toolkit.records.reader import Reader
+from farthing.toolkit.records.rows import Rows, readable
+
+CHUNKS_IN_FLIGHT = 2
+
+
+@dataclass(frozen=True)
+class Running:
+    """A chunk; the vectors of its `good` rows, which could be read, are being computed."""
+
+    rows: Rows
+    good: Sequence[int]
+    task: asyncio.Task[EmbedResult]
+
+
+class Pipeline:
+    """Embeds what `reader` has left. `request` is sent with each chunk's texts as its inputs."""
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        request: EmbedRequest,
+        reader: Reader,
+        writer: Writer,
+        folder: PartialFolder,
+        pace: Pace,
+        progress: Progress,
+        *,
+        strict: bool,
+    ) -> None:
+        self.embedder = embedder
+        self.request = request
+        self.reader = reader
+        self.writer = writer
+        self.folder = folder
+        self.pace = pace
+        self.progress = progress
+        self.strict = strict
+        self.num_rows = folder.num_rows
+        self.last_commit = time.monotonic()
+
+    async def run(self) -> None:
+        """Raises `InputError` for the first row that cannot be read or embedded, where that is strict."""
+        in_flight: deque[Running] = deque()
+        try:
+            while (rows := await asyncio.to_thread(self.reader.take, self.pace.rows)) is not None:
+                in_flight.append(self.start(rows))
+                if len(in_flight) == CHUNKS_IN_FLIGHT:
+                    await self.commit(in_flight.popleft())
+            while in_flight:
+                await self.commit(in_flight.popleft())
+        finally:
+            for running in in_flight:
+                running.task.cancel()
+            await asyncio.gather(*(running.task for running in in_flight), return_exceptions=True)
+
+    def start(self, rows: Rows) -> Running:
+        good = readable(rows)
+        texts = rows.texts
+        request = replace(self.request, inputs=[texts[index] for index in good], leaves_out=True)
+        return Running(rows, good, asyncio.create_task(self.embedder.embed_async(request)))
+
+    async def commit(self, running: Running) -> None:
+        rows, good, result = running.rows, running.good, await running.task
+        lost = dict(rows.errors)
+        for index, error in result.errors.items():
+            lost[good[index]] = placed_error(error, rows.place(good[index]))
+        vectors = result.vectors
+        if len(good) < len(rows):
+            vectors = np.zeros((len(rows), vectors.shape[1]), dtype=vectors.dtype)
+            vectors[good] = result.vectors
+        stop = min(lost) if lost and self.strict else len(rows)
+        if stop:
+            await asyncio.to_thread(self._write, rows, vectors, stop, {} if self.strict else lost)
+        if stop < len(rows):
+            raise lost[stop]
+        self.progress.add(result, len(rows), self.reader.estimate_rows())
+        now = time.monotonic()
+        self.pace.observe(len(rows), now - self.last_commit)
+        self.last_commit = now
+
+    def _write(self, rows: Rows, vectors: np.ndarray, stop: int, lost: Mapping[int, InputError]) -> None:
+        """Commit the rows up to `stop`."""
+        kept = [index for index in range(stop) if index not in lost]
+        part = rows if len(kept) == len(rows) else rows.chosen(kept)
+
+        def write(path: Path) -> None:
+            self.writer.write_chunk(path, part, vectors[:stop], kept)
+
+        self.folder.commit(self.num_rows, rows.identities()[:stop], write, lost)
+        self.num_rows += stop

@@ -1,0 +1,189 @@
+"""The bulk job from end to end: what is done stays done, however often it is stopped.
+
+In: the input, the output, a request, and a way to load the model. Out: the output file, there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+
+from farthing.core.errors import InputError, SettingsError
+from farthing.core.settings import ServingSettings
+from farthing.serving.embedder import Embedder
+from farthing.serving.request import EmbedRequest
+from farthing.toolkit.bulk.definition import JobDefinition
+from farthing.toolkit.bulk.embedding import Pipeline
+from farthing.toolkit.bulk.folder import LEFT_OUT, PartialFolder
+from farthing.toolkit.bulk.pace import Pace
+from farthing.toolkit.bulk.progress import Progress, counted
+from farthing.toolkit.bulk.verify import skip_done
+from farthing.toolkit.bulk.writer import check_output, open_writer, reserved_field
+from farthing.toolkit.records.read_lines import Wanted
+from farthing.toolkit.records.reader import Reader, format_of, open_reader
+
+# A chunk's vectors and texts are held in memory; beyond this size there is nothing to gain.
+LARGEST_CHUNK_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class Job:
+    """
+    Attributes:
+        input: a path, or "-" for standard input.
+        input_format: "txt", "jsonl", "csv" or "parquet"; None to go by the suffix.
+        field: the field to embed; None for "text", or the only one.
+        output: a path whose suffix decides the format.
+        request: what is asked of the vectors; its inputs are filled in.
+        serving: settings that decide what becomes of long and short texts, and how much is taken at once.
+        chunk_rows: rows committed together; None to commit every few seconds.
+        restart: discard what an earlier run has done.
+        overwrite: replace an output that exists.
+        strict: the first row that cannot be read or embedded is an error; else it is left out.
+        show_progress: draw a bar on standard error.
+    """
+
+    input: str
+    input_format: str | None
+    field: str | None
+    output: Path
+    request: EmbedRequest
+    serving: ServingSettings
+    chunk_rows: int | None
+    restart: bool
+    overwrite: bool
+    strict: bool
+    show_progress: bool
+
+
+def run_job(job: Job, load: Callable[[], Embedder]) -> None:
+    """Do what is left of the job, and put the output in its place.
+
+    Raises:
+        SettingsError: the output exists, is being written, or rows of a different job are there.
+        InputError: no row can be read and embedded, where the job is strict the first that cannot; or the input has
+            changed since the last run.
+    """
+    check_output(job.output)
+    limit = chunk_limit(job)
+    wanted = Wanted(job.field, reserved_field(job.output))
+    with closing(open_reader(job.input, job.input_format, wanted)) as reader, PartialFolder(job.output) as folder:
+        is_finished = not job.restart and folder.is_published
+        if not is_finished:
+            check_free(job)
+        with load() as embedder:
+            definition = define(job, embedder, reader.field)
+            if is_finished and not folder.differences(definition):
+                click.echo(f"{job.output} was finished by an earlier run.", err=True)
+                return
+            if is_finished or job.restart:
+                check_free(job)
+                folder.discard()
+            folder.begin(definition)
+            embed_rest(job, embedder, reader, folder, Pace(job.chunk_rows, limit))
+
+
+def embed_rest(job: Job, embedder: Embedder, reader: Reader, folder: PartialFolder, pace: Pace) -> None:
+    done = folder.chunks()
+    writer = open_writer(job.output, metadata(job.request, embedder), [chunk.data for chunk in done])
+    skip_done(reader, folder)
+    if done:
+        click.echo(f"Going on after {counted(folder.num_rows, 'row')}.", err=True)
+    try:
+        with closing(Progress(folder.num_rows, shown=job.show_progress)) as progress:
+            pipeline = Pipeline(embedder, job.request, reader, writer, folder, pace, progress, strict=job.strict)
+            asyncio.run(pipeline.run())
+        check_any(job, folder)
+        folder.publish(lambda path: writer.assemble([chunk.data for chunk in folder.chunks()], path))
+    except BaseException:
+        say_what_is_kept(job, folder)
+        raise
+    num_lost = sum(1 for _ in folder.lost())
+    num_rows = folder.num_rows if job.output.suffix == ".npy" else folder.num_rows - num_lost
+    click.echo(f"Wrote {job.output}: {counted(num_rows, 'row')}.", err=True)
+    if num_lost:
+        what = "They have rows of zeros" if job.output.suffix == ".npy" else "They are left out"
+        click.echo(
+            f"No vector for {counted(num_lost, 'record')}. {what}; the reasons are in {folder.left_out}, the first: "
+            f"{first_reason(folder)}",
+            err=True,
+        )
+
+
+def check_any(job: Job, folder: PartialFolder) -> None:
+    """Raise `InputError`, and keep nothing, when no row has a vector."""
+    num_rows = folder.num_rows
+    if num_rows and sum(1 for _ in folder.lost()) == num_rows:
+        reason = first_reason(folder)
+        folder.discard()
+        raise InputError(f"No record of {job.input} can be embedded. The first: {reason}", param="input")
+
+
+def first_reason(folder: PartialFolder) -> str:
+    return str(json.loads(next(folder.lost()))["reason"])
+
+
+def say_what_is_kept(job: Job, folder: PartialFolder) -> None:
+    if folder.num_rows:
+        without = " without --restart" if job.restart else ""
+        click.echo(
+            f"What is done is kept in {folder.path} ({counted(folder.num_rows, 'row')}). "
+            f"Give the same command{without} to go on.",
+            err=True,
+        )
+
+
+def check_free(job: Job) -> None:
+    """Raise `SettingsError` when the output, or the list of what it lacks, exists and may not be replaced."""
+    for path in (job.output, job.output.with_name(job.output.name + LEFT_OUT)):
+        if path.exists() and not job.overwrite:
+            raise SettingsError(
+                f"The output {path} exists already. Choose another, or give --overwrite to replace it.",
+                param="output",
+            )
+
+
+def chunk_limit(job: Job) -> int:
+    """Most rows of a chunk. Raises `SettingsError` when more were asked for."""
+    limit = min(job.serving.max_texts_per_request, max(1, job.serving.max_queue_texts // 2))
+    if job.chunk_rows and job.chunk_rows > limit:
+        raise SettingsError(
+            f"--chunk-rows is {job.chunk_rows}; at most {limit} are possible with max_texts_per_request "
+            f"{job.serving.max_texts_per_request} and max_queue_texts {job.serving.max_queue_texts}.",
+            param="chunk_rows",
+        )
+    return min(limit, LARGEST_CHUNK_ROWS)
+
+
+def define(job: Job, embedder: Embedder, field: str) -> JobDefinition:
+    request, serving = job.request, job.serving
+    return JobDefinition(
+        model=embedder.model,
+        space=embedder.space.id,
+        prompt=request.prompt,
+        prompt_name=request.prompt_name,
+        instruction=request.instruction,
+        input_type=request.input_type,
+        dimensions=request.dimensions or embedder.dimensions,
+        normalize=request.normalize,
+        truncate=serving.truncate,
+        context_length=embedder.context_length,
+        short_text=serving.short_text,
+        min_chars=serving.min_chars,
+        input_format=format_of(job.input, job.input_format),
+        field=field,
+        strict=job.strict,
+    )
+
+
+def metadata(request: EmbedRequest, embedder: Embedder) -> dict[str, str]:
+    """What an output says about its vectors, where its format has a place for it."""
+    dimensions = request.dimensions or embedder.dimensions
+    space = replace(embedder.space, dimensions=dimensions, normalized=request.normalize)
+    return {"farthing.model": embedder.model, "farthing.space": space.id}

@@ -1,0 +1,60 @@
+"""`farthing embed ... -o -`: vectors on standard output, a JSON object a line, as soon as they are computed.
+
+In: an open input and a model. Out: each record with its embedding. Nothing is kept, so a run that was stopped begins
+anew.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+
+import click
+
+from farthing.cli.common.data_options import say_left_out
+from farthing.core.errors import EmptyInputError
+from farthing.serving.embedder import Embedder
+from farthing.serving.request import EmbedRequest
+from farthing.toolkit.bulk.write_jsonl import NUMBER
+from farthing.toolkit.records.error_places import placed_error
+from farthing.toolkit.records.fields import EMBEDDING_FIELD
+from farthing.toolkit.records.reader import Reader
+from farthing.toolkit.records.rows import readable
+from farthing.toolkit.records.skipped import Skipped
+
+ROWS_AT_A_TIME = 256
+
+
+def print_vectors(reader: Reader, request: EmbedRequest, load: Callable[[], Embedder], *, strict: bool) -> None:
+    """`request` is sent with the texts as its inputs. What cannot be embedded is left out, and said at the end.
+
+    Raises `InputError` when that is all, or where it is `strict` for the first of it, behind what stands before it.
+    """
+    skipped, num_printed, num_unknown = Skipped(strict), 0, 0
+    with closing(reader), load() as embedder:
+        while (rows := reader.take(ROWS_AT_A_TIME)) is not None:
+            texts, good, errors = rows.texts, readable(rows), dict(rows.errors)
+            wanted = replace(request, inputs=[texts[index] for index in good], leaves_out=True)
+            result = embedder.encode_request(wanted)
+            for index, error in result.errors.items():
+                errors[good[index]] = placed_error(error, rows.place(good[index]))
+            embedding = f', "{EMBEDDING_FIELD}": [{", ".join([NUMBER] * result.vectors.shape[1])}]}}'
+            records = rows.chosen(good).json_objects()
+            found = dict(zip(good, zip(records, result.vectors, strict=True), strict=True))
+            for index in range(len(rows)):
+                if index in errors:
+                    sys.stdout.flush()
+                    skipped.add(errors[index])
+                    continue
+                record, vector = found[index]
+                click.echo(record.removesuffix("}").rstrip() + embedding % tuple(vector.tolist()))
+                num_printed += 1
+            sys.stdout.flush()
+            num_unknown += len(result.unknown.texts)
+    if not num_printed:
+        raise EmptyInputError(f"No record can be embedded. {skipped.reasons[0]}", param="input")
+    say_left_out(skipped)
+    if num_unknown:
+        click.echo(f"Texts of words that the model does not know: {num_unknown:,}, all with the same vector.", err=True)
