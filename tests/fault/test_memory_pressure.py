@@ -24,8 +24,7 @@ from farthing.engine.plan.device import device_facts
 from farthing.engine.swappable import LiveModel
 from farthing.engine.weights.load import load_model
 from farthing.models.batch import PackedBatch
-from farthing.serving.governor import REFUSED, Governor, Pace
-from farthing.serving.moves import Mover
+from farthing.serving.governor import REFUSED, Governor, Mover, Pace
 from farthing.serving.queue import token_budget
 from farthing.serving.request import EmbedRequest, EmbedResult
 

@@ -34,7 +34,7 @@ from farthing.server.observe.tracing import Tracing
 from farthing.server.run import make_server
 from farthing.serving.backend import Backend
 from farthing.serving.cache.embedder import CachedEmbedder
-from farthing.serving.cache.opened import open_cache
+from farthing.serving.cache.vectors import open_cache
 from farthing.serving.embedder import Embedder
 from farthing.serving.reranker import Reranker
 

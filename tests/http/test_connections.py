@@ -23,7 +23,7 @@ import pytest
 from farthing.core.errors import InputError
 from farthing.core.settings import ConnectionSettings
 from farthing.server.http.connection import READ_BYTES, WAITING_BYTES, Connection
-from farthing.server.http.descriptors import OTHER_FILES, fit_connections
+from farthing.server.http.listening import OTHER_FILES, fit_connections
 from farthing.server.http.request_record import Exchange
 
 HEAD = b"POST /v1/embeddings HTTP/1.1\r\nhost: test\r\n"

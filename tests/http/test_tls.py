@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from farthing.core.errors import SettingsError
 from farthing.core.settings import ConnectionSettings, ServerSettings
-from farthing.server.http.unix_socket import listen_unix
+from farthing.server.http.listening import listen_unix
 from farthing.server.run import make_server
 
 

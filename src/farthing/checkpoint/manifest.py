@@ -35,7 +35,8 @@ class Manifest:
         farthing_version: that wrote the folder.
         calibration: the texts that the rounding went by ("texts": what they are, "num_texts", "num_tokens"), so that
             the vectors are of this folder alone; None where it went by the weights.
-        closeness: to the exact model, as `farthing.serving.quantising.closeness` measures it; None when it was not measured.
+        closeness: to the exact model, as `farthing.serving.quantising.closeness` measures it; None when it was not
+            measured.
     """
 
     format: str

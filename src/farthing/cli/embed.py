@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from farthing.cli.common.data_options import STRICT, TEXTS_BYTES
+from farthing.cli.common.flags import in_flags
 from farthing.cli.common.loading import loading, say_rounded
 from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
@@ -76,9 +77,9 @@ def embed(
     .npy its row is zero), and listed with the reasons in a file beside the output, OUTPUT.left-out.jsonl.
     """
     # Imported here, so that the help comes without loading torch.
+    from farthing.cli.common.print_vectors import print_vectors
     from farthing.serving.request import EmbedRequest
     from farthing.toolkit.bulk.job import Job, run_job
-    from farthing.toolkit.bulk.print_vectors import print_vectors
     from farthing.toolkit.encoder import open_embedder
     from farthing.toolkit.records.fields import EMBEDDING_FIELD
     from farthing.toolkit.records.read_lines import Wanted
@@ -112,5 +113,7 @@ def embed(
         overwrite=overwrite,
         strict=strict,
         show_progress=sys.stderr.isatty() if progress is None else progress,
+        say=lambda sentence: click.echo(sentence, err=True),
+        reword=in_flags,
     )
     run_job(job, load)

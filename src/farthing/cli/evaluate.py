@@ -12,7 +12,7 @@ import platform
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -26,9 +26,9 @@ from farthing.cli.common.data_options import (
 )
 from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.cli.common.terminal import terminal_width
-from farthing.cli.eval_options import LIST, language_pairs, searches_of, variants, whole
-from farthing.core.errors import SettingsError
+from farthing.core.errors import InputError, SettingsError
 from farthing.core.resolve import Resolved
+from farthing.core.settings import UpstreamSettings
 from farthing.core.version import __version__
 from farthing.toolkit.records.skipped import Skipped
 
@@ -40,6 +40,75 @@ if TYPE_CHECKING:
     from farthing.toolkit.evaluate.sets.find import LabelledSet
 
 REPORTS = (".md", ".json")
+
+
+class CommaList(click.ParamType[tuple[str, ...]]):
+    """Values with commas between them."""
+
+    name = "list"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        found = tuple(part.strip() for part in value.split(","))
+        if not all(found):
+            self.fail(f"{value!r} has an empty part; give values with commas between them.", param, ctx)
+        return found
+
+
+LIST = CommaList()
+
+
+def whole(number: str) -> int:
+    """Raises `click.UsageError`."""
+    if not number.isdecimal():
+        raise click.UsageError(f"--dimensions {number} is not a whole number.")
+    return int(number)
+
+
+def language_pairs(cross: tuple[str, ...] | None) -> list[tuple[str, str]]:
+    """Raises `click.UsageError` for what is not two languages."""
+    pairs = []
+    for given in cross or ():
+        first, _, second = given.partition("-")
+        if not first or not second:
+            raise click.UsageError(f"--cross {given} is not two languages such as en-zh.")
+        pairs.append((first, second))
+    return pairs
+
+
+def searches_of(hybrid: tuple[str, ...] | None) -> list[Search]:
+    """Raises `click.UsageError` for what is neither a number from 0 to 1 nor "ranks"."""
+    from farthing.toolkit.evaluate.retrieval import Search
+    from farthing.toolkit.index.hybrid import Blend
+
+    if hybrid is None:
+        return [Search()]
+    found = []
+    for given in hybrid:
+        try:
+            found.append(Search(Blend("ranks", 0.5) if given == "ranks" else Blend("sum", float(given))))
+        except (ValueError, InputError) as error:
+            raise click.UsageError(f"--hybrid {given} is neither a number from 0 to 1 nor ranks.") from error
+    return found
+
+
+def variants(model: str, formats: tuple[str, ...] | None, settings: Resolved) -> list[tuple[str, str, Resolved]]:
+    """(what it is called, model, settings) of each format.
+
+    Raises `click.UsageError` where another server chooses the format, `SettingsError` for a format that is none.
+    """
+    if formats is None:
+        return [("", model, settings)]
+    upstream = settings.group(UpstreamSettings)
+    if upstream.urls or upstream.engine != "farthing":
+        raise click.UsageError("--formats was given for a model on another server, which chooses its format.")
+    found = []
+    for name in formats:
+        folder = Path(name)
+        if folder.is_dir():
+            found.append((folder.name, name, settings))
+        else:
+            found.append((name, model, settings.with_values({"format": name}, "flag")))
+    return found
 
 
 @click.command(
@@ -113,7 +182,7 @@ def evaluate(
     from farthing.toolkit.evaluate.grid import rows_of
     from farthing.toolkit.evaluate.report import Report, set_lines
     from farthing.toolkit.evaluate.sets.find import find_sets
-    from farthing.toolkit.evaluate.sets.wanted import Wanted
+    from farthing.toolkit.evaluate.sets.records import Wanted
 
     # What can be wrong with the command is said before anything is computed.
     lengths, searches = [whole(number) for number in dimensions or ()], searches_of(hybrid)

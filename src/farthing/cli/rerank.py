@@ -85,7 +85,7 @@ def read_texts(
     where that is strict."""
     from farthing.core.errors import EmptyInputError, InputError
     from farthing.serving.text.clean import fit_text
-    from farthing.toolkit.records.error_places import placed_error
+    from farthing.toolkit.records.fields import placed_error
     from farthing.toolkit.records.read_lines import Wanted
     from farthing.toolkit.records.reader import open_reader
 

@@ -1,8 +1,8 @@
 """Ways to hold the same model in less memory, each a step below the one before.
 
 In: a described model with its plan, and the settings it was made from. Out: rungs, the plan itself first. A setting
-that was given is never changed, as in `farthing.engine.plan.choose`; steps that keep every vector as it is come before those
-that round weights. Pure arithmetic: nothing is loaded, and when to take a step is not decided here.
+that was given is never changed, as in `farthing.engine.plan.choose`; steps that keep every vector as it is come
+before those that round weights. Pure arithmetic: nothing is loaded, and when to take a step is not decided here.
 """
 
 from __future__ import annotations

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from farthing.quant.format import Linear, MatrixShape
-from farthing.quant.region import Region
+from farthing.quant.format import Linear, MatrixShape, Region
 
 # Weights of another dtype are converted so many bytes at a time on a CPU: the piece is multiplied from the cache.
 CONVERTED_BYTES = 8 * 2**20

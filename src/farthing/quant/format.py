@@ -3,17 +3,33 @@
 A format packs a matrix into named tensors (which can be kept anywhere, copied between devices or written to a file) and
 binds such tensors into a `Linear`, ready to multiply where they lie. A model only ever calls `Linear`s: it knows
 neither the format nor where the tensors came from.
+
+Memory that the matrices of one name share: each layer's is unpacked there when its turn comes.
+
+One model has one region for each matrix of a layer, so that it holds one layer unpacked. What was unpacked before is
+gone with the next `take`. Not for use by several threads at once: a model is computed by one.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
 
-from farthing.quant.region import Region
+
+class Region:
+    def __init__(self) -> None:
+        self._memory = torch.empty(0, dtype=torch.uint8)
+
+    def take(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+        """A tensor whose content is whatever was there before; the region grows to the largest that was asked for."""
+        num_bytes = math.prod(shape) * dtype.itemsize
+        if self._memory.device != device or self._memory.numel() < num_bytes:
+            self._memory = torch.empty(num_bytes, dtype=torch.uint8, device=device)
+        return self._memory[:num_bytes].view(dtype).view(shape)
 
 
 @dataclass(frozen=True)
@@ -50,8 +66,8 @@ class WeightFormat(Protocol):
     def quantises(self) -> bool:
         """Whether rows and weights are rounded to few steps, so that a channel that dwarfs the others does harm.
 
-        Then `farthing.engine.weights.convert` treats such channels before packing, which leaves the function as it is, and the
-        vectors form a space of their own.
+        Then `farthing.engine.weights.convert` treats such channels before packing, which leaves the function as it is,
+        and the vectors form a space of their own.
         """
         ...
 

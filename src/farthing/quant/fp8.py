@@ -12,11 +12,10 @@ from functools import partial
 
 import torch
 
-from farthing.quant.format import Linear, MatrixShape
+from farthing.quant.format import Linear, MatrixShape, Region
 from farthing.quant.gpu.fp8 import GpuFp8Linear, can_multiply
 from farthing.quant.gpu.support import multiplies_fp8
 from farthing.quant.int8_packed import ALIGNMENT
-from farthing.quant.region import Region
 from farthing.quant.unpacked import UnpackedLinear
 
 E4M3 = torch.float8_e4m3fn

@@ -1,7 +1,7 @@
 """int8: weights with one scale an output channel, rows of x with one scale a token, sums exact in int32.
 
-A matrix is one packed block (`farthing.quant.int8_packed`), which the native kernels (farthing.quant.native) multiply as it
-lies; without them it is unpacked when it is bound, and multiplied by torch; on a card `farthing.quant.gpu.int8`
+A matrix is one packed block (`farthing.quant.int8_packed`), which the native kernels (farthing.quant.native) multiply
+as it lies; without them it is unpacked when it is bound, and multiplied by torch; on a card `farthing.quant.gpu.int8`
 does both.
 """
 
@@ -12,12 +12,11 @@ from collections.abc import Mapping
 
 import torch
 
-from farthing.quant.format import Linear, MatrixShape
+from farthing.quant.format import Linear, MatrixShape, Region
 from farthing.quant.gpu.int8 import GpuInt8Linear
 from farthing.quant.int8_packed import pack, packed_bytes, quantise_rows, unpack
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.native.team import native_kernels
-from farthing.quant.region import Region
 
 
 class Int8Format:

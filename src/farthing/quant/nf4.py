@@ -11,14 +11,13 @@ from functools import partial
 
 import torch
 
-from farthing.quant.format import Linear, MatrixShape
+from farthing.quant.format import Linear, MatrixShape, Region
 from farthing.quant.gpu.support import triton_runs
 from farthing.quant.int8 import Int8Format, NativeLinear
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.native.team import native_kernels
 from farthing.quant.nf4_calibrated import pack_calibrated
 from farthing.quant.nf4_packed import SCALE_CANDIDATES, pack, packed_bytes, unpack
-from farthing.quant.region import Region
 from farthing.quant.unpacked import UnpackedLinear
 
 

@@ -11,8 +11,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-from farthing.quant.format import MatrixShape
-from farthing.quant.region import Region
+from farthing.quant.format import MatrixShape, Region
 
 
 class UnpackedLinear:

@@ -34,10 +34,16 @@ from farthing.core.settings import (
 from farthing.core.sizes import mebibytes
 from farthing.server.app import create_app
 from farthing.server.http.connection import ConnectionLimits
-from farthing.server.http.descriptors import fit_connections
 from farthing.server.http.drain import DrainingServer
-from farthing.server.http.listening import BACKLOG, base_url, exposure, listeners_for, often_accepted
-from farthing.server.http.unix_socket import listen_unix
+from farthing.server.http.listening import (
+    BACKLOG,
+    base_url,
+    exposure,
+    fit_connections,
+    listen_unix,
+    listeners_for,
+    often_accepted,
+)
 from farthing.server.limits.request_memory import RequestMemory
 from farthing.server.models.directory import Directory
 from farthing.server.models.loading import Models

@@ -13,11 +13,9 @@ if TYPE_CHECKING:
     from farthing.core.space import VectorSpace
     from farthing.models.heads import Task
     from farthing.serving.governor import MemoryState
-    from farthing.serving.health import Health
     from farthing.serving.local_model import ServedModel
-    from farthing.serving.request import EmbedRequest, EmbedResult, Terms
-    from farthing.serving.rerank_request import RerankRequest, RerankResult
-    from farthing.serving.stats import ServingStats
+    from farthing.serving.request import EmbedRequest, EmbedResult, RerankRequest, RerankResult, Terms
+    from farthing.serving.stats import Health, ServingStats
 
 
 class Backend(Protocol):

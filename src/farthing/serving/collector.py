@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from farthing.serving.queue.job import Job, Rows
-from farthing.serving.request import TextEnd
+from farthing.serving.queue.batch import Job, Rows
+from farthing.serving.request import TextEnd, Timings, mean_timings
 from farthing.serving.text.vocabulary import Unknown
-from farthing.serving.timings import Timings, mean
 
 if TYPE_CHECKING:
     from farthing.serving.text.prepare import Prepared
@@ -108,7 +107,7 @@ class Collector:
 
     @property
     def timings(self) -> Timings:
-        return mean((len(item.slice.inputs), item.timings) for item in self._done.values())
+        return mean_timings((len(item.slice.inputs), item.timings) for item in self._done.values())
 
     def finished(self, rows: np.ndarray) -> np.ndarray:
         """The model's rows [n, any] as they are to be kept, [n, width]."""

@@ -16,15 +16,13 @@ from farthing.core.space import VectorSpace
 from farthing.engine.weights.load import fingerprint
 from farthing.serving.local_model import ServedModel
 from farthing.serving.pipeline import Pipeline
-from farthing.serving.request import EmbedRequest, EmbedResult, InputType, Terms, check_number
+from farthing.serving.request import EmbedRequest, EmbedResult, InputType, LaneName, Terms, check_number
 from farthing.serving.text.clean import as_inputs, clean_text
 from farthing.serving.text.prepare import BoundedPreparer, LeavingPreparer, Preparer
 from farthing.serving.text.prompts import prompt_prefix
 from farthing.serving.text.token_lists import TokenLists
-from farthing.serving.text.tokenizer import TextTokenizer
-from farthing.serving.text.tokens import Token
+from farthing.serving.text.tokenizer import TextTokenizer, Token
 from farthing.serving.text.vocabulary import VocabularyWatch
-from farthing.serving.urgency import LaneName
 from farthing.serving.vectors import VectorCollector, check_dimensions
 
 T = TypeVar("T")

@@ -21,15 +21,13 @@ from farthing.engine.weights.load import OnLayer, load_weights
 from farthing.models.heads import Task
 from farthing.models.spec import ModelSpec
 from farthing.serving.governor import Governor, MemoryState, make_governor
-from farthing.serving.health import Health
-from farthing.serving.observer import Observer
 from farthing.serving.quantising.closeness import in_words
 from farthing.serving.queue.admission import QueueLimits
 from farthing.serving.queue.scheduler import BatchLimits, Scheduler
 from farthing.serving.queue.token_budget import TokenBudget
 from farthing.serving.queue.token_counter import counter_of
 from farthing.serving.request import check_number
-from farthing.serving.stats import ServingStats, StatsCounter
+from farthing.serving.stats import Health, Observer, ServingStats, StatsCounter
 from farthing.serving.text.pools import TokenizerPools
 from farthing.serving.text.tokenizer import TextTokenizer, open_tokenizer
 from farthing.serving.worker import BatchRunner, Worker

@@ -18,14 +18,13 @@ from tqdm import tqdm
 
 from farthing.core.errors import InputError
 from farthing.serving.collector import Collector, Running, Slice, cancel, wait, wait_async
-from farthing.serving.queue.flow import HELD_TEXTS, Flow
-from farthing.serving.queue.job import Job
+from farthing.serving.queue.batch import Job
+from farthing.serving.queue.lane import HELD_TEXTS, Flow
+from farthing.serving.queue.pace import SLICE_CHARS, SLICE_TEXTS, SMALL_CHARS, Size, count_chars
 from farthing.serving.queue.scheduler import Scheduler
-from farthing.serving.queue.size import SLICE_CHARS, SLICE_TEXTS, SMALL_CHARS, Size, count_chars
-from farthing.serving.request import TextEnd
+from farthing.serving.request import TextEnd, Urgency
 from farthing.serving.text.pools import HUGE_CHARS, TokenizerPools
 from farthing.serving.text.prepare import Prepared
-from farthing.serving.urgency import Urgency
 
 # Slices of one call that wait or run at the same time: bounds memory, keeps the device busy.
 SLICES_IN_FLIGHT = HELD_TEXTS // SLICE_TEXTS

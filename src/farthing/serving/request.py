@@ -2,21 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
-from farthing.core.errors import InputError, TooManyTextsError
+from farthing.core.errors import DeadlineError, InputError, TooManyTextsError
 from farthing.core.settings import ServingSettings
 from farthing.core.space import VectorSpace
 from farthing.serving.text.vocabulary import NONE_UNKNOWN, Unknown
-from farthing.serving.timings import NOT_TIMED, Timings
-from farthing.serving.urgency import USUAL, Urgency
 
 InputType = Literal["query", "document"]
 TextEnd = Literal["start", "end"]
+LaneName = Literal["interactive", "bulk"]
+LANES: tuple[LaneName, ...] = get_args(LaneName)  # the first goes first
+Pair = tuple[str, str]  # a query and a document
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds that a text spent in each stage; of several texts, their mean.
+
+    Attributes:
+        tokenize_s: cleaning and tokenising the slice that held it.
+        queue_s: from then until the first batch with a text of the slice began.
+        compute_s: from then until the last of the slice's batches ended.
+    """
+
+    tokenize_s: float = 0.0
+    queue_s: float = 0.0
+    compute_s: float = 0.0
+
+
+NOT_TIMED = Timings()
+
+
+def mean_timings(parts: Iterable[tuple[int, Timings]]) -> Timings:
+    """Of slices, each with its number of texts."""
+    parts = list(parts)
+    num_texts = sum(count for count, _ in parts) or 1
+    return Timings(
+        sum(count * part.tokenize_s for count, part in parts) / num_texts,
+        sum(count * part.queue_s for count, part in parts) / num_texts,
+        sum(count * part.compute_s for count, part in parts) / num_texts,
+    )
+
+
+@dataclass(frozen=True)
+class Urgency:
+    """
+    Attributes:
+        lane: interactive requests go before bulk ones, which have a share of every batch.
+        timeout_s: from `start_s` on; what is not finished by then is an error. None: no limit.
+        start_s: by `time.monotonic`.
+    """
+
+    lane: LaneName = "interactive"
+    timeout_s: float | None = None
+    start_s: float = field(default_factory=time.monotonic)
+
+    def is_over(self, now_s: float) -> bool:
+        return self.timeout_s is not None and now_s >= self.start_s + self.timeout_s
+
+    def left_s(self) -> float | None:
+        """Until the limit; None without one, 0 when it has passed."""
+        return None if self.timeout_s is None else max(0.0, self.start_s + self.timeout_s - time.monotonic())
+
+    def error(self) -> DeadlineError:
+        """What the caller gets when the limit has passed."""
+        return DeadlineError(
+            f"The request was not finished within its time limit of {(self.timeout_s or 0) * 1000:.0f} ms; what was "
+            "left of it is not computed. Allow more time, or send fewer texts at once."
+        )
+
+
+USUAL = Urgency()  # the default
 
 
 @dataclass(frozen=True)
@@ -109,3 +171,68 @@ def check_number(num_texts: int, settings: ServingSettings, param: str) -> None:
             "(max_texts_per_request). Send several requests.",
             param=param,
         )
+
+
+@dataclass(frozen=True)
+class RerankRequest:
+    """
+    Attributes:
+        inputs: pairs of a query and a document.
+        instruction: the task in words, for models that take one; None for the model's default.
+        truncate: cut documents to the context (None does too), or refuse those that are too long.
+        truncate_from: where documents that are too long lose tokens.
+        urgency: its lane in the queue and its time limit.
+        max_tokens: of a pair, special tokens and prompts included, where that is less than the context; None for that.
+        max_document_tokens: of each document, which is cut to them whatever `truncate` says; None for no such limit.
+    """
+
+    inputs: Sequence[Pair]
+    instruction: str | None = None
+    truncate: bool | None = None
+    truncate_from: TextEnd = "end"
+    urgency: Urgency = USUAL
+    max_tokens: int | None = None
+    max_document_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class RerankResult:
+    """
+    Attributes:
+        logits: float32 [pairs], in the order of the inputs.
+        num_tokens: tokens of all pairs, prompts and special tokens included.
+        num_computed_tokens: those of them that were computed for this request, and not shared with other texts.
+        truncated: indices of pairs whose document was cut.
+        timings: of its pairs.
+    """
+
+    logits: np.ndarray
+    num_tokens: int
+    num_computed_tokens: int
+    truncated: tuple[int, ...] = ()
+    timings: Timings = NOT_TIMED
+
+    @property
+    def scores(self) -> np.ndarray:
+        """float32 [pairs], from 0 to 1: the sigmoid of the logits."""
+        return np.asarray(0.5 * (1 + np.tanh(0.5 * self.logits.astype(np.float64))), dtype=np.float32)
+
+    def ranking(self, top_n: int | None = None) -> list[Ranked]:
+        """The best first, the first of equal ones before the others; the `top_n` best, all without."""
+        scores, best = self.scores, np.argsort(-self.logits, kind="stable")[:top_n]
+        return [Ranked(int(index), float(scores[index]), float(self.logits[index])) for index in best]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A document by its index in the request; the score is the sigmoid of the logit."""
+
+    index: int
+    score: float
+    logit: float
+
+
+def check_top_n(top_n: int | None) -> None:
+    """Raise `InputError` when it is less than 1."""
+    if top_n is not None and top_n < 1:
+        raise InputError(f"top_n is {top_n}; it must be at least 1.", param="top_n")

@@ -14,9 +14,8 @@ from farthing.core.errors import EmptyInputError, InputError, UnknownPromptError
 from farthing.serving.collector import Collector
 from farthing.serving.local_model import ServedModel
 from farthing.serving.pipeline import Pipeline
-from farthing.serving.rerank_request import Pair, Ranked, RerankRequest, RerankResult, check_top_n
-from farthing.serving.text.pair_template import pair_template
-from farthing.serving.text.pairs import PairPreparer
+from farthing.serving.request import Pair, Ranked, RerankRequest, RerankResult, check_top_n
+from farthing.serving.text.pairs import PairPreparer, pair_template
 from farthing.serving.text.prompts import check_prompt
 from farthing.serving.text.tokenizer import TextTokenizer
 

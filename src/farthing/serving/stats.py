@@ -1,10 +1,15 @@
-"""Counters of the serving core, as plain numbers; exporting them is the server's business."""
+"""Counters of the serving core, as plain numbers; exporting them is the server's business.
+
+Who is told how long texts waited and batches ran, while it happens; counters that are read later are in
+`farthing.serving.stats`.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
+from typing import Protocol
 
 
 @dataclass(frozen=True)
@@ -85,3 +90,33 @@ class StatsCounter:
     def snapshot(self, queue: QueueStats) -> ServingStats:
         with self._lock:
             return replace(self._totals, **vars(queue))
+
+
+@dataclass(frozen=True)
+class Health:
+    """`reason` is empty when ready."""
+
+    ready: bool
+    reason: str = ""
+
+
+class Observer(Protocol):
+    """Called from the worker's thread, once a job's share and once a batch: it must be quick and must not raise."""
+
+    def queue_wait_s(self, seconds: float) -> None:
+        """A text was taken into a batch after so long."""
+        ...
+
+    def batch(self, num_texts: int, num_tokens: int, seconds: float) -> None:
+        """A forward pass over so many texts and computed tokens ended well."""
+        ...
+
+
+class NoObserver:
+    """Is told and does nothing."""
+
+    def queue_wait_s(self, seconds: float) -> None:
+        pass
+
+    def batch(self, num_texts: int, num_tokens: int, seconds: float) -> None:
+        pass

@@ -8,7 +8,7 @@ import numpy as np
 
 from farthing.core.errors import DimensionsError
 from farthing.core.space import VectorSpace
-from farthing.models.ragged import ragged
+from farthing.models.pooling import ragged
 from farthing.models.spec import EmbeddingSpec
 from farthing.serving.collector import Collector
 from farthing.serving.request import EmbedRequest, EmbedResult

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from farthing.core.errors import EmptyInputError, InputError
 from farthing.serving.request import EmbedRequest, InputType
 from farthing.toolkit.encoder import RequestEncoder
-from farthing.toolkit.records.error_places import placed_error
+from farthing.toolkit.records.fields import placed_error
 from farthing.toolkit.records.lines import USUAL_LAYOUT, Layout
 from farthing.toolkit.records.read_lines import Wanted
 from farthing.toolkit.records.reader import open_reader, shown_name

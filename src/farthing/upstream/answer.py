@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from farthing.upstream.attempt import AttemptFailedError
+from farthing.upstream.client import AttemptFailedError
 
 ACCEPTED = "gzip"  # in the header accept-encoding; the one compression that is undone
 FLOOR_BYTES = 2**20

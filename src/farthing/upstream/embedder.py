@@ -27,14 +27,11 @@ from farthing.models.spec import EmbeddingSpec
 from farthing.serving.request import EmbedRequest, EmbedResult, InputType, Terms, check_number
 from farthing.serving.text.vocabulary import Unknown
 from farthing.serving.vectors import check_dimensions, finish_vectors
-from farthing.upstream.attempt import AttemptFailedError
-from farthing.upstream.chunks import CHARS_PER_TOKEN, Chunk, estimate_tokens, fit_input, split, weight_of
-from farthing.upstream.client import UpstreamClient
-from farthing.upstream.encode import encode_all
-from farthing.upstream.farthing import MAX_LISTED
+from farthing.upstream.chunks import CHARS_PER_TOKEN, Chunk, encode_all, estimate_tokens, fit_input, split, weight_of
+from farthing.upstream.client import AttemptFailedError, UpstreamClient
 from farthing.upstream.prompts import NOTHING_KNOWN, prompt_warnings, upstream_prefix
 from farthing.upstream.served import UpstreamModel, gather_bounded
-from farthing.upstream.vectors import Vectors, ask_vectors, share_out
+from farthing.upstream.vectors import MAX_LISTED, Vectors, ask_vectors, share_out
 
 logger = logging.getLogger(__name__)
 

@@ -15,13 +15,10 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from farthing.core.errors import ClosedError, NoUpstreamError
 from farthing.core.settings import ServingSettings, UpstreamSettings
-from farthing.serving.health import Health
-from farthing.serving.stats import QueueStats, ServingStats, StatsCounter
-from farthing.upstream.attempt import AttemptFailedError
-from farthing.upstream.client import UpstreamClient, http_client, parse_url
+from farthing.serving.stats import Health, QueueStats, ServingStats, StatsCounter
+from farthing.upstream.client import AttemptFailedError, UpstreamClient, http_client, parse_url
 from farthing.upstream.loop import LoopThread
-from farthing.upstream.member import UpstreamState
-from farthing.upstream.pool import Call, Pool
+from farthing.upstream.pool import Call, Pool, UpstreamState
 
 T = TypeVar("T")
 Own = TypeVar("Own", bound="UpstreamModel")

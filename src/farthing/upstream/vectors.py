@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,13 +12,33 @@ import numpy as np
 import orjson
 
 from farthing.upstream.answer import vectors_limit
-from farthing.upstream.attempt import AttemptFailedError
-from farthing.upstream.client import UpstreamClient, at
-from farthing.upstream.farthing import NOTHING, Told, read_told
+from farthing.upstream.client import AttemptFailedError, UpstreamClient, at
 
 MAX_UTF8_BYTES = 4  # of a character
 MOST_AROUND = 4096  # tokens that an upstream may put around a text: special ones, a prompt of its own
 MOST_TOKENS = 2**31 - 1
+MAX_LISTED = 100  # indices that it lists of texts that were cut; more texts a request could not all be told of
+SPACE = re.compile("[0-9a-f]{1,64}")  # the identity of a space
+MAX_CHARS = 500  # of a warning
+
+
+@dataclass(frozen=True)
+class Told:
+    """
+    Attributes:
+        space: the identity of its vectors' space; None of any other server.
+        truncated: indices of texts that were cut, of at most `MAX_LISTED` texts.
+        warnings: what lowers the vectors' quality, ASCII.
+        unknown: indices of texts of which the model knows no word, as many.
+    """
+
+    space: str | None = None
+    truncated: tuple[int, ...] = ()
+    warnings: tuple[str, ...] = ()
+    unknown: tuple[int, ...] = ()
+
+
+NOTHING = Told()
 
 
 @dataclass(frozen=True)
@@ -129,3 +150,20 @@ def share_out(total: int, weights: Sequence[int]) -> list[int]:
     """`total` in whole parts after `weights`, which are positive; the parts add up to it."""
     ends = np.rint(np.cumsum(weights, dtype=np.float64) * (total / sum(weights))).astype(np.int64)
     return [int(part) for part in np.diff(ends, prepend=0)]
+
+
+def read_told(headers: Mapping[str, str], num_inputs: int) -> Told:
+    """From the headers of an answer to `num_inputs` texts. What makes no sense in them is left out."""
+    space = headers.get("x-farthing-space", "")
+    if not SPACE.fullmatch(space):
+        return NOTHING
+    truncated, unknown = (
+        read_indices(headers.get(name, ""), num_inputs) for name in ("x-farthing-truncated", "x-farthing-unknown")
+    )
+    warning = headers.get("x-farthing-warning", "").encode("ascii", "replace").decode()[:MAX_CHARS]
+    return Told(space, truncated, (warning,) if warning else (), unknown)
+
+
+def read_indices(listed: str, num_inputs: int) -> tuple[int, ...]:
+    found = {int(item) for item in listed.split(",") if item.isascii() and item.isdecimal() and len(item) < 9}
+    return tuple(sorted(index for index in found if index < num_inputs))

@@ -12,7 +12,7 @@ import pytest
 
 from farthing.core.errors import EmptyInputError, NoUpstreamError, UnknownPromptError, UpstreamFailedError
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings, UpstreamSettings
-from farthing.serving.rerank_request import RerankRequest
+from farthing.serving.request import RerankRequest
 from farthing.serving.reranker import Reranker
 from farthing.upstream.open import open_upstream
 from farthing.upstream.reranker import UpstreamReranker

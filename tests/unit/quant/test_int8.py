@@ -8,11 +8,10 @@ import pytest
 import torch
 
 from farthing.quant import int8
-from farthing.quant.format import MatrixShape
+from farthing.quant.format import MatrixShape, Region
 from farthing.quant.int8 import Int8Format, NativeInt8Linear, TorchInt8Linear
 from farthing.quant.int8_packed import quantise_rows
 from farthing.quant.native.team import native_kernels
-from farthing.quant.region import Region
 
 
 def random(*shape: int) -> torch.Tensor:

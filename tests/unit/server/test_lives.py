@@ -258,7 +258,7 @@ def test_a_route_is_answered_by_the_first_model_that_can(tiny_qwen3: Path, start
 
 
 def test_a_model_is_asked_only_for_what_it_does(tiny_qwen3: Path) -> None:
-    from farthing.serving.rerank_request import RerankRequest
+    from farthing.serving.request import RerankRequest
 
     with running(ModelEntry("m", Loads(tiny_qwen3))) as service:
         for name in (None, "m"):

@@ -12,12 +12,11 @@ import numpy as np
 from farthing.engine.runner import BatchOutput
 from farthing.models.forest import Forest, distinct, grow
 from farthing.models.token_key import token_key
-from farthing.serving.queue.batch import Batch
-from farthing.serving.queue.flow import Flow
-from farthing.serving.queue.job import Job
+from farthing.serving.queue.batch import Batch, Job
+from farthing.serving.queue.lane import Flow
+from farthing.serving.queue.pace import Size
 from farthing.serving.queue.scheduler import Scheduler
-from farthing.serving.queue.size import Size
-from farthing.serving.urgency import LaneName, Urgency
+from farthing.serving.request import LaneName, Urgency
 
 numbers = itertools.count()
 

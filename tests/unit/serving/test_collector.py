@@ -12,9 +12,8 @@ import pytest
 
 from farthing import Embedder, Reranker
 from farthing.core.errors import PromptTooLongError, QueryTooLongError, TextTooLargeError
-from farthing.serving.queue.size import SLICE_CHARS, SLICE_TEXTS
-from farthing.serving.request import EmbedRequest
-from farthing.serving.rerank_request import RerankRequest
+from farthing.serving.queue.pace import SLICE_CHARS, SLICE_TEXTS
+from farthing.serving.request import EmbedRequest, RerankRequest
 from farthing.serving.text.pools import HUGE_CHARS, TokenizerPools
 from farthing.serving.text.tokenizer import SHORT_CHARS
 

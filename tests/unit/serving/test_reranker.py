@@ -23,7 +23,7 @@ from farthing.core.errors import (
     UnknownPromptError,
     WrongTaskError,
 )
-from farthing.serving.rerank_request import Ranked, RerankRequest, RerankResult
+from farthing.serving.request import Ranked, RerankRequest, RerankResult
 from farthing.serving.text.tokenizer import TextTokenizer
 
 DOCUMENTS = ["a wren", "yes", "a wren", "no bird at all"]

@@ -20,8 +20,7 @@ from farthing.engine.weights.load import load_model
 from farthing.serving.cache.embedder import CachedEmbedder
 from farthing.serving.cache.memory import MemoryLevel
 from farthing.serving.cache.vectors import VectorCache
-from farthing.serving.queue.batch import Batch
-from farthing.serving.queue.job import Job
+from farthing.serving.queue.batch import Batch, Job
 from farthing.serving.queue.token_counter import TokenCounter
 from farthing.serving.request import EmbedRequest
 from farthing.serving.text.prepare import Prepared

@@ -7,7 +7,7 @@ from farthing.core.errors import UpstreamFailedError
 from farthing.core.space import VectorSpace
 from farthing.serving.request import EmbedRequest, EmbedResult
 from farthing.serving.text.vocabulary import Unknown
-from farthing.upstream.encode import REQUEST_TEXTS, encode_all
+from farthing.upstream.chunks import REQUEST_TEXTS, encode_all
 
 TEXTS = [str(number) for number in range(2 * REQUEST_TEXTS + 1)]
 

@@ -20,11 +20,11 @@ from farthing.engine.runner import Runner
 from farthing.engine.weights.load import LoadedModel, load_weights
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.native.team import native_kernels
-from farthing.serving.queue.job import Job
+from farthing.serving.queue.batch import Job
+from farthing.serving.queue.pace import Size
 from farthing.serving.queue.scheduler import BatchLimits, Scheduler
-from farthing.serving.queue.size import Size
 from farthing.serving.queue.token_counter import TokenCounter
-from farthing.serving.urgency import Urgency
+from farthing.serving.request import Urgency
 
 WARM_UP_ROUND = -1
 WARM_UP_TOKENS = 512  # of one text: a longer one warms up with its first tokens

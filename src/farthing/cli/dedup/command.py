@@ -95,8 +95,7 @@ def dedup(
     --dropped and --report nothing is written: the distances on standard output help to choose a threshold.
     """
     # Imported here, so that the help comes without loading what makes the report.
-    from farthing.toolkit.dedup.draw import draw
-    from farthing.toolkit.dedup.report import Side, make_report
+    from farthing.toolkit.dedup.report import Side, draw, make_report
     from farthing.toolkit.text_set import read_text_set
 
     check(model, vectors, exact_only, keep, time_field, against, against_vectors)

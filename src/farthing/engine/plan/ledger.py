@@ -3,6 +3,11 @@
 In: the model's shape and a way to run it. Out: a `Ledger` of entries, on the host and on the device. Pure arithmetic
 from config.json; `benchmarks/memory_matrix.py` holds it against measured peaks. On a card it counts what torch takes,
 not the driver's context.
+
+Bytes that it takes to bring a matrix into its format, beyond what becomes of it.
+
+Arithmetic that follows `farthing.engine.weights.convert` and the formats' `linear`; only the largest matrix of a layer
+counts, since they are brought in one after the other.
 """
 
 from __future__ import annotations
@@ -13,16 +18,14 @@ from dataclasses import dataclass
 
 import torch
 
-from farthing.engine.plan.converting import converting_bytes
 from farthing.engine.plan.run_mode import ModelShape, Place, Way
 from farthing.engine.plan.scratch import FP32_BYTES, Pass, native_pass_bytes, torch_pass_bytes
-from farthing.models.layout import Layout
+from farthing.models.layout import Layout, MatrixPart
 from farthing.models.spec import ModelSpec
 from farthing.quant.format import WeightFormat
 from farthing.quant.int8_packed import packed_bytes
 
 MIB = 2**20
-
 # Python with torch, tokenizers and the server, what they allocate when they first run, and what the allocator keeps for
 # later: what is left of measured peaks without the other entries (`python benchmarks/memory_matrix.py FOLDER ...`).
 RUNTIME_BYTES = 245 * MIB
@@ -98,7 +101,7 @@ def token_table(model: ModelShape, way: Way) -> Entry:
 
 
 def unpacked_bytes(layout: Layout, way: Way) -> int:
-    """A layer as it is multiplied, where that is not as it is stored (`farthing.quant.region`)."""
+    """A layer as it is multiplied, where that is not as it is stored (`farthing.quant.format`)."""
     if not way.unpacks:
         return 0
     # On a CPU the finer format is int8, whose matrices are multiplied as they lie.
@@ -172,3 +175,25 @@ def make_pass(model: ModelShape, way: Way, num_tokens: int, num_texts: int, long
 
 def stored_itemsize(form: WeightFormat) -> int:
     return form.num_bytes(64, 64) // 64**2
+
+
+def converting_bytes(model: ModelShape, way: Way) -> int:
+    """For the matrix of a layer that takes most."""
+    if model.is_quantised:
+        return 0
+    return max(matrix_converting_bytes(model, way, part) for part in model.layout.matrices)
+
+
+def matrix_converting_bytes(model: ModelShape, way: Way, part: MatrixPart) -> int:
+    """Stored pieces (mapped), those joined, and what is made of them; fp32 on a CPU is laid out again at the end."""
+    count, stored = sum(part.out_features) * part.in_features, model.spec.stored_bytes
+    if way.format.quantises:
+        # Each piece is treated in fp32 (farthing.engine.weights.convert): gains, rotations, and then all are joined.
+        return count * stored + 3 * count * FP32_BYTES
+    is_joined = len(part.sources) > 1
+    if way.device == "cpu" and way.format.name == "fp32":
+        packed = way.format.num_bytes(sum(part.out_features), part.in_features)
+        return max(count * stored * (1 + is_joined), packed)
+    if way.format.name == model.stored:  # nothing is made: the pieces joined, or the one as it lies, are the layer's
+        return count * stored if is_joined else 0
+    return count * stored * (1 + is_joined)

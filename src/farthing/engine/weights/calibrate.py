@@ -1,9 +1,10 @@
 """A checkpoint's tensors in a format whose rounding goes by the inputs that each matrix gets from a sample of texts.
 
-In: the tensors as `farthing.engine.weights.convert` treats them, and texts as token ids. The texts go through the model as one
-packed batch, in fp32, layer by layer: each matrix sees the rows that the quantised ones before it make of them, is
-quantised for those rows, and multiplies them in its stored form. So a matrix makes up for its own rounding, and what
-came before is rounded already. One layer's packed matrices are held, and of one matrix at a time what it is made of.
+In: the tensors as `farthing.engine.weights.convert` treats them, and texts as token ids. The texts go through the model
+as one packed batch, in fp32, layer by layer: each matrix sees the rows that the quantised ones before it make of
+them, is quantised for those rows, and multiplies them in its stored form. So a matrix makes up for its own
+rounding, and what came before is rounded already. One layer's packed matrices are held, and of one matrix at a time
+what it is made of.
 """
 
 from __future__ import annotations
@@ -21,8 +22,7 @@ from farthing.models.attention import attend_runs
 from farthing.models.batch import pack
 from farthing.models.family import Compute, ForwardPass, LayerWeights, PassStart
 from farthing.models.layout import MatrixPart
-from farthing.quant.format import CalibratedFormat, Linear
-from farthing.quant.region import Region
+from farthing.quant.format import CalibratedFormat, Linear, Region
 from farthing.quant.rotation import RotatedLinear
 
 

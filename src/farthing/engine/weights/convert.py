@@ -13,7 +13,7 @@ import torch
 
 from farthing.checkpoint.table import Table
 from farthing.engine.describe import ModelDescription
-from farthing.engine.weights.pages import let_go
+from farthing.engine.weights.store import let_go
 from farthing.engine.weights.tensor_names import NamedWeights
 from farthing.models.layout import MatrixPart, RowsPart
 from farthing.models.rotation import Rotation

@@ -27,8 +27,7 @@ from farthing.models.family import Family, LayerWeights
 from farthing.models.heads import Head, Task
 from farthing.models.layout import Layout, MatrixPart
 from farthing.models.spec import EmbeddingSpec, ModelSpec
-from farthing.quant.format import Linear
-from farthing.quant.region import Region
+from farthing.quant.format import Linear, Region
 from farthing.quant.rotation import RotatedLinear
 
 OnLayer = Callable[[int, int], object]

@@ -1,7 +1,7 @@
 """A folder of quantised weights: which tensors are in it, and reading them.
 
-The packed matrices are used where the file is mapped, without a copy; the page cache holds them once for all
-processes. In: a description with a manifest. Out: its tensors, as `farthing.engine.weights.convert` would make them anew.
+The packed matrices are used where the file is mapped, without a copy; the page cache holds them once for all processes.
+In: a description with a manifest. Out: its tensors, as `farthing.engine.weights.convert` would make them anew.
 `farthing.engine.weights.write_folder` writes such folders.
 """
 

@@ -1,1 +1,1 @@
-"""One file a dialect: routes that read a body, ask `farthing.server.dialects.answer` for the answer, and write it in its shape."""
+"""One folder a dialect: routes read a body, ask `answer` for the answer, and write it in the dialect's shape."""

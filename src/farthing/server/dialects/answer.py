@@ -18,17 +18,15 @@ from farthing.server.http.disconnect import unless_hung_up
 from farthing.server.http.request_record import exchange_of
 from farthing.server.http.urgency import urgency_of
 from farthing.server.limits.in_flight import claim_answer
-from farthing.serving.queue.size import SLICE_TEXTS, Size
-from farthing.serving.timings import NOT_TIMED
-from farthing.serving.urgency import USUAL, Urgency
+from farthing.serving.queue.pace import SLICE_TEXTS, Size
+from farthing.serving.request import NOT_TIMED, USUAL, Urgency
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from farthing.server.models.answers import Answer, Scores
     from farthing.server.models.service import Service
-    from farthing.serving.request import EmbedRequest
-    from farthing.serving.rerank_request import RerankRequest
+    from farthing.serving.request import EmbedRequest, RerankRequest
 
 MAX_LISTED_INDICES = 100
 LISTED_TOKEN_NUMBERS = 6  # what a token takes in an answer, in numbers of a vector

@@ -4,7 +4,8 @@ In: a Starlette request and a pydantic model. Out: an instance of it, or an `Inp
 The content type is not looked at: clients get it wrong, and what the bytes are decides.
 
 orjson holds the interpreter's lock while it parses, so that nothing else is answered meanwhile. How long that takes is
-bounded by two limits: the bytes of a body (`farthing.server.limits.in_flight`) and its values, which are counted before.
+bounded by two limits: the bytes of a body (`farthing.server.limits.in_flight`) and its values, which are counted
+before.
 """
 
 from __future__ import annotations

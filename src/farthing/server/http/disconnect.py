@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
-from farthing.serving.urgency import Urgency
+from farthing.serving.request import Urgency
 
 T = TypeVar("T")
 

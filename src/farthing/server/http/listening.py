@@ -2,6 +2,15 @@
 
 In: a host and a port. Out: listening sockets, the address that clients on this machine call, and a warning where others
 than its users can come in and no key is asked for.
+
+Listening on a Unix socket.
+
+In: its path. Out: a listening socket. Who may connect is a matter of the folder's permissions and of the umask.
+
+How many files and connections the process may have open.
+
+In: how many connections the settings allow. Out: how many there can be. The limit that a process begins with is often
+1,024, far below what the system would give it.
 """
 
 from __future__ import annotations
@@ -10,13 +19,15 @@ import errno
 import logging
 import os
 import socket
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 from farthing.core.errors import SettingsError
 from farthing.core.settings import ConnectionSettings, ServerSettings
 from farthing.server.callers.forwarded import parse_address
 
 logger = logging.getLogger(__name__)
-
 BACKLOG = 2048
 ACCEPTS_A_TURN = 16
 ALL_IPV6 = "::"
@@ -24,6 +35,7 @@ ALL_IPV6 = "::"
 LOOPBACK = ("127.0.0.1", "::1")
 NOT_THERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 TRIES = 10  # to find a port that is free on both
+OTHER_FILES = 512  # the model's, libraries', connections to other servers
 
 
 def listeners_for(settings: ServerSettings) -> list[socket.socket]:
@@ -111,3 +123,44 @@ def often_accepted(listener: socket.socket) -> list[socket.socket]:
     """The same socket several times. uvloop accepts one connection a turn of its loop for each socket, and with many
     busy connections a turn is long: without this, new ones waited for seconds."""
     return [listener, *(listener.dup() for _ in range(ACCEPTS_A_TURN - 1))]
+
+
+def listen_unix(path: str) -> socket.socket:
+    """A listening Unix socket; one that a process left behind is replaced. Raises `SettingsError`."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if Path(path).is_socket() and not is_listened_on(path):
+            Path(path).unlink()
+        listener.bind(path)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise SettingsError(f"Cannot listen on {path}: {error.strerror or error}.", param="uds") from error
+    return listener
+
+
+def is_listened_on(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        return client.connect_ex(path) == 0
+
+
+def fit_connections(settings: ConnectionSettings) -> ConnectionSettings:
+    """Raise the process's limit as far as `settings` needs it; with fewer connections where the system gives less."""
+    if sys.platform == "win32":
+        return settings
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = settings.max_connections + OTHER_FILES
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return settings
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
+    if allowed == wanted:
+        return settings
+    num_connections = max(allowed - OTHER_FILES, allowed // 2)
+    logger.warning(
+        "At most %d connections instead of %d: the process may open %d files (ulimit -Hn, LimitNOFILE)",
+        num_connections, settings.max_connections, allowed,
+    )  # fmt: skip
+    return replace(settings, max_connections=num_connections)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Scope
 
-    from farthing.serving.timings import Timings
+    from farthing.serving.request import Timings
 
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 HUNG_UP = 499  # no answer was sent; the status is nginx's, for logs, metrics and traces only

@@ -1,10 +1,10 @@
 """ASGI middleware: bodies that come compressed are unpacked.
 
 In: any HTTP request. Out: the same, with the body of one whose `Content-Encoding` is gzip or deflate unpacked as it is
-read, a piece at a time; or an error raised from `receive` into whoever reads the body: `HTTPException` 415 for another
-coding, `InputError` for what cannot be unpacked. Nothing is unpacked before somebody asks for it, and what is counts
-where bodies are counted (`farthing.server.limits.in_flight`): a small body that would become a very large one is refused when
-it passes the limit, with no more than a piece of it held beyond that.
+read, a piece at a time; or an error raised from `receive` into whoever reads the body: `HTTPException` 415 for
+another coding, `InputError` for what cannot be unpacked. Nothing is unpacked before somebody asks for it, and what
+is counts where bodies are counted (`farthing.server.limits.in_flight`): a small body that would become a very large
+one is refused when it passes the limit, with no more than a piece of it held beyond that.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from farthing.core.errors import InputError
 from farthing.core.shown import MAX_SHOWN
-from farthing.serving.urgency import LANES, USUAL, Urgency
+from farthing.serving.request import LANES, USUAL, Urgency
 
 PRIORITY, TIMEOUT = "x-priority", "x-request-timeout-ms"
 MAX_DIGITS = 12

@@ -17,15 +17,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from farthing.core.errors import ClosedError
-from farthing.serving.request import EmbedRequest, InputType
-from farthing.serving.rerank_request import Ranked, RerankRequest
+from farthing.serving.request import EmbedRequest, InputType, Ranked, RerankRequest
 from farthing.upstream.chunks import estimate_tokens
 
 if TYPE_CHECKING:
     from farthing.core.space import VectorSpace
     from farthing.server.models.service import Service
     from farthing.serving.backend import EmbedBackend
-    from farthing.serving.urgency import Urgency
+    from farthing.serving.request import Urgency
 
 T = TypeVar("T")
 TEXTS_AT_A_TIME = 256

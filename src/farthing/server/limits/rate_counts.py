@@ -3,29 +3,107 @@
 In: keys, their limits, and amounts. Out: whether an amount was let pass, and what has been spent. A Redis that fails,
 is slow, or answers nonsense costs `TIMEOUT_S`, and no request fails by it: this process counts for itself, and asks
 again after `RETRY_S`. (The package `limits` forgets what was overdrawn after two minutes.)
+
+What of the past still counts against a limit a minute.
+
+In: amounts that were spent, minute by minute. Out: how much of them counts now, and when less will.
+
+The running minute counts in full, and of the one before it the part that lies within the last 60 seconds. Who spent
+more than the limit in a minute (the number of tokens is known when they were computed) has the rest count in the next
+minute, and so on: every minute pays for one limit, until all is paid.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from farthing.core.errors import MissingExtraError
-from farthing.server.limits.rate_windows import WINDOW_S, Spent
 
 if TYPE_CHECKING:
     from redis.asyncio import BlockingConnectionPool
 
 logger = logging.getLogger(__name__)
-
 TIMEOUT_S = 0.05  # to connect, and for each answer
 RETRY_S = 5.0
 MAX_CONNECTIONS = 32  # of this process; who finds none free waits as long as for an answer
 PREFIX = "farthing-spent/"
 LOOKED_AT = 2  # keys whose age is looked at whenever one is counted: more than can come meanwhile
 ANY_AMOUNT = 2**52  # that a caller may have spent already: whoever has it is never refused
+# `MemoryCounts.spend` in one step, for all servers by the clock of Redis. That may be set back: a minute that has not
+# come yet is taken for the running one. KEYS: the key. ARGV: limit, amount, own. Answers with whether it was counted,
+# previous, current, and the microseconds of the running minute.
+SPEND = """
+local limit, amount, own = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local time = redis.call('TIME')
+local minute = math.floor(tonumber(time[1]) / 60)
+local part_us = (tonumber(time[1]) - minute * 60) * 1000000 + tonumber(time[2])
+local held = redis.call('HMGET', KEYS[1], 'minute', 'previous', 'current')
+local passed = minute - (tonumber(held[1]) or minute)
+local previous, current = tonumber(held[2]) or 0, tonumber(held[3]) or 0
+if passed >= 1 then
+    local left = math.max(current - (passed - 1) * limit, 0)
+    previous, current = math.min(left, limit), math.max(left - limit, 0)
+end
+local counted = 0
+if previous * (1 - part_us / 60000000) + current - own < limit then
+    counted = 1
+    if amount ~= 0 then
+        current = current + amount
+        previous, current = math.max(previous + math.min(current, 0), 0), math.max(current, 0)
+        redis.call('HSET', KEYS[1], 'minute', string.format('%.0f', minute),
+            'previous', string.format('%.0f', previous), 'current', string.format('%.0f', current))
+        redis.call('EXPIRE', KEYS[1], string.format('%.0f', 60 * (2 + math.ceil(current / limit))))
+    end
+end
+return {counted, previous, current, part_us}
+"""
+WINDOW_S = 60
+
+
+@dataclass(frozen=True)
+class Spent:
+    """
+    Attributes:
+        limit: a minute.
+        previous: spent in the minute before the running one, at most the limit.
+        current: spent in the running one, with what earlier ones left to pay.
+        passed: part of the running one that is over, from 0 to 1.
+    """
+
+    limit: int
+    previous: int
+    current: int
+    passed: float
+
+    @property
+    def amount(self) -> float:
+        return self.previous * (1 - self.passed) + self.current
+
+    def after(self, minutes: int) -> tuple[int, int]:
+        """`previous` and `current` when so many minutes more have begun, if nothing more is spent."""
+        if minutes < 1:
+            return self.previous, self.current
+        left = max(self.current - (minutes - 1) * self.limit, 0)
+        return min(left, self.limit), max(left - self.limit, 0)
+
+    def plus(self, amount: int) -> Spent:
+        """With `amount` more. Where it is negative, what was spent last is given back first, and no more than all."""
+        current = self.current + amount
+        return Spent(self.limit, max(self.previous + min(current, 0), 0), max(current, 0), self.passed)
+
+    def wait_s(self, most: float) -> float:
+        """Seconds until no more than `most` counts, if nothing more is spent."""
+        if self.amount <= most:
+            return 0.0
+        minutes = max(math.ceil((self.current - most) / self.limit), 0)
+        previous, current = self.after(minutes)
+        passed = max(1 - (most - current) / previous, 0.0) if previous else 0.0
+        return (minutes + passed - self.passed) * WINDOW_S
 
 
 class RateCounts:
@@ -86,36 +164,6 @@ class MemoryCounts:
 
     def __len__(self) -> int:
         return len(self._held)
-
-
-# `MemoryCounts.spend` in one step, for all servers by the clock of Redis. That may be set back: a minute that has not
-# come yet is taken for the running one. KEYS: the key. ARGV: limit, amount, own. Answers with whether it was counted,
-# previous, current, and the microseconds of the running minute.
-SPEND = """
-local limit, amount, own = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local time = redis.call('TIME')
-local minute = math.floor(tonumber(time[1]) / 60)
-local part_us = (tonumber(time[1]) - minute * 60) * 1000000 + tonumber(time[2])
-local held = redis.call('HMGET', KEYS[1], 'minute', 'previous', 'current')
-local passed = minute - (tonumber(held[1]) or minute)
-local previous, current = tonumber(held[2]) or 0, tonumber(held[3]) or 0
-if passed >= 1 then
-    local left = math.max(current - (passed - 1) * limit, 0)
-    previous, current = math.min(left, limit), math.max(left - limit, 0)
-end
-local counted = 0
-if previous * (1 - part_us / 60000000) + current - own < limit then
-    counted = 1
-    if amount ~= 0 then
-        current = current + amount
-        previous, current = math.max(previous + math.min(current, 0), 0), math.max(current, 0)
-        redis.call('HSET', KEYS[1], 'minute', string.format('%.0f', minute),
-            'previous', string.format('%.0f', previous), 'current', string.format('%.0f', current))
-        redis.call('EXPIRE', KEYS[1], string.format('%.0f', 60 * (2 + math.ceil(current / limit))))
-    end
-end
-return {counted, previous, current, part_us}
-"""
 
 
 class RedisCounts:

@@ -1,7 +1,7 @@
 """How many requests and tokens a minute a caller may have.
 
 In: callers with their limits. Out: a `RateLimitError` for who has used them up, and what is left, for the headers that
-OpenAI's API has. How a minute counts is in `farthing.server.limits.rate_windows`.
+OpenAI's API has. How a minute counts is in `farthing.server.limits.rate_counts`.
 
 A request is counted when it comes. Its tokens are known only when it has been answered. So an estimate of them is taken
 before any work, while any tokens are left, and the difference to the true number is paid or given back at the end:
@@ -16,8 +16,7 @@ from typing import Final
 
 from farthing.core.errors import RateLimitError
 from farthing.server.callers.keys import Caller
-from farthing.server.limits.rate_counts import ANY_AMOUNT, RateCounts
-from farthing.server.limits.rate_windows import Spent
+from farthing.server.limits.rate_counts import ANY_AMOUNT, RateCounts, Spent
 
 JUST_BELOW = 0.01  # of a limit
 

@@ -11,8 +11,7 @@ from farthing.core.errors import WrongTaskError
 if TYPE_CHECKING:
     from farthing.models.heads import Task
     from farthing.serving.backend import EmbedBackend
-    from farthing.serving.request import EmbedRequest, EmbedResult
-    from farthing.serving.rerank_request import RerankResult
+    from farthing.serving.request import EmbedRequest, EmbedResult, RerankResult
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ class Models:
         """See whether the cache's store answers, for what is printed at the start; takes seconds at most."""
         if self.cache is None or not self.cache.has_store:
             return
-        from farthing.serving.cache.opened import why_absent
+        from farthing.serving.cache.vectors import why_absent
 
         self.cache.absent = why_absent(self._caching)
         if self.cache.absent:
@@ -122,7 +122,7 @@ class Models:
 
     def _open_cache(self) -> None:
         """Raises `MissingExtraError`."""
-        from farthing.serving.cache.opened import open_cache, own_memory_bytes
+        from farthing.serving.cache.vectors import open_cache, own_memory_bytes
 
         if not self._found:  # nothing is computed here, and nothing of the engine is needed
             self.cache = open_cache(self._caching, own_memory_bytes(self._caching))

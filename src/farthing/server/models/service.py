@@ -26,11 +26,10 @@ from farthing.server.models.slot import ModelEntry
 if TYPE_CHECKING:
     from farthing.models.heads import Task
     from farthing.serving.backend import Backend, EmbedBackend, RerankBackend
-    from farthing.serving.cache.stats import CacheStats
+    from farthing.serving.cache.store import CacheStats
     from farthing.serving.cache.vectors import VectorCache
     from farthing.serving.governor import MemoryState
-    from farthing.serving.request import EmbedRequest, EmbedResult
-    from farthing.serving.rerank_request import RerankRequest
+    from farthing.serving.request import EmbedRequest, EmbedResult, RerankRequest
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -1,8 +1,8 @@
 """One model of a server through its life: not loaded, being loaded, ready, failed; and unloaded when nobody uses it.
 
 In: a name and a function that loads a backend. Out: the backend to those who come for it, while it is there. Loading
-and unloading are called by the service's one background thread (`farthing.server.models.loader_thread`); requests wait for a future.
-It knows nothing of HTTP, nor of other models.
+and unloading are called by the service's one background thread (`farthing.server.models.loader_thread`); requests
+wait for a future. It knows nothing of HTTP, nor of other models.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from farthing.serving.stats import ServingStats, in_all, totals
 if TYPE_CHECKING:
     from farthing.models.heads import Task
     from farthing.serving.backend import Backend
-    from farthing.serving.observer import Observer
+    from farthing.serving.stats import Observer
 
 State = Literal["not loaded", "loading", "ready", "failed"]
 

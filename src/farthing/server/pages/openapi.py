@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from farthing.server.http.urgency import MAX_MS, PRIORITY, TIMEOUT
 from farthing.server.pages.openapi_answers import tell_answer
-from farthing.serving.urgency import LANES
+from farthing.serving.request import LANES
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -11,24 +11,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from farthing.core.errors import InputError
 from farthing.core.settings import ServingSettings
-from farthing.serving.cache.answer import AT_A_TIME, Answer, Lookup
-from farthing.serving.cache.entry import MOST_TOKENS, entry_type, is_truncated, write_entries
-from farthing.serving.cache.key import namespace, text_keys
-from farthing.serving.request import EmbedRequest, EmbedResult, Terms
+from farthing.core.space import VectorSpace
+from farthing.serving.cache.entry import (
+    MOST_TOKENS,
+    entry_type,
+    is_truncated,
+    is_unknown,
+    namespace,
+    read_entries,
+    text_keys,
+    write_entries,
+)
+from farthing.serving.request import NOT_TIMED, EmbedRequest, EmbedResult, Terms, Timings
 from farthing.serving.text.clean import clean_input
-
-# Characters of a request whose keys are made on the event loop. Of more it would take milliseconds, in which nobody
-# else is served.
-SMALL_CHARS = 2**16
-# Of texts whose keys are made before it is seen whether anybody still waits for them.
-STEP_CHARS = 2**20
+from farthing.serving.text.vocabulary import Unknown
 
 if TYPE_CHECKING:
     from farthing.core.space import VectorSpace
@@ -36,9 +39,75 @@ if TYPE_CHECKING:
     from farthing.serving.backend import EmbedBackend
     from farthing.serving.cache.vectors import VectorCache
     from farthing.serving.governor import MemoryState
-    from farthing.serving.health import Health
     from farthing.serving.local_model import ServedModel
-    from farthing.serving.stats import ServingStats
+    from farthing.serving.stats import Health, ServingStats
+
+# Characters of a request whose keys are made on the event loop. Of more it would take milliseconds, in which nobody
+# else is served.
+SMALL_CHARS = 2**16
+# Of texts whose keys are made before it is seen whether anybody still waits for them.
+STEP_CHARS = 2**20
+# Texts that are worked on before the event loop does something else.
+AT_A_TIME = 256
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """What was found for a request.
+
+    Attributes:
+        keys: of each text; None where a zero vector is the answer.
+        entries: by key, those found first and then those computed.
+        num_cached: texts whose entry was found.
+        num_computed_tokens, num_unknown_tokens: of the others; `timings` and `warnings` are theirs.
+    """
+
+    keys: Sequence[bytes | None]
+    entries: dict[bytes, bytes]
+    num_cached: int
+    num_computed_tokens: int = 0
+    num_unknown_tokens: int = 0
+    timings: Timings = NOT_TIMED
+    warnings: tuple[str, ...] = ()
+
+
+class Answer:
+    """`vectors` are zeros [texts, dimensions], which `fill` fills."""
+
+    def __init__(self, vectors: np.ndarray, num_texts: int) -> None:
+        self.vectors = vectors
+        self._text_tokens = [0] * num_texts
+        self._truncated: list[int] = []
+        self._unknown: list[int] = []
+
+    def fill(self, lookup: Lookup, start: int, hidden: int, *, normalize: bool) -> None:
+        """Read `AT_A_TIME` entries, of vectors of `hidden` dimensions, from text `start` on."""
+        part = enumerate(lookup.keys[start : start + AT_A_TIME], start)
+        entries = {place: lookup.entries[key] for place, key in part if key is not None}
+        if not entries:
+            return
+        found = read_entries(list(entries.values()), hidden, self.vectors.shape[1], normalize=normalize)
+        self.vectors[list(entries)] = found.vectors
+        for place, num_tokens in zip(entries, found.num_tokens, strict=True):
+            self._text_tokens[place] = num_tokens
+        self._truncated += [place for place, entry in entries.items() if is_truncated(entry)]
+        self._unknown += [place for place, entry in entries.items() if is_unknown(entry)]
+
+    def result(self, request: EmbedRequest, terms: Terms, space: VectorSpace, lookup: Lookup) -> EmbedResult:
+        num_texts = sum(key is not None for key in lookup.keys)
+        return EmbedResult(
+            self.vectors,
+            num_tokens=sum(self._text_tokens),
+            num_computed_tokens=lookup.num_computed_tokens,
+            space=replace(space, dimensions=self.vectors.shape[1], normalized=request.normalize),
+            truncated=tuple(self._truncated),
+            warnings=terms.warnings + tuple(text for text in lookup.warnings if text not in terms.warnings),
+            timings=lookup.timings,
+            text_tokens=tuple(self._text_tokens),
+            unknown=Unknown(tuple(self._unknown), lookup.num_unknown_tokens),
+            num_cached=lookup.num_cached,
+            num_uncached=num_texts - lookup.num_cached,
+        )
 
 
 class CachedEmbedder:

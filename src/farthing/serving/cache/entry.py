@@ -4,16 +4,25 @@ In: rows as a model pools them. Out: bytes, and from bytes, found or just made, 
 lead through the same rounding, so that a hit and a miss give the same vector, bit for bit.
 
 The direction is stored as a unit vector, because fp16 ends at 65,504; the length beside it in fp32.
+
+What a kept vector is found by: a hash of all that fixes it, and of nothing else.
+
+In: what makes a model's vectors comparable, a prompt, texts. Out: 16 bytes a text. No text is stored anywhere: the hash
+is BLAKE2b (RFC 7693), keyed with what does not come from the request, and 128 bits make equal keys of different texts
+as unlikely as a wrong bit in memory.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from farthing.core.space import VectorSpace
 from farthing.serving.vectors import finish_vectors
 
 VERSION = 1
@@ -22,6 +31,9 @@ TRUNCATED, UNKNOWN = 1, 2
 CHECKSUM_BYTES = 4
 MOST_TOKENS = 2**24  # of one text, where its context is not known
 UNIT_TOLERANCE = 0.01  # of a vector's length after rounding to fp16
+KEY_BYTES = 16
+# Of the rules that lead from a text to its vector. Raised when they change, so that older entries are not found.
+RULES = 2
 
 
 def entry_type(dimensions: int) -> np.dtype[np.void]:
@@ -123,3 +135,28 @@ def are_sound(entries: Sequence[bytes], entry_bytes: int, max_tokens: int = MOST
 def checksum(key: bytes, entry: bytes) -> bytes:
     """Over the key too, so that an entry counts only in its own place. No defence against forgery."""
     return zlib.crc32(entry, zlib.crc32(key)).to_bytes(CHECKSUM_BYTES, "little")
+
+
+def namespace(space: VectorSpace, context_length: int) -> bytes:
+    """32 bytes that differ between models, formats that round differently, poolings and contexts.
+
+    The context counts because it says where long texts are cut.
+    """
+    facts = [RULES, space.fingerprint, space.pooling, space.dimensions, context_length]
+    return hashlib.blake2b(json.dumps(facts).encode(), digest_size=32).digest()
+
+
+def text_keys(space_key: bytes, prefix: str) -> Callable[[str], bytes]:
+    """The key of a cleaned text that follows `prefix`.
+
+    The prefix goes in with its length, so that no text can pass for a prefix's end.
+    """
+    data = prefix.encode("utf-8", "surrogatepass")  # a prefix that is no text is refused where it is tokenised
+    begun = hashlib.blake2b(len(data).to_bytes(8, "little") + data, digest_size=KEY_BYTES, key=space_key)
+
+    def key(text: str) -> bytes:
+        digest = begun.copy()
+        digest.update(text.encode())
+        return digest.digest()
+
+    return key

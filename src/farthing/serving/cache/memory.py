@@ -11,7 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 
-from farthing.serving.cache.stats import MemoryStats
+from farthing.serving.cache.store import MemoryStats
 
 # What an entry takes beside its bytes: two bytes objects with what the allocator rounds up, and its place in an ordered
 # dictionary (tests/unit/serving/cache/test_memory_level.py holds it against what a process grows by).

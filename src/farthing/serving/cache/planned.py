@@ -5,8 +5,8 @@ from __future__ import annotations
 from farthing.core.settings import CacheSettings, EngineSettings
 from farthing.engine.plan.budget import budget_bytes, host_budget_bytes
 from farthing.engine.plan.device import DeviceFacts
-from farthing.serving.cache.opened import own_memory_bytes
 from farthing.serving.cache.remote import PENDING_BYTES
+from farthing.serving.cache.vectors import own_memory_bytes
 
 MEMORY_SHARE = 64  # of the memory, no more is held unless the settings say so
 

@@ -6,6 +6,7 @@ Its methods raise what its client raises, and take as long as that takes: `farth
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 # After which a client gives a connection up. A request has gone on long before (`cache_timeout_ms`).
@@ -31,3 +32,42 @@ class Store(Protocol):
 def name_of(key: bytes) -> bytes:
     """Under which a key is stored: letters that every store takes and people can look for."""
     return PREFIX + key.hex().encode()
+
+
+@dataclass(frozen=True)
+class MemoryStats:
+    """Of the level in this process. Texts, but for bytes; totals only ever grow."""
+
+    hits_total: int
+    misses_total: int
+    evictions_total: int
+    entries: int
+    held_bytes: int
+    limit_bytes: int
+
+
+@dataclass(frozen=True)
+class StoreStats:
+    """Of the store that others share.
+
+    Attributes:
+        hits_total, misses_total: texts that it was asked for.
+        refused_total: texts under whose key something else than our entry was found.
+        errors_total: requests and writes that failed or took too long.
+        dropped_writes_total: texts that were not written, because it was away or too slow.
+        is_asked: false while it is left alone after failures.
+    """
+
+    name: str
+    hits_total: int
+    misses_total: int
+    refused_total: int
+    errors_total: int
+    dropped_writes_total: int
+    is_asked: bool
+
+
+@dataclass(frozen=True)
+class CacheStats:
+    memory: MemoryStats
+    store: StoreStats | None

@@ -1,6 +1,7 @@
 """Which texts a model's rounding goes by, and on which ones its closeness is measured then.
 
-In: what the caller asked for. Out: token ids for `farthing.engine.weights.calibrate`, and texts that are not among them.
+In: what the caller asked for. Out: token ids for `farthing.engine.weights.calibrate`, and texts that are not among
+them.
 """
 
 from __future__ import annotations

@@ -1,9 +1,18 @@
 """Whether a request may join the queue, decided once, before anything of it is tokenised.
 
 In: the requests that would go before it, its estimated size, and the present speed. Out: nothing, or `QueueFullError`
-with the time after which there will be room. Of one request no more texts and tokens count than wait in the queue at
-once (`farthing.serving.queue.flow`), so that a very large one does not keep all others out. One for which there would never
-be room is refused for good.
+with the time after which there will be room. Of one request no more texts and tokens count than wait in the queue
+at once (`farthing.serving.queue.lane`), so that a very large one does not keep all others out. One for which there
+would never be room is refused for good.
+
+How long a request waits for its turn.
+
+In: what waits in the lanes, and their speed. Out: seconds.
+
+A lane's share goes to its requests in order of arrival, so that all that waits in it now has its turn in the end. The
+rest of what the lane gets goes to those whose turn is first, among them smaller requests that are still to come. The
+first lane gets all of the speed. Another gets what it was seen to get of late: what waits in the lanes before it at one
+instant does not tell what comes there by the next.
 """
 
 from __future__ import annotations
@@ -13,15 +22,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from farthing.core.errors import QueueFullError, TooManyTextsError, TooManyTokensError
-from farthing.serving.queue.expected_wait import expected_wait_s
-from farthing.serving.queue.flow import HELD_TEXTS, HELD_TOKENS, Flow
-from farthing.serving.queue.lane import Lane
-from farthing.serving.queue.size import Size
+from farthing.serving.queue.lane import HELD_TEXTS, HELD_TOKENS, Flow, Lane
+from farthing.serving.queue.pace import Size
 
 # That a request waits for at most while the speed is not known, where the wait is limited: with so many waiting one is
 # full, and will tell the speed.
 FIRST_BATCHES = 4
-
 # Times the allowed wait after which a request whose turn has not come is refused after all: the machine has become
 # slower than it was when the request was let in.
 LATE = 2.0
@@ -136,3 +142,22 @@ def tokens_before(lane: Lane, size: Size) -> int:
     """Tokens of the lane that go before a request of that size."""
     in_lane: list[Flow] = [flow for flow in lane.flows if flow.left.num_tokens <= size.num_tokens]
     return sum(flow.left.num_tokens for flow in in_lane)
+
+
+def expected_wait_s(
+    lane: Lane, earlier_lanes: Sequence[Lane], num_tokens: int, tokens_per_s: float, passing: float = 0.0
+) -> float:
+    """Until so many tokens of a lane are computed, those whose turn is first.
+
+    Args:
+        passing: tokens a second of requests that are expected to come and go before, too.
+    """
+    share, left = lane.share * tokens_per_s, lane.num_tokens_left
+    speed = lane.speed.tokens_per_s if earlier_lanes else tokens_per_s
+    if speed is None:
+        earlier = sum(one.num_tokens_left for one in earlier_lanes)
+        return max((earlier + num_tokens) / tokens_per_s, left / share if earlier else 0.0)
+    speed -= passing
+    if speed <= share:
+        return left / share
+    return min(left / speed, num_tokens / (speed - share))

@@ -1,19 +1,113 @@
 """What the worker runs at once: texts of one or many jobs.
 
 In: the texts that the scheduler took. Out: every job's rows or errors, and smaller batches where one failed.
+
+Texts on their way through the queue, and the rows that come back.
+
+In: token ids. Out: a future. A job's texts may be computed in any order and in several batches; all its rows are of the
+same weights.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass
+
+import numpy as np
 
 from farthing.core.errors import FarthingError
 from farthing.engine.runner import BatchOutput
-from farthing.models.token_key import TOKEN_BYTES
-from farthing.serving.queue.job import Job
+from farthing.models.token_key import TOKEN_BYTES, token_key
+from farthing.serving.queue.lane import Text
 from farthing.serving.queue.token_counter import TokenCounter
+
+# Texts passed over in search of some that fit: bounds the time that a batch takes to fill, however many wait.
+LOOK_AHEAD_TEXTS = 1024
+
+
+@dataclass(frozen=True)
+class Rows:
+    """
+    Attributes:
+        rows: float32 [texts, hidden], or ragged as in `BatchOutput`.
+        fingerprint: of the weights that made all of them.
+        num_computed_tokens: tokens computed for them; what texts of a batch share counts for one of them alone.
+        queue_s: from when the job was made until its first batch began.
+        compute_s: from then until its last batch ended.
+    """
+
+    rows: np.ndarray
+    fingerprint: str
+    num_computed_tokens: int
+    queue_s: float = 0.0
+    compute_s: float = 0.0
+
+
+class Job:
+    """Texts that were submitted together; `future` resolves to their rows.
+
+    To make one takes time for every token (`keys`), which neither a lock nor an event loop should wait for.
+
+    Attributes:
+        keys: `token_key` of each text.
+        per_token: a row of every token is wanted, and not one of every text.
+    """
+
+    def __init__(self, texts: Sequence[list[int]], *, per_token: bool = False) -> None:
+        assert texts
+        self.texts, self.per_token = texts, per_token
+        self.keys = [token_key(text) for text in texts]
+        self.future: Future[Rows] = Future()
+        self._missing = set(range(len(texts)))
+        self._computed = np.zeros(len(texts), dtype=np.int64)
+        self._rows: np.ndarray | None = None
+        self._fingerprint = ""
+        self._made_s = time.perf_counter()
+        self._begun_s: float | None = None
+
+    def begin(self, now_s: float) -> None:
+        """A batch with texts of this job begins, at a `time.perf_counter`; the first one counts."""
+        if self._begun_s is None:
+            self._begun_s = now_s
+
+    def deliver(self, indices: Sequence[int], rows: np.ndarray, computed: Sequence[int], fingerprint: str) -> bool:
+        """Rows of the texts `indices`, and the tokens computed for each; the last one missing resolves the future.
+
+        False when rows of other weights came before: then the job has to begin again (`restart`).
+        """
+        if self._fingerprint not in ("", fingerprint):
+            return False
+        self._fingerprint = fingerprint
+        if self._rows is None:
+            self._rows = np.empty((len(self.texts), *rows.shape[1:]), dtype=rows.dtype)
+        self._rows[list(indices)] = rows
+        self._computed[list(indices)] = computed
+        self._missing.difference_update(indices)
+        if not self._missing:
+            with suppress(InvalidStateError):  # cancelled or failed while this batch ran: nobody waits for it
+                self.future.set_result(Rows(self._rows, fingerprint, int(self._computed.sum()), *self._times()))
+        return True
+
+    def _times(self) -> tuple[float, float]:
+        """Seconds before and since the first batch began."""
+        now_s = time.perf_counter()
+        begun_s = now_s if self._begun_s is None else self._begun_s
+        return begun_s - self._made_s, now_s - begun_s
+
+    def restart(self) -> None:
+        """Forget what was delivered."""
+        self._missing = set(range(len(self.texts)))
+        self._fingerprint = ""
+
+    def fail(self, error: FarthingError) -> None:
+        try:
+            self.future.set_exception(error)
+        except InvalidStateError:
+            return  # already cancelled, failed or done: the caller has an answer
 
 
 @dataclass(frozen=True)
@@ -127,3 +221,60 @@ class Batch:
             num_added = counter.add(key, most=len(key) // TOKEN_BYTES)
             assert num_added is not None, "no text adds more than its own tokens"
             yield num_added
+
+
+class Filling:
+    """`max_tokens` bounds the tokens that are computed; a first text that has more goes alone.
+
+    Attributes:
+        taken: the batch's texts, in order.
+    """
+
+    def __init__(self, counter: TokenCounter, max_tokens: int, max_texts: int) -> None:
+        self._counter, self._left, self._max_texts = counter, max_tokens, max_texts
+        self._num_passed, self._takes_any = 0, False
+        self.taken: list[Text] = []
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing more is taken in this round."""
+        return len(self.taken) == self._max_texts or self._num_passed > LOOK_AHEAD_TEXTS
+
+    def next_round(self) -> bool:
+        """Whether there is one: where texts were passed over and room is left, in which any are taken that fit."""
+        if self._takes_any or not self._num_passed or self._left <= 0:
+            return False
+        self._num_passed, self._takes_any = 0, True
+        return True
+
+    def offer(self, text: Text) -> int | None:
+        """Take a text that fits; after one that did not, in the first round only one that shares tokens with the batch.
+
+        Returns the tokens that are computed for it, None when it is not taken.
+        """
+        num_tokens = num_tokens_of(text)
+        most = self._most(num_tokens)
+        shares_only = self._num_passed > 0 and not self._takes_any
+        added = self._add(text, min(most, num_tokens - 1) if shares_only else most)
+        self._num_passed += added is None
+        return added
+
+    def claim(self, text: Text) -> int | None:
+        """As `offer`, for texts that go before the order: one that does not fit is not passed over by others."""
+        return None if self.is_over else self._add(text, self._most(num_tokens_of(text)))
+
+    def _most(self, num_tokens: int) -> int:
+        return self._left if self.taken else num_tokens
+
+    def _add(self, text: Text, most: int) -> int | None:
+        job, index = text
+        added = self._counter.add(job.keys[index], most)
+        if added is not None:
+            self._left -= added
+            self.taken.append(text)
+        return added
+
+
+def num_tokens_of(text: Text) -> int:
+    job, index = text
+    return len(job.keys[index]) // TOKEN_BYTES

@@ -4,9 +4,9 @@ A request is admitted once (`open`), then submits jobs from any thread and gets 
 batches. A batch grows while the one before it runs and is closed only when the worker asks for it, so that whoever
 arrives meanwhile rides along. Texts of different requests and lengths mix freely, since nothing is padded. Interactive
 requests go before bulk ones, short ones before long ones, and a share of every batch belongs to the longest-waiting
-request of each lane, so that nobody waits for ever (`farthing.serving.queue.lane`). A batch is counted by the tokens that are
-computed for it (`farthing.serving.queue.token_counter`). Where the next text in order does not fit, the room that is left
-goes to texts further back that share tokens with those in the batch, and then to any that fit.
+request of each lane, so that nobody waits for ever (`farthing.serving.queue.lane`). A batch is counted by the tokens
+that are computed for it (`farthing.serving.queue.token_counter`). Where the next text in order does not fit, the room
+that is left goes to texts further back that share tokens with those in the batch, and then to any that fit.
 """
 
 from __future__ import annotations
@@ -21,18 +21,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from farthing.core.errors import ClosedError, FarthingError, InputError, QueueFullError
-from farthing.serving.observer import NoObserver, Observer
 from farthing.serving.queue.admission import Pace, QueueLimits, check_room
-from farthing.serving.queue.batch import Batch
-from farthing.serving.queue.filling import Filling
-from farthing.serving.queue.flow import Flow
-from farthing.serving.queue.job import Job
-from farthing.serving.queue.lanes import Lanes
-from farthing.serving.queue.pace import Speed
-from farthing.serving.queue.size import Size
+from farthing.serving.queue.batch import Batch, Filling, Job
+from farthing.serving.queue.lane import Flow, Lanes
+from farthing.serving.queue.pace import Size, Speed
 from farthing.serving.queue.token_counter import TokenCounter
-from farthing.serving.stats import QueueStats
-from farthing.serving.urgency import Urgency
+from farthing.serving.request import Urgency
+from farthing.serving.stats import NoObserver, Observer, QueueStats
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from concurrent.futures import Executor, ThreadPoolExecutor
 
+from farthing.serving.request import LANES, LaneName
 from farthing.serving.text.tokenizer import SHORT_CHARS
-from farthing.serving.urgency import LANES, LaneName
 
 HUGE_CHARS = 2**16
 

@@ -14,11 +14,10 @@ from typing import TypeVar
 
 from farthing.core.errors import TooManyTokensError
 from farthing.core.settings import ServingSettings
+from farthing.serving.request import LaneName
 from farthing.serving.text.clean import clean_input
 from farthing.serving.text.pools import TokenizerPools
-from farthing.serving.text.tokenizer import PIECE_CHARS, TextTokenizer, num_utf8_bytes
-from farthing.serving.text.tokens import Token
-from farthing.serving.urgency import LaneName
+from farthing.serving.text.tokenizer import PIECE_CHARS, TextTokenizer, Token, num_utf8_bytes
 
 PART_TEXTS = 256
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,7 +24,6 @@ from farthing.core.errors import InvalidTokenError, SettingsError, TokenizerErro
 from farthing.engine.describe import ModelDescription
 from farthing.serving.request import TextEnd
 from farthing.serving.text.boundaries import boundaries_of
-from farthing.serving.text.tokens import Token, tokens_of
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -41,6 +41,36 @@ LEAST_PART_CHARS = 2**12
 # tokens than are wanted (at most as many again) that those which are kept stand far from where it was cut.
 RUN_BYTES, LEAST_RUN_BYTES = 4, 2**16
 RUN_MARGIN = 8192
+
+
+class Token(NamedTuple):
+    """
+    Attributes:
+        text: the part of the text that it stands for; of special tokens their name.
+        special: the tokenizer added it.
+        start, stop: where that part lies in the text's UTF-8, in bytes; None of special tokens.
+    """
+
+    id: int
+    text: str
+    special: bool
+    start: int | None
+    stop: int | None
+
+
+def tokens_of(text: str, encoding: Encoding) -> list[Token]:
+    """`encoding` is that of `text`."""
+    starts: Sequence[int] = range(len(text) + 1)
+    if not text.isascii():
+        starts = [0, *accumulate(len(char.encode()) for char in text)]
+    # Each of these is made in one call that holds the interpreter's lock; others have their turn between them.
+    columns = [getattr(encoding, name) for name in ("ids", "tokens", "special_tokens_mask", "offsets")]
+    return [
+        Token(token, name, True, None, None)
+        if special
+        else Token(token, text[start:stop], False, starts[start], starts[stop])
+        for token, name, special, (start, stop) in zip(*columns, strict=True)
+    ]
 
 
 class Encoded(NamedTuple):

@@ -22,7 +22,7 @@ from farthing.toolkit.bulk.folder import PartialFolder
 from farthing.toolkit.bulk.pace import Pace
 from farthing.toolkit.bulk.progress import Progress
 from farthing.toolkit.bulk.writer import Writer
-from farthing.toolkit.records.error_places import placed_error
+from farthing.toolkit.records.fields import placed_error
 from farthing.toolkit.records.reader import Reader
 from farthing.toolkit.records.rows import Rows, readable
 

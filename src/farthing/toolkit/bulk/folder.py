@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
-from farthing.cli.common.flags import in_flags
 from farthing.core.errors import InputError, SettingsError
 from farthing.core.files import (
     PRIVATE_FILE,
@@ -63,8 +62,8 @@ class PartialFolder:
         SettingsError: on entering, another process holds it, or it holds files that no job wrote.
     """
 
-    def __init__(self, output: Path) -> None:
-        self.output = output
+    def __init__(self, output: Path, reword: Callable[[str], str] = str) -> None:
+        self.output, self.reword = output, reword
         self.path = output.with_name(output.name + ".partial")
         self.left_out = output.with_name(output.name + LEFT_OUT)
         self.job_file = self.path / JOB
@@ -204,7 +203,7 @@ class PartialFolder:
         digests = b"".join(map(digest, identities))
         write_atomically(chunk.data, write)
         if lost:
-            entries = ({"record": start + index + 1, "reason": in_flags(str(lost[index]))} for index in sorted(lost))
+            entries = ({"record": start + index + 1, "reason": self.reword(str(lost[index]))} for index in sorted(lost))
             lines = "".join(f"{json.dumps(entry)}\n" for entry in entries)
             write_atomically(chunk.lost, lambda path: path.write_text(lines))
         elif chunk.lost.exists():  # of a chunk that was not committed

@@ -12,8 +12,6 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import click
-
 from farthing.core.errors import InputError, SettingsError
 from farthing.core.settings import ServingSettings
 from farthing.serving.embedder import Embedder
@@ -47,6 +45,8 @@ class Job:
         overwrite: replace an output that exists.
         strict: the first row that cannot be read or embedded is an error; else it is left out.
         show_progress: draw a bar on standard error.
+        say: takes each sentence for the user; they are lost without.
+        reword: puts an error's message into the caller's terms before it is written down.
     """
 
     input: str
@@ -59,7 +59,9 @@ class Job:
     restart: bool
     overwrite: bool
     strict: bool
-    show_progress: bool
+    show_progress: bool = False
+    say: Callable[[str], None] = lambda _: None
+    reword: Callable[[str], str] = str
 
 
 def run_job(job: Job, load: Callable[[], Embedder]) -> None:
@@ -73,14 +75,17 @@ def run_job(job: Job, load: Callable[[], Embedder]) -> None:
     check_output(job.output)
     limit = chunk_limit(job)
     wanted = Wanted(job.field, reserved_field(job.output))
-    with closing(open_reader(job.input, job.input_format, wanted)) as reader, PartialFolder(job.output) as folder:
+    with (
+        closing(open_reader(job.input, job.input_format, wanted)) as reader,
+        PartialFolder(job.output, job.reword) as folder,
+    ):
         is_finished = not job.restart and folder.is_published
         if not is_finished:
             check_free(job)
         with load() as embedder:
             definition = define(job, embedder, reader.field)
             if is_finished and not folder.differences(definition):
-                click.echo(f"{job.output} was finished by an earlier run.", err=True)
+                job.say(f"{job.output} was finished by an earlier run.")
                 return
             if is_finished or job.restart:
                 check_free(job)
@@ -94,9 +99,9 @@ def embed_rest(job: Job, embedder: Embedder, reader: Reader, folder: PartialFold
     writer = open_writer(job.output, metadata(job.request, embedder), [chunk.data for chunk in done])
     skip_done(reader, folder)
     if done:
-        click.echo(f"Going on after {counted(folder.num_rows, 'row')}.", err=True)
+        job.say(f"Going on after {counted(folder.num_rows, 'row')}.")
     try:
-        with closing(Progress(folder.num_rows, shown=job.show_progress)) as progress:
+        with closing(Progress(folder.num_rows, shown=job.show_progress, say=job.say)) as progress:
             pipeline = Pipeline(embedder, job.request, reader, writer, folder, pace, progress, strict=job.strict)
             asyncio.run(pipeline.run())
         check_any(job, folder)
@@ -106,13 +111,12 @@ def embed_rest(job: Job, embedder: Embedder, reader: Reader, folder: PartialFold
         raise
     num_lost = sum(1 for _ in folder.lost())
     num_rows = folder.num_rows if job.output.suffix == ".npy" else folder.num_rows - num_lost
-    click.echo(f"Wrote {job.output}: {counted(num_rows, 'row')}.", err=True)
+    job.say(f"Wrote {job.output}: {counted(num_rows, 'row')}.")
     if num_lost:
         what = "They have rows of zeros" if job.output.suffix == ".npy" else "They are left out"
-        click.echo(
+        job.say(
             f"No vector for {counted(num_lost, 'record')}. {what}; the reasons are in {folder.left_out}, the first: "
             f"{first_reason(folder)}",
-            err=True,
         )
 
 
@@ -132,10 +136,9 @@ def first_reason(folder: PartialFolder) -> str:
 def say_what_is_kept(job: Job, folder: PartialFolder) -> None:
     if folder.num_rows:
         without = " without --restart" if job.restart else ""
-        click.echo(
+        job.say(
             f"What is done is kept in {folder.path} ({counted(folder.num_rows, 'row')}). "
             f"Give the same command{without} to go on.",
-            err=True,
         )
 
 

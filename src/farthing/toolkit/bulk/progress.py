@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 
-import click
 from tqdm import tqdm
 
 from farthing.serving.request import EmbedResult
@@ -16,9 +16,11 @@ class Progress:
     Args:
         num_done: rows that earlier runs have done.
         shown: draw a bar.
+        say: takes each sentence for the user.
     """
 
-    def __init__(self, num_done: int, *, shown: bool) -> None:
+    def __init__(self, num_done: int, *, shown: bool, say: Callable[[str], None]) -> None:
+        self.say = say
         self.num_rows = self.num_tokens = self.num_truncated = self.num_unknown = self.num_unknown_tokens = 0
         self.warnings: set[str] = set()
         self.started = time.monotonic()
@@ -50,19 +52,17 @@ class Progress:
         """End the bar and say what was done in this run."""
         self.bar.close()
         if self.num_truncated:
-            click.echo(f"Cut to the context length: {counted(self.num_truncated, 'text')}.", err=True)
+            self.say(f"Cut to the context length: {counted(self.num_truncated, 'text')}.")
         if self.num_unknown_tokens:
             share = self.num_unknown_tokens / self.num_tokens
-            click.echo(
+            self.say(
                 f"Not in the model's vocabulary: {counted(self.num_unknown_tokens, 'token')} ({share:.1%}); "
-                f"{counted(self.num_unknown, 'text')} of such words alone, all with the same vector.",
-                err=True,
+                f"{counted(self.num_unknown, 'text')} of such words alone, all with the same vector."
             )
         if self.num_rows:
-            click.echo(
+            self.say(
                 f"Embedded {counted(self.num_rows, 'row')} in {self.seconds:,.1f} s: "
-                f"{self.num_rows / self.seconds:,.1f} rows/s, {self.tokens_per_second:,.0f} tokens/s.",
-                err=True,
+                f"{self.num_rows / self.seconds:,.1f} rows/s, {self.tokens_per_second:,.0f} tokens/s."
             )
 
 

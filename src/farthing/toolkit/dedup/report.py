@@ -1,6 +1,6 @@
 """What was found, for people and programs: counts, a histogram of distances, and pairs on both sides of the threshold.
 
-In: `Duplicates` and the texts. Out: a `Report`. It is drawn by `farthing.toolkit.dedup.draw`.
+In: `Duplicates` and the texts. Out: a `Report`. It is drawn by `farthing.toolkit.dedup.report`.
 
 The histogram is there to choose a threshold by. It counts the distance of each text to the nearest one that was kept
 before it, exact duplicates apart. With another threshold others are kept, so that what it would drop is about, not
@@ -9,7 +9,7 @@ exactly, what the bars say.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,8 @@ BARS_TO_THRESHOLD, NUM_BARS = 7, 21
 BARS_OF_ZERO = 0.05  # width where the threshold is 0
 LARGEST_DISTANCE = 2.0
 NUM_EXAMPLES = 20
+NUM_PAIRS = 3
+BAR_CHARS = 40
 
 
 @dataclass(frozen=True)
@@ -111,3 +113,48 @@ def histogram(distances: np.ndarray, threshold: float) -> list[Bar]:
     counts = np.bincount(bars, minlength=len(edges) - 1)
     shown = [round(edge, 4) for edge in edges]
     return [Bar(above, up_to, int(count)) for above, up_to, count in zip(shown, shown[1:], counts, strict=False)]
+
+
+def draw(report: Report, width: int) -> Iterator[str]:
+    """Lines of at most about `width` characters; texts are cut to it."""
+    yield (
+        f"{report.num_texts:,} texts: {report.num_kept:,} are kept. Dropped: {report.num_exact:,} as the same text, "
+        f"{report.num_near:,} as near duplicates."
+    )
+    if report.num_unknown:
+        yield (
+            f"{report.num_unknown:,} have no word that the model knows: their vectors say nothing, and they are told "
+            "apart by spelling alone."
+        )
+    if report.threshold is None:
+        return
+    yield ""
+    yield "Distance to the nearest text kept before it:"
+    yield from draw_histogram(report.histogram, report.threshold)
+    for what, pairs in (("Dropped", report.dropped_pairs), ("Kept", report.kept_pairs)):
+        if pairs:
+            yield ""
+            yield f"{what}, nearest to the threshold:"
+            yield from draw_pairs(pairs[:NUM_PAIRS], width)
+
+
+def draw_histogram(histogram: Sequence[Bar], threshold: float) -> Iterator[str]:
+    largest = max(bar.num_texts for bar in histogram) or 1
+    for bar in histogram:
+        length = -(-bar.num_texts * BAR_CHARS // largest)  # whatever there is can be seen
+        yield f"  {bar.above:.3f} - {bar.up_to:.3f} {bar.num_texts:>11,}  {'#' * length}".rstrip()
+        if bar.up_to == round(threshold, 4):
+            yield f"  --- {threshold:.4g}: what is above this line is dropped, what is below is kept ---"
+
+
+def draw_pairs(pairs: Sequence[Pair], width: int) -> Iterator[str]:
+    for pair in pairs:
+        yield f"  {pair.distance:.3f}  {pair.place}, {pair.nearest_place}"
+        for text in (pair.text, pair.nearest_text):
+            yield f"         {one_line(text, width - 9)}"
+
+
+def one_line(text: str, width: int) -> str:
+    """The text without line ends and control characters, cut to `width`."""
+    shown = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return shown if len(shown) <= width else shown[: max(1, width - 3)] + "..."

@@ -24,7 +24,7 @@ from farthing.serving.request import EmbedRequest, EmbedResult
 from farthing.toolkit.encoder import RequestEncoder
 from farthing.toolkit.evaluate.sets.find import LabelledSet
 from farthing.toolkit.evaluate.sets.records import Part
-from farthing.toolkit.records.error_places import placed_error
+from farthing.toolkit.records.fields import placed_error
 from farthing.toolkit.records.skipped import STRICT, Skipped
 
 # Texts that are embedded at a time, and kept in one file.

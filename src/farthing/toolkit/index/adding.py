@@ -24,7 +24,7 @@ from farthing.toolkit.documents.splitting.split_process import CountTokens
 from farthing.toolkit.index.embedding import BegunVectors, Embed, PassageEmbedder
 from farthing.toolkit.index.unknown_words import UnknownWords
 from farthing.toolkit.index.words import Segmenter
-from farthing.toolkit.records.error_places import errors_placed
+from farthing.toolkit.records.fields import errors_placed
 from farthing.toolkit.records.skipped import STRICT, Skipped
 from farthing.toolkit.stores.passage import Passage
 from farthing.toolkit.stores.store import Store

@@ -1,7 +1,7 @@
 """Another engine as a child process: started, its log passed on, started again when it dies, ended with us.
 
-The engine is the child of a guard (`farthing.upstream.child_engine.guard`), which ends it when this process is gone, however that
-came about.
+The engine is the child of a guard (`farthing.upstream.child_engine.guard`), which ends it when this process is gone,
+however that came about.
 """
 
 from __future__ import annotations

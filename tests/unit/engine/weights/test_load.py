@@ -19,9 +19,8 @@ from farthing.engine.weights.convert import ConvertedTensors
 from farthing.engine.weights.load import load_model, load_weights, resident_store
 from farthing.engine.weights.tensor_names import unwrap
 from farthing.models.synth.checkpoint import find_shape, write_synthetic
-from farthing.quant.format import CoarseFormat, Linear, MatrixShape, WeightFormat
+from farthing.quant.format import CoarseFormat, Linear, MatrixShape, Region, WeightFormat
 from farthing.quant.formats import FORMATS
-from farthing.quant.region import Region
 
 MIB = 2**20
 TEXTS = [[5, 6, 7], [8], [9, 10, 11, 12, 13, 60]]

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from farthing.core.errors import DeadlineError
 from farthing.server.http.disconnect import unless_hung_up
-from farthing.serving.urgency import Urgency
+from farthing.serving.request import Urgency
 
 uvloop = pytest.importorskip("uvloop")
 

@@ -5,7 +5,7 @@ from starlette.requests import Request
 
 from farthing.core.errors import InputError
 from farthing.server.http.urgency import urgency_of
-from farthing.serving.urgency import USUAL
+from farthing.serving.request import USUAL
 
 
 def request(**headers: str) -> Request:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farthing.server.limits.rate_windows import Spent
+from farthing.server.limits.rate_counts import Spent
 
 AMOUNTS = {"limit": st.integers(1, 5000), "previous": st.integers(0, 5000), "current": st.integers(0, 100_000)}
 

@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 from farthing.server.http.request_record import MAX_LOGGED_PATH, Exchange
 from farthing.server.observe.logs import MAX_LOGGED_CHARS, MAX_LOGGED_TEXTS, AccessLine, JsonFormatter, LoggedTexts
-from farthing.serving.timings import Timings
+from farthing.serving.request import Timings
 
 
 def exchange(path: bytes = b"/v1/embeddings", **headers: str) -> Exchange:

@@ -10,9 +10,8 @@ from starlette.types import Scope
 from farthing.core.settings import ServingSettings
 from farthing.server.http.request_record import Exchange
 from farthing.server.observe.metrics import Metrics, ModelState, ServerState, catalogue
-from farthing.serving.observer import Observer
-from farthing.serving.stats import ServingStats
-from farthing.serving.timings import Timings
+from farthing.serving.request import Timings
+from farthing.serving.stats import Observer, ServingStats
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:

@@ -17,12 +17,11 @@ from farthing.engine.runner import BatchOutput
 from farthing.engine.swappable import LiveModel
 from farthing.engine.weights.load import load_model
 from farthing.serving.queue.admission import QueueLimits
-from farthing.serving.queue.flow import HELD_TEXTS, HELD_TOKENS
+from farthing.serving.queue.lane import HELD_TEXTS, HELD_TOKENS
+from farthing.serving.queue.pace import Size
 from farthing.serving.queue.scheduler import BatchLimits
-from farthing.serving.queue.size import Size
 from farthing.serving.queue.token_counter import TokenCounter
-from farthing.serving.request import EmbedRequest
-from farthing.serving.urgency import Urgency
+from farthing.serving.request import EmbedRequest, Urgency
 
 
 def make_queue(*, max_texts: int = 1000, max_tokens: int = 10_000, max_wait_s: float | None = None) -> Queue:

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from farthing.core.errors import FarthingError, NonFiniteError
 from farthing.engine.runner import BatchOutput
-from farthing.serving.queue.batch import Batch
-from farthing.serving.queue.job import Job
+from farthing.serving.queue.batch import Batch, Job
 from farthing.serving.queue.token_counter import TokenCounter
 
 

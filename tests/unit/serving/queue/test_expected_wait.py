@@ -12,12 +12,12 @@ from queueing import Queue, job, run
 
 from farthing.core.errors import QueueFullError
 from farthing.serving.queue.admission import LATE, QueueLimits
-from farthing.serving.queue.job import Job
-from farthing.serving.queue.lanes import OLDEST_SHARE
+from farthing.serving.queue.batch import Job
+from farthing.serving.queue.lane import OLDEST_SHARE
+from farthing.serving.queue.pace import Size
 from farthing.serving.queue.scheduler import BatchLimits
-from farthing.serving.queue.size import Size
 from farthing.serving.queue.token_counter import TokenCounter
-from farthing.serving.urgency import LaneName, Urgency
+from farthing.serving.request import LaneName, Urgency
 
 BATCH_TOKENS, TOKENS_PER_S, MAX_WAIT_S, BULK_SHARE = 200, 100.0, 30.0, 0.2
 PAUSE_S = 0.05  # of a client, between an answer and its next request

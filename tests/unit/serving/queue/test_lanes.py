@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from queueing import Queue, job, lengths, run
 
 from farthing.serving.queue.admission import QueueLimits
-from farthing.serving.queue.job import Job
-from farthing.serving.queue.lanes import OLDEST_SHARE
+from farthing.serving.queue.batch import Job
+from farthing.serving.queue.lane import OLDEST_SHARE
 from farthing.serving.queue.scheduler import BatchLimits
 from farthing.serving.queue.token_counter import TokenCounter
 

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from farthing.serving.queue.pace import MEMORY_S, MOST_SHARED, Speed, counted_tokens
-from farthing.serving.queue.size import Size
+from farthing.serving.queue.pace import MOST_SHARED, SPEED_MEMORY_S, Size, Speed, counted_tokens
 
 
 def test_the_speed_is_not_known_before_the_first_batch() -> None:
@@ -22,10 +21,10 @@ def test_the_past_is_forgotten() -> None:
     speed = Speed()
     speed.note(100_000, 10.0)
     for _ in range(5):
-        speed.note(int(100 * MEMORY_S), MEMORY_S)
+        speed.note(int(100 * SPEED_MEMORY_S), SPEED_MEMORY_S)
     assert speed.tokens_per_s == pytest.approx(100, rel=0.7)
     for _ in range(5):
-        speed.note(int(100 * MEMORY_S), MEMORY_S)
+        speed.note(int(100 * SPEED_MEMORY_S), SPEED_MEMORY_S)
     assert speed.tokens_per_s == pytest.approx(100, rel=0.01)
 
 

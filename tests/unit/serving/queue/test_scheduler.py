@@ -14,8 +14,7 @@ from queueing import Queue, job, lengths, numbers, run
 from farthing.core.errors import ClosedError, NonFiniteError, QueueFullError, WorkerDiedError
 from farthing.engine.runner import BatchOutput
 from farthing.serving.queue.admission import QueueLimits
-from farthing.serving.queue.filling import LOOK_AHEAD_TEXTS
-from farthing.serving.queue.job import Job
+from farthing.serving.queue.batch import LOOK_AHEAD_TEXTS, Job
 from farthing.serving.queue.scheduler import BatchLimits
 from farthing.serving.queue.token_counter import TokenCounter
 

@@ -10,7 +10,7 @@ import pytest
 from farthing import Embedder
 from farthing.core.settings import CacheSettings, ServingSettings
 from farthing.serving.cache.embedder import CachedEmbedder
-from farthing.serving.cache.opened import open_cache
+from farthing.serving.cache.vectors import open_cache
 from farthing.serving.request import EmbedRequest
 from farthing.serving.text.vocabulary import LEAST_TOKENS, Unknown, VocabularyWatch, find_unknown
 

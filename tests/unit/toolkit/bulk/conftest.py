@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -45,6 +46,7 @@ def run(embedder: Embedder) -> RunJob:
             overwrite=False,
             strict=False,
             show_progress=False,
+            say=lambda sentence: print(sentence, file=sys.stderr),
         )
         run_job(replace(job, **changes), lambda: opened)
         return output

@@ -39,7 +39,7 @@ from farthing.server.http.urgency import urgency_of
 from farthing.server.indexes.library import Library
 from farthing.server.indexes.models import Work
 from farthing.server.models.service import Service
-from farthing.serving.timings import NOT_TIMED
+from farthing.serving.request import NOT_TIMED
 from farthing.toolkit.index.index import IndexInfo
 from farthing.toolkit.index.result import SearchResult
 

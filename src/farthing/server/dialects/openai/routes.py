@@ -28,8 +28,7 @@ from farthing.server.dialects.route import RequestRoute
 from farthing.server.dialects.writing import Rows, json_row, respond
 from farthing.server.http.body import read_body
 from farthing.server.models.service import Service
-from farthing.serving.request import EmbedResult
-from farthing.serving.rerank_request import RerankResult
+from farthing.serving.request import EmbedResult, RerankResult
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorResponse, "description": "The request cannot be served as it is."},

@@ -1,8 +1,8 @@
 """What the OpenAI routes take and answer.
 
 `EmbeddingsRequest` checks requests and describes them in the OpenAPI document; the response classes only describe:
-answers are written straight from arrays (`farthing.server.dialects.openai.routes`). `parse_inputs` is ours because a union of
-four list types would make pydantic report four failures for one mistake.
+answers are written straight from arrays (`farthing.server.dialects.openai.routes`). `parse_inputs` is ours because a
+union of four list types would make pydantic report four failures for one mistake.
 """
 
 from __future__ import annotations

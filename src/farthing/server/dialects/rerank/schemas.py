@@ -13,7 +13,7 @@ from farthing.core.errors import EmptyInputError, InputError
 from farthing.server.dialects.openai.schemas import Usage
 from farthing.server.dialects.words import Flag, NumTokens, Truncate, cutting
 from farthing.server.http.body import ClientBody, json_type
-from farthing.serving.rerank_request import RerankRequest, check_top_n
+from farthing.serving.request import RerankRequest, check_top_n
 
 MODEL = "Name of the served model; missing, null or empty means that model."
 INSTRUCTION = "The task in words, for models that take one (default: the model's own)."

@@ -12,8 +12,7 @@ from farthing.server.dialects.tei.schemas import TeiError
 from farthing.server.http.errors import Fault
 
 if TYPE_CHECKING:
-    from farthing.serving.request import EmbedResult
-    from farthing.serving.rerank_request import RerankResult
+    from farthing.serving.request import EmbedResult, RerankResult
 
 # By code, then by status: its router/src/http/server.rs. Too many texts are 422 there and 413 in its own documentation.
 BY_CODE = {

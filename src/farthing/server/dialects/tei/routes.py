@@ -36,9 +36,8 @@ from farthing.server.dialects.tei.schemas import (
 from farthing.server.dialects.writing import count_chars, json_rows, respond
 from farthing.server.http.body import check_object, read_body, read_object
 from farthing.server.models.service import Service
-from farthing.serving.rerank_request import RerankResult
-from farthing.serving.text.tokens import Token
-from farthing.serving.urgency import Urgency
+from farthing.serving.request import RerankResult, Urgency
+from farthing.serving.text.tokenizer import Token
 
 TOKENS_AT_A_TIME = 1024  # that are written without giving the interpreter's lock back
 

@@ -15,8 +15,7 @@ from farthing.server.dialects.openai.schemas import AnyInputs, Inputs, check_ite
 from farthing.server.dialects.rerank.schemas import INSTRUCTION, MODEL, Texts
 from farthing.server.dialects.words import Truncate, cutting
 from farthing.server.http.body import ClientBody, json_type
-from farthing.serving.request import EmbedRequest
-from farthing.serving.rerank_request import RerankRequest
+from farthing.serving.request import EmbedRequest, RerankRequest
 
 Direction = Literal["right", "Right", "left", "Left"]
 TRUNCATE = "Cut inputs longer than the context instead of refusing them (default: the server's setting)."

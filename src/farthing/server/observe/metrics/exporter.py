@@ -84,7 +84,7 @@ def has_version(accepted: str) -> bool:
 
 
 class BatchObserver:
-    """A `farthing.serving.observer.Observer` that fills histograms; safe from any thread."""
+    """A `farthing.serving.stats.Observer` that fills histograms; safe from any thread."""
 
     def __init__(self, waits: Histogram, texts: Histogram, tokens: Histogram, seconds: Histogram) -> None:
         self._waits, self._texts, self._tokens, self._seconds = waits, texts, tokens, seconds

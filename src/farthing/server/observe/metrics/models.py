@@ -1,6 +1,10 @@
 """Metrics of the models and the memory, read when somebody asks for them.
 
 In: the state of each model, and of the memory. Out: metric families.
+
+Metrics of the cache of vectors.
+
+In: what it counts. Out: metric families.
 """
 
 from __future__ import annotations
@@ -15,14 +19,14 @@ from prometheus_client.registry import Collector
 
 from farthing.core.version import __version__
 from farthing.server.observe.metrics import catalogue
-from farthing.server.observe.metrics.cache import cache_families
 from farthing.server.observe.metrics.metric import Family
+from farthing.serving.cache.store import CacheStats, StoreStats
 from farthing.serving.stats import ServingStats
 
 if TYPE_CHECKING:
     from farthing.server.limits.request_memory import RequestMemory
     from farthing.serving.backend import Backend
-    from farthing.serving.cache.stats import CacheStats
+    from farthing.serving.cache.store import CacheStats
     from farthing.serving.governor import MemoryState
 
 
@@ -125,3 +129,26 @@ def memory_families(memory: MemoryState) -> Iterator[Family]:
     readings = memory.readings
     yield catalogue.MEMORY_USED_BYTES.family(((reading.place,), reading.used_bytes) for reading in readings)
     yield catalogue.MEMORY_LIMIT_BYTES.family(((reading.place,), reading.limit_bytes) for reading in readings)
+
+
+def cache_families(stats: CacheStats) -> Iterator[Family]:
+    """Of the level in memory, and of the store behind it where there is one."""
+    memory, store = stats.memory, stats.store
+    hits = {"memory": memory.hits_total} | ({store.name: store.hits_total} if store else {})
+    misses = {"memory": memory.misses_total} | ({store.name: store.misses_total} if store else {})
+    yield catalogue.CACHE_HITS.family(((level,), count) for level, count in hits.items())
+    yield catalogue.CACHE_MISSES.family(((level,), count) for level, count in misses.items())
+    yield catalogue.CACHE_ENTRIES.family([((), memory.entries)])
+    yield catalogue.CACHE_BYTES.family([((), memory.held_bytes)])
+    yield catalogue.CACHE_LIMIT_BYTES.family([((), memory.limit_bytes)])
+    yield catalogue.CACHE_EVICTIONS.family([((), memory.evictions_total)])
+    if store is not None:
+        yield from store_families(store)
+
+
+def store_families(store: StoreStats) -> Iterator[Family]:
+    level = (store.name,)
+    yield catalogue.CACHE_ERRORS.family([(level, store.errors_total)])
+    yield catalogue.CACHE_REFUSED.family([(level, store.refused_total)])
+    yield catalogue.CACHE_DROPPED_WRITES.family([(level, store.dropped_writes_total)])
+    yield catalogue.CACHE_STORE_UP.family([(level, store.is_asked)])

@@ -21,7 +21,8 @@ from farthing.toolkit.documents.splitting.split_child import COUNT, NESTED, PIEC
 CountTokens = Callable[[str], int]
 
 # Not with -m, which would take modules from the working folder, and with the paths of this process.
-START = "import sys; sys.path[:] = sys.argv[1:-1]; from farthing.toolkit.documents.splitting.split_child import main; main()"
+CHILD = "farthing.toolkit.documents.splitting.split_child"
+START = f"import sys; sys.path[:] = sys.argv[1:-1]; from {CHILD} import main; main()"
 # The kernel counts the time that the child computes; a child that does not even do that is waited for so much longer.
 PATIENCE = 10.0
 POLL_S, START_S = 0.1, 60.0

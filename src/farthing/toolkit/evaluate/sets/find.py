@@ -14,9 +14,9 @@ from farthing.core.errors import InputError
 from farthing.toolkit.evaluate.sets import labels, pairs, retrieval, translation
 from farthing.toolkit.evaluate.sets.labels import LabelSet
 from farthing.toolkit.evaluate.sets.pairs import PairSet
+from farthing.toolkit.evaluate.sets.records import Wanted
 from farthing.toolkit.evaluate.sets.retrieval import RetrievalSet
 from farthing.toolkit.evaluate.sets.translation import TranslationSet
-from farthing.toolkit.evaluate.sets.wanted import Wanted
 
 LabelledSet = RetrievalSet | PairSet | LabelSet | TranslationSet
 

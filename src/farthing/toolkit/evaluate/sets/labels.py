@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from farthing.toolkit.evaluate.sets.records import Part, first_fields, label_of, read_records, text_of
-from farthing.toolkit.evaluate.sets.wanted import Wanted
+from farthing.toolkit.evaluate.sets.records import Part, Wanted, first_fields, label_of, read_records, text_of
 
 LOOKED_FOR = "labels: train.jsonl and test.jsonl with text and label"
 FILES = ("train.jsonl", "test.jsonl")

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from farthing.toolkit.evaluate.sets.records import (
     Part,
+    Wanted,
     first_fields,
     json_lines_files,
     number_of,
     read_records,
     text_of,
 )
-from farthing.toolkit.evaluate.sets.wanted import Wanted
 
 LOOKED_FOR = "similarity: .jsonl files with s1, s2 (or sentence1, sentence2; text1, text2) and score"
 SIDES = (("s1", "s2"), ("sentence1", "sentence2"), ("text1", "text2"))

@@ -7,7 +7,7 @@ held in memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from farthing.core.errors import InputError
@@ -15,7 +15,10 @@ from farthing.serving.request import InputType
 from farthing.toolkit.records.fields import require_field, require_text
 from farthing.toolkit.records.lines import Lines
 from farthing.toolkit.records.read_lines import JsonLine, empty, json_line, json_object, tried
-from farthing.toolkit.records.skipped import Skipped
+from farthing.toolkit.records.skipped import STRICT, Skipped
+
+# What is taken from a field of a record. Raises `InputError` where it is not there or not of the right type.
+Take = Callable[[Mapping[str, object], str, str], object]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,10 +101,6 @@ def id_of(record: Mapping[str, object], field: str, place: str) -> str:
     return str(record.get(f"_{field}", record.get(field)))
 
 
-# What is taken from a field of a record. Raises `InputError` where it is not there or not of the right type.
-Take = Callable[[Mapping[str, object], str, str], object]
-
-
 def read_records(path: Path, skipped: Skipped, fields: Mapping[str, Take]) -> Records:
     """Blank lines are left out; so are, where `skipped` does not end at them, lines that are not UTF-8 or no JSON
     object, and records without one of the `fields`. Ids (a field taken by `id_of`) differ from one another.
@@ -161,3 +160,18 @@ def source_of(path: Path) -> str:
 
 def json_lines_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.jsonl") if path.is_file())
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """
+    Attributes:
+        pairs: of languages: of the queries and of the corpus, or of both sides of translations; none for each language
+            with itself, and all translations. Sets without languages are read whatever they are.
+        max_queries: of each retrieval set, the first ones; None for all.
+        skipped: is told of records that cannot be read; by default the first of them is an error.
+    """
+
+    pairs: Sequence[tuple[str, str]] = ()
+    max_queries: int | None = None
+    skipped: Skipped = field(default_factory=lambda: STRICT)

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from farthing.core.errors import EmptyInputError, InputError
-from farthing.toolkit.evaluate.sets.records import Part, Records, id_of, read_records, source_of, text_of
-from farthing.toolkit.evaluate.sets.wanted import Wanted
+from farthing.toolkit.evaluate.sets.records import Part, Records, Wanted, id_of, read_records, source_of, text_of
 from farthing.toolkit.records.lines import Lines, without_end
 from farthing.toolkit.records.read_lines import tried
 from farthing.toolkit.records.skipped import Skipped

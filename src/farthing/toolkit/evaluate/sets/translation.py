@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from farthing.toolkit.evaluate.sets.records import Part, first_fields, json_lines_files, read_records, text_of
-from farthing.toolkit.evaluate.sets.wanted import Wanted
+from farthing.toolkit.evaluate.sets.records import Part, Wanted, first_fields, json_lines_files, read_records, text_of
 
 LOOKED_FOR = "translations: .jsonl files with src and tgt (cmn-eng.jsonl, ...)"
 SIDES = ("src", "tgt")

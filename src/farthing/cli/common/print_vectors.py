@@ -18,8 +18,7 @@ from farthing.core.errors import EmptyInputError
 from farthing.serving.embedder import Embedder
 from farthing.serving.request import EmbedRequest
 from farthing.toolkit.bulk.write_jsonl import NUMBER
-from farthing.toolkit.records.error_places import placed_error
-from farthing.toolkit.records.fields import EMBEDDING_FIELD
+from farthing.toolkit.records.fields import EMBEDDING_FIELD, placed_error
 from farthing.toolkit.records.reader import Reader
 from farthing.toolkit.records.rows import readable
 from farthing.toolkit.records.skipped import Skipped
