@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from farthing.models.heads import Task
     from farthing.serving.governor import MemoryState
     from farthing.serving.local_model import ServedModel
-    from farthing.serving.request import EmbedRequest, EmbedResult, RerankRequest, RerankResult, Terms
+    from farthing.serving.request import CheckedRequest, EmbedRequest, EmbedResult, RerankRequest, RerankResult
     from farthing.serving.stats import Health, ServingStats
 
 
@@ -63,19 +63,15 @@ class EmbedBackend(Backend, Protocol):
         """Of full vectors of length 1 made now."""
         ...
 
-    def terms(self, request: EmbedRequest) -> Terms:
-        """What goes before the request's texts, and what lowers the quality of its vectors. Nothing is computed.
+    def check(self, request: EmbedRequest) -> CheckedRequest:
+        """Resolve the request's prompt, and answer it where nothing has to be computed or waited for.
 
-        Raises `InputError` for what cannot be served whatever the texts are.
+        Raises `InputError` for what cannot be served.
         """
         ...
 
-    def held(self, request: EmbedRequest) -> EmbedResult | None:
-        """The answer where nothing has to be computed or waited for, else None. Raises `InputError`."""
-        ...
-
-    async def embed_async(self, request: EmbedRequest) -> EmbedResult:
-        """One request. Cancelling takes its texts out of the queue.
+    async def compute(self, checked: CheckedRequest) -> EmbedResult:
+        """The vectors of a request that `check` gave. Cancelling takes its texts out of the queue.
 
         Raises `InputError`, `EngineError`, `ServingError`.
         """
@@ -84,5 +80,5 @@ class EmbedBackend(Backend, Protocol):
 
 class RerankBackend(Backend, Protocol):
     async def rerank_async(self, request: RerankRequest) -> RerankResult:
-        """One request. Cancelling takes its pairs out of the queue. Raises as `EmbedBackend.embed_async`."""
+        """One request. Cancelling takes its pairs out of the queue. Raises as `EmbedBackend.compute`."""
         ...

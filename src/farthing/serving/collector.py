@@ -5,32 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from farthing.serving.queue.batch import Job, Rows
-from farthing.serving.request import TextEnd, Timings, mean_timings
+from farthing.serving.request import Timings, mean_timings
 from farthing.serving.text.vocabulary import Unknown
 
 if TYPE_CHECKING:
-    from farthing.serving.text.prepare import Prepared
-
-
-@dataclass(frozen=True)
-class Slice:
-    """Inputs of a request from index `start` on, with what they are to be prepared with.
-
-    `num_chars` are those of the inputs and of what goes before each of them, `longest_chars` those of the longest one.
-    """
-
-    inputs: Sequence[Any]
-    start: int
-    prefix: str
-    truncate: bool | None
-    truncate_from: TextEnd
-    num_chars: int
-    longest_chars: int
+    from farthing.serving.text.prepare import Prepared, Slice
 
 
 @dataclass(frozen=True)

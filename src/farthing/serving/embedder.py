@@ -16,7 +16,7 @@ from farthing.core.space import VectorSpace
 from farthing.engine.weights.load import fingerprint
 from farthing.serving.local_model import ServedModel
 from farthing.serving.pipeline import Pipeline
-from farthing.serving.request import EmbedRequest, EmbedResult, InputType, LaneName, Terms, check_number
+from farthing.serving.request import CheckedRequest, EmbedRequest, EmbedResult, InputType, LaneName, Terms, check_number
 from farthing.serving.text.clean import as_inputs, clean_text
 from farthing.serving.text.prepare import BoundedPreparer, LeavingPreparer, Preparer
 from farthing.serving.text.prompts import prompt_prefix
@@ -121,34 +121,33 @@ class Embedder(ServedModel):
         """As `encode`, without blocking the event loop. Cancelling it takes its texts out of the queue."""
         inputs = as_inputs(texts)
         request = EmbedRequest(inputs, prompt, prompt_name, instruction, input_type, dimensions, normalize, truncate)
-        vectors = (await self._run_async(request)).vectors
+        vectors = (await self._run_async(CheckedRequest(request, self._terms(request)))).vectors
         return vectors[0] if isinstance(texts, str) else vectors
 
-    def terms(self, request: EmbedRequest) -> Terms:
-        """What goes before the request's texts, and what lowers the quality of its vectors. Nothing is computed.
+    def check(self, request: EmbedRequest) -> CheckedRequest:
+        """Resolve the request's prompt, and find what lowers the quality of its vectors. No text is looked at.
 
         Raises `InputError` for what cannot be served whatever the texts are, too many of them included.
         """
         check_number(len(request.inputs), self._settings, "input")
-        warnings = check_dimensions(request, self.dimensions, self._live.description.embedding)
-        return Terms(self._prefix(request), warnings)
+        return CheckedRequest(request, self._terms(request))
 
-    def held(self, request: EmbedRequest) -> EmbedResult | None:  # noqa: ARG002
-        """None: without a cache, everything is computed."""
-        return None
-
-    def embed(self, request: EmbedRequest) -> EmbedResult:
-        """One request, of at most `max_texts_per_request` texts.
+    async def compute(self, checked: CheckedRequest) -> EmbedResult:
+        """The vectors of a request that `check` gave. Cancelling takes its texts out of the queue.
 
         Raises what `encode` raises, `QueueFullError`, and `MemoryShortError` while no new work is taken.
         """
+        self._check_memory()
+        return await self._run_async(checked, limited=True)
+
+    def embed(self, request: EmbedRequest) -> EmbedResult:
+        """One request, of at most `max_texts_per_request` texts. Raises as `check` and `compute`."""
         self._admit(len(request.inputs), "input")
         return self._run(request, limited=True)
 
     async def embed_async(self, request: EmbedRequest) -> EmbedResult:
         """As `embed`, without blocking the event loop. Cancelling it takes its texts out of the queue."""
-        self._admit(len(request.inputs), "input")
-        return await self._run_async(request, limited=True)
+        return await self.compute(self.check(request))
 
     def tokenize(
         self, texts: Sequence[str], *, prompt_name: str | None = None, add_special_tokens: bool = True
@@ -202,16 +201,22 @@ class Embedder(ServedModel):
         return await self._lists.texts(ids, lane, skip_special_tokens=skip_special_tokens)
 
     def _run(self, request: EmbedRequest, *, limited: bool = False, show_progress: bool = False) -> EmbedResult:
-        collector = VectorCollector(request, self._live.description)
+        terms = self._terms(request)
+        collector = VectorCollector(request, terms.warnings, self.dimensions)
         pipeline, leaving = self._pipeline_for(request)
-        pipeline.run(request, self._prefix(request), collector, limited=limited, show_progress=show_progress)
+        pipeline.run(request, terms.prefix, collector, limited=limited, show_progress=show_progress)
         return self._finish(request, collector, leaving)
 
-    async def _run_async(self, request: EmbedRequest, *, limited: bool = False) -> EmbedResult:
-        collector = VectorCollector(request, self._live.description)
+    async def _run_async(self, checked: CheckedRequest, *, limited: bool = False) -> EmbedResult:
+        request, terms = checked.request, checked.terms
+        collector = VectorCollector(request, terms.warnings, self.dimensions)
         pipeline, leaving = self._pipeline_for(request)
-        await pipeline.run_async(request, self._prefix(request), collector, limited=limited)
+        await pipeline.run_async(request, terms.prefix, collector, limited=limited, is_clean=checked.is_clean)
         return self._finish(request, collector, leaving)
+
+    def _terms(self, request: EmbedRequest) -> Terms:
+        warnings = check_dimensions(request, self.dimensions, self._live.description.embedding)
+        return Terms(self._prefix(request), warnings)
 
     def _pipeline_for(self, request: EmbedRequest) -> tuple[Pipeline, LeavingPreparer | None]:
         """And what knows the inputs that are left out, where some may be."""

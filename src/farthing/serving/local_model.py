@@ -227,13 +227,17 @@ class ServedModel:
             MemoryShortError: no new work is taken.
             TooManyTextsError: the request is too large.
         """
+        self._check_memory()
+        check_number(num_texts, self._settings, param)
+
+    def _check_memory(self) -> None:
+        """Raises `MemoryShortError` while no new work is taken."""
         memory = self.memory()
         if memory is not None and memory.refuses:
             raise MemoryShortError(
                 "Memory is short and nothing more can be freed; no new work is taken until there is room. Try again in "
                 "a while."
             )
-        check_number(num_texts, self._settings, param)
 
     # --- end -----------------------------------------------------------------------------------------------------
 

@@ -17,14 +17,14 @@ from typing import Any, NoReturn, Protocol
 from tqdm import tqdm
 
 from farthing.core.errors import InputError
-from farthing.serving.collector import Collector, Running, Slice, cancel, wait, wait_async
+from farthing.serving.collector import Collector, Running, cancel, wait, wait_async
 from farthing.serving.queue.batch import Job
 from farthing.serving.queue.lane import HELD_TEXTS, Flow
 from farthing.serving.queue.pace import SLICE_CHARS, SLICE_TEXTS, SMALL_CHARS, Size, count_chars
 from farthing.serving.queue.scheduler import Scheduler
 from farthing.serving.request import TextEnd, Urgency
 from farthing.serving.text.pools import HUGE_CHARS, TokenizerPools
-from farthing.serving.text.prepare import Prepared
+from farthing.serving.text.prepare import Prepared, Slice
 
 # Slices of one call that wait or run at the same time: bounds memory, keeps the device busy.
 SLICES_IN_FLIGHT = HELD_TEXTS // SLICE_TEXTS
@@ -47,10 +47,8 @@ class Request(Protocol):
 
 
 class Prepares(Protocol):
-    def prepare(
-        self, inputs: Sequence[Any], start: int, prefix: str, truncate: bool | None, truncate_from: TextEnd
-    ) -> Prepared:
-        """`inputs` are a request's from index `start` on. Raises `InputError`."""
+    def prepare(self, part: Slice) -> Prepared:
+        """Raises `InputError`."""
         ...
 
 
@@ -81,7 +79,7 @@ class Pipeline:
         limited: bool = False,
         show_progress: bool = False,
     ) -> None:
-        """`prefix` goes to the preparer as it is; the queue's limits count when `limited`.
+        """`prefix` goes to the preparer as it is. The queue's limits count when `limited`.
 
         Raises `InputError` for what cannot be served as it is, `EngineError`, `ServingError`.
         """
@@ -93,11 +91,16 @@ class Pipeline:
                 self._run(slices, collector, flow, bar)
                 slices = collector.outdated()
 
-    async def run_async(self, request: Request, prefix: str, collector: Collector, *, limited: bool = False) -> None:
-        """As `run`. Cancelling takes the request's texts out of the queue."""
+    async def run_async(
+        self, request: Request, prefix: str, collector: Collector, *, limited: bool = False, is_clean: bool = False
+    ) -> None:
+        """As `run`. Cancelling takes the request's texts out of the queue.
+
+        `is_clean` says that its inputs went through `clean_input` already.
+        """
         size = await self._size(request, prefix)
         with self._scheduler.open(request.urgency, size, limited=limited) as flow:
-            slices: Iterable[Slice] = self._slices(request, prefix)
+            slices: Iterable[Slice] = self._slices(request, prefix, is_clean)
             while slices:
                 await self._run_async(slices, collector, flow)
                 slices = collector.outdated()
@@ -139,26 +142,26 @@ class Pipeline:
         finally:
             cancel(in_flight)
 
-    def _slices(self, request: Request, prefix: str) -> Iterator[Slice]:
+    def _slices(self, request: Request, prefix: str, is_clean: bool = False) -> Iterator[Slice]:
         start = num_chars = 0
         for stop, item in enumerate(request.inputs):
             more_chars = len(prefix) + count_chars(item)
             if stop - start >= SLICE_TEXTS or (stop > start and num_chars + more_chars > SLICE_CHARS):
-                yield self._slice(request, prefix, start, stop, num_chars)
+                yield self._slice(request, prefix, is_clean, start, stop, num_chars)
                 start, num_chars = stop, 0
             num_chars += more_chars
         if start < len(request.inputs):
-            yield self._slice(request, prefix, start, len(request.inputs), num_chars)
+            yield self._slice(request, prefix, is_clean, start, len(request.inputs), num_chars)
 
-    def _slice(self, request: Request, prefix: str, start: int, stop: int, num_chars: int) -> Slice:
+    def _slice(self, request: Request, prefix: str, is_clean: bool, start: int, stop: int, num_chars: int) -> Slice:
         inputs = request.inputs[start:stop]
         longest = len(prefix) + max(map(count_chars, inputs)) if num_chars > HUGE_CHARS else num_chars
-        return Slice(inputs, start, prefix, request.truncate, request.truncate_from, num_chars, longest)
+        return Slice(inputs, start, prefix, request.truncate, request.truncate_from, is_clean, num_chars, longest)
 
     def _prepare(self, item: Slice) -> Running:
         started = time.perf_counter()
         try:
-            prepared = self._preparer.prepare(item.inputs, item.start, item.prefix, item.truncate, item.truncate_from)
+            prepared = self._preparer.prepare(item)
         except InputError as error:
             # What the error has passed through holds millions of tokens of texts that are too long. It would stay until
             # the collector finds the error, which futures and tasks hold in circles. Only here, where all of it has

@@ -162,6 +162,24 @@ class Terms:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class CheckedRequest:
+    """A request that its model can serve, and what was found out when it was checked.
+
+    Attributes:
+        terms: its prompt and its warnings.
+        is_clean: its texts went through `clean_input` already, with this prompt before them.
+        result: the answer, where nothing has to be computed.
+        lookup: what a cache before the model found out, which is its own business.
+    """
+
+    request: EmbedRequest
+    terms: Terms
+    is_clean: bool = False
+    result: EmbedResult | None = None
+    lookup: object = None
+
+
 def check_number(num_texts: int, settings: ServingSettings, param: str) -> None:
     """Raises `TooManyTextsError` when a request has more texts than are taken at once."""
     limit = settings.max_texts_per_request

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from farthing.core.errors import DimensionsError
@@ -13,17 +11,12 @@ from farthing.models.spec import EmbeddingSpec
 from farthing.serving.collector import Collector
 from farthing.serving.request import EmbedRequest, EmbedResult
 
-if TYPE_CHECKING:
-    from farthing.engine.describe import ModelDescription
-
 
 class VectorCollector(Collector):
-    """Of a request for vectors. Raises `DimensionsError` when it is made."""
+    """Of a request for vectors, to a model that makes `hidden` numbers a text."""
 
-    def __init__(self, request: EmbedRequest, description: ModelDescription) -> None:
-        hidden = description.spec.hidden
-        self._warnings = check_dimensions(request, hidden, description.embedding)
-        self._request = request
+    def __init__(self, request: EmbedRequest, warnings: tuple[str, ...], hidden: int) -> None:
+        self._request, self._warnings = request, warnings
         self._dimensions = request.dimensions or hidden
         super().__init__(len(request.inputs), self._dimensions)
         if request.per_token:

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 import httpx
 
-from farthing.upstream.client import AttemptFailedError
-
 ACCEPTED = "gzip"  # in the header accept-encoding; the one compression that is undone
 FLOOR_BYTES = 2**20
 CEILING_BYTES = 2**30
@@ -22,6 +20,28 @@ ERROR_BYTES = FLOOR_BYTES  # of what is no vectors and no scores: errors, health
 NUMBER_BYTES = 40  # of a number of a vector as indented JSON
 ITEM_BYTES = 1024  # around a vector or a score
 MOST_DIMENSIONS = 65_536  # where it is not known yet how many there are
+
+
+class AttemptFailedError(Exception):
+    """The upstream broke off, answered 5xx, or something that makes no sense.
+
+    Attributes:
+        reason: one phrase, without anything that the upstream said.
+        detail: what it said.
+        is_gone: it cannot be reached or does not answer, so that asking it again now is of no use.
+    """
+
+    def __init__(self, reason: str, *, detail: str = "", is_gone: bool = False) -> None:
+        super().__init__(reason)
+        self.reason, self.detail, self.is_gone = reason, detail, is_gone
+
+
+class AttemptBusyError(Exception):
+    """The upstream has too much to do, and wants to be left alone for `rest_s` seconds."""
+
+    def __init__(self, rest_s: float) -> None:
+        super().__init__("has too much to do (429)")
+        self.rest_s = rest_s
 
 
 @dataclass(frozen=True)

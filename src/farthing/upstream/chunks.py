@@ -58,14 +58,16 @@ def estimate_tokens(text: str) -> int:
     return -(-num_ascii // 3) + len(text) - num_ascii
 
 
-def fit_input(item: Input, index: int, prefix: str, serving: ServingSettings) -> str | list[int] | None:
-    """As it is sent; None where a zero vector is the answer.
+def fit_input(
+    item: Input, index: int, prefix: str, serving: ServingSettings, *, is_clean: bool = False
+) -> str | list[int] | None:
+    """As it is sent; None where a zero vector is the answer. `is_clean`: a text has been through `fit_text` already.
 
     Raises:
         InputError: it cannot be sent; `index` is its place in the request, for the message.
     """
     if isinstance(item, str):
-        text = fit_text(item, index, serving, len(prefix))
+        text = item if is_clean else fit_text(item, index, serving, len(prefix))
         return None if text is None else prefix + text
     if prefix:
         raise InputError(

@@ -14,7 +14,7 @@ import httpx
 import orjson
 
 from farthing.core.errors import SettingsError, UpstreamInputError, UpstreamLengthError
-from farthing.upstream.answer import ACCEPTED, ERROR_BYTES, Answer, read_answer
+from farthing.upstream.answer import ACCEPTED, ERROR_BYTES, Answer, AttemptBusyError, AttemptFailedError, read_answer
 
 CONNECT_S = 5.0
 HEALTH_S = 10.0
@@ -29,28 +29,6 @@ LENGTH_WORDS = re.compile(
     r"|at most \d+ characters",
     re.IGNORECASE,
 )
-
-
-class AttemptFailedError(Exception):
-    """The upstream broke off, answered 5xx, or something that makes no sense.
-
-    Attributes:
-        reason: one phrase, without anything that the upstream said.
-        detail: what it said.
-        is_gone: it cannot be reached or does not answer, so that asking it again now is of no use.
-    """
-
-    def __init__(self, reason: str, *, detail: str = "", is_gone: bool = False) -> None:
-        super().__init__(reason)
-        self.reason, self.detail, self.is_gone = reason, detail, is_gone
-
-
-class AttemptBusyError(Exception):
-    """The upstream has too much to do, and wants to be left alone for `rest_s` seconds."""
-
-    def __init__(self, rest_s: float) -> None:
-        super().__init__("has too much to do (429)")
-        self.rest_s = rest_s
 
 
 class UpstreamClient:

@@ -24,11 +24,12 @@ from farthing.core.errors import InputError, UpstreamFailedError, UpstreamInputE
 from farthing.core.settings import ServingSettings, UpstreamSettings
 from farthing.core.space import ELSEWHERE, VectorSpace, elsewhere_fingerprint
 from farthing.models.spec import EmbeddingSpec
-from farthing.serving.request import EmbedRequest, EmbedResult, InputType, Terms, check_number
+from farthing.serving.request import CheckedRequest, EmbedRequest, EmbedResult, InputType, Terms, check_number
 from farthing.serving.text.vocabulary import Unknown
 from farthing.serving.vectors import check_dimensions, finish_vectors
+from farthing.upstream.answer import AttemptFailedError
 from farthing.upstream.chunks import CHARS_PER_TOKEN, Chunk, encode_all, estimate_tokens, fit_input, split, weight_of
-from farthing.upstream.client import AttemptFailedError, UpstreamClient
+from farthing.upstream.client import UpstreamClient
 from farthing.upstream.prompts import NOTHING_KNOWN, prompt_warnings, upstream_prefix
 from farthing.upstream.served import UpstreamModel, gather_bounded
 from farthing.upstream.vectors import MAX_LISTED, Vectors, ask_vectors, share_out
@@ -137,19 +138,26 @@ class UpstreamEmbedder(UpstreamModel):
 
     # --- work ----------------------------------------------------------------------------------------------------
 
-    def held(self, request: EmbedRequest) -> EmbedResult | None:  # noqa: ARG002
-        """None: upstreams have to be asked."""
-        return None
+    def check(self, request: EmbedRequest) -> CheckedRequest:
+        """Resolve the request's prompt, and find what lowers the quality of its vectors. No upstream is asked.
 
-    async def embed_async(self, request: EmbedRequest) -> EmbedResult:
-        """One request. Cancelling it takes back what is not computed yet.
+        Raises `InputError` for what cannot be served whatever the texts are.
+        """
+        check_number(len(request.inputs), self._serving, "input")
+        return CheckedRequest(request, self._terms(request))
+
+    async def compute(self, checked: CheckedRequest) -> EmbedResult:
+        """The vectors of a request that `check` gave. Cancelling takes back what is not computed yet.
 
         Raises:
             InputError: it cannot be served as it is; `UpstreamInputError` when it is the upstream that says so.
             NoUpstreamError, UpstreamBusyError, UpstreamFailedError: no upstream can answer.
         """
-        check_number(len(request.inputs), self._serving, "input")
-        return await self._on_own_loop(self._embed(request), len(request.inputs))
+        return await self._on_own_loop(self._embed(checked), len(checked.request.inputs))
+
+    async def embed_async(self, request: EmbedRequest) -> EmbedResult:
+        """One request. Raises as `check` and `compute`."""
+        return await self.compute(self.check(request))
 
     def encode(
         self,
@@ -180,17 +188,18 @@ class UpstreamEmbedder(UpstreamModel):
         return estimate_tokens(text)
 
     def _embed_and_wait(self, request: EmbedRequest) -> EmbedResult:
-        return self._loop.run(self._tracked(self._embed(request)))
+        return self._loop.run(self._tracked(self._embed(CheckedRequest(request, self._terms(request)))))
 
-    async def _embed(self, request: EmbedRequest) -> EmbedResult:
+    async def _embed(self, checked: CheckedRequest) -> EmbedResult:
+        request = checked.request
         if request.per_token:
             raise WrongTaskError(
                 f"The model {self.model} runs in another server, which is asked for one vector a text."
             )
         dimensions = request.dimensions or self.dimensions
-        warnings = self._warnings(request)
+        warnings = checked.terms.warnings
         errors: dict[int, InputError] = {}
-        chunks = self._chunks(request, errors)
+        chunks = self._chunks(checked, errors)
         found = await self._ask_all(chunks, request, errors)
         rows = np.zeros((len(request.inputs), dimensions), dtype=np.float32)
         text_tokens = [0] * len(request.inputs)
@@ -221,9 +230,7 @@ class UpstreamEmbedder(UpstreamModel):
             errors=errors,
         )
 
-    def terms(self, request: EmbedRequest) -> Terms:
-        """What goes before the texts, and warnings. Raises `InputError`."""
-        check_number(len(request.inputs), self._serving, "input")
+    def _terms(self, request: EmbedRequest) -> Terms:
         return Terms(upstream_prefix(request, self._spec, self._serving.max_text_chars), self._warnings(request))
 
     def _warnings(self, request: EmbedRequest) -> tuple[str, ...]:
@@ -240,16 +247,16 @@ class UpstreamEmbedder(UpstreamModel):
             return ("whether this model was trained to be cut is not known here",)
         return found
 
-    def _chunks(self, request: EmbedRequest, errors: dict[int, InputError]) -> list[Chunk]:
+    def _chunks(self, checked: CheckedRequest, errors: dict[int, InputError]) -> list[Chunk]:
         """Raises `InputError` for the first input that cannot be sent, or puts it into `errors` and leaves it out."""
-        prefix = upstream_prefix(request, self._spec, self._serving.max_text_chars)
+        request, prefix = checked.request, checked.terms.prefix
         size = self._settings.upstream_batch_texts
         if any(client.is_farthing for client in self._clients):
             size = min(size, MAX_LISTED)
         items: list[str | list[int] | None] = []
         for index, item in enumerate(request.inputs):
             try:
-                items.append(fit_input(item, index, prefix, self._serving))
+                items.append(fit_input(item, index, prefix, self._serving, is_clean=checked.is_clean))
             except InputError as error:
                 if not request.leaves_out:
                     raise

@@ -24,7 +24,8 @@ from farthing.core.errors import (
     UpstreamFailedError,
     UpstreamInputError,
 )
-from farthing.upstream.client import AttemptBusyError, AttemptFailedError, UpstreamClient
+from farthing.upstream.answer import AttemptBusyError, AttemptFailedError
+from farthing.upstream.client import UpstreamClient
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -24,9 +24,9 @@ import orjson
 from farthing.core.errors import EmptyInputError, UnknownPromptError, UpstreamInputError
 from farthing.serving.request import RerankRequest, RerankResult, check_number
 from farthing.serving.text.clean import clean_named
-from farthing.upstream.answer import scores_limit
+from farthing.upstream.answer import AttemptFailedError, scores_limit
 from farthing.upstream.chunks import CHARS_PER_TOKEN
-from farthing.upstream.client import AttemptFailedError, UpstreamClient, at
+from farthing.upstream.client import UpstreamClient, at
 from farthing.upstream.served import UpstreamModel, gather_bounded
 
 PROBE_QUERY = "What is the capital of China?"

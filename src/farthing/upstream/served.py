@@ -16,7 +16,8 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 from farthing.core.errors import ClosedError, NoUpstreamError
 from farthing.core.settings import ServingSettings, UpstreamSettings
 from farthing.serving.stats import Health, QueueStats, ServingStats, StatsCounter
-from farthing.upstream.client import AttemptFailedError, UpstreamClient, http_client, parse_url
+from farthing.upstream.answer import AttemptFailedError
+from farthing.upstream.client import UpstreamClient, http_client, parse_url
 from farthing.upstream.loop import LoopThread
 from farthing.upstream.pool import Call, Pool, UpstreamState
 

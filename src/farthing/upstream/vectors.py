@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import orjson
 
-from farthing.upstream.answer import vectors_limit
-from farthing.upstream.client import AttemptFailedError, UpstreamClient, at
+from farthing.upstream.answer import AttemptFailedError, vectors_limit
+from farthing.upstream.client import UpstreamClient, at
 
 MAX_UTF8_BYTES = 4  # of a character
 MOST_AROUND = 4096  # tokens that an upstream may put around a text: special ones, a prompt of its own

@@ -20,6 +20,7 @@ from farthing.core.errors import (
     WrongTaskError,
 )
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings, UpstreamSettings
+from farthing.serving.text.prepare import Slice
 from farthing.toolkit.encoder import open_encoder
 from farthing.upstream.prompts import read_prompts
 
@@ -33,7 +34,7 @@ def test_vectors_are_the_upstreams_own_in_order(fronts: Any, ask: Any, server: A
     counts = [asked["input"] for front in fronts for asked in front.door.asked[1:]]
     assert sorted(map(len, counts)) == [6, *[16] * 9]
     assert all(len(front.door.asked) > 1 for front in fronts)
-    expected = server.embedder._preparer.prepare(TEXTS, 0, "", None).num_tokens
+    expected = server.embedder._preparer.prepare(Slice(TEXTS)).num_tokens
     assert result.num_tokens == sum(result.text_tokens) == expected
     assert min(result.text_tokens) > 0
     assert result.warnings == ()

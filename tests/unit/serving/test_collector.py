@@ -15,6 +15,7 @@ from farthing.core.errors import PromptTooLongError, QueryTooLongError, TextTooL
 from farthing.serving.queue.pace import SLICE_CHARS, SLICE_TEXTS
 from farthing.serving.request import EmbedRequest, RerankRequest
 from farthing.serving.text.pools import HUGE_CHARS, TokenizerPools
+from farthing.serving.text.prepare import Slice
 from farthing.serving.text.tokenizer import SHORT_CHARS
 
 CONTEXT = 16
@@ -32,9 +33,9 @@ def slices(embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> list[tuple[in
     seen: list[tuple[int, int]] = []
     real = embedder._preparer.prepare
 
-    def prepare(inputs: Sequence[str], start: int, prefix: str, *rest: Any) -> Any:
-        seen.append((len(inputs), sum(len(prefix) + len(text) for text in inputs)))
-        return real(inputs, start, prefix, *rest)
+    def prepare(part: Slice) -> Any:
+        seen.append((len(part.inputs), sum(len(part.prefix) + len(text) for text in part.inputs)))
+        return real(part)
 
     monkeypatch.setattr(embedder._preparer, "prepare", prepare)
     return seen
@@ -165,11 +166,11 @@ def test_a_short_request_is_answered_while_long_ones_are_tokenised(
     go_on, begun = threading.Event(), threading.Semaphore(0)
     real = embedder._preparer.prepare
 
-    def prepare(inputs: Sequence[str], *rest: Any) -> Any:
-        if len(inputs[0]) > SHORT_CHARS:
+    def prepare(part: Slice) -> Any:
+        if len(part.inputs[0]) > SHORT_CHARS:
             begun.release()
             assert go_on.wait(30)
-        return real(inputs, *rest)
+        return real(part)
 
     monkeypatch.setattr(embedder._preparer, "prepare", prepare)
 

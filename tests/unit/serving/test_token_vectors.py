@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +22,7 @@ from farthing.serving.cache.vectors import VectorCache
 from farthing.serving.queue.batch import Batch, Job
 from farthing.serving.queue.token_counter import TokenCounter
 from farthing.serving.request import EmbedRequest
-from farthing.serving.text.prepare import Prepared
+from farthing.serving.text.prepare import Prepared, Slice
 
 SERVING = ServingSettings(max_token_vectors=700, short_text="zero")
 TEXTS = [f"text number {number}" for number in range(20)]  # of a token a letter, and one at the end
@@ -151,11 +150,11 @@ def test_a_request_that_is_computed_again_is_counted_once(
         output = real(texts, per_token)
         return BatchOutput(output.rows, output.errors, 0, next(fingerprints), output.computed)
 
-    def prepare_when_begun(inputs: Sequence[Any], start: int, *others: Any) -> Prepared:
-        if start:  # the second slice is not to come into the first one's batch
+    def prepare_when_begun(part: Slice) -> Prepared:
+        if part.start:  # the second slice is not to come into the first one's batch
             assert begun.wait(30)
             held.go_on.set()
-        return prepare(inputs, start, *others)
+        return prepare(part)
 
     held.run = changing  # type: ignore[method-assign]
     monkeypatch.setattr(embedder._preparer, "prepare", prepare_when_begun)

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farthing.core.errors import SettingsError
-from farthing.upstream.client import AttemptFailedError, UpstreamClient, parse_url, rest_s, words
+from farthing.upstream.answer import AttemptFailedError
+from farthing.upstream.client import UpstreamClient, parse_url, rest_s, words
 from farthing.upstream.reranker import logits_of, read_scores
 from farthing.upstream.vectors import NOTHING, Told, read_told, read_vectors, share_out
 

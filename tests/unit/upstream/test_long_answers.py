@@ -12,8 +12,8 @@ import numpy as np
 import orjson
 import pytest
 
-from farthing.upstream.answer import CEILING_BYTES, FLOOR_BYTES, scores_limit, vectors_limit
-from farthing.upstream.client import AttemptFailedError, UpstreamClient, http_client
+from farthing.upstream.answer import CEILING_BYTES, FLOOR_BYTES, AttemptFailedError, scores_limit, vectors_limit
+from farthing.upstream.client import UpstreamClient, http_client
 from farthing.upstream.reranker import RerankRoute
 from farthing.upstream.vectors import Vectors, ask_vectors
 

@@ -47,14 +47,14 @@ async def embed(service: Service, request: Request, wanted: EmbedRequest, model:
         wanted = replace(wanted, urgency=urgency)
     token_ids: TokenIds = request.app.state.token_ids
     wanted = await token_ids.admit(request, wanted)
-    await claim_answer(request, service.num_numbers(wanted, model))
-    answer = service.held(wanted, model)
+    chosen = service.choose(model, "embed", wanted)
+    await claim_answer(request, chosen.num_numbers(wanted, service.max_token_vectors))
+    begun = service.begin(wanted, chosen)
+    answer = begun.answer
     if answer is None:
-        await reserve_tokens(
-            request, lambda: estimate_request(wanted, wanted.prompt, service.context_length(model, "embed"))
-        )
+        await reserve_tokens(request, lambda: estimate_request(wanted, wanted.prompt, chosen.context_length))
         with paying_for_failures(request, wanted):
-            answer = await unless_hung_up(request, service.embed(wanted, model), urgency)
+            answer = await unless_hung_up(request, service.finish(begun), urgency)
     result = answer.result
     exchange.note_work(len(result.vectors), result.num_tokens, result.timings)
     if result.num_cached:
@@ -70,9 +70,10 @@ async def rerank(service: Service, request: Request, wanted: RerankRequest, mode
     urgency = urgency_of(request, service.request_timeout_s)
     if urgency is not USUAL:
         wanted = replace(wanted, urgency=urgency)
-    await reserve_tokens(request, lambda: estimate_request(wanted, None, service.context_length(model, "rerank")))
+    chosen = service.choose(model, "rerank")
+    await reserve_tokens(request, lambda: estimate_request(wanted, None, chosen.context_length))
     with paying_for_failures(request, wanted):
-        answer = await unless_hung_up(request, service.rerank(wanted, model), urgency)
+        answer = await unless_hung_up(request, service.rerank(wanted, chosen), urgency)
     exchange.note_work(len(answer.result.logits), answer.result.num_tokens, answer.result.timings)
     await charge_tokens(request, answer.result.num_tokens)
     return answer

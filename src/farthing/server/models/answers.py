@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from farthing.core.errors import WrongTaskError
 
 if TYPE_CHECKING:
     from farthing.models.heads import Task
+    from farthing.server.models.slot import ModelEntry
     from farthing.serving.backend import EmbedBackend
     from farthing.serving.request import EmbedRequest, EmbedResult, RerankResult
 
@@ -43,8 +44,15 @@ class Scores:
     model: str
 
 
-def can_answer(embedder: EmbedBackend, request: EmbedRequest) -> bool:
-    """Token ids are another model's, vectors have the length that they have, those of tokens are made here alone."""
+def takes(slot: ModelEntry, request: EmbedRequest) -> bool:
+    """Whether a model of a route can take a request that was meant for another; True while it is not loaded.
+
+    It cannot for token ids, which belong to one tokenizer, for more dimensions than it has, and for a vector of every
+    token from another server.
+    """
+    embedder = cast("EmbedBackend | None", slot.backend)
+    if embedder is None:
+        return True
     if request.per_token and embedder.local is None:
         return False
     are_texts = all(isinstance(item, str) for item in request.inputs)

@@ -14,11 +14,12 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from farthing.core.errors import ClosedError, QueueFullError, ServingError
 from farthing.core.settings import ServingSettings
-from farthing.server.models.answers import Answer, Scores, ServiceHealth, can_answer, wrong_task
+from farthing.server.models.answers import Answer, Scores, ServiceHealth, takes, wrong_task
 from farthing.server.models.directory import Directory
 from farthing.server.models.loader_thread import Keeper
 from farthing.server.models.slot import ModelEntry
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from farthing.serving.cache.store import CacheStats
     from farthing.serving.cache.vectors import VectorCache
     from farthing.serving.governor import MemoryState
-    from farthing.serving.request import EmbedRequest, EmbedResult, RerankRequest
+    from farthing.serving.request import CheckedRequest, EmbedRequest, EmbedResult, RerankRequest
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -38,6 +39,44 @@ RETRY_LOADING_S = 10.0  # after a failure
 # Requests for a vector of every token in work at once: their answers are large, and this bounds what they hold.
 PER_TOKEN_REQUESTS = 2
 USUAL_CONTEXT = 8192
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The models that a request may be answered by, best first."""
+
+    slots: Sequence[ModelEntry]
+
+    @property
+    def context_length(self) -> int:
+        """Tokens of the longest text that the first model takes, or of a usual one while that is not known."""
+        backend = self.slots[0].backend
+        return USUAL_CONTEXT if backend is None else backend.context_length or USUAL_CONTEXT
+
+    def num_numbers(self, request: EmbedRequest, max_token_vectors: int) -> int:
+        """How many numbers the answer to `request` has, at most; 0 while that is not known."""
+        backend = cast("EmbedBackend | None", self.slots[0].backend)
+        if backend is None:
+            return 0
+        if request.per_token:
+            return backend.dimensions * max_token_vectors
+        return len(request.inputs) * min(backend.dimensions, request.dimensions or backend.dimensions)
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A request for vectors that its model has checked.
+
+    Attributes:
+        backend, checked: None while the model is not loaded.
+        answer: where nothing has to be computed or waited for.
+    """
+
+    request: EmbedRequest
+    chosen: Chosen
+    backend: Backend | None = None
+    checked: CheckedRequest | None = None
+    answer: Answer | None = None
 
 
 class Service:
@@ -136,46 +175,60 @@ class Service:
 
     # --- work ----------------------------------------------------------------------------------------------------
 
-    def num_numbers(self, request: EmbedRequest, model: str | None = None) -> int:
-        """How many numbers the answer to `request` has, at most; 0 while that is not known."""
-        backend = self._expected(model, "embed")
-        if backend is None or backend.task != "embed":
-            return 0
-        full = cast("EmbedBackend", backend).dimensions
-        if request.per_token:
-            return full * self.max_token_vectors
-        return len(request.inputs) * min(full, request.dimensions or full)
+    def choose(self, name: str | None, task: Task, request: EmbedRequest | None = None) -> Chosen:
+        """The models that `name` stands for and that can answer now, at least one; of an embedding request only those
+        that can take it.
 
-    def context_length(self, model: str | None, task: Task) -> int:
-        """Tokens of the longest text that the model of that name takes, or of a usual one while that is not known."""
-        backend = self._expected(model, task)
-        return USUAL_CONTEXT if backend is None else backend.context_length or USUAL_CONTEXT
+        Raises `UnknownModelError`, `WrongTaskError`, `ServingError` while no model is loaded or it failed to load, and
+        `ClosedError` once the service is closed.
+        """
+        self.models.check(name)
+        self._check_ready()
+        slots = list(self.models.candidates(name, task))
+        if not slots or slots[0].task != task:
+            raise wrong_task((slots or self.models.entries)[0].name, task, self.models.names_for(task))
+        return Chosen(self._able(slots, request) if len(slots) > 1 else slots)
 
-    def _expected(self, model: str | None, task: Task) -> Backend | None:
-        """What is asked first for that name; None where there is none, or none yet."""
-        entry = next(iter(self.models.candidates(model, task)), None) if self.models.knows(model) else None
-        return None if entry is None else entry.backend
+    def _able(self, slots: Sequence[ModelEntry], request: EmbedRequest | None) -> Sequence[ModelEntry]:
+        """Of the models of a route those that can answer now, at least the first."""
+        first, *others = slots
+        for slot in slots:  # of which others can answer meanwhile
+            if slot.failure is not None:
+                self._load_again(slot)
+        able = [slot for slot in others if is_able(slot) and (request is None or takes(slot, request))]
+        return [first, *able] if is_able(first) or not able else able
 
-    def held(self, request: EmbedRequest, model: str | None = None) -> Answer | None:
-        """What `embed` would answer, where a cache holds it and nothing has to be waited for. Raises as `embed`."""
-        entry, *_ = self._able(model, "embed", lambda backend: can_answer(cast("EmbedBackend", backend), request))
-        with entry.used() as backend:
-            found = None if backend is None else cast("EmbedBackend", backend).held(request)
-        return None if found is None else self._answer(found, entry)
+    def begin(self, request: EmbedRequest, chosen: Chosen) -> Begun:
+        """Check the request by the first model of `chosen`, and answer it where a cache in this process holds all of
+        it. Raises as `EmbedBackend.check`."""
+        slot = chosen.slots[0]
+        with slot.used() as backend:
+            if backend is None:
+                return Begun(request, chosen)
+            checked = cast("EmbedBackend", backend).check(request)
+        answer = None if checked.result is None else self._answer(checked.result, slot)
+        return Begun(request, chosen, backend, checked, answer)
 
-    async def embed(self, request: EmbedRequest, model: str | None = None) -> Answer:
-        """The vectors of `request`, when its turn comes. Cancelling takes its texts out of the queue.
+    async def finish(self, begun: Begun) -> Answer:
+        """The vectors of a request, when its turn comes. Cancelling takes its texts out of the queue.
 
-        Raises what the backend raises, `UnknownModelError`, `WrongTaskError`, `ServingError` while the model is loading
-        or has failed to load, and `ClosedError` once the service is closed.
+        Raises what the backend raises, `ServingError` while the model is loading or has failed to load, and
+        `ClosedError` once the service is closed.
         """
 
-        async def work(entry: ModelEntry, backend: Backend) -> Answer:
-            return self._answer(await cast("EmbedBackend", backend).embed_async(request), entry)
+        async def work(slot: ModelEntry, backend: Backend) -> Answer:
+            embedder, checked = cast("EmbedBackend", backend), begun.checked
+            if checked is None or backend is not begun.backend:
+                checked = embedder.check(begun.request)
+            return self._answer(checked.result or await embedder.compute(checked), slot)
 
-        async with self._per_token_turns if request.per_token else self._turns:
-            entries = self._able(model, "embed", lambda backend: can_answer(cast("EmbedBackend", backend), request))
-            return await self._first_answer(entries, work)
+        async with self._per_token_turns if begun.request.per_token else self._turns:
+            return await self._first_answer(begun.chosen, work)
+
+    async def embed(self, request: EmbedRequest, model: str | None = None) -> Answer:
+        """The vectors of `request`. Raises as `choose`, `begin` and `finish`."""
+        begun = self.begin(request, self.choose(model, "embed", request))
+        return begun.answer or await self.finish(begun)
 
     async def in_turn(self, work: Callable[[], Awaitable[T]]) -> T:
         """What `work` gives, which counts as one of the requests in work."""
@@ -186,65 +239,44 @@ class Service:
         """The name and the backend of the model that answers for this one, once it is loaded; for what it says of
         itself, since it may be unloaded again. Raises as `embed`."""
 
-        async def work(entry: ModelEntry, backend: Backend) -> tuple[str, Backend]:
-            return entry.name, backend
+        async def work(slot: ModelEntry, backend: Backend) -> tuple[str, Backend]:
+            return slot.name, backend
 
-        return await self._first_answer(self._able(model, task, lambda _: True), work)
+        return await self._first_answer(self.choose(model, task), work)
 
-    async def rerank(self, request: RerankRequest, model: str | None = None) -> Scores:
+    async def rerank(self, request: RerankRequest, chosen: Chosen) -> Scores:
         """Scores of the request's pairs, when its turn comes. Cancelling takes its pairs out of the queue.
 
-        Raises as `embed`.
+        Raises as `finish`.
         """
 
-        async def work(entry: ModelEntry, backend: Backend) -> Scores:
-            return Scores(await cast("RerankBackend", backend).rerank_async(request), entry.name)
+        async def work(slot: ModelEntry, backend: Backend) -> Scores:
+            return Scores(await cast("RerankBackend", backend).rerank_async(request), slot.name)
 
         async with self._turns:
-            return await self._first_answer(self._able(model, "rerank", lambda _: True), work)
+            return await self._first_answer(chosen, work)
 
-    def _answer(self, result: EmbedResult, entry: ModelEntry) -> Answer:
+    def _answer(self, result: EmbedResult, slot: ModelEntry) -> Answer:
         memory = self.memory()
-        return Answer(result, entry.name, memory.name if memory is not None and memory.step else "")
+        return Answer(result, slot.name, memory.name if memory is not None and memory.step else "")
 
-    def _able(self, name: str | None, task: Task, can_take: Callable[[Backend], bool]) -> list[ModelEntry]:
-        """The models that the name stands for and that can answer now; at least the first of them."""
-        self.models.check(name)
-        self._check_ready()
-        entries = list(self.models.candidates(name, task))
-        if not entries or entries[0].task != task:
-            raise wrong_task((entries or self.models.entries)[0].name, task, self.models.names_for(task))
-        first, *others = entries
-        if not others:
-            return entries
-        for entry in entries:  # of which others can answer meanwhile
-            if entry.failure is not None:
-                self._load_again(entry)
-        able = [entry for entry in others if is_able(entry) and (entry.backend is None or can_take(entry.backend))]
-        return [first, *able] if is_able(first) or not able else able
-
-    async def _first_answer(
-        self, entries: Sequence[ModelEntry], work: Callable[[ModelEntry, Backend], Awaitable[T]]
-    ) -> T:
-        """What `work` makes of the first model that does not turn out to be broken."""
-        *others, last = entries
-        for entry in others:
+    async def _first_answer(self, chosen: Chosen, work: Callable[[ModelEntry, Backend], Awaitable[T]]) -> T:
+        """What `work` makes of the first model, once it is loaded, that does not turn out to be broken."""
+        for slot in chosen.slots:
             try:
-                return await self._with_backend(entry, work)
+                while True:
+                    with slot.used() as backend:
+                        if backend is not None:
+                            return await work(slot, backend)
+                    self._check_ready()
+                    await self._wait_until_loaded(slot)
             except (QueueFullError, ClosedError):
                 raise
             except ServingError as error:
-                logger.warning("%s cannot answer, the next of its route is asked: %s", entry.name, error)
-        return await self._with_backend(last, work)
-
-    async def _with_backend(self, entry: ModelEntry, work: Callable[[ModelEntry, Backend], Awaitable[T]]) -> T:
-        """What `work` makes of a model, once it is loaded."""
-        while True:
-            with entry.used() as backend:
-                if backend is not None:
-                    return await work(entry, backend)
-            self._check_ready()
-            await self._wait_until_loaded(entry)
+                if slot is chosen.slots[-1]:
+                    raise
+                logger.warning("%s cannot answer, the next of its route is asked: %s", slot.name, error)
+        raise AssertionError("a request has at least one model")
 
     async def _wait_until_loaded(self, entry: ModelEntry) -> None:
         done = self._load_again(entry)

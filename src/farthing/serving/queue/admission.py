@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from farthing.core.errors import QueueFullError, TooManyTextsError, TooManyTokensError
-from farthing.serving.queue.lane import HELD_TEXTS, HELD_TOKENS, Flow, Lane
+from farthing.serving.queue.lane import HELD_TEXTS, HELD_TOKENS, Flow, Lane, expected_wait_s
 from farthing.serving.queue.pace import Size
 
 # That a request waits for at most while the speed is not known, where the wait is limited: with so many waiting one is
@@ -142,22 +142,3 @@ def tokens_before(lane: Lane, size: Size) -> int:
     """Tokens of the lane that go before a request of that size."""
     in_lane: list[Flow] = [flow for flow in lane.flows if flow.left.num_tokens <= size.num_tokens]
     return sum(flow.left.num_tokens for flow in in_lane)
-
-
-def expected_wait_s(
-    lane: Lane, earlier_lanes: Sequence[Lane], num_tokens: int, tokens_per_s: float, passing: float = 0.0
-) -> float:
-    """Until so many tokens of a lane are computed, those whose turn is first.
-
-    Args:
-        passing: tokens a second of requests that are expected to come and go before, too.
-    """
-    share, left = lane.share * tokens_per_s, lane.num_tokens_left
-    speed = lane.speed.tokens_per_s if earlier_lanes else tokens_per_s
-    if speed is None:
-        earlier = sum(one.num_tokens_left for one in earlier_lanes)
-        return max((earlier + num_tokens) / tokens_per_s, left / share if earlier else 0.0)
-    speed -= passing
-    if speed <= share:
-        return left / share
-    return min(left / speed, num_tokens / (speed - share))

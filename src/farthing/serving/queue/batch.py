@@ -22,7 +22,6 @@ import numpy as np
 from farthing.core.errors import FarthingError
 from farthing.engine.runner import BatchOutput
 from farthing.models.token_key import TOKEN_BYTES, token_key
-from farthing.serving.queue.lane import Text
 from farthing.serving.queue.token_counter import TokenCounter
 
 # Texts passed over in search of some that fit: bounds the time that a batch takes to fill, however many wait.
@@ -221,6 +220,9 @@ class Batch:
             num_added = counter.add(key, most=len(key) // TOKEN_BYTES)
             assert num_added is not None, "no text adds more than its own tokens"
             yield num_added
+
+
+Text = tuple[Job, int]  # of a job, by index
 
 
 class Filling:

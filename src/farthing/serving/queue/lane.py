@@ -20,15 +20,13 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from farthing.models.token_key import TOKEN_BYTES
-from farthing.serving.queue.admission import expected_wait_s
-from farthing.serving.queue.batch import Filling, Job, num_tokens_of
+from farthing.serving.queue.batch import Filling, Job, Text, num_tokens_of
 from farthing.serving.queue.pace import Arrivals, Size, Speed, counted_tokens
 from farthing.serving.request import LANES, LaneName, Urgency
 
-Text = tuple[Job, int]  # of a job, by index
 # Texts of one request that wait in the queue at the same time, at most; the others are not tokenised yet. And their
 # tokens, of which there are about as many as characters at most (`farthing.serving.queue.pace.SLICE_CHARS`).
 HELD_TEXTS = 1024
@@ -195,6 +193,25 @@ class Lane:
 
 def turn(flow: Flow) -> tuple[bool, int]:
     return not flow.goes_first, flow.left.num_tokens
+
+
+def expected_wait_s(
+    lane: Lane, earlier_lanes: Sequence[Lane], num_tokens: int, tokens_per_s: float, passing: float = 0.0
+) -> float:
+    """Until so many tokens of a lane are computed, those whose turn is first.
+
+    Args:
+        passing: tokens a second of requests that are expected to come and go before, too.
+    """
+    share, left = lane.share * tokens_per_s, lane.num_tokens_left
+    speed = lane.speed.tokens_per_s if earlier_lanes else tokens_per_s
+    if speed is None:
+        earlier = sum(one.num_tokens_left for one in earlier_lanes)
+        return max((earlier + num_tokens) / tokens_per_s, left / share if earlier else 0.0)
+    speed -= passing
+    if speed <= share:
+        return left / share
+    return min(left / speed, num_tokens / (speed - share))
 
 
 class Lanes:

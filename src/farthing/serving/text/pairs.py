@@ -20,7 +20,7 @@ from farthing.models.pair_prompt import PairPrompt
 from farthing.models.spec import ModelSpec
 from farthing.serving.request import Pair, TextEnd
 from farthing.serving.text.clean import clean_named
-from farthing.serving.text.prepare import CUT_CHARS, REFUSED_CHARS, Prepared
+from farthing.serving.text.prepare import CUT_CHARS, REFUSED_CHARS, Prepared, Slice
 from farthing.serving.text.tokenizer import Encoded, TextTokenizer
 
 
@@ -133,16 +133,16 @@ class PairPreparer:
             max_document_tokens += len(self._template.documents([""])[0])
         return PairPreparer(self._template, context_length, self._settings, max_document_tokens)
 
-    def prepare(
-        self, inputs: Sequence[Pair], start: int, prefix: str, truncate: bool | None, truncate_from: TextEnd = "end"
-    ) -> Prepared:
-        """`inputs` are the request's pairs (query, document) from index `start` on, `prefix` the instruction.
+    def prepare(self, part: Slice) -> Prepared:
+        """The inputs are pairs (query, document), and the prefix is the instruction.
 
         Documents are cut to the context, as rerankers do, unless `truncate` is False.
 
         Raises:
             InputError: of the first pair that cannot be scored as it is.
         """
+        inputs: Sequence[Pair] = part.inputs
+        start, prefix, truncate, truncate_from = part.start, part.prefix, part.truncate, part.truncate_from
         fronts: dict[str, list[int]] = {}
         for place, (query, _) in enumerate(inputs):
             if query not in fronts:

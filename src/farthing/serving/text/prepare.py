@@ -6,7 +6,8 @@ In: texts or token ids with their place in the request. Out: token ids a text. R
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from farthing.core.errors import InputError, PromptTooLongError, TextTooLongError, TooManyTokensError, failed_index
 from farthing.core.settings import ServingSettings
@@ -18,6 +19,26 @@ from farthing.serving.text.vocabulary import NONE_UNKNOWN, Unknown, find_unknown
 # Characters for each token of the context that are tokenised of a long text at first: enough of most texts that are
 # cut; and of one that is refused, so many that only a text far over the context is refused without its exact length.
 CUT_CHARS, REFUSED_CHARS = 8, 16
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Inputs of a request from index `start` on, with what they are to be prepared with.
+
+    Attributes:
+        is_clean: the inputs went through `clean_input` already.
+        num_chars: of the inputs, and of what goes before each of them.
+        longest_chars: of the longest one.
+    """
+
+    inputs: Sequence[Any]
+    start: int = 0
+    prefix: str = ""
+    truncate: bool | None = None
+    truncate_from: TextEnd = "end"
+    is_clean: bool = False
+    num_chars: int = 0
+    longest_chars: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,30 +77,30 @@ class Preparer:
         check_room(max_tokens, self._tokenizer.special.count)
         return Preparer(self._tokenizer, max_tokens, self._settings)
 
-    def prepare(
-        self, inputs: Sequence[Input], start: int, prefix: str, truncate: bool | None, truncate_from: TextEnd = "end"
-    ) -> Prepared:
-        """`inputs` are the request's from index `start` on.
-
+    def prepare(self, part: Slice) -> Prepared:
+        """
         Raises:
             InputError: of the first text that cannot be embedded as it is; with the request's first texts, also of a
                 prompt that leaves no room for any.
         """
+        start, prefix, settings = part.start, part.prefix, self._settings
         if start == 0 and CUT_CHARS * len(prefix) > self._context_length:
             self._check_prompt(prefix)
-        cut = self._settings.truncate if truncate is None else truncate
-        settings, num_chars = self._settings, len(prefix)
-        cleaned = [clean_input(item, start + place, settings, num_chars) for place, item in enumerate(inputs)]
+        cut = settings.truncate if part.truncate is None else part.truncate
+        cleaned = part.inputs
+        if not part.is_clean:
+            num_chars = len(prefix)
+            cleaned = [clean_input(item, index, settings, num_chars) for index, item in enumerate(cleaned, start)]
         places = [place for place, item in enumerate(cleaned) if item is not None]
         items = [(start + place, cleaned[place]) for place in places]
-        encoded = self._encode(items, prefix, truncate_from, CUT_CHARS if cut else REFUSED_CHARS)
+        encoded = self._encode(items, prefix, part.truncate_from, CUT_CHARS if cut else REFUSED_CHARS)
         texts, truncated = [], []
         for place, (ids, is_part) in zip(places, encoded, strict=True):
             index = start + place
             if len(ids) > self._context_length:
                 if not cut:
                     raise TextTooLongError(index, len(ids), self._context_length, is_part=is_part)
-                ids = self._tokenizer.truncate(ids, self._context_length, truncate_from)
+                ids = self._tokenizer.truncate(ids, self._context_length, part.truncate_from)
                 truncated.append(index)
             texts.append(ids)
         unknown = self._unknown(texts, [start + place for place in places], prefix)
@@ -135,12 +156,10 @@ class BoundedPreparer:
         self._preparer, self._max_tokens = preparer, max_tokens
         self._num_tokens: dict[int, int] = {}  # by the start of the slice, which may come again
 
-    def prepare(
-        self, inputs: Sequence[Input], start: int, prefix: str, truncate: bool | None, truncate_from: TextEnd = "end"
-    ) -> Prepared:
+    def prepare(self, part: Slice) -> Prepared:
         """As `Preparer.prepare`. Raises `TooManyTokensError` too."""
-        prepared = self._preparer.prepare(inputs, start, prefix, truncate, truncate_from)
-        self._num_tokens[start] = prepared.num_tokens
+        prepared = self._preparer.prepare(part)
+        self._num_tokens[part.start] = prepared.num_tokens
         if (num_tokens := sum(self._num_tokens.values())) > self._max_tokens:
             raise TooManyTokensError(
                 f"The request has {num_tokens} tokens or more; at most {self._max_tokens} get a vector each at once "
@@ -161,29 +180,27 @@ class LeavingPreparer:
         self._preparer = preparer
         self.errors: dict[int, InputError] = {}
 
-    def prepare(
-        self, inputs: Sequence[Input], start: int, prefix: str, truncate: bool | None, truncate_from: TextEnd = "end"
-    ) -> Prepared:
+    def prepare(self, part: Slice) -> Prepared:
         """As `Preparer.prepare`. Raises only what is no single input's fault."""
         try:
-            return self._preparer.prepare(inputs, start, prefix, truncate, truncate_from)
+            return self._preparer.prepare(part)
         except InputError as error:
             if failed_index(error) is None:
                 raise
         parts: list[tuple[int, Prepared]] = []
-        for place, item in enumerate(inputs):
+        for place, item in enumerate(part.inputs):
             try:
-                parts.append((place, self._preparer.prepare([item], start + place, prefix, truncate, truncate_from)))
+                parts.append((place, self._preparer.prepare(replace(part, inputs=[item], start=part.start + place))))
             except InputError as error:
                 if failed_index(error) is None:
                     raise
-                self.errors[start + place] = error.with_traceback(None)  # which holds the tokens
+                self.errors[part.start + place] = error.with_traceback(None)  # which holds the tokens
         return Prepared(
-            tuple(text for _, part in parts for text in part.texts),
-            tuple(place for place, part in parts for _ in part.texts),
-            tuple(index for _, part in parts for index in part.truncated),
+            tuple(text for _, found in parts for text in found.texts),
+            tuple(place for place, found in parts for _ in found.texts),
+            tuple(index for _, found in parts for index in found.truncated),
             Unknown(
-                tuple(index for _, part in parts for index in part.unknown.texts),
-                sum(part.unknown.num_tokens for _, part in parts),
+                tuple(index for _, found in parts for index in found.unknown.texts),
+                sum(found.unknown.num_tokens for _, found in parts),
             ),
         )

@@ -17,7 +17,7 @@ from farthing.server.models.directory import Directory
 from farthing.server.models.service import PER_TOKEN_REQUESTS, Service
 from farthing.server.models.slot import ModelEntry
 from farthing.serving.embedder import Embedder
-from farthing.serving.request import EmbedRequest, EmbedResult
+from farthing.serving.request import CheckedRequest, EmbedRequest, EmbedResult
 
 REQUEST = EmbedRequest(["some text"])
 
@@ -86,19 +86,19 @@ def test_no_more_requests_than_allowed_are_in_work_at_once(
     tiny_qwen3: Path, monkeypatch: pytest.MonkeyPatch, per_token: bool, most: int
 ) -> None:
     in_work: list[int] = [0]
-    embed_async = Embedder.embed_async
+    compute = Embedder.compute
 
-    async def counted(self: Embedder, request: EmbedRequest) -> EmbedResult:
+    async def counted(self: Embedder, checked: CheckedRequest) -> EmbedResult:
         in_work.append(in_work[-1] + 1)
         try:
-            return await embed_async(self, request)
+            return await compute(self, checked)
         finally:
             in_work.append(in_work[-1] - 1)
 
     async def many(service: Service) -> None:
         await asyncio.gather(*(service.embed(replace(REQUEST, per_token=per_token)) for _ in range(20)))
 
-    monkeypatch.setattr(Embedder, "embed_async", counted)
+    monkeypatch.setattr(Embedder, "compute", counted)
     service = start(lambda: Embedder(str(tiny_qwen3)), max_running_requests=3)
     asyncio.run(many(service))
     assert max(in_work) == most

@@ -22,6 +22,7 @@ from farthing.serving.queue.pace import Size
 from farthing.serving.queue.scheduler import BatchLimits
 from farthing.serving.queue.token_counter import TokenCounter
 from farthing.serving.request import EmbedRequest, Urgency
+from farthing.serving.text.prepare import Slice
 
 
 def make_queue(*, max_texts: int = 1000, max_tokens: int = 10_000, max_wait_s: float | None = None) -> Queue:
@@ -282,10 +283,10 @@ def test_a_cancelled_request_that_waits_for_the_tokenizer_is_never_tokenised(
     with Embedder(str(tiny_qwen3), tokenizer_threads=1) as embedder:
         real = embedder._preparer.prepare
 
-        def prepare(inputs: Sequence[str], *rest: object) -> object:
-            prepared.append(inputs[0])
+        def prepare(part: Slice) -> object:
+            prepared.append(part.inputs[0])
             assert go_on.wait(30)
-            return real(inputs, *rest)  # type: ignore[arg-type]
+            return real(part)
 
         monkeypatch.setattr(embedder._preparer, "prepare", prepare)
 

@@ -14,7 +14,7 @@ from farthing.core.errors import (
 )
 from farthing.core.settings import ServingSettings
 from farthing.serving.request import TextEnd
-from farthing.serving.text.prepare import Input, Prepared, Preparer
+from farthing.serving.text.prepare import Input, Prepared, Preparer, Slice
 from farthing.serving.text.tokenizer import TextTokenizer
 
 END = 151643
@@ -34,7 +34,7 @@ def prepare(
     tokenizer: TextTokenizer, inputs: list[Input], *, start: int = 0, prefix: str = "", truncate: bool | None = None,
     settings: ServingSettings | None = None,
 ) -> Prepared:  # fmt: skip
-    return Preparer(tokenizer, 8, settings or ServingSettings()).prepare(inputs, start, prefix, truncate)
+    return Preparer(tokenizer, 8, settings or ServingSettings()).prepare(Slice(inputs, start, prefix, truncate))
 
 
 def test_prompt_goes_before_texts_and_token_ids_alike(tokenizer: TextTokenizer) -> None:
@@ -115,7 +115,7 @@ def test_a_text_far_over_the_context_is_refused_by_a_part_of_it(bert: TextTokeni
     with pytest.raises(
         TextTooLongError, match=r"Text 1 has at least \d+ tokens; this model takes at most 16"
     ) as caught:
-        Preparer(bert, 16, ServingSettings()).prepare(["short", text], 0, "", truncate=False)
+        Preparer(bert, 16, ServingSettings()).prepare(Slice(["short", text], truncate=False))
     assert 16 < caught.value.num_tokens < 200_000
 
 
@@ -127,7 +127,7 @@ def test_of_a_text_that_is_cut_a_part_is_tokenised(
     whole = bert.truncate(bert.encode(["query: " + text])[0], 16, where)
     asked: list[str] = []
     monkeypatch.setattr(bert, "_ids", record(asked, bert._ids))
-    prepared = Preparer(bert, 16, ServingSettings()).prepare([text], 1, "query: ", True, where)
+    prepared = Preparer(bert, 16, ServingSettings()).prepare(Slice([text], 1, "query: ", True, where))
     assert prepared.texts == (whole,)
     assert prepared.truncated == (1,)
     assert sum(map(len, asked)) < 5000

@@ -62,7 +62,7 @@ def test_what_is_unknown_is_kept_with_the_vector(starter: Embedder) -> None:
         cached = CachedEmbedder(starter, cache, ServingSettings())
         request = EmbedRequest(["a wren", UNKNOWN[0]])
         first = await cached.embed_async(request)
-        held = cached.held(request)
+        held = cached.check(request).result
         assert held is not None
         return [result.unknown.texts for result in (first, held, await cached.embed_async(request))]
 

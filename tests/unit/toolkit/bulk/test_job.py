@@ -143,7 +143,11 @@ def test_what_cannot_be_embedded_is_left_out_and_listed(
 ) -> None:
     for line, content in BAD_LINES.items():
         change_line(source, line, content)
-    output = run(source, tmp_path / f"out.{suffix}", chunk_rows=chunk_rows)
+
+    def reword(message: str) -> str:
+        return message.replace("set short_text", "SET SHORT_TEXT")
+
+    output = run(source, tmp_path / f"out.{suffix}", chunk_rows=chunk_rows, reword=reword)
     good = [number for number in range(23) if number + 1 not in BAD_LINES]
     if suffix == "npy":
         table = np.load(output)
@@ -157,7 +161,7 @@ def test_what_cannot_be_embedded_is_left_out_and_listed(
     listed = [json.loads(line) for line in (tmp_path / f"out.{suffix}.left-out.jsonl").read_text().splitlines()]
     assert [entry["record"] for entry in listed] == list(BAD_LINES)
     assert all(entry["reason"].startswith(f"Line {entry['record']} of in.jsonl") for entry in listed)
-    assert listed[4]["reason"].endswith("Leave it out, or give --short-text zero (zero vectors) or embed.")
+    assert listed[4]["reason"].endswith("Leave it out, or SET SHORT_TEXT to zero (zero vectors) or embed.")
     shown = capsys.readouterr().err
     assert f"Wrote {output}: {23 if suffix == 'npy' else 17} rows." in shown
     assert "No vector for 6 records." in shown
