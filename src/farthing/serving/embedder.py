@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from farthing.core.space import VectorSpace
+from farthing.engine.describe import ModelDescription
 from farthing.engine.weights.load import fingerprint
 from farthing.serving.local_model import ServedModel
 from farthing.serving.pipeline import Pipeline
@@ -31,6 +32,9 @@ T = TypeVar("T")
 class Embedder(ServedModel):
     """A model that makes vectors, loaded and ready.
 
+    Attributes:
+        dimensions: length of the full vectors.
+
     Args:
         model: a local folder or GGUF file, a Hugging Face id, `modelscope:ID`, or `starter`.
         settings: any of the settings in docs/settings.md that concern the model, engine or queue, by name.
@@ -43,6 +47,8 @@ class Embedder(ServedModel):
     task = "embed"
 
     def _prepare_with(self, tokenizer: TextTokenizer) -> None:
+        self.dimensions = self._live.description.spec.hidden
+        self._space: tuple[ModelDescription, VectorSpace] | None = None
         self._preparer = Preparer(tokenizer, self.plan.context_length, self._settings)
         self._pipeline = Pipeline(self._preparer, self._scheduler, self._pools, self.plan.context_length)
         self._vocabulary = VocabularyWatch(self.model)
@@ -51,21 +57,15 @@ class Embedder(ServedModel):
     # --- facts ---------------------------------------------------------------------------------------------------
 
     @property
-    def dimensions(self) -> int:
-        """Length of the full vectors."""
-        return self._live.description.spec.hidden
-
-    @property
     def space(self) -> VectorSpace:
-        """Of full vectors of length 1 made now."""
-        description = self._live.description
-        return VectorSpace(
-            model=self.model,
-            fingerprint=fingerprint(description),
-            pooling=description.embedding.pooling,
-            dimensions=self.dimensions,
-            normalized=True,
-        )
+        """The space of the full unit vectors that the model makes now; it changes with the weights."""
+        description, known = self._live.description, self._space
+        if known is not None and known[0] is description:
+            return known[1]
+        pooling = description.embedding.pooling
+        space = VectorSpace(self.model, fingerprint(description), pooling, self.dimensions, normalized=True)
+        self._space = description, space
+        return space
 
     def _own_facts(self) -> Iterator[str]:
         yield f"dimensions={self.dimensions}"

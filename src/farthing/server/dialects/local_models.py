@@ -22,8 +22,7 @@ def embedder_of(service: Service, name: str | None = None) -> Embedder:
 
     Raises `UnknownModelError`, `ServingError` until it is loaded, and `WrongTaskError` of a model that only scores.
     """
-    service.models.check(name)
-    entry = next(service.models.candidates(name, "embed"), service.default)
+    entry = next(iter(service.models.find(name, "embed")), service.default)
     found = local_model(service, entry.backend, entry.name)
     if found.task != "embed":
         raise wrong_task(entry.name, "embed", service.models.names_for("embed"))

@@ -20,6 +20,18 @@ from farthing.server.http.body import Body
 from farthing.server.http.errors import Fault, request_fault
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+Responses = dict[int | str, dict[str, Any]]
+
+# What the errors of routes that compute mean, in all dialects.
+ERRORS = {
+    400: "The request cannot be served as it is.",
+    404: "This server does not serve that model.",
+    413: "The body is larger than the server takes.",
+    429: "Too many texts are waiting; try again.",
+    500: "The computation failed.",
+    503: "The model is loading, memory is short, or the server is stopping.",
+    504: "The time limit of the request passed.",
+}
 
 
 class RequestRoute(APIRoute):
@@ -64,6 +76,12 @@ def json_fault(fault: Fault, content: object, status: int | None = None) -> Resp
     """`fault` as the JSON of `content`, with its own status or another."""
     headers = dict(fault.headers)
     return Response(orjson.dumps(content), status or fault.status, headers=headers, media_type="application/json")
+
+
+def errors_of(model: type[Any], *statuses: int) -> Responses:
+    """What the OpenAPI document says of errors with these statuses, whose bodies are a `model`; of all that routes which
+    compute have, where none is named."""
+    return {status: {"model": model, "description": ERRORS[status]} for status in statuses or ERRORS}
 
 
 def request_body(schema: type[Body]) -> dict[str, Any]:

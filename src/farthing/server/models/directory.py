@@ -6,7 +6,7 @@ order. Nothing is loaded here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from farthing.core.errors import SettingsError, UnknownModelError
@@ -53,43 +53,33 @@ class Directory:
         """Of the models that do that."""
         return [entry.name for entry in self.entries if entry.task == task]
 
-    def knows(self, name: str | None) -> bool:
-        """Whether something answers to `name`, as `check` has it."""
-        if not name or name == ANY_MODEL:
-            return True
-        return len(name) <= MAX_NAME and self._is_one(self._own(name))
-
-    def check(self, name: str | None) -> None:
-        """Raises `UnknownModelError` unless `name` is one of a model or a route, `auto`, empty or None."""
-        if name is not None and not self.knows(name):
-            serves = ", ".join(map(repr, self.listed_names))
-            raise UnknownModelError(f"This server has no model {shown_name(name)}; it serves {serves}.", param="model")
-
     def listed_name(self, name: str) -> str:
         """What the model or route that clients call so is listed as. Raises `UnknownModelError`."""
-        self.check(name)
-        name = self._own(name)
-        if name in self._by_name:
-            return self._by_name[name].name
-        return name if name in self._routes and name != ANY_MODEL else self.entries[0].name
-
-    def candidates(self, name: str | None, task: Task) -> Iterator[ModelEntry]:
-        """Entries to ask, best first; none when no model is for the task. `name` is a known one."""
-        name = self._own(name) if name else name
-        if name in self._routes and name != ANY_MODEL:
-            return iter(self._routes[name])
-        if name == ANY_MODEL and (able := [entry for entry in self._routes.get(name, ()) if entry.task == task]):
-            return iter(able)
         if name and name != ANY_MODEL:
-            return iter((self._by_name[name],))
-        return iter([entry for entry in self.entries if entry.task == task][:1])
+            name = self._own(name)
+            return self._by_name[name].name if name in self._by_name else name
+        return self.entries[0].name
+
+    def find(self, name: str | None, task: Task) -> Sequence[ModelEntry]:
+        """The models to ask, best first; none when no model is for the task.
+
+        Raises `UnknownModelError` unless `name` is one of a model or a route, `auto`, empty or None.
+        """
+        if name and name != ANY_MODEL:
+            name = self._own(name)
+            return self._routes[name] if name in self._routes else (self._by_name[name],)
+        if name and (able := [entry for entry in self._routes.get(name, ()) if entry.task == task]):
+            return able
+        return [entry for entry in self.entries if entry.task == task][:1]
 
     def _own(self, name: str) -> str:
-        """The name without Ollama's default tag, unless a model is really called so."""
-        return name if self._is_one(name) else name.removesuffix(LATEST)
-
-    def _is_one(self, name: str) -> bool:
-        return name in self._by_name or name in self._routes
+        """The name without Ollama's default tag, unless a model is really called so. Raises `UnknownModelError`."""
+        if len(name) <= MAX_NAME:
+            for own in (name, name.removesuffix(LATEST)):
+                if own in self._by_name or own in self._routes:
+                    return own
+        serves = ", ".join(map(repr, self.listed_names))
+        raise UnknownModelError(f"This server has no model {shown_name(name)}; it serves {serves}.", param="model")
 
     def _check_free(self, name: str) -> None:
         if name in self._by_name or name in self._routes:

@@ -58,9 +58,12 @@ class Chosen:
         backend = cast("EmbedBackend | None", self.slots[0].backend)
         if backend is None:
             return 0
-        if request.per_token:
-            return backend.dimensions * max_token_vectors
-        return len(request.inputs) * min(backend.dimensions, request.dimensions or backend.dimensions)
+        full = backend.dimensions
+        return (
+            full * max_token_vectors
+            if request.per_token
+            else len(request.inputs) * min(full, request.dimensions or full)
+        )
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ class Service:
 
     def backend(self, task: Task) -> Backend | None:
         """Of the model that answers requests for the task that name none; None while it is not loaded."""
-        entry = next(self.models.candidates(None, task), None)
+        entry = next(iter(self.models.find(None, task)), None)
         return entry.backend if self._keeper.is_ready and entry is not None else None
 
     @property
@@ -182,9 +185,8 @@ class Service:
         Raises `UnknownModelError`, `WrongTaskError`, `ServingError` while no model is loaded or it failed to load, and
         `ClosedError` once the service is closed.
         """
-        self.models.check(name)
+        slots = self.models.find(name, task)
         self._check_ready()
-        slots = list(self.models.candidates(name, task))
         if not slots or slots[0].task != task:
             raise wrong_task((slots or self.models.entries)[0].name, task, self.models.names_for(task))
         return Chosen(self._able(slots, request) if len(slots) > 1 else slots)

@@ -103,11 +103,13 @@ def fit_text(text: str, index: int, settings: ServingSettings, prompt_chars: int
         TextTooLargeError: it has too many characters, with the prompt.
         TextTooShortError: it has too few characters, and the settings refuse that.
     """
-    text = clean_text(text, index, settings.max_text_chars)
-    if len(text) + prompt_chars > settings.max_text_chars:
+    most = settings.max_text_chars
+    if not (len(text) <= most and text.isascii()):  # else nothing is to be done
+        text = clean_named(text, f"Text {index}", f"input[{index}]", most)
+    if len(text) + prompt_chars > most:
         raise TextTooLargeError(
             f"Text {index} has {len(text)} characters and the prompt before it {prompt_chars}; at most "
-            f"{settings.max_text_chars} are taken in all. Shorten either, or set a larger max_text_chars.",
+            f"{most} are taken in all. Shorten either, or set a larger max_text_chars.",
             param=f"input[{index}]",
         )
     num_chars = len(text.strip())

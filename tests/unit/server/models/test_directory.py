@@ -18,7 +18,7 @@ MODELS = Directory(
 
 
 def names(name: str | None, task: str = "embed") -> list[str]:
-    return [found.name for found in MODELS.candidates(name, task)]  # type: ignore[arg-type]
+    return [found.name for found in MODELS.find(name, task)]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -53,9 +53,9 @@ def test_models_and_routes_are_listed_by_their_first_names() -> None:
 
 def test_an_unknown_name_is_refused_with_those_there_are() -> None:
     with pytest.raises(UnknownModelError, match="no model 'big'; it serves 'large', 'small', 'judge', 'careful'"):
-        MODELS.check("big")
+        MODELS.find("big", "embed")
     for name in (None, "", "auto", "careful", "path/to/large"):
-        MODELS.check(name)
+        MODELS.find(name, "embed")
 
 
 @pytest.mark.parametrize("routes", [{"a": ["b"]}, {"c": ["d"]}])

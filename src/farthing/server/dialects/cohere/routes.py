@@ -6,8 +6,6 @@ model of this server embeds them. Its /v2/rerank is with the routes that score (
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,21 +18,14 @@ from farthing.server.dialects.cohere.schemas import (
     CohereFloatsResponse,
 )
 from farthing.server.dialects.embedding_types import as_type, check_type
-from farthing.server.dialects.route import DialectRoute, json_fault, request_body
+from farthing.server.dialects.route import DialectRoute, errors_of, json_fault, request_body
 from farthing.server.dialects.writing import json_rows, respond
 from farthing.server.http.body import read_body
 from farthing.server.http.errors import Fault
 from farthing.server.models.answers import Answer
 from farthing.server.models.service import Service
 
-ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"model": CohereError, "description": "The request cannot be served as it is."},
-    404: {"model": CohereError, "description": "This server does not serve that model."},
-    413: {"model": CohereError, "description": "The body is larger than the server takes."},
-    429: {"model": CohereError, "description": "Too many texts are waiting; try again."},
-    500: {"model": CohereError, "description": "The computation failed."},
-    503: {"model": CohereError, "description": "The model is loading, memory is short, or the server is stopping."},
-}
+ERRORS = errors_of(CohereError, 400, 404, 413, 429, 500, 503)
 
 
 class CohereRoute(DialectRoute):

@@ -30,22 +30,15 @@ from farthing.server.dialects.ollama.schemas import (
     OllamaShowResponse,
     OllamaVersion,
 )
-from farthing.server.dialects.route import DialectRoute, json_fault, request_body
+from farthing.server.dialects.route import DialectRoute, errors_of, json_fault, request_body
 from farthing.server.dialects.writing import Rows, json_row, json_rows, respond
 from farthing.server.http.body import read_body
 from farthing.server.http.errors import Fault
 from farthing.server.http.urgency import urgency_of
 from farthing.server.models.service import Service
 
-ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"model": OllamaError, "description": "The request cannot be served as it is."},
-    404: {"model": OllamaError, "description": "This server does not serve that model."},
-    413: {"model": OllamaError, "description": "The body is larger than the server takes."},
-    429: {"model": OllamaError, "description": "Too many texts are waiting; try again."},
-    500: {"model": OllamaError, "description": "The computation failed."},
-    503: {"model": OllamaError, "description": "The model is loading, memory is short, or the server is stopping."},
-}
-ABOUT_A_MODEL = {status: ERRORS[status] for status in (400, 404, 413, 503)}
+ERRORS = errors_of(OllamaError, 400, 404, 413, 429, 500, 503)
+ABOUT_A_MODEL = errors_of(OllamaError, 400, 404, 413, 503)
 
 
 class OllamaRoute(DialectRoute):
@@ -66,7 +59,7 @@ def router(service: Service) -> APIRouter:
         started_ns = time.perf_counter_ns()
         body = await read_body(request, OllamaEmbedBody)
         if not body.input:
-            service.models.check(body.model)
+            service.models.find(body.model, "embed")  # an unknown one is an error all the same
             urgency_of(request, None)  # its headers are checked all the same
             return await respond(lambda: embedded(body.model or service.default.name, [], 0, started_ns), 0, {})
         answer = await work.embed(service, request, body.to_request(), body.model)

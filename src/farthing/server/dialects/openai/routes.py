@@ -24,21 +24,13 @@ from farthing.server.dialects.openai.schemas import (
     Model,
     ModelList,
 )
-from farthing.server.dialects.route import RequestRoute
+from farthing.server.dialects.route import RequestRoute, errors_of
 from farthing.server.dialects.writing import Rows, json_row, respond
 from farthing.server.http.body import read_body
 from farthing.server.models.service import Service
 from farthing.serving.request import EmbedResult, RerankResult
 
-ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"model": ErrorResponse, "description": "The request cannot be served as it is."},
-    404: {"model": ErrorResponse, "description": "This server does not serve that model."},
-    413: {"model": ErrorResponse, "description": "The body is larger than the server takes."},
-    429: {"model": ErrorResponse, "description": "Too many texts are waiting; try again."},
-    500: {"model": ErrorResponse, "description": "The computation failed."},
-    503: {"model": ErrorResponse, "description": "The model is loading, memory is short, or the server is stopping."},
-    504: {"model": ErrorResponse, "description": "The time limit of the request passed."},
-}
+ERRORS = errors_of(ErrorResponse)
 EMBEDDINGS: dict[str, Any] = {
     "model": EmbeddingsResponse,
     "description": "One vector an input.",
