@@ -39,7 +39,7 @@ class Trace:
     def stop(self) -> None:
         self._frames = None
 
-    def __call__(self, frame: FrameType, event: str, arg: Any) -> None:
+    def __call__(self, frame: FrameType, event: str, _: Any) -> None:
         code, frames = frame.f_code, self._frames
         if frames is None or event != "call" or not code.co_filename.startswith(SOURCE):
             return

@@ -73,7 +73,7 @@ async def rerank(service: Service, request: Request, wanted: RerankRequest, mode
     chosen = service.choose(model, "rerank")
     await reserve_tokens(request, lambda: estimate_request(wanted, None, chosen.context_length))
     with paying_for_failures(request, wanted):
-        answer = await unless_hung_up(request, service.rerank(wanted, chosen), urgency)
+        answer = await unless_hung_up(request, service.score(wanted, chosen), urgency)
     exchange.note_work(len(answer.result.logits), answer.result.num_tokens, answer.result.timings)
     await charge_tokens(request, answer.result.num_tokens)
     return answer

@@ -79,8 +79,8 @@ def json_fault(fault: Fault, content: object, status: int | None = None) -> Resp
 
 
 def errors_of(model: type[Any], *statuses: int) -> Responses:
-    """What the OpenAPI document says of errors with these statuses, whose bodies are a `model`; of all that routes which
-    compute have, where none is named."""
+    """What the OpenAPI document says of errors with these statuses, whose bodies are a `model`; of all those of routes
+    that compute, where none is named."""
     return {status: {"model": model, "description": ERRORS[status]} for status in statuses or ERRORS}
 
 

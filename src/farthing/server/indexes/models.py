@@ -164,8 +164,6 @@ class ServedRanker:
 
     def rank(self, query: str, documents: Sequence[str]) -> list[Ranked]:
         request = RerankRequest([(query, text) for text in documents], urgency=self._work.urgency)
-        result = self._work.wait_for(
-            self._work.service.rerank(request, self._work.service.choose(self._name, "rerank"))
-        ).result
+        result = self._work.wait_for(self._work.service.rerank(request, self._name)).result
         self._work.note(len(documents), result.num_tokens)
         return result.ranking()

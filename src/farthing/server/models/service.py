@@ -59,11 +59,9 @@ class Chosen:
         if backend is None:
             return 0
         full = backend.dimensions
-        return (
-            full * max_token_vectors
-            if request.per_token
-            else len(request.inputs) * min(full, request.dimensions or full)
-        )
+        if request.per_token:
+            return full * max_token_vectors
+        return len(request.inputs) * min(full, request.dimensions or full)
 
 
 @dataclass(frozen=True)
@@ -246,7 +244,11 @@ class Service:
 
         return await self._first_answer(self.choose(model, task), work)
 
-    async def rerank(self, request: RerankRequest, chosen: Chosen) -> Scores:
+    async def rerank(self, request: RerankRequest, model: str | None = None) -> Scores:
+        """Scores of the request's pairs. Raises as `choose` and `score`."""
+        return await self.score(request, self.choose(model, "rerank"))
+
+    async def score(self, request: RerankRequest, chosen: Chosen) -> Scores:
         """Scores of the request's pairs, when its turn comes. Cancelling takes its pairs out of the queue.
 
         Raises as `finish`.

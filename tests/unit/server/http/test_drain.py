@@ -12,7 +12,7 @@ import pytest
 STUCK = """
 import asyncio, re, signal, sys, threading, time
 import uvicorn
-from farthing.server import drain
+from farthing.server.http import drain
 
 drain.CLOSING_S, drain.ALARM_S = 0.5, 0.5
 
