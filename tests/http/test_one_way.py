@@ -19,7 +19,7 @@ from farthing.quant.native.team import native_kernels
 from farthing.serving.embedder import Embedder
 
 SOURCE = str(Path(farthing.__file__).parent)
-ROUTE, NATIVE = "server/dialects/openai/routes.py create_embeddings", "quant/native/binding.py bert_layer"
+ROUTE, NATIVE = "server/dialects/openai/routes.py create_embeddings", "quant/native/binding.py layer"
 MOST_CALLS = 70
 TEXTS = [f"a text that nobody has sent before, number {number}" for number in range(1)]
 

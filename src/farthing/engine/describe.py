@@ -35,6 +35,7 @@ from farthing.models.heads import Head, Task
 from farthing.models.layout import Layout
 from farthing.models.rotation import Rotation
 from farthing.models.spec import EmbeddingSpec, ModelSpec
+from farthing.models.torch_pass import check_spec
 from farthing.quant.formats import FORMATS
 
 log = logging.getLogger(__name__)
@@ -120,6 +121,7 @@ def describe_model(path: Path, settings: EngineSettings, task: Task | None = "em
     family = family_of(checkpoint.config)
     head = head_for(checkpoint, task or own_task(checkpoint.config))
     spec = family.spec(checkpoint.config)
+    check_spec(spec)
     embedding = pooling_and_prompts(checkpoint, spec, family, head)
     layout = stored_layout(family, spec, manifest)
     if head is not None:

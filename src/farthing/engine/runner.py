@@ -20,9 +20,10 @@ from farthing.engine.prefix_cache import PrefixCache, batch_forest, distinct_for
 from farthing.engine.weights.load import LoadedModel
 from farthing.models.attention import attend_runs, attend_varlen
 from farthing.models.batch import PackedBatch, pack, pack_forest
-from farthing.models.family import Compute, PassStart
 from farthing.models.forest import Forest
+from farthing.models.forward_pass import Compute, PassStart
 from farthing.models.heads import checked_logits
+from farthing.models.native_pass import begin_pass
 from farthing.models.pooling import mean_pool, pooled_rows, rows_of_tokens
 from farthing.quant.native.team import native_kernels
 
@@ -142,7 +143,7 @@ class Runner:
         store, last = model.store, model.spec.num_layers - 1
         keep = pooled_rows(model.embedding.pooling, batch)
         start = PassStart(model.spec, store.gather, batch, store.shared, compute)
-        forward = model.family.begin(start)
+        forward = begin_pass(start)
         layers = store.layers()
         for device, indices in model.plan.shares(model.spec.num_layers):
             forward.move_to(torch.device(device))

@@ -76,7 +76,7 @@ def with_head(checkpoint: ModelFiles, spec: ModelSpec, layout: Layout, head: Hea
         TokenizerError: there is no tokenizer, or it lacks a token that the head needs.
     """
     tokenizer = cache(partial(read_tokenizer, checkpoint.path))  # some take 300 MiB, and not every model needs it here
-    separator = pair_separator(tokenizer()) if spec.num_token_types > 1 else None
+    separator = pair_separator(tokenizer()) if spec.input.num_token_types > 1 else None
     layout = head.extended(layout, spec, checkpoint.config, lambda word: tokenizer().token_to_id(word))
     return replace(spec, pair_separator=separator), layout
 

@@ -18,7 +18,7 @@ from farthing.engine.describe import ModelDescription, describe_model
 from farthing.engine.runner import Runner
 from farthing.engine.weights.load import fingerprint, load_model
 from farthing.engine.weights.write_folder import write_quantised
-from farthing.models.bert import BertFamily
+from farthing.models.families.bert import BertFamily
 from farthing.quant.nf4_packed import packed_bytes
 
 CONFIG = {

@@ -12,7 +12,8 @@ from farthing.engine.runner import Runner, non_finite
 from farthing.engine.weights.load import LoadedModel, load_model, load_weights
 from farthing.models.attention import attend_runs
 from farthing.models.batch import PackedBatch, pack
-from farthing.models.family import Compute, LayerWeights, PassStart
+from farthing.models.forward_pass import Compute, LayerWeights, PassStart
+from farthing.models.native_pass import begin_pass
 from farthing.quant.dense import DenseLinear
 
 RNG = np.random.default_rng(2)
@@ -123,7 +124,7 @@ def test_a_pass_takes_all_that_its_layers_need_along_to_another_device(loaded: L
         return attend_runs(q, k, v, packed, causal)
 
     compute = Compute(torch.float32, torch.float32, chunk_tokens=8, attend=attend)
-    forward = loaded.family.begin(PassStart(loaded.spec, loaded.store.gather, batch, loaded.store.shared, compute))
+    forward = begin_pass(PassStart(loaded.spec, loaded.store.gather, batch, loaded.store.shared, compute))
     layout = loaded.description.layout
     matrices = {
         part.name: DenseLinear(

@@ -10,7 +10,7 @@ from farthing.checkpoint.reader import Checkpoint
 from farthing.core.errors import CheckpointError
 from farthing.models.embedding_config import embedding_spec
 from farthing.models.families import family_of
-from farthing.models.qwen3 import DEFAULT_TASK, INSTRUCTION
+from farthing.models.families.qwen3 import DEFAULT_TASK, INSTRUCTION
 from farthing.models.spec import EmbeddingSpec
 from farthing.models.synth.checkpoint import find_shape
 

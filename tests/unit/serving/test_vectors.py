@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from farthing.core.errors import DimensionsError
-from farthing.models.bert import BertFamily
-from farthing.models.qwen3 import Qwen3Family
+from farthing.models.families.bert import BertFamily
+from farthing.models.families.qwen3 import Qwen3Family
 from farthing.serving.request import EmbedRequest
 from farthing.serving.vectors import check_dimensions, finish_vectors
 

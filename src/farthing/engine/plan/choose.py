@@ -30,7 +30,7 @@ from farthing.engine.plan.plan import (
 )
 from farthing.engine.plan.prefix_memory import prefix_bytes, shares_prefixes
 from farthing.engine.plan.run_mode import RESIDENCIES, ModelShape, Residency, Way
-from farthing.engine.plan.scratch import fits_native
+from farthing.models import native_pass
 from farthing.quant.formats import FORMATS, weight_format
 
 # A CPU is saturated by about a thousand tokens; more only makes others wait. A GPU wants many more.
@@ -153,7 +153,7 @@ def make_way(
         chunk_tokens=chunk_tokens,
         num_threads=settings.num_threads or facts.num_threads,
         keeps_table=keeps_table and (facts.is_cpu or model.has_plain_table),
-        is_native=form.multiplies_int8 and facts.is_cpu and facts.has_native and fits_native(model.spec),
+        is_native=form.multiplies_int8 and facts.is_cpu and facts.has_native and native_pass.fits(model.spec),
         unpacks=unpacks(name, residency, facts),
         shares_prefixes=shares_prefixes(settings, facts, model.spec),
         prefix_bytes=prefix_bytes(settings, facts, model.spec),
@@ -258,7 +258,7 @@ def stored_bytes(model: ModelShape) -> int:
 
 def faster(settings: EngineSettings, facts: DeviceFacts, model: ModelShape, way: Way) -> str:
     """What would make it faster and was not chosen, for it rounds the weights; empty where there is nothing."""
-    native = facts.is_cpu and facts.has_native and fits_native(model.spec)
+    native = facts.is_cpu and facts.has_native and native_pass.fits(model.spec)
     if settings.format != "auto" or way.format.quantises or model.is_quantised or not native:
         return ""
     return "format int8 is several times as fast here, with vectors that differ a little (--format int8)"

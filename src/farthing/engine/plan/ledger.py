@@ -33,9 +33,7 @@ RUNTIME_BYTES = 245 * MIB
 TORCH_PRODUCTS_BYTES = 55 * MIB
 # What torch gives cuBLAS and cuBLASLt to work in, on the cards to which it gives most (Hopper, 32 MiB each).
 CARD_LIBRARY_BYTES = 64 * MIB
-# A tokenizer in memory, for each token of its vocabulary (docs/log.md has what was measured), and at most for each
-# byte of its file.
-TOKEN_BYTES = {"qwen3": 650, "bert": 1200}
+# A tokenizer in memory, at most for each byte of its file.
 TOKENIZER_FILE_FACTOR = 40
 # glibc gives freed buffers above this back at once (DEFAULT_MMAP_THRESHOLD_MAX); smaller ones it may keep.
 ALLOCATOR_KEEPS_BYTES = 32 * MIB
@@ -135,7 +133,7 @@ def pinned_bytes(layout: Layout, way: Way) -> int:
 
 
 def tokenizer_bytes(model: ModelShape) -> int:
-    by_vocabulary = TOKEN_BYTES[model.spec.family] * model.spec.vocab
+    by_vocabulary = model.spec.token_memory_bytes * model.spec.vocab
     if model.tokenizer_bytes is None:
         return by_vocabulary
     return min(by_vocabulary, TOKENIZER_FILE_FACTOR * model.tokenizer_bytes)

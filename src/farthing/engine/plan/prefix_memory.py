@@ -20,7 +20,7 @@ BF16_BYTES = 2
 
 def shares_prefixes(settings: EngineSettings, facts: DeviceFacts, spec: ModelSpec) -> bool:
     """On cards it has not been measured yet, and must be asked for."""
-    return spec.causal and (settings.share_prefixes == "on" or (settings.share_prefixes == "auto" and facts.is_cpu))
+    return spec.is_causal and (settings.share_prefixes == "on" or (settings.share_prefixes == "auto" and facts.is_cpu))
 
 
 def prefix_bytes(settings: EngineSettings, facts: DeviceFacts, spec: ModelSpec) -> int:

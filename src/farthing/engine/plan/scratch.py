@@ -48,11 +48,11 @@ class Pass:
     @property
     def positions(self) -> int:
         """cos and sin of every token, or the positions of models that learned them."""
-        return self.num_tokens * (2 * self.spec.head_dim * FP32_BYTES if self.spec.rope_theta else 8)
+        return self.num_tokens * (2 * self.spec.head_dim * FP32_BYTES if self.spec.turns_heads else 8)
 
 
 def torch_pass_bytes(run: Pass) -> int:
-    """The peak of `farthing.models.qwen3.Qwen3Pass` or `farthing.models.bert.BertPass`."""
+    """The peak of `farthing.models.torch_pass.TorchPass`."""
     spec, chunk = run.spec, min(run.num_tokens, run.chunk_tokens)
     projections = run.num_tokens * (spec.q_width + 2 * spec.kv_width) * run.dtype_bytes
     in_projections = chunk * (3 * spec.hidden + 3 * spec.q_width + 2 * spec.kv_width) * FP32_BYTES
@@ -72,13 +72,14 @@ def native_pass_bytes(run: Pass, num_threads: int) -> int:
     """The peak of a pass on the native int8 kernels."""
     spec, chunk = run.spec, min(run.num_tokens, run.chunk_tokens)
     starting = 4 * chunk * spec.hidden * FP32_BYTES + run.longest * 2 * spec.head_dim * FP32_BYTES
-    tables = run.longest * spec.head_dim * FP32_BYTES if spec.rope_theta else 0
+    tables = run.longest * spec.head_dim * FP32_BYTES if spec.turns_heads else 0
     return run.residual + tables + max(starting, native_scratch_bytes(run, num_threads))
 
 
 def native_scratch_bytes(run: Pass, num_threads: int) -> int:
-    """What ft_qwen3_scratch_bytes and ft_bert_scratch_bytes say (native/src/layer_scratch.h)."""
-    spec, post_norm = run.spec, not run.spec.rope_theta
+    """What ft_layer_scratch_bytes says (native/src/layer_scratch.h)."""
+    spec = run.spec
+    norms_sums = any(layer.norm_place == "after" for layer in spec.layers)
     padded_tokens = run.num_tokens + min(run.num_tokens, run.num_texts) * (KEY_PANEL - 1)
     kv = [2 * padded_tokens * spec.kv_width] * 2 + [4 * (run.num_texts + 1)]
     widest, group = max(spec.hidden, spec.q_width), spec.num_heads // spec.num_kv_heads
@@ -90,17 +91,12 @@ def native_scratch_bytes(run: Pass, num_threads: int) -> int:
         widest * FP32_BYTES,
         TILE_ROWS * (spec.head_dim + 16) * FP32_BYTES,
         TILE_ROWS * (GROUP_INPUTS + 16) * FP32_BYTES,
-        TILE_ROWS * (spec.hidden + 16) * FP32_BYTES if post_norm else 0,
+        TILE_ROWS * (spec.hidden + 16) * FP32_BYTES if norms_sums else 0,
         TILE_ROWS * spec.q_width * BF16_BYTES,
         TILE_ROWS * group * spec.head_dim * FP32_BYTES,
         *[TILE_ROWS * group * FP32_BYTES] * 2,
     )
     return sum(map(aligned, kv)) + num_threads * sum(map(aligned, tile))
-
-
-def fits_native(spec: ModelSpec) -> bool:
-    """As `fits` of `farthing.quant.native.arguments`' shapes."""
-    return spec.hidden % 64 == 0 and spec.intermediate % 64 == 0 and spec.head_dim in (32, 64, 96, 128)
 
 
 def aligned(num_bytes: int) -> int:

@@ -20,8 +20,9 @@ from farthing.engine.weights.convert import ConvertedTensors, rotates_inputs
 from farthing.engine.weights.store import GatheringStore
 from farthing.models.attention import attend_runs
 from farthing.models.batch import pack
-from farthing.models.family import Compute, ForwardPass, LayerWeights, PassStart
+from farthing.models.forward_pass import Compute, ForwardPass, LayerWeights, PassStart
 from farthing.models.layout import MatrixPart
+from farthing.models.torch_pass import TorchPass
 from farthing.quant.format import CalibratedFormat, Linear, Region
 from farthing.quant.rotation import RotatedLinear
 
@@ -52,7 +53,7 @@ class CalibratedTensors(ConvertedTensors):
         )
         store = GatheringStore(self.table(), torch.device("cpu"), keeps_table=False)
         with torch.inference_mode():
-            return description.family.begin(PassStart(description.spec, store.gather, batch, self.shared(), compute))
+            return TorchPass(PassStart(description.spec, store.gather, batch, self.shared(), compute))
 
     @torch.inference_mode()
     def _go_through(self, layer: int) -> None:

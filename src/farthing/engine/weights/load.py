@@ -23,7 +23,8 @@ from farthing.engine.weights.convert import ConvertedTensors, rotates_inputs
 from farthing.engine.weights.quantised_folder import PreparedTensors
 from farthing.engine.weights.store import HostStore, ResidentStore, StreamedStore, WeightStore
 from farthing.engine.weights.tensors import ModelTensors
-from farthing.models.family import Family, LayerWeights
+from farthing.models.family import Family
+from farthing.models.forward_pass import LayerWeights
 from farthing.models.heads import Head, Task
 from farthing.models.layout import Layout, MatrixPart
 from farthing.models.spec import EmbeddingSpec, ModelSpec

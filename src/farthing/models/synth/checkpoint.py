@@ -18,8 +18,8 @@ import torch
 
 from farthing.checkpoint.writer import TensorSpec, write_tensors
 from farthing.core.errors import SettingsError
+from farthing.models.families.qwen3 import DEFAULT_TASK, INSTRUCTION, Qwen3Family
 from farthing.models.layout import Layout
-from farthing.models.qwen3 import DEFAULT_TASK, INSTRUCTION, Qwen3Family
 from farthing.models.synth.outliers import Outliers
 from farthing.models.synth.tokenizer import tokenizer_json
 

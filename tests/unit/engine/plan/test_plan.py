@@ -12,7 +12,7 @@ from farthing.engine.plan.device import DeviceFacts
 from farthing.engine.plan.ledger import weight_bytes
 from farthing.engine.plan.plan import Plan, summary
 from farthing.engine.plan.run_mode import ModelShape
-from farthing.models.qwen3 import Qwen3Family
+from farthing.models.families.qwen3 import Qwen3Family
 from farthing.models.synth.checkpoint import find_shape
 
 GIB = 2**30

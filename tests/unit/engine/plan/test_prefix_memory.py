@@ -15,8 +15,8 @@ from farthing.engine.plan.plan import Plan
 from farthing.engine.plan.run_mode import ModelShape
 from farthing.engine.swappable import LiveModel
 from farthing.engine.weights.load import load_model
-from farthing.models.bert import BertFamily
-from farthing.models.qwen3 import Qwen3Family
+from farthing.models.families.bert import BertFamily
+from farthing.models.families.qwen3 import Qwen3Family
 from farthing.models.synth.checkpoint import find_shape
 
 MIB, GIB = 2**20, 2**30

@@ -5,8 +5,8 @@ import ctypes
 import pytest
 
 from farthing.engine.describe import shape_of_config
-from farthing.engine.plan.scratch import Pass, fits_native, native_scratch_bytes, torch_pass_bytes
-from farthing.models.qwen3_native import native_shape
+from farthing.engine.plan.scratch import Pass, native_scratch_bytes, torch_pass_bytes
+from farthing.models.native_pass import layer_shape
 from farthing.models.synth.checkpoint import SHAPES
 from farthing.quant.native.team import native_kernels
 
@@ -24,14 +24,9 @@ def test_the_scratch_of_the_native_layers_is_counted_to_the_byte(name: str, num_
     kernels = native_kernels()
     if kernels is None:
         pytest.skip("the native kernels were not built")
-    spec = native_shape(SPECS[name]).c_spec()
-    actual = kernels._library.ft_qwen3_scratch_bytes(kernels._pool, ctypes.byref(spec), num_tokens, num_texts)
+    spec = layer_shape(SPECS[name], SPECS[name].layers[0]).c_spec()
+    actual = kernels._library.ft_layer_scratch_bytes(kernels._pool, ctypes.byref(spec), num_tokens, num_texts)
     assert native_scratch_bytes(one_pass(name, num_tokens, num_texts), kernels.num_threads) == actual
-
-
-@pytest.mark.parametrize("name", SPECS)
-def test_the_widths_that_fit_are_those_that_the_kernels_take(name: str) -> None:
-    assert fits_native(SPECS[name]) is native_shape(SPECS[name]).fits()
 
 
 def test_working_memory_grows_with_the_tokens_and_not_with_their_square() -> None:

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from farthing.core.errors import InputError, InvalidTextError, TextTooLargeError, UnknownPromptError
-from farthing.models.bert import BertFamily
-from farthing.models.qwen3 import Qwen3Family
+from farthing.models.families.bert import BertFamily
+from farthing.models.families.qwen3 import Qwen3Family
 from farthing.models.spec import EmbeddingSpec
 from farthing.serving.request import EmbedRequest
 from farthing.serving.text.prompts import prompt_prefix

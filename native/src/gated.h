@@ -1,22 +1,23 @@
-// The gated half of the MLP: both products of a panel, then SiLU and the product while the sums are in the L1 cache, then
-// rotated (rotate.h) and int8 while the group is in the L2 cache: the MLP's inner rows never lie in memory as floats.
-#include "activation.h"
+// The gated half of the MLP: both products of a panel, then the activation and the product while the sums are in the L1
+// cache, then rotated (rotate.h) and int8 while the group is in the L2 cache: the MLP's inner rows never lie in memory as
+// floats.
+#pragma once
 
 #include <algorithm>
 
 #include "blocks.h"
-#include "gelu.h"
+#include "lanes.h"
 #include "quantize.h"
 
 namespace farthing::FT_ISA {
-namespace {
 
 FT_INLINE Floats scaled(const int32_t* sums, float row_scale, const float* channel_scales) {
     return to_floats(sums) * (load_floats(channel_scales) * row_scale);
 }
 
 // Panel `panel` of gate and of up, for all rows; column 0 of `out` is the panel's first channel.
-void gate_up_panel(const QuantizedTile& a, const PackedMatrix& w, int panel, float* out) {
+template <class Activation>
+void gate_up_panel(const QuantizedTile& a, const PackedMatrix& w, int panel, Activation activation, float* out) {
     alignas(64) int32_t gate_sums[kBlockRows * kPanelChannels], up_sums[kBlockRows * kPanelChannels];
     const int chunks = w.num_chunks(), up_panel = w.num_panels() / 2 + panel;
     const float *gate_scales = w.scales(panel), *up_scales = w.scales(up_panel);
@@ -33,20 +34,22 @@ void gate_up_panel(const QuantizedTile& a, const PackedMatrix& w, int panel, flo
             for (int c = 0; c < kPanelChannels; c += kLanes) {
                 const Floats gate = scaled(gate_sums + r * kPanelChannels + c, scale, gate_scales + c);
                 const Floats up = scaled(up_sums + r * kPanelChannels + c, scale, up_scales + c);
-                store(to + c, Silu()(gate) * up);
+                store(to + c, activation(gate) * up);
             }
         }
     }
 }
 
-}  // namespace
-
-void gate_up(const QuantizedTile& a, const PackedMatrix& w, Range groups, float* buffer, QuantizedTile& out) {
+// `out` = activation(gate) * up for the groups of kGroupInputs channels in `groups`, rotated and quantised with a scale a
+// group; `w` holds gate's panels, then up's. `out` must have its shape; buffer: [kTileRows][kGroupStride].
+template <class Activation>
+void gate_up(const QuantizedTile& a, const PackedMatrix& w, Range groups, float* buffer, QuantizedTile& out,
+             Activation activation) {
     constexpr int kGroupPanels = kGroupInputs / kPanelChannels;
     for (int group = groups.begin; group < groups.end; ++group) {
         const Range panels{group * kGroupPanels, std::min((group + 1) * kGroupPanels, w.num_panels() / 2)};
         for (int panel = panels.begin; panel < panels.end; ++panel)
-            gate_up_panel(a, w, panel, buffer + (panel - panels.begin) * kPanelChannels);
+            gate_up_panel(a, w, panel, activation, buffer + (panel - panels.begin) * kPanelChannels);
         rotate_quantize_group(buffer, kGroupStride, group, out);
     }
 }

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from farthing.core.errors import UnknownArchitectureError
-from farthing.models.bert import BertFamily
 from farthing.models.config import architectures, cut, shown
+from farthing.models.families.bert import BertFamily
+from farthing.models.families.qwen3 import Qwen3Family
 from farthing.models.family import Family
-from farthing.models.qwen3 import Qwen3Family
 
 FAMILIES: dict[str, Family] = {"qwen3": Qwen3Family(), "bert": BertFamily()}
 
