@@ -26,7 +26,11 @@ NUM_CALIBRATION_TEXTS = 4096
 @click.argument("model")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
-    "--format", type=click.Choice(QUANTISED_FORMATS), default="int8", show_default=True, help="Weight format."
+    "--format",
+    type=click.Choice(QUANTISED_FORMATS),
+    default=QUANTISED_FORMATS[0],
+    show_default=True,
+    help="Weight format.",
 )
 @click.option(
     "--measure/--no-measure",

@@ -1,7 +1,7 @@
 """One batch on its way through the layers: what it begins with, and what a layer is computed with.
 
-`farthing.models.torch_pass` and `farthing.models.native_pass` are passes. Neither asks in which format a matrix is stored
-or where a layer lives.
+`farthing.models.torch_pass` and `farthing.models.native_pass` are passes. Neither asks in which format a matrix is
+stored or where a layer lives.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What a model is, as data: its layers, its input, its pooling and its prompts.
 
-A family reads config.json into a `ModelSpec` (`farthing.models.families`), and two interpreters compute what a spec says:
-`farthing.models.torch_pass` and `farthing.models.native_pass`. A spec can say more than they compute; each refuses what
-it lacks by the field's name. How vectors are made of the last layer's rows is an `EmbeddingSpec`, read from the files
-beside config.json (`farthing.models.embedding_config`). No weights are read here.
+A family (`farthing.models.families`) reads config.json into a `ModelSpec`, and two interpreters compute what it says:
+`farthing.models.torch_pass` and `farthing.models.native_pass`. A spec can say more than they compute; what is not
+computed is refused by the field's name. How vectors are made of the last layer's rows is an `EmbeddingSpec`, read from
+the files beside config.json (`farthing.models.embedding_config`). No weights are read here.
 """
 
 from __future__ import annotations

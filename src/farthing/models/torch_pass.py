@@ -22,8 +22,6 @@ def check_spec(spec: ModelSpec) -> None:
         check_layer(layer)
     if spec.input.scale != 1.0:
         refuse("input.scale", spec.input.scale)
-    if spec.last_norm is not None and spec.last_norm.kind != "rms":
-        refuse("last_norm.kind", spec.last_norm.kind)
 
 
 def check_layer(layer: LayerSpec) -> None:

@@ -33,6 +33,14 @@ class DenseFormat:
     dtype: torch.dtype
     quantises: bool = False
     multiplies_int8: bool = False
+    is_packed_int8: bool = False
+
+    @property
+    def is_laid_out_again(self) -> bool:
+        return self.dtype is torch.float32
+
+    def unpacks(self, *, on_card: bool, is_resident: bool, fast_fp8: bool) -> bool:  # noqa: ARG002
+        return False
 
     def pack(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
         return {"weight": weight.to(self.dtype)}

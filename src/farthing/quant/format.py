@@ -76,6 +76,26 @@ class WeightFormat(Protocol):
         """Whether its `Linear`s on a CPU with native kernels are `farthing.quant.int8.NativeLinear`s."""
         ...
 
+    @property
+    def is_packed_int8(self) -> bool:
+        """Whether its matrices are int8 blocks (`farthing.quant.int8_packed`), which are multiplied as int8 on every
+        device."""
+        ...
+
+    @property
+    def is_laid_out_again(self) -> bool:
+        """Whether a CPU multiplies it in another layout than the stored one, into which it is brought once."""
+        ...
+
+    def unpacks(self, *, on_card: bool, is_resident: bool, fast_fp8: bool) -> bool:
+        """Whether a layer is unpacked just before it is multiplied.
+
+        Args:
+            is_resident: the layer stays on the device that multiplies it.
+            fast_fp8: the card multiplies e4m3 as it is stored.
+        """
+        ...
+
     def pack(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
         """The tensors that store `weight` [out_features, in_features], on the same device.
 

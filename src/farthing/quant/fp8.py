@@ -25,7 +25,10 @@ LARGEST = torch.finfo(E4M3).max  # 448
 class Fp8Format:
     name = "fp8"
     quantises = True
-    multiplies_int8 = False
+    multiplies_int8 = is_packed_int8 = is_laid_out_again = False
+
+    def unpacks(self, *, on_card: bool, is_resident: bool, fast_fp8: bool) -> bool:  # noqa: ARG002
+        return not fast_fp8
 
     def pack(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
         block = torch.zeros(self.num_bytes(*weight.shape), dtype=torch.uint8, device=weight.device)

@@ -22,7 +22,11 @@ from farthing.quant.native.team import native_kernels
 class Int8Format:
     name = "int8"
     quantises = True
-    multiplies_int8 = True
+    multiplies_int8 = is_packed_int8 = True
+    is_laid_out_again = False
+
+    def unpacks(self, *, on_card: bool, is_resident: bool, fast_fp8: bool) -> bool:  # noqa: ARG002
+        return on_card and not is_resident  # when it is brought there
 
     def pack(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
         kernels = native_kernels() if weight.device.type == "cpu" else None
@@ -52,7 +56,7 @@ class Int8Format:
 class NativeLinear(ABC):
     """What the native kernels multiply: an int8 block, in whatever form the matrix is stored; bias fp32 or None.
 
-    As a `Linear` it gives rows one scale each, whatever the input group: groups are for `NativeKernels.qwen3_layer`.
+    As a `Linear` it gives rows one scale each, whatever the input group: groups are for `NativeKernels.layer`.
     """
 
     def __init__(self, kernels: NativeKernels, out_features: int, bias: torch.Tensor | None) -> None:

@@ -25,7 +25,11 @@ class Nf4Format:
     name = "nf4"
     quantises = True
     multiplies_int8 = True
+    is_packed_int8 = is_laid_out_again = False
     finer = Int8Format()
+
+    def unpacks(self, *, on_card: bool, is_resident: bool, fast_fp8: bool) -> bool:  # noqa: ARG002
+        return True
 
     def pack(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
         kernels = native_kernels() if weight.device.type == "cpu" else None

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from fastapi import FastAPI
 
@@ -84,7 +83,7 @@ def create_app(
     for dialect in (openai, rerank, tei, cohere, ollama):
         app.include_router(dialect.router(service))
     if server.index_folder is not None:
-        app.include_router(indexes.router(service, Path(server.index_folder)))
+        app.include_router(indexes.router(service, server.index_folder))
     app.include_router(admin.router(service, metrics))
     openapi.install(app, guard)
     app.state.max_body_values = server.max_body_values

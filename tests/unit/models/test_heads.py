@@ -69,7 +69,7 @@ def test_a_row_that_is_not_finite_has_no_logit(value: float) -> None:
 def test_tokens_behind_the_first_separator_are_of_the_second_type() -> None:
     texts = [[1, 9, 9, 5, 9, 5], [1, 9, 7, 7, 9], [4], [9], [1, 9, 2, 9]]
     batch = pack(texts, torch.device("cpu"))
-    types = token_types(batch, 9).tolist()
+    types = token_types(batch.ids, batch.lengths, 9).tolist()
     ends = [0, *torch.tensor(batch.lengths).cumsum(0).tolist()]
     by_text = {batch.order[place]: types[ends[place] : ends[place + 1]] for place in range(len(texts))}
     assert [by_text[index] for index in range(len(texts))] == [

@@ -95,7 +95,7 @@ def load_engine(describe: Callable[[], ModelDescription], short: list[int]) -> E
     load_s = time.perf_counter() - started
     embed(runner, [short])
     first_vector_s = time.perf_counter() - started
-    kernels = native_kernels() if model.plan.is_native and model.plan.format.name == "int8" else None
+    kernels = native_kernels() if model.plan.is_native and model.plan.format.is_packed_int8 else None
     return Engine(model, runner, kernels, load_s, first_vector_s)
 
 

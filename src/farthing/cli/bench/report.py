@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from farthing.cli.bench.checks import LEAST_ELSEWHERE
 from farthing.cli.bench.result import BenchResult
 from farthing.core.sizes import mebibytes
+from farthing.quant.formats import weight_format
 
 
 def report_lines(result: BenchResult) -> Iterator[str]:
@@ -27,7 +28,7 @@ def report_lines(result: BenchResult) -> Iterator[str]:
     yield f"loaded in {result.load_s:.2f} s, first vector after {result.first_vector_s:.2f} s"
     if result.peak_rss_bytes is not None and result.rss_bytes is not None:
         yield f"resident memory {mebibytes(result.rss_bytes)}, at its peak {mebibytes(result.peak_rss_bytes)}"
-    if result.format == "int8":
+    if weight_format(result.format).is_packed_int8:
         yield int8_line(result)
     if result.cores_elsewhere is not None and result.cores_elsewhere >= LEAST_ELSEWHERE:
         yield (

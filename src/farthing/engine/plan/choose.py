@@ -154,17 +154,10 @@ def make_way(
         num_threads=settings.num_threads or facts.num_threads,
         keeps_table=keeps_table and (facts.is_cpu or model.has_plain_table),
         is_native=form.multiplies_int8 and facts.is_cpu and facts.has_native and native_pass.fits(model.spec),
-        unpacks=unpacks(name, residency, facts),
+        unpacks=form.unpacks(on_card=not facts.is_cpu, is_resident=residency == "resident", fast_fp8=facts.fast_fp8),
         shares_prefixes=shares_prefixes(settings, facts, model.spec),
         prefix_bytes=prefix_bytes(settings, facts, model.spec),
     )
-
-
-def unpacks(format_name: str, residency: Residency, facts: DeviceFacts) -> bool:
-    """Whether a layer is unpacked before it is multiplied. On a card int8 is, when it is brought there."""
-    if format_name == "int8":
-        return not facts.is_cpu and residency != "resident"
-    return weight_format(format_name).quantises and not (format_name == "fp8" and facts.fast_fp8)
 
 
 def formats(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> tuple[Sequence[str], Sequence[str]]:

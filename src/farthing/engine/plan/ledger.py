@@ -105,7 +105,7 @@ def unpacked_bytes(layout: Layout, way: Way) -> int:
     # On a CPU the finer format is int8, whose matrices are multiplied as they lie.
     parts = [part for part in layout.matrices if way.device != "cpu" or part.stored_in(way.format) is way.format]
     counts = [(sum(part.out_features), part.in_features) for part in parts]
-    if way.is_native or way.format.name == "int8":
+    if way.is_native or way.format.is_packed_int8:
         return sum(packed_bytes(*count) for count in counts)
     return sum(way.dtype.itemsize * out * inputs for out, inputs in counts)
 
@@ -189,7 +189,7 @@ def matrix_converting_bytes(model: ModelShape, way: Way, part: MatrixPart) -> in
         # Each piece is treated in fp32 (farthing.engine.weights.convert): gains, rotations, and then all are joined.
         return count * stored + 3 * count * FP32_BYTES
     is_joined = len(part.sources) > 1
-    if way.device == "cpu" and way.format.name == "fp32":
+    if way.device == "cpu" and way.format.is_laid_out_again:
         packed = way.format.num_bytes(sum(part.out_features), part.in_features)
         return max(count * stored * (1 + is_joined), packed)
     if way.format.name == model.stored:  # nothing is made: the pieces joined, or the one as it lies, are the layer's

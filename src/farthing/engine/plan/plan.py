@@ -106,7 +106,7 @@ def speed(way: Way) -> str:
     """The class of its speed: what multiplies, and what must happen before."""
     if way.is_native:
         multiplied = "int8 kernels"
-    elif way.format.quantises and way.main_place == "device" and (way.format.name == "int8" or not way.unpacks):
+    elif way.format.quantises and way.main_place == "device" and (way.format.is_packed_int8 or not way.unpacks):
         multiplied = f"{way.format.name} tensor cores"
     elif way.format.name in COMPUTE_DTYPES and COMPUTE_DTYPES[way.format.name] is way.dtype:
         multiplied = "full"

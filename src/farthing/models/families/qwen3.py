@@ -120,7 +120,7 @@ class Qwen3Family:
 
 
 def is_causal(config: Mapping[str, Any]) -> bool:
-    """Whether tokens attend to those before them alone, as Qwen3's do; models that were made of it may say otherwise."""
+    """Whether tokens attend to those before them alone, as Qwen3's do; models made of it may say otherwise."""
     for key, causal in (("is_causal", True), ("use_bidirectional_attention", False)):
         value = config.get(key)
         if value is not None and not isinstance(value, bool):

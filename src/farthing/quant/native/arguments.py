@@ -31,8 +31,8 @@ class LayerShape:
     Attributes:
         hidden, intermediate: multiples of 64.
         head_dim: 32, 64, 96 or 128.
-        norms_sums: norms stand behind the halves of the layer, and go over the sum of the residual stream and what a half
-            adds; else before them. Behind them all products have biases and rotated inputs.
+        norms_sums: norms stand behind the halves of the layer, over the sum of the residual stream and what a half
+            adds; else before them. Where they stand behind, all products have biases and rotated inputs.
         is_plain: nothing about the layer is outside of what these fields can say.
     """
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 from weakref import WeakValueDictionary
 
@@ -42,8 +41,8 @@ class Library:
     Raises `MissingExtraError` where what an index needs is not installed.
     """
 
-    def __init__(self, folder: Path, service: Service) -> None:
-        self._catalogue = Catalogue(folder)
+    def __init__(self, place: str, service: Service) -> None:
+        self._catalogue = Catalogue(place)
         self._service = service
         # Changes have threads of their own, so that searches do not wait for them.
         self._readers = Workers("searches", *SEARCH_THREADS_AND_PLACES)

@@ -17,8 +17,8 @@ from typing import Any
 
 from farthing.core.errors import EmptyInputError, InputError
 from farthing.toolkit.documents.document import Document
-from farthing.toolkit.documents.kinds import kind_of_file, suffix_of
-from farthing.toolkit.documents.reading.file import read_file
+from farthing.toolkit.documents.kinds import suffix_of
+from farthing.toolkit.documents.reading.file import is_readable, read_file
 from farthing.toolkit.documents.reading.records import LeftOut, RecordFields, check_records, read_records
 from farthing.toolkit.optional import needed
 from farthing.toolkit.records.packed import name_inside
@@ -160,7 +160,7 @@ class Inputs:
     def _known(self, paths: Iterable[Path]) -> Iterator[Path]:
         """Those that are known to be text; the others are counted."""
         for path in paths:
-            if kind_of_file(path.name) is not None or is_records(path.name):
+            if is_readable(path.name) or is_records(path.name):
                 yield path
             else:
                 suffix = Path(name_inside(path.name)).suffix.lower() or path.name

@@ -1,14 +1,13 @@
-"""What kind of text a file holds, by its name; of a packed file, by the name of what is inside."""
+"""What kind of text a file is as it stands, by its name; of a packed file, by the name of what is inside."""
 
 from __future__ import annotations
 
 import re
 from pathlib import PurePath
 
-from farthing.toolkit.documents.document import MARKDOWN, PLAIN_TEXT
+from farthing.toolkit.documents.document import PLAIN_TEXT
 from farthing.toolkit.records.packed import name_inside
 
-HTML, NOTEBOOK = "html", "notebook"  # read as Markdown
 # Programming languages whose structure is known when a file is split, with their file suffixes.
 LANGUAGES = {
     "bash": ("sh", "bash", "zsh"),
@@ -47,9 +46,6 @@ TEXT_NAMES = frozenset({
 NO_TEXT = frozenset({"zst", "zip", "pdf", "doc", "docx", "odt", "rtf", "png", "jpg", "svg"})
 
 KINDS = {
-    **dict.fromkeys(("md", "markdown", "mdx"), MARKDOWN),
-    **dict.fromkeys(("html", "htm", "xhtml"), HTML),
-    "ipynb": NOTEBOOK,
     **dict.fromkeys(OTHER_TEXT, PLAIN_TEXT),
     **{suffix: language for language, suffixes in LANGUAGES.items() for suffix in suffixes},
 }
@@ -59,7 +55,7 @@ def suffix_of(name: str) -> str:
     return PurePath(name).suffix.lower().removeprefix(".")
 
 
-def kind_of_file(name: str) -> str | None:
+def kind_of_text(name: str) -> str | None:
     """None when the name does not say that it is text."""
     name = name_inside(name)
     kind = KINDS.get(suffix_of(name))

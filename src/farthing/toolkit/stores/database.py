@@ -1,10 +1,11 @@
-"""The place where an index lives: its manifest and its data. One file a kind of database."""
+"""The place where an index lives, its manifest and its data; and the table of the kinds of such places."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from farthing.toolkit.stores.store import Store
 
@@ -72,12 +73,72 @@ class Database(Protocol):
         ...
 
 
+class Shelf(Protocol):
+    """A place of several indexes, each with a name: what a server's routes answer for.
+
+    Attributes:
+        place: for messages.
+    """
+
+    place: str
+
+    def names(self) -> list[str]:
+        """Of the indexes that are there, whether they can be opened or not. Raises `VectorIndexError`."""
+        ...
+
+    def has(self, name: str) -> bool:
+        """Whether there is an index of this name. Raises `VectorIndexError`."""
+        ...
+
+    def database(self, name: str) -> Database:
+        """The place of an index, there or not. Raises `IndexPlaceError` when something else has this name."""
+        ...
+
+    def settle(self) -> None:
+        """To be called once the first index was opened, which may have started threads."""
+        ...
+
+
+class DatabaseKind(NamedTuple):
+    """
+    Attributes:
+        open: the place of one index.
+        open_shelf: a place of several.
+    """
+
+    open: Callable[[str], Database]
+    open_shelf: Callable[[str], Shelf]
+
+
+def lance() -> DatabaseKind:
+    from farthing.toolkit.stores.lance.database import LanceDatabase
+    from farthing.toolkit.stores.lance.shelf import LanceShelf
+
+    return DatabaseKind(LanceDatabase, LanceShelf)
+
+
+def milvus() -> DatabaseKind:
+    from farthing.toolkit.stores.milvus.database import MilvusDatabase
+    from farthing.toolkit.stores.milvus.shelf import MilvusShelf
+
+    return DatabaseKind(MilvusDatabase, MilvusShelf)
+
+
+# By what a place begins with. A new kind is a folder beside these, and a row here. What it needs is imported when it is
+# first used.
+DATABASES: dict[str, Callable[[], DatabaseKind]] = {"milvus:": milvus, "": lance}
+
+
 def is_begun(file: Path) -> bool:
     """Whether this is what `Database.begun_file` names, or the beginning of one."""
     if not file.is_file() or file.is_symlink():
         return False
     with file.open("rb") as stream:
         return BEGUN_MARK.startswith(stream.read(len(BEGUN_MARK)))
+
+
+def kind_of_place(place: str) -> DatabaseKind:
+    return next(kind for prefix, kind in DATABASES.items() if place.startswith(prefix))()
 
 
 def open_database(place: str) -> Database:
@@ -88,10 +149,9 @@ def open_database(place: str) -> Database:
         SettingsError: there can be no index in a place of this name.
         VectorIndexError: the place cannot be looked at.
     """
-    if place.startswith("milvus:"):
-        from farthing.toolkit.stores.milvus.database import MilvusDatabase
+    return kind_of_place(place).open(place)
 
-        return MilvusDatabase(place)
-    from farthing.toolkit.stores.lance.database import LanceDatabase
 
-    return LanceDatabase(place)
+def open_shelf(place: str) -> Shelf:
+    """A folder with a folder for each index, or "milvus:URI". Raises as `open_database`."""
+    return kind_of_place(place).open_shelf(place)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
@@ -59,9 +58,9 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def router(service: Service, folder: Path) -> APIRouter:
-    """The routes over the indexes in `folder`. Raises `MissingExtraError`."""
-    library = Library(folder, service)
+def router(service: Service, place: str) -> APIRouter:
+    """The routes over the indexes in a folder, or at an address of Milvus. Raises as `open_shelf`."""
+    library = Library(place, service)
 
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:

@@ -10,6 +10,9 @@ import re
 from collections.abc import Mapping
 
 from farthing.core.errors import InputError
+from farthing.toolkit.documents.document import MARKDOWN
+from farthing.toolkit.documents.reading.content import Content, OnGuess
+from farthing.toolkit.documents.reading.decoding import decoded
 from farthing.toolkit.documents.splitting.fences import fenced
 from farthing.toolkit.optional import needed
 
@@ -36,7 +39,12 @@ MAX_DEPTH = 1_000
 FEED_CHARS = 2**16
 
 
-def read_html(content: str, name: str) -> tuple[str, str]:
+def read_html(content: bytes, name: str, on_guess: OnGuess) -> Content:
+    title, text = title_and_text(decoded(content, name, on_guess), name)
+    return Content(text, title, MARKDOWN, keeps_lines=False)
+
+
+def title_and_text(content: str, name: str) -> tuple[str, str]:
     """
     Args:
         name: what messages call the page.

@@ -11,12 +11,21 @@ from collections.abc import Iterator
 from typing import Any
 
 from farthing.core.errors import InputError
+from farthing.toolkit.documents.document import MARKDOWN
+from farthing.toolkit.documents.reading.content import Content, OnGuess
+from farthing.toolkit.documents.reading.decoding import decoded
+from farthing.toolkit.documents.reading.text import markdown_title
 from farthing.toolkit.documents.splitting.fences import fenced
 
 LANGUAGE = re.compile(r"[A-Za-z0-9+#_-]{1,20}")
 
 
-def read_notebook(content: str, name: str) -> str:
+def read_notebook(content: bytes, name: str, on_guess: OnGuess) -> Content:
+    title, text = markdown_title(markdown_of(decoded(content, name, on_guess), name))
+    return Content(text, title, MARKDOWN, keeps_lines=False)
+
+
+def markdown_of(content: str, name: str) -> str:
     """
     Args:
         name: what messages call the notebook.

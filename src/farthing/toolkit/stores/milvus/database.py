@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from farthing.core.errors import IndexPlaceError, SettingsError
-from farthing.toolkit.stores.database import is_begun
+from farthing.toolkit.stores.database import MANIFEST, is_begun
 from farthing.toolkit.stores.failures import file_errors
 from farthing.toolkit.stores.lock import one_writer
 from farthing.toolkit.stores.milvus.connection import MilvusConnection, without_password
@@ -157,6 +157,20 @@ class MilvusDatabase:
         indexes = MilvusClient.prepare_index_params()
         indexes.add_index("vector", index_name="vector", index_type="FLAT", metric_type="COSINE")
         self._milvus.make(NOTES, schema, indexes)
+
+
+def index_names(milvus: MilvusConnection) -> list[str]:
+    """Of the indexes whose manifests are among the notes, sorted."""
+    if milvus.lite is not None and not milvus.lite.exists():
+        return []  # asking would make it
+    if not milvus.call("has_collection", NOTES):
+        return []
+    end = f"/{MANIFEST}"
+    milvus.call("load_collection", NOTES)
+    found = milvus.call(
+        "query", NOTES, filter=f"id like {literal(f'%{end}')}", output_fields=["id"], consistency_level="Strong"
+    )
+    return sorted(name for row in found if is_name(name := row["id"].removesuffix(end)))
 
 
 def identifier(name: str) -> str:

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from farthing.core.errors import InputError
-from farthing.toolkit.documents.reading.html import read_html
+from farthing.toolkit.documents.reading.html import title_and_text
 
 PAGE = """<!DOCTYPE html><html><head><title>Opening &amp;
  hours</title><style>a{color:red}</style></head>
@@ -19,7 +19,7 @@ for x:
 
 
 def test_a_page_s_text_comes_as_markdown_without_what_nobody_reads() -> None:
-    title, text = read_html(PAGE, "a.html")
+    title, text = title_and_text(PAGE, "a.html")
     assert title == "Opening & hours"
     assert text == (
         "Home Help\n\n# Our hours\n\nWe open at nine\nand close at five.\n\n- Monday\n- Tuesday\n\n"
@@ -28,17 +28,17 @@ def test_a_page_s_text_comes_as_markdown_without_what_nobody_reads() -> None:
 
 
 def test_the_first_heading_is_the_title_where_there_is_none() -> None:
-    assert read_html("<p>before<h2>What  it is</h2>after", "a.html") == (
+    assert title_and_text("<p>before<h2>What  it is</h2>after", "a.html") == (
         "What it is",
         "before\n\n## What it is\n\nafter\n",
     )
-    assert read_html("", "a.html") == ("", "\n")
+    assert title_and_text("", "a.html") == ("", "\n")
 
 
 @pytest.mark.parametrize("page", ["<div>" * 200_000 + "x", "<font>" * 100_000 + "</p>" * 100_000])
 def test_a_page_that_nests_without_end_is_refused(page: str) -> None:
     with pytest.raises(InputError, match=r"The elements of a\.html nest deeper than 1,000"):
-        read_html(page, "a.html")
+        title_and_text(page, "a.html")
 
 
 @pytest.mark.parametrize(
@@ -51,5 +51,5 @@ def test_a_page_that_nests_without_end_is_refused(page: str) -> None:
 )  # fmt: skip
 def test_no_page_takes_long(page: str) -> None:
     started = time.process_time()
-    read_html(page, "a.html")
+    title_and_text(page, "a.html")
     assert time.process_time() - started < 10  # a second here at most; what goes back and forth takes minutes

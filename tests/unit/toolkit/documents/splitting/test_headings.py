@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from farthing.toolkit.documents.reading.file import front_matter, markdown_title, rst_title
+from farthing.toolkit.documents.reading.text import front_matter, markdown_title, rst_title
 from farthing.toolkit.documents.splitting.headings import MAX_TITLE_CHARS, Heading, heading_of, headings
 
 MANY = 200_000  # of these a regular expression that goes back and forth would take days

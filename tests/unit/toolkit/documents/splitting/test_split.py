@@ -120,7 +120,7 @@ def test_no_letter_of_any_text_is_lost(splitter: Splitter, text: str, kind: str)
 
 
 def test_every_language_of_a_file_suffix_has_its_grammar() -> None:
-    for kind in set(KINDS.values()) - {"text", "markdown", "html", "notebook"}:
+    for kind in set(KINDS.values()) - {"text"}:
         assert grammar_of(kind) is not None
 
 

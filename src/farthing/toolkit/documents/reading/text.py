@@ -1,0 +1,76 @@
+"""Text files as they are: Markdown, reStructuredText, plain text and source code, each with its own title."""
+
+from __future__ import annotations
+
+import itertools
+
+from farthing.toolkit.documents.document import MARKDOWN, PLAIN_TEXT
+from farthing.toolkit.documents.kinds import kind_of_text
+from farthing.toolkit.documents.reading.content import Content, OnGuess
+from farthing.toolkit.documents.reading.decoding import decoded
+from farthing.toolkit.documents.splitting.headings import BLANKS, headings
+
+# Where the title of a file of reStructuredText stands, and what underlines it.
+RST_TITLE_CHARS, RST_UNDERLINES = 8192, "=-~^\"'`#*+:._"
+
+
+def read_text(content: bytes, name: str, on_guess: OnGuess) -> Content:
+    """Of a kind that its name tells, or of none."""
+    return Content(decoded(content, name, on_guess), kind=kind_of_text(name) or PLAIN_TEXT)
+
+
+def read_markdown(content: bytes, name: str, on_guess: OnGuess) -> Content:
+    title, text = markdown_title(decoded(content, name, on_guess))
+    return Content(text, title, MARKDOWN)
+
+
+def read_rst(content: bytes, name: str, on_guess: OnGuess) -> Content:
+    text = decoded(content, name, on_guess)
+    return Content(text, rst_title(text))
+
+
+def markdown_title(text: str) -> tuple[str, str]:
+    """The title that the text gives itself, in front matter or a first heading, and the text with front matter blank.
+
+    Lines keep their numbers.
+    """
+    fields, end = front_matter(text)
+    body = "\n" * text.count("\n", 0, end) + text[end:]
+    first = (heading.title for heading in headings(body) if heading.level == 1)
+    return title_field(fields) or next(first, ""), body
+
+
+def rst_title(text: str) -> str:
+    """The first of its lines that is underlined (reStructuredText), among the first ones."""
+    lines = [line.strip() for line in text[:RST_TITLE_CHARS].splitlines()]
+    for title, underline in itertools.pairwise(lines):
+        is_line = (
+            len(underline) >= len(title) and underline[:1] in RST_UNDERLINES and not underline.strip(underline[:1])
+        )
+        if title and title.strip(RST_UNDERLINES) and underline and is_line:
+            return title
+    return ""
+
+
+def front_matter(text: str) -> tuple[list[str], int]:
+    """The lines between the first one, of three dashes, and the next such line; and where what follows begins."""
+    lines: list[str] = []
+    start = 0
+    while (end := text.find("\n", start)) >= 0:
+        line, start = text[start:end].rstrip(BLANKS + "\r"), end + 1
+        if line == "---" and lines:
+            return lines[1:], start
+        if line != "---" and not lines:
+            break
+        lines.append(line)
+    return [], 0
+
+
+def title_field(fields: list[str]) -> str:
+    """The first title among the fields of front matter, without its quotes."""
+    for field in fields:
+        value = field.removeprefix("title:").strip()
+        if field.startswith("title:") and value:
+            is_quoted = len(value) > 2 and value[0] in "'\"" and value[-1] == value[0]
+            return value[1:-1] if is_quoted else value
+    return ""
