@@ -37,7 +37,9 @@ CONFIG: dict[str, Any] = {
 
 class ToyFamily:
     architectures = ("ToyModel",)
-    fallback = EmbeddingSpec(pooling="mean", max_tokens=128)
+
+    def fallback(self, config: Mapping[str, Any]) -> EmbeddingSpec:  # noqa: ARG002
+        return EmbeddingSpec(pooling="mean", max_tokens=128)
 
     def spec(self, config: Mapping[str, Any]) -> ModelSpec:
         hidden, heads, norm = cfg.integer(config, "width"), cfg.integer(config, "heads"), NormSpec("rms", 1e-6)

@@ -65,7 +65,7 @@ def head_for(checkpoint: ModelFiles, task: Task) -> Head | None:
 def pooling_and_prompts(checkpoint: ModelFiles, spec: ModelSpec, family: Family, head: Head | None) -> EmbeddingSpec:
     """Raises `CheckpointError` for poolings that are not built."""
     if head is None:
-        return embedding_spec(checkpoint, spec, family.fallback)
+        return embedding_spec(checkpoint, spec, family.fallback(checkpoint.config))
     return EmbeddingSpec(pooling=head.pooling, max_tokens=max_tokens(checkpoint, spec))
 
 

@@ -41,7 +41,10 @@ def embedding_spec(checkpoint: ModelFiles, spec: ModelSpec, fallback: EmbeddingS
     prompts_file = table(checkpoint.json(PROMPTS_FILE), PROMPTS_FILE)
     stated = table(prompts_file.get("prompts"), f"{PROMPTS_FILE}: prompts")
     stored = {name: text for name, text in stated.items() if isinstance(text, str)}
-    prompts, default_prompt = {**fallback.prompts, **stored}, prompts_file.get("default_prompt_name")
+    # A model with other prompts under the same names was trained anew: nothing of the fallback's words is its own.
+    is_another = any(stored.get(name, text) != text for name, text in fallback.prompts.items())
+    prompts = stored if is_another else {**fallback.prompts, **stored}
+    default_prompt = prompts_file.get("default_prompt_name")
     if default_prompt is not None and (not isinstance(default_prompt, str) or default_prompt not in prompts):
         raise CheckpointError(
             f"{PROMPTS_FILE} makes {shown(default_prompt)} the default prompt, but has only: "
@@ -53,6 +56,8 @@ def embedding_spec(checkpoint: ModelFiles, spec: ModelSpec, fallback: EmbeddingS
         max_tokens=max_tokens(checkpoint, spec),
         prompts=prompts,
         default_prompt=default_prompt,
+        instruction_template=None if is_another else fallback.instruction_template,
+        end_token=None if is_another else fallback.end_token,
         matryoshka_min=matryoshka_min(checkpoint, fallback.matryoshka_min),
         lowercases=lowercases(checkpoint),
     )

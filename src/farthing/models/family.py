@@ -17,14 +17,14 @@ class Family(Protocol):
 
     Attributes:
         architectures: the `architectures` entries of config.json that this family computes.
-        fallback: how vectors are made when the checkpoint does not say.
     """
 
     @property
     def architectures(self) -> tuple[str, ...]: ...
 
-    @property
-    def fallback(self) -> EmbeddingSpec: ...
+    def fallback(self, config: Mapping[str, Any]) -> EmbeddingSpec:
+        """How vectors are made, as far as the files beside config.json do not say."""
+        ...
 
     def spec(self, config: Mapping[str, Any]) -> ModelSpec:
         """Raises `CheckpointError` for values this family does not compute."""

@@ -31,7 +31,7 @@ def read_prompts(model: str, settings: SourceSettings) -> EmbeddingSpec:
     with find_configuration(model, settings) as folder:
         checkpoint = open_files(folder)
         family = family_of(checkpoint.config)
-        return embedding_spec(checkpoint, family.spec(checkpoint.config), family.fallback)
+        return embedding_spec(checkpoint, family.spec(checkpoint.config), family.fallback(checkpoint.config))
 
 
 def upstream_prefix(request: EmbedRequest, spec: EmbeddingSpec | None, max_chars: int) -> str:

@@ -31,7 +31,7 @@ def spec_of(path: Path, config: dict[str, Any] = CONFIG, **files: object) -> Emb
         file.write_text(json.dumps(content))
     checkpoint = Checkpoint(path)
     family = family_of(config)
-    return embedding_spec(checkpoint, family.spec(config), family.fallback)
+    return embedding_spec(checkpoint, family.spec(config), family.fallback(checkpoint.config))
 
 
 def pooling_of(path: Path, pooling: dict[str, object]) -> str:
@@ -51,6 +51,16 @@ def test_what_no_file_states_comes_from_the_family(tmp_path: Path) -> None:
     )
 
 
+def test_what_is_made_of_qwen3_gets_no_words_of_qwen3_embedding(tmp_path: Path) -> None:
+    assert spec_of(tmp_path, {**CONFIG, "vocab_size": 151936}) == EmbeddingSpec("last", max_tokens=32768)
+
+
+def test_a_model_with_prompts_of_its_own_gets_none_of_qwen3_embedding(tmp_path: Path) -> None:
+    own = {"query": "Query: ", "document": "Document: "}
+    spec = spec_of(tmp_path, config_sentence_transformers__json={"prompts": own})
+    assert (spec.prompts, spec.instruction_template, spec.end_token) == (own, None, None)
+
+
 def test_a_bert_without_files_is_pooled_by_its_mean(tmp_path: Path) -> None:
     assert spec_of(tmp_path, BERT) == EmbeddingSpec(pooling="mean", max_tokens=512)
 
@@ -58,7 +68,7 @@ def test_a_bert_without_files_is_pooled_by_its_mean(tmp_path: Path) -> None:
 def test_the_starter_is_read_as_published(starter_dir: Path) -> None:
     checkpoint = Checkpoint(starter_dir)
     family = family_of(checkpoint.config)
-    spec = embedding_spec(checkpoint, family.spec(checkpoint.config), family.fallback)
+    spec = embedding_spec(checkpoint, family.spec(checkpoint.config), family.fallback(checkpoint.config))
     assert spec == EmbeddingSpec(pooling="mean", max_tokens=256)
 
 

@@ -99,6 +99,27 @@ def test_a_qwen3_config_becomes_a_spec() -> None:
     assert (layer.norm, layer.norm_place, spec.last_norm, spec.input) == (norm, "before", norm, InputSpec())
 
 
+@pytest.mark.parametrize(
+    ("stated", "is_causal"),
+    [
+        ({}, True),
+        ({"is_causal": True}, True),
+        ({"is_causal": False}, False),
+        ({"use_bidirectional_attention": True}, False),
+    ],
+)
+def test_what_is_made_of_qwen3_may_attend_both_ways(stated: dict[str, bool], is_causal: bool) -> None:
+    spec = Qwen3Family().spec({**QWEN3, **stated})
+    assert spec.is_causal is is_causal
+    assert all(layer.attention.is_causal is is_causal for layer in spec.layers)
+
+
+@pytest.mark.parametrize("wrong", [{"is_causal": "no"}, {"model_type": "bidirectional_pplx_qwen3"}])
+def test_what_is_made_of_qwen3_and_cannot_be_told_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(CheckpointError, match=next(iter(wrong))):
+        Qwen3Family().spec({**QWEN3, **wrong})
+
+
 def test_a_bert_config_becomes_a_spec() -> None:
     spec = BertFamily().spec(BERT)
     assert (spec.family, spec.vocab, spec.hidden, spec.num_layers) == ("bert", 30522, 384, 6)

@@ -26,7 +26,7 @@ class ServerSettings(Checked):
     served_reranker_name: str | None = option(None, "Name clients use for the reranker (default: as given).")
     index_folder: str | None = option(
         None,
-        "Folder of indexes, or milvus:URI, that /v1/indexes answers for and adds new ones to (default: no such routes).",
+        "Folder of indexes, or milvus:URI, that /v1/indexes answers for and adds new ones to (default: no routes).",
     )
     max_body_bytes: int = option(
         16 * 1024 * 1024,

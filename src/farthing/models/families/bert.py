@@ -28,7 +28,9 @@ class BertFamily:
         "RobertaModel", "RobertaForMaskedLM", "RobertaForSequenceClassification",
         "XLMRobertaModel", "XLMRobertaForMaskedLM", "XLMRobertaForSequenceClassification",
     )  # fmt: skip
-    fallback = EmbeddingSpec(pooling="mean", max_tokens=512)
+
+    def fallback(self, config: Mapping[str, Any]) -> EmbeddingSpec:  # noqa: ARG002
+        return EmbeddingSpec(pooling="mean", max_tokens=512)
 
     def spec(self, config: Mapping[str, Any]) -> ModelSpec:
         cfg.only(config, "position_embedding_type", ("absolute",), "absolute")

@@ -26,19 +26,27 @@ from farthing.quant.int8_packed import GROUP_INPUTS
 INSTRUCTION = "Instruct: {task}\nQuery:"  # no space after "Query:"
 DEFAULT_TASK = "Given a web search query, retrieve relevant passages that answer the query"
 
+# Of Qwen3-Embedding 0.6B, and of 4B and 8B. The language models, and what is made of them, have 151,936 tokens.
+EMBEDDING_VOCABS = (151669, 151665)
+EMBEDDING = EmbeddingSpec(
+    pooling="last",
+    max_tokens=32768,
+    prompts={"query": INSTRUCTION.format(task=DEFAULT_TASK), "document": ""},
+    instruction_template=INSTRUCTION,
+    matryoshka_min=32,
+    end_token="<|endoftext|>",
+)
+
 
 class Qwen3Family:
     architectures = ("Qwen3Model", "Qwen3ForCausalLM", "Qwen3ForSequenceClassification")
-    fallback = EmbeddingSpec(
-        pooling="last",
-        max_tokens=32768,
-        prompts={"query": INSTRUCTION.format(task=DEFAULT_TASK), "document": ""},
-        instruction_template=INSTRUCTION,
-        matryoshka_min=32,
-        end_token="<|endoftext|>",
-    )
+
+    def fallback(self, config: Mapping[str, Any]) -> EmbeddingSpec:
+        """Qwen3-Embedding's own, of which other models that are made of Qwen3 get nothing but the pooling."""
+        return EMBEDDING if config.get("vocab_size") in EMBEDDING_VOCABS else EmbeddingSpec("last", max_tokens=32768)
 
     def spec(self, config: Mapping[str, Any]) -> ModelSpec:
+        cfg.only(config, "model_type", ("qwen3",), "qwen3")  # others are made of it, and compute something else
         cfg.only(config, "attention_bias", (False,), False)
         cfg.only(config, "use_sliding_window", (False,), False)
         num_heads = cfg.integer(config, "num_attention_heads")

@@ -42,7 +42,10 @@ def test_the_configuration_is_that_of_the_same_model_in_safetensors(model: GgufM
 def test_pooling_is_read_or_left_to_the_family(tmp_path: Path, number: int | None, pooling: str) -> None:
     checkpoint = open_files(write_gguf(tmp_path / "a.gguf", "F16", {"qwen3.pooling_type": number}).path)
     family = family_of(checkpoint.config)
-    assert embedding_spec(checkpoint, family.spec(checkpoint.config), family.fallback).pooling == pooling
+    assert (
+        embedding_spec(checkpoint, family.spec(checkpoint.config), family.fallback(checkpoint.config)).pooling
+        == pooling
+    )
 
 
 def test_matrices_are_dequantised_and_vectors_mapped(model: GgufModel) -> None:

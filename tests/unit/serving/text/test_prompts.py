@@ -11,7 +11,7 @@ from farthing.models.spec import EmbeddingSpec
 from farthing.serving.request import EmbedRequest
 from farthing.serving.text.prompts import prompt_prefix
 
-QWEN3, BERT = Qwen3Family.fallback, BertFamily.fallback
+QWEN3, BERT = Qwen3Family().fallback({"vocab_size": 151669}), BertFamily().fallback({})
 E5 = EmbeddingSpec("mean", 512, prompts={"query": "query: ", "document": "passage: "}, default_prompt="document")
 
 
