@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -147,6 +148,35 @@ class EmbedResult:
     num_cached: int = 0
     num_uncached: int = 0
     errors: Mapping[int, InputError] = field(default_factory=dict)
+
+
+def parts_of(request: EmbedRequest, num_texts: int) -> Iterator[EmbedRequest]:
+    """The request as several, of so many texts each."""
+    for start in range(0, len(request.inputs), num_texts):
+        yield replace(request, inputs=request.inputs[start : start + num_texts])
+
+
+def joined(results: Sequence[EmbedResult]) -> EmbedResult:
+    """The answer to a request whose parts, at least one, were answered one by one with vectors of one space."""
+    starts = itertools.accumulate((len(result.vectors) for result in results), initial=0)
+    parts = list(zip(starts, results, strict=False))
+    return replace(
+        results[0],
+        vectors=np.concatenate([result.vectors for result in results]),
+        num_tokens=sum(result.num_tokens for result in results),
+        num_computed_tokens=sum(result.num_computed_tokens for result in results),
+        truncated=tuple(start + index for start, result in parts for index in result.truncated),
+        warnings=tuple(dict.fromkeys(warning for result in results for warning in result.warnings)),
+        timings=mean_timings((len(result.vectors), result.timings) for result in results),
+        text_tokens=tuple(number for result in results for number in result.text_tokens),
+        unknown=Unknown(
+            tuple(start + index for start, result in parts for index in result.unknown.texts),
+            sum(result.unknown.num_tokens for result in results),
+        ),
+        num_cached=sum(result.num_cached for result in results),
+        num_uncached=sum(result.num_uncached for result in results),
+        errors={start + index: error for start, result in parts for index, error in result.errors.items()},
+    )
 
 
 @dataclass(frozen=True)

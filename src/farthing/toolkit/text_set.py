@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from farthing.core.errors import EmptyInputError, InputError
-from farthing.serving.request import EmbedRequest, InputType
+from farthing.serving.request import EmbedRequest, InputType, parts_of
 from farthing.toolkit.encoder import RequestEncoder
 from farthing.toolkit.records.fields import placed_error
 from farthing.toolkit.records.lines import USUAL_LAYOUT, Layout
@@ -164,10 +164,11 @@ def embed_text_set(
     table = np.zeros((len(data), encoder.dimensions), dtype=np.float32)
     found = TextVectors(table, np.zeros(len(data), dtype=bool), errors)
     with tqdm(total=len(wanted), desc="Embedding", unit=" texts", disable=not show_progress, dynamic_ncols=True) as bar:
-        for start in range(0, len(wanted), TEXTS_AT_A_TIME):
-            part = wanted[start : start + TEXTS_AT_A_TIME]
-            texts = [data.texts[index] for index in part]
-            result = encoder.encode_request(EmbedRequest(texts, input_type=input_type, truncate=True, leaves_out=True))
+        texts = [data.texts[index] for index in wanted]
+        request = EmbedRequest(texts, input_type=input_type, truncate=True, leaves_out=True)
+        for number, asked in enumerate(parts_of(request, TEXTS_AT_A_TIME)):
+            part = wanted[number * TEXTS_AT_A_TIME :][: len(asked.inputs)]
+            result = encoder.encode_request(asked)
             found.table[part] = result.vectors
             found.unknown[part[list(result.unknown.texts)]] = True
             for place, error in result.errors.items():

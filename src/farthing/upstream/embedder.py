@@ -19,16 +19,26 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from farthing.core.errors import InputError, UpstreamFailedError, UpstreamInputError, WrongTaskError
 from farthing.core.settings import ServingSettings, UpstreamSettings
 from farthing.core.space import ELSEWHERE, VectorSpace, elsewhere_fingerprint
 from farthing.models.spec import EmbeddingSpec
-from farthing.serving.request import CheckedRequest, EmbedRequest, EmbedResult, InputType, Terms, check_number
+from farthing.serving.request import (
+    CheckedRequest,
+    EmbedRequest,
+    EmbedResult,
+    InputType,
+    Terms,
+    check_number,
+    joined,
+    parts_of,
+)
 from farthing.serving.text.vocabulary import Unknown
 from farthing.serving.vectors import check_dimensions, finish_vectors
 from farthing.upstream.answer import AttemptFailedError
-from farthing.upstream.chunks import CHARS_PER_TOKEN, Chunk, encode_all, estimate_tokens, fit_input, split, weight_of
+from farthing.upstream.chunks import CHARS_PER_TOKEN, Chunk, estimate_tokens, fit_input, split, weight_of
 from farthing.upstream.client import UpstreamClient
 from farthing.upstream.prompts import NOTHING_KNOWN, prompt_warnings, upstream_prefix
 from farthing.upstream.served import UpstreamModel, gather_bounded
@@ -42,6 +52,7 @@ PROBE = (
 )
 # Inputs one after another that an upstream refuses before it has taken any.
 MOST_REFUSED = 8
+REQUEST_TEXTS = 1024  # of any number of texts, whose parts are asked for side by side
 MIN_COSINE = 0.99  # between upstreams of one model: fp16 and bf16 stay above, another model or pooling far below
 
 
@@ -181,7 +192,15 @@ class UpstreamEmbedder(UpstreamModel):
 
     def encode_request(self, request: EmbedRequest, *, show_progress: bool = False) -> EmbedResult:
         """As `encode`, with what is known of the vectors beside them."""
-        return encode_all(self._embed_and_wait, request, show_progress=show_progress)
+        found: list[EmbedResult] = []
+        with tqdm(total=len(request.inputs), unit=" texts", disable=not show_progress, dynamic_ncols=True) as bar:
+            for part in parts_of(request, REQUEST_TEXTS):
+                result = self._embed_and_wait(part)
+                if found and result.space.id != found[0].space.id:
+                    raise UpstreamFailedError("The server that computes this model has changed its weights. Try again.")
+                found.append(result)
+                bar.update(len(part.inputs))
+        return joined(found) if found else self._embed_and_wait(request)
 
     def count_tokens(self, text: str) -> int:
         """About: the model's tokenizer is on another server."""

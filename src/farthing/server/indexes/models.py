@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from farthing.core.errors import ClosedError
-from farthing.serving.request import EmbedRequest, InputType, Ranked, RerankRequest
+from farthing.serving.request import EmbedRequest, InputType, Ranked, RerankRequest, parts_of
 from farthing.upstream.chunks import estimate_tokens
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class ServedEncoder:
         show_progress: bool = False,  # noqa: ARG002 - a server has nobody to show it to
     ) -> np.ndarray:
         request = EmbedRequest(
-            (),
+            texts,
             instruction=instruction,
             input_type=input_type,
             dimensions=dimensions,
@@ -143,10 +143,9 @@ class ServedEncoder:
             urgency=self._work.urgency,
         )
         found = [np.zeros((0, dimensions or self.dimensions), dtype=np.float32)]
-        for start in range(0, len(texts), TEXTS_AT_A_TIME):
-            part = texts[start : start + TEXTS_AT_A_TIME]
-            result = self._work.wait_for(self._work.service.embed(replace(request, inputs=part), self.model)).result
-            self._work.note(len(part), result.num_tokens)
+        for part in parts_of(request, TEXTS_AT_A_TIME):
+            result = self._work.wait_for(self._work.service.embed(part, self.model)).result
+            self._work.note(len(part.inputs), result.num_tokens)
             self.space = replace(result.space, dimensions=self.dimensions)
             found.append(result.vectors)
         return np.concatenate(found)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from farthing.core.errors import UpstreamFailedError
 from farthing.core.space import VectorSpace
 from farthing.serving.request import EmbedRequest, EmbedResult
 from farthing.serving.text.vocabulary import Unknown
-from farthing.upstream.chunks import REQUEST_TEXTS, encode_all
+from farthing.upstream.embedder import REQUEST_TEXTS, UpstreamEmbedder
 
 TEXTS = [str(number) for number in range(2 * REQUEST_TEXTS + 1)]
 
@@ -20,6 +22,13 @@ def embed(request: EmbedRequest, weights: str = "same") -> EmbedResult:
     return EmbedResult(rows, 2 * len(rows), len(rows), space, **told)  # type: ignore[arg-type]
 
 
+def encode_all(ask: Callable[[EmbedRequest], EmbedResult], request: EmbedRequest) -> EmbedResult:
+    """As an upstream embedder does it, with `ask` in place of the servers."""
+    embedder = UpstreamEmbedder.__new__(UpstreamEmbedder)
+    embedder._embed_and_wait = ask  # type: ignore[method-assign]
+    return embedder.encode_request(request)
+
+
 def test_texts_are_asked_for_in_requests_of_bounded_size_and_come_back_in_order() -> None:
     asked: list[EmbedRequest] = []
 
@@ -27,7 +36,7 @@ def test_texts_are_asked_for_in_requests_of_bounded_size_and_come_back_in_order(
         asked.append(request)
         return embed(request)
 
-    found = encode_all(noted, EmbedRequest(TEXTS, input_type="query"), show_progress=False)
+    found = encode_all(noted, EmbedRequest(TEXTS, input_type="query"))
     assert [int(value) for value in found.vectors[:, 0]] == list(range(len(TEXTS)))
     assert found.truncated == found.unknown.texts == tuple(range(0, len(TEXTS), 10))
     assert (found.num_tokens, found.num_computed_tokens) == (2 * len(TEXTS), len(TEXTS))
@@ -37,10 +46,10 @@ def test_texts_are_asked_for_in_requests_of_bounded_size_and_come_back_in_order(
 
 
 def test_no_texts_are_one_request() -> None:
-    assert encode_all(embed, EmbedRequest(()), show_progress=False).num_tokens == 0
+    assert encode_all(embed, EmbedRequest(())).num_tokens == 0
 
 
 def test_vectors_of_weights_that_change_on_the_way_are_not_put_together() -> None:
     weights = iter(["first", "second", "second"])
     with pytest.raises(UpstreamFailedError, match="changed its weights"):
-        encode_all(lambda request: embed(request, next(weights)), EmbedRequest(TEXTS), show_progress=False)
+        encode_all(lambda request: embed(request, next(weights)), EmbedRequest(TEXTS))
