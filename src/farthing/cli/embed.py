@@ -1,4 +1,4 @@
-"""`farthing embed`: vectors of a whole file, in a job that can be stopped and goes on.
+"""`farthing embed`: makes the vectors of a whole file, in a job that can be stopped and resumed.
 
 In: a file of texts and the settings. Out: a file of vectors. The job itself is in `farthing.toolkit.bulk`.
 """
@@ -72,9 +72,9 @@ def embed(
 ) -> None:
     """Embed the texts of INPUT with MODEL and write the vectors to a file.
 
-    INPUT is a .txt file (a text a line), .jsonl, .csv, .tsv, .parquet, or - for standard input. A job that was stopped
-    goes on where it stopped when the same command is given again. What cannot be read or embedded is left out (in a
-    .npy its row is zero), and listed with the reasons in a file beside the output, OUTPUT.left-out.jsonl.
+    INPUT is a .txt file (a text on each line), .jsonl, .csv, .tsv, .parquet, or - for standard input. When a job was
+    stopped, the same command goes on where it stopped. Records that cannot be read or embedded are left out (in a .npy
+    their rows are zero) and listed with the reasons in a file beside the output, OUTPUT.left-out.jsonl.
     """
     # Imported here, so that the help comes without loading torch.
     from farthing.cli.common.print_vectors import print_vectors
@@ -89,7 +89,7 @@ def embed(
         raise click.UsageError("Say where the vectors go: -o FILE, or -o - to print them.")
     serving = settings.group(ServingSettings)
     source, engine = settings.group(SourceSettings), settings.group(EngineSettings)
-    alone = replace(serving, max_queue_tokens=sys.maxsize, max_queue_ms=None)  # its own chunks are no crowd
+    alone = replace(serving, max_queue_tokens=sys.maxsize, max_queue_ms=None)  # the job's own chunks are never refused
 
     def load() -> Embedder:
         with loading(model, shown=progress) as on_layer:

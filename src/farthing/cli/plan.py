@@ -1,196 +1,19 @@
-"""`farthing plan`: what a model will hold in memory, before it is loaded or even downloaded.
+"""`farthing plan`: shows how much memory a model will take, before it is loaded or even downloaded.
 
-In: a model's name or a shape, and the settings that `serve` takes. Out: every way to run it with its bytes, and the way
-that these settings lead to with its reason. The arithmetic is in `farthing.engine.plan.choose`.
+In: a model's name or a shape, and the settings that `serve` takes. Out: every way to run the model with its bytes, and
+the way that these settings choose, with the reasons. The arithmetic is in `farthing.engine.plan.choose`.
 """
 
 from __future__ import annotations
 
 import json
-import textwrap
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
 
 import click
 
-from farthing.cli.bench.model import check_mistyped, choices, shape_name
-from farthing.cli.bench.report import columns
 from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.cli.common.terminal import terminal_width
-from farthing.core.errors import DoesNotFitError, ModelNotFoundError
 from farthing.core.resolve import Resolved
 from farthing.core.settings import EngineSettings, SourceSettings
-from farthing.core.sizes import mebibytes
-from farthing.engine.describe import read_shape, shape_of_config
-from farthing.engine.plan.budget import budget_bytes
-from farthing.engine.plan.choose import Option, make_plan, options
-from farthing.engine.plan.device import DeviceFacts, device_facts
-from farthing.engine.plan.plan import FETCHED, Plan, speed
-from farthing.engine.plan.run_mode import ModelShape
-from farthing.models.synth.checkpoint import SHAPES
-from farthing.quant.formats import FORMATS
-from farthing.sources.configuration import find_configuration
-from farthing.sources.find import local_folder
-
-
-@dataclass(frozen=True)
-class Planned:
-    """
-    Attributes:
-        options: one for each format and residency: the first that fits, else the one that needs least.
-        plan: what is chosen; None where nothing fits, which `refusal` explains.
-    """
-
-    name: str
-    facts: DeviceFacts
-    model: ModelShape
-    budget_bytes: int | None
-    options: tuple[Option, ...]
-    plan: Plan | None
-    refusal: DoesNotFitError | None
-
-
-def plan_model(name: str, source: SourceSettings, settings: EngineSettings) -> Planned:
-    """
-    Raises:
-        ModelError: the model cannot be found or used.
-        SettingsError: the settings ask for what the model or the device cannot do.
-    """
-    shape = shape_name(name) if local_folder(name) is None else None
-    if shape is not None:
-        model = shape_of_config(SHAPES[shape].config())
-    else:
-        if local_folder(name) is None:
-            check_mistyped(name)
-        try:
-            with find_configuration(name, source) as folder:
-                model, settings = read_shape(folder, settings)
-        except ModelNotFoundError as error:
-            raise ModelNotFoundError(f"{error}\n{choices()}") from error
-    facts = device_facts(settings.device)
-    plan, refusal = None, None
-    try:
-        plan = make_plan(settings, facts, model)
-    except DoesNotFitError as error:
-        refusal = error
-    shown = tuple(by_kind([*options(settings, facts, model), *after_quantising(settings, facts, model)]))
-    return Planned(name, facts, model, budget_bytes(settings, facts), shown, plan, refusal)
-
-
-def after_quantising(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> Iterator[Option]:
-    """What a folder that `farthing quantize` wrote could be read as, for a model that is not quantised."""
-    if model.is_quantised or settings.format not in ("auto", *FORMATS) or settings.residency not in ("auto", "disk"):
-        return
-    written = replace(model, is_quantised=True)
-    for form in FORMATS.values():
-        if form.quantises and settings.format in ("auto", form.name):
-            yield from options(replace(settings, format=form.name, residency="disk"), facts, written)
-
-
-def by_kind(found: Sequence[Option]) -> Iterator[Option]:
-    kinds: dict[tuple[str, str], list[Option]] = {}
-    for option in found:
-        kinds.setdefault((option.way.format.name, option.way.residency), []).append(option)
-    for group in kinds.values():
-        yield next((option for option in group if option.fits), min(group, key=lambda option: option.num_bytes))
-
-
-def report_lines(planned: Planned, width: int | None = None) -> Iterator[str]:
-    """For a terminal of that width; None where there is none."""
-    spec, facts, budget = planned.model.spec, planned.facts, planned.budget_bytes
-    yield f"model   {planned.name}: {spec.num_layers} layers of width {spec.hidden:,}, stored in {planned.model.stored}"
-    yield f"device  {facts.device}: {facts.name}, {mebibytes(facts.free_bytes)} free"
-    yield f"memory  {'no limit' if budget is None else f'{mebibytes(budget)} ({budget:,} bytes)'}"
-    yield ""
-    yield from table(planned, width)
-    if planned.plan is None:
-        return
-    plan = planned.plan
-    yield ""
-    chosen = f"{plan.format.name}, {FETCHED[plan.residency]}, is chosen: {'; '.join(plan.reasons) or 'as asked for'}."
-    faster = f"{plan.faster[:1].upper()}{plan.faster[1:]}." if plan.faster else ""
-    for sentence in filter(None, (chosen, faster)):
-        yield from [sentence] if width is None else textwrap.wrap(sentence, width)
-    yield from columns([*ledger_rows(plan)])
-
-
-def table(planned: Planned, width: int | None) -> Iterator[str]:
-    """A row for each option; what its bytes are made of only where `width` has room for it."""
-    entries = names(planned)
-    lines = list(columns([header(entries), *(row(option, planned, entries) for option in planned.options)]))
-    if width is not None and len(lines[0]) > width:
-        lines = list(columns([header([]), *(row(option, planned, []) for option in planned.options)]))
-        lines.append("(What the bytes of each row are made of: --json, or a wider terminal.)")
-    yield from lines
-
-
-def header(entries: Sequence[str]) -> tuple[str, ...]:
-    return ("format", "layers", "texts to", "MiB in all", *entries, "fits", "speed")
-
-
-def names(planned: Planned) -> list[str]:
-    """Of all entries, in their order."""
-    return list(dict.fromkeys(entry.name for option in planned.options for entry in option.ledger.entries))
-
-
-def row(option: Option, planned: Planned, entries: Sequence[str]) -> tuple[str, ...]:
-    way = option.way
-    parts = (option.ledger.named(name) for name in entries)
-    must_quantise = way.format.quantises and way.residency == "disk" and not planned.model.is_quantised
-    return (
-        way.format.name,
-        way.residency,
-        f"{way.context_length:,}",
-        f"{option.num_bytes / 2**20:,.0f}",
-        *(f"{num_bytes / 2**20:,.0f}" if num_bytes else "-" for num_bytes in parts),
-        "no" if not option.fits else "once quantized" if must_quantise else "yes",
-        speed(way),
-    )
-
-
-def ledger_rows(plan: Plan) -> Iterator[tuple[str, ...]]:
-    for entry in plan.ledger.entries:
-        yield entry.name, f"{entry.num_bytes:,} bytes", entry.place
-    yield "in all", f"{plan.ledger.total(plan.main_place):,} bytes", plan.main_place
-
-
-def as_object(planned: Planned) -> dict[str, Any]:
-    """For JSON; sizes in bytes."""
-    plan = planned.plan
-    return {
-        "model": planned.name,
-        "device": planned.facts.device,
-        "free_bytes": planned.facts.free_bytes,
-        "budget_bytes": planned.budget_bytes,
-        "options": [
-            {
-                "format": option.way.format.name,
-                "residency": option.way.residency,
-                "context_length": option.way.context_length,
-                "max_batch_tokens": option.way.max_batch_tokens,
-                "total_bytes": option.num_bytes,
-                "fits": option.fits,
-                "speed": speed(option.way),
-                "ledger": ledger_object(option),
-            }
-            for option in planned.options
-        ],
-        "choice": None
-        if plan is None
-        else {
-            "format": plan.format.name,
-            "residency": plan.residency,
-            "context_length": plan.context_length,
-            "max_batch_tokens": plan.max_batch_tokens,
-            "total_bytes": plan.ledger.total(plan.main_place),
-            "reasons": list(plan.reasons),
-        },
-    }
-
-
-def ledger_object(option: Option) -> list[dict[str, object]]:
-    return [{"name": entry.name, "place": entry.place, "bytes": entry.num_bytes} for entry in option.ledger.entries]
 
 
 @click.command(
@@ -204,12 +27,12 @@ def ledger_object(option: Option) -> list[dict[str, object]]:
 def plan(model: str, as_json: bool, settings: Resolved) -> None:
     """Show how a model would be run in the memory there is, without loading it.
 
-    MODEL_OR_SHAPE is a model as `serve` takes it, of which only config.json and its like are downloaded, or the shape
-    of a published one: qwen3-0.6b, qwen3-4b, qwen3-8b. Sizes are the peak of the whole process, on a card that of the
-    card's memory. `serve`, `embed` and `bench` with the same settings run what is shown here.
+    MODEL_OR_SHAPE is a model as `serve` takes it, of which only config.json and similar files are downloaded, or the
+    shape of a published model: qwen3-0.6b, qwen3-4b, qwen3-8b. Sizes are the peak memory of the whole process, or of
+    the card if the model runs on one. `serve`, `embed` and `bench` with the same settings run what is shown here.
     """
     # Imported here, so that the help comes without loading torch.
-    from farthing.cli.plan import as_object, plan_model, report_lines
+    from farthing.cli.planning import as_object, plan_model, report_lines
 
     found = plan_model(model, settings.group(SourceSettings), settings.group(EngineSettings))
     if as_json:

@@ -1,4 +1,4 @@
-"""`farthing quantize`: write a folder of quantised weights, and measure how close they are to the exact ones."""
+"""`farthing quantize`: writes a folder of quantised weights, and measures how close they come to the exact ones."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from farthing.core.resolve import Resolved
 from farthing.core.settings import QUANTISED_FORMATS, SourceSettings
 from farthing.toolkit.records.read_lines import Wanted
 from farthing.toolkit.records.reader import open_reader
+from farthing.toolkit.records.rows import readable
 
 NUM_CALIBRATION_TEXTS = 4096
 
@@ -65,8 +66,8 @@ def quantize(
 ) -> None:
     """Write MODEL's weights, quantised, to the new folder OUT.
 
-    OUT loads in the time it takes to map its file, wherever a model is asked for. MODEL is an id on the Hugging Face
-    hub, modelscope:ID, starter, a local folder or a GGUF file.
+    OUT can be given wherever a model is asked for, and loads in the time it takes to map its file. MODEL is an id on
+    the Hugging Face hub, modelscope:ID, starter, a local folder or a GGUF file.
     """
     from farthing.serving.quantising.calibration import CalibrationTexts
     from farthing.serving.quantising.closeness import in_words
@@ -103,10 +104,10 @@ def quantize(
 
 
 def first_texts(file: str) -> list[str]:
-    """More texts of the file than are calibrated with. Raises `InputError` when it cannot be read."""
+    """Return the first texts of the file, more than calibration takes. Raises `InputError` when it cannot be read."""
     reader = open_reader(file, None, Wanted(None, None))
     try:
         rows = reader.take(NUM_CALIBRATION_TEXTS)
     finally:
         reader.close()
-    return [] if rows is None else list(rows.texts)
+    return [] if rows is None else [rows.texts[index] for index in readable(rows)]

@@ -1,6 +1,6 @@
-"""`farthing rerank`: the texts of a file in order of how well they answer a query.
+"""`farthing rerank`: orders the texts of a file by how well they answer a query.
 
-In: a query, and a file as `farthing embed` reads them. Out: on standard output, rank, score and text, or JSON Lines.
+In: a query, and a file as `farthing embed` reads it. Out: on standard output, rank, score and text, or JSON Lines.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def rerank(
 ) -> None:
     """Order the texts of FILE by how well they answer a query, with the reranker MODEL.
 
-    MODEL is a Qwen3-Reranker or a BERT-type cross-encoder with one label. FILE is a .txt file (a text a line), .jsonl,
-    .csv, .tsv, .parquet, or - for standard input. Texts longer than the context are cut.
+    MODEL is a Qwen3-Reranker or a BERT-type cross-encoder with one label. FILE is a .txt file (a text on each line),
+    .jsonl, .csv, .tsv, .parquet, or - for standard input. Texts longer than the context are cut.
     """
     # Imported here, so that the help comes without loading torch.
     from farthing.serving.reranker import Reranker
@@ -81,8 +81,10 @@ def rerank(
 def read_texts(
     name: str, given_format: str | None, field: str | None, serving: ServingSettings, skipped: Skipped
 ) -> dict[int, str]:
-    """The texts of the input that can be ranked, by their place among all. Raises `InputError` for the first other one
-    where that is strict."""
+    """Return the texts of the input that can be ranked, by their place among all records.
+
+    `skipped` is told of the others; if it is strict, the first of them raises `InputError`.
+    """
     from farthing.core.errors import EmptyInputError, InputError
     from farthing.serving.text.clean import fit_text
     from farthing.toolkit.records.fields import placed_error

@@ -1,6 +1,6 @@
-"""`farthing search`: passages of an index that answer a query.
+"""`farthing search`: finds passages of an index that answer a query.
 
-In: an index and a query. Out: on standard output, results as people read them, or JSON Lines.
+In: an index and a query. Out: on standard output, results for people to read, or JSON Lines.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from farthing.toolkit.index.result import SearchResult
 
 INDENT = " " * 5
-DIGEST = re.compile(r"[0-9a-f]{32}")  # what a document without a name of its own is called
+DIGEST = re.compile(r"[0-9a-f]{32}")  # the id of a document that has no name of its own
 EXAMPLES = """farthing search ./help how do I change my password
 farthing search ./shop "rain coat" --where "price <= 80" --where "in_stock = true" -k 20 --json"""
 
@@ -120,7 +120,7 @@ def opened_reranker(model: str, settings: Resolved) -> Reranker:
 
 
 def shown(place: int, result: SearchResult) -> str:
-    """A result as a block of lines: number, title and score; where it is from; what it says."""
+    """Return a result as a block of lines: number, title and score; where it is from; what it says."""
     from farthing.toolkit.index.excerpt import is_of_lines
 
     passage = result.passage
@@ -141,21 +141,24 @@ def scores(result: SearchResult) -> str:
 
 
 def in_lines(excerpt: Excerpt, width: int) -> Excerpt:
-    """With line ends in place of some spaces, so that no line is longer than `width` where it can be helped."""
+    """Replace some spaces with line ends, so that no line is longer than `width` where that can be avoided."""
     chars, start = list(excerpt.text), 0
     for place, char in enumerate(excerpt.text):
         if char == "\n":
             start = place + 1
         elif place - start >= width:
             space = excerpt.text.rfind(" ", start + 1, place)
-            if space > start and excerpt.text[start:space].strip():  # not in the indent of a line of code
+            if space > start and excerpt.text[start:space].strip():  # not in the indentation of a line of code
                 chars[space] = "\n"
                 start = space + 1
     return excerpt._replace(text="".join(chars))
 
 
 def marked(excerpt: Excerpt, gap: str) -> str:
-    """The excerpt with its matching words bold on a terminal, between stars elsewhere. `gap`: before and after dots."""
+    """Return the excerpt with its matching words in bold on a terminal, and between stars elsewhere.
+
+    `gap` separates the excerpt from the dots that stand for the text before and after it.
+    """
     pieces, end = [], 0
     for first, last in excerpt.marks:
         word = excerpt.text[first:last]

@@ -1,7 +1,8 @@
-"""Batches through the model: token ids in, one fp32 row a text out, or one a token.
+"""Runs batches through the model: token ids in, one fp32 row for each text, or for each token, out.
 
-A row that comes out with NaN or Inf (half precision overflows for some inputs) is computed again in fp32; if that fails
-too, the text is reported, never a vector of nulls. Knows nothing of queues, prompts, dimensions or normalisation.
+A row with NaN or Inf (half precision overflows for some inputs) is computed again in fp32. If that fails too, the text
+is reported; a vector of nulls is never returned. This module knows nothing of queues, prompts, dimensions or
+normalisation.
 """
 
 from __future__ import annotations
@@ -34,12 +35,13 @@ logger = logging.getLogger(__name__)
 class BatchOutput:
     """
     Attributes:
-        rows: [texts, hidden] float32, in the caller's order; pooled, neither cut nor normalised. Of a model with a
-            head [texts, 1], logits. Of a batch per token ragged, [texts] of objects: [tokens, hidden] float32 each.
-        errors: by index, texts that have no vector; their rows are meaningless.
-        num_recomputed: texts that were computed again in fp32.
-        fingerprint: of the weights that made the rows; those of different ones must not be compared.
-        computed: tokens that were computed for each text: what texts share counts for the first of them alone.
+        rows: [texts, hidden] float32, in the caller's order; pooled, neither cut nor normalised. For a model with a
+            head [texts, 1], logits. For a batch per token a ragged array, [texts] of objects, each [tokens, hidden]
+            float32.
+        errors: the errors of texts that have no vector, by index; the rows of these texts are meaningless.
+        num_recomputed: the number of texts that were computed again in fp32.
+        fingerprint: of the weights that made the rows; rows of different weights must not be compared.
+        computed: the number of tokens computed for each text; shared tokens count for the first of their texts alone.
     """
 
     rows: np.ndarray
@@ -71,17 +73,17 @@ class Runner:
         self._trimmer = Trimmer()
 
     def limit_prefixes(self, num_bytes: int) -> None:
-        """Hold at most so much of what texts have in common from one batch to the next."""
+        """Hold at most `num_bytes` of prefixes from one batch to the next."""
         if self._prefixes is not None:
             self._prefixes.limit(num_bytes)
 
     def run(self, texts: Sequence[Sequence[int]], per_token: bool = False) -> BatchOutput:
-        """Each text as token ids, at least one, special tokens included.
+        """Compute a batch. Each text is given as token ids, at least one, special tokens included.
 
-        With `per_token` the model's last hidden states, a row for every token; nothing is pooled.
+        With `per_token`, the rows are the model's last hidden states, one for every token; nothing is pooled.
 
         Raises:
-            OutOfMemoryError: the batch needs more memory than there is; what was cached for later is given back.
+            OutOfMemoryError: the batch needs more memory than there is; memory that was kept for later is given back.
         """
         try:
             output = self._run(texts, per_token)
@@ -91,13 +93,13 @@ class Runner:
             if not is_out_of_memory(error):
                 raise
             failure = OutOfMemoryError(out_of_memory_message(texts))
-            # Not as its cause: the traceback would keep the batch's tensors alive.
+            # `error` is not raised as the cause: its traceback would keep the batch's tensors alive.
             logger.warning("%s (%s)", failure, error)
         release_cached()
         raise failure
 
     def _run(self, texts: Sequence[Sequence[int]], per_token: bool) -> BatchOutput:
-        torch.set_num_threads(self._torch_threads)  # of this thread, and of threads to come
+        torch.set_num_threads(self._torch_threads)  # for this thread, and for threads that start later
         forest = self._forest(texts, per_token)
         rows = self._forward(pack_forest(forest, self._device, per_token=per_token), self._compute)
         if self._prefixes is not None:
@@ -131,14 +133,14 @@ class Runner:
 
     @torch.inference_mode()
     def _forward(self, batch: PackedBatch, compute: Compute) -> np.ndarray:
-        """As `BatchOutput.rows`, in the caller's order."""
+        """The rows of a batch as in `BatchOutput.rows`, in the caller's order."""
         rows = self._rows(batch, compute).cpu().numpy()
         if batch.token_rows is not None:
             return rows_of_tokens(rows, batch.token_rows)
         return np.asarray(rows[batch.text_rows])
 
     def _rows(self, batch: PackedBatch, compute: Compute) -> torch.Tensor:
-        """Pooled, or of all tokens."""
+        """The pooled rows of a batch, or the rows of all its tokens."""
         model = self._model
         store, last = model.store, model.spec.num_layers - 1
         keep = pooled_rows(model.embedding.pooling, batch)
@@ -148,7 +150,7 @@ class Runner:
         for device, indices in model.plan.shares(model.spec.num_layers):
             forward.move_to(torch.device(device))
             for index in indices:
-                # Kept under no name: a layer that is not resident goes before the next one comes.
+                # The layer gets no name here: one that is not resident must be freed before the next one comes.
                 forward.layer(next(layers), keep if index == last else None)
         forward.move_to(self._device)
         hidden = forward.finish()
@@ -168,7 +170,7 @@ def out_of_memory_message(texts: Sequence[Sequence[int]]) -> str:
 
 
 def non_finite(rows: np.ndarray) -> list[int]:
-    """Indices of rows [n, hidden], or of ragged ones, that hold NaN or Inf."""
+    """The indices of rows that hold NaN or Inf, in an array [n, hidden] or a ragged one."""
     if rows.dtype == object:
         return [index for index, text in enumerate(rows) if not np.isfinite(text).all()]
     return [int(index) for index in np.flatnonzero(~np.isfinite(rows).all(axis=1))]

@@ -1,7 +1,7 @@
-"""A loaded model that can be run in another way from one batch to the next.
+"""A loaded model whose run mode can change from one batch to the next.
 
-In: batches from the worker's thread, and plans from whoever watches the memory. Out: rows, each batch by one plan.
-While the model is moved, batches wait. The weights of the old plan are gone before those of the new one are read, so
+In: batches from the worker's thread, and plans from whoever watches the memory. Out: rows; one plan runs a whole batch.
+While the model is moved, batches wait. The weights of the old plan are freed before those of the new plan are read, so
 that a move never needs both.
 """
 
@@ -42,23 +42,24 @@ class LiveModel:
 
     @property
     def is_loaded(self) -> bool:
-        """False when a move failed and the way back did too."""
+        """False when a move failed and going back failed too."""
         return self._loaded is not None
 
     def run(self, texts: Sequence[Sequence[int]], per_token: bool = False) -> BatchOutput:
-        """As `Runner.run`."""
+        """Run a batch as `Runner.run` does."""
         with self._lock:
             return self._now().runner.run(texts, per_token)
 
     def exclusive(self) -> AbstractContextManager[object]:
-        """While this is held no other thread's batch runs."""
+        """A lock; while it is held, no other thread's batch runs."""
         return self._lock
 
     def move(self, plan: Plan) -> None:
-        """Run the next batches by `plan`; weights that are not loaded are.
+        """Run the next batches by `plan`; load the weights if they are not loaded.
 
         Raises:
-            Exception: whatever loading raised; the model is then as it was before, if that could be loaded again.
+            Exception: whatever loading raised; the model is then as it was before, if its weights could be loaded
+                again.
         """
         with self._lock:
             before, self._description = self._description, self._description.with_plan(plan)
@@ -85,7 +86,7 @@ class LiveModel:
 
 
 def needs_loading(one: Plan, other: Plan) -> bool:
-    """Whether the weights differ, or where they are; the token budget is the scheduler's."""
+    """Whether the plans' weights differ, or where they are held; the token budget is the scheduler's concern."""
     return (one.format, one.residency, one.dtype, one.keeps_table) != (
         other.format,
         other.residency,

@@ -1,8 +1,8 @@
 """Attention within each text of a packed batch.
 
 In: q [tokens, heads, head_dim], k and v [tokens, kv_heads, head_dim], packed. Out: [tokens, heads, head_dim]. No
-attention crosses texts, no padding is computed, and no tokens x tokens matrix is held (both ways are tiled kernels).
-The memory of q may be used for the result.
+attention crosses texts, no padding is computed, and no tokens x tokens matrix is held (`attend_runs` and
+`attend_varlen` use tiled kernels). The memory of q may be used for the result.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ import torch.nn.functional as F
 from farthing.models.batch import PackedBatch, Run
 from farthing.models.ops import chunks
 
-# Of longer runs so few heads are taken at a time that the result, before it is copied, is that of a run of this length.
+# In longer runs fewer heads are taken at a time, so that the result, before it is copied, is no larger than that of a
+# run of this length.
 ALL_HEADS_TOKENS = 4096
 
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, PackedBatch, bool], torch.Tensor]
 
 
 def attend_runs(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, batch: PackedBatch, causal: bool) -> torch.Tensor:
-    """One scaled_dot_product_attention a run of equally long texts; works on every device and dtype.
+    """Attend with one scaled_dot_product_attention for each run of equally long texts, on any device and dtype.
 
-    On a card only its flash attention shares keys between heads: other dtypes and older cards would hold a matrix of
-    tokens x tokens, so there keys and values are repeated.
+    On a card only flash attention shares keys between heads: other dtypes and older cards would hold a matrix of tokens
+    x tokens, so keys and values are repeated there.
     """
     for run in batch.runs:
         attend_run(q, k, v, run, causal)
@@ -36,7 +37,7 @@ def attend_runs(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, batch: Packed
 
 
 def attend_run(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, run: Run, causal: bool) -> None:
-    """The run's part of `attend_runs`, to its own keys."""
+    """Do one run's part of `attend_runs`, in which texts attend to their own keys."""
     kv_heads, group = k.shape[1], q.shape[1] // k.shape[1]
     # [tokens, heads, d] -> [texts, heads, length, d], views only
     rq, rk, rv = (t[run.tokens].view(run.count, run.length, *t.shape[1:]).transpose(1, 2) for t in (q, k, v))
@@ -54,7 +55,7 @@ def attend_run(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, run: Run, caus
 
 
 def shares_keys(device: torch.device) -> bool:
-    """Whether all of its attention kernels take one key for several heads."""
+    """Whether all attention kernels of the device take one key for several heads."""
     return device.type == "cpu"
 
 
@@ -75,7 +76,7 @@ def has_varlen() -> bool:
 
 
 def attend_varlen(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, batch: PackedBatch, causal: bool) -> torch.Tensor:
-    """All texts in one variable-length flash-attention kernel: CUDA, bf16 or fp16, compute capability 8.0 and up."""
+    """Attend with one flash-attention kernel for all texts: CUDA, bf16 or fp16, compute capability 8.0 and up."""
     varlen_attn = varlen_kernel()
     assert varlen_attn is not None
     out = varlen_attn(

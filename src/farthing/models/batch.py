@@ -1,8 +1,8 @@
 """A packed batch: the tokens of many texts end to end, without padding.
 
-A segment is a whole text, or, where texts of a causal model share their beginnings, a part of texts
-(`farthing.models.forest`). Segments are ordered by length, so that those of equal length that go on from the same place
-lie side by side and attention takes each such run as one dense tensor.
+A segment is a whole text or, where texts of a causal model share prefixes, a part of texts (`farthing.models.forest`).
+Segments are ordered by length, so that segments of equal length that continue from the same place lie side by side, and
+attention takes each such run as one dense tensor.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Prefixes:
-    """What segments go on from.
+    """What the segments of a batch continue from.
 
     Attributes:
-        parents: [segments] the segment before each; -1: none; the number of segments and above: `known`, in order.
-        offsets: [segments] tokens before each.
-        known: held since earlier batches; these have nothing before them.
-        stored: by segment, where its keys and values are to be held; these have nothing before them either.
+        parents: [segments] the segment before each; -1 for none; from the number of segments on, `known`, in order.
+        offsets: [segments] the number of tokens before each.
+        known: prefixes held since earlier batches; nothing comes before them.
+        stored: by segment, where its keys and values are to be held; nothing comes before these segments either.
     """
 
     parents: tuple[int, ...]
@@ -54,15 +54,15 @@ class PackedBatch:
     """
     Attributes:
         ids: [tokens] int64, on the host: embeddings are gathered there.
-        positions: [tokens] int64, on the device, place of each token in its text.
-        lengths: [segments] tokens of each segment, in packed order.
+        positions: [tokens] int64, on the device, the place of each token in its text.
+        lengths: [segments] the number of tokens in each segment, in packed order.
         runs: segments of equal length with the same parent, in packed order.
         order: the forest's index of each packed segment.
         cu_seqlens: [segments + 1] int32, where each segment starts; for variable-length kernels.
         ends: [n] int64, ascending, the segments that texts end with.
-        text_rows: [texts] int64, for each text the place in `ends` of its own.
-        prefixes: None where every segment is a text.
-        token_rows: for each text, where its tokens lie, in order; None where a text is to have one row.
+        text_rows: [texts] int64, for each text the place of its last segment in `ends`.
+        prefixes: None where every segment is a whole text.
+        token_rows: for each text, where its tokens lie, in order; None where each text gets one row.
     """
 
     ids: torch.Tensor
@@ -96,15 +96,15 @@ class PackedBatch:
         return slice(start, start + self.lengths[segment])
 
     def to(self, device: torch.device) -> PackedBatch:
-        """With what is on the device moved to another one."""
+        """The batch with its tensors on the device moved to another device."""
         return replace(self, positions=self.positions.to(device), cu_seqlens=self.cu_seqlens.to(device))
 
     def first_rows(self) -> torch.Tensor:
-        """[n] int64, the row of the first token of each segment that texts end with."""
+        """The rows [n] int64 of the first tokens of the segments that texts end with."""
         return self.cu_seqlens[:-1].long()[self.ends.to(self.cu_seqlens.device)]
 
     def last_rows(self) -> torch.Tensor:
-        """[n] int64, the row of the last token of each segment that texts end with."""
+        """The rows [n] int64 of the last tokens of the segments that texts end with."""
         return self.cu_seqlens[1:].long()[self.ends.to(self.cu_seqlens.device)] - 1
 
 
@@ -114,9 +114,9 @@ def pack(texts: Sequence[Sequence[int]], device: torch.device, *, per_token: boo
 
 
 def pack_forest(forest: Forest, device: torch.device, *, per_token: bool = False) -> PackedBatch:
-    """Pack the segments of texts, of which there is at least one; none is empty.
+    """Pack the segments of a forest, which has at least one; no segment is empty.
 
-    With `per_token` every token is to have a row, and so none may be held since an earlier batch.
+    With `per_token` every token gets a row, so no tokens may be held since an earlier batch.
     """
     segments, texts = forest.segments, forest.texts
     assert segments and all(segment.num_tokens > 0 for segment in segments), (

@@ -1,4 +1,4 @@
-"""A model family: from config.json to a `ModelSpec`, and to the names of its tensors.
+"""A model family: how config.json becomes a `ModelSpec`, and what the model's tensors are called.
 
 A family is data. What a spec says is computed elsewhere (`farthing.models.torch_pass`, `farthing.models.native_pass`).
 """
@@ -27,7 +27,7 @@ class Family(Protocol):
         ...
 
     def spec(self, config: Mapping[str, Any]) -> ModelSpec:
-        """Raises `CheckpointError` for values this family does not compute."""
+        """The model's spec. Raises `CheckpointError` for values that this family does not compute."""
         ...
 
     def layout(self, spec: ModelSpec) -> Layout: ...

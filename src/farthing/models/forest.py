@@ -1,8 +1,8 @@
-"""The texts of a batch as a forest of segments: what texts share at their beginning is there once.
+"""The texts of a batch as a forest of segments, in which a prefix that texts share is there once.
 
-In: token ids. Out: segments, each of which goes on from another one, from keys held since an earlier batch, or from
-nothing. Exact, and only for causal models: there the rows of shared tokens are the same whatever follows. Sharing
-between prefixes of any nesting is found by sorting; no tree over single tokens is built.
+In: token ids. Out: segments, each of which continues from another one, from keys held since an earlier batch, or from
+nothing. This is exact, but only for causal models: there the rows of shared tokens are the same whatever follows.
+Shared prefixes of any nesting are found by sorting; no tree over single tokens is built.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import numpy as np
 from farthing.models.held_keys import HeldKeys, KnownPrefix
 from farthing.models.token_key import common_tokens
 
-# A segment of its own costs each layer a little; fewer tokens than this are computed again instead
+# Each segment costs each layer a little, so fewer shared tokens than this are computed again instead
 # (`python benchmarks/shared_prefixes.py`).
 MIN_SHARED_TOKENS = 4
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Tokens `start` to `stop` of the text of index `text`, which other texts may have in common.
+    """Tokens `start` to `stop` of the text with the index `text`, which other texts may have in common.
 
     Attributes:
-        parent: segment that they follow; -1 for none.
-        known: held keys that they follow; -1 for none.
+        parent: the segment that these tokens follow; -1 for none.
+        known: the held keys that these tokens follow; -1 for none.
     """
 
     text: int
@@ -45,10 +45,10 @@ class Segment:
 class Forest:
     """
     Attributes:
-        texts: token ids of each text.
+        texts: the token ids of each text.
         segments: in no order.
-        ends: segment with which each text ends.
-        stored: by segment, which starts at a text's first token, where its keys and values are to be held.
+        ends: the segment with which each text ends.
+        stored: by segment, where its keys and values are to be held; such a segment starts at a text's first token.
     """
 
     texts: Sequence[Sequence[int]]
@@ -59,7 +59,7 @@ class Forest:
 
     @classmethod
     def plain(cls, texts: Sequence[Sequence[int]]) -> Forest:
-        """Every text by itself."""
+        """A forest in which every text is by itself."""
         segments = [Segment(index, 0, len(text)) for index, text in enumerate(texts)]
         return cls(texts, segments, list(range(len(texts))))
 
@@ -72,14 +72,14 @@ class Forest:
         return len(self.segments) - 1
 
     def way_to(self, segment: int) -> list[int]:
-        """The segments that a text which ends with this one is made of, in order."""
+        """The segments, in order, that make up a text which ends with this segment."""
         way = [segment]
         while (parent := self.segments[way[-1]].parent) >= 0:
             way.append(parent)
         return way[::-1]
 
     def computed(self) -> tuple[int, ...]:
-        """Tokens that are computed for each text; what several share counts for the first of them."""
+        """The number of tokens computed for each text; tokens that several texts share count for the first of them."""
         counts, paid = [], [False] * len(self.segments)
         for segment in self.ends:
             count = 0
@@ -92,7 +92,7 @@ class Forest:
 
 
 def distinct(keys: Sequence[bytes]) -> tuple[list[int], list[int]]:
-    """Index of the first of each set of identical texts, and for every text which of those it is like."""
+    """The index of the first of each set of identical texts, and for every text the index of the first one like it."""
     first: dict[bytes, int] = {}
     like = [first.setdefault(key, index) for index, key in enumerate(keys)]
     return list(first.values()), like
@@ -101,9 +101,9 @@ def distinct(keys: Sequence[bytes]) -> tuple[list[int], list[int]]:
 def grow(
     forest: Forest, keys: Sequence[bytes], members: Iterable[int], offset: int = 0, parent: int = -1, known: int = -1
 ) -> None:
-    """Add what distinct texts have behind their first `offset` tokens, which they share; sets their ends.
+    """Add what follows the first `offset` tokens of distinct texts, which share these tokens, and set the texts' ends.
 
-    `parent` or `known` is what these tokens are computed in; a text with no more tokens ends with the parent.
+    `parent` or `known` is where the shared tokens are computed; a text with no more tokens ends with the parent.
     """
     order = sorted(members, key=lambda index: keys[index])
     shared = np.array([common_tokens(keys[a], keys[b]) for a, b in pairwise(order)], dtype=np.int64)

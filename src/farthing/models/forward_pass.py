@@ -1,6 +1,6 @@
-"""One batch on its way through the layers: what it begins with, and what a layer is computed with.
+"""One batch on its way through the layers: what a pass begins with, and what a layer is computed with.
 
-`farthing.models.torch_pass` and `farthing.models.native_pass` are passes. Neither asks in which format a matrix is
+`farthing.models.torch_pass` and `farthing.models.native_pass` are the passes. Neither asks in which format a matrix is
 stored or where a layer lives.
 """
 
@@ -34,11 +34,11 @@ class Compute:
     """How a pass is computed.
 
     Attributes:
-        dtype: of the rows that go into matrix products and attention.
-        residual_dtype: of the residual stream.
-        chunk_tokens: rows of the feed-forward part computed at a time, which bounds its scratch memory.
-        rotation: of the residual stream, where the weights that read and write it were rotated.
-        native: kernels that compute whole layers, where the weights are packed for them.
+        dtype: the dtype of the rows that go into matrix products and attention.
+        residual_dtype: the dtype of the residual stream.
+        chunk_tokens: the rows of the feed-forward part computed at a time, which bounds its scratch memory.
+        rotation: the rotation of the residual stream, where the weights that read and write it were rotated.
+        native: the kernels that compute whole layers, where the weights are packed for them.
     """
 
     dtype: torch.dtype
@@ -54,7 +54,7 @@ class PassStart:
     """What a pass begins with.
 
     Attributes:
-        gather: embeddings [n, hidden] of token ids [n], as stored, on the device.
+        gather: gives the embeddings [n, hidden] of token ids [n], as stored, on the device.
         shared: the layout's shared vectors by part name.
     """
 
@@ -65,7 +65,7 @@ class PassStart:
     compute: Compute
 
     def residual(self) -> torch.Tensor:
-        """[tokens, hidden] the residual stream before the first layer; new memory."""
+        """The residual stream [tokens, hidden] before the first layer, in new memory."""
         rotation, batch = self.compute.rotation, self.batch
         shape = (batch.num_tokens, self.spec.hidden)
         hidden = torch.empty(shape, dtype=self.compute.residual_dtype, device=batch.positions.device)
@@ -75,7 +75,7 @@ class PassStart:
         return hidden
 
     def unrotated(self, hidden: torch.Tensor) -> torch.Tensor:
-        """[rows, hidden] of the residual stream as the weights that were not rotated read it."""
+        """The residual stream's rows [rows, hidden] without the rotation, for weights that were not rotated."""
         rotation = self.compute.rotation
         return hidden if rotation is None else rotation.inverse(hidden.float())
 
@@ -84,7 +84,7 @@ class ForwardPass(Protocol):
     """One batch on its way through the layers; holds the residual stream."""
 
     def move_to(self, device: torch.device) -> None:
-        """Move all that a layer needs of the batch to where the next layers lie; nothing where it is there."""
+        """Move what a layer needs of the batch to the device of the next layers; do nothing where it is there."""
         ...
 
     def layer(self, weights: LayerWeights, keep: torch.Tensor | None) -> None:
@@ -95,5 +95,5 @@ class ForwardPass(Protocol):
         ...
 
     def finish(self) -> torch.Tensor:
-        """What the model does after its last layer, row by row: [rows, hidden] fp32."""
+        """Do what the model does after its last layer, row by row; returns [rows, hidden] fp32."""
         ...

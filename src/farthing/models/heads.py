@@ -1,8 +1,8 @@
-"""From a pooled row to a logit: what makes a cross-encoder of an encoder.
+"""Turns a pooled row into a logit, which makes a cross-encoder of an encoder.
 
-In: config.json of a model that scores pairs of texts. Out: a `Head`, which says how rows are pooled, which tensors it
-needs beside the encoder's, and turns rows [n, hidden] into logits [n, 1]; a higher logit is a better match, and its
-sigmoid is the score. One label is built; models with more are refused.
+In: config.json of a model that scores pairs of texts. Out: a `Head`, which says how rows are pooled and which tensors
+it needs beside the encoder's, and turns rows [n, hidden] into logits [n, 1]. A higher logit is a better match, and its
+sigmoid is the score. Models with more than one label are refused.
 
 References: the model cards of Qwen3-Reranker (https://arxiv.org/abs/2506.05176), and transformers' modeling_qwen3.py,
 modeling_bert.py and modeling_xlm_roberta.py.
@@ -31,7 +31,7 @@ class Head(Protocol):
     """
     Attributes:
         pooling: which row of a pair is read.
-        prompt: words around query and document; None where the tokenizer's own template for pairs is used.
+        prompt: the words around query and document; None where the tokenizer's own template for pairs is used.
     """
 
     @property
@@ -45,13 +45,13 @@ class Head(Protocol):
         ...
 
     def logits(self, rows: torch.Tensor, shared: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """rows [n, hidden] fp32 -> [n, 1] fp32; `shared` holds the layout's shared tensors by part name."""
+        """The logits [n, 1] fp32 of rows [n, hidden] fp32; `shared` holds the layout's shared tensors by part name."""
         ...
 
 
 @dataclass(frozen=True)
 class AnswerHead:
-    """Of a language model that answers "yes" or "no": P(yes) of the two is sigmoid(h . (w_yes - w_no)).
+    """The head of a language model that answers "yes" or "no": P(yes) of the two is sigmoid(h . (w_yes - w_no)).
 
     Only these two rows of the vocabulary's matrix are read.
     """
@@ -77,7 +77,7 @@ class AnswerHead:
 
 @dataclass(frozen=True)
 class LinearHead:
-    """One row of weights, without bias."""
+    """A head of one row of weights, without bias."""
 
     source: str
     pooling: Pooling = "last"
@@ -93,7 +93,7 @@ class LinearHead:
 
 @dataclass(frozen=True)
 class DenseHead:
-    """A dense layer, tanh, and one row of weights with its bias, on the first token."""
+    """A head on the first token: a dense layer, tanh, and one row of weights with its bias."""
 
     dense: str
     out: str
@@ -116,7 +116,7 @@ class DenseHead:
 
 
 ROBERTA_HEAD = DenseHead("classifier.dense", "classifier.out_proj")
-# By architecture. The first also makes vectors: which it is meant for, its config.json does not say.
+# By architecture. The first also makes vectors: its config.json does not say which of the two the model is meant for.
 HEADS: Mapping[str, Head] = {
     "Qwen3ForCausalLM": AnswerHead(),
     "Qwen3ForSequenceClassification": LinearHead("score"),
@@ -127,16 +127,16 @@ HEADS: Mapping[str, Head] = {
 
 
 def head_of(config: Mapping[str, Any]) -> Head | None:
-    """The head that config.json's architecture has, None of an encoder alone.
+    """The head that config.json's architecture has; None for an encoder alone.
 
     Raises:
-        CheckpointError: a classifier that has more than one label.
+        CheckpointError: the model is a classifier with more than one label.
     """
     name = next((name for name in architectures(config) if name in HEADS), None)
     if name is None:
         return None
     if is_classifier(config):
-        labels = table(config.get("id2label"), "config.json: id2label") or (0, 1)  # two, as transformers has it
+        labels = table(config.get("id2label"), "config.json: id2label") or (0, 1)  # two by default, as in transformers
         num_labels = config.get("num_labels") or len(labels)
         if num_labels != 1:
             raise CheckpointError(
@@ -152,6 +152,6 @@ def is_classifier(config: Mapping[str, Any]) -> bool:
 
 
 def checked_logits(head: Head, rows: torch.Tensor, shared: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """As `Head.logits`, and NaN for rows that are not finite, of which tanh would make a number that looks right."""
+    """The logits of `Head.logits`, but NaN for rows that are not finite: tanh would turn them into plausible ones."""
     logits = head.logits(rows, shared)
     return logits.masked_fill(~rows.isfinite().all(1, keepdim=True), torch.nan)

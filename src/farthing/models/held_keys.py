@@ -1,7 +1,7 @@
-"""Keys and values of a beginning that texts share, held from one batch to the next.
+"""Keys and values of a prefix that texts share, held from one batch to the next.
 
-What a layer's tensors are is the family's business: it fills them when it computes the beginning, and reads them when a
-later text goes on from there. Only for causal models, where what comes first does not depend on what follows.
+The pass decides what a layer's tensors are: it fills them when it computes the prefix, and reads them when a later text
+continues from there. Only for causal models, where what comes first does not depend on what follows.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import torch
 class HeldKeys:
     """
     Attributes:
-        num_tokens: from a text's first token on.
-        layers: filled layer by layer while the tokens are computed; complete after the pass.
+        num_tokens: the number of held tokens, from a text's first token on.
+        layers: the tensors of each layer, filled in while the tokens are computed; complete after the pass.
     """
 
     num_tokens: int
@@ -29,7 +29,7 @@ class HeldKeys:
 
 @dataclass(frozen=True)
 class KnownPrefix:
-    """The first `num_tokens` tokens of what is held."""
+    """The first `num_tokens` tokens of a held prefix."""
 
     held: HeldKeys
     num_tokens: int

@@ -1,7 +1,7 @@
-"""A batch through the layers on the native int8 kernels: a layer is one call, everything between its products fused.
+"""A batch's pass on the native int8 kernels: a layer is one call, in which everything between its products is fused.
 
-The same function as `farthing.models.torch_pass` on int8 matrices; only rounding differs (the inner rows of the
-feed-forward part have a scale for each 256 inputs, and attention multiplies in bf16 where the CPU can).
+It computes the same function as `farthing.models.torch_pass` on int8 matrices; only the rounding differs (the inner
+rows of the feed-forward part have a scale for each 256 inputs, and attention multiplies in bf16 where the CPU can).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from farthing.quant.rotation import RotatedLinear
 
 
 def fits(spec: ModelSpec) -> bool:
-    """Whether the kernels compute all of its layers."""
+    """Whether the kernels compute all layers of the model."""
     return all(layer_shape(spec, layer).fits() for layer in set(spec.layers))
 
 
@@ -57,13 +57,13 @@ def layer_shape(spec: ModelSpec, layer: LayerSpec) -> LayerShape:
 
 
 def begin_pass(start: PassStart) -> ForwardPass:
-    """A batch's pass on the native kernels, where they are at hand and compute the model; else in torch."""
+    """The pass of a batch: on the native kernels, where they are there and compute the model; otherwise in torch."""
     kernels = start.compute.native
     return NativePass(start, kernels) if kernels is not None and fits(start.spec) else TorchPass(start)
 
 
 class NativePass:
-    """`farthing.models.forward_pass.ForwardPass`."""
+    """A `farthing.models.forward_pass.ForwardPass` on the native kernels."""
 
     def __init__(self, start: PassStart, kernels: NativeKernels) -> None:
         self._start, self._kernels = start, kernels
@@ -89,7 +89,7 @@ class NativePass:
         return finished(self._start, self._hidden)
 
     def _rotary_tables(self, layer: LayerSpec) -> tuple[torch.Tensor, torch.Tensor] | tuple[None, None]:
-        """cos and sin, [positions, head_dim / 2] each."""
+        """cos and sin, [positions, head_dim / 2] each; None where heads are not turned."""
         rope, head_dim = layer.attention.rope, layer.attention.head_dim
         if rope is None:
             return None, None
@@ -101,7 +101,7 @@ class NativePass:
         return self._tables[key]
 
     def _prefixes(self, shape: LayerShape) -> NativePrefixes | None:
-        """What the batch's segments go on from in this layer, and where keys and values are to be held."""
+        """What the batch's segments continue from in this layer, and where keys and values are to be held."""
         prefixes = self._start.batch.prefixes
         if prefixes is None:
             return None

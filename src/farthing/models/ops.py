@@ -33,7 +33,7 @@ def rotary_tables(positions: torch.Tensor, head_dim: int, theta: float) -> tuple
 
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """x [tokens, heads, head_dim] turned by its token's angles (RoPE, https://arxiv.org/abs/2104.09864)."""
+    """x [tokens, heads, head_dim] turned by the angles of each token (RoPE, https://arxiv.org/abs/2104.09864)."""
     half = x.shape[-1] // 2
     turned = x * cos
     turned[..., :half].addcmul_(x[..., half:], sin[..., :half], value=-1)

@@ -1,8 +1,9 @@
-"""Attention in a batch whose texts share their beginnings: to a segment's own keys, and to all that come before it.
+"""Attention in a batch whose texts share prefixes: to a segment's own keys, and to all that come before it.
 
-Each segment's queries attend to its own keys, then to those of its parent and so on up; each time the kernel also says
-the logarithm of the softmax's denominator, by which the results are weighed into that of one softmax over all keys.
-Exact but for rounding, and no key is there twice. The same idea: https://arxiv.org/abs/2402.05099 (Hydragen).
+Each segment's queries attend to its own keys, then to those of its parent, and so on upwards. Each time the kernel also
+returns the logarithm of the softmax's denominator; by it the results are weighted and joined into that of one softmax
+over all keys. This is exact but for rounding, and no key is there twice. The same idea:
+https://arxiv.org/abs/2402.05099 (Hydragen).
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from farthing.models.attention import ALL_HEADS_TOKENS, attend_run
 from farthing.models.batch import PackedBatch, Run
 from farthing.models.ops import chunks
 
-# Scores held at once where there is no kernel that says the denominators.
+# The bytes of scores held at once where no kernel returns the denominators.
 SCORES_BYTES = 64 * 2**20
 
-# Results held at once while two of them are joined: as many fewer heads are taken at a time.
+# The number of results held at once while two of them are joined: that many times fewer heads are taken at a time.
 HELD_AT_ONCE = 4
 
 KeysValues = tuple[torch.Tensor, torch.Tensor]
@@ -28,9 +29,10 @@ KeysValues = tuple[torch.Tensor, torch.Tensor]
 def attend_prefixes(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, batch: PackedBatch, known: Sequence[KeysValues]
 ) -> torch.Tensor:
-    """Causal attention [tokens, heads, head_dim], which takes q's memory; k and v [tokens, kv_heads, head_dim].
+    """Compute causal attention [tokens, heads, head_dim] in q's memory; k and v are [tokens, kv_heads, head_dim].
 
-    `known` are keys and values [at least num_tokens, kv_heads, head_dim] of the batch's known prefixes, in this layer.
+    `known` holds the keys and values [at least num_tokens, kv_heads, head_dim] of the batch's known prefixes in this
+    layer.
     """
     kv_heads, group = k.shape[1], q.shape[1] // k.shape[1]
     for run in batch.runs:
@@ -60,7 +62,7 @@ def attend_prefixes(
 def spans(
     run: Run, batch: PackedBatch, k: torch.Tensor, v: torch.Tensor, known: Sequence[KeysValues]
 ) -> Iterator[KeysValues]:
-    """Keys and values of all that comes before a run, from its parent up."""
+    """The keys and values of all that comes before a run, from its parent upwards."""
     prefixes, segment = batch.prefixes, run.parent
     assert prefixes is not None
     while segment >= 0:
@@ -77,24 +79,26 @@ def spans(
 def joined(
     out: torch.Tensor, weight: torch.Tensor, more: torch.Tensor, more_weight: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Results [rows, heads, d] over two sets of keys, with the logarithms [rows, heads] of the denominators, as one."""
+    """Results [rows, heads, d] over two sets of keys as one, by the logarithms [rows, heads] of their denominators."""
     total = torch.logaddexp(weight, more_weight)
     shares = [torch.exp(part - total)[..., None] for part in (weight, more_weight)]
     return (out * shares[0] + more * shares[1]).to(out.dtype), total
 
 
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, causal: bool) -> KeysValues:
-    """q [n, heads, rows, d], k and v [n, kv_heads, keys, d] -> the result [n, heads, rows, d], and the logarithm of the
-    softmax's denominator [n, heads, rows] in fp32."""
+    """Attend with q [n, heads, rows, d] to k and v [n, kv_heads, keys, d].
+
+    Returns the result [n, heads, rows, d], and the logarithm of the softmax's denominator [n, heads, rows] in fp32.
+    """
     if q.device.type == "cpu" and hasattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu"):
-        # What scaled_dot_product_attention itself calls on a CPU; it shares keys between heads.
+        # This is what scaled_dot_product_attention itself calls on a CPU; it shares keys between heads.
         found: KeysValues = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, causal)
         return found
     return attend_by_scores(q, k, v, causal=causal)
 
 
 def attend_by_scores(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, causal: bool) -> KeysValues:
-    """As `attend`, from products that every device has; of so many rows at once that the scores stay small."""
+    """Do as `attend` with products that every device has, for so few rows at once that the scores stay small."""
     group, num_keys = q.shape[1] // k.shape[1], k.shape[2]
     k, v = (t.repeat_interleave(group, 1) if group > 1 else t for t in (k, v))
     out, weight = torch.empty_like(q), torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)

@@ -1,11 +1,11 @@
-"""A fixed orthogonal rotation of a row: spreads a channel that dwarfs the others over all of them.
+"""A fixed orthogonal rotation of a row, which spreads a channel that dwarfs the others over all of them.
 
 The residual stream of an RMSNorm model can be rotated without changing the model's function, if the matrices that read
-it and write to it are rotated with it, and a row of int8 with one scale loses far less for it. In: a width. Out: the
-rotation and its inverse on fp32 rows. Source: QuaRot, https://arxiv.org/abs/2404.00456.
+it and write to it are rotated with it. A row of int8 with one scale then loses far less. In: a width. Out: the rotation
+and its inverse on fp32 rows. Source: QuaRot, https://arxiv.org/abs/2404.00456.
 
-It must never change: folders of rotated weights rely on it. That is why its signs come from a hash and not from a
-random number generator.
+The rotation must never change, because folders of rotated weights rely on it. That is why its signs come from a hash
+and not from a random number generator.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import torch
 
 from farthing.core.errors import CheckpointError
 
-MAX_PART = 4096  # a matrix of so many rows is made; widths of models are products of two numbers below 100
+MAX_PART = 4096  # the most rows of a matrix that is made; widths of models are products of two numbers below 100
 
 
 class Rotation:
-    """R = (A kron B) diag(signs) with A, B orthogonal and of about equal size: two small products a row.
+    """R = (A kron B) diag(signs), where A and B are orthogonal and of about equal size: two small products for a row.
 
     Raises:
         CheckpointError: on construction, when the width cannot be split into two small enough numbers.
@@ -40,11 +40,11 @@ class Rotation:
         self._signs = signs(width)
 
     def apply(self, rows: torch.Tensor) -> torch.Tensor:
-        """rows [n, width] fp32 -> R x for each row x."""
+        """R x for each row x of rows [n, width] fp32."""
         return self._turn(rows * self._signs.to(rows.device), self._a, self._b)
 
     def inverse(self, rows: torch.Tensor) -> torch.Tensor:
-        """rows [n, width] fp32 -> R^T x for each row x."""
+        """R^T x for each row x of rows [n, width] fp32."""
         return self._turn(rows, self._a.T, self._b.T).mul_(self._signs.to(rows.device))
 
     def _turn(self, rows: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -53,13 +53,13 @@ class Rotation:
 
 
 def orthogonal(size: int) -> torch.Tensor:
-    """[size, size] fp32: Hadamard for the power of two in `size`, DCT-II for what is left."""
+    """An orthogonal matrix [size, size] fp32: Hadamard for the power of two in `size`, DCT-II for what is left."""
     power = size & -size
     return torch.kron(hadamard(power), dct(size // power)).float()
 
 
 def hadamard(size: int) -> torch.Tensor:
-    """Sylvester's, scaled to be orthonormal; `size` is a power of two."""
+    """Sylvester's Hadamard matrix, scaled to be orthonormal; `size` is a power of two."""
     matrix, double = torch.ones(1, 1, dtype=torch.float64), torch.tensor([[1.0, 1.0], [1.0, -1.0]], dtype=torch.float64)
     while matrix.shape[0] < size:
         matrix = torch.kron(matrix, double)
@@ -67,7 +67,7 @@ def hadamard(size: int) -> torch.Tensor:
 
 
 def dct(size: int) -> torch.Tensor:
-    """Orthonormal DCT-II, [frequencies, places]."""
+    """The orthonormal DCT-II matrix, [frequencies, places]."""
     index = torch.arange(size, dtype=torch.float64)
     matrix = torch.cos(math.pi / size * index[:, None] * (index + 0.5)) * math.sqrt(2 / size)
     matrix[0] /= math.sqrt(2)
@@ -75,7 +75,7 @@ def dct(size: int) -> torch.Tensor:
 
 
 def signs(width: int) -> torch.Tensor:
-    """[width] of -1 and 1."""
+    """The signs [width] of the channels, each -1 or 1."""
     stream = hashlib.shake_256(f"rotation of {width} channels".encode()).digest(math.ceil(width / 8))
     bits = np.unpackbits(np.frombuffer(stream, dtype=np.uint8))[:width]
     return torch.from_numpy(bits * np.float32(2) - np.float32(1))

@@ -1,9 +1,9 @@
 """What a model is, as data: its layers, its input, its pooling and its prompts.
 
 A family (`farthing.models.families`) reads config.json into a `ModelSpec`, and two interpreters compute what it says:
-`farthing.models.torch_pass` and `farthing.models.native_pass`. A spec can say more than they compute; what is not
-computed is refused by the field's name. How vectors are made of the last layer's rows is an `EmbeddingSpec`, read from
-the files beside config.json (`farthing.models.embedding_config`). No weights are read here.
+`farthing.models.torch_pass` and `farthing.models.native_pass`. A spec can say more than they compute; they refuse the
+rest by the field's name. An `EmbeddingSpec` says how vectors are made of the last layer's rows; it is read from the
+files beside config.json (`farthing.models.embedding_config`). No weights are read here.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class NormSpec:
     """
     Attributes:
         kind: "rms" (https://arxiv.org/abs/1910.07467) or "layer" (https://arxiv.org/abs/1607.06450), which has a bias.
-        eps: added to the variance.
-        gain_offset: added to the stored gain; Gemma stores gains without their 1.
+        eps: what is added to the variance.
+        gain_offset: what is added to the stored gain; Gemma stores gains without their 1.
     """
 
     kind: Literal["rms", "layer"]
@@ -37,7 +37,7 @@ class RopeSpec:
         theta: the base of the frequencies.
         fraction: the share of a head's width that is turned.
         is_interleaved: neighbouring numbers are turned together, instead of the two halves of a head.
-        scaling: the kind of `rope_scaling` in config.json; None without.
+        scaling: the kind of `rope_scaling` in config.json; None where there is none.
     """
 
     theta: float
@@ -50,13 +50,14 @@ class RopeSpec:
 class AttentionSpec:
     """
     Attributes:
-        is_causal: a token attends to itself and those before it, and to no others.
+        is_causal: a token attends to itself and the tokens before it, and to no others.
         scale: what the products of queries and keys are multiplied by; None for 1 / sqrt(head_dim).
-        window: a token attends to those at most half of it away; None for all.
-        head_norm: the norm of queries and keys; None without.
-        norms_whole_rows: `head_norm` goes over all heads of a token together, instead of each head.
-        rope: None where heads are not turned.
-        bias_by_distance: what is added to the products by how far apart two tokens are; None for nothing.
+        window: a token attends to the tokens at most half of the window away; None for all.
+        head_norm: the norm of queries and keys; None where there is none.
+        norms_whole_rows: `head_norm` goes over all heads of a token together, instead of over each head.
+        rope: the rotary position embedding; None where heads are not turned.
+        bias_by_distance: the kind of number that is added to the products by how far apart two tokens are; None for
+            none.
         has_biases: the projections have biases.
     """
 
@@ -85,10 +86,10 @@ class AttentionSpec:
 class FeedForwardSpec:
     """
     Attributes:
-        width: of the inner rows.
+        width: the width of the inner rows.
         activation: "silu", "gelu" (exact, by erf) or "gelu_tanh".
-        is_gated: down(activation(gate) * up) instead of down(activation(up)).
-        gate_is_first: of the two halves of a stored matrix that holds both, the gate is the first.
+        is_gated: the part computes down(activation(gate) * up) instead of down(activation(up)).
+        gate_is_first: in a stored matrix that holds both gate and up, the gate is the first half.
         has_biases: both products have biases.
     """
 
@@ -101,7 +102,7 @@ class FeedForwardSpec:
 
 @dataclass(frozen=True, eq=False)
 class LayerSpec:
-    """Compared by identity: equal layers of a model are one object.
+    """One layer. Layers are compared by identity: equal layers of a model are one object.
 
     Attributes:
         norm_place: "before" attention and before the feed-forward part; "after" them, over the sum of the residual
@@ -121,9 +122,9 @@ class InputSpec:
     Attributes:
         scale: what the token embeddings are multiplied by.
         learns_positions: an embedding of each token's position is added.
-        position_offset: first row of the position table that is used (XLM-R counts from padding_idx + 1).
-        num_token_types: rows of the table of token types; 0 without.
-        norm: of the sum; None without.
+        position_offset: the first row of the position table that is used (XLM-R counts from padding_idx + 1).
+        num_token_types: the number of rows in the table of token types; 0 where there is none.
+        norm: the norm of the sum; None where there is none.
     """
 
     scale: float = 1.0
@@ -138,16 +139,16 @@ class ModelSpec:
     """A transformer encoder.
 
     Attributes:
-        family: row of `farthing.models.families.FAMILIES` that read it.
-        hidden: width of the residual stream.
-        max_positions: most tokens of one text that the position encoding can tell apart.
+        family: the row of `farthing.models.families.FAMILIES` that read the model.
+        hidden: the width of the residual stream.
+        max_positions: the most tokens of one text that the position encoding can tell apart.
         layers: in order; they may differ.
-        last_norm: of the last layer's output; None without.
-        stored_bytes: bytes of a number in the checkpoint, as its config says.
-        ties_table: the matrix of a language model's answers is its token embeddings.
-        pair_separator: id of the token behind which a text's tokens are of type 1, for models that are given pairs;
+        last_norm: the norm of the last layer's output; None where there is none.
+        stored_bytes: the bytes of a number in the checkpoint, as its config says.
+        ties_table: the output matrix of a language model is its token embeddings.
+        pair_separator: the id of the token after which a text's tokens are of type 1, for models that are given pairs;
             None where all are of type 0.
-        token_memory_bytes: what a token of the vocabulary takes in a loaded tokenizer.
+        token_memory_bytes: the bytes that a token of the vocabulary takes in a loaded tokenizer.
     """
 
     family: str
@@ -168,14 +169,14 @@ class ModelSpec:
 
     @property
     def is_causal(self) -> bool:
-        """In all layers, so that rows do not depend on what follows them."""
+        """Whether all layers are causal, so that rows do not depend on what follows them."""
         return all(layer.attention.is_causal for layer in self.layers)
 
     @property
     def turns_heads(self) -> bool:
         return any(layer.attention.rope is not None for layer in self.layers)
 
-    # Of the widest layer, which bounds memory.
+    # The following properties are those of the widest layer, which bounds memory.
 
     @property
     def num_heads(self) -> int:
@@ -207,11 +208,11 @@ class EmbeddingSpec:
     """How the encoder's hidden states become vectors, and what is put before the texts.
 
     Attributes:
-        max_tokens: most tokens of one text that the model was trained for, special tokens included.
+        max_tokens: the most tokens of one text that the model was trained for, special tokens included.
         prompts: literal prefixes by name ("query", "document", ...).
-        instruction_template: with a `{task}` field, for models that take a free instruction; else None.
-        matryoshka_min: fewest dimensions the model was trained to be cut to; None when it was not.
-        end_token: content of the token that every encoded text must end with; None when it does not matter.
+        instruction_template: for models that take a free instruction, the template with a `{task}` field; else None.
+        matryoshka_min: the fewest dimensions that the model was trained to be cut to; None when it was not.
+        end_token: the content of the token that every encoded text must end with; None when it does not matter.
         lowercases: texts are put into lower case before they are tokenised, whatever the tokenizer does.
     """
 

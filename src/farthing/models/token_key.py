@@ -1,4 +1,4 @@
-"""Token ids as bytes that compare as the ids do, so that sorting and finding shared beginnings is quick."""
+"""Token ids as bytes that compare as the ids do, so that sorting and finding shared prefixes is quick."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ TOKEN_BYTES = 4
 
 
 def token_key(ids: Sequence[int]) -> bytes:
-    """Ids [tokens], each below 2^32: four bytes a token, the highest first."""
+    """The key of token ids [tokens], each below 2^32: four bytes for a token, the highest first."""
     return np.asarray(ids, dtype=">u4").tobytes()
 
 
 def common_tokens(first: bytes, second: bytes) -> int:
-    """How many tokens two keys begin with alike."""
+    """The number of tokens with which two keys begin alike."""
     length = min(len(first), len(second))
     if first[:length] == second[:length]:
         return length // TOKEN_BYTES

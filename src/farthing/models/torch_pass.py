@@ -1,6 +1,6 @@
-"""A batch through the layers in torch: computes what a spec says, on every device and in every dtype.
+"""Runs a batch through the layers in torch: computes what a spec says, on every device and in every dtype.
 
-It is what cards run, and what the native kernels are compared with.
+Cards run this pass, and the native kernels are compared with it.
 """
 
 from __future__ import annotations
@@ -17,33 +17,43 @@ from farthing.models.spec import LayerSpec, ModelSpec, NormSpec
 
 
 def check_spec(spec: ModelSpec) -> None:
-    """Raises `CheckpointError` with the field of what is not computed."""
-    for layer in spec.layers:
-        check_layer(layer)
-    if spec.input.scale != 1.0:
-        refuse("input.scale", spec.input.scale)
+    """Raise a `CheckpointError` that names the field that is not computed, if there is one."""
+    found: dict[str, tuple[object, object]] = {  # what the spec says, and what is computed
+        "input.scale": (spec.input.scale, 1.0),
+        "input.norm.gain_offset": offset_of(spec.input.norm),
+        "last_norm.gain_offset": offset_of(spec.last_norm),
+    }
+    for layer in set(spec.layers):
+        found |= computed_of(layer)
+    for field, (said, computed) in found.items():
+        if said != computed:
+            refuse(field, said)
 
 
-def check_layer(layer: LayerSpec) -> None:
+def offset_of(norm: NormSpec | None) -> tuple[float, float]:
+    return 0.0 if norm is None else norm.gain_offset, 0.0
+
+
+def computed_of(layer: LayerSpec) -> dict[str, tuple[object, object]]:
+    """By field, what the layer's spec says, and what is computed."""
     attention, rope = layer.attention, layer.attention.rope
-    found: list[tuple[str, object, object]] = [
-        ("attention.scale", attention.scale, None),
-        ("attention.window", attention.window, None),
-        ("attention.norms_whole_rows", attention.norms_whole_rows, False),
-        ("attention.bias_by_distance", attention.bias_by_distance, None),
-        ("norm.gain_offset", layer.norm.gain_offset, 0.0),
-    ]
+    found: dict[str, tuple[object, object]] = {
+        "attention.scale": (attention.scale, None),
+        "attention.window": (attention.window, None),
+        "attention.norms_whole_rows": (attention.norms_whole_rows, False),
+        "attention.bias_by_distance": (attention.bias_by_distance, None),
+        "attention.head_norm.gain_offset": offset_of(attention.head_norm),
+        "norm.gain_offset": offset_of(layer.norm),
+    }
+    if attention.head_norm is not None:
+        found["attention.head_norm.kind"] = attention.head_norm.kind, "rms"
     if rope is not None:
-        found += [
-            ("attention.rope.fraction", rope.fraction, 1.0),
-            ("attention.rope.is_interleaved", rope.is_interleaved, False),
-            ("attention.rope.scaling", rope.scaling, None),
-        ]
+        found["attention.rope.fraction"] = rope.fraction, 1.0
+        found["attention.rope.is_interleaved"] = rope.is_interleaved, False
+        found["attention.rope.scaling"] = rope.scaling, None
     if layer.norm_place == "both":
-        refuse("norm_place", layer.norm_place)
-    for name, value, computed in found:
-        if value != computed:
-            refuse(name, value)
+        found["norm_place"] = layer.norm_place, "before or after"
+    return found
 
 
 def refuse(field: str, value: object) -> None:
@@ -51,7 +61,7 @@ def refuse(field: str, value: object) -> None:
 
 
 class TorchPass:
-    """`farthing.models.forward_pass.ForwardPass`: holds the residual stream [tokens, hidden] of one batch."""
+    """A `farthing.models.forward_pass.ForwardPass`, which holds the residual stream [tokens, hidden] of one batch."""
 
     def __init__(self, start: PassStart) -> None:
         self._start, self._batch, self._compute = start, start.batch, start.compute
@@ -95,7 +105,7 @@ class TorchPass:
         self._hidden = hidden
 
     def _attention(self, spec: LayerSpec, weights: LayerWeights) -> torch.Tensor:
-        """[tokens, q_width]"""
+        """Attention's result [tokens, q_width]."""
         attention, dtype, num_tokens = spec.attention, self._compute.dtype, self._hidden.shape[0]
         counts = [attention.num_heads, attention.num_kv_heads, attention.num_kv_heads]
         q, k, v = (
@@ -113,7 +123,7 @@ class TorchPass:
         return self._attend(q, k, v, is_causal=attention.is_causal).flatten(1)
 
     def _turned(self, spec: LayerSpec, heads: torch.Tensor, gain: torch.Tensor | None, rows: slice) -> torch.Tensor:
-        """Heads [rows, heads, head_dim] of queries or keys, normed and turned by their positions."""
+        """The heads [rows, heads, head_dim] of queries or keys, normed and turned by their positions."""
         attention = spec.attention
         if attention.head_norm is not None:
             assert gain is not None
@@ -141,29 +151,32 @@ class TorchPass:
         if not spec.feed_forward.is_gated:
             return weights.matrix["down"](activation(weights.matrix["up"](x)))
         gate, up = weights.matrix["gate_up"](x).chunk(2, dim=-1)  # [rows, width] each
+        if not spec.feed_forward.gate_is_first:
+            gate, up = up, gate
         return weights.matrix["down"](activation(gate).mul_(up))
 
 
 def normalised(x: torch.Tensor, norm: NormSpec, vectors: Mapping[str, torch.Tensor], name: str) -> torch.Tensor:
-    """x [..., width] through the norm whose vectors have this name, in fp32."""
+    """x [..., width] after the norm whose vectors have this name, in fp32."""
     gain = vectors[f"{name}_gain"]
     return rms_norm(x, gain, norm.eps) if norm.kind == "rms" else layer_norm(x, gain, vectors[f"{name}_bias"], norm.eps)
 
 
 def first_input(start: PassStart) -> torch.Tensor:
-    """The first layer's input [tokens, hidden]; new memory."""
+    """The first layer's input [tokens, hidden], in new memory."""
     spec, batch, shared = start.spec.input, start.batch, start.shared
-    if not spec.learns_positions:
+    if not spec.learns_positions and not spec.num_token_types and spec.norm is None:
         return start.residual()
     hidden = start.gather(batch.ids).float()
     if spec.num_token_types:
         hidden += types_of_tokens(start, hidden.device)
-    hidden += shared["positions"].index_select(0, batch.positions + spec.position_offset)
+    if spec.learns_positions:
+        hidden += shared["positions"].index_select(0, batch.positions + spec.position_offset)
     return hidden if spec.norm is None else normalised(hidden, spec.norm, shared, "input_norm")
 
 
 def types_of_tokens(start: PassStart, device: torch.device) -> torch.Tensor:
-    """Embeddings of the tokens' types: [hidden], or [tokens, hidden] where texts are pairs."""
+    """The embeddings of the tokens' types: [hidden], or [tokens, hidden] where texts are pairs."""
     table, separator = start.shared["token_types"], start.spec.pair_separator
     if separator is None:
         return table[0]  # single texts are of type 0 throughout
@@ -171,7 +184,7 @@ def types_of_tokens(start: PassStart, device: torch.device) -> torch.Tensor:
 
 
 def finished(start: PassStart, hidden: torch.Tensor) -> torch.Tensor:
-    """[rows, hidden] of the residual stream -> what the model makes of them at its end, fp32; may take their place."""
+    """What the model makes of the residual stream [rows, hidden] at its end, in fp32; may use the rows' memory."""
     norm, rows = start.spec.last_norm, hidden.float()
     if norm is not None:
         for part in chunks(rows.shape[0], start.compute.chunk_tokens):
@@ -180,10 +193,12 @@ def finished(start: PassStart, hidden: torch.Tensor) -> torch.Tensor:
 
 
 def token_types(ids: torch.Tensor, lengths: Sequence[int], separator: int) -> torch.Tensor:
-    """[tokens] int64 on the host, of ids [tokens]: 0 up to each text's first separator, 1 behind it, as pairs are
-    encoded."""
+    """The types [tokens] int64, on the host, of the tokens `ids`.
+
+    The type is 0 up to each text's first separator and 1 after it, as pairs are encoded.
+    """
     separators = (ids == separator).long()
-    before = separators.cumsum(0) - separators  # each token's number of separators that come before it in the batch
+    before = separators.cumsum(0) - separators  # the number of separators that come before each token in the batch
     counts = torch.tensor(lengths)
     firsts = counts.cumsum(0) - counts
     return (before - before[firsts].repeat_interleave(counts) > 0).long()

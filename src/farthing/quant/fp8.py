@@ -1,8 +1,8 @@
-"""fp8: weights in e4m3 (https://arxiv.org/abs/2209.05433) with one scale an output channel.
+"""fp8: weights in e4m3 (https://arxiv.org/abs/2209.05433) with one scale for each output channel.
 
-A matrix is one block: fp32 scales [out], e4m3 [out, in], zeros up to a multiple of 64 bytes. Cards of compute
-capability 8.9 and up multiply it as it lies (`farthing.quant.gpu.fp8`); elsewhere it is unpacked to the dtype of the
-rows before each product.
+A matrix is one block: fp32 scales [out], e4m3 [out, in], and zeros up to a multiple of 64 bytes. Cards of compute
+capability 8.9 and up multiply it as it is stored (`farthing.quant.gpu.fp8`); elsewhere it is unpacked to the dtype of
+the rows before each product.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""int8: weights with one scale an output channel, rows of x with one scale a token, sums exact in int32.
+"""int8: weights with one scale for each output channel, rows of x with one for each token, exact sums in int32.
 
 A matrix is one packed block (`farthing.quant.int8_packed`), which the native kernels (farthing.quant.native) multiply
-as it lies; without them it is unpacked when it is bound, and multiplied by torch; on a card `farthing.quant.gpu.int8`
-does both.
+as it is stored. Without them it is unpacked when it is bound, and multiplied by torch. On a card
+`farthing.quant.gpu.int8` does both.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class Int8Format:
 
 
 class NativeLinear(ABC):
-    """What the native kernels multiply: an int8 block, in whatever form the matrix is stored; bias fp32 or None.
+    """A matrix that the native kernels multiply: an int8 block, in whatever form it is stored; bias fp32 or None.
 
-    As a `Linear` it gives rows one scale each, whatever the input group: groups are for `NativeKernels.layer`.
+    As a `Linear` it gives each row one scale, whatever the input group: groups are for `NativeKernels.layer`.
     """
 
     def __init__(self, kernels: NativeKernels, out_features: int, bias: torch.Tensor | None) -> None:
@@ -66,7 +66,7 @@ class NativeLinear(ABC):
 
     @abstractmethod
     def int8_block(self) -> torch.Tensor:
-        """uint8, as `farthing.quant.int8_packed` packs it; may be gone when another layer's is asked for."""
+        """The uint8 block of `farthing.quant.int8_packed`; it may be gone when another layer's is asked for."""
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         return self._kernels.linear(x.float(), self.int8_block(), self._out_features, self.bias).to(x.dtype)
@@ -84,7 +84,7 @@ class NativeInt8Linear(NativeLinear):
 
 
 class TorchInt8Linear:
-    """weight int8 [out, in], scale fp32 [out, 1]; with a group, each that many inputs of a row have a scale."""
+    """weight int8 [out, in], scale fp32 [out, 1]; with `group`, each group of that many inputs of a row has a scale."""
 
     def __init__(
         self, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, group: int | None = None

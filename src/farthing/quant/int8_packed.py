@@ -1,6 +1,6 @@
-"""The one form in which int8 matrices are kept and stored, in torch: what the native kernels read as it lies.
+"""The one form in which int8 matrices are kept and stored, in torch; the native kernels read it as it is.
 
-In: a matrix; out: one block of bytes, and the reverse. The layout is documented in native/src/packed.h, and the native
+In: a matrix. Out: one block of bytes; and the reverse. The layout is documented in native/src/packed.h, and the native
 `ft_pack_rows` writes the same bytes, only faster. A changed layout needs a new `LAYOUT_VERSION`.
 """
 
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 LAYOUT_VERSION = 1
-ALIGNMENT = 64  # bytes; of a block in memory, and its length is a multiple of it
+ALIGNMENT = 64  # bytes; a block's address in memory and its length are multiples of it
 PANEL_CHANNELS = 32
 CHUNK_INPUTS = 64
 GROUP_INPUTS = 256
@@ -20,18 +20,18 @@ ACTIVATION_OFFSET = 128
 
 
 def packed_bytes(out_features: int, in_features: int) -> int:
-    """Length of the block of a matrix [out_features, in_features]."""
+    """The length of the block of a matrix [out_features, in_features]."""
     n, k, num_groups = padded(out_features, in_features)
     return n * (k + (num_groups + 2) * torch.float32.itemsize)
 
 
 def pack(weight: torch.Tensor) -> torch.Tensor:
-    """weight [out, in] in any float dtype -> uint8 [packed_bytes]."""
+    """Pack weight [out, in] in any float dtype into uint8 [packed_bytes]."""
     return lay_out(*quantise_rows(weight.float()))
 
 
 def lay_out(quantised: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """int8 [out, in] and scales [out, 1] fp32 -> uint8 [packed_bytes]."""
+    """Lay out int8 [out, in] and scales [out, 1] fp32 as uint8 [packed_bytes]."""
     shape = quantised.shape
     n, k, num_groups = padded(*shape)
     quantised = F.pad(quantised, (0, k - shape[1], 0, n - shape[0]))
@@ -46,7 +46,7 @@ def lay_out(quantised: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
 
 
 def unpack(block: torch.Tensor, out_features: int, in_features: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """uint8 [packed_bytes] -> int8 [out, in] and the scales [out, 1] fp32, both copies."""
+    """Unpack uint8 [packed_bytes] into int8 [out, in] and the scales [out, 1] fp32, both copies."""
     n, k, _ = padded(out_features, in_features)
     panels = block[: n * k].view(torch.int8).view(-1, k // 4, PANEL_CHANNELS, 4)
     quantised = panels.transpose(1, 2).reshape(n, k)[:out_features, :in_features]
@@ -55,18 +55,18 @@ def unpack(block: torch.Tensor, out_features: int, in_features: int) -> tuple[to
 
 
 def padded(out_features: int, in_features: int) -> tuple[int, int, int]:
-    """Channels and inputs of the block, and the groups of its inputs."""
+    """The number of channels in the block, of its inputs, and of the groups of its inputs."""
     n = math.ceil(out_features / PANEL_CHANNELS) * PANEL_CHANNELS
     k = math.ceil(in_features / CHUNK_INPUTS) * CHUNK_INPUTS
     return n, k, math.ceil(k / GROUP_INPUTS)
 
 
 def quantise_rows(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """rows [n, width] fp32 -> int8 [n, width], to nearest with the largest magnitude on 127, and scales [n, 1].
+    """Quantise rows [n, width] fp32 to nearest int8 [n, width], the largest magnitude on 127, and scales [n, 1].
 
     A NaN or Inf gives its row a scale of NaN or Inf.
     """
     largest = rows.abs().amax(dim=1, keepdim=True)
-    # 127.0 as a tensor: a plain number over a tensor is its reciprocal times the number, rounded twice.
+    # 127.0 is a tensor: a plain number over a tensor would be its reciprocal times the number, rounded twice.
     inverse = torch.where(largest == 0, 0.0, torch.tensor(127.0) / largest)
     return (rows * inverse).round_().to(torch.int8), largest / 127

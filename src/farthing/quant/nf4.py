@@ -1,7 +1,7 @@
 """nf4: 4-bit NormalFloat weights, 4.16 bits each with their scales (`farthing.quant.nf4_packed`).
 
 Nothing multiplies four bits. On a CPU with native kernels a matrix is unpacked to the packed int8 form just before its
-layer runs, and the layer is int8's own; elsewhere it is unpacked to the dtype of the rows.
+layer runs, and the layer is computed as an int8 one; elsewhere the matrix is unpacked to the dtype of the rows.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Nf4Format:
 
 
 def unpacker(device: torch.device) -> Callable[[torch.Tensor, torch.Tensor], None]:
-    """What writes a block's matrix on that device: one Triton kernel where it runs, else torch's operations."""
+    """The function that writes a block's matrix: one Triton kernel where it runs there, else torch's operations."""
     if not triton_runs(device):
         return unpack
     from farthing.quant.gpu import nf4_kernel
@@ -65,7 +65,7 @@ def unpacker(device: torch.device) -> Callable[[torch.Tensor, torch.Tensor], Non
 
 
 class NativeNf4Linear(NativeLinear):
-    """Its int8 block is unpacked anew at each call, and gone when the next matrix of its name is unpacked."""
+    """A matrix whose int8 block is unpacked anew at each call, and gone when the next one of its name is unpacked."""
 
     def __init__(
         self,

@@ -72,7 +72,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
 
 
 def model_object(entry: ModelEntry) -> dict[str, object]:
-    """A model's name and what is known of it now."""
+    """Return a model's name and what is known of it now."""
     facts: dict[str, object] = {"model": entry.name, "task": entry.task, "state": entry.state}
     if entry.failure is not None:
         facts["reason"] = entry.reason
@@ -83,7 +83,7 @@ def model_object(entry: ModelEntry) -> dict[str, object]:
 
 
 def memory_object(memory: MemoryState) -> dict[str, object]:
-    """Which step to save memory is taken, and what was read last; sizes in bytes."""
+    """Return the step that is taken to save memory, and the latest readings, in bytes."""
     return {
         "step": memory.step,
         "name": memory.name,

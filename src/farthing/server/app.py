@@ -1,6 +1,6 @@
 """The web application: a service behind its dialects, with limits, errors and metrics around them.
 
-In: a `Service`, started by whoever runs it, and settings. Out: an ASGI application.
+In: a `Service`, which the caller starts, and settings. Out: an ASGI application.
 """
 
 from __future__ import annotations
@@ -46,10 +46,11 @@ logger = logging.getLogger(__name__)
 def create_app(
     service: Service, settings: Resolved, tracing: Tracing | None = None, memory: RequestMemory | None = None
 ) -> FastAPI:
-    """The application over `service`; several can live in one process. Its `state.guard` reads API keys again.
+    """Return the application over `service`; several applications can live in one process.
 
-    `settings` has every group; `memory` is what requests may hold, which follows from the settings where it is not
-    given. Raises `SettingsError` when the API keys, or the vocabulary of other token ids, cannot be read.
+    Its `state.guard` can read the API keys again. `settings` has every group. `memory` is what requests may hold; where
+    it is not given, it follows from the settings. Raises `SettingsError` when the API keys, or the vocabulary of
+    foreign token ids, cannot be read.
     """
     access, telemetry = settings.group(AccessSettings), settings.group(TelemetrySettings)
     if telemetry.log_texts:
@@ -90,7 +91,7 @@ def create_app(
     app.state.token_ids = TokenIds(server)
     app.state.field_rules = FieldRules(refuses_unknown=server.unknown_fields == "error")
     trusted, origins = settings.group(ConnectionSettings).trusted_proxies, access.origins()
-    # Each goes around those before it.
+    # Each middleware goes around those added before it.
     app.add_middleware(InFlight, max_bytes=server.max_body_bytes, memory=memory)
     if guard.has_limits:
         app.add_middleware(Metering)
@@ -108,6 +109,6 @@ def create_app(
 
 
 def server_state(service: Service, requests: RequestMemory) -> ServerState:
-    """What the metrics tell of `service` now."""
+    """Return what the metrics tell of `service` at the moment."""
     models = [model_state(entry.name, entry.backend, entry.stats()) for entry in service.models.entries]
     return ServerState(service.health().status == "ready", models, service.memory(), service.cache(), requests)

@@ -1,8 +1,8 @@
 """What answers a model's requests: a model in this process, or servers elsewhere.
 
-`farthing.serving.embedder.Embedder` and `farthing.serving.reranker.Reranker` are backends. What stands around them (a
-cache, a server's directory of models) asks for no more than this. Nothing of the engine is imported here: a server
-without models of its own does without torch.
+`farthing.serving.embedder.Embedder` and `farthing.serving.reranker.Reranker` are backends. The code around them (a
+cache, a server's directory of models) asks for no more than this. Nothing of the engine is imported here, so that a
+server without models of its own does without torch.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class Backend(Protocol):
 
     @property
     def local(self) -> ServedModel | None:
-        """The model in this process that answers in the end; None of servers elsewhere."""
+        """The model in this process that answers in the end; None where servers elsewhere do."""
         ...
 
     @property
     def context_length(self) -> int:
-        """Most tokens of one text or pair."""
+        """The most tokens of one text or pair."""
         ...
 
     def facts(self) -> dict[str, str]:
@@ -44,7 +44,7 @@ class Backend(Protocol):
     def stats(self) -> ServingStats: ...
 
     def memory(self) -> MemoryState | None:
-        """Which step to save memory is taken; None when nobody watches it."""
+        """Which step to save memory is in force; None when nobody watches the memory."""
         ...
 
     def close(self) -> None:
@@ -55,23 +55,23 @@ class Backend(Protocol):
 class EmbedBackend(Backend, Protocol):
     @property
     def dimensions(self) -> int:
-        """Length of the full vectors."""
+        """The length of the full vectors."""
         ...
 
     @property
     def space(self) -> VectorSpace:
-        """Of full vectors of length 1 made now."""
+        """The space of the full unit vectors that this model makes at the moment."""
         ...
 
     def check(self, request: EmbedRequest) -> CheckedRequest:
-        """Resolve the request's prompt, and answer it where nothing has to be computed or waited for.
+        """Resolve the request's prompt, and answer the request where nothing has to be computed or waited for.
 
         Raises `InputError` for what cannot be served.
         """
         ...
 
     async def compute(self, checked: CheckedRequest) -> EmbedResult:
-        """The vectors of a request that `check` gave. Cancelling takes its texts out of the queue.
+        """The vectors of a request that `check` returned. Cancelling takes its texts out of the queue.
 
         Raises `InputError`, `EngineError`, `ServingError`.
         """
@@ -80,5 +80,5 @@ class EmbedBackend(Backend, Protocol):
 
 class RerankBackend(Backend, Protocol):
     async def rerank_async(self, request: RerankRequest) -> RerankResult:
-        """One request. Cancelling takes its pairs out of the queue. Raises as `EmbedBackend.compute`."""
+        """The scores of one request. Cancelling takes its pairs out of the queue. Raises as `EmbedBackend.compute`."""
         ...

@@ -1,4 +1,4 @@
-"""A request in slices: on the way through the queue, and its rows put together again in order."""
+"""The slices of a request: on their way through the queue, and their rows put together again in order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Running:
-    """A slice on its way; `job` is None when none of its texts has to be computed."""
+    """A slice on its way through the queue; `job` is None when none of its texts has to be computed."""
 
     slice: Slice
     prepared: Prepared
@@ -33,9 +33,9 @@ class Done:
 
     Attributes:
         text_tokens: tokens of each input; 0 where nothing was computed.
-        truncated: indices in the request of inputs that were cut.
-        unknown: words in them that the model does not know.
-        fingerprint: None where nothing was computed.
+        truncated: indices in the request of the inputs that were cut.
+        unknown: words in the inputs that the model does not know.
+        fingerprint: fingerprint of the weights that made the rows; None where nothing was computed.
     """
 
     slice: Slice
@@ -52,7 +52,7 @@ class Collector:
 
     Attributes:
         rows: [inputs, width] float32; zeros where nothing was computed.
-        fingerprint: of the weights that made the latest rows.
+        fingerprint: fingerprint of the weights that made the latest rows.
     """
 
     def __init__(self, num_inputs: int, width: int) -> None:
@@ -70,7 +70,7 @@ class Collector:
 
     @property
     def text_tokens(self) -> tuple[int, ...]:
-        """Tokens of each input; 0 where nothing was computed."""
+        """The number of tokens of each input; 0 where nothing was computed."""
         counts = [0] * len(self.rows)
         for start, item in self._done.items():
             counts[start : start + len(item.text_tokens)] = item.text_tokens
@@ -78,13 +78,13 @@ class Collector:
 
     @property
     def truncated(self) -> tuple[int, ...]:
-        """Indices in the request of what was cut."""
+        """The indices in the request of the inputs that were cut."""
         done = (self._done[start] for start in sorted(self._done))
         return tuple(index for item in done for index in item.truncated)
 
     @property
     def unknown(self) -> Unknown:
-        """Words that the model does not know."""
+        """The words that the model does not know."""
         done = [self._done[start].unknown for start in sorted(self._done)]
         texts = tuple(index for item in done for index in item.texts)
         return Unknown(texts, sum(item.num_tokens for item in done))
@@ -94,11 +94,11 @@ class Collector:
         return mean_timings((len(item.slice.inputs), item.timings) for item in self._done.values())
 
     def finished(self, rows: np.ndarray) -> np.ndarray:
-        """The model's rows [n, any] as they are to be kept, [n, width]."""
+        """The model's rows [n, any] as they are to be kept: [n, width]."""
         return rows
 
     def add(self, running: Running, found: Rows | None) -> int:
-        """Returns how many texts of the request were not there yet."""
+        """Add the rows of a slice, and return how many texts of the request were not there yet."""
         prepared, start = running.prepared, running.slice.start
         if found is not None:
             places = [start + place for place in prepared.places]
@@ -117,7 +117,7 @@ class Collector:
         return len(running.slice.inputs) if is_new else 0
 
     def outdated(self) -> list[Slice]:
-        """Slices whose rows are of other weights than the latest ones."""
+        """The slices whose rows were made by other weights than the latest rows."""
         return [done.slice for done in self._done.values() if done.fingerprint not in (None, self.fingerprint)]
 
 
@@ -133,7 +133,7 @@ async def wait_async(running: Running) -> Rows | None:
 
 
 def cancel(in_flight: Iterable[Running]) -> None:
-    """Take what has not run out of the queue; nothing happens to what is done."""
+    """Take slices that have not run out of the queue; nothing happens to those that are done."""
     for running in in_flight:
         if running.job is not None:
             running.job.future.cancel()

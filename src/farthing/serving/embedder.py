@@ -1,7 +1,7 @@
 """The public face: a loaded model that turns texts into vectors, for many callers at once.
 
-In: texts and what is asked of the vectors. Out: float32 arrays. What happens to a request is in
-`farthing.serving.pipeline`; the model behind its queue is in `farthing.serving.local_model`.
+In: texts and what is asked of the vectors. Out: float32 arrays. What happens to a request is described in
+`farthing.serving.pipeline`, the model behind its queue in `farthing.serving.local_model`.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Embedder(ServedModel):
         truncate: bool | None = None,
         show_progress: bool = False,
     ) -> np.ndarray:
-        """Vectors of any number of texts: float32 [texts, dimensions], or [dimensions] for a single str.
+        """The vectors of any number of texts: float32 [texts, dimensions], or [dimensions] for a single str.
 
         The arguments are those of `EmbedRequest`.
 
@@ -103,7 +103,7 @@ class Embedder(ServedModel):
         return vectors[0] if isinstance(texts, str) else vectors
 
     def encode_request(self, request: EmbedRequest, *, show_progress: bool = False) -> EmbedResult:
-        """As `encode`, with what is known of the vectors beside them."""
+        """The vectors of a request as `encode` makes them, together with what is known of them."""
         return self._run(request, show_progress=show_progress)
 
     async def encode_async(
@@ -127,13 +127,13 @@ class Embedder(ServedModel):
     def check(self, request: EmbedRequest) -> CheckedRequest:
         """Resolve the request's prompt, and find what lowers the quality of its vectors. No text is looked at.
 
-        Raises `InputError` for what cannot be served whatever the texts are, too many of them included.
+        Raises `InputError` for what cannot be served whatever the texts say, and for too many texts.
         """
         check_number(len(request.inputs), self._settings, "input")
         return CheckedRequest(request, self._terms(request))
 
     async def compute(self, checked: CheckedRequest) -> EmbedResult:
-        """The vectors of a request that `check` gave. Cancelling takes its texts out of the queue.
+        """The vectors of a request that `check` returned. Cancelling takes its texts out of the queue.
 
         Raises what `encode` raises, `QueueFullError`, and `MemoryShortError` while no new work is taken.
         """
@@ -141,7 +141,7 @@ class Embedder(ServedModel):
         return await self._run_async(checked, limited=True)
 
     def embed(self, request: EmbedRequest) -> EmbedResult:
-        """One request, of at most `max_texts_per_request` texts. Raises as `check` and `compute`."""
+        """The vectors of one request of at most `max_texts_per_request` texts. Raises as `check` and `compute`."""
         self._admit(len(request.inputs), "input")
         return self._run(request, limited=True)
 
@@ -152,9 +152,9 @@ class Embedder(ServedModel):
     def tokenize(
         self, texts: Sequence[str], *, prompt_name: str | None = None, add_special_tokens: bool = True
     ) -> list[list[Token]]:
-        """The tokens of each text as `encode` computes them, with the prompt, however long they are.
+        """The tokens of each text as `encode` computes them, with the prompt, however long the text is.
 
-        Raises `InputError` for what is no text, too many texts, or a prompt that the model does not have.
+        Raises `InputError` for what is not a text, for too many texts, and for a prompt that the model does not have.
         """
         self._admit(len(texts), "inputs")
         prefix = self._prefix(EmbedRequest(texts, prompt_name=prompt_name))
@@ -170,7 +170,7 @@ class Embedder(ServedModel):
         add_special_tokens: bool = True,
         lane: LaneName = "interactive",
     ) -> tuple[list[T], int]:
-        """What `write` makes of each text's tokens, as `tokenize` gives them, and how many tokens there are in all.
+        """What `write` makes of each text's tokens, as `tokenize` gives them, and the number of tokens in all.
 
         Raises as `tokenize`, and `TooManyTokensError` for more than `max_listed_tokens`.
         """
@@ -179,11 +179,11 @@ class Embedder(ServedModel):
         return await self._lists.tokens(texts, prefix, write, lane, add_special_tokens=add_special_tokens)
 
     def count_tokens(self, text: str) -> int:
-        """Of a text of any length, without special tokens and prompts."""
+        """The number of tokens of a text of any length, without special tokens and prompts."""
         return len(self.tokenizer.encode_prefix(text))
 
     def knows_a_word(self, text: str) -> bool:
-        """Whether a token of a text, prompts and special tokens aside, stands for something that the vocabulary has."""
+        """Whether any token of a text, prompts and special tokens aside, stands for something in the vocabulary."""
         unknown = self.tokenizer.unknown
         return unknown is None or any(token != unknown for token in self.tokenizer.encode_prefix(text))
 
@@ -195,8 +195,10 @@ class Embedder(ServedModel):
     async def decode_async(
         self, ids: Sequence[Sequence[int]], *, skip_special_tokens: bool = True, lane: LaneName = "interactive"
     ) -> tuple[list[str], int]:
-        """As `decode`, and how many ids there are in all. Raises `TooManyTokensError` for more than
-        `max_listed_tokens`, too."""
+        """As `decode`, with the number of ids in all.
+
+        It also raises `TooManyTokensError`, for more than `max_listed_tokens`.
+        """
         self._admit(len(ids), "ids")
         return await self._lists.texts(ids, lane, skip_special_tokens=skip_special_tokens)
 
@@ -219,7 +221,7 @@ class Embedder(ServedModel):
         return Terms(self._prefix(request), warnings)
 
     def _pipeline_for(self, request: EmbedRequest) -> tuple[Pipeline, LeavingPreparer | None]:
-        """And what knows the inputs that are left out, where some may be."""
+        """The pipeline for a request, and the preparer that knows the inputs that are left out, where some may be."""
         if not (request.per_token or request.leaves_out) and request.max_tokens is None:
             return self._pipeline, None
         preparer = self._preparer.limited_to(request.max_tokens)

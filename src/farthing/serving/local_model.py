@@ -1,7 +1,7 @@
 """A loaded model behind its queue: what `Embedder` and `Reranker` have in common.
 
 In: a model's name and settings, or parts made elsewhere. Out: a running worker with its scheduler, counters, and a
-watch over the memory; asked for facts, and closed. What becomes of a request is the subclasses' business.
+watch over the memory, which can be asked for facts, and closed. What happens to a request is the subclasses' business.
 """
 
 from __future__ import annotations
@@ -69,11 +69,13 @@ class ServedModel:
         planned: EngineSettings | None = None,
         on_layer: OnLayer = lambda *_: None,
     ) -> Served:
-        """
+        """Load a model with given groups of settings.
+
         Args:
             on_layer: as `load_weights` takes it.
-            found: where the model is, for callers who know; it is looked for without.
-            may_round: weights may be rounded when memory is short; only for callers who read each result's space.
+            found: where the model is, for callers who know; without it, the model is looked for.
+            may_round: whether weights may be rounded when memory is short; only for callers who read each result's
+                space.
             planned: settings to plan with, where others in this process hold a part of the memory in `engine`.
         """
         served = cls.__new__(cls)
@@ -92,11 +94,11 @@ class ServedModel:
         runner: BatchRunner | None = None,
         govern: Govern | None = None,
     ) -> Served:
-        """Of parts made elsewhere.
+        """Make a served model of parts made elsewhere.
 
         Args:
             runner: runs the batches in the model's stead.
-            govern: makes what watches the memory; nothing does without.
+            govern: makes the governor that watches the memory; without it, nothing does.
         """
         served = cls.__new__(cls)
         served._assemble(model, origin, open_tokenizer(live.description), live, serving, runner or live, govern)
@@ -114,7 +116,7 @@ class ServedModel:
         on_layer: OnLayer = lambda *_: None,
     ) -> None:
         description = describe_model(found.path, planned or engine, self.task)
-        tokenizer = open_tokenizer(description)  # what is wrong with it should not wait for gigabytes of weights
+        tokenizer = open_tokenizer(description)  # first: errors in it should not wait for gigabytes of weights
         live = LiveModel(load_weights(description, on_layer))
         govern = partial(make_governor, live, engine, serving, may_round=may_round and serving.memory_steps == "all")
         self._assemble(
@@ -147,7 +149,7 @@ class ServedModel:
             self._governor.start()
 
     def _prepare_with(self, tokenizer: TextTokenizer) -> None:
-        """Make what requests go through before the queue."""
+        """Make what requests go through before they reach the queue."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
@@ -155,19 +157,19 @@ class ServedModel:
         return f"{type(self).__name__}({', '.join(facts)}, device={self.plan.device!r})"
 
     def _own_facts(self) -> Iterator[str]:
-        """What a repr says of this kind of model."""
+        """What the repr says of this kind of model."""
         return iter(())
 
     # --- facts ---------------------------------------------------------------------------------------------------
 
     @property
     def local(self) -> ServedModel:
-        """This one (`farthing.serving.backend.Backend`)."""
+        """This model (`farthing.serving.backend.Backend`)."""
         return self
 
     @property
     def context_length(self) -> int:
-        """Most tokens of one text or pair, with all that stands around it."""
+        """The most tokens of one text or pair, with all that stands around it."""
         return self.plan.context_length
 
     @property
@@ -197,11 +199,11 @@ class ServedModel:
         return self._worker.health
 
     def memory(self) -> MemoryState | None:
-        """Which step to save memory is taken; None when nobody watches it."""
+        """Which step to save memory is in force; None when nobody watches the memory."""
         return None if self._governor is None else self._governor.state()
 
     def planned_bytes(self) -> Mapping[tuple[str, str], int]:
-        """What the plan in force counts with, by entry and place."""
+        """The bytes that the plan in force counts with, by entry and place."""
         return {(entry.name, entry.place): entry.num_bytes for entry in self.plan.ledger.entries}
 
     def count_requests(self, read_bytes: Callable[[], int]) -> None:
@@ -210,7 +212,7 @@ class ServedModel:
             self._governor.count_requests(read_bytes)
 
     def on_memory_step(self, call: Callable[[int], None]) -> None:
-        """Have `call` told each step to save memory, by its number; 0 is back to none. Any thread may call it."""
+        """Tell `call`, from any thread, the number of each step to save memory; 0 means that none is in force."""
         if self._governor is not None:
             self._governor.on_step(call)
 
@@ -218,11 +220,12 @@ class ServedModel:
         return self._stats.snapshot(self._scheduler.stats())
 
     def tell(self, observer: Observer) -> None:
-        """Have `observer` told from now on how long texts wait and batches run."""
+        """Tell `observer`, from now on, how long texts wait and batches run."""
         self._scheduler.observer = self._worker.observer = observer
 
     def _admit(self, num_texts: int, param: str) -> None:
-        """
+        """Raise an error when a request of that many texts is not taken.
+
         Raises:
             MemoryShortError: no new work is taken.
             TooManyTextsError: the request is too large.
@@ -231,7 +234,7 @@ class ServedModel:
         check_number(num_texts, self._settings, param)
 
     def _check_memory(self) -> None:
-        """Raises `MemoryShortError` while no new work is taken."""
+        """Raise `MemoryShortError` while no new work is taken."""
         memory = self.memory()
         if memory is not None and memory.refuses:
             raise MemoryShortError(

@@ -1,8 +1,8 @@
 """A request on its way through the queue: cut into slices, each tokenised while earlier ones are computed.
 
-In: a request, texts or pairs of texts, and its empty `Collector`. Out: the collector, filled. Sync and async callers
-differ only in who waits for the futures. Should the weights change while a request is under way, what the old ones made
-is computed again: one request, one vector space.
+In: a request of texts or pairs of texts, and its empty `Collector`. Out: the collector, filled. Sync and async callers
+differ only in who waits for the futures. If the weights change while a request is under way, the rows that the old
+weights made are computed again, so that all vectors of a request are of one space.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from farthing.serving.request import TextEnd, Urgency
 from farthing.serving.text.pools import HUGE_CHARS, TokenizerPools
 from farthing.serving.text.prepare import Prepared, Slice
 
-# Slices of one call that wait or run at the same time: bounds memory, keeps the device busy.
+# Slices of one call that wait or run at the same time. The number bounds memory and keeps the device busy.
 SLICES_IN_FLIGHT = HELD_TEXTS // SLICE_TEXTS
 
 
@@ -48,12 +48,12 @@ class Request(Protocol):
 
 class Prepares(Protocol):
     def prepare(self, part: Slice) -> Prepared:
-        """Raises `InputError`."""
+        """Make a slice ready for the queue. Raises `InputError`."""
         ...
 
 
 class Pipeline:
-    """`pools` tokenise for async callers; sync ones do it on their own thread.
+    """Takes requests through the queue. `pools` tokenise for async callers; sync callers do it on their own thread.
 
     `context_length` is the most tokens that a text is computed with. With `per_token` the rows are those of all tokens.
     """
@@ -79,7 +79,7 @@ class Pipeline:
         limited: bool = False,
         show_progress: bool = False,
     ) -> None:
-        """`prefix` goes to the preparer as it is. The queue's limits count when `limited`.
+        """Fill the collector. `prefix` goes to the preparer as it is. The queue's limits apply when `limited`.
 
         Raises `InputError` for what cannot be served as it is, `EngineError`, `ServingError`.
         """
@@ -96,7 +96,7 @@ class Pipeline:
     ) -> None:
         """As `run`. Cancelling takes the request's texts out of the queue.
 
-        `is_clean` says that its inputs went through `clean_input` already.
+        `is_clean` says that the request's inputs have been through `clean_input` already.
         """
         size = await self._size(request, prefix)
         with self._scheduler.open(request.urgency, size, limited=limited) as flow:
@@ -163,9 +163,10 @@ class Pipeline:
         try:
             prepared = self._preparer.prepare(item)
         except InputError as error:
-            # What the error has passed through holds millions of tokens of texts that are too long. It would stay until
-            # the collector finds the error, which futures and tasks hold in circles. Only here, where all of it has
-            # ended: clearing the frame of a coroutine that waits would close it.
+            # The frames that the error has passed through hold millions of tokens where texts are too long. They would
+            # stay until the garbage collector finds the error, which futures and tasks hold in circles. They are
+            # cleared only here, where all of them have ended: clearing the frame of a coroutine that waits would close
+            # it.
             traceback.clear_frames(error.__traceback__)
             raise
         job = Job(prepared.texts, per_token=self._per_token) if prepared.texts else None

@@ -1,4 +1,4 @@
-"""What a caller asks for and what comes back."""
+"""What a caller asks for, and what comes back."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Pair = tuple[str, str]  # a query and a document
 
 @dataclass(frozen=True)
 class Timings:
-    """Seconds that a text spent in each stage; of several texts, their mean.
+    """Seconds that a text spent in each stage; for several texts, the mean.
 
     Attributes:
-        tokenize_s: cleaning and tokenising the slice that held it.
-        queue_s: from then until the first batch with a text of the slice began.
-        compute_s: from then until the last of the slice's batches ended.
+        tokenize_s: time to clean and tokenise the slice that held the text.
+        queue_s: time from then until the first batch with a text of the slice began.
+        compute_s: time from then until the last of the slice's batches ended.
     """
 
     tokenize_s: float = 0.0
@@ -41,7 +41,7 @@ NOT_TIMED = Timings()
 
 
 def mean_timings(parts: Iterable[tuple[int, Timings]]) -> Timings:
-    """Of slices, each with its number of texts."""
+    """The mean timings of texts in several slices, each given as its number of texts and its timings."""
     parts = list(parts)
     num_texts = sum(count for count, _ in parts) or 1
     return Timings(
@@ -53,11 +53,12 @@ def mean_timings(parts: Iterable[tuple[int, Timings]]) -> Timings:
 
 @dataclass(frozen=True)
 class Urgency:
-    """
+    """How soon a request must be served.
+
     Attributes:
-        lane: interactive requests go before bulk ones, which have a share of every batch.
-        timeout_s: from `start_s` on; what is not finished by then is an error. None: no limit.
-        start_s: by `time.monotonic`.
+        lane: where it waits. Interactive requests go before bulk ones, which have a share of every batch.
+        timeout_s: time limit, counted from `start_s`; a request that is not finished by then fails. None for no limit.
+        start_s: when the time begins to count, by `time.monotonic`.
     """
 
     lane: LaneName = "interactive"
@@ -68,11 +69,11 @@ class Urgency:
         return self.timeout_s is not None and now_s >= self.start_s + self.timeout_s
 
     def left_s(self) -> float | None:
-        """Until the limit; None without one, 0 when it has passed."""
+        """The seconds left until the limit: 0 when it has passed, None where there is no limit."""
         return None if self.timeout_s is None else max(0.0, self.start_s + self.timeout_s - time.monotonic())
 
     def error(self) -> DeadlineError:
-        """What the caller gets when the limit has passed."""
+        """The error that the caller gets when the limit has passed."""
         return DeadlineError(
             f"The request was not finished within its time limit of {(self.timeout_s or 0) * 1000:.0f} ms; what was "
             "left of it is not computed. Allow more time, or send fewer texts at once."
@@ -84,23 +85,27 @@ USUAL = Urgency()  # the default
 
 @dataclass(frozen=True)
 class EmbedRequest:
-    """
+    """A request for vectors.
+
     Attributes:
-        inputs: texts, or texts as this model's token ids (special tokens are added where they are missing).
+        inputs: texts, or lists of this model's token ids in their place (special tokens are added where they are
+            missing).
         prompt: literal text put before every text.
-        prompt_name: a prompt that is stored with the model.
+        prompt_name: name of a prompt that is stored with the model.
         instruction: a task in words, put into the model's own template.
-        input_type: takes the model's prompt for queries or documents, if it has one.
-        dimensions: length of the vectors; None for all.
-        normalize: scale the vectors to length 1 (after they were cut).
-        truncate: cut texts longer than the context instead of refusing them; None for the configured default.
-        truncate_from: where texts that are too long lose tokens; at the start a prompt goes with them.
-        urgency: its lane in the queue and its time limit.
-        max_tokens: of a text, special tokens and prompts included, where that is less than the context; what is longer
-            goes by `truncate`. None for the context.
-        per_token: a vector of every token instead of one of every text, prompts and special tokens included.
-        leaves_out: an input that cannot be embedded as it is gets a zero vector and is named in the result's `errors`,
-            instead of being the request's error.
+        input_type: asks for the model's prompt for queries or for documents, if it has one.
+        dimensions: length of the vectors; None for the full length.
+        normalize: whether to scale the vectors to length 1 (after they were cut).
+        truncate: whether to cut texts longer than the context instead of refusing them; None for the configured
+            default.
+        truncate_from: the end at which texts that are too long lose tokens; at the start they lose their prompt too.
+        urgency: the request's lane in the queue and its time limit.
+        max_tokens: most tokens of a text, special tokens and prompts included, where that is less than the context;
+            `truncate` decides what happens to longer texts. None for the context.
+        per_token: whether to make a vector of every token, prompts and special tokens included, instead of one of every
+            text.
+        leaves_out: whether an input that cannot be embedded as it is gets a zero vector and is named in the result's
+            `errors`, instead of failing the request.
     """
 
     inputs: Sequence[str | Sequence[int]]
@@ -120,20 +125,22 @@ class EmbedRequest:
 
 @dataclass(frozen=True)
 class EmbedResult:
-    """
+    """The answer to a request for vectors.
+
     Attributes:
-        vectors: float32 [texts, dimensions], in the order of the inputs. Where vectors of every token were asked for
-            [texts] of objects, each float32 [tokens, dimensions].
+        vectors: float32 [texts, dimensions], in the order of the inputs. Where a vector of every token was asked for,
+            an array [texts] of objects, each float32 [tokens, dimensions].
         num_tokens: tokens of the request's texts, prompts and special tokens included.
-        num_computed_tokens: those that were computed for them; what a batch shares counts for one text of it alone.
-        space: what the vectors can be compared with.
+        num_computed_tokens: tokens that were computed for the texts; tokens that several texts of a batch share count
+            for only one of them.
+        space: the vectors' space, which says what they can be compared with.
         truncated: indices of texts that were cut to the context.
         warnings: one ASCII sentence each.
-        timings: of its texts.
+        timings: mean timings of the texts.
         text_tokens: tokens of each text, which add up to `num_tokens`; 0 where a zero vector is the answer.
-        unknown: words that the model does not know: of texts with no others, vectors say nothing.
-        num_cached, num_uncached: texts that were found in a cache, and those looked for in vain.
-        errors: of inputs that were left out, by their index.
+        unknown: words that the model does not know; where a text has no others, its vector says nothing.
+        num_cached, num_uncached: texts that were found in a cache, and texts that were looked for there in vain.
+        errors: the error of each input that was left out, by the input's index.
     """
 
     vectors: np.ndarray
@@ -151,13 +158,13 @@ class EmbedResult:
 
 
 def parts_of(request: EmbedRequest, num_texts: int) -> Iterator[EmbedRequest]:
-    """The request as several, of so many texts each."""
+    """Split the request into several, of at most `num_texts` texts each."""
     for start in range(0, len(request.inputs), num_texts):
         yield replace(request, inputs=request.inputs[start : start + num_texts])
 
 
 def joined(results: Sequence[EmbedResult]) -> EmbedResult:
-    """The answer to a request whose parts, at least one, were answered one by one with vectors of one space."""
+    """The answer to a request that was answered in parts: at least one, all with vectors of one space."""
     starts = itertools.accumulate((len(result.vectors) for result in results), initial=0)
     parts = list(zip(starts, results, strict=False))
     return replace(
@@ -197,10 +204,10 @@ class CheckedRequest:
     """A request that its model can serve, and what was found out when it was checked.
 
     Attributes:
-        terms: its prompt and its warnings.
-        is_clean: its texts went through `clean_input` already, with this prompt before them.
+        terms: the request's prompt and its warnings.
+        is_clean: whether its texts have been through `clean_input` already, with this prompt before them.
         result: the answer, where nothing has to be computed.
-        lookup: what a cache before the model found out, which is its own business.
+        lookup: what a cache in front of the model found out; only that cache reads it.
     """
 
     request: EmbedRequest
@@ -211,7 +218,7 @@ class CheckedRequest:
 
 
 def check_number(num_texts: int, settings: ServingSettings, param: str) -> None:
-    """Raises `TooManyTextsError` when a request has more texts than are taken at once."""
+    """Raise `TooManyTextsError` when a request has more texts than are taken at once."""
     limit = settings.max_texts_per_request
     if num_texts > limit:
         raise TooManyTextsError(
@@ -223,15 +230,18 @@ def check_number(num_texts: int, settings: ServingSettings, param: str) -> None:
 
 @dataclass(frozen=True)
 class RerankRequest:
-    """
+    """A request for scores.
+
     Attributes:
         inputs: pairs of a query and a document.
         instruction: the task in words, for models that take one; None for the model's default.
-        truncate: cut documents to the context (None does too), or refuse those that are too long.
-        truncate_from: where documents that are too long lose tokens.
-        urgency: its lane in the queue and its time limit.
-        max_tokens: of a pair, special tokens and prompts included, where that is less than the context; None for that.
-        max_document_tokens: of each document, which is cut to them whatever `truncate` says; None for no such limit.
+        truncate: whether to cut documents to the context (None means yes) or to refuse those that are too long.
+        truncate_from: the end at which documents that are too long lose tokens.
+        urgency: the request's lane in the queue and its time limit.
+        max_tokens: most tokens of a pair, special tokens and prompts included, where that is less than the context;
+            None for the context.
+        max_document_tokens: most tokens of each document, which is cut to them whatever `truncate` says; None for no
+            such limit.
     """
 
     inputs: Sequence[Pair]
@@ -245,13 +255,14 @@ class RerankRequest:
 
 @dataclass(frozen=True)
 class RerankResult:
-    """
+    """The answer to a request for scores.
+
     Attributes:
         logits: float32 [pairs], in the order of the inputs.
         num_tokens: tokens of all pairs, prompts and special tokens included.
-        num_computed_tokens: those of them that were computed for this request, and not shared with other texts.
+        num_computed_tokens: how many of them were computed for this request, and not shared with other texts.
         truncated: indices of pairs whose document was cut.
-        timings: of its pairs.
+        timings: mean timings of the pairs.
     """
 
     logits: np.ndarray
@@ -262,18 +273,18 @@ class RerankResult:
 
     @property
     def scores(self) -> np.ndarray:
-        """float32 [pairs], from 0 to 1: the sigmoid of the logits."""
+        """The scores, float32 [pairs], from 0 to 1: the sigmoid of the logits."""
         return np.asarray(0.5 * (1 + np.tanh(0.5 * self.logits.astype(np.float64))), dtype=np.float32)
 
     def ranking(self, top_n: int | None = None) -> list[Ranked]:
-        """The best first, the first of equal ones before the others; the `top_n` best, all without."""
+        """The `top_n` best documents, or all of them without it, best first; of equal ones, the earlier comes first."""
         scores, best = self.scores, np.argsort(-self.logits, kind="stable")[:top_n]
         return [Ranked(int(index), float(scores[index]), float(self.logits[index])) for index in best]
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """A document by its index in the request; the score is the sigmoid of the logit."""
+    """A document, by its index in the request; the score is the sigmoid of the logit."""
 
     index: int
     score: float
@@ -281,6 +292,6 @@ class Ranked:
 
 
 def check_top_n(top_n: int | None) -> None:
-    """Raise `InputError` when it is less than 1."""
+    """Raise `InputError` when `top_n` is less than 1."""
     if top_n is not None and top_n < 1:
         raise InputError(f"top_n is {top_n}; it must be at least 1.", param="top_n")

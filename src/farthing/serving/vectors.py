@@ -13,7 +13,7 @@ from farthing.serving.request import EmbedRequest, EmbedResult
 
 
 class VectorCollector(Collector):
-    """Of a request for vectors, to a model that makes `hidden` numbers a text."""
+    """Collects the vectors of a request, for a model whose rows have `hidden` numbers."""
 
     def __init__(self, request: EmbedRequest, warnings: tuple[str, ...], hidden: int) -> None:
         self._request, self._warnings = request, warnings
@@ -42,7 +42,7 @@ class VectorCollector(Collector):
 
 
 def check_dimensions(request: EmbedRequest, hidden: int, spec: EmbeddingSpec) -> tuple[str, ...]:
-    """Warnings about the asked dimensions. Raises `DimensionsError` outside 1..hidden."""
+    """Warnings about the asked dimensions. Raises `DimensionsError` for a number outside 1..hidden."""
     asked = request.dimensions
     if asked is None or asked == hidden:
         return ()
@@ -56,7 +56,7 @@ def check_dimensions(request: EmbedRequest, hidden: int, spec: EmbeddingSpec) ->
 
 
 def finish_vectors(rows: np.ndarray, dimensions: int, normalize: bool) -> np.ndarray:
-    """rows float32 [texts, hidden] -> float32 [texts, dimensions]."""
+    """Cut rows, float32 [texts, hidden], to float32 [texts, dimensions], and with `normalize` make them 1 long."""
     vectors: np.ndarray = rows[:, :dimensions]
     if not normalize:
         return vectors

@@ -1,8 +1,8 @@
-"""What turns texts into vectors, as all of the toolkit sees it.
+"""The interface through which the toolkit sees a model that turns texts into vectors.
 
-`farthing.Embedder` is one, and so is a model on another server (`farthing.upstream.embedder.UpstreamEmbedder`), or
-anything else with these few members. What stores vectors keeps their space and asks for it again: an encoder may
-change its weights while it is used.
+`farthing.Embedder` is an encoder, and so is a model on another server (`farthing.upstream.embedder.UpstreamEmbedder`),
+or anything else with these few members. Code that stores vectors keeps their space and checks it again later: an
+encoder may change its weights while it is used.
 """
 
 from __future__ import annotations
@@ -24,28 +24,29 @@ if TYPE_CHECKING:
 class Encoder(Protocol):
     """
     Attributes:
-        model: its name, as it was asked for.
+        model: the model's name, as the caller asked for it.
     """
 
     model: str
 
     @property
     def dimensions(self) -> int:
-        """Length of the full vectors."""
+        """The length of the full vectors."""
         ...
 
     @property
     def space(self) -> VectorSpace:
-        """Of full vectors of length 1 made now."""
+        """The space of the full unit vectors that this model makes at the moment."""
         ...
 
     @property
     def context_length(self) -> int:
-        """Most tokens of one text; 0 where that is not known."""
+        """The most tokens that one text may have; 0 where that is not known."""
         ...
 
     def count_tokens(self, text: str) -> int:
-        """Of a text of any length, without special tokens; about, where the model's tokenizer is not at hand."""
+        """The number of tokens of a text of any length, without special tokens. It is approximate where the model's
+        tokenizer is not at hand."""
         ...
 
     def encode(
@@ -58,10 +59,10 @@ class Encoder(Protocol):
         truncate: bool | None = None,
         show_progress: bool = False,
     ) -> np.ndarray:
-        """Vectors of length 1 of any number of texts: float32 [texts, dimensions].
+        """The unit vectors of any number of texts: float32 [texts, dimensions].
 
         Args:
-            input_type: takes the model's prompt for queries or documents, if it has one.
+            input_type: selects the model's prompt for queries or documents, if it has one.
             truncate: cut texts longer than the context instead of refusing them; None for the configured default.
 
         Raises:
@@ -74,15 +75,15 @@ class Encoder(Protocol):
 
 
 class RequestEncoder(Encoder, Protocol):
-    """One that tells more of its vectors."""
+    """An encoder that tells more about its vectors."""
 
     def encode_request(self, request: EmbedRequest, *, show_progress: bool = False) -> EmbedResult:
-        """As `encode`, of any number of inputs, with what is known of the vectors beside them."""
+        """The vectors of any number of inputs, as from `encode`, with what else is known about them."""
         ...
 
 
 def lasting_name(model: str) -> str:
-    """A model's name as it is found from any folder: of a path the absolute one."""
+    """A model's name as it is found from any folder: a path becomes absolute."""
     from farthing.sources.find import local_folder
 
     folder = local_folder(model)
@@ -98,18 +99,18 @@ def open_encoder(
     on_layer: Callable[[int, int], object] = lambda *_: None,
     others_bytes: int = 0,
 ) -> RequestEncoder:
-    """The model in this process, or at the server that `upstream` names.
+    """Open the model in this process, or at the server that `upstream` names.
 
     Args:
-        others_bytes: of a budget, what the rest of the process needs beside the model.
-        on_layer: called with the number of layers that are loaded, and of all, after each.
+        others_bytes: how much of a memory budget the rest of the process needs beside the model.
+        on_layer: called after each layer with the number of layers loaded so far, and of all layers.
 
     Raises:
         ModelError: the model cannot be found or used.
         SettingsError: the settings cannot be met.
         NoUpstreamError: no server was ready in time.
     """
-    # Imported here: a server elsewhere is asked without loading torch.
+    # Imported here, so that a server elsewhere can be asked without loading torch.
     if upstream.urls or upstream.engine != "farthing":
         from farthing.upstream.embedder import UpstreamEmbedder
         from farthing.upstream.open import open_upstream
@@ -128,7 +129,7 @@ def open_embedder(
     on_layer: Callable[[int, int], object],
     others_bytes: int,
 ) -> Embedder:
-    """The model in this process; as `open_encoder`."""
+    """Open the model in this process. The arguments and errors are those of `open_encoder`."""
     from farthing.serving.embedder import Embedder
 
     planned = engine.less_memory(others_bytes)

@@ -1,4 +1,4 @@
-"""What a part of the toolkit needs that is installed with an extra of its own."""
+"""Imports that a part of the toolkit needs and that are installed with an extra of their own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from farthing.core.errors import MissingExtraError
 
 @contextmanager
 def needed(what: str, extra: str = "search") -> Iterator[None]:
-    """Around the imports that `what` cannot do without. Raises `MissingExtraError` where one is not installed."""
+    """Wrap the imports that `what` cannot do without. Raises `MissingExtraError` where one is not installed."""
     try:
         yield
     except ImportError as error:

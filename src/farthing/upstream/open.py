@@ -1,6 +1,7 @@
-"""A backend that is computed elsewhere, from a model's name and settings: by servers that run, or an engine to start.
+"""Opens a backend that is computed elsewhere: by servers that run already, or by an engine that is started here.
 
-It blocks until the first upstream is ready, and is made in a thread that may: the one that loads models.
+Opening it takes a model's name and settings. It blocks until the first upstream is ready, so it is done in a thread
+that may block: the one that loads models.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ def open_upstream(
     *,
     task: Task = "embed",
 ) -> UpstreamEmbedder | UpstreamReranker:
-    """The model that clients call `name`.
+    """The backend of the model that clients call `name`.
 
     Args:
-        settings: with `upstream`, or with an `engine` that computes the model `name`.
-        engine: of which only the context length is of use; a warning says what else was set.
+        settings: has either `upstream` set, or an `engine` that computes the model `name`.
+        engine: only its context length is of use; a warning says what else was set.
 
     Raises:
         NoUpstreamError: no upstream was ready in time, or the engine does not start.
@@ -61,7 +62,7 @@ def open_engine(
     serving: ServingSettings,
     task: Task,
 ) -> UpstreamEmbedder:
-    """As `open_upstream`, of an engine that is started here. It makes vectors alone."""
+    """As `open_upstream`, for an engine that is started here. Such an engine only makes vectors."""
     # These import torch, which a server whose models are elsewhere does not need otherwise.
     from farthing.sources.find import find_model
 

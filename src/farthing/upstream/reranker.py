@@ -1,15 +1,15 @@
 """A model on other servers that scores pairs.
 
 In: requests as `farthing.serving.reranker` takes them. Out: the same results. Rerank APIs take one query a request, so
-that pairs are sent by query, in parts of `upstream_batch_texts` documents.
+pairs are sent by query, in parts of `upstream_batch_texts` documents.
 
-They answer scores from 0 to 1, or logits: `upstream_scores` says which, since numbers alone do not. They say neither
-which documents they cut nor, most of them, how many tokens there were, so that tokens are estimated from characters.
+The APIs answer with scores from 0 to 1, or with logits: `upstream_scores` says which, since numbers alone do not. They
+do not say which documents they cut, and most of them not how many tokens there were, so tokens are estimated from
+characters.
 
-Rerank APIs as their client sees them: a query and documents to a body, an answer's bytes to checked scores.
-
-There are two shapes (Cohere, Jina, vLLM, Infinity: `documents`; text-embeddings-inference: `texts`) and two places
-(/v1/rerank, /rerank), tried in turn the first time a server is asked.
+There are two shapes of body (Cohere, Jina, vLLM, Infinity: `documents`; text-embeddings-inference: `texts`) and two
+places (/v1/rerank, /rerank). They are tried in turn the first time a server is asked. An answer's bytes are read into
+checked scores.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from farthing.upstream.served import UpstreamModel, gather_bounded
 
 PROBE_QUERY = "What is the capital of China?"
 PROBE_DOCUMENTS = ("The capital of China is Beijing.", "Gravity is a force that attracts two bodies to each other.")
-MAX_DIFFERENCE = 0.05  # between upstreams of one model, in scores from 0 to 1
-EPSILON = 1e-7  # scores closer to 0 and 1 have no finite logit in float32
+MAX_DIFFERENCE = 0.05  # between the scores, from 0 to 1, of upstreams of one model
+EPSILON = 1e-7  # scores closer than this to 0 and 1 have no finite logit in float32
 FIELDS = ("documents", "texts")
 
 
 class RerankRoute:
-    """Where and how one server takes pairs, once `find` has found out."""
+    """Where one server takes pairs, and in which shape, once `find` has found out."""
 
     def __init__(self, client: UpstreamClient) -> None:
         self._client = client
@@ -60,7 +60,7 @@ class RerankRoute:
         raise failure
 
     async def ask(self, model: str, query: str, documents: Sequence[str]) -> np.ndarray:
-        """float32 [documents], in their order. Raises as `UpstreamClient.post`."""
+        """The scores, float32 [documents], in the order of the documents. Raises as `UpstreamClient.post`."""
         assert self._url is not None, "the route is found before it is used"
         body: dict[str, object] = {"model": model, "query": query, self._field: documents}
         if self._field == "documents":
@@ -70,9 +70,10 @@ class RerankRoute:
 
 
 def read_scores(content: bytes, num_documents: int) -> np.ndarray:
-    """
+    """Read the scores of an answer, in the order of the documents.
+
     Raises:
-        AttemptFailedError: it is not one finite score a document.
+        AttemptFailedError: the answer is not one finite score a document.
     """
     try:
         answer = orjson.loads(content)
@@ -89,7 +90,7 @@ def read_scores(content: bytes, num_documents: int) -> np.ndarray:
 
 
 def logits_of(scores: np.ndarray) -> np.ndarray:
-    """float64 scores from 0 to 1 -> float32 logits, whose sigmoid they are. Raises `AttemptFailedError` outside."""
+    """The float32 logits whose sigmoid the float64 scores are. Raises `AttemptFailedError` outside 0 to 1."""
     if scores.size and (scores.min() < 0 or scores.max() > 1):
         raise AttemptFailedError("answered scores outside 0 to 1; if they are logits, set upstream_scores to logit")
     clipped = np.clip(scores, EPSILON, 1 - EPSILON)
@@ -97,7 +98,7 @@ def logits_of(scores: np.ndarray) -> np.ndarray:
 
 
 class UpstreamReranker(UpstreamModel):
-    """A model on other servers, ready. The arguments are those of `UpstreamModel`."""
+    """A model on other servers that scores pairs, ready. The arguments are those of `UpstreamModel`."""
 
     task = "rerank"
 
@@ -123,7 +124,10 @@ class UpstreamReranker(UpstreamModel):
         self._routes[client.name] = route
 
     async def rerank_async(self, request: RerankRequest) -> RerankResult:
-        """One request. Cancelling it takes back what is not computed yet. Raises as `UpstreamEmbedder.embed_async`."""
+        """The scores of one request. Cancelling it takes back what is not computed yet.
+
+        Raises as `UpstreamEmbedder.embed_async`.
+        """
         if not request.inputs:
             raise EmptyInputError("There are no documents; send at least one.", param="documents")
         if request.instruction is not None:

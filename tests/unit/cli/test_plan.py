@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from farthing.cli.plan import plan, plan_model, report_lines
+from farthing.cli.plan import plan
+from farthing.cli.planning import plan_model, report_lines
 from farthing.core.errors import DoesNotFitError, ModelNotFoundError
 from farthing.core.settings import EngineSettings, SourceSettings
 

@@ -1,7 +1,7 @@
 """ggml's tensor types: how many bytes they take, and their values as fp32.
 
 In: the number of a type, and bytes. Out: numbers. F32, F16 and BF16 are plain tensors and need nothing else; blocks of
-quantised values are the gguf package's business (the extra `gguf`), which knows all of ggml's types.
+quantised values are left to the gguf package (the extra `gguf`), which knows all of ggml's types.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ PLAIN_NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16
 class BlockType:
     """
     Attributes:
-        values: in a block; a row is a whole number of blocks.
-        bytes: of a block.
+        values: the number of values in a block; a row is a whole number of blocks.
+        bytes: the bytes of a block.
         plain: the dtype of values that are stored as they are.
-        dequantise: rows of bytes [n, row bytes] uint8 to values [n, row values] fp32; None where `plain` is set.
+        dequantise: turns rows of bytes [n, row bytes] uint8 into values [n, row values] fp32; None where `plain` is
+            set.
     """
 
     name: str
@@ -39,9 +40,10 @@ class BlockType:
 
 
 def block_type(number: int) -> BlockType:
-    """
+    """The block type of ggml's number.
+
     Raises:
-        MissingExtraError: values are quantised, and the gguf package is not installed.
+        MissingExtraError: the values are quantised, and the gguf package is not installed.
         CheckpointError: the type is unknown, or the package cannot dequantise it.
     """
     plain = PLAIN.get(number)

@@ -1,4 +1,4 @@
-"""What a GGUF file says of its model, in the words of a Hugging Face checkpoint.
+"""What a GGUF file says about its model, in the words of a Hugging Face checkpoint.
 
 In: metadata and tensor names as llama.cpp's converter writes them (convert_hf_to_gguf.py). Out: the config.json, the
 pooling files and the tensor names that the same model has as safetensors. An architecture is one row here.
@@ -15,7 +15,7 @@ import numpy as np
 
 from farthing.core.errors import CheckpointError, UnknownArchitectureError
 
-# qwen3.pooling_type as llama.cpp numbers it; a file that has none, or 0, leaves it to the family.
+# qwen3.pooling_type as llama.cpp numbers it; a file that has none, or 0, leaves the pooling to the family.
 POOLINGS = {1: "mean", 2: "cls", 3: "lasttoken"}
 NO_POOLING, RANK_POOLING = 0, 4
 ANOTHER_FILE = "Convert the model again with llama.cpp's convert_hf_to_gguf.py, or take another file."
@@ -26,10 +26,10 @@ LAYER_NAME = re.compile(r"blk\.(\d+)\.(.+)\.(weight|bias)")
 class Architecture:
     """
     Attributes:
-        config: what config.json says in every model of the architecture.
+        config: what config.json says for every model of the architecture.
         numbers: config.json's names by metadata key, without the architecture's name in front.
-        stems: tensor names without ".weight", of the model and of a layer.
-        end_token: content of the token that every text of its embedding models ends with.
+        stems, layer_stems: tensor names without ".weight", of the model and of a layer.
+        end_token: the content of the token that every text of the architecture's embedding models ends with.
     """
 
     config: Mapping[str, Any]
@@ -75,10 +75,11 @@ ARCHITECTURES = {
 
 
 def architecture_of(metadata: Mapping[str, Any]) -> Architecture:
-    """
+    """The architecture of a file.
+
     Raises:
-        UnknownArchitectureError: naming the architectures there are.
-        CheckpointError: the file is one of several that hold the model together.
+        UnknownArchitectureError: it is not known; the message names the architectures there are.
+        CheckpointError: the file holds an adapter, or is one of several that hold the model together.
     """
     if metadata.get("general.type") == "adapter":
         base = str(metadata.get("general.base_model.0.name", "another model"))[:100]
@@ -103,10 +104,10 @@ def architecture_of(metadata: Mapping[str, Any]) -> Architecture:
 
 
 def config_of(metadata: Mapping[str, Any], vocab: int, dtype: str) -> dict[str, Any]:
-    """What config.json says of the same model; `vocab` and `dtype` are those of the token embeddings.
+    """The config.json of the same model; `vocab` and `dtype` are those of the token embeddings.
 
     Raises:
-        CheckpointError: the metadata lacks a number, or asks for what is not built.
+        CheckpointError: the metadata lack a number, or ask for something that is not supported.
     """
     prefix, row = metadata["general.architecture"], architecture_of(metadata)
     missing = [key for key in row.numbers if f"{prefix}.{key}" not in metadata]
@@ -137,7 +138,7 @@ def as_stated(value: Any) -> Any:
 
 
 def pooling_files(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """modules.json and 1_Pooling/config.json by name; nothing where the file does not say how it pools."""
+    """modules.json and 1_Pooling/config.json by name; empty where the file does not say how it pools."""
     kind = metadata.get(f"{metadata['general.architecture']}.pooling_type", NO_POOLING)
     if kind == NO_POOLING:
         return {}
@@ -152,7 +153,7 @@ def pooling_files(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def stored_name(name: str, row: Architecture) -> str:
-    """The tensor's name in a safetensors checkpoint; its own where the architecture has none of that name."""
+    """The tensor's name in a safetensors checkpoint; its own name where the architecture lists none for it."""
     layer = LAYER_NAME.fullmatch(name)
     if layer and layer[2] in row.layer_stems:
         return f"{row.layer_prefix}.{layer[1]}.{row.layer_stems[layer[2]]}.{layer[3]}"

@@ -1,8 +1,9 @@
 """A GGUF file as a checkpoint: its tensors dequantised one by one, under the names of a safetensors checkpoint.
 
 In: a file of an architecture in `farthing.checkpoint.gguf.config`. Out: `ModelFiles`. A matrix is read through a
-mapping of its own, which goes when it has been dequantised; plain tensors are used where they are mapped. It does not
-compute on quantised blocks: what is read is converted into the weight format that was asked for, like any checkpoint.
+mapping of its own, which goes when the matrix has been dequantised; plain tensors are used where they are mapped.
+Nothing is computed on quantised blocks: what is read is converted into the weight format that was asked for, like any
+checkpoint.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ class GgufCheckpoint:
     """`ModelFiles` of a GGUF file; `path` is the file.
 
     Raises:
-        CheckpointError: on construction, when the file is damaged, or asks for what is not built.
+        CheckpointError: on construction, when the file is damaged, or asks for something that is not supported.
         UnknownArchitectureError: on construction, when no family computes the model.
-        MissingExtraError: on construction, when its values are quantised and the gguf package is not installed.
+        MissingExtraError: on construction, when the values are quantised and the gguf package is not installed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,12 +57,12 @@ class GgufCheckpoint:
         self._json = pooling_files(metadata)
 
     def json(self, name: str) -> Any:
-        """What a safetensors checkpoint of the model has in the file of that name, as far as the metadata say it."""
+        """The content of that file in a safetensors checkpoint of the model, as far as the metadata tell it."""
         return self._json.get(name)
 
     @cached_property
     def tensors(self) -> Mapping[str, TensorInfo]:
-        """By name, as `read` gives them."""
+        """The tensors by name, as `read` gives them."""
         kinds = {name: self._types[tensor.type] for name, tensor in self._stored.items()}
         return {
             name: TensorInfo(
@@ -84,7 +85,7 @@ class GgufCheckpoint:
         return dequantised(len(blocks), width, lambda rows: dequantise(blocks[rows], kind)).view(tensor.shape)
 
     def rows(self, name: str) -> Table:
-        """The matrix for gathering rows, which are dequantised then; the file stays mapped."""
+        """The matrix for gathering rows, which are only then dequantised; the file stays mapped."""
         tensor = self._stored[name]
         kind = self._types[tensor.type]
         if kind.plain is not None:
@@ -94,7 +95,7 @@ class GgufCheckpoint:
 
     @cached_property
     def fingerprint(self) -> str:
-        """`farthing.checkpoint.identity.digest_model` of config, the blocks as they are stored, and the tokenizer."""
+        """The `farthing.checkpoint.identity.digest_model` of config, blocks as they are stored, and tokenizer."""
         stored = {
             name: StoredBytes(
                 self.path,
@@ -107,7 +108,7 @@ class GgufCheckpoint:
         return digest_model(self.config, stored, tokenizer_facts(self.path))
 
     def write_configuration(self, folder: Path) -> None:
-        """config.json, pooling files and tokenizer.json, for a folder that other weights are written to."""
+        """Write config.json, pooling files and tokenizer.json to a folder that other weights are written to."""
         for name, content in {"config.json": self.config, **self._json}.items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(json.dumps(content, indent=1), encoding="utf-8")
@@ -129,9 +130,9 @@ class GgufCheckpoint:
             )
 
     def _map(self, tensor: GgufTensor, kind: BlockType) -> torch.Tensor:
-        """[rows, bytes of a row] uint8, mapped anew: a mapping keeps every page read through it resident."""
+        """The tensor [rows, bytes of a row] uint8, mapped anew: a mapping keeps all pages read through it resident."""
         shape = (math.prod(tensor.shape[:-1]), kind.row_bytes(tensor.shape[-1]))
-        # "c" gives memory that torch may call writable; nothing is written to it.
+        # Mode "c" gives memory that torch may call writable; nothing is written to it.
         return torch.from_numpy(np.memmap(self.path, np.uint8, "c", tensor.offset, shape))
 
 
@@ -149,6 +150,6 @@ def num_bytes(tensor: GgufTensor, kind: BlockType) -> int:
 
 
 def dequantise(blocks: torch.Tensor, kind: BlockType) -> torch.Tensor:
-    """Rows of blocks [n, bytes] to values [n, width] fp32."""
+    """Dequantise rows of blocks [n, bytes] to values [n, width] fp32."""
     assert kind.dequantise is not None
     return torch.from_numpy(kind.dequantise(blocks.numpy()))

@@ -2,7 +2,8 @@
 
 In: a file. Out: a `GgufHeader`; no weights are read. Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 The gguf package has a reader too, which takes seconds and hundreds of MiB for a Qwen3 file's 300,000 tokens and merges
-(figures in docs/checkpoints.md). It does not read version 1, big-endian files, or models split into several files.
+(figures in docs/checkpoints.md). This module does not read version 1, big-endian files, or models split into several
+files.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from farthing.core.errors import CheckpointError
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
-ALIGNMENT = 32  # of the data, where general.alignment says nothing else
+ALIGNMENT = 32  # the alignment of the data, where general.alignment says nothing else
 MAX_DIMENSIONS = 4
-# The format's numbers of value types, with struct's letters for those of fixed size.
+# The format's numbers of value types, with struct's letters for the types of fixed size.
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 LAYOUTS = {letter: struct.Struct(f"<{letter}") for letter in SCALARS.values()}
 STRING, ARRAY = 8, 9
@@ -30,9 +31,9 @@ STRING, ARRAY = 8, 9
 class GgufTensor:
     """
     Attributes:
-        shape: outermost first, as torch has it (the file has it the other way round).
+        shape: outermost first, as in torch (the file has it the other way round).
         type: ggml's number of the type.
-        offset: of its data in the file, bytes.
+        offset: where the tensor's data begin in the file, in bytes.
     """
 
     name: str
@@ -45,8 +46,8 @@ class GgufTensor:
 class GgufHeader:
     """
     Attributes:
-        data_offset: where the tensors' data begins, bytes.
-        file_bytes: length of the file.
+        data_offset: where the tensors' data begin, in bytes.
+        file_bytes: the length of the file.
     """
 
     metadata: Mapping[str, Any]
@@ -56,7 +57,7 @@ class GgufHeader:
 
 
 def is_gguf(path: Path) -> bool:
-    """Whether it is a file that begins as GGUF files do; its name does not count. Raises `CheckpointError`."""
+    """Whether the path is a file that begins as GGUF files do; its name does not count. Raises `CheckpointError`."""
     if not path.is_file():
         return False
     try:
@@ -67,7 +68,8 @@ def is_gguf(path: Path) -> bool:
 
 
 def read_header(path: Path, *, with_arrays: bool = False) -> GgufHeader:
-    """
+    """The header of a GGUF file.
+
     Args:
         with_arrays: whether arrays are kept in the metadata: a tokenizer's are large.
 
@@ -82,7 +84,7 @@ def read_header(path: Path, *, with_arrays: bool = False) -> GgufHeader:
 
 
 class HeaderReader:
-    """A place in the file that moves on as values are read. What lies beyond the end is a `ValueError`."""
+    """Reads values one after the other, from a place in the file that moves on. Beyond the end is a `ValueError`."""
 
     def __init__(self, data: mmap.mmap, with_arrays: bool) -> None:
         self._data, self._with_arrays = data, with_arrays
@@ -122,7 +124,7 @@ class HeaderReader:
         return self._scalar(SCALARS[kind])
 
     def _array(self) -> tuple[Any, ...] | None:
-        """None where arrays are not kept."""
+        """The array that comes next; None where arrays are not kept."""
         kind, count = self._scalar("I"), self._scalar("Q")
         if kind == STRING and self._with_arrays:
             return tuple(self._string() for _ in range(count))
@@ -137,7 +139,7 @@ class HeaderReader:
         return struct.unpack(f"<{count}{letter}", numbers) if self._with_arrays else None
 
     def _tensor(self) -> GgufTensor:
-        """With its offset relative to where the data begins."""
+        """The tensor that comes next, with its offset relative to where the data begin."""
         name, num_dimensions = self._string(), self._scalar("I")
         if not 1 <= num_dimensions <= MAX_DIMENSIONS:
             raise ValueError(f"{name} has {num_dimensions} dimensions")

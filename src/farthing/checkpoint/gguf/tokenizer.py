@@ -1,7 +1,8 @@
 """A tokenizer.json made from the metadata of a GGUF file.
 
 In: `tokenizer.ggml.*`: tokens, their types, merges. Out: what the model's own tokenizer.json says, to the token.
-Reference: transformers' `Qwen2Converter` (convert_slow_tokenizer.py), and llama.cpp's converter, which wrote them.
+Reference: transformers' `Qwen2Converter` (convert_slow_tokenizer.py), and llama.cpp's converter, which wrote the
+metadata.
 
 Every text ends with the architecture's end token, whatever the metadata say: files made before June 2025 lack
 `add_eos_token` or name the chat's end instead, and give bad vectors without any error
@@ -25,7 +26,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 NORMAL, CONTROL, USER_DEFINED = 1, 3, 4  # of tokenizer.ggml.token_type; the others are no tokens of a text
-# Where Qwen's tokenizers cut a text before merging, by `tokenizer.ggml.pre`.
+# How Qwen's tokenizers cut a text before merging, by `tokenizer.ggml.pre`.
 SPLITS = {
     "qwen2": r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
@@ -34,7 +35,7 @@ BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": Fa
 
 
 def gguf_tokenizer_json(path: Path) -> bytes | None:
-    """The content of tokenizer.json; None where the file's tokenizer is none that can be made from metadata.
+    """The content of tokenizer.json; None where the file's tokenizer is of a kind that is not made from metadata.
 
     Raises:
         CheckpointError: the file cannot be read.
@@ -64,7 +65,7 @@ def is_built(metadata: Mapping[str, Any]) -> bool:
 
 
 def array(metadata: Mapping[str, Any], name: str, kind: type[T]) -> tuple[T, ...]:
-    """What the tokenizer's metadata of that name hold; nothing where that is no array of such values."""
+    """The array of that name in the tokenizer's metadata; empty where there is no array of such values."""
     value = metadata.get(f"tokenizer.ggml.{name}")
     return value if isinstance(value, tuple) and all(type(item) is kind for item in value) else ()
 
@@ -72,11 +73,11 @@ def array(metadata: Mapping[str, Any], name: str, kind: type[T]) -> tuple[T, ...
 def tokenizer_content(
     tokens: tuple[str, ...], types: tuple[int, ...], merges: tuple[str, ...], split: str, end_token: str
 ) -> dict[str, Any]:
-    """What tokenizer.json holds. Raises `TokenizerError` when the end token or a merge's pieces are missing."""
+    """The content of tokenizer.json. Raises `TokenizerError` when the end token or a merge's pieces are missing."""
     if end_token not in tokens:
         raise TokenizerError(f"The file has no token {end_token}, which texts must end with. It is of another model.")
     end_id = tokens.index(end_token)
-    # Added tokens too: the tokenizers library gives those that are not in the vocabulary numbers of its own.
+    # Added tokens are in it too: the tokenizers library gives tokens that are not in the vocabulary numbers of its own.
     vocab = {
         token: number
         for number, token in enumerate(tokens)
@@ -131,7 +132,7 @@ def added_token(token: str, number: int, type: int) -> dict[str, Any]:
 
 
 def say_repair(path: Path, metadata: Mapping[str, Any], end_token: str, end_id: int) -> None:
-    """Warn when a reader that follows the metadata would end texts in another way."""
+    """Warn when a reader that follows the metadata would end texts differently."""
     appends, named = metadata.get("tokenizer.ggml.add_eos_token", False), metadata.get("tokenizer.ggml.eos_token_id")
     if appends and named == end_id:
         return

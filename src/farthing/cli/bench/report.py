@@ -1,4 +1,4 @@
-"""A benchmark's results in words, for people. The JSON line is made from the same objects."""
+"""Renders a benchmark's results for people. The JSON line is made from the same objects."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def int8_line(result: BenchResult) -> str:
 
 
 def stage_rows(result: BenchResult) -> list[tuple[str, ...]]:
-    """A row a stage, a column a workload."""
+    """Return a table with a row for each stage and a column for each workload."""
     shares = [found.stage_shares for found in result.workloads.values()]
     stages = dict.fromkeys(stage for found in shares for stage in found)
     return [
@@ -62,7 +62,7 @@ def stage_rows(result: BenchResult) -> list[tuple[str, ...]]:
 
 
 def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Lines with the first column to the left and numbers to the right."""
+    """Yield the rows as lines, the first column aligned to the left and the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for name, *cells in rows:
         numbers = (cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))

@@ -1,4 +1,4 @@
-"""One benchmark from a folder to results; says on standard error what it is about to do, and how far it is."""
+"""Runs one benchmark, from a folder to results. It says on standard error what it will do, and how far it is."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from farthing.serving.text.tokenizer import TextTokenizer
 def run_bench(
     name: str, model: BenchModel, settings: EngineSettings, workloads: Mapping[str, Workload], rounds: int | None
 ) -> BenchResult:
-    """`name` is the model as it was asked for; `rounds` replaces every workload's own number.
+    """Run the benchmark. `name` is the model as it was asked for; `rounds` replaces every workload's own number.
 
     Raises:
         ModelError: the folder holds no whole model.

@@ -1,1 +1,1 @@
-"""What several commands share: options, messages, the terminal."""
+"""Code that several commands share: options, messages, the terminal."""

@@ -1,4 +1,4 @@
-"""Which models a command line asks for: the one it names, with those beside it, or those of the config file."""
+"""Which models a command line asks for: the model it names and those that go with it, or the config file's models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from farthing.core.settings import EngineSettings, ModelSettings, ServerSettings
 
 
 def chosen_models(argument: str | None, option: str | None, settings: Resolved) -> ModelsFile:
-    """Raises `click.UsageError` when there is no model, or two ways to name them; `SettingsError`."""
+    """Return the models of the command line or of the config file.
+
+    Raises `click.UsageError` when no model or two different ones are given, and `SettingsError` when both the command
+    line and the config file name models, or the config file is wrong.
+    """
     if argument and option and argument != option:
         raise click.UsageError(f"Two models were given, {argument!r} and --model-path {option!r}; give one.")
     name = argument or option
@@ -32,14 +36,14 @@ def chosen_models(argument: str | None, option: str | None, settings: Resolved) 
 
 
 def of_flags(model: str, settings: Resolved) -> ModelsFile:
-    """The model, and with it a reranker and a small model for requests that take any."""
+    """Return the model, with a reranker and a small model for requests that take any model, if these are set."""
     server, small = settings.group(ServerSettings), settings.group(ServingSettings).fallback_model
     models = [config(model, server.served_model_name, server.task, settings)]
     if server.reranker is not None:
         models.append(config(server.reranker, server.served_reranker_name, "rerank", settings))
     if small is None:
         return ModelsFile(tuple(models), {})
-    # What was said of how to hold the model was not said of the small one.
+    # The settings of how to hold the main model were not meant for the small one.
     engine = replace(
         settings.group(EngineSettings), format="auto", residency="auto", context_length=None, max_batch_tokens=None
     )
@@ -55,6 +59,6 @@ def config(model: str, served_name: str | None, task: str, settings: Resolved) -
 
 
 def display_name(model: str) -> str:
-    """The model's name as it was given; of a local folder only its last part, which says enough to clients."""
+    """Return the model's name as it was given; for a local folder only its last part, which tells clients enough."""
     folder = user_path(model)
     return folder.resolve().name if folder.is_dir() else model

@@ -1,4 +1,4 @@
-"""How commands speak of themselves: help whose examples can be copied, and hints where a name was mistyped."""
+"""How commands present themselves: help with examples to copy, and hints where a name was mistyped."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import click
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
 
-# Of difflib's ratio, from which an option without its dashes is taken for a slip of another. At click's own 0.6, which
-# counts the dashes too, --json is near to --revision.
+# From this ratio of difflib on, an option without its dashes is taken for another one mistyped. Click itself takes 0.6
+# and counts the dashes too, so that --json is near to --revision.
 NEAR_OPTION = 0.7
 
 
 class Command(click.Command):
-    """A command whose epilog is examples, a line each, which are shown as they are written, under a heading.
+    """A command whose epilog is a list of examples, one on each line, shown under a heading as they are written.
 
-    Of an option that there is not it names those that may be meant, if there are any.
+    For an unknown option it names the options that may be meant, if there are any.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -38,14 +38,14 @@ class Command(click.Command):
 
 
 def near_options(name: str, options: Iterable[str]) -> list[str]:
-    """Of these options those whose letters are near, nearest first."""
+    """Return those of `options` whose letters are near to those of `name`, the nearest first."""
     letters = name.lstrip("-")
     found = {option: difflib.SequenceMatcher(None, option.lstrip("-"), letters).ratio() for option in options}
     return sorted((option for option in found if found[option] >= NEAR_OPTION), key=lambda option: -found[option])
 
 
 class Group(Command, click.Group):
-    """A group that names its commands where one was mistyped."""
+    """A group that suggests a command where one was mistyped, or lists its commands."""
 
     command_class = Command
 
@@ -68,7 +68,7 @@ class Entry(NamedTuple):
 
 
 class LazyGroup(Group):
-    """A group that imports a command when it is called for, and lists the commands without importing any."""
+    """A group that imports a command only when it is called for, and lists its commands without importing any."""
 
     entries: ClassVar[Mapping[str, Entry]]
 

@@ -1,6 +1,7 @@
-"""Options of the commands that take a whole file of texts and their vectors: `cluster`, `dedup`.
+"""Options and encoders of the commands that work on whole files of texts or on an index, such as `cluster` and `dedup`.
 
-In: what was given on the command line. Out: a `TextSet` and its vectors, made by a model or read from a file.
+In: what was given on the command line. Out: an open encoder, or the vectors of a `TextSet`, made by a model or read
+from a file.
 """
 
 from __future__ import annotations
@@ -61,14 +62,15 @@ STRICT = click.option(
     "--strict", is_flag=True, help="End at the first record or file that cannot be used [default: leave it out]."
 )
 MOST_LISTED = 10
-# What a command holds beside its model, with texts and vectors on their way; with an index that is searched, or filled
-# (LanceDB, and a process that splits documents): `python benchmarks/job_memory.py MODEL`.
+# Memory that a command needs beside its model: with texts and vectors in flight, with an index that it searches, and
+# with an index that it fills (LanceDB, and a process that splits documents). Measured by
+# `python benchmarks/job_memory.py MODEL`.
 TEXTS_BYTES, SEARCH_BYTES, ADD_BYTES = 48 * 2**20, 96 * 2**20, 160 * 2**20
-WAITING_BYTES = 48 * 2**20  # of a process that waits for another one with the model: Python, numpy and this program
+WAITING_BYTES = 48 * 2**20  # Python, numpy and this program, in a process that waits for the process with the model
 
 
 def left_out_lines(skipped: Skipped, what: str = "Left out") -> list[str]:
-    """The first records that were left out, with the reasons, and how many there are."""
+    """Return lines with the first records that were left out, the reasons, and how many there are."""
     lines = [f"{what}: {in_flags(reason)}" for reason in skipped.reasons[:MOST_LISTED]]
     if skipped.num > len(lines):
         lines.append(f"{what}: {skipped.num - len(lines):,} more, {skipped.num:,} in all.")
@@ -76,30 +78,30 @@ def left_out_lines(skipped: Skipped, what: str = "Left out") -> list[str]:
 
 
 def say_left_out(skipped: Skipped, what: str = "Left out") -> None:
-    """On standard error."""
+    """Print the lines of `left_out_lines` on standard error."""
     for line in left_out_lines(skipped, what):
         click.echo(line, err=True)
 
 
 def progress_shown(progress: bool | None) -> bool:
-    """Whether bars are drawn: as asked, or on a terminal."""
+    """Whether progress bars are drawn: as asked for, or by default on a terminal."""
     return sys.stderr.isatty() if progress is None else progress
 
 
 @contextmanager
 def opened_encoder(model: str, settings: Resolved, others_bytes: int = TEXTS_BYTES) -> Iterator[RequestEncoder]:
-    """The encoder of a command's settings (`ENCODER_GROUPS`), closed afterwards. Raises what `open_encoder` raises.
+    """Open the encoder of a command's settings (`ENCODER_GROUPS`), and close it afterwards.
 
-    `others_bytes` of a budget are left for what the command itself holds.
+    `others_bytes` of a memory budget are left for what the command itself holds. Raises the errors of `open_encoder`.
     """
-    # The command's own texts are no crowd: none of them may be refused for how many are waiting.
+    # Limits on waiting texts are lifted, so that none of the command's own texts is refused.
     serving = replace(settings.group(ServingSettings), max_queue_tokens=sys.maxsize, max_queue_ms=None)
     source, engine = settings.group(SourceSettings), settings.group(EngineSettings)
     with loading(model) as on_layer:
         upstream = settings.group(UpstreamSettings)
         opened = open_encoder(model, source, engine, serving, upstream, on_layer, others_bytes)
     with closing(opened) as encoder:
-        say_rounded(getattr(opened, "plan", None))  # not of a model on another server
+        say_rounded(getattr(opened, "plan", None))  # a model on another server has no plan
         yield encoder
 
 
@@ -107,13 +109,15 @@ def opened_encoder(model: str, settings: Resolved, others_bytes: int = TEXTS_BYT
 def index_encoder(
     manifest: Manifest, model: str | None, settings: Resolved, others_bytes: int
 ) -> Iterator[RequestEncoder]:
-    """As `opened_encoder`, in the format of an index's vectors where no flag says another, and with the prompts of its
-    model where a server makes them.
+    """As `opened_encoder`, for the model of an index.
+
+    The weight format is that of the index's vectors unless a flag gives another. If another server makes the vectors,
+    it gets the prompts of the index's model.
 
     Args:
         model: another name of the index's model, where one is given.
 
-    Raises `SettingsError` too, where another server made the vectors and none is named.
+    Also raises `SettingsError` where another server made the index's vectors and no server is named.
     """
     from farthing.toolkit.index.manifest import own_model_told
 
@@ -147,12 +151,13 @@ def vectors_of(
     is_apart: bool = False,
     others_bytes: int = TEXTS_BYTES,
 ) -> TextVectors:
-    """
+    """Return the vectors of `data`, made by `model` or read from the file `vectors`.
+
     Args:
-        is_apart: the model runs in a process of its own, and what it leaves in a process is gone with that.
+        is_apart: run the model in a process of its own, so that memory it does not give back ends with that process.
         others_bytes: as in `opened_encoder`.
 
-    Raises `click.UsageError` unless exactly one of `model` and `vectors` is given; else what either way raises.
+    Raises `click.UsageError` unless exactly one of `model` and `vectors` is given, and the errors of the way taken.
     """
     from farthing.toolkit.text_set import embed_text_set, read_vectors
 
@@ -168,7 +173,7 @@ def vectors_of(
 
 
 def made_apart(data: TextSet, model: str, settings: Resolved, *, show_progress: bool) -> TextVectors:
-    """As `vectors_of` with a model. Raises the same, and `EngineError` when the process is killed."""
+    """As `vectors_of` with a model, in a process of its own. Also raises `EngineError` when the process is killed."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=make_in_child, args=(theirs, data, model, settings, show_progress))
@@ -184,7 +189,7 @@ def made_apart(data: TextSet, model: str, settings: Resolved, *, show_progress: 
             "give them as --vectors."
         ) from None
     except BaseException:
-        process.kill()  # it is still at work where this process is interrupted
+        process.kill()  # it would go on working after this process was interrupted
         raise
     finally:
         process.join()
@@ -195,9 +200,9 @@ def made_apart(data: TextSet, model: str, settings: Resolved, *, show_progress: 
 
 
 def make_in_child(pipe: Connection, data: TextSet, model: str, settings: Resolved, show_progress: bool) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the parent is told too, and ends this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the parent too, which ends this process
     end_with_parent()
-    tqdm.set_lock(threading.RLock())  # its own is a semaphore of several processes, left behind where this one is ended
+    tqdm.set_lock(threading.RLock())  # tqdm's own lock is a system-wide semaphore, which a killed process leaves behind
     try:
         others_bytes = 2 * TEXTS_BYTES + WAITING_BYTES  # the texts are in both processes
         pipe.send(vectors_of(data, model, None, settings, show_progress=show_progress, others_bytes=others_bytes))

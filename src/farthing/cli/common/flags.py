@@ -1,6 +1,6 @@
-"""What errors of the layers below say of settings, as it is written on the command line.
+"""Rewords errors of the layers below for the command line.
 
-In: a message that speaks of settings by their names, as programs and config files know them. Out: the same with flags.
+In: a message that names settings as programs and config files do. Out: the same message with flags instead.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ NAMES = tuple(item.name for group in GROUPS for item in fields(group))  # type: 
 
 
 def in_flags(message: str) -> str:
-    """`set short_text to zero` is `give --short-text zero`; other words stay as they are."""
+    """Return the message with flags: `set short_text to zero` becomes `give --short-text zero`. Other words stay."""
     for name in NAMES:
         if name in message:
             flag = "--" + name.replace("_", "-")

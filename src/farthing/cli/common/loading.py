@@ -1,4 +1,4 @@
-"""What is seen of a model while it is loaded, which takes minutes for a large one."""
+"""What the user sees while a model is loaded, which takes minutes for a large one."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ SHOWN_AFTER_S = 1.0
 
 @contextmanager
 def loading(model: str, *, shown: bool | None = None) -> Iterator[Callable[[int, int], object]]:
-    """What is to be told of each layer that is loaded, and of how many; it draws a bar on standard error.
+    """Give a function to call after each layer with the number of layers loaded, and of all. It draws a bar on standard
+    error.
 
-    `shown`: draw it; None on a terminal alone. A model that is loaded at once has none.
+    `shown`: draw the bar; None to draw it only on a terminal. A model that loads at once gets no bar.
     """
     is_shown = sys.stderr.isatty() if shown is None else shown
     with tqdm(
@@ -40,6 +41,6 @@ def loading(model: str, *, shown: bool | None = None) -> Iterator[Callable[[int,
 
 
 def say_rounded(plan: Plan | None) -> None:
-    """On standard error, that vectors are those of rounded weights, where nobody asked for that."""
+    """Say on standard error that vectors come from rounded weights, where nobody asked for rounding."""
     if plan is not None and plan.is_rounded:
         click.echo(f"Weights in {plan.reasons[0]}.", err=True)

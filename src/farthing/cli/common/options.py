@@ -1,9 +1,9 @@
 """Command-line options made from the settings dataclasses.
 
-In: settings groups of `farthing.core.settings`. Out: a decorator that adds one option a field, and `--config`, to a
-command, and calls it with `settings`, the groups resolved from file, environment and flags. Limits and choices are
-checked by the settings themselves, so that a wrong value gets the same message from wherever it came. This is the only
-place that reads settings from the environment.
+In: settings groups of `farthing.core.settings`. Out: a decorator that adds an option for each field, and `--config`, to
+a command, and calls the command with `settings`, the groups resolved from file, environment and flags. The settings
+themselves check limits and choices, so that a wrong value gets the same message wherever it came from. Only this module
+reads settings from the environment.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from farthing.core.settings import Checked
 
 Function = Callable[..., Any]
 
-# Settings that the short help of a command shows, where the command takes them.
+# Settings that the short help of a command shows, if the command takes them.
 OFTEN_USED = frozenset(
     (
         "host",
@@ -42,7 +42,7 @@ OFTEN_USED = frozenset(
         "offline",
     )
 )
-IS_WHOLE = "farthing.whole_help"  # in a context's `meta`
+IS_WHOLE = "farthing.whole_help"  # key in a context's `meta`
 
 
 class SettingOption(click.Option):
@@ -54,7 +54,7 @@ class SettingOption(click.Option):
 
 
 class SettingsCommand(Command):
-    """A command whose help lists its own options and the settings that are often used; `--help-all` lists all of them,
+    """A command whose help lists its own options and the settings that are often used. `--help-all` lists all settings,
     each group under its heading."""
 
     def __init__(self, *args: Any, **attrs: Any) -> None:
@@ -93,7 +93,7 @@ class SettingsCommand(Command):
             formatter.write_text(f"{num_left} more settings, for special cases: {ctx.command_path} --help-all")
 
     def get_whole_help(self, ctx: click.Context) -> str:
-        """With all settings."""
+        """Return the help with all settings."""
         ctx.meta[IS_WHOLE] = True
         return self.get_help(ctx)
 
@@ -108,8 +108,8 @@ def show_all(ctx: click.Context, param: click.Parameter, value: bool) -> None:  
 def settings_options(*groups: type[Checked]) -> Callable[[Function], Function]:
     """Add an option for every field of `groups`, and `--config FILE`; call the command with `settings: Resolved`.
 
-    Use it under `@click.command(cls=SettingsCommand)`. A flag that is not given leaves the setting to FARTHING_* in the
-    environment, then to the file, then to the default. The command raises `SettingsError` for values out of range.
+    Use it under `@click.command(cls=SettingsCommand)`. Without its flag, a setting comes from FARTHING_* in the
+    environment, else from the file, else from the default. The command raises `SettingsError` for values out of range.
     """
     names = [fact["name"] for kind in groups for fact in describe(kind)]
 
@@ -141,7 +141,7 @@ def settings_options(*groups: type[Checked]) -> Callable[[Function], Function]:
 
 
 def option_for(kind: type[Checked], fact: dict[str, Any]) -> Callable[[Function], Function]:
-    """The click option of one settings field; unset it is None."""
+    """Return the click option for one settings field; its value is None where it is not given."""
     name, wanted = fact["name"], fact["type"]
     dashed = name.replace("_", "-")
     return click.option(
@@ -160,12 +160,12 @@ def option_for(kind: type[Checked], fact: dict[str, Any]) -> Callable[[Function]
 
 
 def joined(context: click.Context, param: click.Parameter, values: Sequence[str]) -> str | None:  # noqa: ARG001
-    """The values of a flag that was given several times as one, None when it was not given."""
+    """Return the values of a repeatable flag as one string with commas, None when the flag was not given."""
     return ",".join(values) if values else None
 
 
 def help_text(fact: dict[str, Any]) -> str:
-    """The field's help with its default, unless the text says it or there is none."""
+    """Return the field's help, with its default added unless the help names it or there is none."""
     text, default = fact["help"], fact["default"]
     if default is None or "(default:" in text:
         return str(text)

@@ -1,7 +1,7 @@
-"""`farthing embed ... -o -`: vectors on standard output, a JSON object a line, as soon as they are computed.
+"""`farthing embed ... -o -`: prints vectors on standard output, one JSON object per line, as soon as they are computed.
 
-In: an open input and a model. Out: each record with its embedding. Nothing is kept, so a run that was stopped begins
-anew.
+In: an open input and a model. Out: each record with its embedding. Nothing is kept, so a run that was stopped starts
+from the beginning.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ ROWS_AT_A_TIME = 256
 
 
 def print_vectors(reader: Reader, request: EmbedRequest, load: Callable[[], Embedder], *, strict: bool) -> None:
-    """`request` is sent with the texts as its inputs. What cannot be embedded is left out, and said at the end.
+    """Embed and print all records. `request` is sent with their texts as its inputs.
 
-    Raises `InputError` when that is all, or where it is `strict` for the first of it, behind what stands before it.
+    Records that cannot be embedded are left out, and listed at the end. Raises `InputError` when none can be embedded,
+    or, if `strict`, for the first that cannot, after the records before it were printed.
     """
     skipped, num_printed, num_unknown = Skipped(strict), 0, 0
     with closing(reader), load() as embedder:

@@ -1,4 +1,4 @@
-"""What the terminal that is written to can show: its width, and colours."""
+"""What the terminal can show: its width, and colours."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import click
 
 
 def terminal_width() -> int | None:
-    """Characters of a line; None where standard output is no terminal."""
+    """Return the number of characters in a line; None where standard output is no terminal."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def is_styled() -> bool:
-    """Whether bold and colours are seen: on a terminal, unless its user wants none (NO_COLOR)."""
+    """Whether bold type and colours are shown: on a terminal, unless its user wants none (NO_COLOR)."""
     context = click.get_current_context(silent=True)
     return sys.stdout.isatty() and (context is None or context.color is not False)

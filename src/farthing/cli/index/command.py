@@ -1,4 +1,4 @@
-"""`farthing index`: the group of its commands, which are imported when they are called for."""
+"""`farthing index`: the group of its commands, each imported only when it is called for."""
 
 from __future__ import annotations
 

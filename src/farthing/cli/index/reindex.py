@@ -1,4 +1,4 @@
-"""`farthing index reindex`: the same passages with the vectors of another model."""
+"""`farthing index reindex`: gives the passages of an index the vectors of another model."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from farthing.toolkit.bulk.progress import counted
 def reindex(store: str, model: str | None, dimensions: int | None, progress: bool | None, settings: Resolved) -> None:
     """Embed all passages of the index STORE with another model.
 
-    Until all is done, searches are answered with the old vectors. A command that was stopped goes on where it was when
-    it is given again.
+    Until all passages are done, searches use the old vectors. When a command was stopped, the same command goes on
+    where it stopped.
     """
     from farthing.toolkit.encoder import lasting_name
     from farthing.toolkit.index.index import VectorIndex, held_manifest

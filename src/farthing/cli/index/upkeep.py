@@ -1,4 +1,4 @@
-"""`farthing index list`, `info`, `delete` and `compact`: no model is needed for these."""
+"""`farthing index list`, `info`, `delete` and `compact`: the commands that need no model."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def list_indexes(folder: str) -> None:
     place = user_path(folder)
     if not place.is_dir():
         raise IndexNotFoundError(f"There is no folder {folder}.")
-    # os.path and not Path, whose method raises for folders that may not be read.
+    # os.path, because Path's method raises for folders that may not be read.
     stores = [path for path in (place, *sorted(place.iterdir())) if os.path.isfile(path / f"{MANIFEST}.json")]  # noqa: PTH113
     for store in stores:
         try:
@@ -79,7 +79,7 @@ def list_indexes(folder: str) -> None:
 def delete(store: str, documents: tuple[str, ...], is_all: bool, yes: bool) -> None:
     """Take DOCUMENTS out of the index STORE, by their ids, or remove the whole index.
 
-    Removing it takes what Farthing made; other files in its folder stay.
+    Removing the index removes what Farthing made; other files in its folder stay.
     """
     from farthing.toolkit.index.index import VectorIndex
     from farthing.toolkit.stores.database import open_database
@@ -115,7 +115,7 @@ def remove(database: Database, store: str, *, is_sure: bool) -> None:
 
 
 def description(database: Database) -> str:
-    """What is asked about before it is removed; an index that cannot be read can be removed all the same."""
+    """Say what is in the index, for the question before it is removed. One that cannot be read can be removed too."""
     from farthing.toolkit.index.index import VectorIndex
 
     try:
@@ -130,7 +130,7 @@ def description(database: Database) -> str:
 @click.command("compact", cls=Command, epilog="farthing index compact ./help")
 @click.argument("store")
 def compact(store: str) -> None:
-    """Make searches in STORE fast and give back the room of what was replaced. `add` does so when it pays."""
+    """Make searches in STORE fast, and free the room of what was replaced. `add` does this by itself when it pays."""
     from farthing.toolkit.index.index import VectorIndex
     from farthing.toolkit.stores.database import open_database
 

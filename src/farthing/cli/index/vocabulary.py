@@ -1,4 +1,4 @@
-"""What of an index's passages the model does not know, in words."""
+"""Says how much of an index's passages the model does not know."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def not_known(unknown: UnknownWords) -> list[str]:
-    """A sentence, or none where all is known. Of a model on another server no tokens are told."""
+    """Return one sentence, or none where all words are known. A model on another server reports no tokens."""
     passages = f"{counted(unknown.num_passages, 'passage')} of such words alone, of which vectors say nothing"
     if unknown.num_unknown_tokens:
         tokens = counted(unknown.num_unknown_tokens, "token")

@@ -1,4 +1,4 @@
-"""The HTTP server."""
+"""Settings of the HTTP server."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class UpstreamSettings(Checked):
 
     @property
     def urls(self) -> list[str]:
-        """Of all upstreams."""
+        """The URLs of all upstreams."""
         return [url for part in (self.upstream or "").split(",") if (url := part.strip())]
 
     @property

@@ -1,4 +1,4 @@
-"""How much memory the settings allow, of what is free."""
+"""How much of the free memory the settings allow."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from farthing.core.settings import EngineSettings
 from farthing.core.sizes import parse_bytes
 from farthing.engine.plan.device import DeviceFacts
 
-# Of what is free, this much is left free.
+# The share of the free memory that is left free.
 MARGIN = 0.1
 
 
@@ -18,7 +18,7 @@ def budget_bytes(settings: EngineSettings, facts: DeviceFacts) -> int | None:
 
 
 def host_budget_bytes(settings: EngineSettings, facts: DeviceFacts) -> int | None:
-    """Of the machine that a card is in; None without a limit."""
+    """The most bytes of the host's memory that may be held beside a card; None without a limit, or on a CPU."""
     if facts.is_cpu or facts.host_free_bytes is None or settings.memory == "none":
         return None
     return int(facts.host_free_bytes * (1 - MARGIN))

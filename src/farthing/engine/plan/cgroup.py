@@ -1,7 +1,7 @@
-"""What Linux control groups allow this process, in versions 1 and 2, however deep it is nested.
+"""The limits that Linux control groups set for this process, in versions 1 and 2, however deep it is nested.
 
-A process obeys the limits of its own group and of all above it. /proc/self/cgroup names its own; where a container does
-not show the folder of that name, what is mounted is the container's group.
+A process obeys the limits of its own group and of all groups above it. /proc/self/cgroup names its own group. Where a
+container does not show the folder of that name, the folder that is mounted is the container's group.
 
 https://docs.kernel.org/admin-guide/cgroup-v2.html, https://docs.kernel.org/admin-guide/cgroup-v1/memory.html and
 https://docs.kernel.org/scheduler/sched-bwc.html
@@ -20,9 +20,9 @@ ROOT = Path("/")
 class MemoryLimit:
     """
     Attributes:
-        limit_bytes: most that the group may hold.
-        used_bytes: what it holds, without file pages that the kernel drops first when the limit is near (what
-            Kubernetes calls the working set).
+        limit_bytes: the most bytes that the group may hold.
+        used_bytes: the bytes that the group holds, without the file pages that the kernel drops first when the limit is
+            near (what Kubernetes calls the working set).
     """
 
     limit_bytes: int
@@ -34,7 +34,7 @@ class MemoryLimit:
 
 
 def cpu_quota(root: Path = ROOT) -> float | None:
-    """CPUs' worth of time that this process may use; None where nothing limits it."""
+    """The processor time that this process may use, as a number of CPUs; None where nothing limits it."""
     quotas = []
     for group in groups("cpu", root):
         words = read_words(group / "cpu.max")
@@ -45,7 +45,7 @@ def cpu_quota(root: Path = ROOT) -> float | None:
 
 
 def memory_limits(root: Path = ROOT) -> list[MemoryLimit]:
-    """The limit of each group that this process is in and that has one."""
+    """The memory limits of the groups that this process is in; groups without a limit are left out."""
     found = []
     for group in groups("memory", root):
         limit = read_words(group / "memory.max") or read_words(group / "memory.limit_in_bytes")
@@ -56,13 +56,13 @@ def memory_limits(root: Path = ROOT) -> list[MemoryLimit]:
 
 
 def inactive_file_bytes(group: Path) -> int:
-    """Version 1 counts the groups below only in the names that begin with "total_"."""
+    """The group's inactive file pages. Version 1 counts the groups below only in the names that begin with "total_"."""
     counted = dict(line.split() for line in read_lines(group / "memory.stat"))
     return int(counted.get("total_inactive_file", counted.get("inactive_file", 0)))
 
 
 def groups(controller: str, root: Path) -> Iterator[Path]:
-    """Folders of the groups whose `controller` limits this process, the innermost first."""
+    """The folders of the groups whose `controller` limits this process, the innermost first."""
     for line in read_lines(root / "proc/self/cgroup"):
         _, controllers, path = line.split(":", 2)
         is_version_2 = not controllers

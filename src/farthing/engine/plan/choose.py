@@ -1,9 +1,9 @@
-"""Which way to run a model: the first, in order of preference, that stays inside the memory.
+"""Chooses the way to run a model: the first, in order of preference, that stays inside the memory.
 
-In: settings, device facts, the model's shape. Out: every way there is with its ledger, and the chosen one as a `Plan`.
-The order is what serves people best: layers that stay on the device come before layers that are fetched for each
-batch, which a single query waits for; in each of these exact weights come before rounded ones, and these by how close
-they are; and texts are shortened, within limits, before either is given up. Nothing is loaded.
+In: settings, device facts, the model's shape. Out: every possible way with its ledger, and the chosen way as a `Plan`.
+The order is what serves people best. Layers that stay on the device come before layers that are fetched for each batch,
+since a single query has to wait for the fetching. With either, exact weights come before rounded ones, and rounded ones
+are ordered by how close they are. Texts are shortened, within limits, before either is given up. Nothing is loaded.
 """
 
 from __future__ import annotations
@@ -33,19 +33,20 @@ from farthing.engine.plan.run_mode import RESIDENCIES, ModelShape, Residency, Wa
 from farthing.models import native_pass
 from farthing.quant.formats import FORMATS, weight_format
 
-# A CPU is saturated by about a thousand tokens; more only makes others wait. A GPU wants many more.
+# A CPU is saturated by about a thousand tokens; more only makes other requests wait. A GPU wants many more.
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 4096, 16384
-# Rows between two attentions that are taken at a time: bounds working memory without starving the matrix products.
+# Rows that are taken at a time between two attentions: bounds working memory without starving the matrix products.
 CPU_CHUNK_TOKENS, GPU_CHUNK_TOKENS = 1024, 8192
-# On a card that is short of memory; a few hundred rows would leave it waiting.
+# For a card that is short of memory; a few hundred rows would leave the card waiting.
 SMALL_GPU_CHUNK_TOKENS = 2048
-# The shortest contexts and batches that are chosen to keep weights exact, and to keep layers on the device, or at all.
+# The shortest contexts and batches that are accepted to keep weights exact, and to keep layers on the device or run at
+# all.
 EXACT_TOKENS, LEAST_TOKENS = 2048, 512
 
 
 @dataclass(frozen=True)
 class Option:
-    """A way with its ledger, and by how many bytes it exceeds the budget."""
+    """A way with its ledger, and the number of bytes by which it exceeds the budget."""
 
     way: Way
     ledger: Ledger
@@ -61,7 +62,8 @@ class Option:
 
 
 def make_plan(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> Plan:
-    """
+    """The plan of the best way that fits.
+
     Raises:
         SettingsError: a setting asks for what the model or the device cannot do.
         DoesNotFitError: no way that the settings allow stays inside the memory.
@@ -79,7 +81,7 @@ def make_plan(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -
 
 
 def options(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> Iterator[Option]:
-    """Every way that the settings allow, best first. Raises as `make_plan`."""
+    """Every way that the settings allow, best first. Raises as `make_plan` does."""
     seen = set()
     for way in ways(settings, facts, model):
         if way not in seen:
@@ -89,7 +91,7 @@ def options(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> 
 
 
 def short_bytes(settings: EngineSettings, facts: DeviceFacts, way: Way, ledger: Ledger) -> int:
-    """What is missing on the device or, where that is enough, on the host of a card."""
+    """The bytes that are missing on the device or, where the device has enough, on the host of a card."""
     budget, host_budget = budget_bytes(settings, facts), host_budget_bytes(settings, facts)
     on_device = 0 if budget is None else max(0, ledger.total(way.main_place) - budget)
     return on_device or (0 if host_budget is None else max(0, ledger.total("host") - host_budget))
@@ -107,7 +109,7 @@ def ways(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> Ite
 def kinds(
     settings: EngineSettings, facts: DeviceFacts, model: ModelShape
 ) -> Iterator[tuple[Residency, Sequence[str], int]]:
-    """(residency, formats, shortest texts), best first: among formats that are alike, long texts count for more."""
+    """(residency, formats, shortest texts) to try, best first; of formats that are alike, long texts count for more."""
     exact, quantised = formats(settings, facts, model)
     for residency in residencies(settings, facts):
         yield residency, possible(exact, residency, model), EXACT_TOKENS
@@ -122,7 +124,7 @@ def possible(names: Sequence[str], residency: Residency, model: ModelShape) -> S
 
 
 def savings(residency: Residency, facts: DeviceFacts) -> Sequence[tuple[bool, int]]:
-    """(keeps_table, chunk_tokens): what saves memory at the least cost first."""
+    """(keeps_table, chunk_tokens) to try; what saves memory at the least cost comes first."""
     if not facts.is_cpu:
         return (True, GPU_CHUNK_TOKENS), (False, GPU_CHUNK_TOKENS), (False, SMALL_GPU_CHUNK_TOKENS)
     saved = (False, CPU_CHUNK_TOKENS)
@@ -161,12 +163,12 @@ def make_way(
 
 
 def formats(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> tuple[Sequence[str], Sequence[str]]:
-    """Names of those that may be taken: exact ones, best first, and quantised ones, the closest first."""
+    """The names of formats that may be taken: exact ones, the best first, and quantised ones, the closest first."""
     best, _ = choose_format(settings, facts)
     if settings.format not in ("auto", "none"):
         return (best,), ()
     exact = [best]
-    # On a card the fastest format rounds as much as a smaller one would; on a CPU a stored one needs no rounding.
+    # On a card the fastest format rounds as much as a smaller one would; on a CPU the stored one needs no rounding.
     if facts.is_cpu and weight_format(model.stored).num_bytes(64, 64) < weight_format(best).num_bytes(64, 64):
         exact.append(model.stored)
     quantised = sorted((form for form in FORMATS.values() if form.quantises), key=lambda form: -form.num_bytes(64, 64))
@@ -174,7 +176,7 @@ def formats(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> 
 
 
 def lengths(settings: EngineSettings, facts: DeviceFacts, model: ModelShape, least: int) -> Iterator[tuple[int, int]]:
-    """(context, token budget of a batch): what is asked for or usual, then halves of what nobody asked for."""
+    """(context, token budget of a batch) to try: as asked for or usual, then with halves of what nobody asked for."""
     context, _ = choose_context(settings.context_length, model.spec, model.max_tokens)
     batch = settings.max_batch_tokens or (CPU_BATCH_TOKENS if facts.is_cpu else GPU_BATCH_TOKENS)
     longest = max(context, batch)
@@ -199,7 +201,7 @@ def residencies(settings: EngineSettings, facts: DeviceFacts) -> Sequence[Reside
 
 
 def needs_folder(format_name: str, model: ModelShape) -> bool:
-    """Whether weights must be quantised beforehand to be read for each batch: doing it each time takes too long."""
+    """Whether weights must be quantised beforehand to be read for each batch: quantising each time takes too long."""
     return weight_format(format_name).quantises and not model.is_quantised
 
 
@@ -244,13 +246,13 @@ def reasons(settings: EngineSettings, facts: DeviceFacts, model: ModelShape, way
 
 
 def stored_bytes(model: ModelShape) -> int:
-    """Of the layers in the model's files."""
+    """The bytes of the layers in the model's files."""
     form = weight_format(model.stored)
     return weight_bytes(model.layout, form, COMPUTE_DTYPES.get(model.stored, torch.float32))
 
 
 def faster(settings: EngineSettings, facts: DeviceFacts, model: ModelShape, way: Way) -> str:
-    """What would make it faster and was not chosen, for it rounds the weights; empty where there is nothing."""
+    """What would be faster, but was not chosen because it rounds the weights; empty where there is nothing."""
     native = facts.is_cpu and facts.has_native and native_pass.fits(model.spec)
     if settings.format != "auto" or way.format.quantises or model.is_quantised or not native:
         return ""
@@ -285,13 +287,13 @@ def too_large(
         reason,
         param="memory",
         short_bytes=least.short_bytes,
-        least_bytes=enough_bytes(settings, facts, model, budget) + 2**20,  # more than a number in MiB is rounded by
+        least_bytes=enough_bytes(settings, facts, model, budget) + 2**20,  # to cover the rounding of a number in MiB
         or_else=f"; {would_fit}" if would_fit else or_else,
     )
 
 
 def enough_bytes(settings: EngineSettings, facts: DeviceFacts, model: ModelShape, budget: int) -> int:
-    """A memory, larger than the budget, in which something fits: what is taken in proportion to it grows as well."""
+    """A memory size above the budget in which some way fits; what is taken in proportion to it grows as well."""
     while True:
         larger = replace(settings, memory=f"{budget}B")
         short = min(max(0, option.num_bytes - budget) for option in options(larger, facts, model))

@@ -14,10 +14,11 @@ from farthing.engine.plan.cgroup import ROOT, cpu_quota, memory_limits, read_lin
 
 
 def cpu_threads(root: Path = ROOT) -> int:
-    """Threads worth computing with: one a physical core of the affinity mask, within the CPU quota and torch's choice.
+    """The number of threads worth computing with: one for each physical core of the affinity mask, within limits.
 
-    Two hyperthreads share one core's multipliers. torch's choice is OMP_NUM_THREADS where that is set, else MKL's, or
-    in builds without MKL all logical CPUs (torch's aten/src/ATen/ParallelOpenMP.cpp and ParallelCommon.cpp).
+    The limits are the CPU quota and torch's choice. Two hyperthreads share one core's multipliers. torch's choice is
+    OMP_NUM_THREADS where that is set, else MKL's, or in builds without MKL all logical CPUs (torch's
+    aten/src/ATen/ParallelOpenMP.cpp and ParallelCommon.cpp).
     """
     quota = cpu_quota(root)
     allowed = physical_cores(root) if quota is None else min(physical_cores(root), max(1, math.ceil(quota)))
@@ -25,7 +26,7 @@ def cpu_threads(root: Path = ROOT) -> int:
 
 
 def physical_cores(root: Path = ROOT) -> int:
-    """Distinct cores of the CPUs in the affinity mask; a CPU whose siblings are not known counts as a core."""
+    """The number of cores of the CPUs in the affinity mask; a CPU whose siblings are not known counts as a core."""
     if not hasattr(os, "sched_getaffinity"):
         return os.cpu_count() or 1
     topology = root / "sys/devices/system/cpu"
@@ -39,12 +40,12 @@ def siblings(cpu: Path) -> str:
 
 @functools.cache
 def default_threads() -> int:
-    """torch's choice before any `Runner` changed it: it is one number for the whole process."""
+    """torch's number of threads before any `Runner` changed it; it is one number for the whole process."""
     return torch.get_num_threads()
 
 
 def host_memory_bytes(root: Path = ROOT) -> tuple[int, int]:
-    """(total, free) bytes: the machine's, or a control group's where that is less."""
+    """(total, free) bytes of memory: the machine's, or a control group's where that is less."""
     lines = map(str.split, read_lines(root / "proc/meminfo"))
     sizes = {line[0].rstrip(":"): int(line[1]) * 1024 for line in lines}
     limits = memory_limits(root)
@@ -53,9 +54,9 @@ def host_memory_bytes(root: Path = ROOT) -> tuple[int, int]:
 
 
 def busy_seconds(root: Path = ROOT) -> float | None:
-    """Processor time of all programs on all cores since the machine started; None where there is no /proc/stat.
+    """The processor time of all programs on all cores since the machine started; None where there is no /proc/stat.
 
-    Without the time in which a core had nothing to do or waited for a disk; what a host took away (steal) counts.
+    Time in which a core had nothing to do or waited for a disk does not count; time that a host took away (steal) does.
     """
     fields = next((line.split()[1:9] for line in read_lines(root / "proc/stat") if line.startswith("cpu ")), [])
     if len(fields) < 8:

@@ -19,15 +19,15 @@ class DeviceFacts:
     """
     Attributes:
         device: "cpu" or "cuda:N".
-        name: of the processor or card.
-        total_bytes, free_bytes: device memory; on a CPU what the control groups allow counts.
+        name: the name of the processor or card.
+        total_bytes, free_bytes: device memory; on a CPU, the limits of the control groups count.
         fast_bf16: bf16 products are faster than fp32 ones (on CPUs: only with AMX).
         flash_attention: the variable-length attention kernel runs here (CUDA, compute capability 8.0 and up).
         num_threads: threads worth using on the CPU.
         has_native: the native int8 kernels were built.
-        fast_fp8: e4m3 is multiplied as it is stored (CUDA, compute capability 8.9 and up).
+        fast_fp8: e4m3 weights are multiplied as they are stored (CUDA, compute capability 8.9 and up).
         host_free_bytes: free memory of the machine that a card is in; None where it does not limit.
-        others: further cards, among which and this one the layers are shared; each has at least `free_bytes`.
+        others: further cards, which share the layers with this one; each has at least `free_bytes`.
     """
 
     device: str
@@ -48,10 +48,10 @@ class DeviceFacts:
 
 
 def device_facts(device: str) -> DeviceFacts:
-    """Facts of "cpu", "cuda", "cuda:N", of several cards ("cuda:0,cuda:1"), or of the best there is ("auto").
+    """The facts about "cpu", "cuda", "cuda:N", several cards ("cuda:0,cuda:1"), or the best device there is ("auto").
 
     Raises:
-        SettingsError: no such device; says which there are.
+        SettingsError: there is no such device; the message says which devices there are.
     """
     first, *others = [one_device(name) for name in device.split(",")]
     names = [facts.device for facts in (first, *others)]
@@ -61,7 +61,7 @@ def device_facts(device: str) -> DeviceFacts:
 
 
 def together(first: DeviceFacts, others: Sequence[DeviceFacts]) -> DeviceFacts:
-    """Several cards as one that can do what all can, and has what the smallest has."""
+    """Several cards as one card, which can do what all of them can, and has what the smallest of them has."""
     cards = [first, *others]
     return replace(
         first,
@@ -118,20 +118,20 @@ def cuda_facts(index: int) -> DeviceFacts:
 
 
 def gpu_kernels(facts: DeviceFacts) -> str:
-    """Whose kernels quantise rows and unpack and multiply weights on a card."""
+    """Says whose kernels quantise rows and unpack and multiply weights on a card."""
     problem = triton_problem(torch.device(facts.device))
     return "Triton's" if problem is None else f"torch's own ({problem})"
 
 
 def card_free_bytes(device: int | str) -> int:
-    """What this process may still take of a card, whose memory others may use too."""
+    """The bytes that this process may still take of a card, whose memory other processes may use too."""
     free, total = torch.cuda.mem_get_info(device)
     limit_bytes = int(torch.cuda.get_per_process_memory_fraction(device) * total)
     return free_on_card(free, limit_bytes, torch.cuda.memory_reserved(device), torch.cuda.memory_allocated(device))
 
 
 def free_on_card(free_bytes: int, limit_bytes: int, reserved_bytes: int, allocated_bytes: int) -> int:
-    """What this process may still take of a card: of what is free and of what torch holds unused, up to its limit.
+    """The bytes that this process may still take of a card: free ones, and unused ones of torch's, up to its limit.
 
     The limit is that of torch.cuda.set_per_process_memory_fraction.
     """

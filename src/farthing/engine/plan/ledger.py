@@ -4,10 +4,9 @@ In: the model's shape and a way to run it. Out: a `Ledger` of entries, on the ho
 from config.json; `benchmarks/memory_matrix.py` holds it against measured peaks. On a card it counts what torch takes,
 not the driver's context.
 
-Bytes that it takes to bring a matrix into its format, beyond what becomes of it.
-
-Arithmetic that follows `farthing.engine.weights.convert` and the formats' `linear`; only the largest matrix of a layer
-counts, since they are brought in one after the other.
+The ledger includes the bytes that it takes to bring a matrix into its format, beyond the result. That part follows
+`farthing.engine.weights.convert` and the formats' `linear`; only the largest matrix of a layer counts, since matrices
+are converted one after the other.
 """
 
 from __future__ import annotations
@@ -27,19 +26,19 @@ from farthing.quant.int8_packed import packed_bytes
 
 MIB = 2**20
 # Python with torch, tokenizers and the server, what they allocate when they first run, and what the allocator keeps for
-# later: what is left of measured peaks without the other entries (`python benchmarks/memory_matrix.py FOLDER ...`).
+# later: measured peaks less the other entries (`python benchmarks/memory_matrix.py FOLDER ...`).
 RUNTIME_BYTES = 245 * MIB
-# What torch's own products keep beside that, where the native kernels do not take their place.
+# What torch's own products keep beside that, where the native kernels do not replace them.
 TORCH_PRODUCTS_BYTES = 55 * MIB
-# What torch gives cuBLAS and cuBLASLt to work in, on the cards to which it gives most (Hopper, 32 MiB each).
+# The memory that torch gives cuBLAS and cuBLASLt to work in, on the cards where it gives most (Hopper, 32 MiB each).
 CARD_LIBRARY_BYTES = 64 * MIB
-# A tokenizer in memory, at most for each byte of its file.
+# A tokenizer in memory takes at most this many bytes for each byte of its file.
 TOKENIZER_FILE_FACTOR = 40
 # glibc gives freed buffers above this back at once (DEFAULT_MMAP_THRESHOLD_MAX); smaller ones it may keep.
 ALLOCATOR_KEEPS_BYTES = 32 * MIB
-# Texts of a batch that is planned for: each is padded to whole panels of keys.
+# The number of texts in a batch that is planned for; each text is padded to whole panels of keys.
 PLANNED_TEXTS = 512
-# What gathering 256 rows brings into memory at most, where a table's pages are let go: 64 KiB a row.
+# The most that gathering 256 rows brings into memory, where a table's pages are let go: 64 KiB for each row.
 GATHERED_BYTES = 256 * 64 * 1024
 
 
@@ -58,7 +57,7 @@ class Ledger:
         return sum(entry.num_bytes for entry in self.entries if entry.place == place)
 
     def own_bytes(self, place: Place) -> int:
-        """What the model adds to a process that runs another one already."""
+        """The bytes that the model adds to a process that runs another model already."""
         return sum(entry.num_bytes for entry in self.entries if entry.place == place and entry.name != "runtime")
 
     def named(self, name: str) -> int:
@@ -91,7 +90,7 @@ def entries(model: ModelShape, way: Way) -> Iterator[Entry]:
 
 
 def token_table(model: ModelShape, way: Way) -> Entry:
-    """The pages of the file, or a card's copy."""
+    """The entry of the token table: the pages of its file, or a card's copy."""
     table = table_bytes(model.spec)
     if way.main_place == "device":
         return Entry("token table", "device" if way.keeps_table else "host", table)
@@ -99,10 +98,10 @@ def token_table(model: ModelShape, way: Way) -> Entry:
 
 
 def unpacked_bytes(layout: Layout, way: Way) -> int:
-    """A layer as it is multiplied, where that is not as it is stored (`farthing.quant.format`)."""
+    """The bytes of a layer as it is multiplied, where that differs from how it is stored (`farthing.quant.format`)."""
     if not way.unpacks:
         return 0
-    # On a CPU the finer format is int8, whose matrices are multiplied as they lie.
+    # On a CPU the finer format is int8, whose matrices are multiplied as they are stored.
     parts = [part for part in layout.matrices if way.device != "cpu" or part.stored_in(way.format) is way.format]
     counts = [(sum(part.out_features), part.in_features) for part in parts]
     if way.is_native or way.format.is_packed_int8:
@@ -115,20 +114,20 @@ def table_bytes(spec: ModelSpec) -> int:
 
 
 def layer_bytes(layout: Layout, form: WeightFormat, dtype: torch.dtype) -> int:
-    """A layer's matrices in their format, their biases in `dtype`, vectors in fp32."""
+    """The bytes of a layer: its matrices in their format, their biases in `dtype`, its vectors in fp32."""
     matrices = sum(part.num_bytes(form) for part in layout.matrices)
     biases = sum(dtype.itemsize * sum(part.out_features) for part in layout.matrices if part.bias)
     return matrices + biases + sum(FP32_BYTES * math.prod(part.shape) for part in layout.vectors)
 
 
 def weight_bytes(layout: Layout, form: WeightFormat, dtype: torch.dtype) -> int:
-    """Everything but the token embeddings."""
+    """The bytes of all weights but the token embeddings."""
     shared = sum(FP32_BYTES * math.prod(part.shape) for part in layout.shared)
     return layout.num_layers * layer_bytes(layout, form, dtype) + shared
 
 
 def pinned_bytes(layout: Layout, way: Way) -> int:
-    """A layer in pinned host memory, of which torch hands out powers of two."""
+    """The bytes of a layer in pinned host memory, which torch hands out in powers of two."""
     return sum(1 << (part.num_bytes(way.format) - 1).bit_length() for part in layout.matrices)
 
 
@@ -140,10 +139,10 @@ def tokenizer_bytes(model: ModelShape) -> int:
 
 
 def working_bytes(model: ModelShape, way: Way) -> int:
-    """The most of: a batch of the longest text, a batch of the token budget, bringing a layer into the format.
+    """The most that is needed by a batch of the longest text, a batch of the token budget, or converting a layer.
 
-    Layers from disk are converted while a pass waits. The allocator keeps small buffers of that beside the pass's, and
-    gives large ones back before the pass goes on.
+    Layers from disk are converted while a pass waits. The allocator keeps the small buffers of the conversion beside
+    those of the pass, and gives large ones back before the pass goes on.
     """
     longest = way.context_length
     texts = ((longest, 1), (way.max_batch_tokens, PLANNED_TEXTS))
@@ -176,22 +175,25 @@ def stored_itemsize(form: WeightFormat) -> int:
 
 
 def converting_bytes(model: ModelShape, way: Way) -> int:
-    """For the matrix of a layer that takes most."""
+    """The bytes that it takes to convert the matrix of a layer that takes most."""
     if model.is_quantised:
         return 0
     return max(matrix_converting_bytes(model, way, part) for part in model.layout.matrices)
 
 
 def matrix_converting_bytes(model: ModelShape, way: Way, part: MatrixPart) -> int:
-    """Stored pieces (mapped), those joined, and what is made of them; fp32 on a CPU is laid out again at the end."""
+    """The bytes that converting a matrix takes: its stored pieces (mapped), the joined pieces, and the result.
+
+    On a CPU, fp32 is laid out again at the end.
+    """
     count, stored = sum(part.out_features) * part.in_features, model.spec.stored_bytes
     if way.format.quantises:
-        # Each piece is treated in fp32 (farthing.engine.weights.convert): gains, rotations, and then all are joined.
+        # Each piece is treated in fp32 (farthing.engine.weights.convert) with gains and rotations; then all are joined.
         return count * stored + 3 * count * FP32_BYTES
     is_joined = len(part.sources) > 1
     if way.device == "cpu" and way.format.is_laid_out_again:
         packed = way.format.num_bytes(sum(part.out_features), part.in_features)
         return max(count * stored * (1 + is_joined), packed)
-    if way.format.name == model.stored:  # nothing is made: the pieces joined, or the one as it lies, are the layer's
+    if way.format.name == model.stored:  # nothing is made: the layer uses the joined pieces, or the one as it lies
         return count * stored if is_joined else 0
     return count * stored * (1 + is_joined)

@@ -1,7 +1,7 @@
 """How a model will be run: every "auto" resolved, with the reason. Pure arithmetic, nothing is loaded.
 
 In: settings and device facts. Out: the parts of a frozen `Plan`, which the loader and the runner follow to the letter.
-Which of the ways that there are is taken, by memory, is in `farthing.engine.plan.choose`.
+`farthing.engine.plan.choose` chooses, by memory, among the ways that there are.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ FETCHED = {
 
 @dataclass(frozen=True)
 class Plan(Way):
-    """A way to run a model, chosen.
+    """The chosen way to run a model.
 
     Attributes:
         flash_attention: one variable-length kernel does all attention of a batch.
         ledger: what the model will hold in memory.
-        budget_bytes: the most it may hold, on a card of the card's memory; None: no limit.
+        budget_bytes: the most bytes that the model may hold, on a card in the card's memory; None: no limit.
         reasons: one sentence for each choice that was not the user's.
-        faster: what the user could choose to have it faster; empty where there is nothing.
+        faster: what the user could choose to run the model faster; empty where there is nothing.
         is_rounded: weights are rounded to fit the memory, though no setting asked for it.
     """
 
@@ -65,7 +65,7 @@ def choose_format(settings: EngineSettings, facts: DeviceFacts) -> tuple[str, st
 
 
 def fastest_format(facts: DeviceFacts) -> tuple[str, str]:
-    """Of those without loss, and why."""
+    """The fastest format that loses nothing, and why it is that one."""
     if facts.is_cpu and facts.fast_bf16:
         return "fp32", "fp32, because bf16 products round what is computed, by another amount in each batch"
     if facts.is_cpu:
@@ -76,10 +76,11 @@ def fastest_format(facts: DeviceFacts) -> tuple[str, str]:
 
 
 def compute_dtype(format_name: str, facts: DeviceFacts) -> torch.dtype:
-    """On a CPU fp32, whatever is stored: a text's vector must not depend on its batch.
+    """The dtype that products are computed in.
 
-    On a card half-precision formats compute in their own dtype where that is fast, in fp32 where it is not, and
-    quantised ones as the card does it fastest.
+    On a CPU it is fp32, whatever is stored: a text's vector must not depend on its batch. On a card, half-precision
+    formats compute in their own dtype where that is fast, and in fp32 where it is not; quantised formats compute in the
+    dtype that the card computes fastest.
     """
     if facts.is_cpu:
         return torch.float32
@@ -103,7 +104,7 @@ def choose_context(asked: int | None, spec: ModelSpec, max_tokens: int) -> tuple
 
 
 def speed(way: Way) -> str:
-    """The class of its speed: what multiplies, and what must happen before."""
+    """The class of a way's speed: what multiplies, and what must happen before."""
     if way.is_native:
         multiplied = "int8 kernels"
     elif way.format.quantises and way.main_place == "device" and (way.format.is_packed_int8 or not way.unpacks):

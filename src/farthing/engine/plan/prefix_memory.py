@@ -1,4 +1,4 @@
-"""Whether a model computes shared beginnings once, and how much memory those that come back may take.
+"""Whether a model computes shared prefixes once, and how much memory held prefixes may take.
 
 Pure arithmetic, for the plan; the sharing itself is in `farthing.engine.prefix_cache`.
 """
@@ -12,19 +12,19 @@ from farthing.engine.plan.device import DeviceFacts
 from farthing.engine.plan.run_mode import Way
 from farthing.models.spec import ModelSpec
 
-# What is held by itself: a few hundred tokens of a Qwen3 model, and never more than this part of the memory.
+# The default: a few hundred tokens of a Qwen3 model, and never more than one part in PREFIX_SHARE of the memory.
 PREFIX_BYTES = 64 * 2**20
 PREFIX_SHARE = 32
 BF16_BYTES = 2
 
 
 def shares_prefixes(settings: EngineSettings, facts: DeviceFacts, spec: ModelSpec) -> bool:
-    """On cards it has not been measured yet, and must be asked for."""
+    """Whether a model computes shared prefixes once. On cards this is not measured yet, and must be asked for."""
     return spec.is_causal and (settings.share_prefixes == "on" or (settings.share_prefixes == "auto" and facts.is_cpu))
 
 
 def prefix_bytes(settings: EngineSettings, facts: DeviceFacts, spec: ModelSpec) -> int:
-    """The most that held keys and values may take."""
+    """The most bytes that held keys and values may take."""
     if not shares_prefixes(settings, facts, spec):
         return 0
     if settings.prefix_cache != "auto":
@@ -34,5 +34,5 @@ def prefix_bytes(settings: EngineSettings, facts: DeviceFacts, spec: ModelSpec) 
 
 
 def held_token_bytes(spec: ModelSpec, way: Way) -> int:
-    """Keys and values of a token in all layers."""
+    """The bytes of the keys and values of a token in all layers."""
     return 2 * spec.kv_width * spec.num_layers * (BF16_BYTES if way.is_native else way.dtype.itemsize)

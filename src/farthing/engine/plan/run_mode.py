@@ -1,4 +1,4 @@
-"""What the planner decides between: a model's shape, and a way to run it."""
+"""What the planner works with: a model's shape, and a way to run it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ RESIDENCIES: tuple[Residency, ...] = get_args(Residency)
 
 @dataclass(frozen=True)
 class ModelShape:
-    """What the planner knows of a model.
+    """What the planner knows about a model.
 
     Attributes:
-        max_tokens: most tokens of one text that its files recommend.
-        stored: row of `farthing.quant.formats.FORMATS` in which its weights are stored.
-        tokenizer_bytes: of the tokenizer's file; None where it is not here.
-        is_quantised: its folder holds packed matrices, which are used where they are mapped.
-        has_plain_table: its token table is stored as plain numbers, which can be copied to a card.
+        max_tokens: the most tokens of one text that the model's files recommend.
+        stored: the row of `farthing.quant.formats.FORMATS` in which the weights are stored.
+        tokenizer_bytes: the size of the tokenizer's file; None where that is not here.
+        is_quantised: the folder holds packed matrices, which are used where they are mapped.
+        has_plain_table: the token table is stored as plain numbers, which can be copied to a card.
     """
 
     spec: ModelSpec
@@ -44,14 +44,14 @@ class Way:
 
     Attributes:
         device: "cpu", or a card.
-        others: further cards, that share the layers with it.
-        dtype, residual_dtype: of rows in products and of the residual stream.
-        keeps_table: the token table stays in the device's memory: on a CPU the pages of it that were read, on a card a
-            copy. Else rows are gathered on the host.
+        others: further cards, which share the layers with `device`.
+        dtype, residual_dtype: the dtypes of rows in products and of the residual stream.
+        keeps_table: the token table stays in the device's memory: on a CPU those of its pages that were read, on a card
+            a copy. Otherwise rows are gathered on the host.
         is_native: layers are computed by the native int8 kernels.
         unpacks: matrices are unpacked before they are multiplied.
-        shares_prefixes: what texts share at their beginning is computed once.
-        prefix_bytes: the most that keys and values of beginnings that come back may take, on the device.
+        shares_prefixes: the prefixes that texts share are computed once.
+        prefix_bytes: the most bytes that the keys and values of held prefixes may take, on the device.
     """
 
     device: str
@@ -75,7 +75,7 @@ class Way:
         return "host" if self.device == "cpu" else "device"
 
     def shares(self, num_layers: int) -> list[tuple[str, range]]:
-        """Each device with its layers, of which the first ones have the same number."""
+        """Each device with its layers; all but the last have the same number of them."""
         devices = (self.device, *self.others)
         size = math.ceil(num_layers / len(devices))
         starts = range(0, num_layers, size)

@@ -1,7 +1,7 @@
-"""Bytes that a pass needs beside the weights, in arithmetic that follows the code of the passes.
+"""The bytes that a pass needs beside the weights, in arithmetic that follows the code of the passes.
 
 In: a model's spec and how it is computed. Out: upper estimates, close enough to plan by (benchmarks/memory_matrix.py
-holds them against measured peaks). What it does not count: weights, the token table, the interpreter and libraries.
+holds them against measured peaks). Weights, the token table, the interpreter and libraries are not counted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from farthing.quant.dense import CONVERTED_BYTES
 from farthing.quant.int8_packed import GROUP_INPUTS
 
 FP32_BYTES, BF16_BYTES = 4, 2
-# Of the native kernels (native/src/tile.h, kv.h): rows of a tile, and the multiple that a text's keys are padded to.
+# Constants of the native kernels (native/src/tile.h, kv.h): the rows of a tile, and the multiple to which a text's keys
+# are padded.
 TILE_ROWS, KEY_PANEL = 126, 32
 
 
@@ -24,11 +25,12 @@ class Pass:
     """One batch on its way through the layers.
 
     Attributes:
-        num_tokens, num_texts, longest: tokens of the batch, its texts, tokens of its longest text.
-        chunk_tokens: rows taken at a time between attention and attention.
-        dtype_bytes, residual_bytes: of the numbers in products and in the residual stream.
+        num_tokens, num_texts, longest: the tokens of the batch, its texts, and the tokens of its longest text.
+        chunk_tokens: the number of rows taken at a time between two attentions.
+        dtype_bytes, residual_bytes: the size of a number in products and in the residual stream.
         converts: weights are converted piece by piece when they are multiplied.
-        on_card: attention's result is all there at once, or that of some heads with their keys and values repeated.
+        on_card: the whole result of attention is there at once, or that of some heads with their keys and values
+            repeated.
     """
 
     spec: ModelSpec
@@ -47,12 +49,12 @@ class Pass:
 
     @property
     def positions(self) -> int:
-        """cos and sin of every token, or the positions of models that learned them."""
+        """The bytes of cos and sin of every token, or of the positions in models that learned them."""
         return self.num_tokens * (2 * self.spec.head_dim * FP32_BYTES if self.spec.turns_heads else 8)
 
 
 def torch_pass_bytes(run: Pass) -> int:
-    """The peak of `farthing.models.torch_pass.TorchPass`."""
+    """The peak of `farthing.models.torch_pass.TorchPass` in bytes."""
     spec, chunk = run.spec, min(run.num_tokens, run.chunk_tokens)
     projections = run.num_tokens * (spec.q_width + 2 * spec.kv_width) * run.dtype_bytes
     in_projections = chunk * (3 * spec.hidden + 3 * spec.q_width + 2 * spec.kv_width) * FP32_BYTES
@@ -60,7 +62,7 @@ def torch_pass_bytes(run: Pass) -> int:
     if run.on_card:
         attended = max(run.num_tokens, 3 * attended)
     in_attention = attended * spec.q_width * run.dtype_bytes
-    # Either the norm's steps, or its result, gate and up and their product, and what comes out.
+    # Either the steps of the norm, or the norm's result, gate and up and their product, and the output.
     inner = 2 * spec.hidden * FP32_BYTES + 3 * spec.intermediate * run.dtype_bytes
     feed_forward = chunk * max(4 * spec.hidden * FP32_BYTES, inner)
     after_attention = run.num_tokens * spec.q_width * run.dtype_bytes + feed_forward
@@ -69,7 +71,7 @@ def torch_pass_bytes(run: Pass) -> int:
 
 
 def native_pass_bytes(run: Pass, num_threads: int) -> int:
-    """The peak of a pass on the native int8 kernels."""
+    """The peak of a pass on the native int8 kernels in bytes."""
     spec, chunk = run.spec, min(run.num_tokens, run.chunk_tokens)
     starting = 4 * chunk * spec.hidden * FP32_BYTES + run.longest * 2 * spec.head_dim * FP32_BYTES
     tables = run.longest * spec.head_dim * FP32_BYTES if spec.turns_heads else 0
@@ -77,7 +79,7 @@ def native_pass_bytes(run: Pass, num_threads: int) -> int:
 
 
 def native_scratch_bytes(run: Pass, num_threads: int) -> int:
-    """What ft_layer_scratch_bytes says (native/src/layer_scratch.h)."""
+    """The bytes that ft_layer_scratch_bytes reports (native/src/layer_scratch.h)."""
     spec = run.spec
     norms_sums = any(layer.norm_place == "after" for layer in spec.layers)
     padded_tokens = run.num_tokens + min(run.num_tokens, run.num_texts) * (KEY_PANEL - 1)

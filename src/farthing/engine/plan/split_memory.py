@@ -1,7 +1,7 @@
-"""One budget of memory for several models in one process.
+"""Splits one budget of memory between several models in one process.
 
-In: the models' shapes and settings. Out: for each the settings to plan with, whose memory is its part of the budget.
-What Python and torch take is there once and counted for each. Pure arithmetic, nothing is loaded.
+In: the models' shapes and settings. Out: for each model the settings to plan with, whose memory is its part of the
+budget. What Python and torch take is there once, but counts in every part. Pure arithmetic, nothing is loaded.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ TOO_LITTLE_BYTES = 1  # for any model; planning says how much is missing
 
 @dataclass(frozen=True)
 class Sharer:
-    """A model that is to have a part of the memory.
+    """A model that is to get a part of the memory.
 
     Attributes:
-        share: its part of the budget, where that was said.
-        has_own_memory: `settings.memory` is its part, as a size.
+        share: the model's part of the budget, where one was given.
+        has_own_memory: `settings.memory` is the model's part, as a size.
     """
 
     name: str
@@ -42,13 +42,14 @@ class Sharer:
 
 
 def share_memory(sharers: Sequence[Sharer], facts: DeviceFacts, budget_bytes: int) -> list[EngineSettings]:
-    """Parts that were said; of the rest, parts in proportion to the models' weights, but no less than each needs.
+    """The settings of the models, each with its part of the budget.
 
-    What a model's plan leaves of its part goes to larger ones whose part was not said.
+    A part that was given stays as it is. The rest is shared in proportion to the other models' weights, but each gets
+    at least what it needs. What a model's plan leaves of its part goes to larger models for which no part was given.
 
     Raises:
-        DoesNotFitError: not all fit together, or one does not fit its part.
-        SettingsError: the parts that were said are more than the whole.
+        DoesNotFitError: not all models fit together, or one does not fit its part.
+        SettingsError: the given parts are more than the whole.
     """
     once = RUNTIME_BYTES if facts.is_cpu else 0
     said = {index: said_bytes(sharer, budget_bytes, once) for index, sharer in enumerate(sharers)}
@@ -69,13 +70,13 @@ def share_memory(sharers: Sequence[Sharer], facts: DeviceFacts, budget_bytes: in
 def share_rest(
     sharers: Sequence[Sharer], facts: DeviceFacts, left: int, once: int, budget_bytes: int
 ) -> list[EngineSettings]:
-    """Parts of `left` bytes, smaller models first, so that what they leave goes to larger ones."""
+    """The settings of models that share `left` bytes; smaller ones come first, and leave the rest to larger ones."""
     needs = [max(0, least_bytes(sharer, facts) - once) for sharer in sharers]
     if sum(needs) > left:
         raise too_much(sharers, budget_bytes, sum(needs) - left)
     planned = []
     place: Place = "host" if facts.is_cpu else "device"
-    torch_bytes = 0  # that were counted already
+    torch_bytes = 0  # what torch takes that was counted already
     for index, sharer in enumerate(sharers):
         fair = left * sharer.num_weights // sum(other.num_weights for other in sharers[index:])
         part = min(max(fair, needs[index]), left - sum(needs[index + 1 :]))
@@ -88,14 +89,14 @@ def share_rest(
 
 
 def said_bytes(sharer: Sharer, budget_bytes: int, once: int) -> int | None:
-    """The part that was said for it, what Python and torch take counted in."""
+    """The part that was given for a model, with what Python and torch take; None where none was given."""
     if sharer.has_own_memory:
         return parse_bytes(sharer.settings.memory)
     return None if sharer.share is None else once + int(sharer.share * (budget_bytes - once))
 
 
 def least_bytes(sharer: Sharer, facts: DeviceFacts) -> int:
-    """The least memory in which it can be run; what is taken in proportion to the memory counts too."""
+    """The least memory in which a model can be run, with what it takes in proportion to the memory."""
     num_bytes = TOO_LITTLE_BYTES
     while True:
         try:

@@ -1,10 +1,10 @@
-"""A checkpoint's tensors in a format whose rounding goes by the inputs that each matrix gets from a sample of texts.
+"""A checkpoint's tensors in a format that rounds each matrix for the inputs it gets from a sample of texts.
 
 In: the tensors as `farthing.engine.weights.convert` treats them, and texts as token ids. The texts go through the model
-as one packed batch, in fp32, layer by layer: each matrix sees the rows that the quantised ones before it make of
-them, is quantised for those rows, and multiplies them in its stored form. So a matrix makes up for its own
-rounding, and what came before is rounded already. One layer's packed matrices are held, and of one matrix at a time
-what it is made of.
+as one packed batch, in fp32, layer by layer. Each matrix sees the rows that the quantised matrices before it make of
+the texts, is quantised for those rows, and multiplies them in its stored form. So a matrix makes up for its own
+rounding, and what came before is rounded already. Memory holds one layer's packed matrices, and the tensors that make
+up one matrix at a time.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from farthing.quant.rotation import RotatedLinear
 
 
 class CalibratedTensors(ConvertedTensors):
-    """`ModelTensors` on the host; layers must be asked for in order, and their parts before the next layer's."""
+    """`ModelTensors` on the host; layers must be asked for in order, and a layer's parts before the next layer's."""
 
     def __init__(self, description: ModelDescription, texts: Sequence[Sequence[int]]) -> None:
         super().__init__(description)
@@ -66,7 +66,7 @@ class CalibratedTensors(ConvertedTensors):
         return RotatedLinear(linear) if rotates_inputs(self._plan.format, part) else linear
 
     def quantised(self, layer: int, part: MatrixPart, rows: torch.Tensor) -> Linear:
-        """The layer's matrix, quantised for these rows [tokens, in_features] as it gets them, and kept.
+        """Quantise the layer's matrix for the rows [tokens, in_features] that it gets, and keep it.
 
         Raises:
             NonFiniteError: the rows hold NaN or Inf.
@@ -81,7 +81,7 @@ class CalibratedTensors(ConvertedTensors):
 
 
 def finite_hessian(rows: torch.Tensor, layer: int, part: MatrixPart) -> torch.Tensor:
-    """X^T X of a matrix's rows X, or a `NonFiniteError`."""
+    """X^T X of a matrix's rows X. Raises `NonFiniteError` when it holds NaN or Inf."""
     hessian = rows.T @ rows
     if not hessian.isfinite().all():
         raise NonFiniteError(
@@ -92,7 +92,7 @@ def finite_hessian(rows: torch.Tensor, layer: int, part: MatrixPart) -> torch.Te
 
 
 class CalibratingLinear:
-    """A matrix that is quantised when it is called, which is once, for the rows that it is called with."""
+    """A matrix that is quantised when it is called: once, and for the rows that it is called with."""
 
     def __init__(self, tensors: CalibratedTensors, layer: int, part: MatrixPart) -> None:
         self._tensors, self._layer, self._part = tensors, layer, part

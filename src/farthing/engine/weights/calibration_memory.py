@@ -1,6 +1,6 @@
-"""Bytes that it takes to calibrate a model's matrices, and whether to do so where nobody says.
+"""The bytes that it takes to calibrate a model's matrices, and whether to do so where nobody says.
 
-Arithmetic that follows `farthing.engine.weights.calibrate` and `farthing.quant.gptq`.
+The arithmetic follows `farthing.engine.weights.calibrate` and `farthing.quant.gptq`.
 """
 
 from __future__ import annotations
@@ -11,18 +11,19 @@ from farthing.engine.plan.scratch import FP32_BYTES
 from farthing.models.layout import MatrixPart
 from farthing.quant.format import CalibratedFormat
 
-# Inputs of the widest matrix up to which it is done unasked: work grows with their square and cube.
+# A model whose widest matrix has more inputs is not calibrated unasked: the work grows with their square and cube.
 MAX_INPUTS_UNASKED = 4096
-# Of inputs x inputs: the sums in fp32, as they are and padded, and in fp64 three steps to the inverse's factor.
+# For each of inputs x inputs numbers: the sums in fp32, as they are and padded, and in fp64 three steps to the
+# inverse's factor.
 HESSIAN_BYTES = 2 * FP32_BYTES + 3 * 8
-# fp32 copies of a matrix: pieces, treated, joined, padded and transposed, and its codes.
+# The fp32 copies of a matrix: its pieces, treated, joined, padded and transposed, and its codes.
 WEIGHT_COPIES = 5
-# What the process grows by for a byte in use, measured 1.0 to 1.4: matrices of up to 32 MiB leave holes in its heap.
+# The growth of the process for each byte in use, measured 1.0 to 1.4: matrices of up to 32 MiB leave holes in its heap.
 HEAP_HOLES = 1.5
 
 
 def calibrating_bytes(description: ModelDescription, num_tokens: int) -> int:
-    """In use for one layer and one matrix of it, beyond the process itself and pages of the mapped file."""
+    """The bytes in use for a layer and one of its matrices, beyond the process itself and the mapped file's pages."""
     parts = description.layout.matrices
     # Every matrix's inputs and outputs once, with the residual stream and a normed copy.
     row = 2 * description.spec.hidden + sum(part.in_features + part.shape.out_features for part in parts)

@@ -1,8 +1,9 @@
 """A checkpoint's tensors brought into a weight format, one matrix at a time.
 
-For formats that quantise, what would coarsen their steps is treated first, and the function stays as it is: norm gains
-are multiplied into the matrices that read the normed rows, and, where the family says that they can be, the residual
-stream and attention's values are rotated (QuaRot, https://arxiv.org/abs/2404.00456). It keeps nothing in memory.
+For formats that quantise, whatever would coarsen their steps is treated first, without changing what the model
+computes. Norm gains are multiplied into the matrices that read the normed rows, and, where the family says that they
+can be, the residual stream and attention's values are rotated (QuaRot, https://arxiv.org/abs/2404.00456). Nothing is
+kept in memory.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class ConvertedTensors:
         self._layout, self._plan = description.layout, description.plan
         self._rotation, values = description.rotation, description.layout.values
         self._value_rotation = Rotation(values.width) if values else None
-        # Layers that are read again for every pass are mapped once; else each tensor's mapping goes with the tensor.
+        # Layers that are read again for every pass are mapped once; otherwise each tensor's mapping goes with it.
         streams = description.plan.residency == "disk"
         self._weights = NamedWeights(description.checkpoint, description.layout, keeps_mapping=streams)
         self._device = torch.device(description.plan.device)
@@ -59,7 +60,7 @@ class ConvertedTensors:
     def packed_by(
         self, pack: Callable[[torch.Tensor], Mapping[str, torch.Tensor]], layer: int, part: MatrixPart
     ) -> Mapping[str, torch.Tensor]:
-        """What `pack` makes of a layer's matrix [out_features, in_features], treated for the format."""
+        """The tensors that `pack` makes of a layer's matrix [out_features, in_features], treated for the format."""
         form, prefix = self._plan.format, self._layout.prefix(layer)
         stored = [self._weights.read(f"{prefix}{stem}.weight") for stem in part.sources]
         weights = [weight.to(self._device) for weight in stored]
@@ -89,7 +90,7 @@ class ConvertedTensors:
                 yield self._weights.read(name)
 
     def _treated(self, weight: torch.Tensor, gain: torch.Tensor | None, stem: str, part: MatrixPart) -> torch.Tensor:
-        """weight [out, in] with its gain folded in, and turned as what it reads and writes is."""
+        """weight [out, in] with its gain folded in, and rotated to match the rows that it reads and writes."""
         if gain is not None:
             weight = weight * gain
         if self._rotation is not None and part.residual == "reads":
@@ -121,15 +122,15 @@ def gathered(table: Table, part: RowsPart) -> torch.Tensor:
 
 
 def rotates_inputs(form: WeightFormat, part: MatrixPart) -> bool:
-    """Whether the part's rows are rotated as they come, so that its weight must be too."""
+    """Whether the part's input rows are rotated when they come, so that its weight must be rotated too."""
     return form.quantises and part.rotates_inputs and can_rotate(part.in_features)
 
 
 def rotate_inputs(weight: torch.Tensor, rotation: Rotation) -> torch.Tensor:
-    """weight [out, n * width] for inputs whose n pieces are rotated: W R^T."""
+    """The weight [out, n * width] for inputs whose n pieces are rotated: W R^T."""
     return rotation.apply(weight.float().reshape(-1, rotation.width)).view(weight.shape)
 
 
 def rotate_outputs(weight: torch.Tensor, rotation: Rotation) -> torch.Tensor:
-    """weight [n * width, in] so that the n pieces of its outputs come out rotated: R W."""
+    """The weight [n * width, in] that makes the n pieces of its outputs come out rotated: R W."""
     return rotate_inputs(weight.T, rotation).T

@@ -1,7 +1,7 @@
-"""From a checkpoint folder to a model whose layers live where the plan says.
+"""Loads a checkpoint folder as a model whose layers live where the plan says.
 
 Weights are read through the page cache and converted one matrix at a time, so the peak while loading is the model plus
-its largest matrix; a folder of quantised weights is used where it is mapped. Before anything is read, the tensors'
+its largest matrix. A folder of quantised weights is used where it is mapped. Before anything is read, the tensors'
 names, shapes and types are checked against the model's layout.
 """
 
@@ -32,7 +32,7 @@ from farthing.quant.format import Linear, Region
 from farthing.quant.rotation import RotatedLinear
 
 OnLayer = Callable[[int, int], object]
-BIAS = "bias"  # beside what a format's `pack` names
+BIAS = "bias"  # the bias's name beside those that a format's `pack` gives
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class LoadedModel:
         return self.description.head
 
     def without_head(self) -> LoadedModel:
-        """The same weights, of which pooled rows are wanted."""
+        """The same weights without the head, so that they make pooled rows."""
         return replace(self, description=replace(self.description, head=None))
 
     @property
@@ -69,9 +69,10 @@ class LoadedModel:
 
 
 def load_weights(description: ModelDescription, on_layer: OnLayer = lambda *_: None) -> LoadedModel:
-    """
+    """Load the weights of a described model.
+
     Args:
-        on_layer: called with the number of layers that are loaded, and of all, after each.
+        on_layer: called after each layer with the number of layers that are loaded, and of all layers.
 
     Raises `CheckpointError` when the tensors do not fit the description.
     """
@@ -82,7 +83,7 @@ def load_weights(description: ModelDescription, on_layer: OnLayer = lambda *_: N
 
 
 def load_model(path: Path, settings: EngineSettings, task: Task | None = "embed") -> LoadedModel:
-    """Both steps; raises what they raise."""
+    """Describe a model and load its weights; raises what `describe_model` and `load_weights` raise."""
     return load_weights(describe_model(path, settings, task))
 
 
@@ -91,10 +92,10 @@ def model_tensors(description: ModelDescription) -> ModelTensors:
 
 
 def fingerprint(description: ModelDescription) -> str:
-    """The model's identity; with the format's name where rounding makes the vectors a space of their own.
+    """The model's identity, with the format's name where rounding makes the vectors a space of their own.
 
-    It is the same whether the weights were quantised now or come from a folder. One of the same format with other
-    matrices in a finer one is a space of its own.
+    It is the same whether the weights were quantised now or come from a folder. Models of the same format that have
+    other matrices in a finer format are spaces of their own.
     """
     source, form = description.identity, description.plan.format
     return "-".join((source, form.name, *description.layout.finer_parts(form))) if form.quantises else source
@@ -113,7 +114,7 @@ def resident_store(tensors: ModelTensors, layout: Layout, plan: Plan, on_layer: 
 
 
 def host_store(tensors: ModelTensors, layout: Layout, plan: Plan, on_layer: OnLayer) -> HostStore:
-    """Layers in pinned host memory, in their format."""
+    """A store of layers in pinned host memory, in their format."""
     regions, layers = layer_regions(layout), []
     for index in range(layout.num_layers):
         found = {part.name: matrix_tensors(tensors, index, part) for part in layout.matrices}
@@ -135,7 +136,7 @@ def host_store(tensors: ModelTensors, layout: Layout, plan: Plan, on_layer: OnLa
 
 
 def token_table(tensors: ModelTensors, plan: Plan) -> Table:
-    """On a card where the plan keeps it there, else where it is mapped."""
+    """The token table: on the card where the plan keeps it there, otherwise where it is mapped."""
     table = tensors.table()
     return table.to(plan.device) if plan.keeps_table and isinstance(table, torch.Tensor) else table
 
@@ -146,13 +147,13 @@ def keeps_pages(plan: Plan) -> bool:
 
 
 def pinned(tensor: torch.Tensor) -> torch.Tensor:
-    """In host memory that a card can copy from while it computes."""
+    """The tensor in host memory that a card can copy from while it computes."""
     tensor = tensor.cpu()
     return tensor.pin_memory() if torch.cuda.is_available() else tensor
 
 
 def streamed_store(tensors: ModelTensors, layout: Layout, plan: Plan, _: OnLayer) -> StreamedStore:
-    """Nothing but small vectors stays loaded: each pass takes its layers from the file one by one."""
+    """A store that keeps nothing but small vectors: each pass takes its layers from the file one by one."""
     regions, device = layer_regions(layout), torch.device(plan.device)
 
     def make_layer(index: int) -> LayerWeights:
@@ -171,7 +172,7 @@ def streamed_store(tensors: ModelTensors, layout: Layout, plan: Plan, _: OnLayer
 
 
 def layer_regions(layout: Layout) -> Mapping[str, Region]:
-    """Where one layer's matrices are unpacked, for formats that do so; nothing is allocated yet."""
+    """The regions into which formats unpack one layer's matrices, where they do so; nothing is allocated yet."""
     return {part.name: Region() for part in layout.matrices}
 
 
@@ -183,7 +184,7 @@ def bound_layer(
     regions: Mapping[str, Region],
     device: torch.device,
 ) -> LayerWeights:
-    """One matrix after the other, so that no more than one is there twice."""
+    """The weights of a layer on a device, made one matrix after the other, so that no more than one is there twice."""
     matrices = {
         part.name: bound_matrix(moved(matrix_tensors(tensors, index, part), device), part, plan, regions[part.name])
         for part in layout.matrices
@@ -196,7 +197,7 @@ def moved(tensors: Mapping[str, torch.Tensor], device: torch.device) -> dict[str
 
 
 def matrix_tensors(tensors: ModelTensors, index: int, part: MatrixPart) -> dict[str, torch.Tensor]:
-    """What a matrix is stored in, and its bias."""
+    """The tensors that a matrix is stored in, and its bias."""
     bias = tensors.bias(index, part)
     return {**tensors.packed(index, part), **({} if bias is None else {BIAS: bias})}
 

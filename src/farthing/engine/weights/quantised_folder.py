@@ -1,4 +1,4 @@
-"""A folder of quantised weights: which tensors are in it, and reading them.
+"""A folder of quantised weights: which tensors are in it, and how they are read.
 
 The packed matrices are used where the file is mapped, without a copy; the page cache holds them once for all processes.
 In: a description with a manifest. Out: its tensors, as `farthing.engine.weights.convert` would make them anew.
@@ -41,7 +41,7 @@ class PreparedTensors:
     """`ModelTensors` of a folder of quantised weights.
 
     Raises:
-        CheckpointError: on construction, when tensors are missing or of another shape or type.
+        CheckpointError: on construction, when tensors are missing, or of another shape or type.
     """
 
     def __init__(self, description: ModelDescription) -> None:
@@ -97,7 +97,7 @@ class PreparedTensors:
 
 
 def stored_tensors(layout: Layout, form: WeightFormat) -> Iterator[StoredTensor]:
-    """All but the token embeddings, in the file's order: first the packed blocks, whose lengths keep them aligned."""
+    """All tensors but the token embeddings, in the file's order: first packed blocks, whose lengths align them."""
     layers = range(layout.num_layers)
     for layer in layers:
         for part in layout.matrices:

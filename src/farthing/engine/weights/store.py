@@ -1,15 +1,14 @@
-"""Where layers live. A store is asked for layers in order; they come ready on the device.
+"""Where layers live. A store is asked for layers in order, and gives them ready on the device.
 
-`ResidentStore` holds every layer on the device. `HostStore` holds them in pinned host memory and copies each to the
-device while the one before is computed. `StreamedStore` makes each when its turn comes, from tensors that lie
-in a mapped file: the next layer is read ahead while one is computed, and the pages of the last are let go, so that a
-model of any size needs the memory of one layer. The token embeddings are not converted, and stay where the checkpoint's
-file is mapped: a batch gathers a few thousand rows of them. On a card that has room for them they are copied there.
+`ResidentStore` holds every layer on the device. `HostStore` holds layers in pinned host memory and copies each to the
+device while the one before is computed. `StreamedStore` makes each layer when its turn comes, from tensors that lie in
+a mapped file: the next layer is read ahead while one is computed, and the pages of the last are let go, so that a model
+of any size needs the memory of one layer. The token embeddings are not converted, and stay where the checkpoint's file
+is mapped: a batch gathers a few thousand rows of them. On a card that has room for them they are copied there.
 
-Pages of a mapped file: read ahead before they are needed, given back when they were used.
-
-In: CPU tensors that lie in a mapped file. Nothing is copied and no value changes; where the system has no madvise
-(Windows) nothing is done, so that pages stay resident until the system wants them back.
+Pages of a mapped file are read ahead before they are needed (`read_ahead`), and given back after use (`let_go`).
+Nothing is copied and no value changes. Where the system has no madvise (Windows) nothing is done, so that pages stay
+resident until the system wants them back.
 """
 
 from __future__ import annotations
@@ -37,10 +36,10 @@ def read_ahead(tensor: torch.Tensor) -> None:
 
 
 def let_go(tensor: torch.Tensor) -> None:
-    """Take the tensor's pages out of this process's memory; what is read again comes from the page cache or the disk.
+    """Take the tensor's pages out of this process's memory; later reads come from the page cache or the disk.
 
-    Only for tensors in a mapped file that nobody writes to: other memory would be lost. Pages that it shares with its
-    neighbours stay.
+    This is only for tensors in a mapped file that nobody writes to: other memory would be lost. Pages that the tensor
+    shares with its neighbours stay.
     """
     start = -(-tensor.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
     end = (tensor.data_ptr() + tensor.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
@@ -50,7 +49,7 @@ def let_go(tensor: torch.Tensor) -> None:
 def advise(start: int, end: int, advice: str) -> None:
     call = system_call()
     if call is not None and start < end:
-        # Only advice: should the system refuse it, the pages are read when they are touched, and stay.
+        # This is only advice: should the system refuse it, the pages are read when they are touched, and stay.
         call(start, end - start, getattr(mmap, advice))
 
 
@@ -76,14 +75,14 @@ class WeightStore(Protocol):
         ...
 
     def layers(self) -> Iterator[LayerWeights]:
-        """Each layer, first to last; the one before may be gone when the next is asked for, so keep none."""
+        """The layers, first to last. One may be gone when the next is asked for, so the caller must keep none."""
         ...
 
 
 class GatheringStore:
-    """Gathers from token embeddings [vocab, hidden] on the device, or in a file mapped on the host.
+    """Gathers rows of the token embeddings [vocab, hidden], on the device or in a file mapped on the host.
 
-    With `keeps_table` the file's pages that were read stay in memory, which is faster; without, none do.
+    With `keeps_table`, the file's pages that were read stay in memory, which is faster; without it, none do.
     """
 
     def __init__(self, table: Table, device: torch.device, keeps_table: bool) -> None:
@@ -122,10 +121,10 @@ class ResidentStore(GatheringStore):
 
 
 class HostStore(GatheringStore):
-    """Layers in pinned host memory, copied one ahead into two slots on the device by a stream of its own.
+    """Holds layers in pinned host memory; its own stream copies one layer ahead into two slots on the device.
 
-    `layers` are the tensors of each layer by part and name, of the same shapes in all; `bind` makes weights of such
-    tensors on the device. The copies overlap only on a card, where this has not been run.
+    `layers` holds the tensors of each layer by part and name, with the same shapes in all layers; `bind` makes weights
+    of such tensors on the device. The copies overlap with computing only on a card, where this has not been run.
     """
 
     def __init__(
@@ -154,7 +153,7 @@ class HostStore(GatheringStore):
             yield self._bind(self._slots[index % 2])
 
     def _copy(self, index: int) -> torch.cuda.Event | None:
-        """Start copying a layer into its slot, behind everything that was computed with what is there."""
+        """Start copying a layer into its slot, after everything that was computed with the slot's old content."""
         slot, layer = self._slots[index % 2], self._layers[index]
         if self._copying is None:
             for name, tensor in layer.items():
@@ -169,7 +168,10 @@ class HostStore(GatheringStore):
 
 
 class StreamedStore(GatheringStore):
-    """`make_layer` binds the layer of that index; `mapped` gives its tensors as they lie in the file."""
+    """Makes layers when they are needed.
+
+    `make_layer` binds the layer of an index; `mapped` gives the layer's tensors as they lie in the file.
+    """
 
     def __init__(
         self,
@@ -193,7 +195,7 @@ class StreamedStore(GatheringStore):
             self._read_ahead(index + 1)
             try:
                 yield self._make_layer(index)
-            finally:  # also of the last layer, after which nobody asks for more
+            finally:  # also after the last layer, when nobody asks for more
                 for tensor in self._mapped(index):
                     let_go(tensor)
 

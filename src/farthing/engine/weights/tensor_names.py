@@ -14,21 +14,21 @@ from farthing.core.errors import CheckpointError
 from farthing.models.config import assumed_note
 from farthing.models.layout import Layout
 
-ANSWERS = ("lm_head.weight", "lm_head.decoder.weight", "cls.predictions.decoder.weight")  # a language model's matrix
-STORED_DTYPES = ("F32", "BF16", "F16")  # safetensors' names of what a weight may be stored as
+ANSWERS = ("lm_head.weight", "lm_head.decoder.weight", "cls.predictions.decoder.weight")  # a language model's output
+STORED_DTYPES = ("F32", "BF16", "F16")  # safetensors' names of the types that a weight may be stored in
 
 
 class NamedWeights:
-    """A checkpoint's tensors under the layout's names, whole and nothing left over.
+    """A checkpoint's tensors under the layout's names, complete and with nothing left over.
 
     Args:
-        keeps_mapping: map each safetensors file once for as long as this lives, instead of anew for every tensor.
+        keeps_mapping: map each safetensors file once for as long as this object lives, not anew for every tensor.
 
     Attributes:
-        mapped: by stored name, the tensors that are mapped for as long as this lives.
+        mapped: the tensors that are mapped for as long as this object lives, by stored name.
 
     Raises:
-        CheckpointError: on construction, naming tensors that are missing, left over, of another shape or no floats.
+        CheckpointError: on construction; names the tensors that are missing, left over, of another shape or no floats.
     """
 
     def __init__(self, checkpoint: ModelFiles, layout: Layout, *, keeps_mapping: bool = False) -> None:
@@ -73,7 +73,7 @@ class NamedWeights:
 
 
 def plain_name(stored: str, layout: Layout) -> str:
-    """A tensor's name as the layout has it."""
+    """The layout's name of a stored tensor."""
     name = unwrap(stored, layout.wrappers)
     for old, new in layout.renamed:
         if name.endswith(old):
@@ -82,7 +82,7 @@ def plain_name(stored: str, layout: Layout) -> str:
 
 
 def untied_note(missing: Collection[str], stored: Collection[str], layout: Layout) -> str:
-    """Where the table alone is missing and the matrix of answers is there, which may be the same numbers."""
+    """A hint for when only the token table is missing, and the output matrix, which may equal it, is there; else ""."""
     answers = next((name for name in stored if name in ANSWERS), None)
     if answers is None or layout.twins or list(missing) != [layout.table.source]:
         return ""
@@ -93,7 +93,7 @@ def untied_note(missing: Collection[str], stored: Collection[str], layout: Layou
 
 
 def unwrap(name: str, wrappers: tuple[str, ...]) -> str:
-    """The name without the prefix that saving it as part of a larger model put before it."""
+    """The name without the prefix that it got when the model was saved as part of a larger one."""
     return next((name.removeprefix(wrapper) for wrapper in wrappers if name.startswith(wrapper)), name)
 
 

@@ -1,4 +1,4 @@
-"""The seam between where a model's tensors come from and where its layers live."""
+"""The interface between where a model's tensors come from and where its layers live."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class ModelTensors(Protocol):
         ...
 
     def packed(self, layer: int, part: MatrixPart) -> Mapping[str, torch.Tensor]:
-        """What the format's `pack` makes of a layer's matrix."""
+        """The tensors that the format's `pack` makes of a layer's matrix."""
         ...
 
     def bias(self, layer: int, part: MatrixPart) -> torch.Tensor | None:
-        """[out_features], where the part has one."""
+        """The part's bias [out_features]; None where it has none."""
         ...
 
     def mapped(self, layer: int) -> Iterator[torch.Tensor]:

@@ -1,8 +1,9 @@
-"""Writing a folder of quantised weights, matrix by matrix: it takes the memory of the largest one, or, where they are
-calibrated, what `farthing.engine.weights.calibration_memory` counts.
+"""Writes a folder of quantised weights, matrix by matrix.
 
 In: the description of an exact model in a format that quantises. Out: a folder that loads as the model does, with the
-source's configuration and tokenizer beside the weights. It does not measure how close the result is.
+source's configuration and tokenizer beside the weights. Writing takes the memory of the largest matrix or, where
+matrices are calibrated, what `farthing.engine.weights.calibration_memory` counts. How close the result is to the exact
+model is not measured here.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ def write_quantised(
     on_tensor: Callable[[TensorSpec], object] | None = None,
     calibration: Sequence[Sequence[int]] = (),
 ) -> Manifest:
-    """Write everything but the manifest, and return that: a folder without it is not taken for a model.
+    """Write everything but the manifest, and return the manifest; a folder without one is not taken for a model.
 
     Args:
-        calibration: texts as token ids for the rounding to go by, in a format that can be calibrated.
+        calibration: texts as token ids to adapt the rounding to, in a format that can be calibrated.
 
     Raises:
         CheckpointError: the tensors do not fit the description.
-        NonFiniteError: the model makes NaN or Inf of these texts.
+        NonFiniteError: the model makes NaN or Inf of the calibration texts.
     """
     tensors = CalibratedTensors(description, calibration) if calibration else ConvertedTensors(description)
 

@@ -1,4 +1,4 @@
-"""The table of model families. A new one is a file beside this one, and a row here."""
+"""The table of model families. A new family is a file beside this one, and a row here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def family_of(config: Mapping[str, Any]) -> Family:
     """The family that computes the architecture in config.json.
 
     Raises:
-        UnknownArchitectureError: naming the architectures there are.
+        UnknownArchitectureError: there is none; the message names the architectures that can be computed.
     """
     names = architectures(config)
     for family in FAMILIES.values():

@@ -117,7 +117,7 @@ class BertFamily:
             wrappers=("bert.", "roberta."),
             twins=("cls.predictions.decoder.weight", "lm_head.decoder.weight") if spec.ties_table else (),
             renamed=(("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")),
-            # A pooler serves next-sentence prediction, cls. and lm_head. masked words: no part in vectors.
+            # A pooler serves next-sentence prediction, cls. and lm_head. predict masked words: no part in vectors.
             optional=("pooler.", "cls.", "lm_head.", "embeddings.position_ids", "embeddings.token_type_ids"),
         )
 

@@ -26,7 +26,8 @@ from farthing.quant.int8_packed import GROUP_INPUTS
 INSTRUCTION = "Instruct: {task}\nQuery:"  # no space after "Query:"
 DEFAULT_TASK = "Given a web search query, retrieve relevant passages that answer the query"
 
-# Of Qwen3-Embedding 0.6B, and of 4B and 8B. The language models, and what is made of them, have 151,936 tokens.
+# The vocabularies of Qwen3-Embedding 0.6B, and of 4B and 8B. The language models, and models made from them, have
+# 151,936 tokens.
 EMBEDDING_VOCABS = (151669, 151665)
 EMBEDDING = EmbeddingSpec(
     pooling="last",
@@ -42,11 +43,11 @@ class Qwen3Family:
     architectures = ("Qwen3Model", "Qwen3ForCausalLM", "Qwen3ForSequenceClassification")
 
     def fallback(self, config: Mapping[str, Any]) -> EmbeddingSpec:
-        """Qwen3-Embedding's own, of which other models that are made of Qwen3 get nothing but the pooling."""
+        """Qwen3-Embedding's own pooling and prompts; other models made of Qwen3 get only its pooling."""
         return EMBEDDING if config.get("vocab_size") in EMBEDDING_VOCABS else EmbeddingSpec("last", max_tokens=32768)
 
     def spec(self, config: Mapping[str, Any]) -> ModelSpec:
-        cfg.only(config, "model_type", ("qwen3",), "qwen3")  # others are made of it, and compute something else
+        cfg.only(config, "model_type", ("qwen3",), "qwen3")  # other types build on it, and compute something else
         cfg.only(config, "attention_bias", (False,), False)
         cfg.only(config, "use_sliding_window", (False,), False)
         num_heads = cfg.integer(config, "num_attention_heads")
@@ -128,7 +129,7 @@ class Qwen3Family:
 
 
 def is_causal(config: Mapping[str, Any]) -> bool:
-    """Whether tokens attend to those before them alone, as Qwen3's do; models made of it may say otherwise."""
+    """Whether tokens attend to earlier ones alone, as in Qwen3; the config of a model made of it may say otherwise."""
     for key, causal in (("is_causal", True), ("use_bidirectional_attention", False)):
         value = config.get(key)
         if value is not None and not isinstance(value, bool):
@@ -139,7 +140,7 @@ def is_causal(config: Mapping[str, Any]) -> bool:
 
 
 def rope_theta(config: Mapping[str, Any]) -> float:
-    """From `rope_theta`, or from transformers 5's `rope_parameters`. Raises `CheckpointError` for scaled RoPE."""
+    """The base in `rope_theta`, or in transformers 5's `rope_parameters`. Raises `CheckpointError` for scaled RoPE."""
     stated = config.get("rope_parameters") or config.get("rope_scaling")
     scaling = cfg.table(stated, "config.json: rope_parameters")
     kind = scaling.get("rope_type", scaling.get("type", "default"))

@@ -1,6 +1,6 @@
-"""Synthetic checkpoints: the true shape of a published model, seeded random weights.
+"""Synthetic checkpoints: the true shape of a published model with seeded random weights.
 
-In: a shape's name. Out: a Hugging Face style folder that loads like the published one, for measuring a machine before
+In: a shape's name. Out: a Hugging Face style folder that loads like the published model, for measuring a machine before
 downloading gigabytes, and for tests. The vectors mean nothing. Tensors are made and written one at a time.
 """
 
@@ -23,14 +23,14 @@ from farthing.models.layout import Layout
 from farthing.models.synth.outliers import Outliers
 from farthing.models.synth.tokenizer import tokenizer_json
 
-RESIDUAL_SCALE = 8**-0.5  # the same at every depth, so that fewer layers leave the others as they are
+RESIDUAL_SCALE = 8**-0.5  # the same at every depth, so that leaving layers out does not change the others
 SYNTHETIC = "farthing_synthetic"  # key in config.json
 EMBEDDING_DEVIATION = 0.1
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Numbers of a published Qwen3 config (huggingface.co/Qwen)."""
+    """The numbers of a published Qwen3 config (huggingface.co/Qwen)."""
 
     hidden: int
     num_layers: int
@@ -88,7 +88,7 @@ SHAPES = {
 
 
 def find_shape(name: str) -> Shape:
-    """By name, in any case, with or without "qwen3-". Raises `SettingsError` that lists the shapes."""
+    """The shape of a name, in any case, with or without "qwen3-". Raises a `SettingsError` that lists the shapes."""
     key = name.lower()
     shape = SHAPES.get(key) or SHAPES.get(f"qwen3-{key}")
     if shape is None:
@@ -105,7 +105,7 @@ def write_synthetic(
     dtype: torch.dtype = torch.bfloat16,
     on_tensor: Callable[[TensorSpec], object] | None = None,
 ) -> None:
-    """Write a whole checkpoint; config.json comes last, so that what was interrupted is never taken for a model.
+    """Write a whole checkpoint; config.json comes last, so that an interrupted one is never taken for a model.
 
     With `outliers`, a few channels dwarf the others, as in trained models (`farthing.models.synth.outliers`).
     """
@@ -120,7 +120,7 @@ def write_synthetic(
 
 
 def is_synthetic(config: Mapping[str, Any]) -> bool:
-    """Whether a config.json is of a checkpoint that `write_synthetic` wrote."""
+    """Whether a config.json belongs to a checkpoint that `write_synthetic` wrote."""
     return config.get(SYNTHETIC) is True
 
 
@@ -150,14 +150,15 @@ def tensor_specs(shape: Shape, seed: int, outliers: bool, dtype: torch.dtype) ->
 
 
 def generator(seed: int, name: str) -> torch.Generator:
-    """Seeded by the tensor's name, so that fewer layers change nothing in the ones that stay."""
-    return torch.Generator().manual_seed(zlib.crc32(name.encode(), seed))  # of a seed only 32 bits count
+    """A generator seeded by the tensor's name, so that fewer layers change nothing in the ones that stay."""
+    return torch.Generator().manual_seed(zlib.crc32(name.encode(), seed))  # only 32 bits of a seed count
 
 
 def random_tensor(name: str, size: tuple[int, ...], seed: int, dtype: torch.dtype) -> torch.Tensor:
-    """Norm gains around 1; matrices that keep the size of their input, those that end in the residual stream less.
+    """A random tensor: norm gains around 1, and matrices that keep the size of their input.
 
-    The embeddings are small against what the layers add, else the end token that all texts share would outweigh them.
+    Matrices that end in the residual stream are smaller. The embeddings are small against what the layers add;
+    otherwise the end token that all texts share would outweigh them.
     """
     source = generator(seed, name)
     if len(size) == 1:
@@ -178,7 +179,7 @@ TOKENIZER_CONFIG: Mapping[str, Any] = {
 
 
 def embedding_files(shape: Shape) -> dict[str, object]:
-    """What sentence-transformers needs, as Qwen3-Embedding publishes it."""
+    """The files that sentence-transformers needs, as Qwen3-Embedding publishes them."""
     kind = "sentence_transformers.models."
     modules = [("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize")]
     return {

@@ -1,13 +1,13 @@
-"""Channels that dwarf the others, as trained models have them, put into a synthetic Qwen3 checkpoint.
+"""Channels that dwarf the others, as in trained models, put into a synthetic Qwen3 checkpoint.
 
-Two kinds, on channels drawn once for the whole model:
+There are two kinds, on channels drawn once for the whole model:
 
-- behind the norms: gains 64 times the others, and matrices that undo it;
+- behind the norms: gains 64 times the others, and matrices that undo them;
 - in the residual stream itself ("massive activations", https://arxiv.org/abs/2402.17762): a large part that is the same
   for all tokens, from the embeddings on, and larger outputs of o and down. Norm gains are small for these channels and
   larger for the rest, so that every layer still reads all channels at about one size.
 
-It is another function than that of the checkpoint without outliers, but one that makes as much of its texts.
+The result is another function than that of the checkpoint without outliers, but it makes as much of its texts.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ import torch
 
 GAIN_CHANNELS = 4
 GAIN_SCALE = 64.0
-RESIDUAL_SHARE = 512  # one channel in so many, at least one
+RESIDUAL_SHARE = 512  # one channel in this many, at least one
 RESIDUAL_CONSTANT = 32.0  # 64 times the other channels of the embeddings, 20 times what these are after 28 layers
 OUTPUT_SCALE = 16.0  # of o and down in these channels
 EMBEDDING_SCALE = 5.0  # of the other channels: larger against what the layers add, as in trained models
-# Variance of the other channels before a layer, about: the embeddings', and what each layer adds (measured).
+# The approximate variance of the other channels before a layer: the embeddings', and what each layer adds (measured).
 START_VARIANCE, LAYER_VARIANCE, ATTENTION_SHARE = 0.25, 0.07, 0.3
 READERS = tuple(f"{name}_proj.weight" for name in ("q", "k", "v", "gate", "up"))
 

@@ -1,4 +1,4 @@
-"""A tokenizer for synthetic checkpoints: one token a byte, Qwen3's special tokens at their true ids.
+"""A tokenizer for synthetic checkpoints: one token for each byte, and Qwen3's special tokens at their true ids.
 
 The published tokenizer has 150,000 merges that cannot be made up; this one needs no download, takes any text, and
 ends texts as Qwen3-Embedding's does. It makes three to four times as many tokens of a text.
@@ -26,7 +26,7 @@ def byte_characters() -> list[str]:
 def tokenizer_json(*, appends_end: bool, vocab: int = 151669) -> dict[str, Any]:
     """The content of tokenizer.json; with `appends_end` every text ends with <|endoftext|>.
 
-    Tokens that a model of `vocab` embeddings has no row for are left out, as in the published files.
+    Tokens for which a model of `vocab` embeddings has no row are left out, as in the published files.
     """
     markup = {name: number for name, number in MARKUP_IDS.items() if number < vocab}
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}

@@ -1,4 +1,4 @@
-"""What the native layers are given: widths, packed weights, a batch; and their C form.
+"""The arguments of a native layer: its widths, packed weights, a batch; and their C form.
 
 In and out: contiguous CPU tensors that the caller owns and keeps alive during the call.
 """
@@ -19,7 +19,7 @@ from farthing.quant.native.library import (
     PrefixPointers,
 )
 
-KEY_PANEL = 32  # blocks of keys and values have room for a multiple of so many tokens
+KEY_PANEL = 32  # blocks of keys and values have room for a multiple of this many tokens
 NORM_CODES = {"rms": 0, "layer": 1}
 ACTIVATION_CODES = {"gelu": 0, "gelu_tanh": 1, "silu": 2}
 
@@ -31,9 +31,9 @@ class LayerShape:
     Attributes:
         hidden, intermediate: multiples of 64.
         head_dim: 32, 64, 96 or 128.
-        norms_sums: norms stand behind the halves of the layer, over the sum of the residual stream and what a half
-            adds; else before them. Where they stand behind, all products have biases and rotated inputs.
-        is_plain: nothing about the layer is outside of what these fields can say.
+        norms_sums: norms come after the halves of the layer, over the sum of the residual stream and what a half adds;
+            otherwise they come before the halves. Where they come after, all products have biases and rotated inputs.
+        is_plain: these fields can say everything about the layer.
     """
 
     hidden: int
@@ -52,7 +52,7 @@ class LayerShape:
     is_plain: bool = True
 
     def fits(self) -> bool:
-        """Whether the kernels compute it."""
+        """Whether the kernels compute this layer."""
         widths_fit = self.hidden % 64 == 0 and self.intermediate % 64 == 0 and self.head_dim in (32, 64, 96, 128)
         norms_fit = self.norm == ("layer" if self.norms_sums else "rms") and self.norms_heads == self.turns_heads
         return self.is_plain and widths_fit and norms_fit and self.activation in ACTIVATION_CODES
@@ -78,7 +78,7 @@ class LayerShape:
 
 @dataclass(frozen=True)
 class NativeWeights:
-    """Matrices as `pack` returns them; biases, norms and the gains of queries and keys in fp32, where there are any."""
+    """A layer's matrices as `pack` returns them; biases, norms and gains of queries and keys, if any, in fp32."""
 
     qkv: torch.Tensor
     o: torch.Tensor
@@ -105,8 +105,8 @@ class KnownKeys:
 
     Attributes:
         kv: uint8 [kv_bytes(shape, held_tokens)], aligned to 64; its layout is the kernels' own.
-        num_tokens: how many of them are seen, at least 1.
-        held_tokens: how many there are.
+        num_tokens: the number of tokens that are seen, at least 1.
+        held_tokens: the number of tokens that are held.
     """
 
     kv: torch.Tensor
@@ -120,14 +120,14 @@ class KnownKeys:
 
 @dataclass(frozen=True)
 class NativePrefixes:
-    """Texts of a batch as segments, whose tokens see all of the parent's, and of its parents, before their own.
+    """Texts of a batch as segments, whose tokens see all tokens of the parent, and of its parents, before their own.
 
     Attributes:
         parents: [texts] int32; -1 for none, j < texts for segment j, which is not empty, texts + k for known[k].
         offsets: [texts] int32, the position of each segment's first token: the tokens of all its ancestors.
         known: prefixes that are not in the batch.
-        stored: by segment, one without a parent: uint8 [kv_bytes(shape, its tokens)], aligned to 64, that its
-            keys and values are written to.
+        stored: by segment, for segments without a parent: uint8 [kv_bytes(shape, its tokens)], aligned to 64, to which
+            the segment's keys and values are written.
     """
 
     parents: torch.Tensor
@@ -149,11 +149,11 @@ class NativePrefixes:
 
 @dataclass(frozen=True)
 class NativeBatch:
-    """Texts end to end.
+    """The texts of a batch, end to end.
 
     Attributes:
         cu_seqlens: [texts + 1] int32, where each text starts.
-        cos: [positions, head_dim / 2] fp32, as sin; only for layers that turn heads by position.
+        cos: [positions, head_dim / 2] fp32, like sin; only for layers that turn heads by position.
         keep: [rows] int32 ascending, the only rows that go on after attention; None for all.
         prefixes: None where each text stands alone; only for causal layers. cos and sin then cover offset + length.
     """

@@ -1,8 +1,8 @@
-"""Binding of the native int8 kernels (native/include/farthing_native.h) through ctypes.
+"""Binds the native int8 kernels (native/include/farthing_native.h) through ctypes.
 
-In and out: contiguous CPU tensors that the caller owns. Every call releases the interpreter's lock. What it does not
-do: pick weights, hold a model, or allocate beyond its results and the scratch memory, which grows to the largest batch
-seen.
+In and out: contiguous CPU tensors that the caller owns. Every call releases the interpreter's lock. The binding picks
+no weights, holds no model, and allocates nothing beyond its results and the scratch memory, which grows to the largest
+batch seen.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class NativeKernels:
 
     Raises:
         OSError: the library cannot be loaded.
-        RuntimeError: it refused a call; the message says why. Shapes are checked by callers, so this is a bug of ours.
+        RuntimeError: the library refused a call; the message says why. Callers check shapes, so this is a bug of ours.
     """
 
     def __init__(self, library: Path, num_threads: int, isa: str | None = None) -> None:
@@ -55,7 +55,7 @@ class NativeKernels:
         return int(self._library.ft_packed_bytes(out_features, in_features))
 
     def pack(self, weight: torch.Tensor) -> torch.Tensor:
-        """weight [out, in] in fp32 or bf16 -> its packed form, uint8 [bytes], aligned to 64."""
+        """Pack weight [out, in] in fp32 or bf16 into uint8 [bytes], aligned to 64."""
         assert weight.dtype in (torch.float32, torch.bfloat16)
         weight = weight.contiguous()
         n, k = weight.shape
@@ -87,7 +87,7 @@ class NativeKernels:
     def linear(
         self, x: torch.Tensor, packed: torch.Tensor, out_features: int, bias: torch.Tensor | None
     ) -> torch.Tensor:
-        """x [tokens, in] fp32 -> [tokens, out_features] fp32; each row of x is quantised with a scale of its own."""
+        """Multiply x [tokens, in] fp32 to [tokens, out_features] fp32; each row of x is quantised with one scale."""
         assert x.dtype is torch.float32
         x = x.contiguous()
         tokens, k = x.shape
@@ -110,13 +110,13 @@ class NativeKernels:
         return y
 
     def kv_bytes(self, shape: LayerShape, num_tokens: int) -> int:
-        """Bytes of the keys and values of so many tokens of one layer, as `NativePrefixes` stores and knows them."""
+        """The bytes of one layer's keys and values of that many tokens, as `NativePrefixes` stores and knows them."""
         return int(self._library.ft_layer_kv_bytes(ctypes.byref(shape.c_spec()), num_tokens))
 
     def layer(self, shape: LayerShape, weights: NativeWeights, batch: NativeBatch, hidden: torch.Tensor) -> None:
-        """Bring hidden [tokens, hidden] fp32 through one layer, in place; with `keep` only these rows are brought.
+        """Bring hidden [tokens, hidden] fp32 through one layer, in place; with `keep`, only those rows.
 
-        With prefixes each row comes out bit for bit as it does with all tokens that it sees in one text.
+        With prefixes, each row comes out bit for bit as it does when all tokens that it sees are in one text.
         """
         assert hidden.dtype is torch.float32
         assert hidden.is_contiguous()
@@ -138,7 +138,7 @@ class NativeKernels:
         self._check("ft_layer", status)
 
     def _check_sizes(self, shape: LayerShape, cu_seqlens: torch.Tensor, prefixes: NativePrefixes) -> None:
-        """What the library cannot see: it would write behind a block that is too short."""
+        """Check what the library cannot see: it would write behind a block that is too short."""
         num_texts = (cu_seqlens.shape[0] - 1,)
         assert prefixes.parents.dtype is torch.int32
         assert prefixes.offsets.dtype is torch.int32
@@ -149,12 +149,12 @@ class NativeKernels:
             assert kv.nbytes == self.kv_bytes(shape, int(cu_seqlens[text + 1] - cu_seqlens[text]))
 
     def peak_ops(self) -> float:
-        """Int8 operations a second that the team reaches from registers: what no matrix product can exceed."""
+        """The int8 operations a second that the team reaches from registers, which no matrix product can exceed."""
         with self._turn:
             return float(self._library.ft_peak_ops(self._pool))
 
     def profile(self) -> dict[str, int]:
-        """Cycles by stage since the last call, summed over threads; all 0 unless built with -DFT_PROFILE."""
+        """The cycles by stage since the last call, summed over threads; all 0 unless built with -DFT_PROFILE."""
         with self._turn:
             cycles = (ctypes.c_uint64 * self._library.ft_profile(self._pool, None, 0))()
             self._library.ft_profile(self._pool, cycles, len(cycles))

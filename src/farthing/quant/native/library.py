@@ -1,6 +1,6 @@
 """The C interface of the native library (native/include/farthing_native.h) in ctypes: structures, functions, errors.
 
-What it does not do: own memory, or know tensors (farthing.quant.native.binding does).
+This module owns no memory and does not know tensors (farthing.quant.native.binding does).
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class BatchPointers(ctypes.Structure):
 
 
 def load(path: Path) -> ctypes.CDLL:
-    """Raises `OSError` when it cannot be loaded."""
+    """Load the library. Raises `OSError` when it cannot be loaded."""
     library = ctypes.CDLL(str(path))
     p, i, size = ctypes.c_void_p, ctypes.c_int32, ctypes.c_size_t
     signatures: dict[str, tuple[Any, Sequence[Any]]] = {

@@ -1,1 +1,1 @@
-"""Who may call: keys, addresses behind proxies, and web pages."""
+"""Which callers are let in: keys, addresses behind proxies, and web pages."""

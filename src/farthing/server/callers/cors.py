@@ -1,8 +1,8 @@
 """CORS: which web pages may read this server's answers.
 
-In: requests of pages, and the preflight requests with which browsers ask for them. Out: the headers that tell a browser
-what it may do: Starlette's, with origins and patterns of ours. No cookies: there is nothing of them here that a page
-could use, and `*` could not be said with them.
+In: requests from web pages, and the preflight requests with which browsers ask for permission. Out: the headers that
+tell a browser what it may do: Starlette's, with our own origins and patterns. Cookies are not allowed: a page could use
+none here, and `*` cannot be combined with them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Cors(CORSMiddleware):
             allow_methods=METHODS,
             allow_headers=["*"],
             expose_headers=["*"],
-            # A page of the internet asks for this before it calls an address of a private network or of this machine.
+            # A page from the internet needs this before it may call an address in a private network or on this machine.
             allow_private_network=True,
         )
         self._origins = origins

@@ -1,12 +1,13 @@
-"""ASGI middleware behind proxies: who is the client?
+"""ASGI middleware that finds out who the client behind a proxy is.
 
-In: a request that came over a connection of a trusted proxy. Out: the same, with the client's address in place of the
-proxy's (X-Forwarded-For) and the scheme that the client used (X-Forwarded-Proto).
+In: a request that came over a connection from a trusted proxy. Out: the same request, with the client's address in
+place of the proxy's (X-Forwarded-For) and the scheme that the client used (X-Forwarded-Proto).
 
-A client may send X-Forwarded-For too. A proxy either replaces it or adds the address that it sees at the end; so the
-end alone is believed. Where proxies are named by their addresses, the list is read backwards over those that are named,
-and the first other one counts. Where all are trusted (`*`) it is the last one. What is no address is never taken: then
-the proxy itself counts as the client. (uvicorn's own middleware takes the first address of all with `*`.)
+A client may send X-Forwarded-For too. A proxy either replaces the header or appends the address that it sees, so only
+the end of the list is believed. Where proxies are named by their addresses, the list is read backwards past those, and
+the first other address counts. Where all proxies are trusted (`*`), the last address counts. An entry that is not an
+address is never taken: then the proxy itself counts as the client. (uvicorn's own middleware takes the first address of
+all with `*`.)
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 ANY = "*"
-MAX_PROXIES = 32  # one behind the other; what stands before is not looked at
+MAX_PROXIES = 32  # in a row; entries further to the left are not looked at
 SCHEMES = ("http", "https")
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
@@ -43,7 +44,7 @@ class Forwarded:
         await self.app(scope, receive, send)
 
     def _is_trusted(self, peer: tuple[str, int] | None) -> bool:
-        """Over a Unix socket there is no address, and trusting all means its clients too."""
+        """Return whether the peer is trusted. A Unix socket has no address: only `*` makes its clients trusted."""
         if self._trusts_all:
             return True
         address = None if peer is None else parse_address(peer[0])
@@ -55,7 +56,7 @@ class Forwarded:
     def _client(self, forwarded: str) -> Address | None:
         address = None
         for text in reversed(forwarded.rsplit(",", MAX_PROXIES)[-MAX_PROXIES:]):
-            if not text.strip():  # of lists that end in a comma
+            if not text.strip():  # from a list that ends in a comma
                 continue
             found = parse_address(without_port(text.strip()))
             if found is None:
@@ -67,17 +68,17 @@ class Forwarded:
 
 
 def without_port(text: str) -> str:
-    """Of `192.0.2.1:80` and `[2001:db8::1]:80`, which some proxies write, the address alone."""
+    """Return the address alone of `192.0.2.1:80` or `[2001:db8::1]:80`, which some proxies write."""
     if text.startswith("["):
         return text[1:].partition("]")[0]
     return text.partition(":")[0] if text.count(":") == 1 else text
 
 
 def parse_address(text: str) -> Address | None:
-    """`text` as an address; None when it is none. An IPv4 address that is written as an IPv6 one is the IPv4 address.
+    """Return `text` as an address, or None if it is not one; an IPv4 address written as an IPv6 one becomes IPv4.
 
-    A server on `::` has clients of ::ffff:0:0/96, one behind a translator those of 64:ff9b::/96: all of the IPv4
-    internet would be one network.
+    A server on `::` sees IPv4 clients as ::ffff:0:0/96, and one behind a translator sees them as 64:ff9b::/96:
+    otherwise all of the IPv4 internet would count as one network.
     """
     try:
         address = ipaddress.ip_address(text)

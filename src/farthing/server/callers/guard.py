@@ -1,7 +1,8 @@
-"""The dependency of every route: is this caller known, and has it requests and tokens left?
+"""The dependency of every route: it checks that the caller is known, and has requests and tokens left.
 
-In: a request's headers and address. Out: nothing, or a typed error that the route's dialect answers. What it found out
-is left with the request: the key's name for the access line, `allowance` for `farthing.server.dialects.answer`.
+In: a request's headers and address. Out: nothing, or a typed error that the route's dialect answers. The guard leaves
+what it found out with the request: the key's name for the access line, and `allowance` for
+`farthing.server.dialects.answer`.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from farthing.server.limits.rates import Allowance, format_duration
 
 logger = logging.getLogger(__name__)
 
-# Pages that say what the server is and how to call it. /openapi.json, which they refer to, has no dependencies.
+# Pages that say what the server is and how to call it. They refer to /openapi.json, which has no dependencies.
 ALWAYS_PUBLIC = ("/", "/docs")
 READING = ("GET", "HEAD")
-UNIX_SOCKET = "unix"  # all who come over it without an address
+UNIX_SOCKET = "unix"  # stands for all callers that come over it, since they have no address
 
 
 class Guard:
-    """Raises `SettingsError` when a key cannot be read."""
+    """Checks the keys and limits of callers. Raises `SettingsError` when a key cannot be read."""
 
     def __init__(self, settings: AccessSettings) -> None:
         self._settings = settings
@@ -51,7 +52,7 @@ class Guard:
 
     @property
     def has_limits(self) -> bool:
-        """Whether any caller has a limit, or may have one when the keys are read again."""
+        """Whether any caller has a limit, or may have one when the keys have been read again."""
         return self._is_limited
 
     @property
@@ -61,15 +62,15 @@ class Guard:
 
     @property
     def dependencies(self) -> list[Any]:
-        """Of the application: none where there is nothing to check, so that it costs nothing."""
+        """The dependencies of the application: none where there is nothing to check, so that it costs nothing."""
         return [Depends(self.check)] if self.has_checks else []
 
     def is_public(self, method: str, path: str) -> bool:
-        """Whether anybody may ask for `path` as often as they like. Pages alone: POST / is work."""
+        """Return whether anybody may ask for `path` as often as they like. Only reading is public: POST / is work."""
         return method in READING and path in self._public
 
     async def check(self, request: Request) -> None:
-        """Raises `AuthenticationError` and `RateLimitError`."""
+        """Check the request's caller. Raises `AuthenticationError` and `RateLimitError`."""
         if self.is_public(request.scope["method"], request.scope["path"]):
             return
         state = request.scope["state"]
@@ -84,7 +85,7 @@ class Guard:
             await allowance.admit()
 
     def reload(self) -> None:
-        """Read the file of keys again, if there is one; what it was stays in force when it cannot be read."""
+        """Read the file of keys again, if there is one. The old keys stay in force when it cannot be read."""
         if self._settings.api_keys_file is None:
             logger.info("There is no file of API keys to read again (--api-keys-file)")
             return
@@ -112,8 +113,11 @@ class Guard:
         )
 
     async def _count_wrong_key(self, address: str) -> None:
-        """Raises `RateLimitError` for who has sent too many. A known key is never asked for this: many may share an
-        address. What keeps keys from being guessed is their length; this tells of it, and makes it slow."""
+        """Count a wrong key, and raise `RateLimitError` for an address that has sent too many.
+
+        A known key is never held back by this, since many callers may share an address. What protects keys from being
+        guessed is their length; this count makes guessing slow, and the log tells of it.
+        """
         limit = self._settings.wrong_keys_per_minute
         is_counted, spent = await self._counts.spend(f"wrong-keys/{address}", limit, 1)
         if not is_counted:
@@ -131,10 +135,10 @@ class Guard:
 
 
 async def reserve_tokens(request: Request, estimate: Callable[[], int]) -> None:
-    """Take the estimated tokens of a request before they are computed. Without it those of its body are taken alone,
-    which are too few where a text of the body is computed several times.
+    """Reserve the estimated tokens of a request before they are computed.
 
-    Raises `RateLimitError` when other requests of the caller have used all up.
+    Without this call only the tokens of its body are reserved, which are too few where a text of the body is computed
+    several times. Raises `RateLimitError` when other requests of the caller have used up the limit.
     """
     allowance = request.scope["state"].get("allowance")
     if allowance is not None and allowance.limits_tokens:
@@ -142,28 +146,29 @@ async def reserve_tokens(request: Request, estimate: Callable[[], int]) -> None:
 
 
 def keep_reservation(request: Request) -> None:
-    """Have the request's caller pay no less than was reserved: it fails with something of it computed."""
+    """Make the caller pay at least what was reserved, because the request fails after a part of it was computed."""
     allowance = request.scope["state"].get("allowance")
     if allowance is not None:
         allowance.keep()
 
 
 async def charge_tokens(request: Request, num_tokens: int) -> None:
-    """Have the request's caller pay, where there are limits, when the answer begins."""
+    """Charge the caller `num_tokens`, where there are limits; they are paid when the answer begins."""
     allowance = request.scope["state"].get("allowance")
     if allowance is not None:
         allowance.charge(num_tokens)
 
 
 def sent_keys(headers: Headers) -> list[str]:
-    """Clients that let one set a header still send a placeholder as the other, so that both count."""
+    """Return the keys that a request sent, in either header. Both count, since a client that lets its user set one
+    header may still send a placeholder in the other."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     candidates = (token.strip() if scheme.lower() == "bearer" else "", headers.get("x-api-key", ""))
     return [key for key in candidates if key]
 
 
 def address_of(request: Request) -> str:
-    """Where the request came from; of IPv6 the network of 64 bits, since a single customer has all of one."""
+    """Return the address of the caller; for IPv6 its network of 64 bits, since one customer has all of that network."""
     address = parse_address(request.client.host) if request.client is not None else None
     if address is None:
         return UNIX_SOCKET

@@ -1,6 +1,6 @@
 """API keys: their names, and the limits of each.
 
-In: the settings, and a TOML file with one table a key::
+In: the settings, and a TOML file with one table per key::
 
     [search-team]                  # the key's name: letters, digits, and . _ -
     key = "2f9c..."                # the key itself, or
@@ -8,7 +8,7 @@ In: the settings, and a TOML file with one table a key::
     requests_per_minute = 600      # in place of the server's own; 0 for no limit
     tokens_per_minute = 100_000
 
-Out: whose key a request sent. Of a key itself only its digest is kept, and no message repeats one.
+Out: the caller whose key a request sent. Only the digest of a key is kept, and no message repeats a key.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from farthing.core.settings.access import KEY_RULE, AccessSettings, is_key
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_NAME = "default"  # of the key that is given as a setting
+DEFAULT_NAME = "default"  # the name of the key that is given as a setting
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 HEX_DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 RATES = ("requests_per_minute", "tokens_per_minute")
@@ -36,7 +36,7 @@ SHORT_CHARS = 16
 
 @dataclass(frozen=True)
 class Caller:
-    """Whom rates are counted for: the holder of a key, or an address. None: without a limit."""
+    """The holder of a key, or an address, for whom rates are counted. A rate of None means no limit."""
 
     name: str
     requests_per_minute: int | None = None
@@ -47,16 +47,16 @@ Keys = dict[bytes, Caller]  # by the SHA-256 of the key
 
 
 def find_caller(keys: Keys, key: bytes) -> Caller | None:
-    """Whose `key` it is.
+    """Return the caller to whom `key` belongs.
 
-    The time that this takes says nothing about the keys: what is looked up is a digest, and without a key nobody can
-    choose digests that come closer and closer to a known one. The digest takes the same time for all keys of a length.
+    The time that this takes says nothing about the keys: the lookup is by digest, and nobody without a key can choose
+    digests that come closer and closer to a known one. The digest takes the same time for all keys of a length.
     """
     return keys.get(sha256(key).digest())
 
 
 def read_keys(settings: AccessSettings) -> Keys:
-    """All keys of the settings and their file. Raises `SettingsError`."""
+    """Return all keys of the settings and of their file. Raises `SettingsError`."""
     own = Caller("", settings.requests_per_minute, settings.tokens_per_minute)
     named: list[tuple[str, object]] = []
     if settings.api_key is not None:
@@ -84,7 +84,7 @@ def read_tables(path: Path) -> list[tuple[str, object]]:
 
 
 def read_key(name: str, table: object, own: Caller) -> tuple[bytes, Caller]:
-    """One table of the file, with the limits of `own` where it has none."""
+    """Return the digest and the caller of one table of the file; `own` has the limits that the table does not set."""
 
     def refuse(what: str) -> SettingsError:
         return SettingsError(f"API key {name!r}: {what}", param="api_keys_file")

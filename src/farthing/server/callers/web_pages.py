@@ -1,26 +1,26 @@
-"""ASGI middleware: may this request come from a web page?
+"""ASGI middleware that decides whether a request may come from a web page.
 
-In: any HTTP request. Out: the same, or an answer that says why not and which setting would allow it. It decides by the
-head alone, before any work.
+In: any HTTP request. Out: the same request, or an answer that says why it is refused and which setting would allow it.
+The decision is made by the head alone, before any work.
 
-A browser on the machine, or in its network, sends requests for every page that is open in it. Three things keep those
-of other pages out of a server that asks for no key:
+A browser on this machine, or in its network, sends requests for every page that is open in it. Three checks keep the
+requests of foreign pages out of a server that asks for no key:
 
 - Host. A page of evil.example whose name is made to lead to 127.0.0.1 (DNS rebinding) has the server's own origin, and
-  may read every answer. The Host header then still says evil.example. So it must be an address, which no name service
-  is asked for; a name that nobody can have in the public name service; or a name from the settings. Names of one label
-  and those such as .internal or .svc are how containers and clusters call each other; whoever runs the name service of
-  the local network could rebind them, and against him there are keys.
+  may read every answer. The Host header then still says evil.example. So it must be an address, for which no name
+  service is asked; a name that nobody can have in the public name service; or a name from the settings. Names of one
+  label and names such as .internal or .svc are how containers and clusters call each other. Whoever runs the name
+  service of the local network could rebind them; against such an attacker there are keys.
 - Origin. Browsers send it with every request that is not a plain GET. It must be the server's own, or be allowed by
-  `cors_origins`. This covers what CORS does not: a page may send POST without asking first, with a body of a form's
-  content type, and only not read the answer. No content type is asked for instead: `curl -d` sends that of a form,
-  fetch() of Node text/plain, and both send no Origin.
-- Sec-Fetch-Site, which browsers send with plain GETs too, to addresses that they take for safe. Such a GET does nothing
-  here and its answer cannot be read; it is refused all the same, but for pages that somebody opens by a link.
+  `cors_origins`. This covers what CORS does not: a page may send a POST with the content type of a form without asking
+  first; it only cannot read the answer. Asking for a certain content type instead would not work: `curl -d` sends that
+  of a form, Node's fetch() sends text/plain, and both send no Origin.
+- Sec-Fetch-Site. Browsers send it with plain GETs too, to addresses that they consider safe. Such a GET does nothing
+  here and its answer cannot be read. It is refused all the same, except for pages that somebody opens by a link.
 
-Where a key is needed none of this is asked: a page does not know it, and may not send one (a header of its own) before
-a preflight request was answered by CORS. Nor over a Unix socket, which browsers cannot reach. What is no host at all is
-refused everywhere, as RFC 9112 wants it.
+Where a key is needed, none of this is checked: a page does not know the key, and may send one (a header of its own)
+only after CORS has answered a preflight request. Nor is it checked over a Unix socket, which browsers cannot reach. A
+Host header that is not a host at all is refused everywhere, as RFC 9112 demands.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from farthing.core.host_names import Authority, HostNames, is_address, is_local_
 from farthing.core.origins import DEFAULT_PORTS, Origins, parse_origin
 from farthing.server.http.errors import Fault, openai_answer
 
-LINKED = ("/", "/docs", "/openapi.json", "/health")  # that other pages may lead to
+LINKED = ("/", "/docs", "/openapi.json", "/health")  # to which other pages may link
 READING = ("GET", "HEAD")
 PAGES_HEADERS = (b"origin", b"sec-fetch-site")
 OTHER_SITES = ("cross-site", "same-site")
@@ -43,18 +43,19 @@ MAX_SHOWN = 100  # characters of a header that an answer repeats
 
 
 class WebPages:
-    """
+    """Refuses requests that must not come from a web page, and passes on all others.
+
     Args:
         needs_key: whether every route that does something asks for a key.
-        hosts: the names that the settings allow, that of the address to listen on among them.
-        origins: of pages that may call.
+        hosts: the names that the settings allow, with the name of the address to listen on.
+        origins: the origins of pages that may call.
     """
 
     def __init__(self, app: ASGIApp, *, needs_key: bool, hosts: HostNames, origins: Origins) -> None:
         self.app = app
         self._needs_key, self._hosts, self._origins = needs_key, hosts, origins
         self._own_name = own_name()
-        # Nearly all requests have the same few.
+        # Nearly all requests have one of the same few Host headers.
         self._host = lru_cache(maxsize=16)(self._read_host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,7 +83,7 @@ class WebPages:
         return self._origin_fault(scope, Headers(scope=scope), host)
 
     def _read_host(self, header: bytes) -> tuple[Authority | None, bool]:
-        """What a Host header says, and whether the server may be called by it."""
+        """Return what a Host header says, and whether the server may be called by that name."""
         host = parse_authority(header.decode("latin-1"))
         return host, host is not None and self._may_be_called(host.host)
 
@@ -110,9 +111,10 @@ class WebPages:
 
 
 def is_same(text: str, host: Authority | None) -> bool:
-    """Whether the origin `text` is that of the server that was called as `host`.
+    """Return whether the origin `text` is that of the server that was called as `host`.
 
-    The scheme is not compared: TLS may end at a proxy. A port that is not written is the one of the origin's scheme.
+    The scheme is not compared, because TLS may end at a proxy. A port that is left out is the default of the origin's
+    scheme.
     """
     origin = parse_origin(text)
     if origin is None or host is None or origin.scheme not in DEFAULT_PORTS:
@@ -132,18 +134,18 @@ def is_unix(scope: Scope) -> bool:
 
 
 def own_name() -> str:
-    """What this machine calls itself, in the form of an `Authority`."""
+    """Return the name that this machine gives itself, in the form of an `Authority`."""
     return socket.gethostname().lower().rstrip(".")
 
 
 def listened_name(host: str) -> list[str]:
-    """The setting `host`, where it is a name."""
+    """Return the setting `host` as a list of one, or an empty list where it is not a name."""
     authority = parse_authority(host)
     return [] if authority is None or is_address(authority.host) else [authority.host]
 
 
 def shown(text: str) -> str:
-    """A header's text, cut, and with no byte that could not stand in a log."""
+    """Return a header's text cut to `MAX_SHOWN` characters, without any byte that must not stand in a log."""
     return ascii(text[:MAX_SHOWN])
 
 

@@ -1,7 +1,7 @@
-"""What every dialect does between reading a request's body and writing its answer.
+"""The steps that every dialect takes between reading a request's body and writing its answer.
 
 In: the service, the HTTP request whose body has been read, and what it asks for in the terms of `farthing.serving`.
-Out: the service's answer, and the headers that go with it. Bodies and their shapes are the dialects' own business.
+Out: the service's answer, and the headers that go with it. The dialects themselves know the bodies and their shapes.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from farthing.serving.request import EmbedRequest, RerankRequest
 
 MAX_LISTED_INDICES = 100
-LISTED_TOKEN_NUMBERS = 6  # what a token takes in an answer, in numbers of a vector
+LISTED_TOKEN_NUMBERS = 6  # space that a token takes in an answer, in numbers of a vector
 
 T = TypeVar("T")
 
 
 async def embed(service: Service, request: Request, wanted: EmbedRequest, model: str | None) -> Answer:
-    """Vectors for a client that called the model `model`.
+    """Return vectors for a client that asked for the model `model`.
 
     Raises what `Service.embed` raises, `ClientDisconnect` when the client hangs up, and `DeadlineError` when its time
-    is over; its work is cancelled then.
+    is over; in the last two cases the work is cancelled.
     """
     exchange = exchange_of(request)
     exchange.texts = wanted.inputs
@@ -64,7 +64,7 @@ async def embed(service: Service, request: Request, wanted: EmbedRequest, model:
 
 
 async def rerank(service: Service, request: Request, wanted: RerankRequest, model: str | None) -> Scores:
-    """Scores for a client that called the model `model`. Raises as `embed`."""
+    """Return scores for a client that asked for the model `model`. Raises as `embed`."""
     exchange = exchange_of(request)
     exchange.texts = wanted.inputs
     urgency = urgency_of(request, service.request_timeout_s)
@@ -82,7 +82,7 @@ async def rerank(service: Service, request: Request, wanted: RerankRequest, mode
 async def list_tokens(
     service: Service, request: Request, work: Callable[[Urgency], Awaitable[tuple[list[T], int]]]
 ) -> list[T]:
-    """What `work` gives for each text, and beside it the number of their tokens. Raises as `embed`."""
+    """Return what `work` finds for each text; it also returns the number of their tokens. Raises as `embed`."""
     urgency = urgency_of(request, service.request_timeout_s)
     await claim_answer(request, LISTED_TOKEN_NUMBERS * service.max_listed_tokens)
     found, num_tokens = await unless_hung_up(request, service.in_turn(lambda: work(urgency)), urgency)
@@ -93,7 +93,7 @@ async def list_tokens(
 
 @contextmanager
 def paying_for_failures(request: Request, wanted: EmbedRequest | RerankRequest) -> Iterator[None]:
-    """A request that fails pays its estimate where something of it may have been computed: texts that cannot be served
+    """Make a failed request pay its estimate where a part of it may have been computed: texts that cannot be served
     are found slice by slice, while earlier slices are computed."""
     try:
         yield
@@ -107,12 +107,12 @@ def paying_for_failures(request: Request, wanted: EmbedRequest | RerankRequest) 
 
 
 def estimate_request(wanted: EmbedRequest | RerankRequest, prompt: str | None, context_length: int) -> int:
-    """Tokens of all texts, each with the words that the request puts before it, and none longer than the context."""
+    """Return the estimated tokens of all texts, each with the words put before it and cut to the context."""
     return Size.of(wanted.inputs, (prompt or "") + (wanted.instruction or ""), context_length).num_tokens
 
 
 def embed_headers(answer: Answer) -> dict[str, str]:
-    """What is worth knowing about vectors and has no place in the bodies, in headers of bounded length."""
+    """Return headers, of bounded length, with facts about vectors that have no place in the bodies."""
     result = answer.result
     headers = {"x-farthing-space": result.space.id}
     if answer.memory_step:
@@ -125,12 +125,12 @@ def embed_headers(answer: Answer) -> dict[str, str]:
 
 
 def truncated_header(indices: Sequence[int]) -> dict[str, str]:
-    """Which texts of the request were cut."""
+    """Return the header that says which texts of the request were cut."""
     return {"x-farthing-truncated": listed(indices)} if indices else {}
 
 
 def unknown_header(indices: Sequence[int]) -> dict[str, str]:
-    """Of which texts of the request the model knows no word."""
+    """Return the header that says of which texts of the request the model knows no word."""
     return {"x-farthing-unknown": listed(indices)} if indices else {}
 
 

@@ -1,15 +1,15 @@
-"""What becomes of fields of a body that its route does not have: the one rule for the clients of all other servers.
+"""The rules for fields of a body that its route does not have, the same for the clients of all other servers.
 
-In: a parsed body and the names that the route's schema has. Out: the body in those names, and the names of what was not
-looked at; or an `InputError`. The rows of the tables below are what clients were seen to send:
+In: a parsed body and the field names of the route's schema. Out: the body in those names, and the names of fields that
+were not looked at; or an `InputError`. The rows of the tables below are fields that clients were seen to send:
 
-1. Another server's name of a field of ours is that field (`OTHER_NAMES`).
-2. What would ask for something that is not done here is refused, unless it asks for what is done anyway (`ONLY`).
-3. What means nothing here is passed over (`MEANINGLESS`): a gateway's own fields, a user, a priority.
-4. A name that is nearly one of ours is taken for a mistake, since leaving it out would change the answer in silence.
-5. Anything else is not looked at. The answer names it in a header, the log says it once; a setting makes it an error.
+1. Another server's name for a field of ours stands for that field (`OTHER_NAMES`).
+2. A field that asks for something that is not done here is refused, unless it asks for what is done anyway (`ONLY`).
+3. A field that means nothing here is passed over (`MEANINGLESS`): a gateway's own fields, a user, a priority.
+4. A name that is nearly one of ours is treated as a mistake, since ignoring it would silently change the answer.
+5. Any other field is not looked at. The answer names it in a header, and the log says it once; a setting refuses it.
 
-A field that is null says nothing, whatever its name.
+A field that is null says nothing, whatever its name is.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from farthing.core.shown import MAX_SHOWN
 
 logger = logging.getLogger(__name__)
 
-NEAR = 0.8  # of difflib's ratio, from which a name is taken for one of ours
-MAX_COMPARED = 64  # names of a body that are compared with ours: comparing takes some microseconds each
-MAX_FIELDS = 1000  # of a body
+NEAR = 0.8  # difflib's ratio from which a name counts as a slip of one of ours
+MAX_COMPARED = 64  # names of a body that are compared with ours: each comparison takes some microseconds
+MAX_FIELDS = 1000  # in a body
 MAX_LISTED = 16  # names in a header or a message
 MAX_LOGGED = 100  # names that are ever written into the log
-UNUSUAL = re.compile(r"[^A-Za-z0-9_.$-]")  # in a name: nothing else goes into headers or the log
+UNUSUAL = re.compile(r"[^A-Za-z0-9_.$-]")  # in a name; only the other characters go into headers or the log
 
 
 class OtherName(NamedTuple):
-    """A field of ours; `convert` gives None for a value that says nothing here."""
+    """A field of ours; `convert` returns None for a value that says nothing here."""
 
     ours: str
     convert: Callable[[Any], Any] = lambda value: value
 
 
 class Only(NamedTuple):
-    """Values that ask for what is done here anyway, and what to do instead of asking for others."""
+    """Values that ask for what is done here anyway, and the advice for a client that sends other values."""
 
     values: tuple[Any, ...]
     remedy: str
 
 
 def input_type_of(task: Any) -> Any:
-    """Jina's `task` as an input type; tasks that are neither queries nor passages have the model's default prompt."""
+    """Return Jina's `task` as an input type; tasks other than queries and passages have the model's default prompt."""
     if not isinstance(task, str):
         return task
     for end, input_type in ((".query", "query"), (".passage", "document")):
@@ -70,13 +70,13 @@ def negated(value: Any) -> Any:
     return not value if isinstance(value, bool) else value
 
 
-# Of Jina's tasks, and of what others call the only task of these routes.
+# Jina's tasks, and other servers' names for the only task of these routes.
 OTHER_TASKS = (
     *("text-matching", "classification", "separation", "clustering", "retrieval", "code"),
     *("embed", "embedding", "embeddings", "feature-extraction", "sentence-similarity"),
 )
 DIMENSIONS = ("dimensions", "output_dimension")
-# Of several fields of ours a route has one.
+# Where a name may stand for several fields of ours, a route has only one of them.
 OTHER_NAMES: dict[str, tuple[OtherName, ...]] = {
     "dimensions": (OtherName("output_dimension"),),
     "output_dimension": (OtherName("dimensions"),),  # Voyage
@@ -104,7 +104,7 @@ ONLY: dict[str, Only] = {
 }
 MEANINGLESS = frozenset(
     (
-        # OpenAI's, and of gateways before it
+        # OpenAI's, and those of gateways in front of it
         *("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "stream", "seed"),
         *("drop_params", "additional_drop_params", "proxy_server_request", "model_info", "custom_llm_provider"),
         *("timeout", "request_timeout", "max_retries", "num_retries", "caching", "no-log", "mock_response", "tags"),
@@ -115,7 +115,7 @@ MEANINGLESS = frozenset(
     )
 )
 MEANINGLESS_BEGINNINGS = ("litellm_", "user_api_key")
-# Names of what a route takes under another name: the first of ours that it has.
+# Names for something that a route takes under another name: the first of our names that the route has is meant.
 TEXTS = ("input", "texts", "inputs", "documents", "prompt")
 MISTAKES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("dimension", "dim", "dims", "num_dimensions", "embedding_dim", "embedding_dimension"), DIMENSIONS),
@@ -124,11 +124,12 @@ MISTAKES: dict[str, tuple[str, ...]] = {
 
 
 class Fitted(NamedTuple):
-    """
+    """A body in the names of a route's schema.
+
     Attributes:
-        content: the body, with fields of the schema's alone.
-        sent_as: what the client calls fields that it calls otherwise, by our names.
-        ignored: names of fields that were not looked at.
+        content: the body, with only the fields of the schema.
+        sent_as: the client's names of fields that it calls differently, by our names.
+        ignored: the names of fields that were not looked at.
     """
 
     content: dict[str, Any]
@@ -137,10 +138,10 @@ class Fitted(NamedTuple):
 
 
 class FieldRules:
-    """The rule, for all routes of a server.
+    """The rules, for all routes of a server.
 
     Args:
-        refuses_unknown: make every unknown field an error.
+        refuses_unknown: makes every unknown field an error.
     """
 
     def __init__(self, *, refuses_unknown: bool = False) -> None:
@@ -148,7 +149,7 @@ class FieldRules:
         self._logged: set[str] = set()
 
     def fit(self, content: dict[str, Any], known: Collection[str], path: str) -> Fitted:
-        """`content` in the names of `known`, the fields that the route at `path` has. Raises `InputError`."""
+        """Return `content` in the names of `known`, the fields of the route at `path`. Raises `InputError`."""
         check_number(content)
         found: dict[str, Any] = {}
         sent_as: dict[str, str] = {}
@@ -172,14 +173,14 @@ class FieldRules:
     def _take_unknown(
         self, names: Sequence[str], content: Mapping[str, Any], known: Collection[str], path: str
     ) -> None:
-        """Raises `InputError` for what is nearly a field, and for all of it where the settings say so."""
+        """Raise `InputError` for a name that is nearly a field, and for all unknown names where the settings say so."""
         near = near_names([name for name in names if content[name] is not None], known)
         if near or self._refuses_unknown:
             raise unknown_error(names if self._refuses_unknown else list(near), near, known)
         self._log(names, path)
 
     def _log(self, names: Sequence[str], path: str) -> None:
-        """Each name once, and no more than a few: clients make them up."""
+        """Log each name once, and only a limited number of names: clients make them up."""
         if len(self._logged) >= MAX_LOGGED:
             return
         new = {shown(name) for name in names[:MAX_LISTED]} - self._logged
@@ -194,7 +195,7 @@ class FieldRules:
 
 
 def unknown_error(names: Sequence[str], near: Mapping[str, str], known: Collection[str]) -> InputError:
-    """All of the names at once; `near` are names of ours that some are slips of."""
+    """Return one error for all of the names; `near` has our names for those that are slips."""
     if len(names) == 1:
         hints = [f"Did you mean {ours!r}?" for ours in near.values()]
     else:
@@ -205,13 +206,13 @@ def unknown_error(names: Sequence[str], near: Mapping[str, str], known: Collecti
 
 
 def near_names(names: Sequence[str], known: Collection[str]) -> dict[str, str]:
-    """Names of ours, by those of the names that are slips of them."""
+    """Return the names that are slips of ours, each with the name that it is a slip of."""
     ours = tuple(known)
     return {name: found for name in names[:MAX_COMPARED] if (found := nearest(name, ours)) is not None}
 
 
 def refuse_unknown(content: Mapping[str, Any], known: Collection[str]) -> None:
-    """Of routes of our own, which no other server's client calls. Raises `InputError`."""
+    """Refuse unknown fields, on routes of our own that no other server's client calls. Raises `InputError`."""
     if not content.keys() <= set(known):
         check_number(content)
         names = [name for name in content if name not in known]
@@ -219,20 +220,20 @@ def refuse_unknown(content: Mapping[str, Any], known: Collection[str]) -> None:
 
 
 def check_number(content: Mapping[str, Any]) -> None:
-    """Raises `InputError` for more fields than anybody has reason to send."""
+    """Raise `InputError` for more fields than anybody has a reason to send."""
     if len(content) > MAX_FIELDS:
         raise InputError(f"The request body has {len(content):,} fields; at most {MAX_FIELDS:,} are taken.")
 
 
 def check_only(name: str, value: Any) -> None:
-    """Raises `InputError` for a value that asks for what is not done here."""
+    """Raise `InputError` for a value that asks for something that is not done here."""
     row = ONLY[name]
     if value is not None and not any(type(value) is type(allowed) and value == allowed for allowed in row.values):
         raise InputError(f"{name!r} asks for what this server does not do: {row.remedy}.", param=name)
 
 
 def other_name(name: str, known: Collection[str]) -> OtherName | None:
-    """The field of ours that another server calls so, where the route has it."""
+    """Return the field of ours that another server calls `name`, where the route has it."""
     return next((row for row in OTHER_NAMES.get(name, ()) if row.ours in known), None)
 
 
@@ -244,14 +245,14 @@ def check_once(
     found: Mapping[str, Any],
     sent_as: Mapping[str, str],
 ) -> None:
-    """Raises `InputError` where a field says something else under another of its names."""
+    """Raise `InputError` where the body gives a field different values under two of its names."""
     given = content.get(ours) if content.get(ours) is not None else found.get(ours)
     if given is not None and given != said:
         raise InputError(f"{name!r} and {sent_as.get(ours, ours)!r} say different things; send one.", param=name)
 
 
 def nearest(name: str, known: tuple[str, ...]) -> str | None:
-    """The field that `name` is a slip of, if it is one of any."""
+    """Return the field that `name` is a slip of, or None."""
     return _nearest(name, known) if len(name) <= MAX_SHOWN else None
 
 
@@ -261,17 +262,17 @@ def _nearest(name: str, known: tuple[str, ...]) -> str | None:
     if mistaken is not None:
         return mistaken
     close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=NEAR)
-    # Or the first words of ours: encoding for encoding_format.
+    # The name may also be the first words of ours: encoding for encoding_format.
     return next(iter(close), None) or next((ours for ours in known if ours.startswith(f"{name.lower()}_")), None)
 
 
 def shown(name: str) -> str:
-    """A client's name as headers, messages and the log may have it: short and plain ASCII."""
+    """Return a client's name as headers, messages and the log may hold it: short and plain ASCII."""
     return UNUSUAL.sub("?", name[:MAX_SHOWN])
 
 
 def listed(names: Sequence[str], *, quoted: bool = False) -> str:
-    """The first of the names, and how many there are besides."""
+    """Return the first of the names, and how many more there are."""
     parts = [repr(shown(name)) if quoted else shown(name) for name in names[:MAX_LISTED]]
     if len(names) > MAX_LISTED:
         parts.append(f"and {len(names) - MAX_LISTED} more")

@@ -1,6 +1,6 @@
-"""What routes about the models themselves, and not about their answers, need of a service.
+"""What routes that tell about the models themselves, rather than use them, need from a service.
 
-In: a service. Out: the models that it runs in this process, or the error that says why there is none.
+In: a service. Out: the models that it runs in this process, or an error that says why there is none.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ if TYPE_CHECKING:
 
 
 def embedder_of(service: Service, name: str | None = None) -> Embedder:
-    """The model that clients call so, or that answers when none is named.
+    """Return the model that clients call `name`, or the model that answers when none is named.
 
-    Raises `UnknownModelError`, `ServingError` until it is loaded, and `WrongTaskError` of a model that only scores.
+    Raises `UnknownModelError`, `ServingError` until the model is loaded, and `WrongTaskError` for a model that only
+    scores.
     """
     entry = next(iter(service.models.find(name, "embed")), service.default)
     found = local_model(service, entry.backend, entry.name)
     if found.task != "embed":
         raise wrong_task(entry.name, "embed", service.models.names_for("embed"))
-    from farthing.serving.embedder import Embedder  # loaded by now
+    from farthing.serving.embedder import Embedder  # the module is loaded by now
 
     assert isinstance(found, Embedder)
     return found
 
 
 def main_model(service: Service) -> ServedModel:
-    """The model that the server was started for. Raises `ServingError` until it is loaded."""
+    """Return the model that the server was started for. Raises `ServingError` until it is loaded."""
     return local_model(service, service.default.backend, service.default.name)
 
 
@@ -47,7 +48,7 @@ def local_model(service: Service, backend: Backend | None, name: str) -> ServedM
 
 
 def compute_type(service: Service) -> str:
-    """Where the models compute: cpu or gpu; cpu, too, where that is not known."""
+    """Return where the models compute, "cpu" or "gpu"; "cpu" also where that is not known."""
     backend = service.default.backend
     local = None if backend is None else backend.local
     return "gpu" if local is not None and local.plan.device.startswith("cuda") else "cpu"

@@ -1,7 +1,7 @@
-"""Routes that answer errors in their dialect's own shape, and what they say of themselves in the OpenAPI document.
+"""Routes that answer errors in their dialect's own shape, and what the OpenAPI document says of them.
 
-A route class catches what is raised while a request is read, checked by dependencies, and answered; errors outside of
-routes (no such path, wrong method) and unexpected ones keep OpenAI's shape.
+A route class catches what is raised while a request is read, checked by dependencies, and answered. Errors outside of
+routes (no such path, wrong method) and unexpected errors keep OpenAI's shape.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from farthing.server.http.errors import Fault, request_fault
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 Responses = dict[int | str, dict[str, Any]]
 
-# What the errors of routes that compute mean, in all dialects.
+# What an error status of a route that computes means, in all dialects.
 ERRORS = {
     400: "The request cannot be served as it is.",
     404: "This server does not serve that model.",
@@ -35,9 +35,11 @@ ERRORS = {
 
 
 class RequestRoute(APIRoute):
-    """A route that calls its endpoint without FastAPI's steps in between, where these have nothing to do: it takes the
-    request alone and answers it itself, and there is no caller to check. They take a tenth of the time of an answer
-    out of the cache."""
+    """A route that calls its endpoint directly where FastAPI's steps in between have nothing to do.
+
+    That is so where the endpoint takes only the request and returns the response itself, and there is no caller to
+    check. The steps would take a tenth of the time of an answer from the cache.
+    """
 
     def get_route_handler(self) -> Handler:
         handle, endpoint = super().get_route_handler(), self.endpoint
@@ -54,7 +56,7 @@ class RequestRoute(APIRoute):
 
 
 class DialectRoute(RequestRoute):
-    """Base of a dialect's route class, which says in `answer` how its clients are told of a fault."""
+    """Base of a dialect's route class, whose `answer` says how the dialect tells its clients of a fault."""
 
     @staticmethod
     def answer(fault: Fault) -> Response:
@@ -73,25 +75,25 @@ class DialectRoute(RequestRoute):
 
 
 def json_fault(fault: Fault, content: object, status: int | None = None) -> Response:
-    """`fault` as the JSON of `content`, with its own status or another."""
+    """Return `fault` as the JSON of `content`, with the fault's own status or another."""
     headers = dict(fault.headers)
     return Response(orjson.dumps(content), status or fault.status, headers=headers, media_type="application/json")
 
 
 def errors_of(model: type[Any], *statuses: int) -> Responses:
-    """What the OpenAPI document says of errors with these statuses, whose bodies are a `model`; of all those of routes
-    that compute, where none is named."""
+    """Return what the OpenAPI document says of errors with these statuses, whose bodies are a `model`. Without any
+    status, these are all errors of routes that compute."""
     return {status: {"model": model, "description": ERRORS[status]} for status in statuses or ERRORS}
 
 
 def request_body(schema: type[Body]) -> dict[str, Any]:
-    """What `openapi_extra` says of a route whose body is read as `schema`."""
+    """Return the `openapi_extra` of a route whose body is read as `schema`."""
     content = {"application/json": {"schema": inlined(schema.model_json_schema())}}
     return {"requestBody": {"required": True, "content": content}}
 
 
 def inlined(schema: dict[str, Any]) -> dict[str, Any]:
-    """A JSON schema without `$defs`, whose references would point nowhere inside of a larger document."""
+    """Return a JSON schema without `$defs`, because references to them would point nowhere inside a larger document."""
     definitions = schema.pop("$defs", {})
 
     def inline(node: Any) -> Any:

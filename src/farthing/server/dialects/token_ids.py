@@ -1,9 +1,10 @@
-"""What becomes of token ids that clients send instead of texts, which may be those of another tokenizer.
+"""Token ids that clients send instead of texts, and that may be those of another tokenizer.
 
-In: requests for vectors. Out: the same, or with texts in the place of the ids, or an `InputError`. LangChain sends the
-ids of OpenAI's cl100k_base unless it is told not to, and any model with so many words takes them for its own: vectors
-come back that have nothing to do with the texts. Nobody can tell one tokenizer's ids from another's, so that a setting
-says what they are; where they are taken as they come, each client's first ones are logged, and every answer warns.
+In: requests for vectors. Out: the same requests, or requests with texts in place of the ids, or an `InputError`.
+LangChain sends the ids of OpenAI's cl100k_base unless it is told not to. Any model with as many words takes them for
+its own, and returns vectors that have nothing to do with the texts. Nobody can tell one tokenizer's ids from another's,
+so a setting says what they are. Where they are taken as they are, the log names each client once, and every answer
+warns.
 """
 
 from __future__ import annotations
@@ -31,20 +32,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 WARNING = "inputs are token ids, which were taken as this model's own"
-MAX_CLIENTS = 1000  # that are warned of; there may be as many as there are addresses
+MAX_CLIENTS = 1000  # that are warned of; there may be as many clients as there are addresses
 
 Decode = Callable[[Sequence[int]], str]
 
 
 class TokenIds:
-    """The setting's meaning.
+    """Treats token ids as the setting `token_ids` says.
 
     Args:
         settings: `token_ids` and, where ids are decoded, `token_ids_vocabulary`.
 
     Raises:
         SettingsError: there is no such vocabulary, or it cannot be read.
-        MissingExtraError: it is one of OpenAI's, and tiktoken is not installed.
+        MissingExtraError: the vocabulary is one of OpenAI's, and tiktoken is not installed.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
@@ -53,7 +54,7 @@ class TokenIds:
         self._warned: set[str] = set()
 
     async def admit(self, request: Request, wanted: EmbedRequest) -> EmbedRequest:
-        """`wanted` as it goes on. Raises `InputError`."""
+        """Return the request in the form in which it is to be served. Raises `InputError`."""
         if not has_token_ids(wanted):
             return wanted
         if self._refuses:
@@ -73,7 +74,7 @@ class TokenIds:
         return wanted
 
     def warned(self, wanted: EmbedRequest, answer: Answer) -> Answer:
-        """The answer to what was admitted, with a warning where ids were taken as they came."""
+        """Return the answer to an admitted request, with a warning where ids were taken as they came."""
         if not has_token_ids(wanted):
             return answer
         return replace(answer, result=replace(answer.result, warnings=(*answer.result.warnings, WARNING)))
@@ -96,10 +97,10 @@ def has_token_ids(wanted: EmbedRequest) -> bool:
 
 
 class Vocabulary:
-    """What ids stand for: a tokenizer.json by its path, or one of OpenAI's vocabularies by its name.
+    """The words that ids stand for: a tokenizer.json by its path, or one of OpenAI's vocabularies by its name.
 
     Attributes:
-        longest_token: bytes of it, or characters.
+        longest_token: the length of the longest token, in bytes or in characters.
     """
 
     def __init__(self, name: str) -> None:
@@ -108,12 +109,15 @@ class Vocabulary:
         self._decode, self._num_tokens, self.longest_token = opened
 
     def decode(self, ids: Any, index: int) -> str:
-        """The text; what is no UTF-8 because a text was cut within a character is U+FFFD. Raises `InputError`."""
+        """Return the text of `ids`. Bytes that are not UTF-8, because a text was cut within a character, become U+FFFD.
+
+        Raises `InputError`.
+        """
         wrong = next((str(token) for token in ids if not 0 <= token < self._num_tokens), "")
         if not wrong:
             try:
                 return self._decode(ids)
-            except KeyError:  # a number between the words and the special tokens that is none of either
+            except KeyError:  # a number between those of the words and those of the special tokens
                 wrong = "of no word"
         raise InvalidTokenError(
             f"Text {index} holds a token id ({wrong}) that {self._name} (token_ids_vocabulary) does not have.",
@@ -122,12 +126,12 @@ class Vocabulary:
 
 
 def open_file(path: Path) -> tuple[Decode, int, int]:
-    """How ids are decoded, how many there are, and how long the longest token is. Raises `SettingsError`."""
+    """Return a decoder of ids, the number of ids, and the length of the longest token. Raises `SettingsError`."""
     from tokenizers import Tokenizer
 
     try:
         tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
-    except Exception as error:  # the library raises nothing finer
+    except Exception as error:  # the library raises nothing more specific
         raise SettingsError(f"Cannot read {path}: {error}", param="token_ids_vocabulary") from error
     words = tokenizer.get_vocab()
     return (
@@ -138,7 +142,7 @@ def open_file(path: Path) -> tuple[Decode, int, int]:
 
 
 def open_tiktoken(name: str) -> tuple[Decode, int, int]:
-    """As `open_file`. Raises `MissingExtraError`, too."""
+    """Return the same as `open_file`. Raises `MissingExtraError`, too."""
     try:
         import tiktoken
     except ImportError as error:

@@ -1,1 +1,1 @@
-"""One HTTP connection: its bytes, its body, its errors, its end."""
+"""One HTTP connection: its bytes, the bodies of its requests, its errors, and its end."""

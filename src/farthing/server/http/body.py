@@ -1,11 +1,11 @@
-"""Request bodies: bytes to JSON to a checked schema, with one precise message when something is wrong.
+"""Request bodies: from bytes to JSON to a checked schema, with one precise message when something is wrong.
 
-In: a Starlette request and a pydantic model. Out: an instance of it, or an `InputError` whose `param` names the field.
-The content type is not looked at: clients get it wrong, and what the bytes are decides.
+In: a Starlette request and a pydantic model. Out: an instance of the model, or an `InputError` whose `param` names the
+field. The content type is not looked at: clients get it wrong, and the bytes themselves decide.
 
-orjson holds the interpreter's lock while it parses, so that nothing else is answered meanwhile. How long that takes is
-bounded by two limits: the bytes of a body (`farthing.server.limits.in_flight`) and its values, which are counted
-before.
+orjson holds the interpreter's lock while it parses, so that nothing else is answered meanwhile. Two limits bound how
+long that takes: on the bytes of a body (`farthing.server.limits.in_flight`), and on its values, which are counted
+before it is parsed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 LARGE_BYTES = 256 * 1024  # a body that takes more than about a millisecond to parse
 MAX_OBJECT_KEYS = 1000  # of each object in a list
-PIECE_BYTES = 2**20  # that are looked at without giving way to other threads
+PIECE_BYTES = 2**20  # that are looked at before other threads get a turn
 QUOTE, BACKSLASH = b'"\\'
 # A field, a list and an object take about twice as long to parse as a number or a text in a list.
 SEPARATORS = {b",": 1, b":": 2, b"[": 2, b"{": 2}
@@ -50,7 +50,7 @@ JSON_TYPES = {
 
 
 def fail_fast(schema: Any) -> None:
-    """Have every collection in a schema of pydantic's end at its first wrong item."""
+    """Make every collection in a pydantic schema stop at its first wrong item."""
     if isinstance(schema, dict):
         if schema.get("type") in COLLECTIONS:
             schema["fail_fast"] = True
@@ -62,7 +62,7 @@ def fail_fast(schema: Any) -> None:
 
 
 class Body(BaseModel):
-    """Base of request schemas: no coercion, no unknown fields, and of a long list the first wrong item alone.
+    """Base of request schemas: no coercion, no unknown fields, and of a long list only the first wrong item is named.
 
     pydantic would make an error of each wrong item: some kilobytes of memory for each of a million numbers.
     """
@@ -77,7 +77,7 @@ class Body(BaseModel):
 
 
 class ClientBody(Body):
-    """Of routes that clients of other servers call: what else they send goes by `farthing.server.dialects.fields`."""
+    """Base for routes that other servers' clients call; `farthing.server.dialects.fields` judges unknown fields."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -87,17 +87,17 @@ T = TypeVar("T")
 
 
 async def read_body(request: Request, schema: type[Schema]) -> Schema:
-    """The request's body as `schema`. Raises `InputError`, and `ClientDisconnect` when the sender is gone."""
+    """Return the request's body as `schema`. Raises `InputError`, and `ClientDisconnect` when the sender is gone."""
     return await read_as(request, lambda content: check_object(request, content, schema))
 
 
 async def read_object(request: Request) -> dict[str, Any]:
-    """The request's body, for routes that choose its schema by what is in it. Raises as `read_body`."""
+    """Return the request's body, for routes that choose a schema by its content. Raises as `read_body`."""
     return await read_as(request, lambda content: content)
 
 
 async def read_as(request: Request, convert: Callable[[dict[str, Any]], T]) -> T:
-    """What `convert` makes of the body, in a thread where it is large."""
+    """Return what `convert` makes of the body; a large body is parsed and converted in a thread."""
     # Not `request.body()`, which would keep the bytes for as long as the request.
     raw = await receive_all(request)
     if len(raw) <= LARGE_BYTES:
@@ -107,7 +107,10 @@ async def read_as(request: Request, convert: Callable[[dict[str, Any]], T]) -> T
 
 
 async def receive_all(request: Request) -> bytes:
-    """Raises `ClientDisconnect`. As `request.stream()`, without a generator's price for a body that comes at once."""
+    """Return the whole body. Raises `ClientDisconnect`.
+
+    Like `request.stream()`, but a body that arrives at once does not pay the price of a generator.
+    """
     parts: list[bytes] = []
     while True:
         message = await request.receive()
@@ -119,7 +122,7 @@ async def receive_all(request: Request) -> bytes:
 
 
 def parse_large(raw: bytes, max_values: int) -> dict[str, Any]:
-    """Raises as `parse_object`, and `RequestTooLargeError` for more than `max_values` values."""
+    """Parse a large body. Raises as `parse_object`, and `RequestTooLargeError` for more than `max_values` values."""
     if has_more_values(raw, max_values):
         raise RequestTooLargeError(
             f"The request body has more than {max_values:,} JSON values; this server takes at most so many. Send the "
@@ -137,18 +140,18 @@ def parse_large(raw: bytes, max_values: int) -> dict[str, Any]:
 
 
 def has_more_values(raw: bytes, limit: int) -> bool:
-    """Whether `raw` has more values than `limit`: separators of JSON outside of its strings, by `SEPARATORS`."""
+    """Return whether `raw` has more than `limit` values: separators outside of strings, weighed by `SEPARATORS`."""
     pieces = range(0, len(raw), PIECE_BYTES)
     at_most = sum(
         times * raw.count(mark, start, start + PIECE_BYTES) for start in pieces for mark, times in SEPARATORS.items()
     )
-    if at_most <= limit:  # and most likely in the texts
+    if at_most <= limit:  # most of them, probably, within texts
         return False
     found, in_string, odd_run = 0, False, False
     for start in pieces:
         piece = np.frombuffer(raw, np.uint8, min(PIECE_BYTES, len(raw) - start), start)
         places = np.arange(len(piece), dtype=np.int32)
-        # Backslashes in a row before each byte: a quote after an odd number of them is a part of its string.
+        # The number of backslashes right before each byte: a quote after an odd number of them is a part of its string.
         last_other = np.maximum.accumulate(np.where(piece != BACKSLASH, places, -1))
         run = places - last_other + (odd_run & (last_other < 0))
         is_escaped = np.concatenate(([odd_run], run[:-1] % 2 == 1))
@@ -164,7 +167,7 @@ def has_more_values(raw: bytes, limit: int) -> bool:
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
-    """Raises `InputError` for what is no JSON object."""
+    """Parse `raw`. Raises `InputError` where it is not a JSON object."""
     if not raw:
         raise InputError("The request body is empty; send a JSON object.")
     try:
@@ -188,7 +191,7 @@ def no_json(raw: bytes, error: orjson.JSONDecodeError) -> InputError:
 
 
 def check_object(request: Request, content: dict[str, Any], schema: type[Schema]) -> Schema:
-    """`content` as `schema`. What was not looked at is noted for the answer. Raises `InputError`."""
+    """Return `content` as `schema`, and note the fields that were not looked at for the answer. Raises `InputError`."""
     fitted, known = Fitted(content, {}, ()), names_of(schema)
     if not content.keys() <= known and issubclass(schema, ClientBody):
         rules: FieldRules = request.app.state.field_rules
@@ -200,12 +203,12 @@ def check_object(request: Request, content: dict[str, Any], schema: type[Schema]
 
 @cache
 def names_of(schema: type[Body]) -> KeysView[str]:
-    """The fields in their order; pydantic takes a microsecond to say them."""
+    """Return the names of the schema's fields in their order; pydantic takes a microsecond to list them."""
     return dict.fromkeys(schema.model_fields).keys()
 
 
 def as_schema(fitted: Fitted, schema: type[Schema]) -> Schema:
-    """Raises `InputError`, which calls fields as the client does."""
+    """Return the instance of `schema`. Raises `InputError`, which names fields as the client does."""
     if schema.model_config["extra"] == "forbid":
         refuse_unknown(fitted.content, names_of(schema))
     try:
@@ -220,7 +223,7 @@ def as_schema(fitted: Fitted, schema: type[Schema]) -> Schema:
 
 
 def input_error(error: ValidationError, fitted: Fitted) -> InputError:
-    """Pydantic's first finding, as one sentence, in the client's own names."""
+    """Return pydantic's first finding as one sentence, in the client's own names."""
     findings = error.errors(include_url=False, include_context=False)
     first = findings[0]
     if first["type"] == "missing":
@@ -228,7 +231,7 @@ def input_error(error: ValidationError, fitted: Fitted) -> InputError:
         more = f" The request has {listed(fitted.ignored, quoted=True)}, not known here." if fitted.ignored else ""
         return InputError(f"{name!r} is required.{more}", param=name)
     path = within(first["loc"], fitted.content)
-    # A value that may be of several types has a finding for each of them.
+    # pydantic reports a finding for each type that the value may have.
     wanted = [finding["msg"] for finding in findings if within(finding["loc"], fitted.content) == path]
     name = place_of(path, fitted.sent_as)
     said = wanted[0].replace("Input should be", "must be", 1)
@@ -237,7 +240,7 @@ def input_error(error: ValidationError, fitted: Fitted) -> InputError:
 
 
 def within(loc: tuple[int | str, ...], content: Any) -> tuple[int | str, ...]:
-    """The part of a finding's place that is in the body: pydantic ends it with the name of a type it has tried."""
+    """Return the part of a finding's place that is in the body: pydantic may add the name of a type that it tried."""
     for depth, part in enumerate(loc):
         try:
             content = content[part]
@@ -247,7 +250,7 @@ def within(loc: tuple[int | str, ...], content: Any) -> tuple[int | str, ...]:
 
 
 def place_of(path: tuple[int | str, ...], sent_as: Mapping[str, str]) -> str:
-    """As clients would write it: `documents[1].text`."""
+    """Return a place as clients would write it: `documents[1].text`."""
     first, *rest = path
     return sent_as.get(str(first), str(first)) + "".join(
         f"[{part}]" if type(part) is int else f".{part}" for part in rest
@@ -255,12 +258,12 @@ def place_of(path: tuple[int | str, ...], sent_as: Mapping[str, str]) -> str:
 
 
 def json_type(value: object) -> str:
-    """What JSON calls a value that came out of its parser, with its article."""
+    """Return JSON's name for the type of a parsed value, with its article."""
     return JSON_TYPES[type(value)]
 
 
 def shown(value: object) -> str:
-    """A short value as it is, anything else as its JSON type."""
+    """Return a short value as it is, and anything else as the name of its JSON type."""
     if isinstance(value, (str, bool, int, float)) and len(repr(value)) <= MAX_SHOWN:
         return orjson.dumps(value).decode()
     return json_type(value)

@@ -1,11 +1,12 @@
-"""A connection: uvicorn's, with a limit on how long and how large what a client sends may be.
+"""A connection of uvicorn's, with limits on how large a client's request may be and how long it may take to arrive.
 
-In: bytes of a client. Out: what uvicorn makes of them, and for those that never come to an end an answer (408, 431) or
-a closed connection. uvicorn has a time limit between requests alone: without these, whoever opens connections and
-leaves them, or sends a byte now and then, holds them forever, and a header may be as large as he likes.
+In: bytes from a client. Out: what uvicorn makes of them; a request that never comes to its end gets an answer (408,
+431) or its connection is closed. uvicorn limits only the time between requests. Without these limits, a client that
+opens connections and leaves them, or sends a byte now and then, would hold them forever, and a header could be of any
+size.
 
-A body that is late is the application's to refuse, in its own words: it finds `LATE_BODY` in the request's state
-(`farthing.server.limits.in_flight`). A timer runs only where a request does not come in one piece.
+The application refuses a body that is late, in its own words: it finds `LATE_BODY` in the request's state
+(`farthing.server.limits.in_flight`). A timer runs only where a request does not arrive in one piece.
 """
 
 from __future__ import annotations
@@ -31,23 +32,24 @@ logger = logging.getLogger(__name__)
 LATE_BODY = "late_body"
 WIRE = "wire"
 WARN_INTERVAL_S = 10.0
-# Of the heads that all connections are still receiving: beyond it the one that grows is refused, if it is a large one.
+# The heads that all connections are still receiving: beyond this limit, a large head that grows further is refused.
 MAX_HEADS_BYTES, SMALL_HEAD_BYTES = 32 * 2**20, 4096
-# What came together is read in such parts, the next one when the requests of the last are answered: who sends thousands
-# of requests at once neither holds up the others nor fills the memory. Meanwhile nothing more is received.
+# Data that arrived together is read in parts of this size, each when the requests of the part before it are answered: a
+# client that sends thousands of requests at once neither holds up the others nor fills the memory. Meanwhile nothing
+# more is received from it.
 READ_BYTES, READ_BODY_BYTES = 4096, 64 * 1024
-# Of what waits on all connections behind requests that are answered; beyond it, one that adds to it and has more than a
-# few requests waiting is closed. A request that was read takes about `WAITING_BYTES`.
+# Data and requests that wait on all connections behind requests in work: beyond this limit, a connection that adds to
+# them is closed if it has more than a few requests waiting. A request that was read takes about `WAITING_BYTES`.
 MAX_WAITING_BYTES, FEW_WAITING_BYTES, WAITING_BYTES = 32 * 2**20, 64 * 1024, 4096
-LINGER_S = 2.0  # what still comes of a refused request is dropped for so long: closing at once could lose the answer
+LINGER_S = 2.0  # how long the rest of a refused request is received and dropped: closing at once could lose the answer
 
 
 class ConnectionLimits:
-    """What all connections of a server share: the settings, and when it was last said of what there is too much.
+    """What all connections of a server share: the settings, the bytes that they hold, and when they last warned.
 
     Attributes:
-        heads_bytes: received of heads that have not come to their ends.
-        waiting_bytes: of requests that wait for the one before them on their connection.
+        heads_bytes: received bytes of heads that are not complete.
+        waiting_bytes: bytes of requests that wait for an earlier request on their connection.
     """
 
     def __init__(self, settings: ConnectionSettings) -> None:
@@ -56,11 +58,11 @@ class ConnectionLimits:
         self._warned_at: dict[str, float] = {}
 
     def protocol(self) -> Any:
-        """For uvicorn's `http`, which calls it as it would the class."""
+        """Return what uvicorn takes as `http`, and calls as it would call the class."""
         return partial(Connection, limits=self)
 
     def warn(self, message: str) -> None:
-        """Logs it, but each message only every `WARN_INTERVAL_S`."""
+        """Log `message`, but the same message at most every `WARN_INTERVAL_S`."""
         now = time.monotonic()
         if now - self._warned_at.get(message, -WARN_INTERVAL_S) >= WARN_INTERVAL_S:
             self._warned_at[message] = now
@@ -68,13 +70,13 @@ class ConnectionLimits:
 
 
 class Wire(NamedTuple):
-    """What the application may do with the connection under a request.
+    """What the application may do with the connection of a request.
 
     Attributes:
         wake: ends the wait for more of the request's body.
         abort: closes the connection at once, whatever is still to be sent.
-        is_full: whether the client has yet to take what was given to it.
-        drain: returns when it has, or is gone.
+        is_full: whether the client has yet to take what was given to the connection.
+        drain: returns when the client has taken it, or is gone.
     """
 
     wake: Callable[[], None]
@@ -84,15 +86,15 @@ class Wire(NamedTuple):
 
 
 class HeadTooLarge(Exception):
-    """Stops the parser."""
+    """Stops the parser at a head that is too large."""
 
 
 class NotAscii(Exception):
-    """Stops the parser: an address is written in ASCII (RFC 3986), and readers of a query rely on it."""
+    """Stops the parser: an address is written in ASCII (RFC 3986), and the code that reads a query relies on it."""
 
 
 class WithAddress(logging.LoggerAdapter):  # type: ignore[type-arg]
-    """uvicorn's logger, with the client's address before its words."""
+    """uvicorn's logger, with the client's address before each message."""
 
     @property
     def level(self) -> int:
@@ -104,7 +106,8 @@ class WithAddress(logging.LoggerAdapter):  # type: ignore[type-arg]
 
 
 class Flow(FlowControl):
-    """uvicorn's, which goes on receiving whenever a request is answered or waits; here not while some is unread."""
+    """uvicorn's flow control, which receives more whenever a request is answered or waits. This one does not while
+    received data is still unread."""
 
     def __init__(self, transport: asyncio.Transport, is_full: Callable[[], bool]) -> None:
         super().__init__(transport)
@@ -120,17 +123,17 @@ class Connection(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self.parser = StayingParser(self)  # type: ignore[assignment]
         self._limits, self._settings = limits, limits.settings
-        self._part = ""  # of a request that is being received: "head", "body", or none
-        self._num_parts = 0  # that began on this connection
+        self._part = ""  # the part of a request that is being received: "head", "body", or "" for none
+        self._num_parts = 0  # parts that began on this connection
         self._num_whole = 0  # requests that came whole
-        self._counted_bytes = 0  # of a head, in what all connections hold
+        self._counted_bytes = 0  # the bytes of this connection in `heads_bytes` of the limits
         self._chunk_bytes = 0
-        # Received since a head began, or since the last byte of a body: what the parser may keep, headers or trailers.
-        # The first chunk may begin with something else.
+        # Bytes received since a head began, or since the last byte of a body: the parser may keep them, as headers or
+        # trailers. `_first_bytes` are those of the first chunk, which may begin with something else.
         self._held_bytes = self._first_bytes = 0
         self._head_is_too_large = self._is_refused = False
-        self._unread: deque[memoryview] = deque()  # received, and its turn has not come
-        self._waiting_bytes = 0  # counted in what waits on all connections
+        self._unread: deque[memoryview] = deque()  # received data whose turn has not come
+        self._waiting_bytes = 0  # the bytes of this connection in `waiting_bytes` of the limits
         self._running: RequestResponseCycle | None = None  # the request that is being answered
         self._deadline: asyncio.TimerHandle | None = None
         self._write_deadline: asyncio.TimerHandle | None = None
@@ -154,7 +157,7 @@ class Connection(HttpToolsProtocol):
         self._count_waiting()
         self._count_head(0)
         if self._running is not None and not self._running.response_complete:
-            # uvicorn tells the last request of the connection alone, which may be another one behind it.
+            # uvicorn tells only the last request of the connection, which may be one that waits behind the running one.
             self._running.disconnected = True
             self._running.message_event.set()
         super().connection_lost(exc)
@@ -174,7 +177,7 @@ class Connection(HttpToolsProtocol):
                 self.transport.abort()
 
     def _read_on(self) -> None:
-        """Reads what was received until a request waits for the one before it."""
+        """Read the data received so far, until a request has to wait for the one before it."""
         while self._unread and (self._is_refused or not self.pipeline):
             data, num_bytes = self._unread.popleft(), READ_BODY_BYTES if self._part == "body" else READ_BYTES
             if len(data) > num_bytes:
@@ -211,11 +214,11 @@ class Connection(HttpToolsProtocol):
             self._start_deadline(self._settings.header_timeout_s if is_head else self._settings.body_timeout_s)
 
     def _on_no_part(self, *, is_whole: bool) -> None:
-        """What came was the end of a request, or blank lines, which may stand before one and are none."""
+        """Handle the end of a request, or blank lines, which may stand before a request and are no part of it."""
         if is_whole:
             self._stop_deadline()
         elif self._deadline is None and (self.cycle is None or self.cycle.response_complete):
-            # Any byte has ended uvicorn's own wait for the next request.
+            # Any byte that arrives ends uvicorn's own wait for the next request.
             self._start_deadline(self._settings.header_timeout_s)
 
     def _count_head(self, num_bytes: int) -> None:
@@ -238,7 +241,7 @@ class Connection(HttpToolsProtocol):
         if self._held_bytes > most and self._head_bytes() > most:
             self._head_is_too_large = True
             raise HeadTooLarge
-        if not self.url.isascii():  # a path of other bytes stops the parser in any case; a query must not go on either
+        if not self.url.isascii():  # other bytes in a path stop the parser anyway; a query must not pass either
             raise NotAscii
         self._part = "body"
         self._num_parts += 1
@@ -285,10 +288,10 @@ class Connection(HttpToolsProtocol):
             self._refuse(
                 Fault(408, "invalid_request_error", "request_timeout", "The head of the request came too late.")
             )
-        elif not is_answering:  # nothing came, or the rest of a body that was refused
+        elif not is_answering:  # no request has begun, or the rest of a refused body is still arriving
             self.transport.close()
         else:
-            # While we do not read, or the request before is not answered, the client cannot be late.
+            # The client cannot be late while we do not read, or while the request before is not answered.
             if self._part == "body" and not self.flow.read_paused and not self._unread:
                 self.scope["state"][LATE_BODY] = True
                 self.cycle.message_event.set()
@@ -312,7 +315,7 @@ class Connection(HttpToolsProtocol):
             self._write_deadline = None
 
     def _on_unread(self, left_bytes: int) -> None:
-        """The client reads so slowly that the answer is still not on its way, or not at all."""
+        """Close the connection if the client has not read any more of the answer; else wait once more."""
         if self.transport.get_write_buffer_size() < left_bytes:
             self._start_write_deadline()
         else:
@@ -321,7 +324,7 @@ class Connection(HttpToolsProtocol):
     # --- answers without a request ----------------------------------------------------------------------------------
 
     def send_400_response(self, msg: str) -> None:
-        """Called for whatever stopped the parser."""
+        """Refuse the request, for whatever reason the parser was stopped. uvicorn calls this."""
         if self._head_is_too_large:
             self._refuse_head()
         else:
@@ -352,18 +355,19 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
     def _may_refuse(self, cycle: RequestResponseCycle) -> bool:
-        """Whether the refusal can be written now: one in the middle of another answer would be taken for a part of it.
+        """Return whether the refusal can be written now; in the middle of another answer it would seem a part of it.
 
-        `cycle` is the last request whose head was read. Ends the connection, now or when that is answered, where not.
+        `cycle` is the last request whose head was read. Where the refusal cannot be written, the connection ends,
+        either now or when that request is answered.
         """
         if self._part != "body":
-            if not cycle.response_complete:  # it came whole: it is still answered
+            if not cycle.response_complete:  # the request arrived whole and is still being answered
                 self._stop_deadline()
                 cycle.keep_alive = False
             return bool(cycle.response_complete)
         if cycle.response_started or self.pipeline:
             self.transport.abort()
             return False
-        cycle.disconnected = True  # whoever waits for the rest of its body is told that nothing comes any more
+        cycle.disconnected = True  # tell the code that waits for the rest of the body that nothing more will come
         cycle.message_event.set()
         return True

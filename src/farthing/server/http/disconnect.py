@@ -1,4 +1,5 @@
-"""Work that stops when the client hangs up or its time is over. Neither uvicorn nor Starlette does this by itself."""
+"""Stops a request's work when the client hangs up or its time is over. Neither uvicorn nor Starlette does this by
+itself."""
 
 from __future__ import annotations
 
@@ -14,10 +15,10 @@ T = TypeVar("T")
 
 
 async def unless_hung_up(request: Request, work: Coroutine[Any, Any, T], urgency: Urgency) -> T:
-    """The result of `work`. The request's body must have been read.
+    """Return the result of `work`. The request's body must have been read.
 
     Raises what `work` raises, `ClientDisconnect` when the client hung up first, and `DeadlineError` when the time limit
-    passed first; `work` was cancelled then.
+    passed first. In both of these cases `work` has been cancelled.
     """
     task = asyncio.ensure_future(work)
     hang_up = asyncio.ensure_future(wait_for_hang_up(request))
@@ -28,7 +29,7 @@ async def unless_hung_up(request: Request, work: Coroutine[Any, Any, T], urgency
                 return task.result()
             if hang_up.done():
                 raise ClientDisconnect
-            # uvloop rounds its timers to whole milliseconds, so that they may be early.
+            # uvloop rounds its timers to whole milliseconds, so that a timer may fire early.
             if urgency.left_s() == 0:
                 raise urgency.error()
     finally:

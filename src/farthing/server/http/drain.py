@@ -1,13 +1,13 @@
-"""The end of a server: what it has accepted is answered, and nothing more is taken.
+"""The shutdown of a server: accepted requests are answered, and no new ones are taken.
 
 In: a signal. Out: for `delay_s` `/health` says 503 while requests are still taken, so that load balancers turn away
-before connections are refused; then the port is closed, requests on connections that are still open get 503, and
-those accepted before are finished, for at most uvicorn's `timeout_graceful_shutdown`. A second signal ends the process
-at once, with the status that shells give a process killed by it.
+before connections are refused. Then the port is closed, requests on connections that are still open get 503, and those
+accepted before are finished, for at most uvicorn's `timeout_graceful_shutdown`. A second signal ends the process at
+once, with the status that shells give to a process killed by that signal.
 
 Python waits for its threads at the end, and a thread in the middle of a library's call cannot be told to stop. So the
-first signal also sets the hour at which the process ends whatever runs: by a thread of our own and, should something
-hold the interpreter's lock even then, by the system's alarm clock.
+first signal also sets the time at which the process ends, whatever still runs. A thread of our own ends it; should
+something hold the interpreter's lock even then, the system's alarm clock does.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ logger = logging.getLogger(__name__)
 
 STOPPING = "The server is shutting down."
 ENDED_IN_WORK = 0  # the exit status: the server was asked to stop, and did
-CLOSING_S = 8.0  # for what is left when the time for requests is over: answering them, closing models
-ALARM_S = 2.0  # later still
+CLOSING_S = 8.0  # for the rest when the time for requests is over: answering them, closing models
+ALARM_S = 2.0  # after the time at which our own thread ends the process
 
 
 def end_after(seconds: float) -> None:
-    """End the process so long from now if it still runs. For the main thread."""
+    """End the process after `seconds` if it still runs. Must be called in the main thread."""
 
     def end() -> None:
         time.sleep(seconds)
@@ -57,7 +57,8 @@ class Gate:
     """ASGI middleware around the whole application.
 
     Attributes:
-        state: `open`; `leaving`: only `/health` says that it is not; `closed`: no new requests are taken.
+        state: "open"; "leaving", when requests are still taken but `/health` says 503; or "closed", when no new
+            requests are taken.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -84,19 +85,20 @@ class Gate:
 
 
 class DrainingServer(uvicorn.Server):
-    """uvicorn behind a `Gate`; the configuration's application is wrapped when this is made.
+    """uvicorn behind a `Gate`, which is put around the configuration's application when the server is made.
 
-    With `ends_process` the process, which it then is for, ends in its time after a signal whatever runs in it.
+    With `ends_process`, the process, which then exists for this server alone, ends in time after a signal, whatever
+    still runs in it.
     """
 
     def __init__(self, config: uvicorn.Config, delay_s: float = 0.0, *, ends_process: bool = False) -> None:
         super().__init__(config)
         self._gate = config.app = Gate(config.app)  # type: ignore[arg-type]
         self._delay_s, self._ends_process = delay_s, ends_process
-        self._stop_s = float("inf")  # by time.monotonic
+        self._stop_s = float("inf")  # the time of `time.monotonic` at which to stop
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's
-        """The first signal begins the end. uvicorn would raise it again afterwards, which must not kill us."""
+        """Begin the shutdown at the first signal. uvicorn would raise it again afterwards, which must not kill us."""
         if self._gate.state != "open":
             os._exit(128 + sig)
         logger.info("Stopping: no new work is taken, and what was accepted is finished. A second signal stops at once.")

@@ -1,8 +1,8 @@
-"""The one table from the error tree to HTTP, and the answer in OpenAI's error shape.
+"""The one table from our errors to HTTP, and the answer in OpenAI's error shape.
 
-In: an exception. Out: status, headers and ``{"error": {"message", "type", "param", "code"}}``. Exceptions that are not
-ours get a request id and nothing else: their text could hold a user's data. They are caught by
-`farthing.server.observe.middleware`, which also logs them.
+In: an exception. Out: status, headers and ``{"error": {"message", "type", "param", "code"}}``. For exceptions that are
+not ours, the answer holds a request id and nothing else: their text could contain a user's data.
+`farthing.server.observe.middleware` catches and logs them.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-METHODS = ("DELETE", "GET", "POST")  # that any route answers
+METHODS = ("DELETE", "GET", "POST")  # the methods that routes answer
 RETRY_AFTER = {"retry-after": "1"}  # seconds
 
-# The first row that an error is an instance of counts: status, OpenAI type, headers.
+# The first row whose type an error is an instance of applies: status, OpenAI type, headers.
 TABLE: tuple[tuple[type[FarthingError], int, str, Mapping[str, str]], ...] = (
     (RequestTooLargeError, 413, "invalid_request_error", {}),
     (InputError, 400, "invalid_request_error", {}),
@@ -68,10 +68,10 @@ TABLE: tuple[tuple[type[FarthingError], int, str, Mapping[str, str]], ...] = (
     (DiskFullError, 507, "server_error", {}),
     (WrongSpaceError, 409, "invalid_request_error", {}),
     (AuthenticationError, 401, "invalid_request_error", {"www-authenticate": "Bearer"}),
-    (RateLimitError, 429, "rate_limit_error", {}),  # with the error's own time to wait
+    (RateLimitError, 429, "rate_limit_error", {}),  # the error itself says how long to wait
     (QueueFullError, 429, "rate_limit_error", RETRY_AFTER),
     (DeadlineError, 504, "timeout_error", {}),
-    (MemoryShortError, 503, "service_unavailable_error", {"retry-after": "10"}),  # as long as a step up waits
+    (MemoryShortError, 503, "service_unavailable_error", {"retry-after": "10"}),  # a step up waits so long too
     (UpstreamBusyError, 429, "rate_limit_error", RETRY_AFTER),
     (UpstreamFailedError, 502, "server_error", RETRY_AFTER),
     (ServingError, 503, "service_unavailable_error", RETRY_AFTER),
@@ -82,7 +82,7 @@ TABLE: tuple[tuple[type[FarthingError], int, str, Mapping[str, str]], ...] = (
 
 @dataclass(frozen=True)
 class Fault:
-    """What a client is told about an error, in no dialect yet."""
+    """What a client is told about an error, before a dialect gives it its shape."""
 
     status: int
     type: str
@@ -93,7 +93,7 @@ class Fault:
 
 
 def fault_of(error: FarthingError) -> Fault:
-    """The row of the table that `error` falls under, with its own message, param and code."""
+    """Return the fault by the table's row for `error`, with the error's own message, param and code."""
     for kind, status, type_name, headers in TABLE:
         if isinstance(error, kind):
             if isinstance(error, (QueueFullError, RateLimitError)) and error.retry_after_s is not None:
@@ -103,7 +103,7 @@ def fault_of(error: FarthingError) -> Fault:
 
 
 def http_fault(request: Request, error: HTTPException) -> Fault:
-    """Errors of the HTTP layer itself: no such route, wrong method, body too large."""
+    """Return the fault for an error of the HTTP layer itself: no such route, wrong method, body too large."""
     phrase = http.HTTPStatus(error.status_code).phrase
     message, path, headers = error.detail, request.scope["path"], dict(error.headers or {})
     if error.status_code == 404:
@@ -117,7 +117,7 @@ def http_fault(request: Request, error: HTTPException) -> Fault:
 
 
 def allowed_methods(request: Request) -> list[str]:
-    """Of all routes at the request's path; Starlette knows those of one."""
+    """Return the methods of all routes at the request's path; Starlette knows only those of one route."""
     found: set[str] = set()
     for method in METHODS:
         probe = {**request.scope, "method": method}
@@ -132,8 +132,8 @@ def unexpected_fault(request_id: str) -> Fault:
 
 
 def request_fault(request: Request, error: FarthingError | HTTPException) -> Fault:
-    """What the client of `request` is told about an error; those of the computation go to the log too. The error has no
-    traceback afterwards."""
+    """Return what the client of `request` is told about an error. Errors of the computation are logged too. Afterwards
+    the error has no traceback."""
     try:
         return logged_fault(request, error)
     finally:
@@ -141,8 +141,11 @@ def request_fault(request: Request, error: FarthingError | HTTPException) -> Fau
 
 
 def let_frames_go(error: BaseException) -> None:
-    """An error, its frames, and the futures in them that hold the error are a circle, with the request's body in it,
-    which stays until the collector looks: an error that has been answered needs its frames no more."""
+    """Remove the tracebacks of an error that has been answered, and of its causes.
+
+    The error, its frames, and the futures in them that hold the error form a cycle. It also holds the request's body,
+    and would stay until the garbage collector runs.
+    """
     seen: set[int] = set()
     todo: list[BaseException | None] = [error]
     while todo:
@@ -163,7 +166,7 @@ def logged_fault(request: Request, error: FarthingError | HTTPException) -> Faul
 
 
 def openai_answer(fault: Fault) -> Response:
-    """`fault` as OpenAI's clients expect it."""
+    """Return `fault` as OpenAI's clients expect it."""
     error = {"message": fault.message, "type": fault.type, "param": fault.param, "code": fault.code}
     return Response(
         orjson.dumps({"error": error}), fault.status, headers=dict(fault.headers), media_type="application/json"
@@ -171,7 +174,7 @@ def openai_answer(fault: Fault) -> Response:
 
 
 def install(app: FastAPI) -> None:
-    """Let `app` answer our errors and the HTTP layer's own in OpenAI's shape."""
+    """Make `app` answer our errors and the HTTP layer's own in OpenAI's shape."""
 
     async def on_error(request: Request, error: FarthingError | HTTPException) -> Response:
         return openai_answer(request_fault(request, error))

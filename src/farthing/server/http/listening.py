@@ -1,16 +1,11 @@
-"""Where a server listens, and what is said of that.
+"""The sockets on which a server listens, and how many connections they may have.
 
-In: a host and a port. Out: listening sockets, the address that clients on this machine call, and a warning where others
-than its users can come in and no key is asked for.
+In: a host and a port, or the path of a Unix socket. Out: listening sockets, the address that clients on this machine
+call, and a warning where others than this machine's users can come in and no key is asked for. Who may connect to a
+Unix socket is decided by the permissions of its folder and by the umask.
 
-Listening on a Unix socket.
-
-In: its path. Out: a listening socket. Who may connect is a matter of the folder's permissions and of the umask.
-
-How many files and connections the process may have open.
-
-In: how many connections the settings allow. Out: how many there can be. The limit that a process begins with is often
-1,024, far below what the system would give it.
+Each connection needs an open file. The limit on open files that a process begins with is often 1,024, far below what
+the system would give it; `fit_connections` raises it as far as the settings need.
 """
 
 from __future__ import annotations
@@ -31,16 +26,18 @@ logger = logging.getLogger(__name__)
 BACKLOG = 2048
 ACCEPTS_A_TURN = 16
 ALL_IPV6 = "::"
-# What `localhost` means (RFC 6761), whichever of them a client tries first.
+# What `localhost` means (RFC 6761); a client may try either address first.
 LOOPBACK = ("127.0.0.1", "::1")
 NOT_THERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-TRIES = 10  # to find a port that is free on both
+TRIES = 10  # to find a port that is free on both addresses
 OTHER_FILES = 512  # the model's, libraries', connections to other servers
 
 
 def listeners_for(settings: ServerSettings) -> list[socket.socket]:
-    """One for each address to listen on, all with one port. Of a name other than localhost that is its first address:
-    more than one could be more than was meant. Raises as `listen`."""
+    """Return a listening socket for each address of the host, all on the same port. Raises as `listen`.
+
+    A name other than localhost stands for its first address only: listening on more could be more than was meant.
+    """
     if without_brackets(settings.host).lower() != "localhost":
         return [listen(settings.host, settings.port)]
     for _ in range(TRIES - 1 if settings.port == 0 else 0):
@@ -52,7 +49,7 @@ def listeners_for(settings: ServerSettings) -> list[socket.socket]:
 
 
 def listen_on_loopback(port: int) -> list[socket.socket]:
-    """On each of this machine's own addresses that it has. Raises as `listen`."""
+    """Return a listening socket for each loopback address that this machine has. Raises as `listen`."""
     found: list[socket.socket] = []
     for address in LOOPBACK:
         try:
@@ -68,17 +65,18 @@ def listen_on_loopback(port: int) -> list[socket.socket]:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises `SettingsError` when the address cannot be had."""
+    """Return a listening socket. Raises `SettingsError` when the address cannot be used."""
     host = without_brackets(host)
     if host in ("", "*"):
         raise SettingsError(f"host is {host!r}; to listen on all addresses, give {ALL_IPV6}, or 0.0.0.0 for IPv4.")
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        # Who says :: means all addresses.
+        # A user who gives :: means all addresses.
         both = host == ALL_IPV6 and socket.has_dualstack_ipv6()
         return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
     except OSError as error:
-        # What `create_server` adds to the system's own words is for programmers; of names there is no errno.
+        # What `create_server` adds to the system's own words is meant for programmers; errors about names have no
+        # errno.
         is_of_name = isinstance(error, socket.gaierror) or error.errno is None
         reason = error.strerror if is_of_name else os.strerror(error.errno or 0)
         raise SettingsError(
@@ -89,12 +87,12 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def without_brackets(host: str) -> str:
-    """An IPv6 address as URLs write it, or any other host, as the system takes it."""
+    """Return a host as the system takes it: an IPv6 address without the brackets that URLs put around it."""
     return host[1:-1] if host.startswith("[") and host.endswith("]") else host
 
 
 def base_url(host: str, listener: socket.socket, settings: ConnectionSettings) -> str:
-    """An address that a client on this machine can call."""
+    """Return an address that a client on this machine can call."""
     if settings.uds is not None:
         return f"unix:{settings.uds}"
     host = without_brackets(host)
@@ -104,9 +102,9 @@ def base_url(host: str, listener: socket.socket, settings: ConnectionSettings) -
 
 
 def exposure(listener: socket.socket, *, has_keys: bool, takes_known_clients: bool) -> str:
-    """What to tell of a server that others than this machine's users can reach and use; nothing of any other.
+    """Return a warning about a server that others than this machine's users can reach and use; "" for any other server.
 
-    With `takes_known_clients` TLS lets in only those whose certificate is known.
+    With `takes_known_clients`, TLS lets in only clients whose certificate is known.
     """
     if has_keys or takes_known_clients or listener.family == getattr(socket, "AF_UNIX", None):
         return ""
@@ -120,13 +118,13 @@ def exposure(listener: socket.socket, *, has_keys: bool, takes_known_clients: bo
 
 
 def often_accepted(listener: socket.socket) -> list[socket.socket]:
-    """The same socket several times. uvloop accepts one connection a turn of its loop for each socket, and with many
-    busy connections a turn is long: without this, new ones waited for seconds."""
+    """Return the same socket several times. uvloop accepts one connection per socket in a turn of its loop, and with
+    many busy connections a turn is long: without this, new connections waited for seconds."""
     return [listener, *(listener.dup() for _ in range(ACCEPTS_A_TURN - 1))]
 
 
 def listen_unix(path: str) -> socket.socket:
-    """A listening Unix socket; one that a process left behind is replaced. Raises `SettingsError`."""
+    """Return a listening Unix socket; a socket that another process left behind is replaced. Raises `SettingsError`."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if Path(path).is_socket() and not is_listened_on(path):
@@ -145,7 +143,10 @@ def is_listened_on(path: str) -> bool:
 
 
 def fit_connections(settings: ConnectionSettings) -> ConnectionSettings:
-    """Raise the process's limit as far as `settings` needs it; with fewer connections where the system gives less."""
+    """Raise the process's limit on open files as far as `settings` needs it.
+
+    Returns settings with fewer connections where the system does not allow enough files.
+    """
     if sys.platform == "win32":
         return settings
     import resource

@@ -1,10 +1,10 @@
-"""httptools' parser of requests, for a server that takes no offer of another protocol.
+"""httptools' request parser, for a server that accepts no offer to switch to another protocol.
 
-In: bytes of a client. Out: the parser's callbacks, called on a protocol of uvicorn's. Clients offer to go on in HTTP/2
-(Java's, `curl --http2`), in TLS or as a WebSocket; a server that does not want to answers as if nothing had been
-offered (RFC 9110, 7.8). httptools takes what follows the head of such a request for words of the other protocol: the
-request has no body then, and its body is the next request. Here another parser, which is told the length of the body
-and not of the offer, goes on where the first one stopped.
+In: bytes from a client. Out: the parser's callbacks, called on a uvicorn protocol. Clients offer to go on in HTTP/2
+(Java's, `curl --http2`), in TLS or as a WebSocket. A server that does not want to switch answers as if nothing had been
+offered (RFC 9110, 7.8). httptools takes what follows the head of such a request for data of the other protocol: the
+request then has no body, and its body is read as the next request. Here another parser goes on where the first one
+stopped; it is told the length of the body but not of the offer.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ FRAMING = (b"content-length", b"transfer-encoding")  # headers that say where a 
 
 
 class StayingParser:
-    """Called by uvicorn as httptools' own parser.
+    """The parser that uvicorn calls in place of httptools' own.
 
     Args:
-        protocol: what the callbacks are called on; its `headers` are those of the latest request, in lower case.
+        protocol: receives the callbacks; its `headers` are those of the latest request, in lower case.
     """
 
     def __init__(self, protocol: Any) -> None:
@@ -28,8 +28,8 @@ class StayingParser:
         self._begin(Callbacks(protocol))
 
     def feed_data(self, data: bytes | memoryview) -> None:
-        """Raises `httptools.HttpParserError`."""
-        data = memoryview(data)  # what is left is looked at after every offer, and copied after none
+        """Parse `data`. Raises `httptools.HttpParserError`."""
+        data = memoryview(data)  # so that the rest after an offer is read without a copy
         while True:
             try:
                 self._parser.feed_data(data)
@@ -43,7 +43,7 @@ class StayingParser:
     def _begin(self, callbacks: Callbacks | LaterCallbacks) -> None:
         self._parser = parser = httptools.HttpRequestParser(callbacks)
         callbacks.parser = parser
-        # As uvicorn sets it: a client may send on after a request that asks to close the connection.
+        # As uvicorn does: a client may go on sending after a request that asks to close the connection.
         parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self.get_method, self.get_http_version = parser.get_method, parser.get_http_version
         self.should_keep_alive, self.should_upgrade = parser.should_keep_alive, parser.should_upgrade
@@ -61,7 +61,7 @@ class StayingParser:
 
 
 class Callbacks:
-    """The protocol's, but for the end of a request with an offer, whose body is still to come."""
+    """The protocol's callbacks, but a request with an offer does not end with its head: its body is still to come."""
 
     def __init__(self, protocol: Any) -> None:
         self.parser: Any = None
@@ -79,10 +79,10 @@ class Callbacks:
 
 
 class LaterCallbacks:
-    """As `Callbacks`, on a parser that may begin with the body of a request.
+    """Like `Callbacks`, on a parser that may begin with the body of a request.
 
     Attributes:
-        is_head_known: the head that is read now was read before.
+        is_head_known: whether the head that is being read has been read before.
     """
 
     def __init__(self, protocol: Any) -> None:

@@ -1,7 +1,7 @@
-"""One HTTP request and what became of it: what the log, the metrics and the traces are made from.
+"""The record of one HTTP request, from which the log, the metrics and the traces are made.
 
-In: the request's scope when its head is there, and what routes note on the way. Out: a record that `farthing.server
-.access` finishes and hands to each of them.
+In: the request's scope when its head has arrived, and what routes note on the way. Out: a record that
+`farthing.server.observe.middleware` finishes and hands to each of them.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from farthing.serving.request import Timings
 
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
-HUNG_UP = 499  # no answer was sent; the status is nginx's, for logs, metrics and traces only
+HUNG_UP = 499  # no answer was sent; nginx uses this status, here only logs, metrics and traces do
 MAX_LOGGED_PATH = 200
 
 
 class Stage(NamedTuple):
-    """A part of a request's time; `started_s` and `ended_s` are of `time.perf_counter`."""
+    """A part of a request's time; `started_s` and `ended_s` are times of `time.perf_counter`."""
 
     name: str
     started_s: float
@@ -36,17 +36,18 @@ class Stage(NamedTuple):
 
 @dataclass(slots=True)
 class Exchange:
-    """
+    """What happened to one request.
+
     Attributes:
-        started_s: when the head was there, by `time.perf_counter`; `started_ns` the same by the wall clock.
-        status: of the answer, once it has begun.
-        ended_s: when the answer was sent, 0 before.
-        num_texts: that were answered; `num_tokens` theirs.
-        notes: what is worth a word in the access line and the trace, by name.
+        started_s: when the head had arrived, by `time.perf_counter`; `started_ns` is the same moment by the wall clock.
+        status: the status of the answer, once the answer has begun.
+        ended_s: when the answer was sent; 0 before.
+        num_texts: how many texts were answered; `num_tokens` is the number of their tokens.
+        notes: facts worth a word in the access line and the trace, by name.
         stages: where the time went.
-        texts: what was asked about, for the log of texts alone.
-        ignored: names of fields of the body that were not looked at, for the answer to tell.
-        worked_s: when what the answer says was there, and writing it began.
+        texts: what the request asked about, only for the log of texts.
+        ignored: the names of the body's fields that were not looked at, which the answer tells.
+        worked_s: when the content of the answer was there, and writing it began.
     """
 
     scope: Scope
@@ -65,7 +66,7 @@ class Exchange:
 
     @classmethod
     def begin(cls, scope: Scope) -> Exchange:
-        """With the client's own request id, if it sent a usable one. Leaves itself in the scope's state."""
+        """Make a record, with the client's request id if it sent a usable one, and leave it in the scope's state."""
         asked_id = Headers(scope=scope).get("x-request-id", "")
         request_id = asked_id if REQUEST_ID.fullmatch(asked_id) else uuid.uuid4().hex
         exchange = cls(scope, request_id)
@@ -74,25 +75,28 @@ class Exchange:
         return exchange
 
     def leave(self) -> None:
-        """The request is over. Without it the scope and this would hold each other, until the collector looked for
-        what hundreds of thousands of requests had left, which held up everything for 0.4 s."""
+        """Take the record out of the scope when the request is over.
+
+        Otherwise the scope and the record would hold each other until the garbage collector ran. It then found what
+        hundreds of thousands of requests had left, which held up everything for 0.4 s.
+        """
         del self.scope["state"]["exchange"]
 
     def note(self, **notes: str | int | float) -> None:
         self.notes.update(notes)
 
     def note_body(self) -> None:
-        """The last part of the body is there."""
+        """Note that the last part of the body has arrived."""
         self.stages.append(Stage("read", self.started_s, time.perf_counter()))
 
     def note_work(self, num_texts: int, num_tokens: int, timings: Timings) -> None:
-        """What the answer says is there; its stages are taken to have followed each other until now."""
+        """Note that the answer's content is there. Its stages are assumed to have followed each other until now."""
         self.num_texts, self.num_tokens = num_texts, num_tokens
         self.note(texts=num_texts, tokens=num_tokens)
         self.worked_s = ended_s = time.perf_counter()
         stages = {"compute": timings.compute_s, "queue": timings.queue_s, "tokenise": timings.tokenize_s}
         for name, seconds in stages.items():
-            if seconds:  # of a text that was not computed there are none
+            if seconds:  # a text that was not computed has none
                 self.stages.append(Stage(name, ended_s - seconds, ended_s))
                 ended_s -= seconds
 
@@ -103,11 +107,11 @@ class Exchange:
 
     @property
     def seconds(self) -> float:
-        """From the head to the end of the answer."""
+        """The time from the head to the end of the answer."""
         return self.ended_s - self.started_s
 
     def wall_ns(self, moment_s: float) -> int:
-        """A moment of `time.perf_counter` by the wall clock, as nanoseconds since 1970."""
+        """Return a moment of `time.perf_counter` by the wall clock, as nanoseconds since 1970."""
         return self.started_ns + int((moment_s - self.started_s) * 1e9)
 
     @property
@@ -116,17 +120,17 @@ class Exchange:
 
     @property
     def route(self) -> str:
-        """The application's route, never a path that a client made up."""
+        """The path of the application's route, never a path that a client made up."""
         return getattr(self.scope.get("route"), "path", "unknown")
 
     @property
     def path(self) -> str:
-        """Still percent-encoded, so that it cannot break a line, and without the query."""
+        """The path without the query, still percent-encoded, so that it cannot break a line of the log."""
         return str(self.scope["raw_path"].decode("ascii", "replace")[:MAX_LOGGED_PATH])
 
 
 def exchange_of(request: Request) -> Exchange:
-    """What `farthing.server.observe.middleware` began for this request."""
+    """Return the record that `farthing.server.observe.middleware` began for this request."""
     exchange = request.scope["state"]["exchange"]
     assert isinstance(exchange, Exchange)
     return exchange

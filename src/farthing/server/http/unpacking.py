@@ -1,10 +1,10 @@
-"""ASGI middleware: bodies that come compressed are unpacked.
+"""ASGI middleware that unpacks bodies that arrive compressed.
 
-In: any HTTP request. Out: the same, with the body of one whose `Content-Encoding` is gzip or deflate unpacked as it is
-read, a piece at a time; or an error raised from `receive` into whoever reads the body: `HTTPException` 415 for
-another coding, `InputError` for what cannot be unpacked. Nothing is unpacked before somebody asks for it, and what
-is counts where bodies are counted (`farthing.server.limits.in_flight`): a small body that would become a very large
-one is refused when it passes the limit, with no more than a piece of it held beyond that.
+In: any HTTP request. Out: the same request; a body whose `Content-Encoding` is gzip or deflate is unpacked as it is
+read, a piece at a time. Or `receive` raises an error into the code that reads the body: `HTTPException` 415 for another
+coding, `InputError` for data that cannot be unpacked. Nothing is unpacked before the body is asked for, and the
+unpacked bytes count where bodies are counted (`farthing.server.limits.in_flight`): a small body that would become a
+very large one is refused when it passes the limit, with no more than one piece of it held beyond the limit.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from farthing.core.errors import InputError
 from farthing.core.shown import MAX_SHOWN
 
 CODINGS = ("gzip", "x-gzip", "deflate")
-EITHER_FORMAT = 32 + zlib.MAX_WBITS  # zlib finds out which of both it is
+EITHER_FORMAT = 32 + zlib.MAX_WBITS  # zlib finds out which of the two formats it is
 PIECE_BYTES = 2**18
-SMALL_BYTES = 2**14  # of compressed data whose first piece takes less time than a thread would
+SMALL_BYTES = 2**14  # so few compressed bytes are unpacked sooner than a thread could begin
 
 
 class Unpacking:
@@ -32,7 +32,7 @@ class Unpacking:
         if scope["type"] == "http":
             codings = b""
             for name, value in scope["headers"]:
-                if name == b"content-encoding":  # of several, one upon the other, none is known
+                if name == b"content-encoding":  # several codings, one upon the other, match none of `CODINGS`
                     codings = codings + b", " + value if codings else value
             if codings:
                 receive = received_by(receive, codings.decode("latin-1").strip().lower())
@@ -57,7 +57,7 @@ def received_by(receive: Receive, coding: str) -> Receive:
 
 
 class Unpacked:
-    """One request's body."""
+    """The unpacked body of one request."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
@@ -67,7 +67,7 @@ class Unpacked:
         self._is_all_received = self._may_hold_more = self._is_done = False
 
     async def receive(self) -> Message:
-        """The next message of the body. Raises `InputError`."""
+        """Return the next message of the body. Raises `InputError`."""
         while not self._is_done:
             if not self._packed and not self._may_hold_more and not self._is_all_received:
                 message = await self._receive()
@@ -105,7 +105,7 @@ class Unpacked:
         return piece
 
     async def _check_end(self) -> None:
-        """Raises `InputError` for anything behind the end: a second part could be the next of very many."""
+        """Raise `InputError` for any data after the end: a second part could be the first of very many."""
         behind = self._stream.unused_data
         while not behind and not self._is_all_received:
             message = await self._receive()

@@ -1,6 +1,6 @@
-"""How soon a request is wanted, from its headers: `x-priority` and `x-request-timeout-ms`.
+"""The urgency of a request, from its headers `x-priority` and `x-request-timeout-ms`.
 
-In: an HTTP request and the server's own time limit. Out: an `Urgency`; the shorter limit counts.
+In: an HTTP request and the server's own time limit. Out: an `Urgency`; the shorter of the two time limits counts.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ MAX_MS = 10**MAX_DIGITS - 1
 
 
 def urgency_of(request: Request, timeout_s: float | None) -> Urgency:
-    """`USUAL` itself when nothing else was asked for. The time counts from now.
+    """Return the request's urgency, or `USUAL` itself when nothing else was asked for. The time counts from now.
 
     Raises:
-        InputError: a header says something else than it can.
+        InputError: a header has a value that it cannot have.
     """
     priority, asked_ms = request.headers.get(PRIORITY), request.headers.get(TIMEOUT)
     if priority is None and asked_ms is None and timeout_s is None:

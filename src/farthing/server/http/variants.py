@@ -1,9 +1,10 @@
-"""ASGI middleware: /health/ is /health, and HEAD is GET without a body.
+"""ASGI middleware that treats /health/ as /health, and HEAD as GET without a body.
 
-In: any HTTP request. Out: the same, without a slash at the end of its path and with one of the methods that routes
-know. Starlette would answer to a slash with a redirect to an address that it makes of the Host header, which a client
-may have invented, and of a scheme that ends at a proxy. Clients look for a server with HEAD (Ollama's do, at /), and so
-do monitors and proxies. HEAD goes on as GET in a scope of its own: the connection goes by its own, and sends no body.
+In: any HTTP request. Out: the same request, without a slash at the end of its path and with a method that routes know.
+Starlette would answer a slash with a redirect, to an address that it makes of the Host header, which a client may have
+invented, and of a scheme that may be wrong behind a proxy. Clients look for a server with HEAD (Ollama's do, at /), and
+so do monitors and proxies. HEAD goes on as GET in a scope of its own; the connection still sees HEAD in the original
+scope, and sends no body.
 """
 
 from __future__ import annotations
@@ -28,4 +29,4 @@ class Variants:
         try:
             await self.app(inner, receive, send)
         finally:
-            scope.update({**inner, "method": "HEAD"})  # with the route, for the log and the metrics
+            scope.update({**inner, "method": "HEAD"})  # so that the log and the metrics see the route

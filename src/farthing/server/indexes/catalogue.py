@@ -1,8 +1,8 @@
-"""Which indexes a server has: those in its folder, or at its address of Milvus, opened when they are first asked for.
+"""The indexes that a server has, in its folder or at its address of Milvus; each is opened when it is first asked for.
 
 In: names. Out: open indexes, as they are on disk now: another process may add to them, move them to another model, or
-remove them. All of it blocks; not for the event loop. Messages call an index by its name: clients have no business
-with the places of the server's data.
+remove them. All of the calls block, and must not be made on the event loop. Messages call an index by its name: clients
+have no business with the places of the server's data.
 """
 
 from __future__ import annotations
@@ -30,51 +30,55 @@ MOST_NAMED = 20
 
 
 class Catalogue:
-    """
+    """The indexes in one place.
+
     Args:
-        place: as `open_shelf` takes it. Raises as that.
+        place: as `open_shelf` takes it. Raises as `open_shelf`.
     """
 
     def __init__(self, place: str) -> None:
         self._shelf = open_shelf(place)
         self._lock = threading.Lock()
-        self._open: dict[str, tuple[str, VectorIndex]] = {}  # with the manifest that it was opened by
+        self._open: dict[str, tuple[str, VectorIndex]] = {}  # with the manifest by which the index was opened
         self._has_opened = False
         self._segmenter = Segmenter()
         self._segmenter.load_dictionaries()
 
     def names(self) -> list[str]:
-        """Of the indexes that are there, whether they can be opened or not. Raises `VectorIndexError`."""
+        """Return the names of the indexes that exist, whether they can be opened or not. Raises `VectorIndexError`."""
         return self._shelf.names()
 
     def infos(self, on_step: Callable[[], None] = lambda: None) -> dict[str, IndexInfo | FarthingError]:
-        """Of all indexes, with why it cannot be used for each of which that is so.
+        """Return the facts of every index, or the reason why it cannot be used.
 
-        Raises as `names`, and what `on_step` raises, which is called before each.
+        `on_step` is called before each index. Raises as `names`, and what `on_step` raises.
         """
         found: dict[str, IndexInfo | FarthingError] = {}
         for name in self.names():
             on_step()
             try:
                 found[name] = self.open(name).info()
-            except IndexNotFoundError:  # removed since the names were read
+            except IndexNotFoundError:  # it was removed since the names were read
                 continue
             except (VectorIndexError, IndexPlaceError) as error:
                 found[name] = error
         return found
 
     def database(self, name: str) -> Database:
-        """The place of an index, there or not.
+        """Return the place of an index, whether the index exists or not.
 
         Raises:
-            InputError: for a name that cannot be one.
+            InputError: the name cannot be one of an index.
             IndexPlaceError: a file has this name.
         """
         check_name(name)
         return self._shelf.database(name)
 
     def open(self, name: str) -> VectorIndex:
-        """Raises `IndexNotFoundError`, `VectorIndexError`, and `InputError` for a name that cannot be one."""
+        """Return the open index.
+
+        Raises `IndexNotFoundError`, `VectorIndexError`, and `InputError` for a name that no index can have.
+        """
         database = self._existing(name)
         try:
             manifest = database.read(MANIFEST)
@@ -84,7 +88,7 @@ class Catalogue:
                 opened = self._open.get(name)
                 if opened is None or opened[0] != manifest:
                     opened = manifest, VectorIndex.open(database, self._segmenter)
-                    if not self._has_opened:  # the first brings the modules of its kind
+                    if not self._has_opened:  # the first index imports the modules of its kind
                         self._has_opened = True
                         spare_what_came()
                         self._shelf.settle()
@@ -95,7 +99,7 @@ class Catalogue:
             raise
 
     def remove(self, name: str) -> list[str]:
-        """As `remove_index`. Raises as that, and `InputError` for a name that cannot be one."""
+        """Do as `remove_index` does. Raises as it does, and `InputError` for a name that no index can have."""
         kept = remove_index(self._existing(name))
         with self._lock:
             self._open.pop(name, None)

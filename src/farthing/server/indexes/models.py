@@ -1,7 +1,7 @@
 """The served models as the toolkit sees them: an encoder and a reranker whose calls block.
 
-For threads other than the event loop's, on which each call is run. What is asked goes through the service as a client's
-request does: its queue, its cache, its limits.
+They are for threads other than the event loop's; each call is run on the event loop. Requests go through the service as
+a client's requests do: through its queue, its cache and its limits.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 TEXTS_AT_A_TIME = 256
-POLL_S = 0.2  # how soon a thread that waits for a model sees that its work was stopped
+POLL_S = 0.2  # how soon a thread that waits for a model notices that its work was stopped
 
 
 @dataclass
 class Work:
-    """What one client's request has the models do.
+    """The work that the models do for one client's request.
 
     Attributes:
-        loop: of the server.
-        num_tokens: that were asked for until now.
+        loop: the event loop of the server.
+        num_tokens: how many tokens the models were asked for until now.
     """
 
     service: Service
@@ -50,11 +50,11 @@ class Work:
     _has_turn: bool = False
 
     def stop(self) -> None:
-        """Nobody waits for the result any more: what is done for it shall end soon."""
+        """Stop the work soon, because nobody waits for the result any more."""
         self._is_stopped = True
 
     def check(self) -> None:
-        """To be called often. Raises `ClosedError` when the work was stopped, and `DeadlineError` after its time."""
+        """Raise `ClosedError` when the work was stopped, and `DeadlineError` after its time. Must be called often."""
         if self._is_stopped:
             raise ClosedError("The work was stopped: its client hung up, or the server ends.")
         if self.urgency.left_s() == 0:
@@ -62,9 +62,9 @@ class Work:
 
     @contextmanager
     def computing(self, turns: threading.Semaphore) -> Iterator[None]:
-        """For a thread: wait for its turn, and pass it on at the end, and while it waits for a model.
+        """Wait in a thread for its turn, and pass the turn on at the end, and while the thread waits for a model.
 
-        Threads that all want Python's lock have it for 5 ms each, one after the other, before those that answer
+        Threads that all want Python's lock hold it for 5 ms each, one after the other, before the threads that answer
         requests get it again. Raises what `check` raises.
         """
         self._turns = turns
@@ -87,7 +87,7 @@ class Work:
             self._turns.release()
 
     def wait_for(self, call: Coroutine[Any, Any, T]) -> T:
-        """Its result; for threads. Raises what `call` and `check` raise."""
+        """Return the result of `call`; must be called in a thread. Raises what `call` and `check` raise."""
         try:
             self.check()
         except BaseException:
@@ -110,7 +110,7 @@ class Work:
 
 
 class ServedEncoder:
-    """`farthing.toolkit.encoder.Encoder` over a served model. Its space is that of the last vectors it gave."""
+    """A `farthing.toolkit.encoder.Encoder` over a served model. Its space is that of the last vectors it returned."""
 
     def __init__(self, work: Work, name: str, backend: EmbedBackend) -> None:
         self.model = name
@@ -121,7 +121,7 @@ class ServedEncoder:
         self._tokenizer = None if backend.local is None else backend.local.tokenizer
 
     def count_tokens(self, text: str) -> int:
-        # As a batch: other threads run meanwhile.
+        # The text is encoded as a batch, so that other threads run meanwhile.
         return estimate_tokens(text) if self._tokenizer is None else len(self._tokenizer.encode_pieces([text])[0])
 
     def encode(
@@ -151,11 +151,11 @@ class ServedEncoder:
         return np.concatenate(found)
 
     def close(self) -> None:
-        """The service goes on."""
+        """Do nothing: the service goes on."""
 
 
 class ServedRanker:
-    """A served reranker; `name` is the client's, None for the one there is."""
+    """A served reranker; `name` is the client's name for it, or None for the only one."""
 
     def __init__(self, work: Work, name: str | None) -> None:
         self._work = work

@@ -1,1 +1,1 @@
-"""How much a caller may have: requests, tokens and memory."""
+"""Limits on the requests, tokens and memory that a caller may use."""

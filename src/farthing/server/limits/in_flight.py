@@ -1,14 +1,15 @@
-"""ASGI middleware around a request in flight: how large its body may be, how long it may take, what memory it holds.
+"""ASGI middleware that limits a request's body, the time that the body takes to arrive, and the memory that it holds.
 
-In: any HTTP request. Out: the same with a `Claim` in its state, which grows with the body and is given back when the
-answer has been read; or an error raised from `receive` into whoever reads the body, so that the application answers it
-in its own error shape: `HTTPException` 413 or 408, `QueueFullError`, `RequestTooLargeError`. The declared
-content-length is checked before anything is read; without one (chunked) the bytes are counted as they come, so that no
-more than the limit is ever held. Starlette's own middleware of this kind answers in plain text, which OpenAI's clients
-cannot read.
+In: any HTTP request. Out: the same request with a `Claim` in its state, which grows with the body and is given back
+when the answer has been read. Where a limit is passed, `receive` raises an error into the code that reads the body, so
+that the application answers it in its own error shape: `HTTPException` 413 or 408, `QueueFullError`,
+`RequestTooLargeError`. The declared content-length is checked before anything is read. Without one (chunked), the bytes
+are counted as they arrive, so that no more than the limit is ever held. Starlette's own middleware of this kind answers
+in plain text, which OpenAI's clients cannot read.
 
-An answer goes to the connection piece by piece, the next one when the client has taken the last: what nobody reads is
-held once, here, where it counts. Time limits are the connection's to watch (`farthing.server.http.connection`).
+An answer goes to the connection piece by piece, each piece when the client has taken the one before it. An answer that
+nobody reads is therefore held once, here, where it is counted. The connection watches the time limits
+(`farthing.server.http.connection`).
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ LATE_MESSAGE = (
     "The request body did not come in time; send it at once, or start the server with a larger --body-timeout-s."
 )
 CLAIM = "claim"  # key in the state of a request
-PIECE_BYTES = 96 * 1024  # of an answer, given to the connection at once: 32 vectors of 384 numbers in base64 are one
-SMALL_ANSWER_BYTES = 16 * 1024  # that are not worth counting
+PIECE_BYTES = 96 * 1024  # of an answer, given to the connection at once; 32 vectors of 384 numbers in base64 fit in one
+SMALL_ANSWER_BYTES = 16 * 1024  # a smaller answer is not worth counting
 
 
 class InFlight:
-    """Limit the request body of `app` to `max_bytes`, and what all requests hold to that of `memory`."""
+    """Limits the request bodies of `app` to `max_bytes`, and what all requests hold to the limit of `memory`."""
 
     def __init__(self, app: ASGIApp, max_bytes: int, memory: RequestMemory) -> None:
         self.app = app
@@ -65,7 +66,7 @@ class InFlight:
 
         async def receive_within_limits() -> Message:
             nonlocal seen_bytes, is_whole
-            if is_whole:  # nothing more comes but the client's hanging up
+            if is_whole:  # nothing more can come, except that the client hangs up
                 return await receive()
             if declared_bytes > self.max_bytes:
                 raise self.too_large(f"{declared_bytes} bytes")
@@ -95,8 +96,11 @@ class InFlight:
 
 
 class Answer:
-    """An answer on its way to the client. Its head waits for the first part of its body, so that an answer for which
-    there is no room is another one."""
+    """An answer on its way to the client.
+
+    Its head is held back until the first part of its body is there, so that an answer for which there is no room can
+    still be replaced by an error.
+    """
 
     def __init__(self, claim: Claim, scope: Scope, receive: Receive, send: Send, wire: Wire | None) -> None:
         self._claim, self._scope, self._receive, self._send, self._wire = claim, scope, receive, send, wire
@@ -123,11 +127,11 @@ class Answer:
                 is_last = start + PIECE_BYTES >= len(body) and not message.get("more_body")
                 piece = body[start : start + PIECE_BYTES]
                 await self._send({"type": "http.response.body", "body": piece, "more_body": not is_last})
-                if self._claim.is_dropped:  # and with it the connection
+                if self._claim.is_dropped:  # and the connection with it
                     raise ClientDisconnect
 
     async def taken(self) -> None:
-        """Returns when the client has taken all but a rest of the answer, or is gone."""
+        """Return when the client has taken nearly all of the answer, or is gone."""
         if self._wire is not None and self._wire.is_full():
             with self._waiting_for_client():
                 await self._wire.drain()
@@ -136,7 +140,7 @@ class Answer:
         return self._claim.waiting_for_client(None if self._wire is None else self._wire.abort)
 
     async def _has_room(self, num_bytes: int) -> bool:
-        """Where there is none, the client is told so instead."""
+        """Claim room for `num_bytes`; where there is none, send the client an error instead of the answer."""
         try:
             await self._claim.grow(num_bytes)
         except FarthingError as error:
@@ -147,7 +151,7 @@ class Answer:
 
 
 async def claim_answer(request: Request, num_numbers: int) -> None:
-    """Have room for an answer of `num_numbers` numbers before they are computed.
+    """Claim memory for an answer of `num_numbers` numbers before they are computed.
 
     Raises `RequestTooLargeError` and `QueueFullError`.
     """
@@ -155,7 +159,7 @@ async def claim_answer(request: Request, num_numbers: int) -> None:
 
 
 async def claim_memory(request: Request, num_bytes: int) -> None:
-    """Have room for so many bytes until the request is answered. Raises as `claim_answer`."""
+    """Claim `num_bytes` of memory until the request is answered. Raises as `claim_answer`."""
     claim: Claim | None = request.scope["state"].get(CLAIM)
     if claim is not None:
         await claim.grow(num_bytes)

@@ -1,9 +1,9 @@
-"""ASGI middleware: what a request costs its caller, and what is left then.
+"""ASGI middleware that charges a caller for a request, and tells the caller what is left.
 
-In: any HTTP request, with an `Allowance` in its state where the guard left one. Out: the same. When the body is there,
-an estimate of its tokens is reserved, whatever the route is; a route that knows better reserves more. When the answer
-begins, the true number is paid, and what is left goes with it in headers, with errors too. Where the client hung up, or
-the request's time was over, nobody knows what was computed: at least what was reserved is paid.
+In: any HTTP request, with an `Allowance` in its state where the guard left one. Out: the same request. When the body
+has arrived, an estimate of its tokens is reserved, whatever the route is; a route that knows better reserves more. When
+the answer begins, the true number of tokens is paid. Headers tell what is left, also on errors. Where the client hung
+up, or the request ran out of time, nobody knows how much was computed: the caller pays at least what was reserved.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Metering:
             return found
 
         async def receive_and_reserve() -> Message:
-            """Raises `RateLimitError` into whoever reads the body, so that it is answered in the route's dialect."""
+            """Raise `RateLimitError` into the code that reads the body, so that the route's dialect answers it."""
             nonlocal num_bytes
             message = await receive()
             if message["type"] == "http.request":

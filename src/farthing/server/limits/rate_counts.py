@@ -1,16 +1,14 @@
-"""Where rates are counted: in this process, or in a Redis that several servers share.
+"""Counts of what callers have spent per minute, in this process or in a Redis that several servers share.
 
-In: keys, their limits, and amounts. Out: whether an amount was let pass, and what has been spent. A Redis that fails,
-is slow, or answers nonsense costs `TIMEOUT_S`, and no request fails by it: this process counts for itself, and asks
-again after `RETRY_S`. (The package `limits` forgets what was overdrawn after two minutes.)
+In: keys, their limits, and amounts. Out: whether an amount was let pass, how much counts now, and when less will count.
 
-What of the past still counts against a limit a minute.
+The running minute counts in full. Of the minute before it, only the part that lies within the last 60 seconds counts. A
+caller may spend more than the limit in one minute, because the number of tokens is known only when they have been
+computed. The rest then counts in the next minute, and so on: every minute pays for one limit, until all is paid. (The
+package `limits` forgets what was overdrawn after two minutes.)
 
-In: amounts that were spent, minute by minute. Out: how much of them counts now, and when less will.
-
-The running minute counts in full, and of the one before it the part that lies within the last 60 seconds. Who spent
-more than the limit in a minute (the number of tokens is known when they were computed) has the rest count in the next
-minute, and so on: every minute pays for one limit, until all is paid.
+A Redis that fails, is slow, or answers nonsense costs `TIMEOUT_S`, and no request fails because of it: this process
+counts for itself, and asks Redis again after `RETRY_S`.
 """
 
 from __future__ import annotations
@@ -30,13 +28,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 TIMEOUT_S = 0.05  # to connect, and for each answer
 RETRY_S = 5.0
-MAX_CONNECTIONS = 32  # of this process; who finds none free waits as long as for an answer
+MAX_CONNECTIONS = 32  # of this process; a request that finds none free waits as long as for an answer
 PREFIX = "farthing-spent/"
-LOOKED_AT = 2  # keys whose age is looked at whenever one is counted: more than can come meanwhile
-ANY_AMOUNT = 2**52  # that a caller may have spent already: whoever has it is never refused
-# `MemoryCounts.spend` in one step, for all servers by the clock of Redis. That may be set back: a minute that has not
-# come yet is taken for the running one. KEYS: the key. ARGV: limit, amount, own. Answers with whether it was counted,
-# previous, current, and the microseconds of the running minute.
+LOOKED_AT = 2  # number of keys checked for their age whenever a key is counted: more than can be added meanwhile
+ANY_AMOUNT = 2**52  # may have been spent already: a request with so much of its own is never refused
+# `MemoryCounts.spend` in one step, for all servers by the clock of Redis. That clock may be set back: a minute that
+# lies in the future is treated as the running one. KEYS: the key. ARGV: limit, amount, own. The script returns whether
+# the amount was counted, previous, current, and the microseconds that have passed of the running minute.
 SPEND = """
 local limit, amount, own = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
@@ -67,12 +65,13 @@ WINDOW_S = 60
 
 @dataclass(frozen=True)
 class Spent:
-    """
+    """What a key has spent of its limit.
+
     Attributes:
-        limit: a minute.
-        previous: spent in the minute before the running one, at most the limit.
-        current: spent in the running one, with what earlier ones left to pay.
-        passed: part of the running one that is over, from 0 to 1.
+        limit: the amount that may be spent per minute.
+        previous: the amount spent in the minute before the running one, at most the limit.
+        current: the amount spent in the running minute, with what earlier minutes left to pay.
+        passed: the part of the running minute that is over, from 0 to 1.
     """
 
     limit: int
@@ -85,19 +84,19 @@ class Spent:
         return self.previous * (1 - self.passed) + self.current
 
     def after(self, minutes: int) -> tuple[int, int]:
-        """`previous` and `current` when so many minutes more have begun, if nothing more is spent."""
+        """Return `previous` and `current` as they are `minutes` later, if nothing more is spent."""
         if minutes < 1:
             return self.previous, self.current
         left = max(self.current - (minutes - 1) * self.limit, 0)
         return min(left, self.limit), max(left - self.limit, 0)
 
     def plus(self, amount: int) -> Spent:
-        """With `amount` more. Where it is negative, what was spent last is given back first, and no more than all."""
+        """Return this with `amount` more. A negative amount is taken from the latest spending first, down to 0."""
         current = self.current + amount
         return Spent(self.limit, max(self.previous + min(current, 0), 0), max(current, 0), self.passed)
 
     def wait_s(self, most: float) -> float:
-        """Seconds until no more than `most` counts, if nothing more is spent."""
+        """Return the seconds until at most `most` counts, if nothing more is spent."""
         if self.amount <= most:
             return 0.0
         minutes = max(math.ceil((self.current - most) / self.limit), 0)
@@ -107,7 +106,7 @@ class Spent:
 
 
 class RateCounts:
-    """Counts in `storage`: "memory", or the address of a Redis."""
+    """The counts in `storage`, which is "memory" or the address of a Redis."""
 
     def __init__(self, storage: str) -> None:
         self._memory = MemoryCounts()
@@ -115,10 +114,10 @@ class RateCounts:
         self._retry_at = 0.0
 
     async def spend(self, key: str, limit: int, amount: int, *, own: int = 0) -> tuple[bool, Spent]:
-        """Count `amount`, unless the limit has been spent already, of which `own` does not count.
+        """Count `amount`, unless what was spent without `own` has already used up the limit.
 
         Returns:
-            Whether it was counted, and what is spent now.
+            Whether the amount was counted, and what is spent now.
         """
         if self._shared is not None and time.monotonic() >= self._retry_at:
             try:
@@ -136,10 +135,10 @@ class RateCounts:
 
 
 class MemoryCounts:
-    """Counts of this process, by a clock that never jumps. What is paid is forgotten, little by little."""
+    """Counts of this process, by a clock that never jumps. Keys with nothing left to pay are forgotten bit by bit."""
 
     def __init__(self) -> None:
-        self._held: OrderedDict[str, tuple[int, Spent]] = OrderedDict()  # minute and what was spent then
+        self._held: OrderedDict[str, tuple[int, Spent]] = OrderedDict()  # last minute, and spent by then
 
     def spend(self, key: str, limit: int, amount: int, own: int) -> tuple[bool, Spent]:
         minute, part_s = divmod(time.monotonic(), WINDOW_S)
@@ -167,10 +166,10 @@ class MemoryCounts:
 
 
 class RedisCounts:
-    """Connects on first use. Raises `MissingExtraError`.
+    """Counts in a Redis, to which this connects on first use. Raises `MissingExtraError`.
 
     Attributes:
-        errors: that `spend` may raise; `ValueError` is for an answer that is none.
+        errors: the exceptions that `spend` may raise; `ValueError` stands for an answer that is not made of counts.
     """
 
     def __init__(self, url: str) -> None:

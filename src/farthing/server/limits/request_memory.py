@@ -1,9 +1,9 @@
-"""How much memory the requests in work take together, and who gives way when it is too much.
+"""The memory that all requests in work take together, and which of them gives way when it is too much.
 
-In: claims of requests: for their bodies as these come, for the answers that they will need room for. Out: room, after a
+In: the claims of requests, for their bodies as these arrive and for the answers that will need room. Out: room, after a
 wait if need be, or a typed error. A request whose client keeps it waiting (the rest of its body does not come, its
-answer is not read) gives way to one that could go on: whoever opens connections and leaves them keeps nobody out. The
-limit is an entry of the memory plan, so that requests cannot push the process over its budget.
+answer is not read) gives way to one that could go on: a client that opens connections and leaves them keeps nobody out.
+The limit is an entry of the memory plan, so that requests cannot push the process over its budget.
 """
 
 from __future__ import annotations
@@ -15,29 +15,30 @@ from collections.abc import Callable
 from farthing.core.errors import QueueFullError, RequestTooLargeError
 from farthing.core.sizes import mebibytes, parse_bytes
 
-# Bytes of memory for each byte of a body: the parts as they came, put together, and what they say as Python's objects.
+# Bytes of memory for each byte of a body: its parts as they arrived, the whole body, and its values as Python objects.
 BODY_WEIGHT = 3
-# Bytes of memory for each number of an answer: rows as they were computed, put in order, and made length 1.
+# Bytes of memory for each number of an answer: rows as they were computed, in order, and normalised to length 1.
 NUMBER_BYTES = 12
-# What auto takes at most, and of the memory.
+# The setting "auto" takes at most so many bytes, and at most 1 / MEMORY_SHARE of the memory.
 MOST_BYTES, MEMORY_SHARE = 512 * 2**20, 16
-# A client may keep its request waiting for so long before the request gives way to others.
+# How long a client may keep its request waiting before the request has to give way to others.
 PATIENCE_S = 2.0
 # The longest wait for room.
 WAIT_S = 10.0
 RETRY_AFTER_S = 1.0
 LOOK_INTERVAL_S = 0.25
-# A request of so few bytes has a share of the memory to which no larger one comes: it does not wait until they go.
+# A request of at most so many bytes may use a share of the memory that larger ones cannot take: it need not wait for
+# them.
 SMALL_BYTES, SMALL_SHARE = 64 * 1024, 1 / 16
-# What may wait for room, beside what is held: it has been received already.
+# The size of what may wait for room beside what is held, as a share of the limit: it has been received already.
 WAITING_SHARE = 0.25
 
 
 class Claim:
-    """What one request holds. Not for threads other than the event loop's.
+    """The memory that one request holds. Only the event loop's thread may use it.
 
     Attributes:
-        expected_bytes: that the request will need at least, as far as its client has said.
+        expected_bytes: how much the request will need at least, as far as its client has declared it.
     """
 
     def __init__(self, memory: RequestMemory) -> None:
@@ -48,18 +49,18 @@ class Claim:
         self._since_s = 0.0
 
     async def grow(self, num_bytes: int) -> None:
-        """Claim `num_bytes` more. Returns when there is room.
+        """Claim `num_bytes` more, and return when there is room.
 
         Raises:
-            RequestTooLargeError: the request would need more than there is for all.
+            RequestTooLargeError: the request would need more than all requests may have.
             QueueFullError: there was no room in time, or the request has given way meanwhile.
         """
         if not self._memory.take(self, num_bytes):
             await self._memory.wait(self, num_bytes)
 
     def waiting_for_client(self, give_way: Callable[[], None] | None) -> Claim:
-        """A context in which the client has to do something. `give_way` is called when others need the room: it ends
-        the wait; with None it cannot be ended."""
+        """Return a context in which the request waits for its client. `give_way` is called when others need the room,
+        and ends the wait; with None the wait cannot be ended."""
         self._give_way, self._since_s = give_way, self._memory.clock()
         return self
 
@@ -70,15 +71,15 @@ class Claim:
         self._give_way = None
 
     def waits_s(self, now_s: float) -> float:
-        """For how long the client has kept this request waiting; 0 while it does not."""
+        """Return for how long the client has kept this request waiting; 0 while it does not."""
         return 0.0 if self._give_way is None else now_s - self._since_s
 
     def size_bytes(self, more_bytes: int) -> int:
-        """How large the request is beside others: a large body is large from its first byte on."""
+        """Return the size to compare with other requests: a large body is large from its first byte on."""
         return max(self.num_bytes + more_bytes, self.expected_bytes)
 
     def drop(self) -> None:
-        """Have the request give way. What it holds counts as free at once: its task ends in the next turns."""
+        """Make the request give way. Its memory counts as free at once: its task ends in the next turns of the loop."""
         give_way, self._give_way, self.is_dropped = self._give_way, None, True
         self.release()
         assert give_way is not None
@@ -89,9 +90,10 @@ class Claim:
 
 
 class RequestMemory:
-    """
+    """The memory of all requests.
+
     Args:
-        limit_bytes: that all requests may hold together. May be set anew while nothing is in work.
+        limit_bytes: what all requests may hold together. It may be changed while no request is in work.
     """
 
     def __init__(self, limit_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -104,16 +106,18 @@ class RequestMemory:
 
     @classmethod
     def of(cls, setting: str) -> RequestMemory:
-        """By `request_memory` of the settings; of auto, as if there were memory enough."""
+        """Make one from `request_memory` of the settings; "auto" is treated as if there were memory enough."""
         return cls(MOST_BYTES if setting == "auto" else parse_bytes(setting) or 0)
 
     def claim(self) -> Claim:
-        """A request's, with nothing yet."""
+        """Return a claim for a new request, which holds nothing yet."""
         return Claim(self)
 
     def take(self, claim: Claim, num_bytes: int) -> bool:
-        """Whether the claim could grow now. Raises `RequestTooLargeError` where it never can, `QueueFullError` when it
-        was dropped."""
+        """Let the claim grow and return True, or return False if there is no room now.
+
+        Raises `RequestTooLargeError` where there never can be room, and `QueueFullError` when the claim was dropped.
+        """
         if claim.is_dropped:
             raise gave_way()
         limit_bytes = self._limit_bytes_for(claim, num_bytes)
@@ -131,7 +135,7 @@ class RequestMemory:
         return True
 
     async def wait(self, claim: Claim, num_bytes: int) -> None:
-        """Returns when the claim has grown. Raises as `take`, and `QueueFullError` when that takes too long."""
+        """Return when the claim has grown. Raises as `take`, and `QueueFullError` when it takes too long."""
         self._let_wait(claim, num_bytes)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[turn] = claim, num_bytes
@@ -142,7 +146,7 @@ class RequestMemory:
                 await asyncio.wait((turn,), timeout=LOOK_INTERVAL_S)
                 if turn.done():
                     return turn.result()
-                if self.take(claim, num_bytes):  # others may have lost their patience's time meanwhile
+                if self.take(claim, num_bytes):  # other clients may have waited for too long meanwhile
                     return None
                 if self.clock() >= end_s:
                     raise self._full()
@@ -157,12 +161,12 @@ class RequestMemory:
             self._serve_waiting()
 
     def _limit_bytes_for(self, claim: Claim, num_bytes: int) -> int:
-        """What all may hold together after the claim has grown."""
+        """Return how much all requests may hold together after the claim has grown."""
         is_small = claim.num_bytes + num_bytes <= SMALL_BYTES
         return self.limit_bytes if is_small else self.limit_bytes - int(SMALL_SHARE * self.limit_bytes)
 
     def _let_wait(self, claim: Claim, num_bytes: int) -> None:
-        """The largest requests are refused until the others and this one may wait, or this one is the largest."""
+        """Refuse the largest waiting requests until this one may wait too; raise if this one is the largest."""
         while self._waiting:
             if sum(more for _, more in self._waiting.values()) + num_bytes <= WAITING_SHARE * self.limit_bytes:
                 return
@@ -177,7 +181,7 @@ class RequestMemory:
             turn.set_exception(self._full())
 
     def _make_room(self, claim: Claim, num_bytes: int, limit_bytes: int) -> bool:
-        """Have the largest of those give way whose clients keep them waiting; whether there is room then."""
+        """Drop the largest requests whose clients keep them waiting. Returns whether there is room then."""
         now_s = self.clock()
         slow = [other for other in self._claims if other is not claim and other.waits_s(now_s) >= PATIENCE_S]
         missing = self.used_bytes + num_bytes - limit_bytes
@@ -193,7 +197,7 @@ class RequestMemory:
         return True
 
     def _serve_waiting(self) -> None:
-        """The oldest that fit; a smaller one passes one for which there is no room yet."""
+        """Serve the oldest waiting requests that fit; a smaller request may pass one for which there is no room yet."""
         for turn, (claim, num_bytes) in list(self._waiting.items()):
             limit_bytes = self._limit_bytes_for(claim, num_bytes)
             if not turn.done() and self.used_bytes + num_bytes <= limit_bytes and self.take(claim, num_bytes):
@@ -201,7 +205,7 @@ class RequestMemory:
                 turn.set_result(None)
 
     def _refuse_one_of_a_circle(self) -> None:
-        """Where all that is held belongs to requests that wait for each other, the largest has to go."""
+        """Refuse the largest waiting request where everything held belongs to requests that wait for each other."""
         open_turns = [(turn, claim, more) for turn, (claim, more) in self._waiting.items() if not turn.done()]
         holders = [(claim.size_bytes(more), turn) for turn, claim, more in open_turns if claim.num_bytes]
         if holders and self._claims <= {claim for _, claim, _ in open_turns}:
@@ -216,7 +220,7 @@ class RequestMemory:
 
 
 def gave_way() -> QueueFullError:
-    """Of a request whose client kept it waiting while others needed its memory."""
+    """Return the error for a request whose client kept it waiting while others needed its memory."""
     return QueueFullError(
         "The request did not come on for too long, and others needed its memory (request_memory). Send its body at "
         "once, and read the answer as it comes.",

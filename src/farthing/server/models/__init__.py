@@ -1,1 +1,1 @@
-"""The served models: loaded, watched, chosen by name."""
+"""The served models: how they are loaded, watched, and chosen by name."""

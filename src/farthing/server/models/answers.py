@@ -1,4 +1,4 @@
-"""What a `Service` answers."""
+"""The answers of a `Service`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ServiceHealth:
-    """`reason` is empty when ready."""
+    """Whether a service can answer; `reason` is empty when it is ready."""
 
     status: Literal["loading", "ready", "overloaded", "unhealthy", "closed"]
     reason: str = ""
@@ -25,10 +25,11 @@ class ServiceHealth:
 
 @dataclass(frozen=True)
 class Answer:
-    """
+    """The answer to a request for vectors.
+
     Attributes:
-        model: name of the model that made the vectors.
-        memory_step: what is done to save memory at the moment; empty when nothing is.
+        model: the name of the model that made the vectors.
+        memory_step: the step that is taken to save memory at the moment; empty when there is none.
     """
 
     result: EmbedResult
@@ -38,17 +39,17 @@ class Answer:
 
 @dataclass(frozen=True)
 class Scores:
-    """`model` is the name of the model that made them."""
+    """The answer to a request for scores; `model` is the name of the model that made them."""
 
     result: RerankResult
     model: str
 
 
 def takes(slot: ModelEntry, request: EmbedRequest) -> bool:
-    """Whether a model of a route can take a request that was meant for another; True while it is not loaded.
+    """Return whether a model of a route can take a request that was meant for another; True while it is not loaded.
 
-    It cannot for token ids, which belong to one tokenizer, for more dimensions than it has, and for a vector of every
-    token from another server.
+    It cannot take token ids, which belong to one tokenizer, or more dimensions than it has, or, if it runs in another
+    server, a request for a vector of every token.
     """
     embedder = cast("EmbedBackend | None", slot.backend)
     if embedder is None:
@@ -60,7 +61,7 @@ def takes(slot: ModelEntry, request: EmbedRequest) -> bool:
 
 
 def wrong_task(name: str, task: Task, able: Sequence[str] = ()) -> WrongTaskError:
-    """Of a model that does the other one. `able` names the models of this server that do `task`."""
+    """Return the error for a model that does the other task. `able` names the models of this server that do `task`."""
     named = " or ".join(map(repr, able))
     if task == "embed":
         message = f"The model {name!r} scores pairs and makes no vectors: POST /v1/rerank. "

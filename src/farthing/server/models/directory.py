@@ -1,7 +1,7 @@
-"""Which models a server has, and which of them answers to a name.
+"""The models that a server has, and which of them answers to a name.
 
-In: entries, and routes (a name for several models, of which the first that can answers). Out: the entries to ask, in
-order. Nothing is loaded here.
+In: entries, and routes (a route is a name for several models, of which the first that can answers). Out: the entries to
+ask, in order. Nothing is loaded here.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ if TYPE_CHECKING:
     from farthing.models.heads import Task
 
 
-LATEST = ":latest"  # which Ollama's clients put behind a name without a tag
+LATEST = ":latest"  # Ollama's clients put this behind a name without a tag
 
 
 class Directory:
-    """
+    """The models and routes by their names.
+
     Args:
-        entries: the first of a task answers requests that name no model.
-        routes: names of models by the route's own name.
+        entries: the models; the first for a task answers requests that name no model.
+        routes: the names of models by the name of the route.
 
     Raises:
-        SettingsError: a name stands for two things, or a route names a model that there is not.
+        SettingsError: a name stands for two things, or a route names a model that does not exist.
     """
 
     def __init__(self, entries: Sequence[ModelEntry], routes: Mapping[str, Sequence[str]] | None = None) -> None:
@@ -46,24 +47,24 @@ class Directory:
 
     @property
     def listed_names(self) -> list[str]:
-        """Models first, then routes."""
+        """The names of the models, then those of the routes."""
         return [*(entry.name for entry in self.entries), *(name for name in self._routes if name != ANY_MODEL)]
 
     def names_for(self, task: Task) -> list[str]:
-        """Of the models that do that."""
+        """Return the names of the models that do `task`."""
         return [entry.name for entry in self.entries if entry.task == task]
 
     def listed_name(self, name: str) -> str:
-        """What the model or route that clients call so is listed as. Raises `UnknownModelError`."""
+        """Return the listed name of the model or route that clients call `name`. Raises `UnknownModelError`."""
         if name and name != ANY_MODEL:
             name = self._own(name)
             return self._by_name[name].name if name in self._by_name else name
         return self.entries[0].name
 
     def find(self, name: str | None, task: Task) -> Sequence[ModelEntry]:
-        """The models to ask, best first; none when no model is for the task.
+        """Return the models to ask, best first; none when no model does the task.
 
-        Raises `UnknownModelError` unless `name` is one of a model or a route, `auto`, empty or None.
+        Raises `UnknownModelError` unless `name` is the name of a model or a route, `auto`, empty or None.
         """
         if name and name != ANY_MODEL:
             name = self._own(name)
@@ -73,7 +74,7 @@ class Directory:
         return [entry for entry in self.entries if entry.task == task][:1]
 
     def _own(self, name: str) -> str:
-        """The name without Ollama's default tag, unless a model is really called so. Raises `UnknownModelError`."""
+        """Return the name without Ollama's default tag, unless a model's name has it. Raises `UnknownModelError`."""
         if len(name) <= MAX_NAME:
             for own in (name, name.removesuffix(LATEST)):
                 if own in self._by_name or own in self._routes:

@@ -1,7 +1,7 @@
 """The one thread that loads models, unloads those that nobody uses, watches them, and closes them in the end.
 
-In: entries, and orders to load one of them. Out: whether the server is ready, why it is not, and an exit status. It
-does not stop the process: it reports a failure, and `farthing.server.run` acts on it.
+In: entries, and orders to load one of them. Out: whether the server is ready, why it is not, and an exit status. The
+thread does not stop the process: it reports a failure, and `farthing.server.run` acts on it.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ logger = logging.getLogger(__name__)
 LOAD_FAILED = 1
 WORKER_DIED = 70  # EX_SOFTWARE of sysexits.h
 WATCH_INTERVAL_S = 0.25
-LOADING_STOP_S = 1.0  # loading cannot be interrupted, so that there is no point in waiting for long
-CLOSE_S = 5.0  # for the batch that runs
+LOADING_STOP_S = 1.0  # loading cannot be interrupted, so there is no point in waiting for long
+CLOSE_S = 5.0  # so that the running batch can end
 
 Event = Callable[[], None]
 
 
 class Keeper:
-    """
+    """The thread, and what it has found out.
+
     Args:
-        prepare: called before the first model is loaded; raises when none can be.
-        exits_on_death: a dead worker ends the server.
+        prepare: called before the first model is loaded; raises when none can be loaded.
+        exits_on_death: whether a dead worker ends the server.
 
     Attributes:
-        is_ready: all models that are loaded at the start are there.
+        is_ready: whether all models that are loaded at the start are there.
         failure: why the server could not start, in words for clients; empty when nothing failed.
     """
 
@@ -42,7 +43,7 @@ class Keeper:
         self.failure = ""
         self.exit_status = 0
         self._entries, self._prepare, self._exits_on_death = tuple(entries), prepare, exits_on_death
-        self._orders: queue.SimpleQueue[ModelEntry | None] = queue.SimpleQueue()  # to load; None only wakes it
+        self._orders: queue.SimpleQueue[ModelEntry | None] = queue.SimpleQueue()  # to load; None only wakes the thread
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -51,20 +52,21 @@ class Keeper:
         return self._closing.is_set()
 
     def start(self, on_ready: Event, on_failure: Event) -> None:
-        """Both are called in the thread; `exit_status` is set by then."""
+        """Start the thread, which calls both functions; `exit_status` is set by then."""
         assert self._thread is None, "a service starts once"
-        # A daemon: loading cannot be interrupted, and must not keep a process alive that was asked to stop.
+        # A daemon thread, because loading cannot be interrupted, and must not keep a process alive that was asked to
+        # stop.
         self._thread = threading.Thread(
             target=self._live, args=(on_ready, on_failure), name="farthing-service", daemon=True
         )
         self._thread.start()
 
     def order(self, entry: ModelEntry) -> None:
-        """Have a model loaded, as soon as those that were ordered before are."""
+        """Have `entry` loaded after the models that were ordered before it."""
         self._orders.put(entry)
 
     def close(self) -> bool:
-        """Close all models. False when that does not end in time, or one is still being loaded."""
+        """Close all models. Returns False when that does not end in time, or a model is still being loaded."""
         self._closing.set()
         self._orders.put(None)
         if self._thread is None:
@@ -73,7 +75,7 @@ class Keeper:
         return not self._thread.is_alive()
 
     def broken(self) -> str:
-        """Why the first loaded model that cannot answer cannot; empty when all can."""
+        """Return why the first loaded model that is broken cannot answer; empty when all models can."""
         healths = (entry.backend.health() for entry in self._entries if entry.backend is not None)
         return next((health.reason for health in healths if not health.ready), "")
 
@@ -90,7 +92,7 @@ class Keeper:
                 entry.give_up(ClosedError("The server is shutting down."))
 
     def _load_first(self, on_failure: Event) -> bool:
-        """Whether the server is ready."""
+        """Load the models that are needed at the start, and return whether the server is ready."""
         name = self._entries[0].name
         try:
             self._prepare()
@@ -108,7 +110,7 @@ class Keeper:
         return self.is_ready
 
     def _watch(self, on_failure: Event) -> None:
-        """Until closed, or until a worker is dead for good."""
+        """Watch the models until this is closed, or until a worker is dead for good."""
         while not self.is_closing:
             self._take_order()
             self._unload_idle(time.monotonic())
@@ -143,5 +145,5 @@ class Keeper:
 
 
 def log_failure(message: str, error: Exception) -> None:
-    # Our own errors say what to do; anything else is a bug, and its traceback is what helps.
+    # Our own errors say what to do. Any other error is a bug, and its traceback is what helps.
     logger.error("%s", message, exc_info=None if isinstance(error, FarthingError) else error)

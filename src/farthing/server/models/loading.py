@@ -1,8 +1,9 @@
-"""The models of a server: what each is, what part of the memory it has, and how it is loaded.
+"""The models of a server: the task of each, its part of the memory, and how it is loaded.
 
-In: their configurations. Out: an entry each (`farthing.server.models.slot`), whose function loads an `Embedder` or a
-`Reranker` inside its part. `prepare`, called once before the first of them is loaded, looks for all models, finds out
-what they are for and shares the memory. Everything that imports torch is imported when it is called.
+In: the configurations of the models. Out: an entry for each (`farthing.server.models.slot`), whose function loads an
+`Embedder` or a `Reranker` inside its part of the memory. `prepare`, called once before the first of them is loaded,
+looks for all models, finds out their tasks, and shares the memory. Modules that import torch are imported only when
+they are needed.
 """
 
 from __future__ import annotations
@@ -38,23 +39,24 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LOGGED_EVERY_S = 10.0
-# What a server with indexes holds beside its models: LanceDB and its buffers (240 MiB were measured while an index was
-# filled and searched, and hostile documents make it more), and the process that splits documents.
+# The memory that a server with indexes holds beside its models: LanceDB and its buffers (240 MiB were measured while an
+# index was filled and searched, and hostile documents make it more), and the process that splits documents.
 INDEX_BYTES = (320 + 128) * 2**20
-# Of a larger memory, what requests and the cache take of it by themselves.
+# The share of a larger memory that requests and the cache take for themselves.
 BESIDE_SHARE = 1 / MEMORY_SHARE + 1 / 64
 
 
 class Models:
-    """
+    """Loads the models and shares the memory among them.
+
     Args:
-        configs: the first that makes vectors watches the memory for all.
-        engine: as it holds for the whole process; `memory` is what all share.
-        caching: of vectors; None keeps none.
-        requests: what requests in work may hold, by `server`; its limit is set when the memory is known.
+        configs: the models; the first that makes vectors watches the memory for all of them.
+        engine: the settings of the whole process; their `memory` is what all models share.
+        caching: the settings of the cache of vectors; None keeps no vectors.
+        requests: the memory of requests in work, by `server`; its limit is set when the memory is known.
 
     Attributes:
-        cache: keeps vectors for all models; None until `prepare` has opened it, and where none are kept.
+        cache: keeps vectors for all models; None until `prepare` has opened it, and where no vectors are kept.
     """
 
     def __init__(
@@ -71,8 +73,8 @@ class Models:
         self._found: dict[str, ModelSource] = {}
         self._planned: dict[str, EngineSettings] = {}
         self._requests, self._server = requests, server or ServerSettings()
-        self._for_models = engine  # what the cache and requests leave
-        self._beside_bytes: dict[str, int] = {}  # what they take of a single model's memory, or of that of all: ""
+        self._for_models = engine  # what the cache and requests leave to the models
+        self._beside_bytes: dict[str, int] = {}  # what they take of one model's memory; under "", of all models'
         self.entries = tuple(
             ModelEntry(
                 config.name,
@@ -86,7 +88,7 @@ class Models:
         )
 
     def prepare(self) -> None:
-        """Look for the models, downloading what is missing. Raises `ModelError`, `SettingsError`."""
+        """Look for the models, and download those that are missing. Raises `ModelError`, `SettingsError`."""
         for config, entry in zip(self._configs, self.entries, strict=True):
             task = config.own.model_task
             entry.task = "rerank" if task == "rerank" else "embed"
@@ -101,7 +103,7 @@ class Models:
             self._share_memory()
 
     def look_for_store(self) -> None:
-        """See whether the cache's store answers, for what is printed at the start; takes seconds at most."""
+        """Find out whether the cache's store answers, for the lines printed at the start. Takes seconds at most."""
         if self.cache is None or not self.cache.has_store:
             return
         from farthing.serving.cache.vectors import why_absent
@@ -114,17 +116,17 @@ class Models:
             )
 
     def _place(self, name: str) -> str:
-        """The folder of a model's files, or the one that its GGUF file lies in; empty while it is not known."""
+        """Return the folder of a model's files, or the folder of its GGUF file; empty while it is not known."""
         if name not in self._found:
             return ""
         path = self._found[name].path
         return str(path.parent if path.is_file() else path)
 
     def _open_cache(self) -> None:
-        """Raises `MissingExtraError`."""
+        """Open the cache, and note what it and requests leave to the models. Raises `MissingExtraError`."""
         from farthing.serving.cache.vectors import open_cache, own_memory_bytes
 
-        if not self._found:  # nothing is computed here, and nothing of the engine is needed
+        if not self._found:  # nothing is computed here, so that nothing of the engine is needed
             self.cache = open_cache(self._caching, own_memory_bytes(self._caching))
             return
         from farthing.engine.plan.device import device_facts
@@ -135,15 +137,17 @@ class Models:
         requests_bytes = self._plan_requests(facts)
         self._beside_bytes[""] = reserved_bytes(self._caching, self._engine, facts) + requests_bytes
         self._for_models = self._engine.less_memory(self._beside_bytes[""])
-        for config in self._configs:  # what a single one is planned with
+        for config in self._configs:  # the settings that a single model is planned with
             own = config.settings.group(EngineSettings)
             beside_bytes = reserved_bytes(self._caching, own, facts) + requests_bytes
             self._beside_bytes[config.name] = beside_bytes
             self._planned[config.name] = own.less_memory(beside_bytes)
 
     def _plan_requests(self, facts: DeviceFacts) -> int:
-        """Set the limit of what requests may hold; how much of the memory that models are planned with that is, with
-        what indexes take."""
+        """Set the limit of what requests may hold.
+
+        Returns the bytes that requests and indexes take of the memory that models are planned with.
+        """
         from farthing.engine.plan.budget import budget_bytes, host_budget_bytes
 
         if self._requests is None:
@@ -178,7 +182,7 @@ class Models:
 
     @contextmanager
     def _beside_told(self, name: str, given: EngineSettings, planned: EngineSettings) -> Iterator[None]:
-        """Around planning a model, or all (""), with what the cache and requests leave of the memory that was given."""
+        """Make an error in planning a model, or all (""), tell what the cache and requests take of the memory."""
         try:
             yield
         except DoesNotFitError as error:
@@ -193,12 +197,12 @@ class Models:
         config, task = self._configs[index], self.entries[index].task
         settings = config.settings.group(EngineSettings)
         shape, settings = read_shape(self._found[config.name].path, settings, task)
-        if settings.context_length is not None:  # a limit for all; a model's own may be less
+        if settings.context_length is not None:  # this limit is for all models; a model's own may be lower
             settings = replace(settings, context_length=min(settings.context_length, shape.max_tokens))
         return Sharer(config.name, shape, settings, config.own.memory_share, config.has_own_memory)
 
     def _load(self, config: ModelConfig) -> Backend:
-        """Raises what loading a model raises."""
+        """Load a model. Raises what loading a model raises."""
         backend = self._load_local(config) if is_local(config) else self._open_upstream(config)
         requests = self._requests
         if requests is not None and backend.local is not None:
@@ -237,7 +241,7 @@ class Models:
         opened: type[Embedder] | type[Reranker] = Embedder if task == "embed" else Reranker
         is_alone = len(self._found) == 1
         planned = self._planned.get(config.name, own)
-        with self._beside_told(config.name, own, planned if is_alone else own):  # of several it was told by then
+        with self._beside_told(config.name, own, planned if is_alone else own):  # for several, `_share_memory` does
             return opened.from_settings(
                 config.source,
                 source,
@@ -250,13 +254,13 @@ class Models:
             )
 
     def _watching(self) -> ModelConfig:
-        """The model that gives way when memory is short: the first that makes vectors, or the first."""
+        """Return the model that gives way when memory is short: the first that makes vectors, or else the first."""
         pairs = [pair for pair in zip(self._configs, self.entries, strict=True) if is_local(pair[0])]
         return next((config for config, entry in pairs if entry.task == "embed"), pairs[0][0])
 
 
 def logged(name: str) -> Callable[[int, int], None]:
-    """What is to be told of each layer that is loaded: of a large model the log says now and then how far it is."""
+    """Return a function to call after each loaded layer, which logs now and then how far a large model is."""
     latest = time.monotonic()
 
     def on_layer(num_done: int, num_layers: int) -> None:
@@ -269,5 +273,5 @@ def logged(name: str) -> Callable[[int, int], None]:
 
 
 def is_local(config: ModelConfig) -> bool:
-    """Whether it is computed in this process."""
+    """Return whether the model is computed in this process."""
     return not config.settings.group(UpstreamSettings).is_used

@@ -1,10 +1,10 @@
 """The served models: loaded in the background, watched, and given a bounded number of requests at once.
 
-In: a directory of models, and requests to them. Out: answers, or typed errors. Models are loaded by a thread of their
-own (`farthing.server.models.loader_thread`), so that the port answers at once. The service knows nothing of HTTP.
+In: a directory of models, and requests to them. Out: answers, or typed errors. A separate thread loads the models
+(`farthing.server.models.loader_thread`), so that the port answers at once. The service knows nothing of HTTP.
 
-Requests for a route (`auto` is one) are answered by its first model that can answer now; the answer names it, since the
-vectors of two models cannot be compared.
+A request for a route (`auto` is one) is answered by the route's first model that can answer now. The answer names the
+model, since the vectors of two models cannot be compared.
 """
 
 from __future__ import annotations
@@ -36,25 +36,26 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 RETRY_LOADING_S = 10.0  # after a failure
-# Requests for a vector of every token in work at once: their answers are large, and this bounds what they hold.
+# How many requests for a vector of every token may be in work at once: their answers are large, and this bounds the
+# memory that they hold.
 PER_TOKEN_REQUESTS = 2
 USUAL_CONTEXT = 8192
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """The models that a request may be answered by, best first."""
+    """The models that may answer a request, best first."""
 
     slots: Sequence[ModelEntry]
 
     @property
     def context_length(self) -> int:
-        """Tokens of the longest text that the first model takes, or of a usual one while that is not known."""
+        """The tokens of the longest text that the first model takes, or a usual number while that is not known."""
         backend = self.slots[0].backend
         return USUAL_CONTEXT if backend is None else backend.context_length or USUAL_CONTEXT
 
     def num_numbers(self, request: EmbedRequest, max_token_vectors: int) -> int:
-        """How many numbers the answer to `request` has, at most; 0 while that is not known."""
+        """Return how many numbers the answer to `request` has at most; 0 while that is not known."""
         backend = cast("EmbedBackend | None", self.slots[0].backend)
         if backend is None:
             return 0
@@ -70,7 +71,7 @@ class Begun:
 
     Attributes:
         backend, checked: None while the model is not loaded.
-        answer: where nothing has to be computed or waited for.
+        answer: the answer, where nothing has to be computed or waited for.
     """
 
     request: EmbedRequest
@@ -81,12 +82,13 @@ class Begun:
 
 
 class Service:
-    """
+    """The served models and the requests to them.
+
     Args:
-        models: which there are, by name.
-        serving: bounds the requests in work and says what a dead worker means.
-        prepare: called in the background before the first model is loaded; raises when none can be.
-        read_cache: gives what keeps vectors for all models, None until it is opened and where there is none.
+        models: the models, by name.
+        serving: bounds the requests in work, and says what a dead worker means.
+        prepare: called in the background before the first model is loaded; raises when none can be loaded.
+        read_cache: returns the cache of vectors for all models; None until it is opened, and where there is none.
     """
 
     def __init__(
@@ -110,23 +112,23 @@ class Service:
         self._keeper.start(on_ready, on_failure)
 
     def close(self) -> bool:
-        """Take no more requests and close the models. False when it does not end in time, or is still loading."""
+        """Take no more requests and close the models. Returns False if that takes too long, or one still loads."""
         return self._keeper.close()
 
     @property
     def exit_status(self) -> int:
-        """Of the process, once the service has failed or was closed."""
+        """The exit status of the process, once the service has failed or was closed."""
         return self._keeper.exit_status
 
     # --- facts ---------------------------------------------------------------------------------------------------
 
     @property
     def default(self) -> ModelEntry:
-        """The model that the server was started for, the first one."""
+        """The model that the server was started for, which is the first one."""
         return self.models.entries[0]
 
     def backend(self, task: Task) -> Backend | None:
-        """Of the model that answers requests for the task that name none; None while it is not loaded."""
+        """Return the model that answers requests for the task that name none; None while it is not loaded."""
         entry = next(iter(self.models.find(None, task)), None)
         return entry.backend if self._keeper.is_ready and entry is not None else None
 
@@ -137,27 +139,27 @@ class Service:
 
     @property
     def loaded(self) -> list[tuple[ModelEntry, Backend]]:
-        """Models that are loaded now; none until the server is ready."""
+        """The models that are loaded now; none until the server is ready."""
         entries = self.models.entries if self._keeper.is_ready else ()
         return [(entry, backend) for entry in entries if (backend := entry.backend) is not None]
 
     def memory(self) -> MemoryState | None:
-        """Which step to save memory is taken; None until all is loaded, and where nobody watches it."""
+        """Return the step taken to save memory; None until all is loaded, and where nobody watches the memory."""
         return next((state for _, backend in self.loaded if (state := backend.memory()) is not None), None)
 
     def cache(self) -> CacheStats | None:
-        """None where nothing is kept."""
+        """Return the counts of the cache, or None where nothing is kept."""
         cache = self._read_cache()
         return None if cache is None else cache.stats()
 
     async def disconnect(self) -> None:
-        """Leave what the event loop is connected to; when the last request is answered."""
+        """Close the connections of the event loop, when the last request has been answered."""
         cache = self._read_cache()
         if cache is not None:
             await cache.close()
 
     def health(self) -> ServiceHealth:
-        """Whether requests that name no model can be answered now, and why not."""
+        """Return whether requests that name no model can be answered now, and why not."""
         if self._keeper.is_closing:
             return ServiceHealth("closed", "The server is shutting down.")
         if self._keeper.failure:
@@ -177,11 +179,11 @@ class Service:
     # --- work ----------------------------------------------------------------------------------------------------
 
     def choose(self, name: str | None, task: Task, request: EmbedRequest | None = None) -> Chosen:
-        """The models that `name` stands for and that can answer now, at least one; of an embedding request only those
-        that can take it.
+        """Return the models that `name` stands for and that can answer now, at least one.
 
-        Raises `UnknownModelError`, `WrongTaskError`, `ServingError` while no model is loaded or it failed to load, and
-        `ClosedError` once the service is closed.
+        For an embedding request these are only the models that can take it. Raises `UnknownModelError`,
+        `WrongTaskError`, `ServingError` while no model is loaded or it failed to load, and `ClosedError` once the
+        service is closed.
         """
         slots = self.models.find(name, task)
         self._check_ready()
@@ -190,17 +192,19 @@ class Service:
         return Chosen(self._able(slots, request) if len(slots) > 1 else slots)
 
     def _able(self, slots: Sequence[ModelEntry], request: EmbedRequest | None) -> Sequence[ModelEntry]:
-        """Of the models of a route those that can answer now, at least the first."""
+        """Return those models of a route that can answer now, or the first of all if none can."""
         first, *others = slots
-        for slot in slots:  # of which others can answer meanwhile
+        for slot in slots:  # other models can answer while this one is loaded
             if slot.failure is not None:
                 self._load_again(slot)
         able = [slot for slot in others if is_able(slot) and (request is None or takes(slot, request))]
         return [first, *able] if is_able(first) or not able else able
 
     def begin(self, request: EmbedRequest, chosen: Chosen) -> Begun:
-        """Check the request by the first model of `chosen`, and answer it where a cache in this process holds all of
-        it. Raises as `EmbedBackend.check`."""
+        """Check the request by the first model of `chosen`, and answer it if a cache in this process holds all of it.
+
+        Raises as `EmbedBackend.check`.
+        """
         slot = chosen.slots[0]
         with slot.used() as backend:
             if backend is None:
@@ -210,7 +214,7 @@ class Service:
         return Begun(request, chosen, backend, checked, answer)
 
     async def finish(self, begun: Begun) -> Answer:
-        """The vectors of a request, when its turn comes. Cancelling takes its texts out of the queue.
+        """Return the vectors of a request when its turn has come. Cancelling takes its texts out of the queue.
 
         Raises what the backend raises, `ServingError` while the model is loading or has failed to load, and
         `ClosedError` once the service is closed.
@@ -226,18 +230,20 @@ class Service:
             return await self._first_answer(begun.chosen, work)
 
     async def embed(self, request: EmbedRequest, model: str | None = None) -> Answer:
-        """The vectors of `request`. Raises as `choose`, `begin` and `finish`."""
+        """Return the vectors of `request`. Raises as `choose`, `begin` and `finish`."""
         begun = self.begin(request, self.choose(model, "embed", request))
         return begun.answer or await self.finish(begun)
 
     async def in_turn(self, work: Callable[[], Awaitable[T]]) -> T:
-        """What `work` gives, which counts as one of the requests in work."""
+        """Return what `work` returns; it counts as one of the requests in work."""
         async with self._turns:
             return await work()
 
     async def backend_for(self, model: str | None, task: Task) -> tuple[str, Backend]:
-        """The name and the backend of the model that answers for this one, once it is loaded; for what it says of
-        itself, since it may be unloaded again. Raises as `embed`."""
+        """Return the name and the backend of the model that answers for `model`, once it is loaded.
+
+        Only the backend's facts may be used, since it may be unloaded again. Raises as `embed`.
+        """
 
         async def work(slot: ModelEntry, backend: Backend) -> tuple[str, Backend]:
             return slot.name, backend
@@ -245,11 +251,11 @@ class Service:
         return await self._first_answer(self.choose(model, task), work)
 
     async def rerank(self, request: RerankRequest, model: str | None = None) -> Scores:
-        """Scores of the request's pairs. Raises as `choose` and `score`."""
+        """Return the scores of the request's pairs. Raises as `choose` and `score`."""
         return await self.score(request, self.choose(model, "rerank"))
 
     async def score(self, request: RerankRequest, chosen: Chosen) -> Scores:
-        """Scores of the request's pairs, when its turn comes. Cancelling takes its pairs out of the queue.
+        """Return the scores of the request's pairs when its turn has come. Cancelling takes its pairs out of the queue.
 
         Raises as `finish`.
         """
@@ -265,7 +271,7 @@ class Service:
         return Answer(result, slot.name, memory.name if memory is not None and memory.step else "")
 
     async def _first_answer(self, chosen: Chosen, work: Callable[[ModelEntry, Backend], Awaitable[T]]) -> T:
-        """What `work` makes of the first model, once it is loaded, that does not turn out to be broken."""
+        """Return what `work` makes of the first model that is not broken, once that model is loaded."""
         for slot in chosen.slots:
             try:
                 while True:
@@ -285,12 +291,12 @@ class Service:
     async def _wait_until_loaded(self, entry: ModelEntry) -> None:
         done = self._load_again(entry)
         if done is not None:
-            await asyncio.shield(asyncio.wrap_future(done))  # others wait for it too
+            await asyncio.shield(asyncio.wrap_future(done))  # others wait for this future too
         if entry.failure is not None:
             raise ServingError(f"The model {entry.name} could not be loaded: {entry.reason}")
 
     def _load_again(self, entry: ModelEntry) -> Future[None] | None:
-        """Have a model loaded, and return what is done when it was; None so soon after it failed."""
+        """Have a model loaded, and return a future that is done when it was; None if it failed only a moment ago."""
         if entry.failed_since_s(time.monotonic()) <= RETRY_LOADING_S:
             return None
         done, is_first = entry.wanted()
@@ -305,7 +311,7 @@ class Service:
 
 
 def is_able(entry: ModelEntry) -> bool:
-    """Whether a model of a route answers now: it is loaded or can be, works, and memory is not too short for it."""
+    """Return whether a model of a route can answer now: it is loaded or can be, works, and has enough memory."""
     backend = entry.backend
     if backend is None:
         return entry.failure is None

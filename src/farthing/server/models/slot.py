@@ -1,8 +1,8 @@
 """One model of a server through its life: not loaded, being loaded, ready, failed; and unloaded when nobody uses it.
 
-In: a name and a function that loads a backend. Out: the backend to those who come for it, while it is there. Loading
-and unloading are called by the service's one background thread (`farthing.server.models.loader_thread`); requests
-wait for a future. It knows nothing of HTTP, nor of other models.
+In: a name and a function that loads a backend. Out: the backend, for requests, while it is there. The service's one
+background thread (`farthing.server.models.loader_thread`) loads and unloads it; requests wait for a future. The entry
+knows nothing of HTTP, nor of other models.
 """
 
 from __future__ import annotations
@@ -25,22 +25,23 @@ if TYPE_CHECKING:
 State = Literal["not loaded", "loading", "ready", "failed"]
 
 
-# Folders before a file's name, in a message of ours.
+# The folders before a file's name in one of our messages.
 FOLDERS = re.compile(r"(?<![\w./:])/(?:[^\s/'\"]+/)*")
 ADDRESS = re.compile(r"\b[a-z]{1,10}://[^\s,;'\"]+")
-MAX_CHARS = 1000  # of a reason
+MAX_CHARS = 1000  # of a reason that clients are told
 
 
 class ModelEntry:
-    """
+    """A model of the server.
+
     Args:
-        name: what clients call the model, and what it is listed as.
-        aliases: what they may call it too.
+        name: what clients call the model, and its listed name.
+        aliases: other names by which clients may call it.
         load: makes the backend.
-        task: what it is for; None until it was loaded once, where only its files say so.
-        keep_alive_s: unload it after so long without a request; None keeps it.
-        preload: load it when the server starts.
-        place: gives the folder of its files, of which clients are told nothing; empty where there is none.
+        task: what the model is for; None until it has been loaded once, where only its files say so.
+        keep_alive_s: seconds without a request after which the model is unloaded; None keeps it.
+        preload: whether to load it when the server starts.
+        place: returns the folder of its files, of which clients are told nothing; empty where there is none.
     """
 
     def __init__(
@@ -68,22 +69,22 @@ class ModelEntry:
 
     @property
     def backend(self) -> Backend | None:
-        """None while it is not loaded."""
+        """The backend; None while the model is not loaded."""
         return self._backend
 
     @property
     def failure(self) -> Exception | None:
-        """Why the last attempt to load it failed."""
+        """The error of the last attempt to load the model, if it failed."""
         return self._failure
 
     @property
     def reason(self) -> str:
-        """Why, in words for clients: without this server's folders and addresses, which the log has. Empty where it did
-        not fail."""
+        """Why loading failed, in words for clients; empty where it did not fail. The words hold none of this server's
+        folders and addresses, which the log has."""
         return "" if self._failure is None else in_public(self._failure, self._place())
 
     def stats(self) -> ServingStats:
-        """Of all its lives."""
+        """Return the counts of the model over all times that it was loaded."""
         with self._lock:
             return self._earlier if self._backend is None else in_all((self._earlier, self._backend.stats()))
 
@@ -97,7 +98,7 @@ class ModelEntry:
 
     @contextmanager
     def used(self) -> Iterator[Backend | None]:
-        """The backend, which is not unloaded meanwhile; None while it is not loaded."""
+        """Yield the backend, which is not unloaded meanwhile; None while the model is not loaded."""
         with self._lock:
             self._num_users += 1
             backend = self._backend
@@ -109,14 +110,14 @@ class ModelEntry:
                 self._used_at = time.monotonic()
 
     def tell(self, observer: Observer) -> None:
-        """Have `observer` told of the queue and batches of every backend that is loaded here."""
+        """Tell `observer` of the queue and batches of every backend that is loaded here."""
         with self._lock:
             self._observer = observer
             if self._backend is not None and self._backend.local is not None:
                 self._backend.local.tell(observer)
 
     def wanted(self) -> tuple[Future[None], bool]:
-        """What is done when it was loaded or could not be; True for the first who asks, who has it loaded."""
+        """Return a future that is done when loading has ended, and whether the caller is the first and must load it."""
         with self._lock:
             if self._loaded is not None:
                 return self._loaded, False
@@ -128,7 +129,7 @@ class ModelEntry:
             return done, True
 
     def load(self) -> None:
-        """Load it and tell those who wait. Raises what loading raises; they are told that too."""
+        """Load the model and wake those who wait for it. Raises what loading raises, which is kept in `failure`."""
         done, _ = self.wanted()
         try:
             backend = self._make()
@@ -138,11 +139,11 @@ class ModelEntry:
         self._settle(done, backend, None)
 
     def failed_since_s(self, now_s: float) -> float:
-        """Seconds since the last attempt to load it failed; infinite when it did not."""
+        """Return the seconds since the last attempt to load the model failed; infinite when it did not fail."""
         return float("inf") if self._failure is None else now_s - self._failed_at
 
     def take_away_idle(self, now_s: float) -> Backend | None:
-        """The backend, for whoever closes it, when nobody has used it for as long as it is kept; else None."""
+        """Hand over the backend, to be closed, if it has been idle for as long as it is kept; else return None."""
         with self._lock:
             if self.keep_alive_s is None or self._num_users or now_s - self._used_at < self.keep_alive_s:
                 return None
@@ -152,13 +153,13 @@ class ModelEntry:
             return backend
 
     def take_away(self) -> Backend | None:
-        """The backend, whoever uses it."""
+        """Hand over the backend, even if it is in use."""
         with self._lock:
             backend, self._backend = self._backend, None
             return backend
 
     def give_up(self, reason: Exception) -> None:
-        """Tell those who wait for it that nobody will load it."""
+        """Tell those who wait for the model that nobody will load it."""
         with self._lock:
             done = self._loaded
         if done is not None:
@@ -176,8 +177,8 @@ class ModelEntry:
 
 
 def in_public(error: Exception, place: str = "") -> str:
-    """What clients are told of an error that kept a model with its files in `place` from being loaded."""
+    """Return what clients are told of an error that kept a model, with its files in `place`, from being loaded."""
     said = str(error)
-    if place:  # which may have spaces in it
+    if place:  # the place may have spaces in it
         said = said.replace(f"{place}/", "").replace(place, "its folder")
     return FOLDERS.sub("", ADDRESS.sub("(an address)", said[:MAX_CHARS]))

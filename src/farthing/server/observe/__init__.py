@@ -1,1 +1,1 @@
-"""What is told of requests: log lines, metrics, traces."""
+"""What the server tells of requests: log lines, metrics and traces."""

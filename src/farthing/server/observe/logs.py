@@ -1,6 +1,6 @@
 """Log lines on standard error, for people or as one JSON object each.
 
-In: log records, of which some have fields of their own. Out: text. Texts of requests are in none but `LoggedTexts`.
+In: log records, some of which have fields of their own. Out: text. Only `LoggedTexts` holds texts of requests.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MAX_LOGGED_CHARS = 1000  # of one text
 
 
 class Fields:
-    """A log message that is more than words: `str` of it for people, `fields` beside `message` for machines."""
+    """A log message that is more than words: its `str` is for people, `fields` and `message` are for machines."""
 
     message: str
 
@@ -27,7 +27,7 @@ class Fields:
 
 
 class AccessLine(Fields):
-    """One answered request. Nothing is formatted until someone wants it."""
+    """The line of one answered request. Nothing is formatted until a handler needs it."""
 
     message = "request"
 
@@ -53,7 +53,7 @@ class AccessLine(Fields):
 
 
 class LoggedTexts(Fields):
-    """What a request sent, cut to a bounded length."""
+    """The texts that a request sent, cut to a bounded length."""
 
     message = "texts"
 
@@ -61,7 +61,7 @@ class LoggedTexts(Fields):
         self._exchange = exchange
 
     def __str__(self) -> str:
-        # As JSON, which keeps line ends out of the log.
+        # JSON keeps line ends out of the log.
         return f"texts={json.dumps(self._shown())} id={self._exchange.request_id}"
 
     def fields(self) -> Mapping[str, object]:
@@ -73,7 +73,7 @@ class LoggedTexts(Fields):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a record: ts, level, logger, msg; the fields of a `Fields` message; the traceback, if any."""
+    """One JSON object per record: ts, level, logger, msg; the fields of a `Fields` message; the traceback, if any."""
 
     def format(self, record: logging.LogRecord) -> str:
         message: Any = record.msg
@@ -92,7 +92,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure_logging(level: str, log_format: str) -> None:
-    """Our lines on standard error with the time; other libraries' only from warnings on."""
+    """Write our log lines to standard error, with the time; of other libraries' lines only warnings and above."""
     handler = logging.StreamHandler()
     text = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s")
     handler.setFormatter(JsonFormatter() if log_format == "json" else text)

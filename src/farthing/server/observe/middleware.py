@@ -1,8 +1,9 @@
-"""ASGI middleware around everything: request ids, one access line a request, metrics, traces, unexpected errors.
+"""ASGI middleware around everything: request ids, one access line per request, metrics, traces, unexpected errors.
 
-In: any HTTP request. Out: the same with an `x-request-id` header on its answer. The line has method, path, status,
-time, and what routes noted in the `Exchange`; never a text, which only a line of its own has, where the settings ask
-for it. An exception that nothing else answered is logged with its traceback and answered with the request id.
+In: any HTTP request. Out: the same request with an `x-request-id` header on its answer. The line has the method, path,
+status and time, and what routes noted in the `Exchange`. It never has a text; texts are in a line of their own, where
+the settings ask for it. An exception that nothing else answered is logged with its traceback and answered with the
+request id.
 """
 
 from __future__ import annotations
@@ -63,11 +64,11 @@ class Access:
         except ClientDisconnect:
             pass  # nobody is left to answer
         except asyncio.CancelledError:
-            # The server stops and the time to finish is over; this task ends here either way.
+            # The server stops, and its time to finish is over; this task ends here in any case.
             if exchange.status == HUNG_UP:
                 stopped = ClosedError("The server was shut down before this request was finished.")
                 await openai_answer(fault_of(stopped))(scope, receive, send)
-        except Exception:  # the last place where an answer is possible
+        except Exception:  # this is the last place where an answer is possible
             logger.exception("Request %s failed unexpectedly", exchange.request_id)
             if exchange.status != HUNG_UP:
                 raise

@@ -1,8 +1,8 @@
-"""Traces of requests: one span each, with its stages as children, sent to an OpenTelemetry collector; or none.
+"""Traces of requests, sent to an OpenTelemetry collector: one span per request, with its stages as children; or none.
 
-In: finished requests. Out: spans, made after the answer was sent, and handed to a thread that sends them in batches. A
-collector that is slow or gone costs spans, never requests. A client's W3C traceparent is taken over, and its decision
-to sample or not. What else there is to set is read by OpenTelemetry itself from its own OTEL_* variables (headers,
+In: finished requests. Out: spans, which are made after the answer was sent, and handed to a thread that sends them in
+batches. A collector that is slow or gone costs spans, never requests. A client's W3C traceparent is taken over, with
+its decision to sample or not. OpenTelemetry itself reads further settings from its own OTEL_* variables (headers,
 certificates, sampler, batches).
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from farthing.server.http.request_record import Exchange
 
-# For one batch of spans to be sent, and at the end for all that are left.
+# The time to send one batch of spans, and the time at the end to send all that are left.
 EXPORT_TIMEOUT_S = 5
 
 
@@ -32,7 +32,7 @@ class Tracing(Protocol):
         ...
 
     def close(self) -> None:
-        """Send what is left, for a bounded time."""
+        """Send the spans that are left, for a bounded time."""
         ...
 
 
@@ -47,7 +47,7 @@ class NoTracing:
 
 
 class OtelTracing:
-    """Spans for `provider`, which is this object's to shut down."""
+    """Makes spans for `provider`, and shuts it down in the end."""
 
     def __init__(self, provider: TracerProvider) -> None:
         from opentelemetry import trace
@@ -90,7 +90,7 @@ class OtelTracing:
 
 
 def open_tracing(settings: TelemetrySettings) -> Tracing:
-    """As the settings ask. Raises `MissingExtraError` where OpenTelemetry is not installed."""
+    """Return the tracing that the settings ask for. Raises `MissingExtraError` where OpenTelemetry is not installed."""
     if settings.otlp_endpoint is None:
         return NoTracing()
     try:

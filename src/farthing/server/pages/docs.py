@@ -1,7 +1,7 @@
 """The page at /docs: the OpenAPI document as one self-contained HTML page.
 
-In: the document and the address of the server. Out: HTML. It shows and does not send: each example is a command line to
-copy.
+In: the document and the address of the server. Out: HTML. The page shows requests and does not send them: each example
+is a command line to copy.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SEPARATORS = re.compile("[^a-z0-9]+")
 
 
 def render_docs(document: Json, base_url: str) -> str:
-    """`document` as HTML; `base_url` is what the example commands call."""
+    """Return `document` as HTML; `base_url` is the address that the example commands call."""
     found = [
         (method.upper(), path, operation)
         for path, methods in document["paths"].items()
@@ -38,7 +38,7 @@ def render_docs(document: Json, base_url: str) -> str:
 
 
 def render_contents(found: Sequence[tuple[str, str, Json]]) -> str:
-    """Links to the operations, by the dialects that they are of."""
+    """Return links to the operations, grouped by dialect."""
     groups: dict[str, list[str]] = {}
     for method, path, operation in found:
         link = f'<a href="#{anchor(method, path)}"><code>{method} {escape(path)}</code></a>'
@@ -48,7 +48,7 @@ def render_contents(found: Sequence[tuple[str, str, Json]]) -> str:
 
 
 def anchor(method: str, path: str) -> str:
-    """Of an operation on the page: letters, digits and dashes."""
+    """Return the anchor of an operation on the page, made of letters, digits and dashes."""
     return SEPARATORS.sub("-", f"{method}{path}".lower()).strip("-")
 
 
@@ -88,7 +88,7 @@ def render_responses(document: Json, responses: Json) -> str:
 
 
 def example_of(document: Json, response: Json) -> Any:
-    """Its own, or that of its schema; None where there is neither."""
+    """Return the response's own example, or that of its schema; None where there is neither."""
     content = response.get("content", {}).get("application/json", {})
     if "example" in content:
         return content["example"]
@@ -97,13 +97,13 @@ def example_of(document: Json, response: Json) -> Any:
 
 
 def json_schema(holder: Json) -> Json:
-    """The schema of a request body or response; empty for other media types."""
+    """Return the schema of a request body or response; it is empty for other media types."""
     schema: Json = holder.get("content", {}).get("application/json", {}).get("schema", {})
     return schema
 
 
 def type_name(schema: Json) -> str:
-    """A JSON schema in a few characters: `string | [string]`, `"float" | "base64"`. Null goes without saying."""
+    """Return a JSON schema in a few characters: `string | [string]`, `"float" | "base64"`. Null is left out."""
     if "anyOf" in schema:
         return " | ".join(type_name(option) for option in schema["anyOf"] if option.get("type") != "null")
     if "enum" in schema:

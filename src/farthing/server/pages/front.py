@@ -1,7 +1,7 @@
 """The page at / for browsers: what this server is, what it serves, and where to go on from there.
 
-In: the service and the address that the server was called by. Out: HTML. Programs get JSON there
-(`farthing.server.admin`), unless they prefer HTML to it.
+In: the service and the address that the client called. Out: HTML. Programs get JSON there (`farthing.server.admin`),
+unless they prefer HTML to it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from farthing.models.heads import Task
     from farthing.server.models.service import Service
 
-MAX_RANGES = 64  # of an Accept header; browsers send less than ten
+MAX_RANGES = 64  # in an Accept header; browsers send fewer than ten
 WEIGHT = re.compile(r"q=([01](?:\.[0-9]{0,3})?)")
 TASKS: dict[Task | None, str] = {"embed": "makes vectors", "rerank": "scores pairs of texts", None: "is not loaded yet"}
 LINKS = {
@@ -29,7 +29,7 @@ LINKS = {
 
 
 def render_front(service: Service, base_url: str, *, needs_key: bool) -> str:
-    """`base_url` is what the example calls; with `needs_key` it sends one."""
+    """Return the page. Its example calls `base_url`, and sends a key with `needs_key`."""
     url = base_url.rstrip("/")
     path, body = trial(service.default.task)
     entries = service.models.entries
@@ -49,19 +49,19 @@ def render_front(service: Service, base_url: str, *, needs_key: bool) -> str:
 
 
 def trial(task: Task | None) -> tuple[str, dict[str, Any]]:
-    """Path and body of a request to try a model for that task with."""
+    """Return the path and the body of a request that tries a model for `task`."""
     if task == "rerank":
         return "/v1/rerank", {"query": "Hello", "documents": ["Hi", "Bye"]}
     return "/v1/embeddings", {"input": "Hello"}
 
 
 def prefers_html(accept: str) -> bool:
-    """Whether an Accept header has HTML before JSON, as browsers' have; curl's and no header at all do not."""
+    """Return whether an Accept header prefers HTML to JSON. Browsers' headers do; curl's or no header does not."""
     return weight_of("text/html", accept) > weight_of("application/json", accept)
 
 
 def weight_of(wanted: str, accept: str) -> float:
-    """Of a media type, from 0 to 1: the one said for the most specific range that it is in (RFC 9110, 12.5.1)."""
+    """Return the weight of a media type, from 0 to 1, by the most specific range that it is in (RFC 9110, 12.5.1)."""
     ranges = ("*/*", f"{wanted.partition('/')[0]}/*", wanted)
     found = (-1, 0.0)
     for part in accept.split(",", MAX_RANGES)[:MAX_RANGES]:
@@ -72,7 +72,7 @@ def weight_of(wanted: str, accept: str) -> float:
 
 
 def own_weight(parameters: list[str]) -> float:
-    """What is no weight is none: nobody is given what he asked for in a way that cannot be read."""
+    """Return the weight that the parameters give. A weight that cannot be read counts as 0."""
     said = next((parameter for parameter in parameters if parameter.startswith("q=")), "q=1")
     matched = WEIGHT.fullmatch(said)
     return 0.0 if matched is None else float(matched[1])

@@ -1,7 +1,7 @@
-"""The OpenAPI document: FastAPI's, and what comes from around the routes and not from them.
+"""The OpenAPI document: FastAPI's own, and what the routes themselves do not know.
 
-In: the application and its guard. Out: the document with keys, headers that every request for work may have, and the
-statuses that connections, keys, limits and time limits answer with, in the shape of each route's dialect.
+In: the application and its guard. Out: the document with keys, with the headers that every request for work may have,
+and with the statuses that connections, keys, limits and time limits answer with, in the shape of each route's dialect.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 OPENAI_ERROR = "ErrorResponse"
-SHAPES = {"Ollama": "OllamaError"}  # of dialects with routes that say nothing of errors themselves
+SHAPES = {"Ollama": "OllamaError"}  # for dialects with routes that say nothing of errors themselves
 BAD_KEY = "No API key was sent, or one that this server does not know."
 OF_A_PAGE = "A web page of another origin sent it, or the Host header has a name that the settings do not allow."
 OTHER_CODING = "The Content-Encoding is neither gzip nor deflate."
@@ -54,13 +54,13 @@ KEYS: Json = {
 
 
 def install(app: FastAPI, guard: Guard) -> None:
-    """Have `app` give the complete document, which is made when it is first asked for."""
+    """Make `app` return the complete document, which is made when it is first asked for."""
     generate: Callable[[], Json] = app.openapi
     app.openapi = cache(lambda: completed(generate(), guard))  # type: ignore[method-assign]
 
 
 def completed(document: Json, guard: Guard) -> Json:
-    """`document` itself, with what is missing."""
+    """Add what is missing to `document`, and return it."""
     if guard.has_keys:
         document["components"]["securitySchemes"] = KEYS
     for path, operations in document["paths"].items():
@@ -75,7 +75,7 @@ def complete(operation: Json, *, has_body: bool, is_guarded: bool, guard: Guard)
     """Add to one operation what its own description leaves out."""
     responses: Json = operation["responses"]
     shape, is_work = error_shape(operation), "429" in responses
-    more = {"431": described(LARGE_HEAD, OPENAI_ERROR)}  # the connection answers, which knows no routes
+    more = {"431": described(LARGE_HEAD, OPENAI_ERROR)}  # the connection gives this answer, and knows no routes
     if has_body:
         more |= {"408": described(LATE_BODY, shape), "415": described(OTHER_CODING, shape)}
     if is_work:
@@ -92,7 +92,7 @@ def complete(operation: Json, *, has_body: bool, is_guarded: bool, guard: Guard)
 
 
 def error_shape(operation: Json) -> str:
-    """Name of the schema in which the operation's dialect gives errors."""
+    """Return the name of the schema in which the operation's dialect answers errors."""
     for status, response in operation["responses"].items():
         schema = response.get("content", {}).get("application/json", {}).get("schema", {})
         if not status.startswith("2") and "$ref" in schema:

@@ -1,7 +1,7 @@
-"""What a good answer of each route is, in words and by an example, for the OpenAPI document and the page made of it.
+"""The good answer of each route, in words and by an example, for the OpenAPI document and the page made from it.
 
-In: one row a route, by method and path. What a route's own description says stays; a route whose schema has an example
-needs none here. tests/http/test_openapi_answers.py holds every row against a live server.
+There is one row per route, by method and path. A description that the route has itself is kept; a route whose schema
+has an example needs none here. tests/http/test_openapi_answers.py checks every row against a live server.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 Json = dict[str, Any]
 
-OTHERWISE = "Successful Response"  # which FastAPI says where nobody says anything
+OTHERWISE = "Successful Response"  # FastAPI's words where a route has none
 VECTOR = [0.019, -0.038, 0.121]
 MODEL = {"id": "all-MiniLM-L6-v2", "object": "model", "created": 1700000000, "owned_by": "farthing"}
 INDEX = {
@@ -45,7 +45,7 @@ OLLAMA_MODEL = {
 
 
 class Told(NamedTuple):
-    """`example` is None where the schema has one, or where the answer is no JSON."""
+    """A row; `example` is None where the schema has one, or where the answer is not JSON."""
 
     words: str
     example: Any = None

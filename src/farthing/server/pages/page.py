@@ -1,7 +1,7 @@
-"""What the pages for browsers have in common: one shape, and headers under which a browser loads and runs nothing.
+"""What the pages for browsers share: one shape, and headers that let a browser load and run nothing.
 
-In: a title and markup, in which every word that is not ours is escaped by whoever made it. Out: a page without scripts,
-fonts or anything else to be loaded, so that it works on machines without a network.
+In: a title and markup, in which the caller has escaped every word that is not ours. Out: a page without scripts, fonts
+or anything else to be loaded, so that it works on machines without a network.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from starlette.responses import HTMLResponse
 
-# Long lines are wrapped: copied, they are one line again.
+# Long lines are wrapped on the page; copied, they are one line again.
 STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
 body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
@@ -53,7 +53,7 @@ KEY_HEADER = "authorization: Bearer KEY"
 
 
 def render_page(title: str, parts: Sequence[str]) -> str:
-    """`parts` are markup."""
+    """Return a page with this title; `parts` are its markup."""
     return PAGE.format(title=escape(title), style=STYLE, body="\n".join(parts))
 
 
@@ -62,7 +62,7 @@ def html_answer(page: str) -> HTMLResponse:
 
 
 def render_curl(url: str, body: dict[str, Any] | None = None, *, needs_key: bool = False) -> str:
-    """A command to copy."""
+    """Return a curl command to copy, as markup."""
     command = ["curl", url]
     if needs_key:
         command += ["-H", KEY_HEADER]

@@ -1,10 +1,10 @@
-"""A backend with a cache before it: the same surface, but texts that were seen before are not computed.
+"""A backend with a cache in front of it: the same surface, but texts that were seen before are not computed.
 
-In: requests for vectors. Out: what the backend would answer, rounded as the cache rounds it, whether a text was found
-or computed. Every vector of an answer is of one space: should the weights change meanwhile, the whole request is
-computed without the cache. Requests for vectors of every token pass by. So do those with token ids: a client that
-tokenises is sent another way's ids for the same text, and ids have to be checked against the vocabulary before they
-mean anything.
+In: requests for vectors. Out: what the backend would answer, rounded as the cache rounds it, no matter whether a text
+was found or computed. All vectors of an answer are of one space: if the weights change meanwhile, the whole request is
+computed without the cache. Requests for vectors of every token pass by the cache. So do requests with token ids: a
+client that tokenises may send other ids for the same text, and ids have to be checked against the vocabulary before
+they mean anything.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     from farthing.serving.local_model import ServedModel
     from farthing.serving.stats import Health, ServingStats
 
-# Characters of a request whose keys are made on the event loop. Of more it would take milliseconds, in which nobody
+# Characters of a request whose keys are made on the event loop. For more it would take milliseconds, in which nobody
 # else is served.
 SMALL_CHARS = 2**16
-# Of texts whose keys are made before it is seen whether anybody still waits for them.
+# Characters of texts whose keys are made before it is checked whether anybody still waits for them.
 STEP_CHARS = 2**20
 # Texts that are worked on before the event loop does something else.
 AT_A_TIME = 256
@@ -55,12 +55,12 @@ class Lookup:
     """What was found for a request.
 
     Attributes:
-        space: that the entries are of.
-        texts: of the request, as they came out of `clean_input`.
-        keys: of each text; None where a zero vector is the answer.
-        entries: by key, those found first and then those computed.
+        space: space that the entries are of.
+        texts: the request's texts as they came out of `clean_input`.
+        keys: key of each text; None where a zero vector is the answer.
+        entries: entries by key: first those that were found, then also those that were computed.
         num_cached: texts whose entry was found.
-        num_computed_tokens, num_unknown_tokens: of the others; `timings` and `warnings` are theirs.
+        num_computed_tokens, num_unknown_tokens: tokens of the other texts; `timings` and `warnings` are theirs, too.
     """
 
     space: VectorSpace
@@ -75,7 +75,7 @@ class Lookup:
 
 
 class Answer:
-    """`vectors` are zeros [texts, dimensions], which `fill` fills."""
+    """An answer while it is made. `vectors` are zeros [texts, dimensions], which `fill` fills."""
 
     def __init__(self, vectors: np.ndarray, num_texts: int) -> None:
         self.vectors = vectors
@@ -84,7 +84,7 @@ class Answer:
         self._unknown: list[int] = []
 
     def fill(self, lookup: Lookup, start: int, *, normalize: bool) -> None:
-        """Read `AT_A_TIME` entries, from text `start` on."""
+        """Read `AT_A_TIME` entries, beginning with that of text `start`."""
         part = enumerate(lookup.keys[start : start + AT_A_TIME], start)
         entries = {place: lookup.entries[key] for place, key in part if key is not None}
         if not entries:
@@ -116,7 +116,10 @@ class Answer:
 
 
 class CachedEmbedder:
-    """`serving`: the backend's own settings, by which it cleans and refuses texts."""
+    """A backend with a cache in front of it.
+
+    `serving` is the backend's own settings, by which it cleans and refuses texts.
+    """
 
     task: ClassVar[Task] = "embed"
 
@@ -154,11 +157,11 @@ class CachedEmbedder:
         return self._backend.memory()
 
     def close(self) -> None:
-        """The backend. The cache is its maker's, on the event loop (`VectorCache.close`)."""
+        """Close the backend. Whoever made the cache closes it, on the event loop (`VectorCache.close`)."""
         self._backend.close()
 
     def check(self, request: EmbedRequest) -> CheckedRequest:
-        """As the backend's. A request of some short texts that are all held in this process is answered."""
+        """As the backend's `check`. A request of a few short texts that are all held in this process is answered."""
         checked = self._backend.check(request)
         if not can_be_kept(request):
             return checked
@@ -175,7 +178,7 @@ class CachedEmbedder:
         return replace(checked, lookup=lookup)
 
     async def compute(self, checked: CheckedRequest) -> EmbedResult:
-        """As the backend's."""
+        """As the backend's `compute`."""
         lookup = checked.lookup
         if not isinstance(lookup, Lookup):
             return await self._backend.compute(checked)
@@ -191,13 +194,15 @@ class CachedEmbedder:
         return await self._answer(checked, lookup)
 
     async def embed_async(self, request: EmbedRequest) -> EmbedResult:
-        """One request. Raises as `check` and `compute`."""
+        """The vectors of one request. Raises as `check` and `compute`."""
         checked = self.check(request)
         return checked.result or await self.compute(checked)
 
     async def _look_up(self, checked: CheckedRequest, lookup: Lookup) -> Lookup:
-        """Of a large request what this process holds; its texts are cleaned and hashed in threads, with the event loop
-        free meanwhile."""
+        """Look for a large request's entries in this process.
+
+        Its texts are cleaned and hashed in threads, and the event loop is free meanwhile.
+        """
         inputs, prefix = checked.request.inputs, checked.terms.prefix
         key_of = await asyncio.to_thread(text_keys, self._namespace(lookup.space), prefix)
         texts: list[Any] = []
@@ -214,7 +219,7 @@ class CachedEmbedder:
         return self._looked_up(checked, replace(lookup, texts=texts, keys=keys), entries)
 
     async def _fetched(self, checked: CheckedRequest, lookup: Lookup) -> Lookup:
-        """With what the store holds, where there is one."""
+        """The lookup with the entries that the store holds, where there is a store."""
         if not self._cache.has_store:
             return lookup
         missing = [key for key in dict.fromkeys(lookup.keys) if key is not None and key not in lookup.entries]
@@ -231,16 +236,17 @@ class CachedEmbedder:
         return replace(lookup, entries=entries, num_cached=sum(key in entries for key in lookup.keys))
 
     def _clean(self, inputs: Sequence[Any], start: int, prefix: str) -> list[Any]:
-        """A request's texts from index `start` on; None where a zero vector is the answer. Raises `InputError`."""
+        """The texts from index `start` on, cleaned; None where a zero vector is the answer. Raises `InputError`."""
         return [clean_input(item, index, self._serving, len(prefix)) for index, item in enumerate(inputs, start)]
 
     def _cuts(self, request: EmbedRequest) -> bool:
         return self._serving.truncate if request.truncate is None else request.truncate
 
     async def _compute(self, checked: CheckedRequest, places: Sequence[int], lookup: Lookup) -> Lookup | None:
-        """With what was missing; None where the request has to be computed as a whole.
+        """The lookup with what was missing; None where the request has to be computed as a whole.
 
-        That is when the weights changed, and when a text is refused: only then does its error name the right index.
+        That is the case when the weights changed, and when a text is refused: only then does its error name the right
+        index.
         """
         texts = [lookup.texts[place] for place in places]
         request = replace(checked.request, inputs=texts, dimensions=None, normalize=False)
@@ -286,7 +292,7 @@ class CachedEmbedder:
         return answer.result(checked, lookup)
 
     def _filled(self, checked: CheckedRequest, lookup: Lookup) -> EmbedResult:
-        """As `_answer`, of so few texts that the event loop need not be left."""
+        """As `_answer`, for so few texts that the event loop need not be left."""
         answer = self._empty(checked, lookup)
         answer.fill(lookup, 0, normalize=checked.request.normalize)
         return answer.result(checked, lookup)
@@ -303,12 +309,12 @@ class CachedEmbedder:
 
 
 def keys_of(texts: Sequence[Any], key_of: Callable[[str], bytes]) -> list[bytes | None]:
-    """None where a zero vector is the answer."""
+    """The keys of texts; None where a zero vector is the answer."""
     return [key_of(text) if isinstance(text, str) else None for text in texts]
 
 
 def steps(inputs: Sequence[Any]) -> Iterator[tuple[int, int]]:
-    """Starts and stops of parts of about `STEP_CHARS` characters."""
+    """Yield starts and stops of parts of about `STEP_CHARS` characters."""
     start = num_chars = 0
     for stop, item in enumerate(inputs, 1):
         num_chars += len(item)
@@ -318,7 +324,7 @@ def steps(inputs: Sequence[Any]) -> Iterator[tuple[int, int]]:
 
 
 def first_places(lookup: Lookup) -> list[int]:
-    """Where each key that has no entry stands first."""
+    """The place of the first text of each key that has no entry."""
     places: dict[bytes, int] = {}
     for place, key in enumerate(lookup.keys):
         if key is not None and key not in lookup.entries:
@@ -327,8 +333,11 @@ def first_places(lookup: Lookup) -> list[int]:
 
 
 def can_be_kept(request: EmbedRequest) -> bool:
-    """Token ids and vectors of tokens pass by, and so do the rare wishes to cut texts at their start, or to fewer
-    tokens than the context has, which no key tells."""
+    """Whether the cache can answer a request.
+
+    Token ids and vectors of tokens pass it by. So do the rare wishes to cut texts at their start, or to fewer tokens
+    than the context has, because keys do not tell them apart.
+    """
     if request.per_token or request.truncate_from != "end" or request.max_tokens is not None:
         return False
     return bool(request.inputs) and all(isinstance(item, str) for item in request.inputs)

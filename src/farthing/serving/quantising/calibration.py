@@ -1,4 +1,4 @@
-"""Which texts a model's rounding goes by, and on which ones its closeness is measured then.
+"""The texts that a model is calibrated with before it is rounded, and those on which its closeness is measured then.
 
 In: what the caller asked for. Out: token ids for `farthing.engine.weights.calibrate`, and texts that are not among
 them.
@@ -16,18 +16,18 @@ from farthing.engine.plan.device import device_facts
 from farthing.engine.weights.calibration_memory import calibration_problem
 from farthing.quant.format import CalibratedFormat
 from farthing.serving.quantising.closeness import sample_texts, split_sample
-from farthing.serving.text.tokenizer import TextTokenizer
+from farthing.serving.text.tokenizer import open_tokenizer
 
 SAMPLE = "built-in sample"
 MAX_TOKENS = 8192  # of all texts, which are one batch
-MAX_TEXT_TOKENS = 512  # so that a few long texts are not all that is seen
+MAX_TEXT_TOKENS = 512  # of one text, so that a few long texts are not all that is seen
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class CalibrationTexts:
-    """Texts of the caller's; `name` says in the manifest what they are."""
+    """The caller's own texts; `name` says in the manifest what they are."""
 
     name: str
     texts: Sequence[str]
@@ -37,8 +37,8 @@ class CalibrationTexts:
 class Calibration:
     """
     Attributes:
-        tokens: texts as token ids; none where nothing is calibrated.
-        facts: for the manifest.
+        tokens: texts as token ids; empty where nothing is calibrated.
+        facts: what the manifest says about them.
         measured: texts on which closeness is measured.
     """
 
@@ -50,10 +50,13 @@ class Calibration:
 def choose_calibration(
     description: ModelDescription, calibrate: bool | None, given: CalibrationTexts | None
 ) -> Calibration:
-    """Calibrate None: if the format can be and it is soon done in the memory there is. Given None: with built-in texts.
+    """Decide whether to calibrate, and choose the texts.
+
+    With `calibrate` None, the model is calibrated if its format can be and it is soon done in the memory there is. With
+    `given` None, built-in texts are used.
 
     Raises:
-        SettingsError: it was asked for, and cannot be done.
+        SettingsError: calibrating was asked for, and cannot be done.
     """
     if given is not None and calibrate is False:
         raise SettingsError("There are texts to calibrate with, and calibrating is off.", param="calibration")
@@ -75,8 +78,8 @@ def choose_calibration(
 
 
 def cut(description: ModelDescription, texts: Sequence[str]) -> list[list[int]]:
-    """The texts as token ids, in order, as many as `MAX_TOKENS` hold."""
-    tokenizer = TextTokenizer(description.path, vocab=description.spec.vocab, end_token=description.embedding.end_token)
+    """The texts as token ids, in order, as many as fit into `MAX_TOKENS`."""
+    tokenizer = open_tokenizer(description)
     longest = min(MAX_TEXT_TOKENS, description.plan.context_length)
     found, room = list[list[int]](), MAX_TOKENS
     for ids in tokenizer.encode(texts):

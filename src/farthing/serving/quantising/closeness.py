@@ -1,8 +1,8 @@
 """How close a quantised model's vectors are to the exact model's, on a built-in sample of texts.
 
 In: the folder of the exact model, and the quantised model. Out: cosines, and how many nearest neighbours stay. The
-sample holds short texts in fifteen languages, code and fragments, and one long text of each kind. It says how much
-rounding moves vectors, not how well they retrieve: that needs labelled data of one's own.
+sample holds short texts in fifteen languages, code and fragments, and one long text of each kind. It shows how much
+rounding moves vectors, not how well they retrieve: that takes labelled data of one's own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from farthing.engine.describe import describe_model
 from farthing.engine.runner import Runner
 from farthing.engine.weights.load import LoadedModel, load_weights
 from farthing.models.heads import Task
-from farthing.serving.text.tokenizer import TextTokenizer
+from farthing.serving.text.tokenizer import open_tokenizer
 
 OnTexts = Callable[[int, int], object]
 NUM_NEIGHBOURS = 10
@@ -31,7 +31,7 @@ BATCH_TOKENS = 4096
 class Closeness:
     """
     Attributes:
-        cosine_mean, cosine_min: of each text's two vectors.
+        cosine_mean, cosine_min: mean and least cosine of each text's two vectors.
         neighbours_kept: share of each text's `NUM_NEIGHBOURS` nearest by the exact model that are among the nearest by
             the other, 0 to 1.
     """
@@ -45,10 +45,10 @@ class Closeness:
 def measure_closeness(
     exact: Path, quantised: LoadedModel, texts: Sequence[str], on_texts: OnTexts = lambda *_: None
 ) -> Closeness:
-    """Embed the texts with both; the exact one in fp32, layer by layer, in the memory of one layer.
+    """Embed the texts with both models; the exact one runs in fp32, layer by layer, in the memory of one layer.
 
-    Of models with a head it compares the rows that the head reads. `on_texts` is called now and then with the number of
-    texts that were embedded, and of all: each is embedded twice.
+    For models with a head it compares the rows that the head reads. `on_texts` is called now and then with the number
+    of texts that are embedded and the number of all; each text is embedded twice.
 
     Raises:
         ModelError: `exact` holds no whole model.
@@ -70,7 +70,7 @@ def measure_closeness(
 
 
 def in_words(closeness: Mapping[str, float] | None) -> str:
-    """One line of what `asdict` makes of a `Closeness`; None says that nobody measured."""
+    """One line about what `asdict` makes of a `Closeness`; None means that nobody measured."""
     if closeness is None:
         return "not measured"
     return (
@@ -80,7 +80,7 @@ def in_words(closeness: Mapping[str, float] | None) -> str:
 
 
 def sample_texts() -> list[str]:
-    """Every short text, then one long text of each language or kind: its short ones one behind the other."""
+    """Every short text, then one long text of each language or kind: its short texts one behind the other."""
     return with_long_ones(sample_groups())
 
 
@@ -93,7 +93,7 @@ def split_sample() -> tuple[list[str], list[str]]:
 
 
 def sample_groups() -> list[list[str]]:
-    """Short texts of each language or kind; those of the languages say the same in the same order."""
+    """The short texts of each language or kind; those of the languages say the same in the same order."""
     groups: dict[str, list[str]] = json.loads(
         files("farthing.serving").joinpath("closeness_sample.json").read_text(encoding="utf-8")
     )
@@ -106,15 +106,14 @@ def with_long_ones(groups: Sequence[list[str]]) -> list[str]:
 
 def tokenized(model: LoadedModel, texts: Sequence[str]) -> list[list[int]]:
     """The texts as the model's token ids, cut to its context."""
-    description, embedding = model.description, model.embedding
-    tokenizer = TextTokenizer(description.path, vocab=model.spec.vocab, end_token=embedding.end_token)
+    tokenizer = open_tokenizer(model.description)
     return [tokenizer.truncate(ids, model.plan.context_length) for ids in tokenizer.encode(texts)]
 
 
 def embed(
     model: LoadedModel, texts: Sequence[list[int]], on_batch: Callable[[int], object] = lambda _: None
 ) -> np.ndarray:
-    """Unit vectors [texts, hidden] fp32. `on_batch` is called with the number of texts that are done."""
+    """The unit vectors of texts, [texts, hidden] fp32. `on_batch` is called with the number of texts that are done."""
     runner, rows, num_done = Runner(model), [], 0
     for batch in batches(texts):
         output = runner.run(batch)
@@ -128,7 +127,7 @@ def embed(
 
 
 def batches(texts: Sequence[list[int]]) -> Iterator[list[list[int]]]:
-    """Consecutive texts of together at most `BATCH_TOKENS`, or one longer."""
+    """Yield consecutive texts with at most `BATCH_TOKENS` together, or one longer text."""
     batch: list[list[int]] = []
     for text in texts:
         if batch and sum(map(len, batch)) + len(text) > BATCH_TOKENS:
@@ -139,14 +138,14 @@ def batches(texts: Sequence[list[int]]) -> Iterator[list[list[int]]]:
 
 
 def compare(exact: np.ndarray, other: np.ndarray) -> Closeness:
-    """Both [texts, hidden], unit vectors of the same texts."""
+    """The closeness of two models by their unit vectors of the same texts, both [texts, hidden]."""
     cosines = np.einsum("ij,ij->i", exact, other)
     kept = [len(a & b) / len(a) for a, b in zip(neighbours(exact), neighbours(other), strict=True)]
     return Closeness(float(cosines.mean()), float(cosines.min()), float(np.mean(kept)), len(cosines))
 
 
 def neighbours(vectors: np.ndarray) -> list[set[int]]:
-    """Indices of each row's nearest other rows."""
+    """The indices of each row's nearest other rows."""
     scores = vectors @ vectors.T
     np.fill_diagonal(scores, -np.inf)
     nearest = np.argsort(-scores, axis=1, kind="stable")[:, : min(NUM_NEIGHBOURS, len(vectors) - 1)]

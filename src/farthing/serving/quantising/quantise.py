@@ -1,7 +1,8 @@
 """From a model to a folder of its quantised weights, with how close they are to the exact ones.
 
-In: a model's name, an empty place. Out: a folder that loads like any model. It is made under another name beside its
-place and renamed when whole, so that a job that breaks off leaves nothing that could be taken for a model.
+In: a model's name and an empty place. Out: a folder that loads like any model. The folder is made under another name
+beside its place and renamed when it is whole, so that a job that breaks off leaves nothing that could be taken for a
+model.
 """
 
 from __future__ import annotations
@@ -44,10 +45,11 @@ def quantise_model(
     calibration: CalibrationTexts | None = None,
     on_texts: OnTexts = lambda *_: None,
 ) -> Manifest:
-    """Write `out`, a new or empty folder; `on_tensor` is called after each tensor, `on_texts` as it is measured.
+    """Write `out`, a new or empty folder; `on_tensor` is called after each tensor, `on_texts` while it is measured.
 
-    A model that could do both is written for vectors when `task` does not say otherwise. Formats that can be are
-    calibrated unless `calibrate` forbids it or it would take too much: with texts of the caller's, else built-in ones.
+    A model that could do both tasks is written for vectors when `task` does not say otherwise. It is calibrated if its
+    format can be, unless `calibrate` forbids it or it would take too much: with the caller's texts, else with built-in
+    ones.
 
     Raises:
         SettingsError: `out` is in use, the model is quantised already, or it cannot be calibrated, as was asked.
@@ -77,7 +79,7 @@ def quantise_model(
 
 @contextmanager
 def partial_folder(out: Path) -> Iterator[Path]:
-    """An empty folder beside `out` that nobody else writes to. Unless it was given another name, it is removed.
+    """An empty folder beside `out` that nobody else writes to; it is removed unless it was given another name.
 
     Raises `SettingsError` when another process writes to it, or something else has its name.
     """

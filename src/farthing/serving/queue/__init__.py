@@ -1,1 +1,1 @@
-"""The queue before the device: who is let in, who goes next, and what makes a batch."""
+"""The queue in front of the device: which requests are let in, which goes next, and what makes a batch."""

@@ -1,18 +1,15 @@
-"""Whether a request may join the queue, decided once, before anything of it is tokenised.
+"""Whether a request may join the queue, decided once, before any of it is tokenised.
 
 In: the requests that would go before it, its estimated size, and the present speed. Out: nothing, or `QueueFullError`
-with the time after which there will be room. Of one request no more texts and tokens count than wait in the queue
-at once (`farthing.serving.queue.lane`), so that a very large one does not keep all others out. One for which there
-would never be room is refused for good.
+with the time after which there will be room. A request counts with no more texts and tokens than may wait in the queue
+at once (`farthing.serving.queue.lane`), so that a very large request does not keep all others out. A request for which
+there would never be room is refused for good.
 
-How long a request waits for its turn.
-
-In: what waits in the lanes, and their speed. Out: seconds.
-
-A lane's share goes to its requests in order of arrival, so that all that waits in it now has its turn in the end. The
-rest of what the lane gets goes to those whose turn is first, among them smaller requests that are still to come. The
-first lane gets all of the speed. Another gets what it was seen to get of late: what waits in the lanes before it at one
-instant does not tell what comes there by the next.
+The wait is estimated from what waits in the lanes and from their speed. A lane's share goes to its requests in order of
+arrival, so that everything that waits in it now has its turn in the end. The rest of what the lane gets goes to the
+requests whose turn is first, among them smaller requests that are still to come. The first lane gets all of the speed.
+Any other lane gets the speed at which it was served lately: what waits in the lanes before it at one instant does not
+tell what will arrive there by the next.
 """
 
 from __future__ import annotations
@@ -25,10 +22,10 @@ from farthing.core.errors import QueueFullError, TooManyTextsError, TooManyToken
 from farthing.serving.queue.lane import HELD_TEXTS, HELD_TOKENS, Flow, Lane, expected_wait_s
 from farthing.serving.queue.pace import Size
 
-# That a request waits for at most while the speed is not known, where the wait is limited: with so many waiting one is
-# full, and will tell the speed.
+# The most batches that a request waits for while the speed is not known, where the wait is limited. With that much
+# waiting, a batch is full, and will tell the speed.
 FIRST_BATCHES = 4
-# Times the allowed wait after which a request whose turn has not come is refused after all: the machine has become
+# A request whose turn has not come after this many times the allowed wait is refused after all: the machine has become
 # slower than it was when the request was let in.
 LATE = 2.0
 
@@ -37,9 +34,9 @@ LATE = 2.0
 class QueueLimits:
     """
     Attributes:
-        max_texts, max_tokens: that wait.
-        max_wait_s: expected until a request's turn comes.
-        bulk_share: of every batch that belongs to the bulk lane while something waits in it.
+        max_texts, max_tokens: most texts and tokens that may wait.
+        max_wait_s: longest expected wait until a request's turn comes; None for no limit.
+        bulk_share: share of every batch that belongs to the bulk lane while something waits in it.
     """
 
     max_texts: int = 100_000
@@ -49,11 +46,11 @@ class QueueLimits:
 
     @property
     def late_s(self) -> float:
-        """How long a request waits for its turn at most."""
+        """The longest that a request waits for its turn."""
         return math.inf if self.max_wait_s is None else LATE * self.max_wait_s
 
     def late_error(self) -> QueueFullError:
-        """What the caller gets after that."""
+        """The error that the caller gets when the request has waited for that long."""
         assert self.max_wait_s is not None, "nothing is late without a limit"
         return QueueFullError(
             f"The request's turn has not come within {self.late_s:.1f} s: the machine became slower than it was when "
@@ -67,9 +64,9 @@ class QueueLimits:
 class Pace:
     """
     Attributes:
-        tokens_per_s: None when not known yet; then waits are counted in batches.
-        batch_tokens: of a full batch.
-        now_s: by the scheduler's clock.
+        tokens_per_s: the present speed; None when it is not known yet, and waits are counted in batches.
+        batch_tokens: tokens of a full batch.
+        now_s: the present time, by the scheduler's clock.
     """
 
     tokens_per_s: float | None
@@ -78,9 +75,10 @@ class Pace:
 
 
 def check_room(limits: QueueLimits, lane: Lane, earlier_lanes: Sequence[Lane], size: Size, pace: Pace) -> None:
-    """
+    """Raise an error when the queue has no room for a request of this size.
+
     Args:
-        lane: the request's own; `earlier_lanes` go before it.
+        lane: the request's own lane; `earlier_lanes` go before it.
 
     Raises:
         TooManyTextsError, TooManyTokensError: the request alone would make more wait than allowed.
@@ -139,6 +137,6 @@ def check_alone(limits: QueueLimits, own: Size) -> None:
 
 
 def tokens_before(lane: Lane, size: Size) -> int:
-    """Tokens of the lane that go before a request of that size."""
+    """The number of tokens in the lane that go before a request of that size."""
     in_lane: list[Flow] = [flow for flow in lane.flows if flow.left.num_tokens <= size.num_tokens]
     return sum(flow.left.num_tokens for flow in in_lane)

@@ -1,11 +1,10 @@
-"""What the worker runs at once: texts of one or many jobs.
+"""Jobs on their way through the queue, and the batches that the worker runs.
 
-In: the texts that the scheduler took. Out: every job's rows or errors, and smaller batches where one failed.
+A job takes token ids in and gives a future for their rows. Its texts may be computed in any order and in several
+batches; all its rows are made by the same weights.
 
-Texts on their way through the queue, and the rows that come back.
-
-In: token ids. Out: a future. A job's texts may be computed in any order and in several batches; all its rows are of the
-same weights.
+A batch holds texts of one or many jobs. In: the texts that the scheduler took. Out: every job's rows or errors, and
+smaller batches where one failed.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from farthing.engine.runner import BatchOutput
 from farthing.models.token_key import TOKEN_BYTES, token_key
 from farthing.serving.queue.token_counter import TokenCounter
 
-# Texts passed over in search of some that fit: bounds the time that a batch takes to fill, however many wait.
+# Texts that are passed over in search of some that fit. It bounds the time to fill a batch, however many texts wait.
 LOOK_AHEAD_TEXTS = 1024
 
 
@@ -33,10 +32,11 @@ class Rows:
     """
     Attributes:
         rows: float32 [texts, hidden], or ragged as in `BatchOutput`.
-        fingerprint: of the weights that made all of them.
-        num_computed_tokens: tokens computed for them; what texts of a batch share counts for one of them alone.
-        queue_s: from when the job was made until its first batch began.
-        compute_s: from then until its last batch ended.
+        fingerprint: fingerprint of the weights that made all of the rows.
+        num_computed_tokens: tokens that were computed for the rows; tokens that texts of a batch share count for only
+            one of them.
+        queue_s: seconds from when the job was made until its first batch began.
+        compute_s: seconds from then until its last batch ended.
     """
 
     rows: np.ndarray
@@ -49,11 +49,11 @@ class Rows:
 class Job:
     """Texts that were submitted together; `future` resolves to their rows.
 
-    To make one takes time for every token (`keys`), which neither a lock nor an event loop should wait for.
+    Making a job takes time for every token (`keys`), which neither a lock nor an event loop should wait for.
 
     Attributes:
-        keys: `token_key` of each text.
-        per_token: a row of every token is wanted, and not one of every text.
+        keys: the `token_key` of each text.
+        per_token: whether a row of every token is wanted instead of one of every text.
     """
 
     def __init__(self, texts: Sequence[list[int]], *, per_token: bool = False) -> None:
@@ -69,14 +69,14 @@ class Job:
         self._begun_s: float | None = None
 
     def begin(self, now_s: float) -> None:
-        """A batch with texts of this job begins, at a `time.perf_counter`; the first one counts."""
+        """Note that a batch with texts of this job begins, by `time.perf_counter`; only the first batch counts."""
         if self._begun_s is None:
             self._begun_s = now_s
 
     def deliver(self, indices: Sequence[int], rows: np.ndarray, computed: Sequence[int], fingerprint: str) -> bool:
-        """Rows of the texts `indices`, and the tokens computed for each; the last one missing resolves the future.
+        """Take rows of the texts `indices` and the tokens computed for each; the last missing row resolves the future.
 
-        False when rows of other weights came before: then the job has to begin again (`restart`).
+        Returns False when earlier rows were made by other weights: then the job has to begin again (`restart`).
         """
         if self._fingerprint not in ("", fingerprint):
             return False
@@ -92,13 +92,13 @@ class Job:
         return True
 
     def _times(self) -> tuple[float, float]:
-        """Seconds before and since the first batch began."""
+        """The seconds before and since the first batch began."""
         now_s = time.perf_counter()
         begun_s = now_s if self._begun_s is None else self._begun_s
         return begun_s - self._made_s, now_s - begun_s
 
     def restart(self) -> None:
-        """Forget what was delivered."""
+        """Forget the rows that were delivered."""
         self._missing = set(range(len(self.texts)))
         self._fingerprint = ""
 
@@ -111,7 +111,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Share:
-    """The texts of a job that ride in a batch, by index."""
+    """The texts of one job that are in a batch, by index."""
 
     job: Job
     indices: tuple[int, ...]
@@ -119,10 +119,11 @@ class Share:
 
 @dataclass(frozen=True)
 class Batch:
-    """
+    """Texts that the worker runs at once.
+
     Attributes:
-        new_counter: makes what its tokens are counted with.
-        is_full: other texts had to wait for the next one.
+        new_counter: makes the counter of the batch's tokens.
+        is_full: whether other texts had to wait for the next batch.
     """
 
     shares: tuple[Share, ...]
@@ -133,7 +134,7 @@ class Batch:
     def of(
         cls, texts: Iterable[tuple[Job, int]], new_counter: Callable[[], TokenCounter], *, is_full: bool = False
     ) -> Batch:
-        """Of jobs' texts by index, those of one job side by side."""
+        """Make a batch of texts, each given as its job and its index there; texts of one job are put side by side."""
         indices: dict[Job, list[int]] = {}
         for job, index in texts:
             indices.setdefault(job, []).append(index)
@@ -145,21 +146,21 @@ class Batch:
 
     @property
     def num_tokens(self) -> int:
-        """Tokens that are computed for it."""
+        """The number of tokens that are computed for the batch."""
         return sum(self._added())
 
     @property
     def per_token(self) -> bool:
-        """Whether its jobs want a row of every token; of a batch of one kind (`by_kind`)."""
+        """Whether the jobs want a row of every token. It is for batches of one kind (`by_kind`)."""
         return self.shares[0].job.per_token
 
     def begin(self, now_s: float) -> None:
-        """It runs from now, a `time.perf_counter`, on."""
+        """Note that the batch runs from `now_s` on, by `time.perf_counter`."""
         for share in self.shares:
             share.job.begin(now_s)
 
     def deliver(self, output: BatchOutput) -> list[Job]:
-        """Hand every job its rows; a text without a vector fails its own job only.
+        """Hand every job its rows; a text without a vector fails only its own job.
 
         Returns the jobs that must begin again, because the weights changed while they were under way.
         """
@@ -179,13 +180,13 @@ class Batch:
             share.job.fail(error)
 
     def by_job(self) -> list[Batch]:
-        """A batch for each job's share."""
+        """One batch for each job's share."""
         return [Batch((share,), self.new_counter) for share in self.shares]
 
     def by_kind(self) -> list[Batch]:
-        """A batch of the jobs that want a row a text and one of those that want a row a token, or itself.
+        """One batch of jobs that want a row a text and one of jobs that want a row a token, or only this batch itself.
 
-        Neither computes more tokens than the whole, since what texts share is shared in each.
+        Neither of the two computes more tokens than the whole, since tokens that texts share are shared in each.
         """
         kinds = {share.job.per_token for share in self.shares}
         if len(kinds) == 1:
@@ -194,9 +195,9 @@ class Batch:
         return [Batch(part, self.new_counter) for part in parts]
 
     def halves(self) -> tuple[Batch, Batch] | None:
-        """The batch in two, of about as many computed tokens each.
+        """The batch in two parts with about as many computed tokens each.
 
-        None of a single text, or many identical ones: they are computed once, so that no part would be smaller.
+        Returns None for a single text or many identical ones: they are computed once, so that no part would be smaller.
         """
         places = list(self._places())
         if len({job.keys[index] for job, index in places}) == 1:
@@ -213,7 +214,7 @@ class Batch:
         return ((share.job, index) for share in self.shares for index in share.indices)
 
     def _added(self) -> Iterable[int]:
-        """Tokens that each text adds to those of the texts before it."""
+        """The number of tokens that each text adds to those of the texts before it."""
         counter = self.new_counter()
         for job, index in self._places():
             key = job.keys[index]
@@ -222,11 +223,11 @@ class Batch:
             yield num_added
 
 
-Text = tuple[Job, int]  # of a job, by index
+Text = tuple[Job, int]  # a job, and the index of a text in it
 
 
 class Filling:
-    """`max_tokens` bounds the tokens that are computed; a first text that has more goes alone.
+    """A batch while it is filled; `max_tokens` bounds its computed tokens, but a first text that has more goes alone.
 
     Attributes:
         taken: the batch's texts, in order.
@@ -239,20 +240,24 @@ class Filling:
 
     @property
     def is_over(self) -> bool:
-        """Nothing more is taken in this round."""
+        """Whether nothing more is taken in this round."""
         return len(self.taken) == self._max_texts or self._num_passed > LOOK_AHEAD_TEXTS
 
     def next_round(self) -> bool:
-        """Whether there is one: where texts were passed over and room is left, in which any are taken that fit."""
+        """Begin a round that takes any texts that fit, and return True.
+
+        Returns False where no such round is due: none was passed over, no room is left, or this is that round already.
+        """
         if self._takes_any or not self._num_passed or self._left <= 0:
             return False
         self._num_passed, self._takes_any = 0, True
         return True
 
     def offer(self, text: Text) -> int | None:
-        """Take a text that fits; after one that did not, in the first round only one that shares tokens with the batch.
+        """Take a text that fits. After the first text that did not fit, until the next round, only texts that share
+        tokens with the batch are taken.
 
-        Returns the tokens that are computed for it, None when it is not taken.
+        Returns the number of tokens that are computed for the text, or None when it is not taken.
         """
         num_tokens = num_tokens_of(text)
         most = self._most(num_tokens)
@@ -262,7 +267,7 @@ class Filling:
         return added
 
     def claim(self, text: Text) -> int | None:
-        """As `offer`, for texts that go before the order: one that does not fit is not passed over by others."""
+        """As `offer`, for texts that go before the order: when one does not fit, no other is taken in its place."""
         return None if self.is_over else self._add(text, self._most(num_tokens_of(text)))
 
     def _most(self, num_tokens: int) -> int:

@@ -1,14 +1,12 @@
-"""How many tokens a second the model computes at present.
+"""What waits are estimated from: the speed of the model, the rate of arrivals, and the size of a request.
 
-In: batches with their seconds. Out: tokens a second over about the last ten seconds of computing.
+The speed. In: batches with their seconds. Out: tokens a second over about the last ten seconds of computing.
 
-How much came of late that goes before a request, and will go on coming, as far as one can tell.
+The arrivals. In: the size of each request when it arrives. Out: tokens a second of the requests that are smaller than a
+given one. These go before it and, as far as one can tell, will go on coming.
 
-In: the size of each request when it comes. Out: tokens a second of those that are smaller than a given one.
-
-How large a request is, estimated before it is tokenised.
-
-A text counts with its prompt, and at most as the context has tokens: longer ones are cut or refused.
+The size of a request is estimated before it is tokenised. A text counts with its prompt, and with at most as many
+tokens as the context has: longer texts are cut or refused.
 """
 
 from __future__ import annotations
@@ -20,31 +18,33 @@ from dataclasses import dataclass
 from typing import Any
 
 SPEED_MEMORY_S = 10.0
-# Of tokens that texts share, each text counts its own, as in the queue: so many times as many as are computed, at most.
-# Prompts save about as much. What saves more, such as thousands of equal texts, tells nothing of the texts behind them.
+# Tokens that texts share count for each of the texts, as in the queue, but all tokens together count for at most this
+# many times as many as are computed. Prompts save about as much. What saves more, such as thousands of equal texts,
+# tells nothing about the texts behind them.
 MOST_SHARED = 4
 ARRIVALS_MEMORY_S = 30.0
-MAX_REQUESTS = 1024  # remembered: bounds the time that it takes to look through them
-# Of UTF-8: about right for English, for Chinese, whose characters take three, and most of what lies between.
+MAX_REQUESTS = 1024  # that are remembered: bounds the time that it takes to look through them
+# Bytes of UTF-8. It is about right for English, for Chinese, whose characters take three, and for most of what lies
+# between.
 BYTES_PER_TOKEN = 4
-# Characters of a request whose size is estimated on the event loop; of more it takes milliseconds.
+# Requests of at most this many characters have their size estimated on the event loop; for more it takes milliseconds.
 SMALL_CHARS = 2**16
-# Texts of a request that are tokenised and queued together: enough to fill a batch of short ones.
+# Texts of a request that are tokenised and queued together: enough to fill a batch with short texts.
 SLICE_TEXTS = 256
-# Their characters, with what goes before each of them; a longer text is a slice of its own.
+# Characters of these texts, with the prompt before each of them; a longer text is a slice of its own.
 SLICE_CHARS = 2**18
 
 
 @dataclass(frozen=True)
 class Size:
-    """`num_tokens` are those of all texts, each with all of its own that are computed."""
+    """A number of texts and of tokens: the sum over all texts, each with all of its tokens that are computed."""
 
     num_texts: int
     num_tokens: int
 
     @classmethod
     def of(cls, inputs: Sequence[Any], prefix: str, context_length: int) -> Size:
-        """Of texts, texts as token ids, or pairs of texts, each with `prefix` before it."""
+        """The estimated size of texts, lists of token ids, or pairs of texts, each with `prefix` before it."""
         most = context_length - min(context_length, estimate_tokens(prefix, context_length) if prefix else 0)
         num_tokens = sum(estimate_tokens(item, most) for item in inputs)
         return cls(len(inputs), num_tokens + (context_length - most) * len(inputs))
@@ -53,29 +53,29 @@ class Size:
         return Size(self.num_texts + other.num_texts, self.num_tokens + other.num_tokens)
 
     def at_most(self, num_texts: int) -> Size:
-        """Of that many of the texts, as long as they are on average."""
+        """The size of at most that many of the texts, each as long as they are on average."""
         if self.num_texts <= num_texts:
             return self
         return Size(num_texts, self.num_tokens * num_texts // self.num_texts)
 
     def held(self, num_texts: int, num_tokens: int) -> Size:
-        """What of it is in the queue at once, where that are at most so many texts and tokens."""
+        """The size of the part that is in the queue at once, where at most so many texts and tokens are."""
         size = self.at_most(num_texts)
         if size.num_tokens <= num_tokens:
             return size
         return Size(max(1, size.num_texts * num_tokens // size.num_tokens), num_tokens)
 
     def less(self, num_texts: int) -> Size:
-        """Without so many of the texts."""
+        """The size without that many of the texts."""
         return self.at_most(max(0, self.num_texts - num_texts))
 
 
 def estimate_tokens(item: Any, most: int) -> int:
-    """At most `most`, whatever there is of it."""
+    """The estimated number of tokens of an input, but no more than `most`."""
     if isinstance(item, str):
         if len(item) >= most * BYTES_PER_TOKEN:
             return most
-        # What is no valid Unicode is refused later, with its index.
+        # Text that is not valid Unicode is refused later, with its index.
         num_bytes = len(item) if item.isascii() else len(item.encode("utf-8", "surrogatepass"))
         return min(num_bytes // BYTES_PER_TOKEN + 1, most)
     if isinstance(item, tuple):
@@ -84,39 +84,41 @@ def estimate_tokens(item: Any, most: int) -> int:
 
 
 def count_chars(item: Any) -> int:
-    """Of a text, or of a pair of texts; of token ids their number."""
+    """The number of characters of a text or a pair of texts; for token ids, how many there are."""
     return sum(map(len, item)) if isinstance(item, tuple) else len(item)
 
 
 def counted_tokens(num_tokens: int, num_computed: int) -> int:
-    """What texts of so many tokens count for the speed."""
+    """The number of tokens that count for the speed, of texts with `num_tokens` tokens of which `num_computed` are
+    computed.
+    """
     return min(num_tokens, MOST_SHARED * num_computed)
 
 
 class Speed:
-    """An average over time, not over batches: many short ones count as much as a long one that takes as long.
+    """An average over time, not over batches: many short batches count as much as one long one that takes as long.
 
-    One thread notes, any may read.
+    Only one thread may note batches; any thread may read.
     """
 
     def __init__(self) -> None:
-        self._decayed = (0.0, 0.0)  # tokens, seconds; replaced as one
+        self._decayed = (0.0, 0.0)  # tokens, seconds; replaced together
 
     @property
     def tokens_per_s(self) -> float | None:
-        """None before the first batch."""
+        """The speed in tokens a second; None before the first batch."""
         tokens, seconds = self._decayed
         return tokens / seconds if seconds > 0 else None
 
     def note(self, num_tokens: int, seconds: float) -> None:
-        """A batch of so many tokens took so long. It must have been full, since a small one tells less."""
+        """Note a batch of that many tokens and seconds. It must have been full, since a small batch tells less."""
         tokens, before = self._decayed
         kept = math.exp(-seconds / SPEED_MEMORY_S)
         self._decayed = (tokens * kept + num_tokens, before * kept + seconds)
 
 
 class Arrivals:
-    """Of the last `ARRIVALS_MEMORY_S` seconds, or of the newest `MAX_REQUESTS` where more came in less."""
+    """Requests of the last `ARRIVALS_MEMORY_S` seconds, or the newest `MAX_REQUESTS` where more than that arrived."""
 
     def __init__(self) -> None:
         self._newest: deque[tuple[float, int]] = deque(maxlen=MAX_REQUESTS)
@@ -125,7 +127,7 @@ class Arrivals:
         self._newest.append((now_s, num_tokens))
 
     def tokens_per_s(self, fewer_than: int, now_s: float) -> float:
-        """Of requests with fewer tokens than that."""
+        """The rate at which requests with fewer tokens than `fewer_than` have been arriving."""
         since_s = now_s - ARRIVALS_MEMORY_S
         if len(self._newest) == MAX_REQUESTS:
             since_s = max(since_s, min(self._newest[0][0], now_s - 1))

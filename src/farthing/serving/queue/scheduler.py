@@ -1,12 +1,13 @@
 """The queue in front of the device: texts of open requests, handed out as batches of bounded tokens.
 
 A request is admitted once (`open`), then submits jobs from any thread and gets a future for each; the worker takes
-batches. A batch grows while the one before it runs and is closed only when the worker asks for it, so that whoever
-arrives meanwhile rides along. Texts of different requests and lengths mix freely, since nothing is padded. Interactive
-requests go before bulk ones, short ones before long ones, and a share of every batch belongs to the longest-waiting
-request of each lane, so that nobody waits for ever (`farthing.serving.queue.lane`). A batch is counted by the tokens
-that are computed for it (`farthing.serving.queue.token_counter`). Where the next text in order does not fit, the room
-that is left goes to texts further back that share tokens with those in the batch, and then to any that fit.
+batches. A batch grows while the one before it runs and is closed only when the worker asks for it, so that requests
+which arrive meanwhile ride along. Texts of different requests and lengths mix freely, since nothing is padded.
+Interactive requests go before bulk ones, short ones before long ones, and a share of every batch belongs to the
+longest-waiting request of each lane, so that nobody waits for ever (`farthing.serving.queue.lane`). The size of a batch
+is the number of tokens that are computed for it (`farthing.serving.queue.token_counter`). Where the next text in order
+does not fit, the room that is left goes first to texts further back that share tokens with the batch, and then to any
+texts that fit.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from farthing.serving.stats import NoObserver, Observer, QueueStats
 
 @dataclass(frozen=True)
 class BatchLimits:
-    """`max_tokens` bounds the tokens that are computed for a batch."""
+    """The limits of a batch; `max_tokens` bounds the tokens that are computed for it."""
 
     max_tokens: int
     max_texts: int
@@ -44,10 +45,10 @@ class OpenJob(NamedTuple):
 
 
 class Scheduler:
-    """`new_counter` makes what a batch's tokens are counted with; by `clock` the lanes' speed is told.
+    """The queue. `new_counter` makes the counter of a batch's tokens; `clock` measures the speed of the lanes.
 
     Attributes:
-        speed: of full batches; the worker notes it.
+        speed: speed of full batches; the worker notes it.
         observer: is told how long texts waited.
     """
 
@@ -77,11 +78,11 @@ class Scheduler:
 
     @property
     def max_tokens(self) -> int:
-        """Token budget of the next batch."""
+        """The token budget of the next batch."""
         return self._max_tokens
 
     def limit_tokens(self, max_tokens: int) -> None:
-        """Make batches smaller than the limit that was set at first, or as large again."""
+        """Set the token budget of the next batches, up to the limit that was set at first."""
         self._max_tokens = min(max_tokens, self._limits.max_tokens)
 
     def stats(self) -> QueueStats:
@@ -105,14 +106,15 @@ class Scheduler:
 
     @contextmanager
     def open(self, urgency: Urgency, size: Size, *, limited: bool = True) -> Iterator[Flow]:
-        """A place in the queue for a request of about that size, as long as the context lasts.
+        """Hold a place in the queue for a request of about that size, as long as the context lasts.
 
-        Its jobs must be done, failed or cancelled by the end. `limited` decides whether the queue's limits count.
+        The request's jobs must be done, failed or cancelled by the end. `limited` says whether the queue's limits
+        apply.
 
         Raises:
             InputError: the request is too large for the queue.
             QueueFullError: more would wait than allowed, or for longer.
-            FarthingError: why no work is taken (closed, worker died).
+            FarthingError: no work is taken; it says why (closed, worker died).
         """
         flow = self._admit(urgency, size, limited)
         try:
@@ -126,14 +128,14 @@ class Scheduler:
                 self._lanes[urgency.lane].remove(flow)
 
     def submit(self, job: Job | None, flow: Flow, num_inputs: int) -> None:
-        """Queue the job of a further `num_inputs` texts of a request; None when none of them has to be computed.
+        """Queue the job of the next `num_inputs` texts of a request; it is None when none of them has to be computed.
 
-        Cancelling its future takes it out again.
+        Cancelling the job's future takes the job out of the queue again.
 
         Raises:
             DeadlineError: the request's time is over.
-            QueueFullError: its turn should have come by now.
-            FarthingError: why no work is taken (closed, worker died).
+            QueueFullError: the request's turn should have come by now.
+            FarthingError: no work is taken; it says why (closed, worker died).
         """
         now_s = time.monotonic()
         if flow.urgency.is_over(now_s):
@@ -149,13 +151,13 @@ class Scheduler:
             self._open[job] = OpenJob(flow, now_s)
             flow.add(job)
             self._changed.notify()
-        # The future keeps what it calls: with the job itself there, both and all tokens would stay until the next
-        # collection of cycles. As long as the job is open, it is held in `_open`.
+        # The future keeps its callback. If that held the job itself, the job, the future and all tokens would stay
+        # until the next collection of cycles. As long as the job is open, `_open` holds it.
         waiting = weakref.ref(job)
         job.future.add_done_callback(lambda _: self._drop(waiting()))
 
     def take(self) -> Batch | None:
-        """The next batch; waits for work. None when closed and nothing is left."""
+        """Wait for work and return the next batch; None when the queue is closed and nothing is left."""
         while True:
             with self._changed:
                 while not self._lanes.has_waiting:
@@ -171,7 +173,7 @@ class Scheduler:
                 return batch
 
     def put_back(self, job: Job) -> None:
-        """Have a job that was taken begin again, before all others of its lane."""
+        """Make a job that was taken begin again, before all others of its lane."""
         with self._changed:
             if job not in self._open:
                 return
@@ -180,7 +182,7 @@ class Scheduler:
             self._changed.notify()
 
     def refuse(self, error: FarthingError, *, drop_open: bool) -> None:
-        """Answer every further job with `error`, and with `drop_open` all that have no answer yet."""
+        """Answer every further job with `error`; with `drop_open` also all jobs that have no answer yet."""
         with self._changed:
             self._refusal = error
             dropped = list(self._open) if drop_open else []
@@ -189,7 +191,7 @@ class Scheduler:
             job.fail(error)
 
     def accept(self) -> None:
-        """Take work again after `refuse`."""
+        """Take work again after `refuse`, unless the queue is closed."""
         with self._changed:
             if not isinstance(self._refusal, ClosedError):
                 self._refusal = None
@@ -217,7 +219,7 @@ class Scheduler:
             raise type(self._refusal)(str(self._refusal))  # a new one: a shared one would gather tracebacks
 
     def _expire(self) -> list[tuple[Job, FarthingError]]:
-        """Take out the texts of requests whose time is over, and of those that are late."""
+        """Take out the texts of requests whose time is over or whose turn is late; return the jobs and their errors."""
         now_s, clock_s = time.monotonic(), self._clock()
         expired: list[tuple[Job, FarthingError]] = []
         for flow in self._lanes.flows():
@@ -231,7 +233,7 @@ class Scheduler:
         return expired
 
     def _form(self) -> Batch | None:
-        """None when nothing waits."""
+        """The next batch, or None when nothing waits."""
         if not self._lanes.has_waiting:
             return None
         texts = self._fill()
@@ -253,7 +255,7 @@ class Scheduler:
                 self.observer.queue_wait_s(seconds)
 
     def _drop(self, job: Job | None) -> None:
-        """Take what is left of a finished (mostly: cancelled) job out of the queue."""
+        """Take what is left of a finished job, which most often was cancelled, out of the queue."""
         if job is None:
             return
         with self._changed:

@@ -1,7 +1,7 @@
-"""How many tokens a batch may have: what was planned, less while memory is short, less after a batch found none.
+"""How many tokens a batch may have: as planned, fewer while memory is short, fewer after a batch ran out of memory.
 
 In: ceilings from the governor, out-of-memory errors and successes from the worker. Out: the scheduler's limit. A batch
-that found no memory halves the budget; it doubles again after a number of batches that did.
+that runs out of memory halves the budget, which doubles again after a number of batches that do not.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ class TokenBudget:
         return self._tokens
 
     def set_ceiling(self, tokens: int) -> None:
-        """At most so many from now on; a budget that was halved finds its own way up."""
+        """Set the most tokens that a batch may have from now on; a budget that was halved finds its own way up."""
         with self._lock:
             was_full, self._ceiling = self._tokens == self._ceiling, tokens
             self._set(tokens if was_full else self._tokens)
 
     def halve(self, num_tokens: int) -> None:
-        """After a batch of so many tokens found no memory."""
+        """Halve the budget after a batch of that many tokens ran out of memory."""
         with self._lock:
             self._set(max(LEAST_TOKENS, min(self._tokens, num_tokens) // 2))
             logger.warning("Batches have at most %d tokens from now on.", self._tokens)
 
     def note_success(self) -> None:
-        """A batch found its memory."""
+        """Note that a batch had enough memory."""
         if self._tokens == self._ceiling:
             return
         with self._lock:

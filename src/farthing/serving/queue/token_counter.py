@@ -1,9 +1,9 @@
 """How many tokens a batch will compute, counted while it is filled.
 
-In: token keys (`farthing.models.token_key`), one text after the other. Out: the tokens that each adds. A text that is
-in the batch already adds none; where the model shares prefixes, one that begins as another adds what follows that
-beginning. In all about what `farthing.models.forest` makes of the batch, rather more than less. Which beginnings are
-held from earlier batches is not known here: they count as computed.
+In: token keys (`farthing.models.token_key`), one text after the other. Out: the tokens that each text adds. A text that
+is in the batch already adds none. Where the model shares prefixes, a text that begins like another adds only the tokens
+behind the common beginning. The sum is about what `farthing.models.forest` makes of the batch, and rather more than
+less. Which beginnings are held from earlier batches is not known here, so they count as computed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ class Branch:
     parent: Branch | None = None
 
     def parent_at(self, depth: int) -> tuple[Branch, Branch]:
-        """The deepest beginning of this one of at most `depth` tokens, and the next on the way to this one."""
+        """The deepest beginning of this one with at most `depth` tokens, and the next deeper one on the way to this
+        one.
+        """
         child = self
         while True:
             assert child.parent is not None, "the root has no tokens"
@@ -36,11 +38,11 @@ class Branch:
 
 
 class TokenCounter:
-    """Of one batch.
+    """Counts the tokens of one batch.
 
-    Texts are kept in order within groups that begin with the same few tokens, the fewest worth sharing (all tokens,
-    where the model shares no prefixes). The longest beginning that a text has in common with any, it has in common with
-    a neighbour in that order, so that no more than two are compared.
+    Texts are kept in order within groups that begin with the same tokens: the fewest that are worth sharing, or all of
+    a text's tokens where the model shares no prefixes. The longest beginning that a text has in common with any other,
+    it has in common with a neighbour in that order, so that it is compared with two texts at most.
     """
 
     def __init__(self, *, shares_prefixes: bool = False) -> None:
@@ -50,7 +52,9 @@ class TokenCounter:
         self._root = Branch(0)
 
     def add(self, key: bytes, most: int) -> int | None:
-        """Put a text into the batch and return how many tokens it adds; None, and not put, when more than `most`."""
+        """Put a text into the batch and return how many tokens it adds; leave it out and return None when it adds more
+        than `most`.
+        """
         if key in self._texts:
             return 0
         length, most = len(key) // TOKEN_BYTES, max(0, most)
@@ -66,7 +70,7 @@ class TokenCounter:
         near = group[max(0, place - 1) : place + 1]
         needed = max(0, length - most) * TOKEN_BYTES
         if all(other[:needed] != key[:needed] for other in near):
-            return None  # seen in less time than it takes to count what they have in common
+            return None  # takes less time than counting the tokens that they have in common
         parent, child, depth = self._fork(key, near)
         if length - depth > most:
             return None
@@ -77,17 +81,18 @@ class TokenCounter:
         return length - depth
 
     def _fork(self, key: bytes, near: list[bytes]) -> tuple[Branch, Branch, int]:
-        """From where a text goes on: the parent, or a new branch of that depth between parent and child."""
+        """Where a text branches off: at `depth`, which is the parent's own or lies between the parent and its child."""
         depth, other = max((common_tokens(other, key), other) for other in near)
         text = self._texts[other]
         parent, child = text.parent_at(depth)
         above, below = depth - parent.depth, child.depth - depth
-        # The engine would not share so few tokens; below, too, it would then share fewer than were counted.
+        # The engine would not share so few tokens. With too few below the fork, it would share fewer there than were
+        # counted, too.
         if above < MIN_SHARED_TOKENS or (child is not text and below < MIN_SHARED_TOKENS):
             depth = parent.depth
         return parent, child, depth
 
 
 def counter_of(description: ModelDescription) -> Callable[[], TokenCounter]:
-    """What makes a counter for a batch of this model."""
+    """A function that makes a token counter for a batch of this model."""
     return partial(TokenCounter, shares_prefixes=description.shares_prefixes)

@@ -1,15 +1,15 @@
-"""Where a text can be cut in two that are tokenised by themselves: the tokens of the parts are those of the whole.
+"""Where a text can be cut in two so that the tokens of the parts are those of the whole.
 
-In: a tokenizer. Out: places in texts, for a tokenizer that is known well enough, and nothing for others. A part of a
-long text then tells the first or the last tokens of the whole, without tokenising all of it.
+In: a tokenizer. Out: places in texts for a tokenizer that is known well enough, and nothing for others. The first or
+last part of a long text then tells the first or last tokens of the whole, without tokenising all of it.
 
-A place is between a letter or digit and a character at which the tokenizer begins anew. Three kinds are known, and in
-each of them
+A place lies between a letter or digit and a character at which the tokenizer begins anew. Three kinds of tokenizers are
+known, and for each of them
 
-- normalisation looks at no character on the other side: letters below do not compose with what may follow, and are not
-  put into one grapheme with it;
-- words are split there, whatever stands around, and tokens do not reach beyond a word;
-- no added token has such a place inside, or takes away what stands at one.
+- normalisation looks at no character on the other side of a place: the letters below neither compose with what may
+  follow them, nor are put into one grapheme with it;
+- words are split at a place, whatever stands around it, and tokens do not reach beyond a word;
+- no added token has a place inside it, or takes away characters that stand at one.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from tokenizers import Tokenizer, models
 
 from farthing.checkpoint.gguf.tokenizer import SPLITS
 
-# Of scripts that are written much, as they were before any tokenizer: what Unicode added later is classed in different
-# ways by different libraries.
+# Letters of widely used scripts, as these scripts were before any tokenizer was made: different libraries put
+# characters that Unicode added later into different classes.
 LETTERS = (
     "0-9A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u0391-\u03a1\u03a3-\u03a9\u03ac-\u03ce\u0400-\u0481\u048a-\u04ff"
     "\u05d0-\u05ea\u0621-\u063a\u0641-\u064a\u0905-\u0939\u0e01-\u0e30\u3041-\u3094\u30a1-\u30fa\u4e00-\u9fa5"
     "\uac00-\ud7a3"
 )
 BLANKS, SPACE = " \n\t", " "
-# Those that no normalisation changes into letters or joins with letters.
+# Signs that no normalisation changes into letters or joins with letters.
 PUNCTUATION = ".,;:!?()\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f"
-# A place is looked for in so many characters at the end of a part.
+# A place is looked for in this many characters at the end of a part.
 WINDOW = 1024
 
 LOCAL_NORMALIZERS = ("BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Precompiled", "StripAccents")
@@ -41,7 +41,7 @@ SPACES_TO_ONE = {"Regex": " {2,}"}
 
 
 class Boundaries:
-    """`starters` are the characters that may follow a place."""
+    """Finds places in texts; `starters` are the characters that may follow a place."""
 
     def __init__(self, starters: str) -> None:
         self._place = re.compile(f"(?<=[{LETTERS}])[{re.escape(starters)}]")
@@ -58,7 +58,7 @@ class Boundaries:
 
 
 def boundaries_of(tokenizer: Tokenizer) -> Boundaries | None:
-    """None where the tokenizer is of no known kind."""
+    """The places of a tokenizer's texts, or None where the tokenizer is of no known kind."""
     if not all(map(is_local, parts(state(tokenizer.normalizer), "normalizers"))):
         return None
     starters = starters_of(tokenizer)
@@ -102,7 +102,7 @@ def is_local(normalizer: dict[str, Any]) -> bool:
 
 
 def parts(whole: dict[str, Any] | None, name: str) -> Iterator[dict[str, Any]]:
-    """Of a sequence and sequences in it, in order; a step that is none is its own only part."""
+    """The steps of a sequence and of sequences in it, in order; a step that is no sequence is its own only part."""
     if whole is None:
         return
     if whole["type"] != "Sequence":
@@ -113,7 +113,7 @@ def parts(whole: dict[str, Any] | None, name: str) -> Iterator[dict[str, Any]]:
 
 
 def state(step: Any) -> dict[str, Any] | None:
-    """A tokenizer's step as it stands in tokenizer.json."""
+    """A step of a tokenizer as it stands in tokenizer.json."""
     if step is None:
         return None
     found: dict[str, Any] = json.loads(step.__getstate__())

@@ -1,8 +1,8 @@
-"""Texts as they come in made fit for a tokenizer.
+"""Makes incoming texts fit for a tokenizer.
 
-Removed: byte-order marks and characters without width that only copy-and-paste leaves behind. Kept: the joiners that
-mean something, between emoji and in scripts that use them (Persian, Indic). Lone surrogates are refused: they are not
-text, and what a tokenizer makes of them differs by version.
+Removed are byte-order marks and characters without width that only copy-and-paste leaves behind. Kept are the joiners
+that mean something, between emoji and in scripts that use them (Persian, Indic). Lone surrogates are refused: they are
+not text, and tokenizers treat them differently from version to version.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ Input = str | Sequence[int]
 # Zero width space, word joiner, byte-order mark, Mongolian vowel separator.
 INVISIBLE = "\u200b\u2060\ufeff\u180e"
 JOINERS = "\u200c\u200d"
-# Joiners that stand beside ASCII or at the text's beginning, where there is nothing for them to join. The lookbehinds
-# let a run of them be tried once, from its beginning, and not from each of its characters.
+# Joiners beside ASCII or at the text's beginning, where there is nothing for them to join. The lookbehinds let a run of
+# joiners be tried once, from its beginning, and not from each of its characters.
 STRAY = re.compile(f"(?:^|(?<=[\x00-\x7f]))[{JOINERS}]+|(?<![{JOINERS}])[{JOINERS}]+(?=[\x00-\x7f])")
 JOINER_RUN = re.compile(f"[{JOINERS}]*")
 SURROGATE = re.compile("[\ud800-\udfff]")
-# That are searched for joiners at once, in two milliseconds: the interpreter's lock is held meanwhile, and whoever
-# answers another request needs it several times.
+# Characters that are searched for joiners at once, which takes two milliseconds. The interpreter's lock is held
+# meanwhile, and a thread that answers another request needs it several times.
 PIECE_CHARS = 2**13
 
 
@@ -53,7 +53,7 @@ def clean_named(text: str, name: str, param: str, max_chars: int) -> str:
             "max_text_chars.",
             param=param,
         )
-    if text.isascii():  # nothing of what follows is
+    if text.isascii():  # nothing that is removed or refused below is ASCII
         return text
     found = SURROGATE.search(text)
     if found:
@@ -66,8 +66,8 @@ def clean_named(text: str, name: str, param: str, max_chars: int) -> str:
 
 
 def without_invisible(text: str) -> str:
-    """In time that grows with the text's length alone, whatever it holds."""
-    if any(joiner in text for joiner in JOINERS):  # first: what they stand beside is said of the text as it came
+    """The text without invisible characters. Whatever it holds, this takes time in proportion to its length."""
+    if any(joiner in text for joiner in JOINERS):  # first, because their neighbours in the text as it came count
         text = without_stray_joiners(text)
     for character in INVISIBLE:
         text = text.replace(character, "")
@@ -75,7 +75,7 @@ def without_invisible(text: str) -> str:
 
 
 def without_stray_joiners(text: str) -> str:
-    """In pieces, none of which ends within a run of joiners."""
+    """The text without stray joiners; it is searched in pieces, none of which ends within a run of joiners."""
     pieces: list[str] = []
     start = 0
     while start < len(text):
@@ -93,10 +93,10 @@ def without_stray_joiners(text: str) -> str:
 
 
 def fit_text(text: str, index: int, settings: ServingSettings, prompt_chars: int = 0) -> str | None:
-    """As `clean_text`, and long enough; None where the settings make a zero vector the answer.
+    """The text as `clean_text` returns it, if it is long enough; None where the settings make a zero vector the answer.
 
     Args:
-        prompt_chars: of the prompt that goes before it.
+        prompt_chars: characters of the prompt that goes before the text.
 
     Raises:
         InvalidTextError: the text holds a lone surrogate.
@@ -104,7 +104,7 @@ def fit_text(text: str, index: int, settings: ServingSettings, prompt_chars: int
         TextTooShortError: it has too few characters, and the settings refuse that.
     """
     most = settings.max_text_chars
-    if not (len(text) <= most and text.isascii()):  # else nothing is to be done
+    if not (len(text) <= most and text.isascii()):  # else there is nothing to clean
         text = clean_named(text, f"Text {index}", f"input[{index}]", most)
     if len(text) + prompt_chars > most:
         raise TextTooLargeError(
@@ -125,7 +125,10 @@ def fit_text(text: str, index: int, settings: ServingSettings, prompt_chars: int
 
 
 def as_inputs(texts: object) -> list[Input]:
-    """What a program gave to be embedded, one or several, as a list. Raises `InputError` for what is no text."""
+    """The inputs that a program gave to be embedded, one or several, as a list.
+
+    Raises `InputError` for an input that is neither a text nor a list of token ids.
+    """
     if isinstance(texts, str):
         return [texts]
     if not isinstance(texts, Iterable) or isinstance(texts, (bytes, Mapping)):
@@ -141,9 +144,9 @@ def as_inputs(texts: object) -> list[Input]:
 
 
 def clean_input(item: Input, index: int, settings: ServingSettings, prompt_chars: int = 0) -> Input | None:
-    """An input as it goes on; None where a zero vector is the answer. Raises `InputError`.
+    """An input made ready to be tokenised; None where a zero vector is the answer. Raises `InputError`.
 
-    `prompt_chars` are those of the prompt that goes before it.
+    `prompt_chars` is the number of characters of the prompt that goes before it.
     """
     if not isinstance(item, str):
         if len(item) == 0:

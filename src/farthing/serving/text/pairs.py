@@ -1,12 +1,12 @@
 """Pairs of a query and a document made ready for the queue: cleaned, tokenised, the document cut to the context.
 
-In: pairs with their place in the request. Out: token ids a pair. Runs on whatever thread it is called on.
+In: pairs with their place in the request. Out: the token ids of each pair. The work runs on whatever thread it is
+called on.
 
-A query and a document as one sequence of tokens, as the model was trained to see them.
-
-In: cleaned texts. Out: token ids in three pieces: what is the same for every document of a query (`front`), the
-document, and what ends every pair (`end`). Put together they are what the model's own tokenizer makes of the pair,
-token for token; only the document may be cut.
+A template makes one sequence of tokens of a query and a document, as the model was trained to see them. It gives token
+ids in three pieces: what is the same for every document of a query (`front`), the document, and what ends every pair
+(`end`). Put together they are what the model's own tokenizer makes of the pair, token for token; only the document may
+be cut.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from farthing.serving.text.tokenizer import Encoded, TextTokenizer
 class PairTemplate(Protocol):
     """
     Attributes:
-        instruction: the task, where a caller gives none; None where the model takes none.
+        instruction: the task where a caller gives none; None where the model takes none.
         end: ids behind a document.
     """
 
@@ -38,22 +38,22 @@ class PairTemplate(Protocol):
     def end(self) -> list[int]: ...
 
     def front(self, query: str, instruction: str) -> list[int]:
-        """Ids before a document."""
+        """The ids before a document."""
         ...
 
     def documents(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each document alone."""
+        """The ids of each document alone."""
         ...
 
     def documents_to_cut(
         self, texts: Sequence[str], num_tokens: int, where: TextEnd, *, first_chars: int
     ) -> list[Encoded]:
-        """As `documents`, or as far as they have more than `num_tokens` (`TextTokenizer.encode_enough`)."""
+        """As `documents`, but perhaps only a part with more than `num_tokens` (`TextTokenizer.encode_enough`)."""
         ...
 
 
 class PromptTemplate:
-    """The words of a prompt around query and document, without special tokens of the tokenizer's own."""
+    """The words of a prompt around the query and the document, without special tokens of the tokenizer's own."""
 
     def __init__(self, tokenizer: TextTokenizer, prompt: PairPrompt) -> None:
         self._tokenizer, self._prompt = tokenizer, prompt
@@ -76,7 +76,8 @@ class PromptTemplate:
 class TokenizerTemplate:
     """The tokenizer's own template for pairs ([CLS] query [SEP] document [SEP], and its like).
 
-    A separator that stands in a query's words is left out: the model reads types of tokens off the first one.
+    A separator in the words of a query is left out, because the model tells the types of tokens from the first
+    separator.
     """
 
     instruction = None
@@ -101,12 +102,12 @@ class TokenizerTemplate:
 
 
 def pair_template(tokenizer: TextTokenizer, prompt: PairPrompt | None, spec: ModelSpec) -> PairTemplate:
-    """Raises `TokenizerError` where the tokenizer has no template for pairs and the model needs it."""
+    """The template for pairs. Raises `TokenizerError` where the model needs the tokenizer's own and there is none."""
     return TokenizerTemplate(tokenizer, spec.pair_separator) if prompt is None else PromptTemplate(tokenizer, prompt)
 
 
 class PairPreparer:
-    """`max_document_tokens` are of each document, which is cut to them."""
+    """Makes pairs ready for the queue; each document is cut to at most `max_document_tokens`."""
 
     def __init__(
         self,
@@ -119,27 +120,30 @@ class PairPreparer:
         self._context_length = context_length
         self._settings = settings
         self._max_document_tokens = max_document_tokens
-        self._latest: tuple[str, str, list[int]] | None = None  # query, instruction, and what they make
+        self._latest: tuple[str, str, list[int]] | None = None  # query, instruction, and the ids that they make
 
     def for_request(self, max_tokens: int | None = None, max_document_tokens: int | None = None) -> PairPreparer:
-        """One that keeps what the latest query of a request makes, which all its slices mostly share, for pairs of at
-        most `max_tokens` where that is less than the context. Raises `InputError` for less than one token."""
+        """A preparer for one request, of pairs of at most `max_tokens` where that is less than the context.
+
+        It keeps the ids of the latest query, which all slices of a request mostly share. Raises `InputError` for less
+        than one token a document.
+        """
         if max_document_tokens is not None and max_document_tokens < 1:
             raise InputError(
                 f"max_tokens_per_doc is {max_document_tokens}; it must be at least 1.", param="max_tokens_per_doc"
             )
         context_length = min(self._context_length, max_tokens or self._context_length)
-        if max_document_tokens is not None:  # beside the words that the prompt puts before each
+        if max_document_tokens is not None:  # beside the words that the prompt puts before each document
             max_document_tokens += len(self._template.documents([""])[0])
         return PairPreparer(self._template, context_length, self._settings, max_document_tokens)
 
     def prepare(self, part: Slice) -> Prepared:
-        """The inputs are pairs (query, document), and the prefix is the instruction.
+        """Make a slice of pairs (query, document) ready for the queue; its prefix is the instruction.
 
         Documents are cut to the context, as rerankers do, unless `truncate` is False.
 
         Raises:
-            InputError: of the first pair that cannot be scored as it is.
+            InputError: a pair cannot be scored as it is; the error names the first such pair.
         """
         inputs: Sequence[Pair] = part.inputs
         start, prefix, truncate, truncate_from = part.start, part.prefix, part.truncate, part.truncate_from

@@ -1,8 +1,8 @@
 """Threads that clean and tokenise, so that short requests wait neither for bulk work nor for long texts.
 
-In: a lane and numbers of characters. Out: the pool for it. Each lane has threads for short slices of requests and
-others for long ones; the operating system shares the processors among them. Texts that are huge go one after another:
-the library may need a thousand times the memory of their characters.
+In: a lane and numbers of characters. Out: the pool for this work. Each lane has threads for short slices of requests
+and others for long slices; the operating system shares the processors among them. Huge texts go one after another: the
+library may need a thousand times the memory of their characters.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ HUGE_CHARS = 2**16
 
 
 class TokenizerPools:
-    """`num_threads` each; a thread is started when it is first needed."""
+    """Pools of `num_threads` threads each; a thread is started when it is first needed."""
 
     def __init__(self, num_threads: int) -> None:
         self._pools = {
@@ -29,10 +29,10 @@ class TokenizerPools:
         self._huge = ThreadPoolExecutor(1, thread_name_prefix="farthing-tokenizer-huge")
 
     def pool(self, lane: LaneName, num_chars: int, longest_chars: int) -> Executor:
-        """For work on so many characters, `longest_chars` of them in one text."""
+        """The pool for work on `num_chars` characters, at most `longest_chars` of them in one text."""
         return self._huge if longest_chars > HUGE_CHARS else self._pools[lane, num_chars <= SHORT_CHARS]
 
     def shutdown(self) -> None:
-        """When all that was handed in is done."""
+        """Wait until all that was handed in is done, and end the threads."""
         for pool in (*self._pools.values(), self._huge):
             pool.shutdown()

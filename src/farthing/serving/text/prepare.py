@@ -1,6 +1,7 @@
 """A slice of a request made ready for the queue: cleaned, prompted, tokenised, measured against the context.
 
-In: texts or token ids with their place in the request. Out: token ids a text. Runs on whatever thread it is called on.
+In: texts or token ids with their place in the request. Out: the token ids of each text. The work runs on whatever
+thread it is called on.
 """
 
 from __future__ import annotations
@@ -16,19 +17,20 @@ from farthing.serving.text.clean import Input, clean_input
 from farthing.serving.text.tokenizer import Encoded, TextTokenizer
 from farthing.serving.text.vocabulary import NONE_UNKNOWN, Unknown, find_unknown
 
-# Characters for each token of the context that are tokenised of a long text at first: enough of most texts that are
-# cut; and of one that is refused, so many that only a text far over the context is refused without its exact length.
+# Of a long text, this many characters for each token of the context are tokenised at first. That is enough of most
+# texts that are cut. For texts that are refused there are more, so that only a text far over the context is refused
+# without its exact length.
 CUT_CHARS, REFUSED_CHARS = 8, 16
 
 
 @dataclass(frozen=True)
 class Slice:
-    """Inputs of a request from index `start` on, with what they are to be prepared with.
+    """The inputs of a request from index `start` on, and how they are to be prepared.
 
     Attributes:
-        is_clean: the inputs went through `clean_input` already.
-        num_chars: of the inputs, and of what goes before each of them.
-        longest_chars: of the longest one.
+        is_clean: whether the inputs have been through `clean_input` already.
+        num_chars: characters of the inputs, and of what goes before each of them.
+        longest_chars: characters of the longest input, likewise.
     """
 
     inputs: Sequence[Any]
@@ -46,9 +48,9 @@ class Prepared:
     """
     Attributes:
         texts: token ids of the texts to compute.
-        places: index in the slice of each of them; the others get zero vectors.
+        places: index in the slice of each of these texts; the other inputs get zero vectors.
         truncated: indices in the request of texts that were cut.
-        unknown: words that the model does not know, in them; by index in the request.
+        unknown: words in the texts that the model does not know; by index in the request.
     """
 
     texts: tuple[list[int], ...]
@@ -68,7 +70,7 @@ class Preparer:
         self._settings = settings
 
     def limited_to(self, max_tokens: int | None) -> Preparer:
-        """One of texts of at most so many tokens, for a request that asks for fewer than the context has.
+        """A preparer of texts of at most `max_tokens`, for a request that asks for fewer than the context has.
 
         Raises `InputError` where no text fits beside the special tokens.
         """
@@ -78,10 +80,11 @@ class Preparer:
         return Preparer(self._tokenizer, max_tokens, self._settings)
 
     def prepare(self, part: Slice) -> Prepared:
-        """
+        """Make a slice ready for the queue.
+
         Raises:
-            InputError: of the first text that cannot be embedded as it is; with the request's first texts, also of a
-                prompt that leaves no room for any.
+            InputError: a text cannot be embedded as it is; the error names the first such text. With the request's
+                first texts, also when the prompt leaves no room for any text.
         """
         start, prefix, settings = part.start, part.prefix, self._settings
         if start == 0 and CUT_CHARS * len(prefix) > self._context_length:
@@ -113,7 +116,7 @@ class Preparer:
         return find_unknown(texts, indices, token, others)
 
     def _check_prompt(self, prefix: str) -> None:
-        """Raises `PromptTooLongError` when no text fits beside it."""
+        """Raise `PromptTooLongError` when no text fits beside the prompt."""
         context = self._context_length
         ((ids, is_part),) = self._tokenizer.encode_enough([prefix], context, first_chars=REFUSED_CHARS * context)
         if len(ids) >= context:
@@ -122,7 +125,7 @@ class Preparer:
     def _encode(
         self, items: Sequence[tuple[int, Input | None]], prefix: str, truncate_from: TextEnd, chars_per_token: int
     ) -> list[Encoded]:
-        """Of texts with more tokens than the context perhaps those of a part."""
+        """The ids of each input; for texts with more tokens than the context, perhaps those of a part."""
         context = self._context_length
         texts = [prefix + item for _, item in items if isinstance(item, str)]
         encoded = iter(
@@ -141,7 +144,7 @@ class Preparer:
 
 
 def check_room(max_tokens: int, num_special: int) -> None:
-    """Raises `InputError` where a request asks for so few tokens of a text that none would be its own."""
+    """Raise `InputError` where a request asks for so few tokens a text that none of them would be the text's own."""
     if max_tokens <= num_special:
         raise InputError(
             f"The request cuts texts to {max_tokens} tokens; this model adds {num_special} special tokens to every "
@@ -150,14 +153,14 @@ def check_room(max_tokens: int, num_special: int) -> None:
 
 
 class BoundedPreparer:
-    """`preparer` for one request that may have at most `max_tokens` in all."""
+    """Prepares one request with `preparer`; the request may have at most `max_tokens` in all."""
 
     def __init__(self, preparer: Preparer, max_tokens: int) -> None:
         self._preparer, self._max_tokens = preparer, max_tokens
         self._num_tokens: dict[int, int] = {}  # by the start of the slice, which may come again
 
     def prepare(self, part: Slice) -> Prepared:
-        """As `Preparer.prepare`. Raises `TooManyTokensError` too."""
+        """As `Preparer.prepare`. It raises `TooManyTokensError` too."""
         prepared = self._preparer.prepare(part)
         self._num_tokens[part.start] = prepared.num_tokens
         if (num_tokens := sum(self._num_tokens.values())) > self._max_tokens:
@@ -170,10 +173,10 @@ class BoundedPreparer:
 
 
 class LeavingPreparer:
-    """`preparer` for one request that leaves out what cannot be embedded.
+    """Prepares one request with `preparer`, and leaves out the inputs that cannot be embedded.
 
     Attributes:
-        errors: of these inputs, by their index in the request.
+        errors: errors of the inputs that are left out, by their index in the request.
     """
 
     def __init__(self, preparer: Preparer) -> None:
@@ -181,7 +184,7 @@ class LeavingPreparer:
         self.errors: dict[int, InputError] = {}
 
     def prepare(self, part: Slice) -> Prepared:
-        """As `Preparer.prepare`. Raises only what is no single input's fault."""
+        """As `Preparer.prepare`, but it raises only errors that are no single input's fault."""
         try:
             return self._preparer.prepare(part)
         except InputError as error:
@@ -194,7 +197,7 @@ class LeavingPreparer:
             except InputError as error:
                 if failed_index(error) is None:
                     raise
-                self.errors[part.start + place] = error.with_traceback(None)  # which holds the tokens
+                self.errors[part.start + place] = error.with_traceback(None)  # its frames hold the tokens
         return Prepared(
             tuple(text for _, found in parts for text in found.texts),
             tuple(place for place, found in parts for _ in found.texts),

@@ -1,4 +1,4 @@
-"""Which words go before a request's texts."""
+"""Which words go in front of a request's texts."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from farthing.serving.request import EmbedRequest
 
 
 def prompt_prefix(request: EmbedRequest, spec: EmbeddingSpec, max_chars: int) -> str:
-    """The literal prefix that the request asks for, by whichever of its four ways; the model's default when by none.
+    """The literal prefix that the request asks for in one of four ways; the model's default when it uses none.
 
     Raises:
-        InputError: two ways that contradict each other.
-        TextTooLargeError: it has more than `max_chars` characters, which a text may have with its prompt.
-        InvalidTextError: it is no valid Unicode.
+        InputError: the request uses two ways that contradict each other.
+        TextTooLargeError: the prefix has more than `max_chars` characters, which is what a text may have with its
+            prompt.
+        InvalidTextError: the prefix is not valid Unicode.
         UnknownPromptError: the model has no such prompt, or takes no instruction.
     """
     ways = [name for name in ("prompt", "prompt_name", "instruction") if getattr(request, name) is not None]
@@ -39,7 +40,7 @@ def prompt_prefix(request: EmbedRequest, spec: EmbeddingSpec, max_chars: int) ->
 
 
 def check_prompt(text: str, param: str, max_chars: int) -> None:
-    """Raises `TextTooLargeError` for more than `max_chars` characters, and `InvalidTextError`."""
+    """Raise `TextTooLargeError` for more than `max_chars` characters, `InvalidTextError` for invalid Unicode."""
     if len(text) > max_chars:
         raise TextTooLargeError(
             f"The {param} has {len(text)} characters; at most {max_chars} are taken, with the text. Shorten it, or set "

@@ -1,8 +1,8 @@
-"""Lists of tokens, and texts of them, for those who want to look at them: at most so many tokens a request.
+"""Lists of tokens, and the texts of token ids, for those who want to look at them: a bounded number a request.
 
 In: texts or token ids. Out: what a function of the caller's makes of each text's tokens, since the tokens themselves
-take many times the memory of the text. It is done on the tokenizer's threads, a part of the request at a time, so that
-it ends soon when nobody waits any more.
+take many times the memory of the text. The work is done on the tokenizer's threads, a part of the request at a time, so
+that it ends soon when nobody waits for it any more.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ class TokenLists:
         *,
         add_special_tokens: bool,
     ) -> tuple[list[T], int]:
-        """What `write` makes of the tokens of each text behind `prefix`, and how many there are in all.
+        """What `write` makes of the tokens of each text behind `prefix`, and the number of tokens in all.
 
         Raises:
-            InputError: a text is none, or there are more than `max_listed_tokens` tokens.
+            InputError: one of the texts is not a text, or there are more than `max_listed_tokens` tokens.
         """
         loop, found, num_tokens = asyncio.get_running_loop(), list[T](), 0
 
         def work(start: int, stop: int, room: int) -> tuple[list[T], int]:
             inputs = [self._prompted(texts[index], index, prefix) for index in range(start, stop)]
-            # Of some texts each byte is a token, and each token would become an object of its own.
+            # In some texts each byte is a token, and each token would become an object of its own.
             if sum(map(num_utf8_bytes, inputs)) > room:
                 encoded = self._tokenizer.encode_enough(inputs, room, first_chars=2 * room)
                 self._check(self._max_tokens - room + sum(len(ids) for ids, _ in encoded), "inputs")
@@ -70,10 +70,10 @@ class TokenLists:
     async def texts(
         self, ids: Sequence[Sequence[int]], lane: LaneName, *, skip_special_tokens: bool
     ) -> tuple[list[str], int]:
-        """What each list of ids stands for, and how many there are in all.
+        """The text that each list of ids stands for, and the number of ids in all.
 
         Raises:
-            InputError: an id is none of the model's, or there are more than `max_listed_tokens`.
+            InputError: an id is not one of the model's, or there are more than `max_listed_tokens`.
         """
         num_tokens = sum(map(len, ids))
         self._check(num_tokens, "ids")
@@ -98,7 +98,7 @@ class TokenLists:
 
 
 def parts_of(texts: Sequence[str], prompt_chars: int) -> Iterator[tuple[int, int, int]]:
-    """Start, stop and number of characters of parts of the texts; a long text is a part of its own."""
+    """Yield start, stop and number of characters of parts of the texts; a long text is a part of its own."""
     start = num_chars = 0
     for stop, text in enumerate(texts):
         more_chars = prompt_chars + len(text)

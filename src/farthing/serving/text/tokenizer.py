@@ -1,12 +1,12 @@
-"""A model's tokenizer, from its tokenizer.json alone, or from what a GGUF file says in its stead.
+"""A model's tokenizer, made from its tokenizer.json alone, or from what a GGUF file says in its stead.
 
-In: cleaned texts. Out: token ids with the special tokens that the model was trained with. Padding and truncation that
-the file asks for are switched off: nothing is padded here, and what is too long is the caller's to decide.
+In: cleaned texts. Out: token ids with the special tokens that the model was trained with. The padding and truncation
+that the file asks for are switched off: nothing is padded here, and the caller decides about texts that are too long.
 
-The library is only asked for lists of texts: `encode_batch` gives the interpreter's lock back while it works, `encode`
-does not. What it answers takes more than 100 bytes a token, so that it is asked for a bounded number of characters at
-a time, and of its answers only the ids are kept. Lists of two texts and more go through threads that the whole process
-shares, where they wait for other lists; a single text is tokenised on the thread that asks.
+The library is only asked for lists of texts: `encode_batch` releases the interpreter's lock while it works, and
+`encode` does not. Its answers take more than 100 bytes a token. Therefore it is asked for a bounded number of
+characters at a time, and only the ids of its answers are kept. Lists of two and more texts go through threads that the
+whole process shares, where they wait for other lists; a single text is tokenised on the thread that asks.
 """
 
 from __future__ import annotations
@@ -30,15 +30,17 @@ if TYPE_CHECKING:
 
 # Characters of texts that the library is given at once; a longer text goes alone.
 PIECE_CHARS = 2**17
-# Texts with fewer characters in all are tokenised one by one, so that short requests wait for nobody's long ones.
+# Texts with no more characters than this in all are tokenised one by one, so that short requests wait for nobody's long
+# ones.
 SHORT_CHARS = 2**14
-# A text is tokenised in parts only where its first part is shorter by so much; the next one is longer by as much.
+# A text is tokenised in parts only where it is longer than its first part by more than this factor; each further part
+# is longer than the last by the same factor.
 PART_GROWTH = 2
 LEAST_PART_CHARS = 2**12
-# A text with many more bytes than that for each token that is wanted, and nowhere a place to cut it, is a run of emoji,
-# of signs, of a script without blanks, or any text for a tokenizer of which no place is known. A part of it is
-# tokenised all the same, for the library needs about 160 times a text's bytes; it counts when it has so many more
-# tokens than are wanted (at most as many again) that those which are kept stand far from where it was cut.
+# A text with many more bytes than this for each token that is wanted, and with no place to cut it, is a run of emoji,
+# of signs, of a script without blanks, or any text for a tokenizer whose places are not known. A part of it is
+# tokenised all the same, because the library needs about 160 times a text's bytes. The part counts when it has so many
+# more tokens than are wanted (at most as many again) that the tokens which are kept stand far from the cut.
 RUN_BYTES, LEAST_RUN_BYTES = 4, 2**16
 RUN_MARGIN = 8192
 
@@ -46,9 +48,9 @@ RUN_MARGIN = 8192
 class Token(NamedTuple):
     """
     Attributes:
-        text: the part of the text that it stands for; of special tokens their name.
-        special: the tokenizer added it.
-        start, stop: where that part lies in the text's UTF-8, in bytes; None of special tokens.
+        text: the part of the text that the token stands for; for special tokens, their name.
+        special: whether the tokenizer added the token.
+        start, stop: where that part lies in the text's UTF-8, in bytes; None for special tokens.
     """
 
     id: int
@@ -59,11 +61,12 @@ class Token(NamedTuple):
 
 
 def tokens_of(text: str, encoding: Encoding) -> list[Token]:
-    """`encoding` is that of `text`."""
+    """The tokens of `text`, read from its `encoding`."""
     starts: Sequence[int] = range(len(text) + 1)
     if not text.isascii():
         starts = [0, *accumulate(len(char.encode()) for char in text)]
-    # Each of these is made in one call that holds the interpreter's lock; others have their turn between them.
+    # Each column is made in one call that holds the interpreter's lock; other threads have their turn between the
+    # calls.
     columns = [getattr(encoding, name) for name in ("ids", "tokens", "special_tokens_mask", "offsets")]
     return [
         Token(token, name, True, None, None)
@@ -74,7 +77,7 @@ def tokens_of(text: str, encoding: Encoding) -> list[Token]:
 
 
 class Encoded(NamedTuple):
-    """`is_part`: the ids are those of a part of the text alone, and there are more."""
+    """The ids of a text; with `is_part` they are those of a part of the text alone, and the text has more."""
 
     ids: list[int]
     is_part: bool
@@ -82,7 +85,7 @@ class Encoded(NamedTuple):
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """Ids that the tokenizer puts before and after a single text."""
+    """The ids that the tokenizer puts before and after a single text."""
 
     before: tuple[int, ...]
     after: tuple[int, ...]
@@ -95,8 +98,8 @@ class SpecialTokens:
 class TextTokenizer:
     """
     Attributes:
-        special: what it puts around texts.
-        unknown: the token in the place of words that it does not know; None where it knows all.
+        special: tokens that it puts around texts.
+        unknown: token that it puts in the place of words that it does not know; None where it knows all words.
 
     Raises:
         TokenizerError: on construction, when there is no tokenizer.json, or encoded texts would not end with
@@ -120,15 +123,15 @@ class TextTokenizer:
             self._check_end(end_token, file)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text, special tokens included. Takes no lock: safe from many threads."""
+        """The ids of each text, special tokens included. It takes no lock, so it is safe from many threads."""
         return self._ids(texts, add_special_tokens=True)
 
     def encode_prefix(self, text: str) -> list[int]:
-        """Ids of a piece of text, without special tokens."""
+        """The ids of a piece of text, without special tokens."""
         return self._ids([text], add_special_tokens=False)[0]
 
     def encode_pieces(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each piece of text, without special tokens."""
+        """The ids of each piece of text, without special tokens."""
         return self._ids(texts, add_special_tokens=False)
 
     def encode_enough(
@@ -140,17 +143,18 @@ class TextTokenizer:
         first_chars: int,
         add_special_tokens: bool = True,
     ) -> list[Encoded]:
-        """Ids of each text; of a long text with more than `num_tokens` perhaps those of a part that has more, too.
+        """The ids of each text; of a long text with more than `num_tokens`, perhaps only a part that has more, too.
 
         Args:
             where: the end of a text that may be missing.
-            first_chars: of a text that are tried at first; more are when they do not have enough tokens.
+            first_chars: characters of a text that are tried at first; more are tried when they do not have enough
+                tokens.
         """
         found: dict[int, Encoded] = {}
         wanted = dict.fromkeys(range(len(texts)), max(first_chars, LEAST_PART_CHARS))
         margin = min(num_tokens, RUN_MARGIN)
         run_bytes = max(RUN_BYTES * (num_tokens + margin), LEAST_RUN_BYTES)
-        runs: dict[int, int] = {}  # bytes that are tried of each text without a place to cut it
+        runs: dict[int, int] = {}  # bytes that are tried, for each text without a place to cut it
         while wanted:
             parts = [self._part(texts[place], num_chars, where) for place, num_chars in wanted.items()]
             for number, place in enumerate(wanted):
@@ -169,20 +173,20 @@ class TextTokenizer:
         return [found[place] for place in range(len(texts))]
 
     def tokens(self, texts: Sequence[str], *, add_special_tokens: bool = True) -> Iterator[list[Token]]:
-        """Of each text, in order."""
+        """Yield the tokens of each text, in order."""
         for piece in pieces(texts):
             encodings = self._encode(piece, add_special_tokens=add_special_tokens, with_places=True)
             yield from (tokens_of(text, encoding) for text, encoding in zip(piece, encodings, strict=True))
 
     def decode(self, ids: Sequence[Sequence[int]], *, skip_special_tokens: bool = True) -> list[str]:
-        """What each list of ids stands for. Raises `InvalidTokenError` for an id outside the vocabulary."""
+        """The text that each list of ids stands for. Raises `InvalidTokenError` for an id outside the vocabulary."""
         for index, item in enumerate(ids):
             self._check_ids(item, index)
         texts: list[str] = self._tokenizer.decode_batch([list(item) for item in ids], skip_special_tokens)
         return texts
 
     def pair_specials(self) -> tuple[list[int], list[int], list[int]]:
-        """Ids that the tokenizer puts before, between and behind the two texts of a pair.
+        """The ids that the tokenizer puts before, between and behind the two texts of a pair.
 
         Raises:
             TokenizerError: it puts nothing between them, so that a model could not tell them apart.
@@ -201,7 +205,7 @@ class TextTokenizer:
         """The caller's ids, with the special tokens added where they are missing.
 
         Raises:
-            InvalidTokenError: an id outside the vocabulary; `index` is the text's place in the request.
+            InvalidTokenError: an id is outside the vocabulary; `index` is the text's place in the request.
         """
         self._check_ids(ids, index)
         before, after, ids = self.special.before, self.special.after, list(ids)
@@ -212,12 +216,12 @@ class TextTokenizer:
         return ids
 
     def insert_prefix(self, ids: list[int], prefix: Sequence[int]) -> list[int]:
-        """`prefix` put behind the special tokens that come first."""
+        """The ids with `prefix` put behind the special tokens that come first."""
         at = len(self.special.before)
         return [*ids[:at], *prefix, *ids[at:]]
 
     def truncate(self, ids: list[int], max_tokens: int, where: TextEnd = "end") -> list[int]:
-        """At most `max_tokens` of more ids; the special tokens at both ends stay."""
+        """Cut a longer list of ids to `max_tokens`; the special tokens at both ends stay."""
         before, after = self.special.before, self.special.after
         if where == "start":
             return [*before, *ids[len(ids) - max_tokens + len(before) :]]
@@ -239,7 +243,10 @@ class TextTokenizer:
         return [encode([text], add_special_tokens=add_special_tokens)[0] for text in texts]
 
     def _part(self, text: str, num_chars: int, where: TextEnd) -> str:
-        """About so many characters of a text, whose tokens are its first ones, or at the other end its last ones."""
+        """The first characters of a text, about `num_chars`, whose tokens are also the first of the whole text.
+
+        Where the start may be missing, these are the last characters, and the last tokens.
+        """
         while self._boundaries is not None and len(text) > PART_GROWTH * num_chars:
             if where == "end":
                 place = self._boundaries.last(text, num_chars)
@@ -262,13 +269,16 @@ class TextTokenizer:
             )
 
     def _strip_end_as_sentencepiece_does(self) -> None:
-        """XLM-R's SentencePiece drops white space at a text's end; not every tokenizer.json made from it says so."""
+        """Strip white space at a text's end, as XLM-R's SentencePiece does.
+
+        Not every tokenizer.json made from it says so.
+        """
         strip = normalizers.Strip(left=False, right=True)
         stored = self._tokenizer.normalizer
         self._tokenizer.normalizer = strip if stored is None else normalizers.Sequence([stored, strip])
 
     def _lowercase_first(self) -> None:
-        """As sentence-transformers does it: before all else that the tokenizer does to letters."""
+        """Lowercase texts before all else that the tokenizer does to letters, as sentence-transformers does it."""
         stored, lower = self._tokenizer.normalizer, normalizers.Lowercase()
         self._tokenizer.normalizer = lower if stored is None else normalizers.Sequence([lower, stored])
 
@@ -298,7 +308,7 @@ class TextTokenizer:
 
 
 def run_part(text: str, num_bytes: int, where: TextEnd) -> str:
-    """About so many bytes of a text with far more, else all of it."""
+    """About `num_bytes` bytes of a text that has far more, else all of it."""
     if 4 * len(text) <= PART_GROWTH * num_bytes or num_utf8_bytes(text) <= PART_GROWTH * num_bytes:
         return text
     sample = text[:num_bytes] if where == "end" else text[-num_bytes:]
@@ -311,7 +321,7 @@ def num_utf8_bytes(text: str) -> int:
 
 
 def pieces(texts: Sequence[str]) -> Iterator[list[str]]:
-    """The texts in order, as many at a time as `PIECE_CHARS` hold, and at least one."""
+    """Yield the texts in order, in lists of at most `PIECE_CHARS` characters, or of one longer text."""
     piece: list[str] = []
     num_chars = 0
     for text in texts:
@@ -325,7 +335,10 @@ def pieces(texts: Sequence[str]) -> Iterator[list[str]]:
 
 
 def open_tokenizer(description: ModelDescription) -> TextTokenizer:
-    """Raises `TokenizerError`, and `SettingsError` where the context has no room beside the special tokens."""
+    """The tokenizer of a model.
+
+    Raises `TokenizerError`, and `SettingsError` where the context has no room beside the special tokens.
+    """
     made = description.embedding
     tokenizer = TextTokenizer(
         description.path, vocab=description.spec.vocab, end_token=made.end_token, lowercases=made.lowercases

@@ -1,8 +1,8 @@
 """Words that a model's vocabulary does not have.
 
-A tokenizer with such words puts one token in the place of each, the same for all of them. A vector says nothing of
-them: texts of nothing else all have the same one. In: the token ids of texts. Out: which texts consist of such words,
-and one warning for a model that hardly knows what it is given.
+A tokenizer that does not know a word puts one token in its place, the same for all such words. A vector says nothing
+about them: texts of nothing else all have the same one. In: the token ids of texts. Out: which texts consist of such
+words, and one warning for a model that hardly knows what it is given.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 logger = logging.getLogger(__name__)
 
-# The warning comes when so many tokens were seen and so many of them are unknown, or with a text of nothing else.
+# The warning comes when this many tokens were seen and this share of them is unknown, or with a text of nothing else.
 LEAST_TOKENS, LARGE_SHARE = 200, 0.1
 
 
@@ -22,7 +22,7 @@ class Unknown(NamedTuple):
     """
     Attributes:
         texts: indices of texts of which no word is known.
-        num_tokens: that stand for unknown words, of all texts.
+        num_tokens: tokens that stand for unknown words, in all texts.
     """
 
     texts: tuple[int, ...] = ()
@@ -33,12 +33,13 @@ NONE_UNKNOWN = Unknown()
 
 
 def find_unknown(texts: Sequence[Sequence[int]], indices: Sequence[int], unknown: int | None, others: int) -> Unknown:
-    """
+    """Find the words of texts that the model does not know.
+
     Args:
         texts: token ids, special tokens and prompts included.
-        indices: of the texts in their request.
-        unknown: the token that stands for unknown words; None where there is none.
-        others: known tokens that are no text's own: special ones and those of the prompt.
+        indices: indices of the texts in their request.
+        unknown: token that stands for unknown words; None where there is none.
+        others: number of known tokens that are no text's own: special ones and those of the prompt.
     """
     if unknown is None:
         return NONE_UNKNOWN
@@ -52,7 +53,7 @@ def find_unknown(texts: Sequence[Sequence[int]], indices: Sequence[int], unknown
 
 
 class VocabularyWatch:
-    """Warns once. Any thread may note."""
+    """Warns once when a model hardly knows what it is given. Any thread may call `note`."""
 
     def __init__(self, model: str) -> None:
         self._model = model
@@ -61,7 +62,7 @@ class VocabularyWatch:
         self._has_warned = False
 
     def note(self, num_tokens: int, unknown: Unknown) -> None:
-        """Of a request; without special tokens, about."""
+        """Count the tokens of a request, roughly without special tokens, and the unknown ones; warn when it is time."""
         if self._has_warned:
             return
         with self._lock:

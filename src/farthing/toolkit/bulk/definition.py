@@ -1,17 +1,17 @@
-"""What makes two runs of the bulk job the same job, so that one may go on where the other stopped.
+"""What makes two runs of the bulk job the same job, so that the second may go on where the first stopped.
 
-In: the facts that decide a vector and what is written with it. Out: what differs from an earlier run, in words.
-Where the input lies, the device, batch sizes and chunk sizes are not part of it.
+In: the facts that decide a vector and what is written with it. Out: the differences from an earlier run, in words.
+The path of the input, the device, batch sizes and chunk sizes are not part of the definition.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-# Of the files in the folder; raised when an older folder could not be read any more.
+# Version of the folder's files; it goes up when this code can no longer read older folders.
 LAYOUT = 1
 MAX_SHOWN_CHARS = 200
-# Settings by which a text is refused, with the value that does.
+# Settings that can make the job refuse a text, each with the value that does so.
 REFUSALS = {"truncate": False, "short_text": "error", "strict": True}
 
 
@@ -19,10 +19,10 @@ REFUSALS = {"truncate": False, "short_text": "error", "strict": True}
 class JobDefinition:
     """
     Attributes:
-        model: name as it was asked for; for messages only, the same model may go by two names.
+        model: the name that was asked for; only for messages, since one model may go by two names.
         space: id of the model's vector space, before `dimensions` and `normalize`.
-        prompt, prompt_name, instruction, input_type, dimensions, normalize: of the request.
-        truncate, context_length, short_text, min_chars: what becomes of texts that are too long or too short.
+        prompt, prompt_name, instruction, input_type, dimensions, normalize: as in the request.
+        truncate, context_length, short_text, min_chars: what happens to texts that are too long or too short.
         input_format, field: how the input is read.
         strict: the first row that cannot be read or embedded is an error.
     """
@@ -45,11 +45,11 @@ class JobDefinition:
     layout: int = LAYOUT
 
     def differences(self, earlier: dict[str, object]) -> list[str]:
-        """What `earlier` (of `asdict`) had otherwise, one phrase each; none when this run may go on.
+        """Return one phrase for each difference from `earlier` (made by `asdict`); none when this run may go on.
 
-        Rows that are done stay right when a refusal (of long or short texts) is lifted, so that is no difference.
+        Lifting a refusal (of long or short texts) is no difference, because finished rows stay right.
         """
-        now, earlier = asdict(self), {"strict": True, **earlier}  # as all jobs were once
+        now, earlier = asdict(self), {"strict": True, **earlier}  # jobs without this field were strict
         lifted = {name for name, refusal in REFUSALS.items() if earlier.get(name) == refusal}
         same = {"model", "space", *lifted}
         phrases = []
@@ -67,6 +67,6 @@ class JobDefinition:
 
 
 def shown(fact: object) -> str:
-    """Prompts may be long, and what is read from a file may be anything."""
+    """Return the fact's `repr`, cut to `MAX_SHOWN_CHARS`: prompts may be long, and a file may hold anything."""
     text = repr(fact)
     return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}..."

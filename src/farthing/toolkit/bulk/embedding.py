@@ -1,7 +1,7 @@
-"""The loop of the bulk job: two chunks on their way, so that one is read or written while the other is computed.
+"""The loop of the bulk job. Two chunks are in flight, so that one is read or written while the other is computed.
 
-In: rows from a reader. Out: chunks committed to the folder, in order, each with the reasons of rows without a vector.
-Where none may be left out, what stands before the first of them is committed, and its error ends the job.
+In: rows from a reader. Out: chunks committed to the folder in order, each with the reasons why rows have no vector.
+In a strict job the first row without a vector ends the job with its error; the rows before it are committed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CHUNKS_IN_FLIGHT = 2
 
 @dataclass(frozen=True)
 class Running:
-    """A chunk; the vectors of its `good` rows, which could be read, are being computed."""
+    """A chunk in flight: `task` computes the vectors of its `good` rows, the ones that could be read."""
 
     rows: Rows
     good: Sequence[int]
@@ -39,7 +39,7 @@ class Running:
 
 
 class Pipeline:
-    """Embeds what `reader` has left. `request` is sent with each chunk's texts as its inputs."""
+    """Embeds the rows that `reader` has left. `request` is sent with each chunk's texts as its inputs."""
 
     def __init__(
         self,
@@ -65,7 +65,8 @@ class Pipeline:
         self.last_commit = time.monotonic()
 
     async def run(self) -> None:
-        """Raises `InputError` for the first row that cannot be read or embedded, where that is strict."""
+        """Embed and commit all rows. In a strict job, raises `InputError` for the first row that cannot be read or
+        embedded."""
         in_flight: deque[Running] = deque()
         try:
             while (rows := await asyncio.to_thread(self.reader.take, self.pace.rows)) is not None:
@@ -105,7 +106,7 @@ class Pipeline:
         self.last_commit = now
 
     def _write(self, rows: Rows, vectors: np.ndarray, stop: int, lost: Mapping[int, InputError]) -> None:
-        """Commit the rows up to `stop`."""
+        """Commit the chunk's rows before `stop`."""
         kept = [index for index in range(stop) if index not in lost]
         part = rows if len(kept) == len(rows) else rows.chosen(kept)
 

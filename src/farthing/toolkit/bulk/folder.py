@@ -1,9 +1,9 @@
-"""The folder OUT.partial, which holds what a job has done until its output is assembled.
+"""The folder OUT.partial, which holds the finished chunks of a job until its output is assembled.
 
-It holds job.json (the job's definition), and for each chunk files named by its range of rows: the chunk in the
-output's format, the reasons of rows that have no vector, if there are any, and 8-byte digests of all its rows, by which
-the input is recognised when the job goes on. The digests are written last: with them the chunk counts as committed.
-Chunks are committed in order, so what is done is always the first rows of the input.
+It holds job.json (the job's definition) and, for each chunk, files named by its range of rows: the chunk in the
+output's format, the reasons why rows have no vector (if there are such rows), and 8-byte digests of all its rows, by
+which the input is recognised when the job goes on. The digests are written last; once they are there, the chunk counts
+as committed. Chunks are committed in order, so the finished rows are always the first rows of the input.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from farthing.toolkit.bulk.definition import JobDefinition
 
 DIGEST_BYTES = 8
 DIGESTS_SUFFIX, LOST_SUFFIX = ".rows", ".lost"
-# Of the file beside the output that lists what has no vector.
+# Suffix of the file beside the output that lists the rows without a vector.
 LEFT_OUT = ".left-out.jsonl"
 JOB, LOCK, ASSEMBLED = "job.json", "lock", "assembled"
 # A prompt and an instruction may be long.
@@ -42,8 +42,8 @@ CHUNK = re.compile(r"([0-9]{12})-([0-9]{12})\.[a-z]+")
 
 
 class Chunk(NamedTuple):
-    """Committed rows `start` to `stop`: the vectors (and records) in `data`, the rows' digests in `digests`, and in
-    `lost`, if there is such a file, why some have no vector."""
+    """The committed rows `start` to `stop`: `data` holds their vectors (and records), `digests` their digests. `lost`,
+    if that file exists, says why some of them have no vector."""
 
     start: int
     stop: int
@@ -55,11 +55,11 @@ class Chunk(NamedTuple):
 class PartialFolder:
     """One process's hold on OUT.partial, as a context manager.
 
-    Leaving it keeps the folder while it holds rows that were not published, and removes it otherwise. Only its owner
-    can read it, for vectors tell of the texts they were made from. Files that no job wrote are never removed.
+    Leaving it keeps the folder if it holds rows that were not published, and removes it otherwise. Only its owner can
+    read the folder, because vectors reveal something of their texts. Files that no job wrote are never removed.
 
     Raises:
-        SettingsError: on entering, another process holds it, or it holds files that no job wrote.
+        SettingsError: on entering, when another process holds the folder or it holds files that no job wrote.
     """
 
     def __init__(self, output: Path, reword: Callable[[str], str] = str) -> None:
@@ -106,7 +106,7 @@ class PartialFolder:
             )
 
     def _wrote(self, path: Path) -> bool:
-        """Whether a job may have written this file, by its name."""
+        """Whether a job may have written this file, judging by its name."""
         if path.is_symlink() or not path.is_file():
             return False
         name = (temporary_of(path.name) or path.name).removesuffix(".tmp")
@@ -119,10 +119,10 @@ class PartialFolder:
     # --- the job -------------------------------------------------------------------------------------------------
 
     def begin(self, definition: JobDefinition) -> None:
-        """Take up the job that is there, or start a new one.
+        """Take up the job that the folder holds, or start a new one.
 
         Raises:
-            SettingsError: rows of a different job are there, or the folder has lost files.
+            SettingsError: the folder holds rows of a different job, or has lost files.
         """
         different = self.differences(definition) if self.num_rows else []
         if different:
@@ -135,7 +135,7 @@ class PartialFolder:
         self.write_job({"definition": asdict(definition)})
 
     def differences(self, definition: JobDefinition) -> list[str]:
-        """What the job that is there has otherwise."""
+        """Return how the job in the folder differs from `definition`, one phrase for each difference."""
         return definition.differences(self.read_job().get("definition", {}))
 
     def check_complete(self) -> None:
@@ -151,7 +151,7 @@ class PartialFolder:
             position = chunk.stop
 
     def read_job(self) -> dict[str, dict[str, object]]:
-        """Raises `SettingsError` for what no job wrote."""
+        """Return the content of job.json, {} if there is no such file. Raises `SettingsError` if no job wrote it."""
         try:
             content = read_small(self.job_file, MAX_JOB_BYTES, follow_link=False)
             job = {} if content is None else json.loads(content)
@@ -174,7 +174,7 @@ class PartialFolder:
     # --- chunks --------------------------------------------------------------------------------------------------
 
     def chunks(self) -> list[Chunk]:
-        """The committed chunks, in order."""
+        """Return the committed chunks, in order."""
         found = [CHUNK.fullmatch(path.name) for path in sorted(self.path.glob(f"*{DIGESTS_SUFFIX}"))]
         return [self.chunk(int(name[1]), int(name[2])) for name in found if name]
 
@@ -195,9 +195,9 @@ class PartialFolder:
         write: Callable[[Path], object],
         lost: Mapping[int, InputError],
     ) -> None:
-        """Add the chunk of the rows from `start` on, which have these `identities`; `write` fills its data file.
+        """Add the chunk of the rows from `start` on, which have these `identities`. `write` fills its data file.
 
-        `lost` says by index why a row has no vector.
+        `lost` maps the index of each row without a vector to the reason.
         """
         chunk = self.chunk(start, start + len(identities))
         digests = b"".join(map(digest, identities))
@@ -206,12 +206,12 @@ class PartialFolder:
             entries = ({"record": start + index + 1, "reason": self.reword(str(lost[index]))} for index in sorted(lost))
             lines = "".join(f"{json.dumps(entry)}\n" for entry in entries)
             write_atomically(chunk.lost, lambda path: path.write_text(lines))
-        elif chunk.lost.exists():  # of a chunk that was not committed
+        elif chunk.lost.exists():  # left by a run that stopped before it committed this chunk
             chunk.lost.unlink()
         write_atomically(chunk.digests, lambda path: path.write_bytes(digests))
 
     def lost(self) -> Iterator[str]:
-        """Of each row that has no vector a line of JSON with its number and the reason."""
+        """Yield a line of JSON for each row without a vector: its number and the reason."""
         for chunk in self.chunks():
             if chunk.lost.is_file():
                 with chunk.lost.open(encoding="utf-8") as file:
@@ -221,10 +221,10 @@ class PartialFolder:
 
     @property
     def is_published(self) -> bool:
-        """The output of this job is in its place already; only the folder was not removed."""
+        """Whether the output of this job is in its place already, and only the folder was not removed."""
         try:
             job = self.read_job()
-        except SettingsError:  # said when its rows are to be gone on with
+        except SettingsError:  # reported when a job wants to go on with its rows
             return False
         return "published" in job and self.output.exists() and not self.assembled.exists()
 
@@ -233,7 +233,10 @@ class PartialFolder:
         return self.path / (ASSEMBLED + self.output.suffix)
 
     def publish(self, assemble: Callable[[Path], object]) -> None:
-        """Let `assemble` write the whole output, and put it in its place; before it the list of what has no vector."""
+        """Let `assemble` write the whole output, then publish the list of rows without a vector, and last the output.
+
+        What is published replaces files of the same names.
+        """
         assemble(self.assembled)
         sync(self.assembled)
         if next(self.lost(), None) is not None:
@@ -248,7 +251,10 @@ class PartialFolder:
             file.writelines(self.lost())
 
     def discard(self) -> None:
-        """Remove what jobs wrote, but the lock. Cut short, it leaves the first rows, and job.json until the end."""
+        """Remove the files that jobs wrote, except the lock.
+
+        The last chunks go first and job.json goes last, so a removal that is cut short leaves the first rows of a job.
+        """
         for path in sorted(self.path.iterdir(), key=lambda path: (path != self.job_file, path.name), reverse=True):
             if path.name != LOCK and self._wrote(path):
                 path.unlink()

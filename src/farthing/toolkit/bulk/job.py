@@ -1,6 +1,6 @@
-"""The bulk job from end to end: what is done stays done, however often it is stopped.
+"""The bulk job from end to end. Finished rows stay finished, however often the job is stopped.
 
-In: the input, the output, a request, and a way to load the model. Out: the output file, there whole or not at all.
+In: the input, the output, a request, and a way to load the model. Out: the output file, either whole or not there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from farthing.toolkit.bulk.writer import check_output, open_writer, reserved_fie
 from farthing.toolkit.records.read_lines import Wanted
 from farthing.toolkit.records.reader import Reader, format_of, open_reader
 
-# A chunk's vectors and texts are held in memory; beyond this size there is nothing to gain.
+# A chunk's vectors and texts are held in memory, and larger chunks gain nothing.
 LARGEST_CHUNK_ROWS = 8192
 
 
@@ -38,14 +38,14 @@ class Job:
         input_format: "txt", "jsonl", "csv" or "parquet"; None to go by the suffix.
         field: the field to embed; None for "text", or the only one.
         output: a path whose suffix decides the format.
-        request: what is asked of the vectors; its inputs are filled in.
-        serving: settings that decide what becomes of long and short texts, and how much is taken at once.
+        request: how the vectors are to be made; the job fills in its inputs.
+        serving: settings that decide what happens to long and short texts, and how many texts are taken at once.
         chunk_rows: rows committed together; None to commit every few seconds.
-        restart: discard what an earlier run has done.
+        restart: discard the rows of an earlier run.
         overwrite: replace an output that exists.
-        strict: the first row that cannot be read or embedded is an error; else it is left out.
+        strict: the first row that cannot be read or embedded is an error; otherwise such rows are left out.
         show_progress: draw a bar on standard error.
-        say: takes each sentence for the user; they are lost without.
+        say: is given each sentence for the user; by default they are lost.
         reword: puts an error's message into the caller's terms before it is written down.
     """
 
@@ -65,12 +65,12 @@ class Job:
 
 
 def run_job(job: Job, load: Callable[[], Embedder]) -> None:
-    """Do what is left of the job, and put the output in its place.
+    """Do the rest of the job, and put the output in its place.
 
     Raises:
-        SettingsError: the output exists, is being written, or rows of a different job are there.
-        InputError: no row can be read and embedded, where the job is strict the first that cannot; or the input has
-            changed since the last run.
+        SettingsError: the output exists, another process is writing it, or its folder holds rows of a different job.
+        InputError: no row can be read and embedded, or one cannot and the job is strict, or the input has changed
+            since the last run.
     """
     check_output(job.output)
     limit = chunk_limit(job)
@@ -121,7 +121,7 @@ def embed_rest(job: Job, embedder: Embedder, reader: Reader, folder: PartialFold
 
 
 def check_any(job: Job, folder: PartialFolder) -> None:
-    """Raise `InputError`, and keep nothing, when no row has a vector."""
+    """Raise `InputError`, and discard all rows, when none of them has a vector."""
     num_rows = folder.num_rows
     if num_rows and sum(1 for _ in folder.lost()) == num_rows:
         reason = first_reason(folder)
@@ -143,7 +143,7 @@ def say_what_is_kept(job: Job, folder: PartialFolder) -> None:
 
 
 def check_free(job: Job) -> None:
-    """Raise `SettingsError` when the output, or the list of what it lacks, exists and may not be replaced."""
+    """Raise `SettingsError` when the output or its list of left-out rows exists and may not be replaced."""
     for path in (job.output, job.output.with_name(job.output.name + LEFT_OUT)):
         if path.exists() and not job.overwrite:
             raise SettingsError(
@@ -153,7 +153,7 @@ def check_free(job: Job) -> None:
 
 
 def chunk_limit(job: Job) -> int:
-    """Most rows of a chunk. Raises `SettingsError` when more were asked for."""
+    """Return the largest number of rows in a chunk. Raises `SettingsError` when the job asks for more."""
     limit = min(job.serving.max_texts_per_request, max(1, job.serving.max_queue_texts // 2))
     if job.chunk_rows and job.chunk_rows > limit:
         raise SettingsError(
@@ -186,7 +186,7 @@ def define(job: Job, embedder: Embedder, field: str) -> JobDefinition:
 
 
 def metadata(request: EmbedRequest, embedder: Embedder) -> dict[str, str]:
-    """What an output says about its vectors, where its format has a place for it."""
+    """Return the facts about the vectors that go into the output, where its format has a place for them."""
     dimensions = request.dimensions or embedder.dimensions
     space = replace(embedder.space, dimensions=dimensions, normalized=request.normalize)
     return {"farthing.model": embedder.model, "farthing.space": space.id}

@@ -1,4 +1,4 @@
-"""How many rows make a chunk, so that one is committed every few seconds on any machine."""
+"""How many rows make a chunk: so many that a chunk is committed every few seconds on any machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ LARGEST_STEP = 4
 
 
 class Pace:
-    """`rows` is the size of the next chunk: `fixed`, or what the last ones suggest, at most `limit`."""
+    """`rows` is the size of the next chunk: `fixed` if given, else what the last chunk suggests, at most `limit`."""
 
     def __init__(self, fixed: int | None, limit: int) -> None:
         self.fixed = fixed

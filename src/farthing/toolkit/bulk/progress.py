@@ -1,4 +1,4 @@
-"""What the user sees of a bulk job on standard error: a progress bar, and counts at its end."""
+"""What the user sees of a bulk job on standard error: a progress bar, and counts at the end."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from farthing.serving.request import EmbedResult
 class Progress:
     """
     Args:
-        num_done: rows that earlier runs have done.
+        num_done: rows that earlier runs have finished.
         shown: draw a bar.
-        say: takes each sentence for the user.
+        say: is given each sentence for the user.
     """
 
     def __init__(self, num_done: int, *, shown: bool, say: Callable[[str], None]) -> None:
@@ -27,7 +27,7 @@ class Progress:
         self.bar = tqdm(initial=num_done, unit=" rows", disable=not shown, dynamic_ncols=True)
 
     def add(self, result: EmbedResult, num_rows: int, estimated_rows: int | None) -> None:
-        """Count a chunk of so many rows that was committed; the input has about `estimated_rows` in all."""
+        """Count a committed chunk of `num_rows` rows; the input has about `estimated_rows` in all."""
         self.num_rows += num_rows
         self.num_tokens += result.num_tokens
         self.num_truncated += len(result.truncated)
@@ -67,5 +67,5 @@ class Progress:
 
 
 def counted(number: int, noun: str) -> str:
-    """ "1 row", "2,000 rows"."""
+    """Return the number with its noun: "1 row", "2,000 rows"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

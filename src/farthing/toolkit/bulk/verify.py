@@ -1,4 +1,4 @@
-"""Goes over the rows that a job has done already, and checks that the input still has them."""
+"""Skips the rows that a job has finished already, and checks that the input still has them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from farthing.toolkit.records.reader import Reader
 
 
 def skip_done(reader: Reader, folder: PartialFolder) -> None:
-    """Take the rows of all committed chunks from `reader`.
+    """Take the rows of all committed chunks from `reader`, so that it stands before the first row to embed.
 
     Raises:
-        InputError: the input has other rows there, or too few; the message names the first.
+        InputError: one of these rows has changed, or the input has too few; the message names the first place.
     """
     for chunk in folder.chunks():
         expected = digests_of(chunk)

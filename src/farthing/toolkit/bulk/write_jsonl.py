@@ -1,4 +1,7 @@
-"""JSON Lines: each record as it came in, with the field "embedding" added at its end; none without a vector."""
+"""JSON Lines: each record as it came in, with the field "embedding" added at its end.
+
+Records without a vector are left out.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ class JsonlWriter:
         embedding = f', "{EMBEDDING_FIELD}": [{", ".join([NUMBER] * vectors.shape[1])}]}}\n'
         with path.open("w", encoding="utf-8", newline="\n") as file:
             for record, vector in zip(rows.json_objects(), vectors[kept], strict=True):
-                # The record keeps its own spelling: only its closing brace makes way.
+                # The record keeps its own spelling; only its closing brace is taken off.
                 file.write(record.removesuffix("}").rstrip() + embedding % tuple(vector.tolist()))
 
     def assemble(self, chunks: Sequence[Path], path: Path) -> None:

@@ -1,6 +1,6 @@
-"""Vectors only, as one NumPy array: float32 [rows, dimensions], little-endian, for `numpy.load`.
+"""Only the vectors, as one NumPy array: float32 [rows, dimensions], little-endian, for `numpy.load`.
 
-A record that has no vector has a row of zeros, so that row i is of record i whatever is wrong with others.
+A record without a vector gets a row of zeros, so that row i always belongs to record i.
 """
 
 from __future__ import annotations

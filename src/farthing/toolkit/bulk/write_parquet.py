@@ -1,9 +1,8 @@
 """Parquet: the columns of the input and `embedding`, a fixed-size list of float32. Needs pyarrow.
 
-What has no vector is left out.
-
-The file's metadata names the model and the id of the vector space. Columns that are made from JSON may be whole
-numbers in one chunk and fractions, or missing, in another: the output takes the type that holds both.
+Records without a vector are left out. The file's metadata names the model and the id of the vector space. A column made
+from JSON may hold whole numbers in one chunk, and fractions or nothing in another; the output takes the type that holds
+both.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from farthing.core.errors import InputError, MissingExtraError
 from farthing.toolkit.records.fields import EMBEDDING_FIELD
 from farthing.toolkit.records.rows import Rows
 
-# Small chunks are put together to row groups of about this size.
+# Small chunks are put together into row groups of about this size.
 ROW_GROUP_BYTES = 64 * 2**20
 
 
@@ -26,7 +25,7 @@ class ParquetWriter:
     """
     Args:
         metadata: goes into the file's own metadata.
-        chunks: files that are there already; further chunks must fit to their columns.
+        chunks: files of the chunks that exist already; further chunks must fit their columns.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
@@ -42,7 +41,10 @@ class ParquetWriter:
         self.schema = self.unify(map(parquet.read_schema, chunks)) if chunks else None
 
     def write_chunk(self, path: Path, rows: Rows, vectors: np.ndarray, kept: Sequence[int]) -> None:
-        """Raises `InputError` for types that Parquet has no place for, or that contradict those of earlier chunks."""
+        """Write a chunk as one Parquet file.
+
+        Raises `InputError` for types that Parquet has no place for, or that contradict the types of earlier chunks.
+        """
         num_rows, dimensions = len(kept), vectors.shape[1]
         values = self.arrow.array(vectors[kept].reshape(-1), type=self.arrow.float32())
         embeddings = self.arrow.FixedSizeListArray.from_arrays(values, dimensions)
@@ -58,7 +60,7 @@ class ParquetWriter:
             ) from error
 
     def unify(self, schemas: Any) -> Any:
-        """The schema that holds tables of all `schemas`, the embedding last."""
+        """Return a schema that can hold the tables of all `schemas`, with the embedding as its last column."""
         schema = self.arrow.unify_schemas(list(schemas), promote_options="permissive")
         place = schema.get_field_index(EMBEDDING_FIELD)
         return schema.remove(place).append(schema.field(place))
@@ -71,7 +73,7 @@ class ParquetWriter:
                 file.write_table(table)
 
     def row_groups(self, chunks: Sequence[Path]) -> Iterator[Any]:
-        """The chunks' tables in the common schema, small ones put together."""
+        """Yield the chunks' tables in the common schema, small ones put together."""
         assert self.schema is not None
         table = empty = self.schema.empty_table()
         for chunk in chunks:

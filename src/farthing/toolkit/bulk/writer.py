@@ -1,4 +1,4 @@
-"""The output formats: each writes one chunk to a file, and puts chunks together without reading them whole."""
+"""The output formats. Each writes a chunk to a file, and puts chunks together without holding all in memory."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ OUTPUT_SUFFIXES = (".npy", ".jsonl", ".parquet")
 
 class Writer(Protocol):
     def write_chunk(self, path: Path, rows: Rows, vectors: np.ndarray, kept: Sequence[int]) -> None:
-        """Write vectors, and what the format keeps of their records.
+        """Write the vectors, and what the format keeps of their records.
 
         Args:
-            rows: those that have a vector.
-            vectors: float32 [all rows, dimensions]; zero for those that have none.
+            rows: the rows that have a vector.
+            vectors: float32 [all rows, dimensions]; zero for rows that have no vector.
             kept: the indices of `rows` among all rows.
         """
         ...
@@ -35,14 +35,14 @@ class Writer(Protocol):
 
 
 def open_writer(output: Path, metadata: Mapping[str, str], chunks: Sequence[Path]) -> Writer:
-    """The writer for the suffix of `output`.
+    """Return the writer for the suffix of `output`.
 
     Args:
         metadata: facts about the vectors, written where the format has a place for them.
-        chunks: those that are there already.
+        chunks: files of the chunks that exist already.
 
     Raises:
-        MissingExtraError: Parquet without pyarrow.
+        MissingExtraError: the output is Parquet and pyarrow is not installed.
     """
     if output.suffix == ".parquet":
         return ParquetWriter(metadata, chunks)
@@ -50,7 +50,7 @@ def open_writer(output: Path, metadata: Mapping[str, str], chunks: Sequence[Path
 
 
 def check_output(output: Path) -> None:
-    """Raise `SettingsError` when `output` cannot be a place to write to."""
+    """Raise `SettingsError` when the output cannot be written to `output`."""
     if output.suffix not in OUTPUT_SUFFIXES:
         raise SettingsError(
             f"The output {output} must end in one of {', '.join(OUTPUT_SUFFIXES)}, which decides its format.",
@@ -63,5 +63,5 @@ def check_output(output: Path) -> None:
 
 
 def reserved_field(output: Path) -> str | None:
-    """The field that the output adds to each record, if it has records."""
+    """Return the field that the output adds to each record; None for an output without records."""
     return None if output.suffix == ".npy" else EMBEDDING_FIELD

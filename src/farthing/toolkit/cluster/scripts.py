@@ -1,9 +1,9 @@
-"""In which script each text is written, and vectors from which that is taken out.
+"""Finds the script that each text is written in, and takes its influence out of the vectors.
 
-Many multilingual models put texts of one language nearer to each other than translations of one text. The mean of a
-language's vectors is most of that, and taking it away is the simplest remedy (Libovicky, Rosa and Fraser, 2020,
-https://arxiv.org/abs/2004.05160). Here a script stands for its languages: no language is recognised, so languages
-that share a script keep what tells them apart.
+Many multilingual models put texts of one language nearer to each other than translations of one text. Most of that is
+in the mean of a language's vectors, and subtracting this mean is the simplest remedy (Libovicky, Rosa and Fraser, 2020,
+https://arxiv.org/abs/2004.05160). Here a script stands for its languages. Languages themselves are not recognised, so
+languages that share a script stay as far apart as before.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ import numpy as np
 from farthing.toolkit.cluster.neighbours import SAME_DISTANCE
 
 LETTERS_READ = 200
-# Fewer texts of a script have no mean worth the name: they are centred on that of all texts.
+# The mean of fewer texts says little about a script; they are centred on the mean of all texts instead.
 MIN_TEXTS = 50
 KANA = ("HIRAGANA", "KATAKANA")
 
 
 def writings_of(texts: Sequence[str]) -> np.ndarray:
-    """Names of scripts, as Unicode has them ("LATIN", "CJK"): str [texts]. Han beside kana is "JAPANESE"."""
+    """Return each text's script by its Unicode name ("LATIN", "CJK"): str [texts]. Han with kana is "JAPANESE"."""
     return np.array([writing_of(text) for text in texts], dtype=np.str_)
 
 
 def writing_of(text: str) -> str:
-    """The script of most of the first letters; "NONE" for a text without letters."""
+    """Return the script of most of the text's first letters; "NONE" for a text without letters."""
     scripts = Counter(filter(None, map(script_of, text[: 2 * LETTERS_READ])))
     kana = sum(scripts[name] for name in KANA)
     if kana:
-        # In Japanese at least every tenth of these is kana; a Chinese text may quote one.
+        # In Japanese at least a tenth of kana and Han together is kana; a Chinese text may quote some kana.
         scripts["JAPANESE" if kana * 10 >= kana + scripts["CJK"] else "CJK"] += kana + scripts.pop("CJK", 0)
         for name in KANA:
             scripts.pop(name, None)
@@ -42,16 +42,16 @@ def writing_of(text: str) -> str:
 
 @functools.lru_cache(maxsize=65536)
 def script_of(letter: str) -> str | None:
-    """The first word of the letter's name: "LATIN", "CYRILLIC", "CJK". None for what is no letter."""
+    """Return the first word of the letter's name: "LATIN", "CYRILLIC", "CJK". None for other characters."""
     return unicodedata.name(letter, "").partition(" ")[0] or None if letter.isalpha() else None
 
 
 def without_writing(vectors: np.ndarray, writings: np.ndarray) -> np.ndarray:
-    """Centred on the mean of their script, of length 1 but where they are that mean.
+    """Centre vectors on the mean of their script, and scale them to length 1, except vectors that are that mean.
 
     Args:
         vectors: float [vectors, dimensions].
-        writings: str [vectors].
+        writings: each vector's script, str [vectors].
 
     Returns:
         float32 [vectors, dimensions], a copy.
@@ -62,6 +62,6 @@ def without_writing(vectors: np.ndarray, writings: np.ndarray) -> np.ndarray:
         rows = writings == writing
         centred[rows] -= centred[rows].mean(axis=0) if count >= MIN_TEXTS else overall
     lengths = np.linalg.norm(centred, axis=1, keepdims=True)
-    # A text whose vector is the mean itself has no direction but that of rounding, and stays at the centre.
+    # Where a vector is the mean itself, only rounding errors are left; it stays at the centre.
     np.divide(centred, lengths, out=centred, where=lengths > SAME_DISTANCE)
     return centred

@@ -1,7 +1,7 @@
 """Moves an index to another model: every passage is embedded and segmented anew, beside the old data.
 
-The index answers with its old vectors until all is done, then changes over in one step. Whoever is stopped goes on
-where it was. Passages stay as they were split: whole documents are not kept.
+The index answers with its old vectors until all is done, then changes over in one step. A move that was stopped goes on
+where it was. Passages stay as they were split, since whole documents are not kept.
 """
 
 from __future__ import annotations
@@ -31,17 +31,19 @@ def reindex(
     on_batch: Callable[[int], object] = lambda _: None,
     unknown: UnknownWords | None = None,
 ) -> VectorIndex:
-    """
+    """Move the index to another model.
+
     Args:
         unknown: counts words that the new model does not know.
-        dimensions: of the new vectors; None for the model's own.
-        on_batch: called with the number of passages done, those of earlier runs included.
+        dimensions: the length of the new vectors; None for the model's own.
+        on_batch: called with the number of passages done, including those of earlier runs.
 
     Raises:
-        IndexNotFoundError: there is none.
+        IndexNotFoundError: there is no index.
         IndexBusyError: another process changes it.
         IndexPlaceError: something that Farthing did not make has the name of the new data.
-        DiskFullError, IndexAccessError, UnreadableIndexError: of the index's files; what is done is kept.
+        DiskFullError, IndexAccessError, UnreadableIndexError: the index's files cannot be read or written; what is done
+            is kept.
         EngineError, ServingError: the computation failed; what is done is kept.
     """
     encoder.encode(["a wren"], dimensions=dimensions)
@@ -62,7 +64,7 @@ def reindex(
                 counted.look_at(passage.text for passage in missing)
             num_done += len(batch)
             on_batch(num_done)
-        # What was taken out of the old index since a move that was stopped had copied it.
+        # Documents that were removed from the old index after a move that was stopped had copied them.
         new.store.delete(list(set(new.store.documents()) - set(old.store.documents())))
         new.store.build()
         database.write(MANIFEST, new.manifest.to_json())
@@ -73,9 +75,9 @@ def reindex(
 
 
 def next_manifest(database: Database, old: Manifest, encoder: Encoder, dimensions: int | None) -> Manifest:
-    """Of the move that was begun, if it is to the same space; else of one that begins now.
+    """The manifest of the move that was begun, if that move is to the same space; else of a move that begins now.
 
-    An index does not come to be another server's where that makes vectors of the index's own space.
+    The index keeps its own model where the new one is another server's that makes vectors of the index's own space.
     """
     model, space = encoder.model, space_of(encoder, dimensions)
     if space.pooling == ELSEWHERE != old.space.pooling and old.is_of(encoder.space):
@@ -89,7 +91,7 @@ def next_manifest(database: Database, old: Manifest, encoder: Encoder, dimension
 
 
 def begun_manifest(database: Database) -> Manifest | None:
-    """Of a move that was begun; one that cannot be read is none that could be gone on with."""
+    """The manifest of a move that was begun; None where there is none, or none that can be read and gone on with."""
     try:
         begun = database.read(NEXT_MANIFEST)
         return None if begun is None else read_manifest(begun, database.place)
@@ -98,7 +100,7 @@ def begun_manifest(database: Database) -> Manifest | None:
 
 
 def document_batches(index: VectorIndex, pace: Pace) -> Iterator[list[Passage]]:
-    """All passages, whole documents at a time, about as many as are added at once."""
+    """All passages in batches of whole documents, each of about as many as are added at once."""
     passages = itertools.chain.from_iterable(index.store.passages())
     batch: list[Passage] = []
     num_chars = 0

@@ -1,4 +1,4 @@
-"""Which field of a record holds the text."""
+"""Chooses and checks the field of a record that holds the text, and puts the record's place into errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def choose_field(names: Collection[str], wanted: str | None, place: str) -> str:
     """The field to embed: `wanted`, or "text", or the only one there is.
 
     Raises:
-        InputError: there is no such field; the message lists those there are.
+        InputError: there is no such field; the message lists the fields there are.
     """
     if wanted is None and DEFAULT_FIELD not in names and len(names) == 1:
         return next(iter(names))
@@ -43,7 +43,7 @@ def require_free(names: Collection[str], reserved: str | None, place: str) -> No
 
 
 def require_text(value: object, field: str, place: str) -> str:
-    """`value`, when it is a string. Raises `InputError` otherwise."""
+    """`value`, if it is a string. Raises `InputError` otherwise."""
     if not isinstance(value, str):
         kind = "null" if value is None else f"of type {type(value).__name__}"
         raise InputError(f"{place}: the field {field!r} is {kind}; a text is a string.", param="input")
@@ -68,7 +68,7 @@ def placed_error(error: InputError, place: str) -> InputError:
 
 @contextmanager
 def errors_placed(place: Callable[[int], str]) -> Iterator[None]:
-    """Around the work on a batch of texts: an error of one of them names `place(index)` instead of its index."""
+    """Wrap the work on a batch of texts: an error of one of them names `place(index)` instead of its index."""
     try:
         yield
     except InputError as error:

@@ -1,4 +1,4 @@
-"""The place where an index lives, its manifest and its data; and the table of the kinds of such places."""
+"""Places where an index lives, with its manifest and its data; and the table of the kinds of such places."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ from typing import NamedTuple, Protocol
 
 from farthing.toolkit.stores.store import Store
 
-# What an index says of itself, and of itself once a move to another model is done (`farthing.toolkit.index`).
+# The names of the notes with an index's manifest, and with its manifest once a move to another model is done
+# (`farthing.toolkit.index`).
 MANIFEST, NEXT_MANIFEST = "farthing-index", "farthing-index-next"
 # The first bytes of the file that `Database.begun_file` names, which tell it from somebody else's.
 BEGUN_MARK = b"vectors begun by farthing, 1\n"
 
 
 class Database(Protocol):
-    """
+    """The place of one index.
+
     Attributes:
-        place: for messages.
+        place: its name in messages.
     """
 
     place: str
 
     def read(self, name: str) -> str | None:
-        """A note kept under this name, None where there is none. Raises `UnreadableIndexError`."""
+        """The note that is kept under this name; None where there is none. Raises `UnreadableIndexError`."""
         ...
 
     def write(self, name: str, note: str | None) -> None:
@@ -36,11 +38,11 @@ class Database(Protocol):
         ...
 
     def open(self, data: str, dimensions: int) -> Store:
-        """The store of this name, made empty where there is none.
+        """Open the store of this name; it is made empty where there is none.
 
         Raises:
             IndexPlaceError: something that Farthing did not make has this name.
-            UnreadableIndexError: it is damaged.
+            UnreadableIndexError: the store is damaged.
         """
         ...
 
@@ -49,27 +51,28 @@ class Database(Protocol):
         ...
 
     def begun_file(self) -> Path | None:
-        """Where vectors of documents that are not whole yet may be kept, with `BEGUN_MARK` first; None where there is
-        no disk beside the data. Whoever removes the index removes it too."""
+        """The file where vectors of documents that are not whole yet may be kept, with `BEGUN_MARK` first; None where
+        there is no disk beside the data. Whoever removes the index removes this file too."""
         ...
 
     def check_free(self) -> None:
-        """Raises `IndexPlaceError` where no index can be made, because something else is there.
+        """Raise `IndexPlaceError` where no index can be made, because something else is there.
 
         What is left of an index whose making or removing was cut short does not count.
         """
         ...
 
     def making(self) -> AbstractContextManager[None]:
-        """As `writing`, in a place that may not be there yet. When its body fails, the place is as it was before."""
+        """Like `writing`, in a place that may not be there yet. When the body fails, the place is as it was before."""
         ...
 
     def writing(self) -> AbstractContextManager[None]:
-        """While the index is changed. Raises `IndexBusyError` when another process changes it."""
+        """Keep other writers out meanwhile. Raises `IndexBusyError` when another process changes the index."""
         ...
 
     def remove(self) -> list[str]:
-        """All of the index that Farthing made. Returns names of what else is in its place, which stays with it."""
+        """Remove all of the index that Farthing made. Returns names of what else is there, which stays with the
+        place."""
         ...
 
 
@@ -77,13 +80,13 @@ class Shelf(Protocol):
     """A place of several indexes, each with a name: what a server's routes answer for.
 
     Attributes:
-        place: for messages.
+        place: its name in messages.
     """
 
     place: str
 
     def names(self) -> list[str]:
-        """Of the indexes that are there, whether they can be opened or not. Raises `VectorIndexError`."""
+        """The names of the indexes that are there, whether they can be opened or not. Raises `VectorIndexError`."""
         ...
 
     def has(self, name: str) -> bool:
@@ -95,15 +98,15 @@ class Shelf(Protocol):
         ...
 
     def settle(self) -> None:
-        """To be called once the first index was opened, which may have started threads."""
+        """Settle the threads that opening the first index may have started. Call this once after it."""
         ...
 
 
 class DatabaseKind(NamedTuple):
     """
     Attributes:
-        open: the place of one index.
-        open_shelf: a place of several.
+        open: opens the place of one index.
+        open_shelf: opens a place of several indexes.
     """
 
     open: Callable[[str], Database]
@@ -124,13 +127,13 @@ def milvus() -> DatabaseKind:
     return DatabaseKind(MilvusDatabase, MilvusShelf)
 
 
-# By what a place begins with. A new kind is a folder beside these, and a row here. What it needs is imported when it is
-# first used.
+# The kinds of places, by what the name of a place begins with. To add a kind, add a folder beside these, and a row
+# here. What a kind needs is imported when it is first used.
 DATABASES: dict[str, Callable[[], DatabaseKind]] = {"milvus:": milvus, "": lance}
 
 
 def is_begun(file: Path) -> bool:
-    """Whether this is what `Database.begun_file` names, or the beginning of one."""
+    """Whether a file is the one that `Database.begun_file` names, or the beginning of one."""
     if not file.is_file() or file.is_symlink():
         return False
     with file.open("rb") as stream:
@@ -142,7 +145,7 @@ def kind_of_place(place: str) -> DatabaseKind:
 
 
 def open_database(place: str) -> Database:
-    """A folder, or "milvus:URI/NAME".
+    """Open the place of an index: a folder, or "milvus:URI/NAME".
 
     Raises:
         MissingExtraError: what this kind of place needs is not installed.
@@ -153,5 +156,6 @@ def open_database(place: str) -> Database:
 
 
 def open_shelf(place: str) -> Shelf:
-    """A folder with a folder for each index, or "milvus:URI". Raises as `open_database`."""
+    """Open a place of several indexes: a folder with a folder for each index, or "milvus:URI". Raises what
+    `open_database` raises."""
     return kind_of_place(place).open_shelf(place)

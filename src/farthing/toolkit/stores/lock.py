@@ -1,4 +1,4 @@
-"""One process, and one thread of it, changes an index at a time."""
+"""Lets only one process, and one thread of it, change an index at a time."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from farthing.toolkit.stores.failures import file_errors
 
 @contextmanager
 def one_writer(file: Path, place: str) -> Iterator[None]:
-    """
+    """Hold the lock of an index while the body runs.
+
     Args:
-        file: that is locked; made where there is none, in a folder that is there. A symbolic link is not followed.
-        place: of the index, for the message.
+        file: the file that is locked; made where there is none, in a folder that is there. A symbolic link is not
+            followed.
+        place: the index's place, for the message.
 
     Raises:
-        IndexBusyError: another holds it.
+        IndexBusyError: another process or thread holds the lock.
         VectorIndexError, IndexPlaceError: the file cannot be opened.
     """
     lock = FileLock(file, timeout=0, mode=PRIVATE_FILE)

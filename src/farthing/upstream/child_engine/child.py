@@ -1,7 +1,7 @@
 """Another engine as a child process: started, its log passed on, started again when it dies, ended with us.
 
-The engine is the child of a guard (`farthing.upstream.child_engine.guard`), which ends it when this process is gone,
-however that came about.
+The engine is the child of a guard (`farthing.upstream.child_engine.guard`). The guard ends it when this process is
+gone, however that came about.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from farthing.upstream.child_engine import guard
 logger = logging.getLogger(__name__)
 
 END_S = 10.0  # between SIGTERM and SIGKILL
-MAX_FIRST_DEATHS = 3  # of an engine that was never ready
+MAX_FIRST_DEATHS = 3  # of an engine that has never been ready
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
-STEADY_S = 60.0  # after so long a death is a new one, and the pause is short again
-LAST_LINES = 15  # that an error repeats
+STEADY_S = 60.0  # a death after this long is a new one, and the pause is short again
+LAST_LINES = 15  # of the log, which an error repeats
 
 
 class Engine:
     """
     Args:
-        name: what stands before each line of its log.
-        command: what starts it; it must not go into the background.
+        name: stands before each line of the engine's log.
+        command: starts the engine; it must not go into the background.
     """
 
     def __init__(self, name: str, command: Sequence[str]) -> None:
@@ -51,7 +51,7 @@ class Engine:
         return {"engine": subprocess.list2cmdline(self._command)}
 
     def expect_restarts(self) -> None:
-        """It was ready once: from now on start it again whenever it dies."""
+        """Note that the engine was ready once: from now on it is started again whenever it dies."""
         self._is_expected = True
 
     def close(self) -> None:
@@ -90,7 +90,7 @@ class Engine:
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
-                start_new_session=True,  # a Ctrl-C in the terminal is for us to act on
+                start_new_session=True,  # we decide what a Ctrl-C in the terminal does
             )
             self._process = process
         with process:

@@ -1,4 +1,4 @@
-"""The command line of another engine that is to make vectors of a model. A new engine is a function, and a row here."""
+"""The command line of another engine that is to make vectors. A new engine is a function, and an entry in `ENGINES`."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from pathlib import Path
 from farthing.core.errors import SettingsError
 from farthing.core.settings import UpstreamSettings
 
-# Lets whoever asks the engine itself choose dimensions; this server cuts vectors on its own.
+# Lets clients that ask the engine itself choose dimensions; this server cuts vectors on its own.
 CUTTABLE = json.dumps({"is_matryoshka": True})
 
 
 def sglang_flags(path: Path, context_length: int | None, memory_fraction: float | None) -> list[str]:
-    """https://docs.sglang.io/advanced_features/server_arguments.html"""
+    """The flags of SGLang: https://docs.sglang.io/advanced_features/server_arguments.html"""
     flags = ["serve", "--model-path", str(path), "--is-embedding", "--json-model-override-args", CUTTABLE]
     flags += [] if context_length is None else ["--context-length", str(context_length)]
     return flags + ([] if memory_fraction is None else ["--mem-fraction-static", str(memory_fraction)])
 
 
 def vllm_flags(path: Path, context_length: int | None, memory_fraction: float | None) -> list[str]:
-    """https://docs.vllm.ai/en/latest/models/pooling_models.html"""
+    """The flags of vLLM: https://docs.vllm.ai/en/latest/models/pooling_models.html"""
     flags = ["serve", str(path), "--runner", "pooling", "--convert", "embed", "--hf-overrides", CUTTABLE]
     flags += [] if context_length is None else ["--max-model-len", str(context_length)]
     return flags + ([] if memory_fraction is None else ["--gpu-memory-utilization", str(memory_fraction)])
@@ -37,7 +37,7 @@ ENGINES: dict[str, Callable[[Path, int | None, float | None], list[str]]] = {"sg
 def engine_command(
     settings: UpstreamSettings, path: Path, name: str, port: int, context_length: int | None
 ) -> list[str]:
-    """What starts `settings.engine` for the model in `path`, called `name`, on a port of this machine.
+    """The command that starts `settings.engine` for the model in `path`, called `name`, on a port of this machine.
 
     Raises:
         SettingsError: the engine is not installed, or its further flags cannot be read.
@@ -66,7 +66,10 @@ def executable(engine: str) -> str:
 
 
 def free_port() -> int:
-    """One that is free now; somebody else may take it before the engine does, which then fails and is started anew."""
+    """A port that is free now.
+
+    Another process may take it before the engine does; the engine then fails and is started again.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port

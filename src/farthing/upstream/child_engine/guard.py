@@ -1,9 +1,9 @@
-"""Runs a command and ends it, with all that it started, when standard input ends: when whoever started this is gone.
+"""Runs a command and ends it, with all that it started, when standard input ends: whoever started this is gone then.
 
     python guard.py SECONDS COMMAND...      SECONDS lie between SIGTERM and SIGKILL
 
-A script of its own, which imports nothing of Farthing's: it is one thread until the command runs, so that the command
-may be told before it starts to end with this process.
+It is a script of its own and imports nothing of Farthing's. Thus there is only one thread until the command runs, so
+that the command can be told, before it starts, to end with this process.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def end_with_parent() -> None:
-    """On Linux, for the case that this very process is killed."""
+    """Have the command end when this very process, the guard, is killed; on Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
@@ -52,10 +52,10 @@ def main(within_s: float, command: list[str]) -> int:
         end(process, within_s)
 
     threading.Thread(target=watch, daemon=True).start()
-    # In a thread: the main one holds the lock of `process.wait` when the signal comes.
+    # In a thread, because the main one holds the lock of `process.wait` when the signal comes.
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=end, args=(process, within_s)).start())
     status = process.wait()
-    signal_group(process, signal.SIGKILL)  # what it left behind
+    signal_group(process, signal.SIGKILL)  # ends what the command left behind
     return status if status >= 0 else 128 - status
 
 

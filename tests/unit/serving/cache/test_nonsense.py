@@ -195,7 +195,7 @@ def test_whatever_is_written_is_sound(dimensions: int, scale: float) -> None:
     rows = (np.random.default_rng(dimensions).standard_normal((20, dimensions)) * scale).astype(np.float32)
     rows[0] = 0
     rows[1, 1:] = 0
-    entries = write_entries(rows, [512] * 20, {3})
+    entries = write_entries(rows, [512] * 20, {3, 4}, {4, 5})
     assert are_sound(entries, len(entries[0]), 512) == [True] * 20
     assert are_sound([], len(entries[0])) == []
 

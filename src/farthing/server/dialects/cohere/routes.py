@@ -1,7 +1,7 @@
 """Cohere's dialect: POST /v2/embed, and /v1/embed for its older client.
 
 In: Cohere's request bodies of texts. Out: its response bodies and errors. Images and mixed inputs are refused, since no
-model of this server embeds them. Its /v2/rerank is with the routes that score (`rerank`).
+model of this server embeds them. Its /v2/rerank is among the routes that score pairs (`rerank`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ERRORS = errors_of(CohereError, 400, 404, 413, 429, 500, 503)
 
 
 class CohereRoute(DialectRoute):
-    """``{"message"}``."""
+    """Answers errors as ``{"message"}``."""
 
     @staticmethod
     def answer(fault: Fault) -> Response:
@@ -37,11 +37,11 @@ class CohereRoute(DialectRoute):
 
 
 def router(service: Service) -> APIRouter:
-    """The routes of this dialect over `service`."""
+    """Return the routes of this dialect over `service`."""
     routes = APIRouter(tags=["Cohere"], route_class=CohereRoute)
 
     async def embed(request: Request) -> Response:
-        """Embed texts, in the number types that are asked for."""
+        """Embeds texts, in the number types that are asked for."""
         body, path = await read_body(request, CohereEmbedBody), request.scope["path"]
         as_floats = body.embedding_types is None and path.startswith("/v1")
         if body.output_dimension is not None:  # before anything is computed

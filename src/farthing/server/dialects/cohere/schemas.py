@@ -1,4 +1,4 @@
-"""What Cohere's embed routes take and answer.
+"""The bodies that Cohere's embed routes take and answer.
 
 The request class checks bodies and describes them in the OpenAPI document; the response classes only describe.
 """
@@ -18,7 +18,7 @@ from farthing.serving.request import EmbedRequest
 
 
 def parse_inputs(value: Any) -> list[str] | None:
-    """The texts of Cohere's mixed inputs. Raises `InputError` for what holds anything else."""
+    """Return the texts of Cohere's mixed inputs. Raises `InputError` where an input holds anything else."""
     if value is None:
         return None
     if not isinstance(value, list):
@@ -75,12 +75,12 @@ class CohereEmbedBody(ClientBody):
 
     @property
     def types(self) -> list[EmbeddingType]:
-        """Each once."""
+        """The number types that are asked for, each once."""
         return list(dict.fromkeys(self.embedding_types or ["float"]))
 
     @property
     def all_texts(self) -> list[str]:
-        """Raises `InputError` when there are none, or two lists of them."""
+        """The texts to embed. Raises `InputError` when there are none, or two lists of them."""
         if (self.texts is None) == (self.inputs is None):
             what = "is required" if self.texts is None else "and 'inputs' were given together; send one of them"
             raise InputError(f"'texts' {what}.", param="texts")
@@ -99,7 +99,7 @@ class CohereEmbedBody(ClientBody):
 
 
 class CohereEmbeddings(BaseModel):
-    """Of the types asked for, one entry a text; base64 is of little-endian float32."""
+    """The vectors in the types asked for, one entry per text; base64 is of little-endian float32."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -120,7 +120,7 @@ class CohereEmbedResponse(BaseModel):
 
 
 class CohereFloatsResponse(BaseModel):
-    """Of /v1/embed when no types are asked for."""
+    """The answer of /v1/embed when no types are asked for."""
 
     id: str
     response_type: Literal["embeddings_floats"]

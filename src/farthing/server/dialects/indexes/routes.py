@@ -1,6 +1,6 @@
-"""Routes of indexes: make one, fill it, search it, remove it.
+"""The routes of indexes: make an index, fill it, search it, remove it.
 
-In: JSON bodies of our own shape. Out: JSON; errors have OpenAI's shape. What is done is in `farthing.server.indexes`.
+In: JSON bodies of our own shape. Out: JSON; errors have OpenAI's shape. `farthing.server.indexes` does the work.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 
 
 def router(service: Service, place: str) -> APIRouter:
-    """The routes over the indexes in a folder, or at an address of Milvus. Raises as `open_shelf`."""
+    """Return the routes over the indexes in a folder, or at an address of Milvus. Raises as `open_shelf`."""
     library = Library(place, service)
 
     @asynccontextmanager
@@ -73,7 +73,7 @@ def router(service: Service, place: str) -> APIRouter:
         return Work(service, urgency_of(request, service.request_timeout_s))
 
     async def done(request: Request, work: Work, call: Coroutine[Any, Any, T]) -> T:
-        """The result, unless the client hangs up or its time is over; what it cost is noted and charged."""
+        """Return the result, unless the client hangs up or its time is over; the cost is noted and charged anyway."""
         try:
             return await unless_hung_up(request, call, work.urgency)
         finally:
@@ -114,14 +114,14 @@ def router(service: Service, place: str) -> APIRouter:
 
     @route("DELETE", "/{name}", "Remove an index", RemovedCard)
     async def remove(name: str, request: Request) -> Response:
-        """Only what Farthing made is removed: files that somebody else put there stay, and are named in `kept`."""
+        """Removes only what Farthing made: files that somebody else put there stay, and are named in `kept`."""
         work = work_of(request)
         kept = await done(request, work, library.remove(work, name))
         return json({"deleted": 1, **({"kept": kept} if kept else {})})
 
     @route("POST", "/{name}/documents", "Add documents", AddedCard, AddDocumentsBody)
     async def add(name: str, request: Request) -> Response:
-        """Documents that the index holds as they are cost nothing; those of the same id are replaced."""
+        """Documents that the index already holds unchanged cost nothing; documents of the same id are replaced."""
         body, work = await read_body(request, AddDocumentsBody), work_of(request)
         added = await done(request, work, library.add(work, name, body.to_documents()))
         counts = {
@@ -144,7 +144,7 @@ def router(service: Service, place: str) -> APIRouter:
 
     @route("POST", "/{name}/search", "Search an index", ResultList, SearchBody)
     async def search(name: str, request: Request) -> Response:
-        """Passages that answer a query, best first."""
+        """Returns the passages that answer a query, best first."""
         body, work = await read_body(request, SearchBody), work_of(request)
         steps = library.search(work, name, body.to_query(), body.rerank, json_results)
         return Response(await done(request, work, steps), media_type="application/json")
@@ -157,7 +157,7 @@ def json(content: object, headers: Mapping[str, str] | None = None) -> Response:
 
 
 def json_results(found: Sequence[SearchResult]) -> bytes:
-    """The body of an answer. Written a result at a time, so that other threads run in between."""
+    """Return the body of an answer. It is written one result at a time, so that other threads run in between."""
     return b'{"object":"list","data":[' + b",".join(orjson.dumps(result.to_dict()) for result in found) + b"]}"
 
 

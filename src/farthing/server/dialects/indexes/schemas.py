@@ -1,4 +1,4 @@
-"""What the routes of indexes take and answer.
+"""The bodies that the routes of indexes take and answer.
 
 The request classes check bodies and describe them in the OpenAPI document; the response classes only describe.
 """
@@ -30,17 +30,18 @@ from farthing.toolkit.index.search import MAX_QUERY_CHARS, MAX_RESULTS, Query
 from farthing.toolkit.stores.where import MAX_CONDITION_CHARS, MAX_CONDITIONS, parse_conditions
 
 MAX_DOCUMENTS, MAX_IDS = 1_024, 10_000
-PLAIN_TYPES = (str, int, float, bool, type(None))  # null is as if it were left out
+PLAIN_TYPES = (str, int, float, bool, type(None))  # null is treated as if the field were left out
 
 Number = int | float
 Plain = bool | Number | str | None
 
 
-# pydantic makes an error of each wrong item, of which only the first is said: lists are looked at before it.
+# pydantic makes an error of each wrong item, of which only the first is reported. So lists are checked before pydantic
+# sees them.
 
 
 def check_length(name: str, value: Any, most: int) -> list[Any]:
-    """Raises `InputError` for what is no list of at most so many items."""
+    """Return `value`. Raises `InputError` where it is not a list of at most `most` items."""
     if not isinstance(value, list):
         raise InputError(f"{name!r} must be a list; got {json_type(value)}.", param=name)
     if len(value) > most:
@@ -56,7 +57,7 @@ def check_item(place: str, value: object, kinds: tuple[type, ...], wanted: str) 
 
 
 def check_texts(value: Any, info: ValidationInfo) -> Any:
-    """Raises `InputError` for what is no list of strings, or is too long."""
+    """Return `value`. Raises `InputError` where it is not a list of strings, or is too long."""
     name = str(info.field_name)
     for index, item in enumerate(check_length(name, value, MAX_CONDITIONS)):
         check_item(f"{name}[{index}]", item, (str,), "a string")
@@ -64,7 +65,7 @@ def check_texts(value: Any, info: ValidationInfo) -> Any:
 
 
 def check_ids_sent(value: Any, info: ValidationInfo) -> list[str]:
-    """The ids as texts. Raises `InputError` for what is no list of texts and integers, or is too long."""
+    """Return the ids as texts. Raises `InputError` if `value` is not a list of texts and integers, or is too long."""
     name = str(info.field_name)
     for index, item in enumerate(check_length(name, value, MAX_IDS)):
         check_item(f"{name}[{index}]", item, (str, int), "a string or an integer")
@@ -72,8 +73,8 @@ def check_ids_sent(value: Any, info: ValidationInfo) -> list[str]:
 
 
 def check_documents(value: Any) -> Any:
-    """The documents with ids that are texts. Raises `InputError` for what is no list of objects with the fields of a
-    document, or is too long."""
+    """Return the documents with ids that are texts. Raises `InputError` where `value` is not a list of objects with the
+    fields of a document, or is too long."""
     found = []
     for index, item in enumerate(check_length("documents", value, MAX_DOCUMENTS)):
         place = f"documents[{index}]"
@@ -124,7 +125,7 @@ def check_values(place: str, values: list[Any]) -> None:
 
 
 def at_most(num: int, what: str = "maxLength") -> dict[str, Any]:
-    """For the schema; what is beyond it is refused by the toolkit, in its own words."""
+    """Return a limit for the schema; the toolkit refuses what is beyond it, in its own words."""
     return {what: num}
 
 
@@ -143,7 +144,7 @@ class CreateIndexBody(Body):
 
 
 PlainList = Annotated[list[Plain], Field(json_schema_extra=at_most(MAX_LIST_VALUES, "maxItems"))]
-# What clients may send; `check_documents` and `check_ids_sent` have made a text of it.
+# The ids that clients may send; `check_documents` and `check_ids_sent` have made texts of them.
 INTEGER = {"type": "integer"}
 AnyId = Annotated[str, WithJsonSchema({"anyOf": [{"type": "string"}, INTEGER]})]
 NewId = Annotated[
@@ -152,7 +153,7 @@ NewId = Annotated[
 
 
 class DocumentBody(Body):
-    """A document as a whole; it is split into passages here."""
+    """A document as a whole; the server splits it into passages."""
 
     id: NewId = Field(
         description="What is added under the same id takes its place. An integer is its decimal text.", min_length=1
@@ -181,7 +182,7 @@ class DocumentBody(Body):
 
 
 class AddDocumentsBody(Body):
-    """Documents for an index; those that it holds as they are cost nothing."""
+    """Documents for an index; those that it already holds unchanged cost nothing."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -205,7 +206,7 @@ class AddDocumentsBody(Body):
     )
 
     def to_documents(self) -> list[Document]:
-        """All of them are looked at here, before any is put.
+        """Return the documents. All of them are checked here, before any is stored.
 
         Raises `EmptyInputError` when there are none, and what `checked` and `check_ids` raise, with the place.
         """
@@ -268,7 +269,7 @@ class SearchBody(Body):
     all_passages: bool = Field(False, description="Several passages of a document (default: the best of each).")
 
     def to_query(self) -> Query:
-        """Raises `InputError` for a condition that is none, and `EmptyInputError` for an empty query."""
+        """Return the query. Raises `InputError` for an invalid condition, and `EmptyInputError` for an empty query."""
         return Query(
             self.query,
             self.k,
@@ -295,7 +296,7 @@ class IndexCard(BaseModel):
 
 
 class BrokenIndexCard(BaseModel):
-    """An index that cannot be used; it can be removed."""
+    """An index that cannot be used, but can be removed."""
 
     name: str
     object: Literal["broken_index"]
@@ -323,14 +324,14 @@ class DeletedCard(BaseModel):
 
 
 class RemovedCard(BaseModel):
-    """`kept`, where it is given, names what else is in the index's folder; it stays, and the folder with it."""
+    """`kept`, where it is given, names other files in the index's folder; they stay, and so does the folder."""
 
     deleted: int
     kept: list[str] = []
 
 
 class ResultCard(BaseModel):
-    """A passage; `marks` are the places in `excerpt` of words that match."""
+    """A passage; `marks` are the places of matching words in `excerpt`."""
 
     id: str
     document: str

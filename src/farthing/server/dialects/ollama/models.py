@@ -1,7 +1,8 @@
-"""Served models as Ollama's clients list them.
+"""The served models as Ollama's clients list them.
 
 In: a service. Out: the objects of /api/tags, /api/ps and /api/show. Only models that make vectors are listed; Ollama's
-clients can do nothing with others. What this server does not know of a model (its licence, a template) is left empty.
+clients can do nothing with others. Facts that this server does not know of a model (its licence, a template) are left
+empty.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from farthing.server.models.slot import ModelEntry
 if TYPE_CHECKING:
     from farthing.serving.embedder import Embedder
 
-NEVER = "9999-12-31T23:59:59Z"  # when a model is unloaded that stays
+NEVER = "9999-12-31T23:59:59Z"  # when a model that stays loaded is unloaded
 
 
 class Models:
-    """Made when the server starts, which is when its models are said to be of."""
+    """Ollama's view of the models. Their date is the time at which this was made, when the server starts."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._started = datetime.now(timezone.utc).isoformat()
 
     def listed(self) -> list[dict[str, object]]:
-        """Also those that are not loaded, with nothing but a name."""
+        """Return all models that make vectors. A model that is not loaded has nothing but a name."""
         return [self._card(entry) for entry in self._service.models.entries if entry.task != "rerank"]
 
     def running(self) -> list[dict[str, object]]:
@@ -40,7 +41,10 @@ class Models:
         return cards
 
     def shown(self, name: str | None) -> dict[str, object]:
-        """Raises `UnknownModelError`, `ServingError` until it is loaded, and `WrongTaskError` for one that scores."""
+        """Return what is known of a model.
+
+        Raises `UnknownModelError`, `ServingError` until it is loaded, and `WrongTaskError` for a model that scores.
+        """
         embedder = embedder_of(self._service, name)
         family = embedder.spec.family
         info: dict[str, object] = {
@@ -62,7 +66,7 @@ class Models:
         }
 
     def _loaded(self) -> list[tuple[ModelEntry, Embedder]]:
-        from farthing.serving.embedder import Embedder  # loaded by now, if there is any
+        from farthing.serving.embedder import Embedder  # the module is loaded by now, if there is any embedder
 
         found = ((entry, backend.local) for entry, backend in self._service.loaded)
         return [(entry, model) for entry, model in found if isinstance(model, Embedder)]

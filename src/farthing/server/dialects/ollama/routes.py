@@ -1,4 +1,4 @@
-"""Ollama's dialect, as far as it concerns embeddings: /api/embed and /api/embeddings, and what its clients ask before.
+"""Ollama's dialect for embeddings: /api/embed and /api/embeddings, and the routes that its clients ask before.
 
 In: Ollama's request bodies. Out: its response bodies and errors. A model's name may end with `:latest`. Nothing is
 pulled, created or deleted, and no text is generated.
@@ -42,7 +42,7 @@ ABOUT_A_MODEL = errors_of(OllamaError, 400, 404, 413, 503)
 
 
 class OllamaRoute(DialectRoute):
-    """``{"error"}``."""
+    """Answers errors as ``{"error"}``."""
 
     @staticmethod
     def answer(fault: Fault) -> Response:
@@ -50,17 +50,17 @@ class OllamaRoute(DialectRoute):
 
 
 def router(service: Service) -> APIRouter:
-    """The routes of this dialect over `service`."""
+    """Return the routes of this dialect over `service`."""
     routes = APIRouter(tags=["Ollama"], route_class=OllamaRoute)
     models = Models(service)
 
     async def embed(request: Request) -> Response:
-        """One vector of length 1 a text; none for an empty input."""
+        """Returns one vector of length 1 per text, and none for an empty input."""
         started_ns = time.perf_counter_ns()
         body = await read_body(request, OllamaEmbedBody)
         if not body.input:
-            service.models.find(body.model, "embed")  # an unknown one is an error all the same
-            urgency_of(request, None)  # its headers are checked all the same
+            service.choose(body.model, "embed")  # an unknown model is an error all the same
+            urgency_of(request, None)  # the request's headers are checked all the same
             return await respond(lambda: embedded(body.model or service.default.name, [], 0, started_ns), 0, {})
         answer = await work.embed(service, request, body.to_request(), body.model)
         result = answer.result
@@ -71,7 +71,7 @@ def router(service: Service) -> APIRouter:
         return await respond(write, result.vectors.size, work.embed_headers(answer))
 
     async def embed_prompt(request: Request) -> Response:
-        """One vector, of no certain length; Ollama's older route."""
+        """Returns one vector, which is not scaled to any length. This is Ollama's older route."""
         body = await read_body(request, OllamaPromptBody)
         if not body.prompt:
             raise EmptyInputError("'prompt' is required; send a text.", param="prompt")
@@ -80,7 +80,7 @@ def router(service: Service) -> APIRouter:
         return await respond(lambda: {"embedding": vector}, 1, work.embed_headers(answer))
 
     async def show(request: Request) -> dict[str, object]:
-        """What is known of a model."""
+        """Returns what is known of a model."""
         body = await read_body(request, OllamaShowBody)
         return models.shown(body.model or body.name)
 
@@ -114,7 +114,7 @@ def router(service: Service) -> APIRouter:
 
 
 def embedded(model: str, rows: Rows | list[Any], num_tokens: int, started_ns: int) -> dict[str, object]:
-    """Durations are in nanoseconds; models are loaded before anything is answered."""
+    """Return the response body. Durations are in nanoseconds; models are loaded before anything is answered."""
     return {
         "model": model,
         "embeddings": rows,

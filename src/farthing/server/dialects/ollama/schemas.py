@@ -1,7 +1,6 @@
-"""What Ollama's routes take and answer.
+"""The bodies that Ollama's routes take and answer.
 
-The request classes check bodies and describe them in the
-OpenAPI document; the response classes only describe.
+The request classes check bodies and describe them in the OpenAPI document; the response classes only describe.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ UNUSED = "Accepted and not used."
 
 
 def parse_input(value: Any, info: ValidationInfo) -> list[str]:
-    """A text or texts; nothing for null, an empty text and an empty list. Raises `InputError`."""
+    """Return a text or texts as a list, empty for null, an empty text or an empty list. Raises `InputError`."""
     if value in (None, "", []):
         return []
     if isinstance(value, str):
@@ -60,7 +59,7 @@ class OllamaPromptBody(ClientBody):
     keep_alive: float | str | None = Field(None, description=UNUSED)
 
     def to_request(self) -> EmbedRequest:
-        """Of a vector as the model gives it: Ollama scales those of this route to no length."""
+        """Return a request for a vector as the model makes it: Ollama does not scale the vectors of this route."""
         return EmbedRequest([self.prompt or ""], normalize=False, truncate=True)
 
 

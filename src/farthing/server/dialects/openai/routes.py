@@ -1,7 +1,7 @@
 """The OpenAI dialect: POST /v1/embeddings and GET /v1/models.
 
-In: OpenAI's request bodies with a few fields more. Out: OpenAI's response bodies to the letter; what they have no place
-for (warnings, which texts were cut) goes into headers.
+In: OpenAI's request bodies with a few more fields. Out: OpenAI's response bodies to the letter. Facts that have no
+place in them (warnings, which texts were cut) go into headers.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ EMBEDDINGS_BODY = {
 
 
 def router(service: Service) -> APIRouter:
-    """The routes of this dialect over `service`."""
+    """Return the routes of this dialect over `service`."""
     routes = APIRouter(tags=["OpenAI"], route_class=RequestRoute)
     created = int(time.time())
 
@@ -82,7 +82,7 @@ def router(service: Service) -> APIRouter:
         return {"id": name, "object": "model", "created": created, "owned_by": "farthing"}
 
     async def create_embeddings(request: Request) -> Response:
-        """Embed texts, in the order they are sent."""
+        """Embeds texts, in the order in which they are sent."""
         body = await read_body(request, EmbeddingsRequest)
         if body.dimensions is not None and body.output_dtype is not None:  # before anything is computed
             check_type(body.output_dtype, body.dimensions, "dimensions")
@@ -113,7 +113,7 @@ def router(service: Service) -> APIRouter:
     @routes.get(
         "/v1/models/{name:path}",
         response_model=None,
-        responses={200: {"model": Model}, "4XX": ERRORS[404]},  # a 404 key would get FastAPI's own 422 beside it
+        responses={200: {"model": Model}, "4XX": ERRORS[404]},  # FastAPI would put its own 422 beside a 404 key
         summary="Describe a model",
     )
     async def get_model(name: str) -> dict[str, object]:
@@ -125,7 +125,7 @@ def router(service: Service) -> APIRouter:
 def embeddings_object(
     result: EmbedResult, model: str, as_base64: bool, kind: EmbeddingType = "float"
 ) -> dict[str, object]:
-    """The response body."""
+    """Return the response body."""
     vectors = np.ascontiguousarray(result.vectors, dtype="<f4")
     if kind != "float":
         check_type(kind, vectors.shape[1], "dimensions")
@@ -139,7 +139,7 @@ def embeddings_object(
 
 
 def usage(result: EmbedResult | RerankResult) -> dict[str, object]:
-    """Tokens of the request, and those of them that were not computed for it, under OpenAI's names."""
+    """Return the tokens of the request, and how many of them were not computed for it, under OpenAI's names."""
     return {
         "prompt_tokens": result.num_tokens,
         "total_tokens": result.num_tokens,

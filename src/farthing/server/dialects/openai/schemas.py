@@ -1,7 +1,7 @@
-"""What the OpenAI routes take and answer.
+"""The bodies that the OpenAI routes take and answer.
 
-`EmbeddingsRequest` checks requests and describes them in the OpenAPI document; the response classes only describe:
-answers are written straight from arrays (`farthing.server.dialects.openai.routes`). `parse_inputs` is ours because a
+`EmbeddingsRequest` checks requests and describes them in the OpenAPI document. The response classes only describe:
+answers are written straight from arrays (`farthing.server.dialects.openai.routes`). `parse_inputs` is our own because a
 union of four list types would make pydantic report four failures for one mistake.
 """
 
@@ -26,14 +26,14 @@ from farthing.serving.request import EmbedRequest
 
 Inputs = list[str] | list[list[int]]
 AnyInputs = str | list[str] | list[int] | list[list[int]] | list[dict[str, str]]
-ITEMS_AT_A_TIME = 2**16  # whose types are looked at
+ITEMS_AT_A_TIME = 2**16  # whose types are checked before other threads get a turn
 
 
 def parse_inputs(value: Any, info: ValidationInfo) -> Inputs:
-    """A text, texts, token ids, or lists of these, as a list of texts or a list of token ids.
+    """Return a text, texts, token ids, or lists of token ids, as a list of texts or a list of lists of token ids.
 
-    Raises `EmptyInputError` for an empty list and `InputError`, whose `param` is the place ("input[3][0]"), for
-    anything else that is neither.
+    Raises `EmptyInputError` for an empty list, and `InputError` for anything else; its `param` is the place of the
+    mistake ("input[3][0]").
     """
     name = str(info.field_name)
     if isinstance(value, str):
@@ -65,7 +65,7 @@ def parse_inputs(value: Any, info: ValidationInfo) -> Inputs:
 
 
 def texts_of(name: str, objects: list[Any]) -> list[str]:
-    """The texts of objects that hold one each. Raises `InputError`."""
+    """Return the texts of objects that hold one text each. Raises `InputError`."""
     texts = []
     for index, item in enumerate(objects):
         where = f"{name}[{index}]"
@@ -84,8 +84,8 @@ def texts_of(name: str, objects: list[Any]) -> list[str]:
 def check_items(place: str, items: list[Any], wanted: type, name: str) -> None:
     if not items:
         raise EmptyInputError(f"{place!r} is an empty list; send at least one token id.", param=place)
-    # A set of types is several times faster than a loop, and there may be millions of token ids. In pieces, so that the
-    # interpreter's lock is given back in between.
+    # A set of types is several times faster than a loop, and there may be millions of token ids. The items are taken in
+    # pieces, so that the interpreter's lock is given back in between.
     for start in range(0, len(items), ITEMS_AT_A_TIME):
         piece = items[start : start + ITEMS_AT_A_TIME]
         if set(map(type, piece)) != {wanted}:
@@ -176,7 +176,7 @@ class Usage(BaseModel):
 
 
 class EmbeddingsResponse(BaseModel):
-    """One embedding an input, in the order of the inputs."""
+    """One embedding per input, in the order of the inputs."""
 
     object: Literal["list"]
     data: list[Embedding]

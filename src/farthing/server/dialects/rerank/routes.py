@@ -1,9 +1,11 @@
-"""Routes that score pairs of texts: rerank in the shapes of Cohere and Jina and of text-embeddings-inference, and score
-in vLLM's.
+"""Routes that score pairs of texts, in the dialects of four servers.
 
-In: their request bodies with a few fields more. Out: their response bodies. A body with `texts` is taken and answered
-as text-embeddings-inference does, on whichever rerank path it comes. Errors have the shape of the dialect that the path
-belongs to: /rerank is text-embeddings-inference's, /v2/rerank Cohere's, and the others answer with OpenAI's.
+Rerank has the shapes of Cohere, Jina and text-embeddings-inference, and score has vLLM's.
+
+In: these servers' request bodies with a few more fields. Out: their response bodies. A body with `texts` is read and
+answered as text-embeddings-inference does it, whichever rerank path it comes to. Errors have the shape of the dialect
+that owns the path: /rerank is text-embeddings-inference's, /v2/rerank is Cohere's, and the other paths answer with
+OpenAI's.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ AnyBody = RerankBody | ScoreBody
 
 
 def router(service: Service) -> APIRouter:
-    """The routes of these dialects over `service`."""
+    """Return the routes of these dialects over `service`."""
     routes = APIRouter(tags=["Rerank"], route_class=RequestRoute)
 
     async def scores_of(request: Request, body: AnyBody) -> Scores:

@@ -1,4 +1,4 @@
-"""What the routes that score take and answer.
+"""The bodies that the routes that score pairs take and answer.
 
 The request classes check bodies and describe them in the OpenAPI document; the response classes only describe.
 """
@@ -24,7 +24,7 @@ EXAMPLE_DOCUMENTS: list[JsonValue] = ["The capital of China is Beijing.", "Gravi
 
 
 def parse_texts(value: Any, info: ValidationInfo) -> list[str]:
-    """A list of strings. Raises `InputError`, whose `param` is the place ("documents[3]")."""
+    """Return a list of strings. Raises `InputError`, whose `param` is the place of the mistake ("documents[3]")."""
     name = info.field_name
     if not isinstance(value, list):
         raise InputError(f"{name!r} must be a list of strings; got {json_type(value)}.", param=name)
@@ -38,7 +38,7 @@ def parse_texts(value: Any, info: ValidationInfo) -> list[str]:
 
 
 def parse_documents(value: Any, info: ValidationInfo) -> list[str]:
-    """Strings, or objects with a string `text`, as strings. Raises `InputError`."""
+    """Return strings, or objects with a string `text`, as strings. Raises `InputError`."""
     if isinstance(value, list):
         for index, item in enumerate(value):
             if isinstance(item, dict) and not isinstance(item.get("text"), str):
@@ -49,7 +49,7 @@ def parse_documents(value: Any, info: ValidationInfo) -> list[str]:
 
 
 def parse_side(value: Any, info: ValidationInfo) -> list[str] | None:
-    """A string or strings, as a list; null as nothing. Raises `InputError`."""
+    """Return a string or strings as a list, and null as None. Raises `InputError`."""
     if value is None:
         return None
     return [value] if isinstance(value, str) else parse_texts(value, info)
@@ -87,7 +87,7 @@ class RerankBody(ClientBody):
     )
 
     def to_request(self) -> RerankRequest:
-        """Raises `InputError` for a `top_n` or a number of tokens under 1."""
+        """Return the request. Raises `InputError` for a `top_n` or a number of tokens under 1."""
         check_top_n(self.top_n)
         pairs = [(self.query, text) for text in self.documents]
         cut = cutting(self.truncate, self.truncate_prompt_tokens)
@@ -102,7 +102,7 @@ class RerankBody(ClientBody):
 
 
 class ScoreBody(ClientBody):
-    """Pairs, as vLLM takes them: one text with each of several, or as many of one as of the other."""
+    """Pairs, as vLLM takes them: one text with each of several others, or as many first texts as second ones."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -124,7 +124,7 @@ class ScoreBody(ClientBody):
     truncate_prompt_tokens: NumTokens = Field(None, description=MAX_PAIR_TOKENS)
 
     def to_request(self) -> RerankRequest:
-        """Raises `InputError` when the texts make no pairs."""
+        """Return the request. Raises `InputError` when the texts make no pairs."""
         first, second = self.text_1 or self.queries, self.text_2 or self.documents
         num_given = sum(side is not None for side in (self.text_1, self.text_2, self.queries, self.documents))
         if num_given != 2 or first is None or second is None or (self.text_1 is None) != (self.text_2 is None):
@@ -153,7 +153,7 @@ class RerankResultEntry(BaseModel):
 
 
 class RerankResponse(BaseModel):
-    """The best first; scores are from 0 to 1."""
+    """The results, best first; scores are from 0 to 1."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -185,7 +185,7 @@ class Score(BaseModel):
 
 
 class ScoreResponse(BaseModel):
-    """One score a pair, in the order of the pairs."""
+    """One score per pair, in the order of the pairs."""
 
     model_config = ConfigDict(
         json_schema_extra={

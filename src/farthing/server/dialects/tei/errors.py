@@ -1,4 +1,4 @@
-"""Errors as text-embeddings-inference gives them, and the times that it puts into headers."""
+"""Errors as text-embeddings-inference returns them, and the times that it puts into headers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from farthing.server.http.errors import Fault
 if TYPE_CHECKING:
     from farthing.serving.request import EmbedResult, RerankResult
 
-# By code, then by status: its router/src/http/server.rs. Too many texts are 422 there and 413 in its own documentation.
+# By code, then by status: its router/src/http/server.rs. Too many texts give 422 there and 413 in its documentation.
 BY_CODE = {
     "empty_input": (400, "Empty"),
     "too_many_texts": (413, "Validation"),
@@ -42,8 +42,8 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 }
 NOT_WORK: dict[int | str, dict[str, Any]] = {
     status: ERRORS[status] for status in (400, 413, 422, 424, 503)
-}  # of routes that wait for no model
-UNKNOWN_MODEL: dict[int | str, dict[str, Any]] = {  # where a query and texts may name one
+}  # for routes that wait for no model
+UNKNOWN_MODEL: dict[int | str, dict[str, Any]] = {  # for the path where a query and texts may name a model
     404: {"model": TeiError, "description": "This server does not serve that model."}
 }
 TIME_HEADERS: dict[str, Any] = {
@@ -59,7 +59,7 @@ TIME_HEADERS: dict[str, Any] = {
 
 
 class TeiRoute(DialectRoute):
-    """``{"error", "error_type"}``."""
+    """Answers errors as ``{"error", "error_type"}``."""
 
     @staticmethod
     def answer(fault: Fault) -> Response:
@@ -71,7 +71,7 @@ class TeiRoute(DialectRoute):
 def time_headers(
     started_s: float, num_chars: int, result: EmbedResult | RerankResult, compute_type: str
 ) -> dict[str, str]:
-    """Times in whole milliseconds; `started_s` is the `time.perf_counter` when the request came."""
+    """Return times in whole milliseconds as headers; `started_s` is the `time.perf_counter` when the request came."""
     times = result.timings
     total_ms = ms(time.perf_counter() - started_s)
     return {

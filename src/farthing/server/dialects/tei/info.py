@@ -1,4 +1,4 @@
-"""What text-embeddings-inference says of its model in /info; its Rust struct `Info` has the fields."""
+"""What text-embeddings-inference says of its model in /info; the fields are those of its Rust struct `Info`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LABEL = "LABEL_0"  # what transformers calls the single class of a cross-encoder
 
 
 def model_info(service: Service) -> dict[str, object]:
-    """Raises `ServingError` until the model is loaded."""
+    """Return the answer to /info. Raises `ServingError` until the model is loaded."""
     model = main_model(service)
     settings, plan = model.settings, model.plan
     if service.embedder is None:

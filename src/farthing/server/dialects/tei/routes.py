@@ -1,9 +1,8 @@
 """The dialect of text-embeddings-inference (TEI): /embed, /embed_all, /similarity, /tokenize, /decode, /info, POST /.
 
-In: its request bodies. Out: its response bodies, errors and timing headers, as its router/src/http/server.rs has them.
-Sparse vectors (/embed_sparse) are refused, as TEI refuses what a model does not do. Its /health is
-`farthing.server.admin`'s; its /rerank lies on a path that other dialects have too (`rerank`) and is answered by
-`rerank_texts`.
+In: TEI's request bodies. Out: its response bodies, errors and timing headers, as its router/src/http/server.rs has
+them. Sparse vectors (/embed_sparse) are refused, as TEI refuses what a model does not do. `farthing.server.admin`
+answers /health. The path /rerank belongs to other dialects too (`rerank`); `rerank_texts` answers it for TEI's clients.
 """
 
 from __future__ import annotations
@@ -39,11 +38,11 @@ from farthing.server.models.service import Service
 from farthing.serving.request import RerankResult, Urgency
 from farthing.serving.text.tokenizer import Token
 
-TOKENS_AT_A_TIME = 1024  # that are written without giving the interpreter's lock back
+TOKENS_AT_A_TIME = 1024  # that are written before the interpreter's lock is given back
 
 
 def router(service: Service) -> APIRouter:
-    """The routes of this dialect over `service`."""
+    """Return the routes of this dialect over `service`."""
     routes = APIRouter(tags=["text-embeddings-inference"], route_class=TeiRoute)
 
     async def embed_body(request: Request, body: EmbedBody) -> Response:
@@ -63,15 +62,15 @@ def router(service: Service) -> APIRouter:
         return await respond(cosines.tolist, len(cosines), work.embed_headers(answer) | times)
 
     async def embed(request: Request) -> Response:
-        """One vector an input, in order."""
+        """Returns one vector per input, in order."""
         return await embed_body(request, await read_body(request, EmbedBody))
 
     async def similarity(request: Request) -> Response:
-        """The cosine between a sentence and each of some others."""
+        """Returns the cosine between one sentence and each of the other sentences."""
         return await compare_body(request, await read_body(request, SimilarityBody))
 
     async def root(request: Request) -> Response:
-        """As /embed. A body as of /similarity or /rerank is answered as it is there."""
+        """Answers as /embed does. A body as for /similarity or /rerank is answered as it is there."""
         content = await read_object(request)
         if isinstance(content.get("inputs"), dict):
             return await compare_body(request, check_object(request, content, SimilarityBody))
@@ -80,7 +79,8 @@ def router(service: Service) -> APIRouter:
         return await embed_body(request, check_object(request, content, EmbedBody))
 
     async def embed_all(request: Request) -> Response:
-        """The last hidden state of every token of each input, special tokens too; neither pooled nor normalised."""
+        """Returns the last hidden state of each token of each input, special tokens too; neither pooled nor
+        normalised."""
         body = await read_body(request, TokensBody)
         started_s = time.perf_counter()
         answer = await work.embed(service, request, body.to_request(), None)
@@ -96,7 +96,7 @@ def router(service: Service) -> APIRouter:
         raise WrongTaskError("Model is not an embedding model with SPLADE pooling; POST /embed for dense vectors.")
 
     async def tokenize(request: Request) -> Response:
-        """The tokens of each text, as the model is given them; nothing is cut."""
+        """Returns the tokens of each text, as the model is given them; nothing is cut."""
         body = await read_body(request, TokenizeBody)
         embedder = local.embedder_of(service)
 
@@ -113,7 +113,7 @@ def router(service: Service) -> APIRouter:
         return Response(b"[" + b",".join(written) + b"]", media_type="application/json")
 
     async def decode(request: Request) -> Response:
-        """The text that token ids stand for."""
+        """Returns the texts that token ids stand for."""
         body = await read_body(request, DecodeBody)
         embedder = local.embedder_of(service)
 
@@ -128,7 +128,7 @@ def router(service: Service) -> APIRouter:
         return model_info(service)
 
     def add(path: str, handler: Any, summary: str, schema: Any, answers: Any, headers: Any = None) -> None:
-        """`headers` are those of routes that have texts computed."""
+        """Add a route; only routes that have texts computed have `headers`."""
         good: dict[int | str, Any] = {200: {"model": answers, "headers": headers or {}}} if answers else {}
         errors: dict[int | str, Any] = {**(ERRORS if headers else NOT_WORK)}
         routes.add_api_route(
@@ -154,13 +154,13 @@ def router(service: Service) -> APIRouter:
 
 
 def write_tokens(tokens: Sequence[Token]) -> bytes:
-    """The tokens of a text as JSON."""
+    """Return the tokens of a text as JSON."""
     parts = (tokens[start : start + TOKENS_AT_A_TIME] for start in range(0, len(tokens), TOKENS_AT_A_TIME))
     return b"[" + b",".join(orjson.dumps([token._asdict() for token in part])[1:-1] for part in parts) + b"]"
 
 
 async def rerank_texts(service: Service, request: Request, content: dict[str, Any]) -> Response:
-    """TEI's answer to a query and texts: `content`, a request's body. Raises what `work.rerank` raises."""
+    """Return TEI's answer to `content`, a body with a query and texts. Raises what `work.rerank` raises."""
     started_s = time.perf_counter()
     body = check_object(request, content, TextsBody)
     answer = await work.rerank(service, request, body.to_request(), body.model)
@@ -171,7 +171,7 @@ async def rerank_texts(service: Service, request: Request, content: dict[str, An
 
 
 def ranks(result: RerankResult, body: TextsBody) -> list[dict[str, object]]:
-    """The best first."""
+    """Return the scored texts, best first."""
     entries: list[dict[str, object]] = []
     for ranked in result.ranking():
         entry: dict[str, object] = {"index": ranked.index, "score": ranked.logit if body.raw_scores else ranked.score}

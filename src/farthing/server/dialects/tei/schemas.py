@@ -1,7 +1,7 @@
-"""What the routes of text-embeddings-inference take and answer.
+"""The bodies that the routes of text-embeddings-inference take and answer.
 
-The shapes are those of its router/src/http/types.rs. The request
-classes check bodies and describe them in the OpenAPI document; the response classes only describe.
+The shapes are those of its router/src/http/types.rs. The request classes check bodies and describe them in the OpenAPI
+document; the response classes only describe.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def is_left(direction: Direction | None) -> bool:
 
 
 def parse_texts(value: Any, info: ValidationInfo) -> list[str]:
-    """A text or texts. Raises `InputError`."""
+    """Return a text or texts as a list. Raises `InputError`."""
     inputs = parse_inputs(value, info)
     if not isinstance(inputs[0], str):
         raise InputError(f"{info.field_name!r} must be a string or strings; got token ids.", param=info.field_name)
@@ -37,7 +37,7 @@ def parse_texts(value: Any, info: ValidationInfo) -> list[str]:
 
 
 def parse_ids(value: Any, info: ValidationInfo) -> list[list[int]]:
-    """Token ids, or lists of them. Raises `InputError`."""
+    """Return token ids, or lists of them, as a list of lists. Raises `InputError`."""
     name = str(info.field_name)
     if not isinstance(value, list):
         raise InputError(f"{name!r} must be a list of token ids; got {json_type(value)}.", param=name)
@@ -127,7 +127,7 @@ class SimilarityBody(ClientBody):
     parameters: SimilarityParameters | None = Field(None, description="How the sentences are embedded.")
 
     def to_request(self) -> EmbedRequest:
-        """Of vectors of length 1, of the source sentence first."""
+        """Return a request for vectors of length 1, with the source sentence first."""
         parameters = self.parameters or SimilarityParameters.model_validate({})
         cut = cutting(parameters.truncate, at_start=is_left(parameters.truncation_direction))
         return EmbedRequest(
@@ -190,7 +190,7 @@ class TextScore(BaseModel):
 
 
 class SimpleToken(BaseModel):
-    """`start` and `stop` are bytes of the text in UTF-8; null of special tokens."""
+    """`start` and `stop` are positions in the text's UTF-8 bytes; they are null for special tokens."""
 
     id: int
     text: str

@@ -1,4 +1,4 @@
-"""Every metric of ours, in the order of docs/metrics.md. Times are in seconds, sizes in bytes."""
+"""All of our metrics, in the order of docs/metrics.md. Times are in seconds, sizes in bytes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from farthing.server.observe.metrics.metric import Metric
 
-# From a cached single text to a large batch on a small machine.
+# The buckets reach from a cached single text to a large batch on a small machine.
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 STAGE_BUCKETS_S = (0.0001, 0.00025, 0.0005, *LATENCY_BUCKETS_S)
 TOKEN_BUCKETS = (16, 64, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
@@ -137,7 +137,7 @@ CACHE_STORE_UP = Metric(
     "farthing_cache_store_up", "gauge", "0 while the store is left alone after failures.", ("level",)
 )
 
-# Fields of `ServingStats`.
+# By the name of the field of `ServingStats`.
 STATS: Mapping[str, Metric] = {
     "tokens_per_s": TOKENS_PER_SECOND,
     "admitted_requests_total": ADMITTED,
@@ -157,5 +157,5 @@ STATS: Mapping[str, Metric] = {
 
 
 def catalogue() -> list[Metric]:
-    """All of the above."""
+    """Return all metrics of this module."""
     return [value for value in globals().values() if isinstance(value, Metric)]

@@ -1,8 +1,9 @@
-"""The metrics of one application, counted as requests and batches end or read when asked, and the text of /metrics.
+"""The metrics of one application, and the text of /metrics.
 
-In: finished requests, what the models' workers observe, and a function that reads the state of the rest. Each
-application has its own registry. Labels are routes of the application and names of its models, never what a client
-made up. What is counted for every request or batch is looked up by its labels once and kept.
+In: finished requests and what the models' workers observe, which are counted as they come, and a function that reads
+the state of the rest when asked. Each application has its own registry. Labels are routes of the application and names
+of its models, never what a client made up. Metrics that count every request or batch are looked up by their labels once
+and kept.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ VERSION = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){0,2}")
 
 
 class Metrics:
-    """`in_flight` is a gauge of the requests that have no answer yet."""
+    """The metrics of one application; `in_flight` is a gauge of the requests that have no answer yet."""
 
     def __init__(self, read_state: Callable[[], ServerState]) -> None:
         self._registry = registry = CollectorRegistry()
@@ -49,7 +50,7 @@ class Metrics:
         self._by_stage: dict[str, Histogram] = {}
 
     def count(self, exchange: Exchange) -> None:
-        """A request that was answered."""
+        """Count a request that was answered."""
         key = exchange.route, exchange.status
         found = self._by_request.get(key)
         if found is None:
@@ -68,17 +69,17 @@ class Metrics:
             self._tokens.inc(exchange.num_tokens)
 
     def observer(self, model: str) -> BatchObserver:
-        """What a model's worker is to tell of its batches."""
+        """Return the object to which a model's worker tells of its batches."""
         return BatchObserver(*(histogram.labels(model) for histogram in self._of_batches))
 
     def render(self, accept: str) -> tuple[bytes, str]:
-        """The metrics in the format that an Accept header asks for, and its content type."""
+        """Return the metrics in the format that an Accept header asks for, and its content type."""
         encode, content_type = choose_encoder(",".join(filter(has_version, accept.split(","))))
         return encode(self._registry), content_type
 
 
 def has_version(accepted: str) -> bool:
-    """Whether a media type of an Accept header has no version, or one of numbers. `choose_encoder` fails on others."""
+    """Return whether an accepted media type has no version, or a numeric one. `choose_encoder` fails on others."""
     parameters = [part.strip().partition("=") for part in accepted.split(";")]
     return all(VERSION.fullmatch(value) for name, _, value in parameters if name == "version")
 

@@ -1,4 +1,4 @@
-"""What a metric is before anybody counts: name, meaning, labels. The exporter and docs/metrics.md are made of it."""
+"""The definition of a metric: name, meaning, labels. The exporter and docs/metrics.md are made from definitions."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 Family = CounterMetricFamily | GaugeMetricFamily
-Sample = tuple[tuple[str, ...], float]  # values of the labels, and the metric's
+Sample = tuple[tuple[str, ...], float]  # the values of the labels, and the value of the metric
 
 
 @dataclass(frozen=True)
 class Metric:
-    """
+    """The definition of a metric.
+
     Attributes:
-        name: as /metrics shows it, a counter's with its `_total`.
-        buckets: upper bounds of a histogram.
+        name: as /metrics shows it; a counter's name ends with `_total`.
+        buckets: the upper bounds of a histogram.
     """
 
     name: str
@@ -28,7 +29,7 @@ class Metric:
     buckets: tuple[float, ...] = ()
 
     def family(self, samples: Iterable[Sample]) -> Family:
-        """Numbers that were kept elsewhere."""
+        """Return this metric with numbers that were kept elsewhere."""
         assert self.kind != "histogram"
         kind = CounterMetricFamily if self.kind == "counter" else GaugeMetricFamily
         family = kind(self.name, self.help, labels=self.labels)
@@ -37,7 +38,7 @@ class Metric:
         return family
 
     def counter(self, registry: CollectorRegistry) -> Counter:
-        """Something that counts from now on."""
+        """Return a counter, which starts at 0."""
         assert self.kind == "counter"
         return Counter(self.name, self.help, self.labels, registry=registry)
 

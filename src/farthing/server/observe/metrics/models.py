@@ -1,10 +1,6 @@
-"""Metrics of the models and the memory, read when somebody asks for them.
+"""Metrics of the models, the memory and the cache of vectors, which are read when somebody asks for them.
 
-In: the state of each model, and of the memory. Out: metric families.
-
-Metrics of the cache of vectors.
-
-In: what it counts. Out: metric families.
+In: the state of each model and of the memory, and the counts of the cache. Out: metric families.
 """
 
 from __future__ import annotations
@@ -26,17 +22,17 @@ from farthing.serving.stats import ServingStats
 if TYPE_CHECKING:
     from farthing.server.limits.request_memory import RequestMemory
     from farthing.serving.backend import Backend
-    from farthing.serving.cache.store import CacheStats
     from farthing.serving.governor import MemoryState
 
 
 @dataclass(frozen=True)
 class ModelState:
-    """
+    """The state of a model.
+
     Attributes:
         name: what clients call the model.
-        loaded: it is there now; what else is known of it holds only then, but for the counters.
-        planned_bytes: of the plan in force, by entry and place.
+        loaded: whether the model is loaded now; only then do the other fields hold, except for the counters.
+        planned_bytes: the bytes of the plan in force, by entry and place.
     """
 
     name: str
@@ -50,7 +46,13 @@ class ModelState:
 
 @dataclass(frozen=True)
 class ServerState:
-    """`memory` is None where nobody watches it, `cache` where nothing is kept, `requests` where nothing counts them."""
+    """What the metrics tell of a server.
+
+    Attributes:
+        memory: None where nobody watches it.
+        cache: None where nothing is kept.
+        requests: None where nobody counts what they hold.
+    """
 
     ready: bool = False
     models: Sequence[ModelState] = ()
@@ -60,7 +62,7 @@ class ServerState:
 
 
 def model_state(name: str, backend: Backend | None, stats: ServingStats) -> ModelState:
-    """How a model is now; `stats` counts what it did before it was unloaded too."""
+    """Return how a model is now; `stats` also counts what the model did before it was unloaded."""
     if backend is None:
         return ModelState(name, stats)
     facts = backend.facts()
@@ -108,7 +110,7 @@ def model_families(models: Sequence[ModelState]) -> Iterator[Family]:
 
 
 def queue_families(models: Sequence[ModelState]) -> Iterator[Family]:
-    """By lane: what waits in the queue, and for how long."""
+    """Yield, by lane, what waits in the queue, and for how long."""
     texts: dict[tuple[str, str], float] = {}
     tokens: dict[tuple[str, str], float] = {}
     waits: dict[tuple[str, str], float] = {}
@@ -132,7 +134,7 @@ def memory_families(memory: MemoryState) -> Iterator[Family]:
 
 
 def cache_families(stats: CacheStats) -> Iterator[Family]:
-    """Of the level in memory, and of the store behind it where there is one."""
+    """Yield the metrics of the level in memory, and of the store behind it where there is one."""
     memory, store = stats.memory, stats.store
     hits = {"memory": memory.hits_total} | ({store.name: store.hits_total} if store else {})
     misses = {"memory": memory.misses_total} | ({store.name: store.misses_total} if store else {})

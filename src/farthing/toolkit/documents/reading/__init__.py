@@ -1,1 +1,1 @@
-"""Files of each kind, read as documents."""
+"""Readers of each kind of file, which make documents of them."""

@@ -1,4 +1,4 @@
-"""What a reader of files gives: the seam between a kind of file and documents."""
+"""The interface between documents and the readers of each kind of file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 from farthing.toolkit.documents.document import PLAIN_TEXT
 
-OnGuess = Callable[[str], object]  # is told an encoding that is a guess
+OnGuess = Callable[[str], object]  # is told an encoding that was guessed
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,8 @@ class Content:
     """
     Attributes:
         title: empty where the file gives itself none.
-        kind: of the text: Markdown, plain text, or a programming language (`farthing.toolkit.documents.kinds`).
-        keeps_lines: the text's lines are the file's, so that passages can say where they stand in it.
+        kind: Markdown, plain text, or a programming language (`farthing.toolkit.documents.kinds`).
+        keeps_lines: whether the text's lines are those of the file, so that passages can say where they stand in it.
     """
 
     text: str
@@ -28,8 +28,8 @@ class Content:
 
 class Reader(Protocol):
     def __call__(self, content: bytes, name: str, on_guess: OnGuess) -> Content:
-        """What a file holds, whose bytes are unpacked already; messages call it `name`.
+        """Read a file from its bytes, which are unpacked already; messages call the file `name`.
 
-        Raises `InputError` for what it cannot read, and `MissingExtraError`.
+        Raises `InputError` for a file that it cannot read, and `MissingExtraError`.
         """
         ...

@@ -1,4 +1,4 @@
-"""A file's bytes as text, in whatever encoding they are."""
+"""Decodes a file's bytes, in whatever encoding they are."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ CHARSET, DECLARED_BYTES = re.compile(rb"""(?:charset|encoding) ?= ?["']?([A-Za-z
 
 
 def decoded(content: bytes, name: str, on_guess: Callable[[str], object] = lambda _: None) -> str:
-    """What a byte-order mark says, UTF-8, what the page says of itself, or what its beginning looks like."""
+    """Decode a file by its byte-order mark, else as UTF-8, else in the encoding that it declares, else by a guess from
+    its beginning."""
     encoding = encoding_of(content, name)
     if encoding is not None:
         try:
@@ -26,7 +27,7 @@ def decoded(content: bytes, name: str, on_guess: Callable[[str], object] = lambd
         for encoding in filter(None, (declared, guessed)):
             try:
                 text = content.decode(encoding)
-            except (UnicodeDecodeError, LookupError):  # what a page says of itself may be wrong
+            except (UnicodeDecodeError, LookupError):  # the declared encoding may be wrong
                 continue
             if encoding != declared:
                 on_guess(encoding)
@@ -40,6 +41,6 @@ def decoded(content: bytes, name: str, on_guess: Callable[[str], object] = lambd
 
 
 def declared_encoding(content: bytes) -> str | None:
-    """What a web page or XML says in its first bytes."""
+    """The encoding that a web page or XML declares in its first bytes; None where it declares none."""
     found = CHARSET.search(content[:DECLARED_BYTES])
     return None if found is None else found[1].decode("ascii")

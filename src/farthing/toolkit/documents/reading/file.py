@@ -1,4 +1,4 @@
-"""A file that is one document, packed or not; and the table of what reads files, by their suffix."""
+"""Reads a file that is one document, packed or not, with the reader that its suffix calls for."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from farthing.toolkit.documents.reading.notebook import read_notebook
 from farthing.toolkit.documents.reading.text import read_markdown, read_rst, read_text
 from farthing.toolkit.records.packed import Unpacked, name_inside, packing_of
 
-MAX_BYTES = 4 * MAX_TEXT_CHARS  # a character takes at most four
+MAX_BYTES = 4 * MAX_TEXT_CHARS  # a character takes at most four bytes
 
-# A new kind of file is a reader in a file beside this one, and a row here. Other files that are known to be text
+# To add a kind of file, add a reader in a file beside this one, and a row here. Other files that are known to be text
 # (`farthing.toolkit.documents.kinds`) are read by `read_text`.
 READERS: dict[str, Reader] = {
     **dict.fromkeys(("md", "markdown", "mdx"), read_markdown),
@@ -34,14 +34,15 @@ def is_readable(name: str) -> bool:
 
 
 def read_file(path: Path, name: str, on_guess: Callable[[str], object] = lambda _: None) -> Document:
-    """
+    """Read a file as one document.
+
     Args:
-        name: what the document is called: its id and its source.
-        on_guess: is told the encoding, where it is a guess.
+        name: the document's id and source.
+        on_guess: is told the encoding, where it was guessed.
 
     Raises:
-        InputError: it is no text in an encoding that can be told, is packed and cut off, is too large, or not what its
-            suffix says.
+        InputError: the file is not text in an encoding that can be told, is packed and cut off, is too large, or is not
+            what its suffix says.
         EmptyInputError: it holds nothing but white space.
     """
     with closing(Unpacked(path, name) if packing_of(path.name) else path.open("rb")) as file:

@@ -1,7 +1,7 @@
-"""The text of a web page, as Markdown: its headings, paragraphs, lists and code, without scripts and styles.
+"""Reads the text of a web page as Markdown: its headings, paragraphs, lists and code, without scripts and styles.
 
-In: HTML. Out: title and text. The parser is libxml2's, by `lxml`. What of a page is its main text and what is
-navigation is not told apart.
+In: HTML. Out: title and text. The parser is that of libxml2, through `lxml`. The page's main text is not told apart
+from its navigation.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from farthing.toolkit.documents.reading.decoding import decoded
 from farthing.toolkit.documents.splitting.fences import fenced
 from farthing.toolkit.optional import needed
 
-# Of which nothing is text.
+# Elements of which nothing is text.
 SILENT = frozenset({
     "script", "style", "template", "noscript", "svg", "math", "iframe", "object", "canvas", "audio", "video", "select",
     "button",
 })  # fmt: skip
-# That stand within a line; all others begin one.
+# Elements that stand within a line; all others begin a new one.
 INLINE = frozenset({
     "a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "data", "del", "dfn", "em", "font", "i", "img",
     "input", "ins", "kbd", "label", "mark", "q", "ruby", "rb", "rp", "rt", "s", "samp", "small", "span", "strike",
@@ -34,7 +34,7 @@ PARAGRAPHS = frozenset({
 CELLS = frozenset({"td", "th"})
 HEADINGS = {f"h{level}": level for level in range(1, 7)}
 BLANKS = re.compile(r"[ \t\r\n\f\xa0]+")
-# The parser takes time that grows with the depth of what is left open; no page that is written for people is so deep.
+# The parser's time grows with the depth of the elements that are open; no page written for people is so deep.
 MAX_DEPTH = 1_000
 FEED_CHARS = 2**16
 
@@ -45,7 +45,8 @@ def read_html(content: bytes, name: str, on_guess: OnGuess) -> Content:
 
 
 def title_and_text(content: str, name: str) -> tuple[str, str]:
-    """
+    """The title of a page, and its text as Markdown.
+
     Args:
         name: what messages call the page.
 
@@ -57,23 +58,23 @@ def title_and_text(content: str, name: str) -> tuple[str, str]:
         from lxml import etree
     page = Page(name)
     parser = etree.HTMLParser(target=page)
-    # A declaration of an encoding says what the bytes were in, which are characters by now.
+    # An encoding that the page declares was that of its bytes, which are characters by now.
     for start in range(0, len(content), FEED_CHARS):
         parser.feed(content[start : start + FEED_CHARS])
     try:
         parser.close()
     except etree.XMLSyntaxError:
-        page.close()  # the page has no element at all; every other fault is mended, as browsers do
+        page.close()  # the page has no element at all; every other fault is repaired, as browsers do
     return page.title or page.first_heading, page.text()
 
 
 class Page:
-    """Is told of a page's elements in their order, and puts their text into lines."""
+    """Receives a page's elements in their order, and puts their text into lines."""
 
     def __init__(self, name: str) -> None:
         self.title = self.first_heading = ""
         self._name, self._depth = name, 0
-        self._silent = ""  # the element whose end is waited for
+        self._silent = ""  # the element without text whose end is awaited
         self._num_silent = 0
         self._heading = self._in_title = self._in_code = False
         self._lines: list[str] = []

@@ -1,6 +1,6 @@
-"""The text of a Jupyter notebook, as Markdown: its cells in their order, without what they put out.
+"""Reads the text of a Jupyter notebook as Markdown: its cells in their order, without their outputs.
 
-In: JSON (https://nbformat.readthedocs.io, versions 3 and 4). Out: Markdown, code between fences.
+In: JSON (https://nbformat.readthedocs.io, versions 3 and 4). Out: Markdown, with code between fences.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ def read_notebook(content: bytes, name: str, on_guess: OnGuess) -> Content:
 
 
 def markdown_of(content: str, name: str) -> str:
-    """
+    """The cells of a notebook as Markdown.
+
     Args:
         name: what messages call the notebook.
 
-    Raises `InputError` for what is none.
+    Raises `InputError` for content that is not a notebook.
     """
     try:
         notebook = json.loads(content)
@@ -46,7 +47,7 @@ def markdown_of(content: str, name: str) -> str:
 def cells_of(notebook: Any) -> list[Any] | None:
     if not isinstance(notebook, dict):
         return None
-    sheets = notebook.get("worksheets")  # of version 3
+    sheets = notebook.get("worksheets")  # in version 3
     if isinstance(sheets, list):
         found = [sheet.get("cells") for sheet in sheets if isinstance(sheet, dict)]
         return [cell for cells in found if isinstance(cells, list) for cell in cells]
@@ -55,7 +56,7 @@ def cells_of(notebook: Any) -> list[Any] | None:
 
 
 def texts_of(cells: list[Any], language: str) -> Iterator[str]:
-    """Of the cells that have any."""
+    """The texts of the cells that have any, with code between fences."""
     for cell in cells:
         if not isinstance(cell, dict):
             continue
@@ -67,7 +68,7 @@ def texts_of(cells: list[Any], language: str) -> Iterator[str]:
 
 
 def language_of(notebook: dict[str, Any]) -> str:
-    """Of its code, as it says itself."""
+    """The language of a notebook's code, as the notebook says itself; empty where it does not."""
     metadata = notebook.get("metadata")
     for part, field in (("language_info", "name"), ("kernelspec", "language")):
         facts = metadata.get(part) if isinstance(metadata, dict) else None

@@ -1,7 +1,7 @@
-"""Rows of JSON Lines, CSV (TSV too) and Parquet as documents, one a row.
+"""Reads the rows of JSON Lines, CSV (and TSV) and Parquet as documents, one for each row.
 
-The text, title and id are fields of the record; its other plain values and lists of them become metadata. A row without
-an id is named by its content, so that the same row is the same document wherever in the file it stands.
+Text, title and id are fields of the record; its other plain values, and lists of them, become metadata. A row without
+an id is named by its content, so that the same row is the same document wherever it stands in the file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from farthing.toolkit.records.skipped import Skipped
 ROWS_AT_A_TIME = 1024
 ID_FIELDS, TITLE_FIELD = ("id", "_id"), "title"
 
-# Why fields are left out, in words that follow "since they".
+# Reasons why fields are left out, in words that follow "since they".
 NOT_PLAIN = "hold neither text, number, true or false, nor a list of these"
 TOO_LONG = f"are lists of more than {MAX_LIST_VALUES} values"
 VECTORS = "are vectors, as `farthing embed` writes them"
@@ -33,9 +33,9 @@ VECTORS = "are vectors, as `farthing embed` writes them"
 class RecordFields:
     """
     Attributes:
-        text: field that holds the text; None for "text", or the only one.
-        id: None for "id" or "_id" where there is one.
-        title: None for "title" where there is one.
+        text: the field that holds the text; None for "text", or the only field.
+        id: the field that holds the id; None for "id" or "_id" where there is one.
+        title: the field that holds the title; None for "title" where there is one.
     """
 
     text: str | None = None
@@ -48,15 +48,15 @@ class LeftOut:
     """What was not taken from the inputs, counted while they are read.
 
     Attributes:
-        records: that could not be read or used.
-        fields: whose values have no place in metadata: by why, how many of each name.
-        files: in folders, that could not be read: by path, why.
-        suffixes: of files in folders, that are not known to be text.
-        guesses: encodings that were guessed, by the file.
-        remarks: how files of records were read that are not as usual, a sentence each.
-        indexes: folders in folders, and such themselves, that are an index, whose own files are no documents.
-        links: in folders, to other folders.
-        num_linked: links in folders to files that are added themselves.
+        records: records that could not be read or used.
+        fields: fields whose values have no place in metadata: by reason, how many of each name.
+        files: files in folders that could not be read: by path, the reason.
+        suffixes: suffixes of files in folders that are not known to be text, with the number of such files.
+        guesses: encodings that were guessed, by file.
+        remarks: how files of records were read where that is not as usual, a sentence each.
+        indexes: folders, named or inside of named ones, that are an index, whose own files are not documents.
+        links: links in folders to other folders.
+        num_linked: how many links in folders lead to files that are added themselves.
     """
 
     records: Skipped = field(default_factory=Skipped)
@@ -77,11 +77,13 @@ def read_records(
     left_out: LeftOut,
     on_estimate: Callable[[int | None], object] = lambda _: None,
 ) -> Iterator[Document]:
-    """
-    Args:
-        on_estimate: called with about how many rows there are, again and again.
+    """Read the documents of a file of records.
 
-    Raises what `open_reader` raises: for a file that is not of this format, and for a bad row where `left_out` says so.
+    Args:
+        on_estimate: called again and again with about how many rows there are.
+
+    Raises what `open_reader` raises for a file that is not of this format, and, where `left_out` is strict, the error
+    of a bad row.
     """
     wanted = Wanted(fields.text, reserved=None)
     with closing(open_reader(name, given_format, wanted, left_out.remarks.append)) as reader:
@@ -91,7 +93,7 @@ def read_records(
 
 
 def check_records(name: str, given_format: str | None, fields: RecordFields) -> None:
-    """Raises what `read_records` raises for a file in which no record can be read; looks at the first ones alone."""
+    """Raise what `read_records` raises for a file in which no record can be read. Only the first records are read."""
     open_reader(name, given_format, Wanted(fields.text, reserved=None), on_remark=lambda _: None).close()
 
 
@@ -122,12 +124,12 @@ def documents_of(rows: Rows, reader: Reader, fields: RecordFields, left_out: Lef
 
 
 def content_id(document: Document) -> str:
-    """Of what the document says, wherever it stands."""
+    """An id made of what the document says, wherever it stands."""
     return replace(document, source="").digest()
 
 
 def fitting_values(record: dict[str, object], left_out: LeftOut) -> Iterator[tuple[str, FieldValue]]:
-    """The fields that are metadata; the others are counted."""
+    """The fields that become metadata; the others are counted."""
     for name, value in said(record).items():
         if (why := unfit(name, value)) is None:
             yield name, value
@@ -137,7 +139,7 @@ def fitting_values(record: dict[str, object], left_out: LeftOut) -> Iterator[tup
 
 
 def unfit(name: str, value: object) -> str | None:
-    """Why a field has no place in metadata."""
+    """The reason why a field has no place in metadata; None for a field that has."""
     if is_plain(value):
         return None
     if not isinstance(value, list):

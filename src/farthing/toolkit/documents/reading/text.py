@@ -1,4 +1,5 @@
-"""Text files as they are: Markdown, reStructuredText, plain text and source code, each with its own title."""
+"""Reads text files as they are: Markdown, reStructuredText, plain text and source code, with the title that a file
+gives itself."""
 
 from __future__ import annotations
 
@@ -10,12 +11,12 @@ from farthing.toolkit.documents.reading.content import Content, OnGuess
 from farthing.toolkit.documents.reading.decoding import decoded
 from farthing.toolkit.documents.splitting.headings import BLANKS, headings
 
-# Where the title of a file of reStructuredText stands, and what underlines it.
+# A title in reStructuredText stands within so many characters, and is underlined by one of these.
 RST_TITLE_CHARS, RST_UNDERLINES = 8192, "=-~^\"'`#*+:._"
 
 
 def read_text(content: bytes, name: str, on_guess: OnGuess) -> Content:
-    """Of a kind that its name tells, or of none."""
+    """Read a text of the kind that its file's name tells; it is plain text where the name tells none."""
     return Content(decoded(content, name, on_guess), kind=kind_of_text(name) or PLAIN_TEXT)
 
 
@@ -30,7 +31,8 @@ def read_rst(content: bytes, name: str, on_guess: OnGuess) -> Content:
 
 
 def markdown_title(text: str) -> tuple[str, str]:
-    """The title that the text gives itself, in front matter or a first heading, and the text with front matter blank.
+    """The title that the text gives itself, in front matter or a first heading, and the text with its front matter
+    blanked.
 
     Lines keep their numbers.
     """
@@ -41,7 +43,7 @@ def markdown_title(text: str) -> tuple[str, str]:
 
 
 def rst_title(text: str) -> str:
-    """The first of its lines that is underlined (reStructuredText), among the first ones."""
+    """The first underlined line (reStructuredText) near the text's beginning; empty where there is none."""
     lines = [line.strip() for line in text[:RST_TITLE_CHARS].splitlines()]
     for title, underline in itertools.pairwise(lines):
         is_line = (
@@ -53,7 +55,7 @@ def rst_title(text: str) -> str:
 
 
 def front_matter(text: str) -> tuple[list[str], int]:
-    """The lines between the first one, of three dashes, and the next such line; and where what follows begins."""
+    """The lines between a first line of three dashes and the next such line, and where the text after them begins."""
     lines: list[str] = []
     start = 0
     while (end := text.find("\n", start)) >= 0:

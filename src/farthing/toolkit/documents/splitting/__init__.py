@@ -1,1 +1,1 @@
-"""Documents, split into passages."""
+"""Splits documents into passages."""

@@ -1,9 +1,9 @@
-"""Headings of a Markdown text, such as `## Use ##` or a line underlined with `===`, each in time that its line's length
-bounds.
+"""Finds the headings of a Markdown text, such as `## Use ##` or a line underlined with `===`, each in a time that the
+length of its line bounds.
 
-In: a text, or a line of one. Out: levels and titles. No regular expression: one that allows blanks and closing hashes
-in any order goes back and forth over a long run of them. What is a fence, and what underlines a line, is by CommonMark
-0.31 (https://spec.commonmark.org), of which lists and quotes are not followed.
+In: a text, or a line of one. Out: levels and titles. No regular expression is used: one that allows blanks and closing
+hashes in any order goes back and forth over a long run of them. What counts as a fence, and what underlines a line,
+follows CommonMark 0.31 (https://spec.commonmark.org), without its lists and quotes.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ MAX_LEVEL = 6
 FENCE_MARKS, LEAST_FENCE = "`~", 3
 UNDERLINES = {"=": 1, "-": 2}
 RULE_MARKS = "-*_" + BLANKS
-# More blanks before a line make code of it.
+# A line that begins with more blanks is code.
 MAX_INDENT = 3
-# Of a heading's title. What is longer is no heading that anybody reads, and is kept with every passage below it.
+# A longer title is not a heading that anybody reads, and it would be kept with every passage below it.
 MAX_TITLE_CHARS = 200
 
 
 class Heading(NamedTuple):
-    """`start` is the first character of its line in the text."""
+    """A heading; `start` is the place of its line's first character in the text."""
 
     start: int
     level: int
@@ -31,9 +31,9 @@ class Heading(NamedTuple):
 
 
 def headings(text: str) -> Iterator[Heading]:
-    """Those outside of fenced code, in order. Titles are cut to `MAX_TITLE_CHARS`."""
+    """The headings outside of fenced code, in order. Titles are cut to `MAX_TITLE_CHARS`."""
     start, fence = 0, ""
-    paragraph: list[tuple[int, str]] = []  # the lines that an underline would make a heading of
+    paragraph: list[tuple[int, str]] = []  # the lines that an underline would turn into a heading
     for line in text.splitlines(keepends=True):
         mark = fence_of(line)
         if fence:
@@ -57,7 +57,7 @@ def headings(text: str) -> Iterator[Heading]:
 
 
 def heading_of(line: str) -> tuple[int, str]:
-    """Level and title of a line that is a heading; level 0 of any other."""
+    """The level and title of a line that is a heading; level 0 for any other line."""
     rest = line.lstrip("#")
     level = len(line) - len(rest)
     if not 1 <= level <= MAX_LEVEL or rest[:1] not in tuple(BLANKS):
@@ -83,7 +83,7 @@ def closes(mark: str, fence: str, line: str) -> bool:
 
 
 def underline_level(line: str) -> int:
-    """1 or 2 of a line that makes a heading of the one before it; 0 of any other."""
+    """1 or 2 for a line that makes a heading of the line before it; 0 for any other line."""
     content = line.strip()
     if not content or content.strip(content[0]) or len(line) - len(line.lstrip(" ")) > MAX_INDENT:
         return 0
@@ -91,7 +91,7 @@ def underline_level(line: str) -> int:
 
 
 def may_be_underlined(line: str, paragraph: list[tuple[int, str]]) -> bool:
-    """Whether a line is part of a paragraph: not blank, no rule, code, list, quote, table or HTML."""
+    """Whether a line is part of a paragraph: not blank, and no rule, code, list, quote, table or HTML."""
     content = line.strip()
     if not content.strip(RULE_MARKS) or (not paragraph and len(line) - len(line.lstrip(BLANKS)) > MAX_INDENT):
         return False

@@ -1,34 +1,35 @@
 """Cuts any text into pieces that fit, in time that grows with its length alone.
 
-For texts whose structure takes too long to be found. In: a text, and how many tokens a piece may have. Out: pieces, in
-order. A piece ends at the last paragraph, else line, sentence, or blank of what fits; a text without any is cut between
-characters.
+This is for texts whose structure takes too long to find. In: a text, and how many tokens a piece may have. Out: pieces,
+in order. A piece ends with the last paragraph of what fits, or else with the last line, sentence or word. A text
+without any of these is cut between characters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-# What a piece may end with; the first of them that stands in the second half of what fits is taken.
+# What a piece may end with. The first of these that stands in the second half of what fits is taken.
 ENDS = ("\n\n", "\n", ". ", "。", "! ", "? ", "！", "？", " ", "\t")
-# Of a token: where to look first for the end of a piece.
+# The usual characters of a token, which tell where to look first for the end of a piece.
 USUAL_CHARS = 5
 
 
 def plain_pieces(
     text: str, max_tokens: int, overlap_tokens: int, max_chars: int, count_tokens: Callable[[str], int]
 ) -> Iterator[tuple[int, str]]:
-    """
-    Args:
-        max_chars: of a piece, however few tokens that is.
+    """Yield the pieces of a text, each with the place of its first character.
 
-    Yields the first character's place, and the piece. Only one of a single character may have too many tokens.
+    Args:
+        max_chars: the most characters of a piece, however few tokens they are.
+
+    Only a piece of a single character may have too many tokens.
     """
     start = covered = 0
     while covered < len(text):
         most = longest_fitting(text, start, max_tokens, max_chars, count_tokens)
         if most <= covered and start < covered:
-            start = covered  # what it would share with the piece before leaves no room for more
+            start = covered  # what this piece would share with the one before leaves no room for more
             continue
         end = set_back(text, max(start + (most - start) // 2, covered), most)
         yield start, text[start:end]
@@ -50,7 +51,7 @@ def longest_fitting(text: str, start: int, max_tokens: int, max_chars: int, coun
 
 
 def set_back(text: str, earliest: int, latest: int) -> int:
-    """The end of the last paragraph, line, sentence or word that ends between these places; else the latest."""
+    """The end of the last paragraph, line, sentence or word that ends between these places; else `latest`."""
     if latest < len(text):
         for mark in ENDS:
             found = text.rfind(mark, earliest, latest)
@@ -60,6 +61,6 @@ def set_back(text: str, earliest: int, latest: int) -> int:
 
 
 def word_start(text: str, earliest: int, latest: int) -> int:
-    """Of the first word that begins between these places; the latest where none does."""
+    """The start of the first word that begins between these places; `latest` where none does."""
     found = text.find(" ", earliest, latest)
     return found + 1 if found >= 0 else latest

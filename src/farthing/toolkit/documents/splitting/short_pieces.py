@@ -1,7 +1,7 @@
-"""Lets short pieces of code go on into what follows them.
+"""Extends short pieces of code into the pieces that follow them.
 
-A function that does not fit as a whole is cut behind its first line, which says little by itself of what the function
-does. In: pieces in order. Out: the same, of which short ones have the first lines of the next one as well.
+A function that does not fit as a whole is cut after its first line, which by itself says little about what the function
+does. In: pieces in order. Out: the same pieces, the short ones with the first lines of the next piece added.
 """
 
 from __future__ import annotations
@@ -10,16 +10,18 @@ import bisect
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 
-Piece = tuple[int, str]  # the first character's place, and the piece
+Piece = tuple[int, str]  # the place of its first character, and its text
 
 
 def with_what_follows(
     text: str, pieces: Sequence[Piece], max_tokens: int, shared_tokens: int, count_tokens: Callable[[str], int]
 ) -> Iterator[Piece]:
-    """
+    """The pieces in order, the short ones extended by the first lines of the next piece.
+
     Args:
-        max_tokens: of a piece.
-        shared_tokens: that neighbours may share. A piece of no more is short, and no more is put behind it.
+        max_tokens: the most tokens of a piece.
+        shared_tokens: the most tokens that neighbours may share. A piece with no more than these is short, and at most
+            so many are added to it.
     """
     for piece, following in itertools.pairwise(pieces):
         yield lengthened(text, piece, following, max_tokens, shared_tokens, count_tokens)

@@ -1,8 +1,8 @@
 """Splits a document into parts that a model can embed: at its structure, by tokens, with an overlap.
 
-In: a document, and how many tokens a text has. Out: parts with their places in it. Markdown is split at headings and
-blocks, code at what its grammar calls a unit, other text at paragraphs and sentences. Where finding the structure takes
-too long, or it nests too deep, any text is cut between lines, sentences or words.
+In: a document, and a function that counts tokens. Out: parts with their places in the document. Markdown is split at
+headings and blocks, code at the units of its grammar, other text at paragraphs and sentences. Where the structure takes
+too long to find, or nests too deep, any text is cut between lines, sentences or words.
 """
 
 from __future__ import annotations
@@ -23,25 +23,27 @@ from farthing.toolkit.documents.splitting.split_process import CountTokens, Spli
 from farthing.toolkit.documents.splitting.structure import require
 
 MAX_TOKENS = 384
-# Of a part's tokens, how many may stand in the one before it too.
+# The share of a part's tokens that may stand in the part before it too.
 OVERLAP = 0.125
-# What a model's prompt and its special tokens may take.
+# Tokens that a model's prompt and its special tokens may take.
 ADDED_TOKENS = 8
-# Longer texts are taken to have more tokens than the tokenizer says. Spares counting whole books, and bounds parts.
+# A text with more characters per token is taken to have more tokens than the tokenizer says. That spares counting whole
+# books, and bounds parts.
 MOST_CHARS_PER_TOKEN = 32
-# Plain text of so many characters is split in this process: that takes some 50 ms at worst, and a process longer.
+# Plain text of at most so many characters is split in this process: that takes some 50 ms at worst, and a process of
+# its own takes longer.
 MAX_CHARS_HERE = 20_000
 MOST_NAMED = 10
-# A title or heading longer than this share of a part is no help to it.
+# A title and headings longer than this share of a part are no help to it.
 MAX_CONTEXT = 0.5
 
 
 class Part(NamedTuple):
     """
     Attributes:
-        start: its first character in the document's text.
-        line: in which that is, from 1.
-        heading: of the section in which it begins, with those above it: "Install > On Windows".
+        start: the place of the part's first character in the document's text.
+        line: the line in which that character is, from 1.
+        heading: the heading of the section in which the part begins, with those above it: "Install > On Windows".
     """
 
     text: str
@@ -52,7 +54,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Splitting:
-    """How long the parts of a document may be, title and heading included, and what they share.
+    """How long the parts of a document may be, title and heading included, and how much they share.
 
     Raises `InputError` for numbers that make no sense.
     """
@@ -72,7 +74,8 @@ class Splitting:
 
 
 def splitting_for(context_length: int, max_tokens: int | None, overlap_tokens: int | None) -> Splitting:
-    """What was asked for, else what suits search in a model of this context, 0 where it is not known.
+    """The sizes that were asked for, or else those that suit search in a model of this context length, which is 0 where
+    it is not known.
 
     Raises `InputError`.
     """
@@ -87,15 +90,15 @@ def splitting_for(context_length: int, max_tokens: int | None, overlap_tokens: i
 
 
 class Splitter:
-    """Splits documents, of one thread at a time. To be closed.
+    """Splits documents. One thread at a time may use it, and it must be closed.
 
     Args:
-        on_step: called often while a document is split; what it raises ends the splitting.
+        on_step: called often while a document is split; an error that it raises ends the splitting.
 
     Attributes:
-        num_plain: how many of the documents until now were split without regard to their structure, because that
-            would have taken too long to find.
-        plain: the first of these, each with the reason.
+        num_plain: how many of the documents so far were split without regard to their structure, because it would have
+            taken too long to find.
+        plain: the first of these documents, each with the reason.
     """
 
     def __init__(
@@ -109,7 +112,8 @@ class Splitter:
         self.plain: list[str] = []
 
     def split(self, document: Document) -> list[Part]:
-        """The document's parts in order; one where all of it fits, none where there is nothing but white space.
+        """The document's parts in order: a single part where the whole text fits, none where the text is only white
+        space.
 
         Raises `InputError` for a kind of text that is not known, `MissingExtraError` and `ServingError`.
         """
@@ -121,15 +125,16 @@ class Splitter:
         return list(parts_of(document.text, self._pieces(document, room), sections))
 
     def _pieces(self, document: Document, room: int) -> Iterable[tuple[int, str]]:
-        """Of at most `room` tokens: the first character's place of each, and the piece."""
+        """The pieces of at most `room` tokens, each with the place of its first character."""
         kind, text = document.kind, document.text
-        # With one character more, `count_tokens` says that it does not fit.
+        # A piece with one character more is one that `count_tokens` says does not fit.
         max_chars = MOST_CHARS_PER_TOKEN * (room + 1) - 1
         sizes = Sizes(room, min(self._splitting.overlap_tokens, room // 2), max_chars)
 
         def count_tokens(piece: str) -> int:
             self._on_step()
-            # A tokenizer may take any number of letters for one unknown word: no more than fit are shared and kept.
+            # A tokenizer may take any number of letters for one unknown word. The least number keeps such pieces from
+            # holding and sharing more than fits.
             least = len(piece) // MOST_CHARS_PER_TOKEN
             return least if least > room else max(least, self._count_tokens(piece))
 
@@ -160,19 +165,19 @@ class Splitter:
 
 
 class Section(NamedTuple):
-    """Of a Markdown text: where it begins, and the headings that it stands under."""
+    """A section of a Markdown text: where it begins, and the headings that it stands under."""
 
     start: int
     heading: str
 
 
 def sections_of(document: Document) -> list[Section]:
-    """None of other kinds of text."""
+    """The sections of a Markdown document; a document of another kind has none."""
     sections: list[Section] = []
     path: list[tuple[int, str]] = []
     for start, level, title in headings(document.text) if document.kind == MARKDOWN else ():
         path = [(above, name) for above, name in path if above < level] + [(level, title)]
-        # The document's own title is said already.
+        # The document's own title stands above its parts already.
         sections.append(Section(start, " > ".join(name for _, name in path if name != document.title)))
     return sections
 

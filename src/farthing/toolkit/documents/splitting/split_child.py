@@ -1,9 +1,9 @@
-"""The process that splits documents: parsers run in it, since some texts keep them busy for minutes.
+"""The process that splits documents. Parsers run in it, since some texts keep them busy for minutes.
 
-It is started by `split_process`, and small: it imports nothing that a model needs. In: a document and the sizes of its
-pieces, over a pipe. Out: questions for numbers of tokens, which the parent answers, and at the end the places of the
-pieces. It ends with its parent: when the pipe closes, and else by a timer of the kernel, which ends it when a document
-takes too much time of the processor, whatever it is doing then.
+`split_process` starts it. It is small: it imports nothing that a model needs. In: a document and the sizes of its
+pieces, over a pipe. Out: requests for numbers of tokens, which the parent answers, and at the end the places of the
+pieces. It ends when its parent closes the pipe. A kernel timer also ends it when a document takes too much processor
+time, whatever it is doing then.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from multiprocessing.connection import Connection
 from farthing.toolkit.documents.splitting.counted_pieces import Sizes, counted_pieces
 from farthing.toolkit.documents.splitting.structure import is_nested_deeply
 
-MAX_MEMORY_BYTES = 128 * 1024**2  # of its own; a document that needs more is split as plain text
+MAX_MEMORY_BYTES = 128 * 1024**2  # of this process; a document that needs more is split as plain text
 BASE_S, CHARS_PER_S = 1.0, 100_000
-# Of the texts of one question: more are asked for in several.
+# Characters of the texts in one request; more texts are sent in several requests.
 ASKED_CHARS = 200_000
 READY, COUNT, PIECES, NESTED = b"r", b"c", b"p", b"n"
 
 
 def limit_s(num_chars: int) -> float:
-    """Of the processor's time for a document; ten times what usual ones take and more."""
+    """The seconds of processor time for a document: ten times what usual documents take, and more."""
     return BASE_S + num_chars / CHARS_PER_S
 
 
 def main() -> None:
-    # Whoever presses Ctrl-C means the parent, which ends this.
+    # Ctrl-C is meant for the parent, which ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     limit_memory()
     with Connection(int(sys.argv[-1])) as pipe:
@@ -39,11 +39,11 @@ def main() -> None:
             while True:
                 answer(pipe)
         except (EOFError, OSError):
-            pass  # the parent is gone, or needs no more
+            pass  # the parent is gone, or needs nothing more
 
 
 def answer(pipe: Connection) -> None:
-    """One document. Raises `EOFError` or `OSError` when the parent is gone."""
+    """Split one document and send its pieces. Raises `EOFError` or `OSError` when the parent is gone."""
     header, text = pipe.recv_bytes(), pipe.recv_bytes().decode()
     kind, *sizes = json.loads(header)
 
@@ -86,6 +86,6 @@ def limit_memory() -> None:
 
 
 def limit_time(seconds: float) -> None:
-    """Have the kernel end this process after so much time of the processor; 0: not at all."""
+    """Have the kernel end this process after so many seconds of processor time; 0 takes the limit away."""
     if sys.platform != "win32":
         signal.setitimer(signal.ITIMER_PROF, seconds)

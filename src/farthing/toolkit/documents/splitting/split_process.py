@@ -1,7 +1,8 @@
 """Splits documents in a process that can be ended, since a hostile text keeps a parser busy for minutes.
 
-In: a document's text, and how many tokens pieces of it have. Out: the places of its pieces, or why there are none:
-it nests too deep, or took too much time or memory. Tokens are counted here, where the model is.
+In: a document's text, and a function that counts the tokens of its pieces. Out: the pieces with their places, or the
+reason why there are none: the text nests too deep, or took too much time or memory. Tokens are counted in this process,
+where the model is.
 """
 
 from __future__ import annotations
@@ -20,25 +21,27 @@ from farthing.toolkit.documents.splitting.split_child import COUNT, NESTED, PIEC
 
 CountTokens = Callable[[str], int]
 
-# Not with -m, which would take modules from the working folder, and with the paths of this process.
+# The child is not started with -m, which would take modules from the working folder. It gets the paths of this process.
 CHILD = "farthing.toolkit.documents.splitting.split_child"
 START = f"import sys; sys.path[:] = sys.argv[1:-1]; from {CHILD} import main; main()"
-# The kernel counts the time that the child computes; a child that does not even do that is waited for so much longer.
+# The kernel limits the time that the child computes. A child that does not even compute is given up after so many times
+# that limit.
 PATIENCE = 10.0
 POLL_S, START_S = 0.1, 60.0
-# Characters whose tokens are counted for one document: for each of its own, and in any case. Usual ones need up to 40.
+# The most characters whose tokens are counted for one document: for each of its own characters, and in any case. Usual
+# documents need up to 40 for each.
 COUNTED_PER_CHAR, COUNTED_ANYWAY = 100, 2_000_000
 
 
 class TooComplexError(Exception):
-    """Why a text cannot be split at its structure, in words that follow "since"."""
+    """A text cannot be split at its structure; the message says why, in words that follow "since"."""
 
 
 class SplitProcess:
-    """One process, started when it is first needed, and again when it had to be ended. Of one thread at a time.
+    """A process for one thread at a time, started when it is first needed, and again after it had to be ended.
 
     Args:
-        on_step: called often while a document is split; what it raises ends the splitting.
+        on_step: called often while a document is split; an error that it raises ends the splitting.
     """
 
     def __init__(self, on_step: Callable[[], object] = lambda: None) -> None:
@@ -47,13 +50,13 @@ class SplitProcess:
         self._pipe: Connection | None = None
 
     def pieces(self, kind: str, text: str, sizes: Sizes, count_tokens: CountTokens) -> list[tuple[int, str]]:
-        """The first character's place of each piece, and the piece.
+        """The pieces of a text, each with the place of its first character.
 
         Raises:
-            TooComplexError: it cannot be split at its structure in reasonable time.
+            TooComplexError: the text cannot be split at its structure in reasonable time.
             ServingError: no process could be started.
 
-        and what `on_step` and `count_tokens` raise.
+        It also raises what `on_step` and `count_tokens` raise.
         """
         pipe = self._opened()
         try:
@@ -62,7 +65,7 @@ class SplitProcess:
             self.close()
             raise TooComplexError("its structure takes too much time or memory to find") from None
         except BaseException:
-            self.close()  # it is in the middle of something
+            self.close()  # the process is in the middle of something
             raise
         if found is None:
             raise TooComplexError("it nests too deep")
@@ -71,7 +74,7 @@ class SplitProcess:
     def _asked(
         self, pipe: Connection, kind: str, text: str, sizes: Sizes, count_tokens: CountTokens
     ) -> list[tuple[int, str]] | None:
-        """None of a text that nests too deep."""
+        """The pieces of a text that the process finds; None for a text that nests too deep."""
         pipe.send_bytes(json.dumps([kind, *sizes]).encode())
         pipe.send_bytes(text.encode())
         num_counted, most_counted = 0, COUNTED_ANYWAY + COUNTED_PER_CHAR * len(text)
@@ -90,7 +93,7 @@ class SplitProcess:
                 return None
 
     def _received(self, pipe: Connection, patience_s: float) -> bytes:
-        """Raises `EOFError` when the child has ended, or does nothing."""
+        """The next message of the child. Raises `EOFError` when the child has ended, or does nothing."""
         latest = time.monotonic() + patience_s
         while True:
             self._on_step()
@@ -124,7 +127,7 @@ class SplitProcess:
         return self._pipe
 
     def close(self) -> None:
-        """End the process; it is started again when it is needed."""
+        """End the process, which is started again when it is needed."""
         child, pipe = self._child, self._pipe
         self._child = self._pipe = None
         if pipe is not None:

@@ -1,8 +1,8 @@
-"""Cuts a text where its structure allows: Markdown at headings and blocks, code at what its grammar calls a unit, other
-text at paragraphs and sentences; neighbours are put together as long as they fit (https://github.com/benbrandt/text-splitter).
+"""Cuts a text where its structure allows: Markdown at headings and blocks, code at the units of its grammar, other text
+at paragraphs and sentences. Neighbours are joined as long as they fit (https://github.com/benbrandt/text-splitter).
 
-There are short texts on which this takes minutes, during which no other thread of the process runs: whoever calls this
-does so in a process that can be ended (`split_process`).
+For some short texts this takes minutes, during which no other thread of the process runs. Callers therefore run it in a
+process that can be ended (`split_process`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from farthing.toolkit.documents.document import MARKDOWN, PLAIN_TEXT
 from farthing.toolkit.optional import needed
 
-# Parsers take time with the square of it, and some recurse.
+# Parsers take time that grows with the square of the nesting, and some recurse.
 MAX_NESTING = 500
 OPENING, CLOSING = frozenset("([{"), frozenset(")]}")
 
@@ -23,7 +23,7 @@ OPENING, CLOSING = frozenset("([{"), frozenset(")]}")
 def structural_pieces(
     kind: str, text: str, max_tokens: int, overlap_tokens: int, count_tokens: Callable[[str], int]
 ) -> list[tuple[int, str]]:
-    """The first character's place of each piece, and the piece."""
+    """The pieces of a text, each with the place of its first character."""
     pieces: list[tuple[int, str]] = splitter_for(kind, max_tokens, overlap_tokens, count_tokens).chunk_indices(text)
     return pieces
 
@@ -39,7 +39,7 @@ def splitter_for(kind: str, max_tokens: int, overlap_tokens: int, count_tokens: 
 
 
 def require(kind: str) -> None:
-    """Raises `MissingExtraError` where what this kind of text needs is not installed."""
+    """Raise `MissingExtraError` where a package that this kind of text needs is not installed."""
     with needed("Splitting long documents"):
         find("semantic_text_splitter")
     if kind not in (PLAIN_TEXT, MARKDOWN):
@@ -48,19 +48,19 @@ def require(kind: str) -> None:
 
 
 def find(module: str) -> None:
-    """Raises `ImportError` where there is none. It is not loaded: a process of its own does that."""
+    """Raise `ImportError` where there is no such module. It is not loaded here: a process of its own does that."""
     if find_spec(module) is None:
         raise ImportError(f"There is no module {module}.")
 
 
 def grammar_of(language: str) -> Any:
-    """Tree-sitter's grammar of a language of `kinds.LANGUAGES`."""
+    """The tree-sitter grammar of one of the languages in `kinds.LANGUAGES`."""
     module, function = grammar_place(language)
     return getattr(import_module(module), function)()
 
 
 def grammar_place(language: str) -> tuple[str, str]:
-    """The module that has it, and the function that gives it."""
+    """The module that has the language's grammar, and the name of its function that returns the grammar."""
     package, function = {
         "php": ("php", "language_php"),
         "tsx": ("typescript", "language_tsx"),
@@ -70,7 +70,7 @@ def grammar_place(language: str) -> tuple[str, str]:
 
 
 def is_nested_deeply(kind: str, text: str) -> bool:
-    """Whether brackets of code, or lists and quotes of Markdown, stand in more of their kind than `MAX_NESTING`."""
+    """Whether the brackets of code, or the lists and quotes of Markdown, nest deeper than `MAX_NESTING`."""
     if kind == PLAIN_TEXT:
         return False
     depths = markdown_depths(text) if kind == MARKDOWN else bracket_depths(text)
@@ -78,7 +78,8 @@ def is_nested_deeply(kind: str, text: str) -> bool:
 
 
 def bracket_depths(text: str) -> Iterator[int]:
-    """As they stand, also in comments and strings: that is right nearly always, and is quick."""
+    """The depth at each opening bracket. Those in comments and strings count too: that is nearly always right, and
+    quick."""
     depth = 0
     for letter in text:
         if letter in OPENING:
@@ -89,7 +90,8 @@ def bracket_depths(text: str) -> Iterator[int]:
 
 
 def markdown_depths(text: str) -> Iterator[int]:
-    """Of each long enough line, about: marks of quotes and lists that it begins with, and two blanks for a level."""
+    """The approximate depth of each line with many leading marks: its marks of quotes and lists, and one for every two
+    blanks."""
     for line in text.splitlines():
         marks = line[: len(line) - len(line.lstrip(" \t>-+*"))]
         if len(marks) > MAX_NESTING:

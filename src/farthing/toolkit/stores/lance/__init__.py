@@ -1,1 +1,1 @@
-"""Indexes in a folder, with LanceDB."""
+"""Keeps indexes in a folder, with LanceDB."""

@@ -1,7 +1,7 @@
 """An index in a folder: a file for each note, a folder for each store.
 
-The folder is the index's own: it is made, or was empty, and what somebody else puts into it later stays when the index
-is removed. A name in it that is a symbolic link is not followed, so that nothing outside is changed.
+The folder is the index's own: it was made for the index, or was empty. What somebody else puts into it later stays when
+the index is removed. Symbolic links in the folder are not followed, so that nothing outside is changed.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ MOST_NAMED = 5
 class LanceDatabase:
     """
     Args:
-        folder: made when an index is.
-        place: what messages call it; None for the folder's name as it is given.
+        folder: made when an index is made.
+        place: what messages call the folder; None for its name as it is given.
 
     Raises `IndexPlaceError` when `folder` is a file or has a name that is not UTF-8, and `VectorIndexError` when it
     cannot be looked at.
@@ -79,7 +79,7 @@ class LanceDatabase:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """Around what LanceDB does. Raises `VectorIndexError`."""
+        """Wrap calls of LanceDB. Raises `VectorIndexError`."""
         try:
             with lance_errors(self.place):
                 yield
@@ -164,7 +164,7 @@ class LanceDatabase:
             return []
 
     def _is_left_over(self, name: str) -> bool:
-        """Of an index whose making or removing was cut short."""
+        """Whether a file or folder of this name is left of an index whose making or removing was cut short."""
         is_file = self._is_lock(name) or self._is_begun(name) or self._is_note_cut_short(name)
         return is_file or is_ours(self._folder / name, self.place)
 
@@ -180,7 +180,7 @@ class LanceDatabase:
 
 
 def check_utf8(folder: Path, place: str) -> None:
-    """Raises `IndexPlaceError` for a path that LanceDB cannot be told."""
+    """Raise `IndexPlaceError` for a path that cannot be given to LanceDB."""
     try:
         str(folder.absolute()).encode()
     except UnicodeEncodeError as error:
@@ -191,7 +191,7 @@ def check_utf8(folder: Path, place: str) -> None:
 
 
 def make_folders(folder: Path) -> list[Path]:
-    """Makes the folder, for its owner alone, in folders that are made as usual. Returns those that were not there."""
+    """Make the folder, for its owner alone, in folders that are made as usual. Returns those that were not there."""
     missing: list[Path] = []
     while not folder.exists():
         missing.insert(0, folder)
@@ -212,7 +212,7 @@ def is_plain(path: Path) -> bool:
 
 
 def is_working_folder(folder: Path) -> bool:
-    """A process whose working folder is removed fails in ways that nobody expects."""
+    """Whether this is the process's working folder: a process without one fails in ways that nobody expects."""
     try:
         return folder.samefile(".")
     except FileNotFoundError:

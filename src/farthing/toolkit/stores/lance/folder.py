@@ -1,7 +1,7 @@
-"""Which folders of data in an index's folder are Farthing's own, and how one is made and removed.
+"""Tells which folders of data in an index's folder are Farthing's own, and makes and removes them.
 
-In: the folder of an index, and a name such as data-1. A folder of data holds a LanceDB table and a file that says under
-which name Farthing made it. Only such a folder is ever removed, and of it only what LanceDB and Farthing put there.
+A folder of data, with a name such as data-1, holds a LanceDB table and a file that says under which name Farthing made
+the folder. Only such a folder is ever removed, and of it only what LanceDB and Farthing put there.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from farthing.toolkit.stores.lance.notes import read_note
 TABLE = "passages"
 TABLE_FOLDER = f"{TABLE}.lance"
 MARK = "made-by-farthing.json"
-# Of a table's folder: these, and what begins with an underscore (_versions, _indices, ...).
+# The entries of a table's folder: these, and all that begin with an underscore (_versions, _indices, ...).
 TABLE_ENTRIES = ("data", "tree")
-# A folder that is not empty, in use as a mount, or not ours to take out of the one above it.
+# The errors of removing a folder that is not empty, in use as a mount, or not ours to take out of its parent.
 STAYS = {errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY, errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL}
 
 
 def make_data(folder: Path, place: str) -> None:
-    """An empty folder of data, readable by its owner alone. Raises `IndexPlaceError` when something else is there."""
+    """Make an empty folder of data, readable by its owner alone. Raises `IndexPlaceError` when something else is
+    there."""
     try:
         folder.mkdir(PRIVATE_FOLDER)
     except FileExistsError as error:
@@ -40,7 +41,8 @@ def make_data(folder: Path, place: str) -> None:
 
 
 def has_table(folder: Path, place: str) -> bool:
-    """Raises `UnreadableIndexError` when a link stands for a part of it: LanceDB would delete files there."""
+    """Whether the folder holds a table. Raises `UnreadableIndexError` when a part is a link: LanceDB would delete files
+    there."""
     table = folder / TABLE_FOLDER
     parts = [folder, table, *(table.iterdir() if table.is_dir() else ())]
     links = [part for part in parts if part.is_symlink()]
@@ -58,11 +60,11 @@ def is_ours(folder: Path, place: str) -> bool:
         return False
     try:
         mark = read_note(folder / MARK, place)
-    except UnreadableIndexError:  # so it is another's
+    except UnreadableIndexError:  # so it is somebody else's
         return False
-    if mark is None:  # as those of the first versions
+    if mark is None:  # as in the folders of the first versions
         return holds_a_table_alone(folder)
-    is_begun = mark_of(folder.name).startswith(mark) and names_in(folder) == [MARK]  # and cut short
+    is_begun = mark_of(folder.name).startswith(mark) and names_in(folder) == [MARK]  # its making was cut short
     return mark == mark_of(folder.name) or is_begun
 
 
@@ -83,13 +85,13 @@ def is_table_entry(name: str) -> bool:
 
 
 def remove_data(folder: Path) -> None:
-    """What LanceDB and Farthing put there. What else is there stays, and the folder with it."""
+    """Remove what LanceDB and Farthing put into a folder. What else is there stays, and the folder with it."""
     table = folder / TABLE_FOLDER
     if table.is_dir() and not table.is_symlink():
         for name in filter(is_table_entry, names_in(table)):
             remove_entry(table / name)
         remove_empty(table)
-    if names_in(folder) == [MARK]:  # the last: until then it says whose the rest is
+    if names_in(folder) == [MARK]:  # removed last: until then it says whose the rest is
         (folder / MARK).unlink()
     remove_empty(folder)
 
@@ -106,7 +108,7 @@ def names_in(folder: Path) -> list[str]:
 
 
 def remove_empty(folder: Path) -> bool:
-    """Whether the folder was empty and is gone now."""
+    """Remove the folder if it is empty. Returns whether it is gone now."""
     try:
         folder.rmdir()
     except OSError as error:

@@ -1,8 +1,9 @@
-"""Which documents a LanceDB table may hold, without asking it.
+"""Tells which documents a LanceDB table may hold, without asking it.
 
 Looking for ids reads every part that was appended since the table's indexes were built, so that adding a million new
-documents would read what was added before again and again. A hash of each id tells a new document at once.
-In: ids. Out: those that the table may have; nothing is missing, and one that it has not is hardly ever among them.
+documents would read what was added before again and again. A hash of each id tells at once that a document is new. In:
+ids. Out: those that the table may have. No id that it has is missing, and one that it does not have is hardly ever
+among them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Any
 
 
 class HeldDocuments:
-    """Some 70 bytes a document. Read from the table when it is first needed, and again when others have changed it."""
+    """Hashes of the ids of a table's documents, some 70 bytes a document. They are read from the table when they are
+    first needed, and again when others have changed the table."""
 
     def __init__(self, table: Any) -> None:
         self._table = table
@@ -23,7 +25,7 @@ class HeldDocuments:
         self._lock = threading.Lock()
 
     def perhaps(self, documents: Sequence[str]) -> list[str]:
-        """Those of the documents that the table may hold."""
+        """The ones among `documents` that the table may hold."""
         with self._lock:
             if self._version != self._table.version:
                 self._read()
@@ -31,7 +33,7 @@ class HeldDocuments:
 
     @contextmanager
     def changing(self, documents: Sequence[str]) -> Iterator[None]:
-        """Around one change of the table, after which it holds no documents but those it held and these."""
+        """Wrap one change of the table, after which it holds no documents but those that it held before and these."""
         with self._lock:
             before = self._table.version
             yield

@@ -1,4 +1,4 @@
-"""Which names in an index's folder are the index's own. Others in it are of somebody else, and stay theirs."""
+"""Tells which names in an index's folder are the index's own. All others are somebody else's, and stay theirs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ DATA = re.compile(r"data-[0-9]{1,9}")
 
 
 def index_names(names: Collection[str]) -> set[str]:
-    """Of the names in a folder those that an index put there; none where there is no index."""
+    """The names in a folder that an index put there; none where there is no index."""
     data = {name for name in names if DATA.fullmatch(name)}
     return {*NOTES, LOCK, BEGUN, *data} & set(names) if data and NOTES[0] in names else set()

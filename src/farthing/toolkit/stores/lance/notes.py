@@ -1,6 +1,6 @@
-"""Small files in which an index in a folder says what it is.
+"""Reads small files in which an index in a folder says what it is.
 
-Such a folder may have been copied, cut off, or made by somebody else: what is read is checked like any input.
+Such a folder may have been copied, cut off, or made by somebody else, so what is read is checked like any input.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from pathlib import Path
 from farthing.core.errors import UnreadableIndexError
 from farthing.core.files import UnfitFileError, read_small
 
-# As much as a field of Milvus holds, where the other notes are.
+# As much as a field of Milvus holds, where the notes of other indexes are.
 MAX_NOTE_BYTES = 65_535
 
 
 def read_note(file: Path, place: str) -> str | None:
-    """The text of a note, None where there is none. `place` is the index's, for messages.
+    """The text of a note; None where there is none. `place` is the index's, for messages.
 
     Raises:
-        UnreadableIndexError: it is no plain file, too large, or no UTF-8. A link is not followed: it could lead to a
-            file of somebody else.
+        UnreadableIndexError: the file is no plain file, too large, or not UTF-8. A link is not followed: it could lead
+            to a file of somebody else.
         OSError: it cannot be read.
     """
     try:

@@ -1,4 +1,4 @@
-"""What a passage is as a row of LanceDB, and what a condition is in its SQL."""
+"""Turns passages into rows of LanceDB, and conditions into its SQL."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from farthing.toolkit.stores.comparable import Comparison, Form, comparable, com
 from farthing.toolkit.stores.passage import Passage
 from farthing.toolkit.stores.where import Condition, balanced, check_conditions
 
-# What rows are found by, and all of a passage as JSON: every further column of a few rows takes a millisecond to read.
+# The columns that rows are found by, and the column with all of a passage as JSON: every further column of a few rows
+# takes a millisecond to read.
 LOOKED_UP = ("id", "document", "digest")
 SHOWN = "passage"
 ROWS_AT_A_TIME = 256
-# Of LanceDB's functions, by the kind of value.
+# The endings of the names of LanceDB's functions, by the kind of value.
 GETTERS = {"text": "_string", "version": "_string", "long": "_string", "number": "_float", "bool": "_bool"}
 
 
@@ -29,7 +30,8 @@ def schema(dimensions: int) -> Any:
 
 
 def table_of(passages: Sequence[Passage], words: Sequence[str], vectors: np.ndarray) -> Any:
-    """Made in parts: pyarrow holds the interpreter's lock while it reads a list of strings."""
+    """The passages as a table, made in parts, since pyarrow holds the interpreter's lock while it reads a list of
+    strings."""
     import pyarrow as pa
 
     columns = schema(vectors.shape[1])
@@ -53,7 +55,8 @@ def part_of(passages: Sequence[Passage], words: Sequence[str], vectors: np.ndarr
 
 
 def looked_up(fields: Mapping[str, Form | list[Form]]) -> dict[str, Any]:
-    """With the values of lists as names: LanceDB looks for a name as it is, and in a list for JSON as it writes it."""
+    """The fields, with each list as an object that has the list's values as names. LanceDB looks for a name as it is,
+    but in a list for a value as JSON, written as LanceDB writes it."""
     return {
         key: {name_of(item): True for item in value} if isinstance(value, list) else value
         for key, value in fields.items()
@@ -61,7 +64,7 @@ def looked_up(fields: Mapping[str, Form | list[Form]]) -> dict[str, Any]:
 
 
 def name_of(value: Form) -> str:
-    """Of a value in a list; values of one kind do not share any."""
+    """The name for a value in a list; no two values of one kind have the same."""
     return value if isinstance(value, str) else repr(value + 0.0)  # -0.0 is 0.0
 
 
@@ -74,7 +77,7 @@ def passage_of(row: Mapping[str, Any]) -> Passage:
 
 
 def filtered(query: Any, where: Sequence[Condition]) -> Any:
-    """Raises `InputError` for conditions beyond what a search takes."""
+    """The query with the conditions. Raises `InputError` for conditions beyond what a search takes."""
     check_conditions(where)
     return query.where(balanced(list(map(sql, where)), "AND"), prefilter=True) if where else query
 
@@ -85,7 +88,7 @@ def sql(condition: Condition) -> str:
 
 
 def first_sql(compared: Sequence[Comparison]) -> str:
-    """The first whose key a row has."""
+    """The SQL of the first comparison whose key a row has."""
     *before, last = compared
     found = comparison_sql(last)
     for comparison in reversed(before):
@@ -94,8 +97,8 @@ def first_sql(compared: Sequence[Comparison]) -> str:
 
 
 def comparison_sql(comparison: Comparison) -> str:
-    """NULL or false where there is no such key. JSON functions fail on a value of another type: those of a key have
-    one."""
+    """The SQL of a comparison: NULL or false where there is no such key. JSON functions fail on a value of another
+    type, but all values of a key have one type."""
     key, operator, value = comparison
     if operator in ("has", "lacks"):
         held = f"json_get({value_sql(key)}, {literal(name_of(value))})"
@@ -105,12 +108,12 @@ def comparison_sql(comparison: Comparison) -> str:
 
 
 def having(keys: Sequence[str]) -> str:
-    """What rows meet that have one of the keys."""
+    """The SQL that rows with one of the keys meet."""
     return " OR ".join(f"{value_sql(key)} IS NOT NULL" for key in keys)
 
 
 def value_sql(key: str) -> str:
-    """Of a list it is the JSON."""
+    """The SQL of a key's value; for a list it is the JSON."""
     kind = key.partition(":")[0].split(" ")[-1]
     return f"json_get{GETTERS.get(kind, '')}(metadata, {literal(key)})"
 

@@ -1,8 +1,8 @@
-"""Searches of a LanceDB table of passages.
+"""Searches a LanceDB table of passages.
 
-In: a table, a query as vector or words. Out: queries that give the best rows, and the candidates of both kinds.
-A row is read late: a search gives row ids and scores, for reading the columns of a hundred candidates takes longer than
-finding them, and ten are shown.
+In: a table, and a query as vector or words. Out: queries that give the best rows, and the candidates of both kinds.
+Rows are read late: a search gives row ids and scores, since reading the columns of a hundred candidates takes longer
+than finding them, and only ten are shown.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from farthing.toolkit.stores.passage import Passage
 from farthing.toolkit.stores.store import Candidates
 from farthing.toolkit.stores.where import Condition
 
-# Partitions that are looked into: of a million rows a third (docs/search-scale.md has the recall).
+# How many partitions are looked into: of a million rows a third (docs/search-scale.md has the recall).
 NPROBES = 40
-# What is compared exactly: twice what is asked for, and at least so many.
+# How many rows are compared exactly: twice what is asked for, and at least so many.
 REFINE_FACTOR, MIN_REFINED = 2, 100
 
 
@@ -30,7 +30,7 @@ def nearest(table: Any, vector: np.ndarray, num: int, where: Sequence[Condition]
 
 
 def query_near(table: Any, vector: np.ndarray) -> Any:
-    """Distances of an index are about right, without one exact."""
+    """The query for the nearest rows. With an index, distances are about right; without one, they are exact."""
     return table.search(vector.astype(np.float32)).distance_type("cosine").nprobes(NPROBES)
 
 
@@ -44,11 +44,12 @@ def matching(table: Any, words: str, num: int, where: Sequence[Condition]) -> An
 def candidates(
     table: Any, vector: np.ndarray, words: str, num: int, where: Sequence[Condition], *, is_exact: bool
 ) -> Candidates:
-    """As `Store.candidates`; both searches side by side. Keys are row ids of the table's version, which must stay.
+    """Like `Store.candidates`, with both searches side by side. Keys are row ids of the table's version, which must
+    stay.
 
     Args:
-        is_exact: the table has no index of vectors, so that it compares them itself. Otherwise vectors of what both
-            searches find are read and compared here, which takes one look at the table instead of two.
+        is_exact: whether the table has no index of vectors, so that it compares them itself. Otherwise the vectors of
+            what both searches find are read and compared here, which takes one look at the table instead of two.
     """
     near = filtered(query_near(table, vector), where).limit(num)
     with ThreadPoolExecutor(1, thread_name_prefix="matching") as pool:
@@ -76,7 +77,7 @@ def exact_cosines(table: Any, vector: np.ndarray, keys: Sequence[int]) -> dict[i
 
 
 def held(table: Any, keys: Sequence[int], words: Collection[str]) -> list[set[str]]:
-    """As `Candidates.held`."""
+    """Like `Candidates.held`."""
     if not keys:
         return []
     found = table.take_row_ids(list(keys)).select(["words"]).with_row_id().to_arrow()

@@ -1,4 +1,4 @@
-"""A folder of indexes, each in a folder of its own."""
+"""A folder of indexes, each of which is in a folder of its own."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from farthing.toolkit.stores.failures import file_errors
 from farthing.toolkit.stores.lance.database import LanceDatabase
 from farthing.toolkit.stores.name import is_name
 
-# As LanceDB calls its threads, and how much they give way (`nice`): to a tenth of what others get.
+# How the names of LanceDB's threads begin, and how much these give way (`nice`): to a tenth of what others get.
 LANCE_THREADS, LANCE_NICENESS = "lance", 10
 
 
 class LanceShelf:
-    """`place` is made when the first index is. Raises `MissingExtraError`.
+    """A folder of indexes. `place` is made when the first index is made. Raises `MissingExtraError`.
 
     Messages call an index by its name alone: clients of a server have no business with its folders.
     """
@@ -46,7 +46,7 @@ class LanceShelf:
 
 
 def is_index(folder: Path) -> bool:
-    """Whether there is something in the folder that describes an index. One that may not be looked into counts."""
+    """Whether the folder holds something that describes an index. A folder that may not be looked into counts."""
     try:
         (folder / f"{MANIFEST}.json").lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -57,12 +57,12 @@ def is_index(folder: Path) -> bool:
 
 
 def give_way() -> None:
-    """Have LanceDB's threads, and those that they will start, go after all others of the process (Linux).
+    """Let LanceDB's threads, and those that they will start, go after all other threads of the process (Linux).
 
     They compute without the interpreter's lock. When they have taken all processors, the system stops a thread that
-    holds it, and then nobody gets on: searches of thousands of words held up all requests for up to 200 ms.
+    holds the lock, and then no thread gets on: searches of thousands of words held up all requests for up to 200 ms.
     """
     for task in Path("/proc/self/task").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended, or its priority may not be changed
+        with suppress(OSError):  # the thread has ended, or its priority may not be changed
             if (task / "comm").read_text().startswith(LANCE_THREADS):
                 os.setpriority(os.PRIO_PROCESS, int(task.name), LANCE_NICENESS)

@@ -1,8 +1,9 @@
-"""Passages in a folder, with LanceDB: versioned columns on disk, its own vector and keyword indexes.
+"""Keeps passages in a folder, with LanceDB: versioned columns on disk, with LanceDB's vector and keyword indexes.
 
 Every change is one new version, written beside the old one and then named by one small file, so that a process that is
-killed leaves the last whole version. Up to `EXACT_ROWS` rows vectors are compared one by one; beyond that `build` makes
-an index of partitions with RaBitQ codes (Gao and Long, SIGMOD 2024), whose best candidates are compared exactly again.
+killed leaves the last whole version. Up to `EXACT_ROWS` rows, vectors are compared one by one. Beyond that, `build`
+makes an index of partitions with RaBitQ codes (Gao and Long, SIGMOD 2024), whose best candidates are compared exactly
+again.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ WORDS_INDEX, VECTOR_INDEX = "words_idx", "vector_idx"
 
 # Comparing so many vectors one by one takes a few milliseconds.
 EXACT_ROWS = 20_000
-# Versions that readers may still be at.
+# How long replaced versions are kept, since readers may still be at them.
 KEEP_VERSIONS = timedelta(minutes=10)
 # How soon a reader sees what another process has written.
 SEEN_AFTER = timedelta(seconds=1)
-# A deletion names so many ids at most: an expression of SQL takes memory, and the stack of the thread that reads it.
+# The most ids that one deletion names: an expression of SQL takes memory, and the stack of the thread that reads it.
 IDS_AT_A_TIME = 5_000
 
 P = ParamSpec("P")
@@ -43,7 +44,7 @@ T = TypeVar("T")
 
 
 def told(method: Callable[Concatenate[LanceStore, P], T]) -> Callable[Concatenate[LanceStore, P], T]:
-    """The method, with what LanceDB raises as errors of ours."""
+    """The method, with errors of LanceDB turned into errors of ours."""
 
     @wraps(method)
     def call(self: LanceStore, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -56,9 +57,9 @@ def told(method: Callable[Concatenate[LanceStore, P], T]) -> Callable[Concatenat
 class LanceStore:
     """
     Args:
-        folder: of the database; made where there is none.
-        dimensions: of the vectors.
-        errors: what stands around all that LanceDB does, and makes its errors ours; None to name the folder in them.
+        folder: the folder of the database; made where there is none.
+        dimensions: the length of the vectors.
+        errors: wraps all calls of LanceDB and makes its errors ours; None to name the folder in them.
 
     Raises:
         MissingExtraError: LanceDB is not installed.
@@ -82,14 +83,14 @@ class LanceStore:
         import lancedb
 
         self._database = lancedb.connect(self._folder, read_consistency_interval=SEEN_AFTER)
-        # Its types know only what all kinds of queries have.
+        # LanceDB's types know only what all kinds of queries have.
         self._table: Any
         if TABLE in self._database.list_tables().tables:
             self._table = self._database.open_table(TABLE)
         else:
             self._table = self._database.create_table(TABLE, schema=schema(self._dimensions))
-            # By words only what stands beside an index of words is found: with one from the start, no process that is
-            # killed leaves rows that are not.
+            # A search by words finds only rows of a table with an index of words. The table has one from the start, so
+            # that no process that is killed leaves rows that are not found.
             self._table.create_index("words", config=words_index(), name=WORDS_INDEX)
         self._latest: tuple[int, Any, set[str]] | None = None
         self._held = HeldDocuments(self._table)
@@ -98,7 +99,7 @@ class LanceStore:
 
     @told
     def put(self, passages: Sequence[Passage], words: Sequence[str], vectors: np.ndarray) -> None:
-        """As `Store.put`. Documents that are not held yet are appended, which does not read what is held."""
+        """Like `Store.put`. Documents that are not held yet are appended, which does not read the rows that are."""
         if not passages:
             return
         rows = table_of(passages, words, vectors)
@@ -113,7 +114,7 @@ class LanceStore:
 
     @told
     def delete(self, documents: Sequence[str]) -> int:
-        """As `Store.delete`; of very many documents some thousands at a time."""
+        """Like `Store.delete`. Very many documents are deleted some thousands at a time."""
         num_deleted = 0
         for some in batches(list(dict.fromkeys(documents))):
             held = self.digests(some)
@@ -145,7 +146,7 @@ class LanceStore:
         return {name for row in rows for name in passage_of(row).metadata}
 
     def passages(self, batch_size: int = 1024) -> Iterator[list[Passage]]:
-        """As `Store.passages`, asked for by document: a merge leaves the rows of one apart from each other."""
+        """Like `Store.passages`. Rows are asked for by document, since a merge leaves the rows of a document apart."""
         names = self.documents()
         for first in range(0, len(names), batch_size):
             yield self._passages(names[first : first + batch_size])
@@ -171,7 +172,7 @@ class LanceStore:
         )
 
     def close(self) -> None:
-        """Nothing is held back: every change was written when it was made."""
+        """Do nothing: every change was written when it was made."""
 
     # --- searches -----------------------------------------------------------------------------------------------------
 
@@ -206,7 +207,8 @@ class LanceStore:
         return found.held(keys, words)
 
     def _snapshot(self) -> tuple[Any, set[str]]:
-        """The table as it is now, whatever is put or built later: row ids are those of one version. And its indexes."""
+        """The table as it is now, whatever is put or built later, since row ids are those of one version; and the names
+        of its indexes."""
         version, latest = self._table.version, self._latest
         if latest is None or latest[0] != version:
             table = self._database.open_table(TABLE)
@@ -241,7 +243,7 @@ class LanceStore:
 
 
 def words_index() -> Any:
-    """The words come segmented and folded: nothing more is done to them."""
+    """The settings of the index of words. The words come segmented and folded: nothing more is done to them."""
     from lancedb.index import FTS
 
     return FTS(
@@ -259,7 +261,7 @@ def batches(items: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def size_of(file: Path) -> int:
-    """In bytes; 0 for one that another process has just removed."""
+    """The size of a file in bytes; 0 for a file that another process has just removed."""
     try:
         return file.lstat().st_size
     except FileNotFoundError:

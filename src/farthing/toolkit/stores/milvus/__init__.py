@@ -1,1 +1,1 @@
-"""Indexes on Milvus."""
+"""Keeps indexes on Milvus."""

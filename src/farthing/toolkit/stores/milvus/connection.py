@@ -1,7 +1,8 @@
-"""A connection to Milvus: a server or cluster by its address, or Milvus Lite, which keeps its data beside a program.
+"""A connection to Milvus: to a server or cluster by its address, or to Milvus Lite, which keeps its data beside a
+program.
 
 In: an address as pymilvus takes it. Out: pymilvus's client, whose errors come as `VectorIndexError`, with the address
-and what to do. It knows nothing of passages.
+and what to do. The connection knows nothing of passages.
 """
 
 from __future__ import annotations
@@ -21,17 +22,18 @@ from farthing.toolkit.optional import needed
 
 SCHEMES = ("http", "https", "tcp", "unix")
 LITE_SUFFIX = ".db"
-# Loading a great collection takes minutes.
+# Loading a large collection takes minutes.
 CONNECT_TIMEOUT_S, CALL_TIMEOUT_S = 10.0, 300.0
-# It runs in this process: it does answer, however busy the machine is.
+# Milvus Lite runs in this process, so it does answer, however busy the machine is.
 LITE_TIMEOUT_S = 60.0
 RECONNECT_AFTER_S = 0.5
-# What they log with tracebacks, they raise as well.
+# What these loggers write with tracebacks is raised as well.
 LOUD_LOGGERS = ("pymilvus", "pymilvus.milvus_client", "milvus_lite")
 
 
 class MilvusConnection:
-    """Connects when it is first asked something. Milvus Lite runs in this process from then on until it ends.
+    """A connection that is made when something is first asked of it. Milvus Lite runs in this process from then on
+    until the process ends.
 
     Attributes:
         address: for messages, without the password.
@@ -52,13 +54,13 @@ class MilvusConnection:
                 import milvus_lite  # noqa: F401
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """What this method of `pymilvus.MilvusClient` returns. Raises `VectorIndexError`."""
+        """Call this method of `pymilvus.MilvusClient` and return its result. Raises `VectorIndexError`."""
         with self.errors():
             return getattr(self._client(), method)(*args, **{"timeout": CALL_TIMEOUT_S, **kwargs})
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Around what pymilvus does. Raises `VectorIndexError` for what it raises."""
+        """Wrap calls of pymilvus. Raises `VectorIndexError` for pymilvus's errors."""
         import grpc
         from pymilvus.exceptions import MilvusException
 
@@ -68,14 +70,14 @@ class MilvusConnection:
             raise VectorIndexError(self._described(error)) from error
 
     def make(self, collection: str, schema: Any, indexes: Any) -> None:
-        """A collection, where there is none, or what is missing of it; it can be searched from then on."""
+        """Make a collection where there is none, or what is missing of it. It can be searched from then on."""
         if not self.call("has_collection", collection):
             self.call("create_collection", collection, schema=schema, consistency_level="Bounded")
         have = self.call("list_indexes", collection)
         for index in [index for index in indexes if index.index_name in have]:
             indexes.remove(index)
         if indexes:
-            self.call("create_index", collection, indexes, sync=False)  # of no rows: nothing to wait for
+            self.call("create_index", collection, indexes, sync=False)  # it has no rows: nothing to wait for
         self.call("load_collection", collection)
 
     def _client(self) -> Any:
@@ -90,8 +92,8 @@ class MilvusConnection:
         return self._opened
 
     def _connected(self, client: Any) -> Any:
-        """Tried twice: gRPC shares what is connected to an address in a process, and the server may have just ended it
-        ("too many pings"); and Milvus Lite answers late where the machine is busy."""
+        """A connected client. Connecting is tried twice: gRPC shares what is connected to an address in a process, and
+        the server may have just ended it ("too many pings"); and Milvus Lite answers late where the machine is busy."""
         import grpc
         from pymilvus.client.types import Status
         from pymilvus.exceptions import MilvusException
@@ -136,7 +138,7 @@ def start_lite(path: Path) -> None:
     if server_manager_instance.start_and_get_uri(str(path)) is not None:
         return
     try:
-        MilvusLite(str(path)).close()  # raises the reason, which the manager logs only
+        MilvusLite(str(path)).close()  # raises the reason, which the manager only logs
     except DataDirLockedError as error:
         raise IndexBusyError(
             f"Another process has {path} open, and Milvus Lite serves one at a time. Wait until it ends, or run a "
@@ -147,7 +149,7 @@ def start_lite(path: Path) -> None:
 
 
 def lite_path(uri: str) -> Path | None:
-    """None for a server's address. Raises `SettingsError` for what is neither."""
+    """The path of Milvus Lite's data; None for a server's address. Raises `SettingsError` for what is neither."""
     if is_address(uri):
         return None
     if not uri.endswith(LITE_SUFFIX) or "://" in uri:

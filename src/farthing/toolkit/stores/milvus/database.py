@@ -1,4 +1,5 @@
-"""An index on Milvus: a collection for each store, and rows of one collection of notes for what it says of itself."""
+"""An index on Milvus: a collection for each store, and rows in one collection of notes for what the index says of
+itself."""
 
 from __future__ import annotations
 
@@ -27,11 +28,11 @@ class MilvusDatabase:
     """
     Args:
         place: "milvus:URI/NAME": pymilvus's uri of a server, or a path of Milvus Lite that ends in .db, and the index's
-            name. Several indexes may be at one uri.
+            name. There may be several indexes at one uri.
 
     Raises:
         SettingsError: `place` is not of this form.
-        MissingExtraError: what it needs is not installed.
+        MissingExtraError: a package that it needs is not installed.
     """
 
     def __init__(self, place: str) -> None:
@@ -86,7 +87,8 @@ class MilvusDatabase:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """On a server writers are not kept apart, for Milvus has no locks: see to it that there is one at a time.
+        """Like `Database.writing`. On a server writers are not kept apart, since Milvus has no locks: see to it that
+        there is one at a time.
 
         Milvus Lite is open in one process only, where a lock beside its data keeps threads apart.
         """
@@ -117,7 +119,7 @@ class MilvusDatabase:
         return kept
 
     def _collections(self) -> list[str]:
-        """Of this index, by their names."""
+        """The names of this index's collections, sorted."""
         if self._milvus.lite is not None and not self._milvus.lite.exists():
             return []  # asking would make it
         prefix = self._collection("data-")
@@ -125,7 +127,7 @@ class MilvusDatabase:
         return sorted(name for name in names if name.startswith(prefix) and name[len(prefix) :].isdecimal())
 
     def _is_ours(self, collection: str) -> bool:
-        """Whether it has the fields of a store."""
+        """Whether a collection has the fields of a store."""
         fields = {field["name"] for field in self._milvus.call("describe_collection", collection)["fields"]}
         return fields == {field.name for field in schema(len(NO_VECTOR)).fields}
 
@@ -144,7 +146,7 @@ class MilvusDatabase:
             return False  # asking would make it
         if not self._milvus.call("has_collection", NOTES):
             return False
-        self._make_notes()  # all of it: whoever made it may have been killed
+        self._make_notes()  # whatever is missing of it: whoever made it may have been killed
         return True
 
     def _make_notes(self) -> None:
@@ -160,7 +162,7 @@ class MilvusDatabase:
 
 
 def index_names(milvus: MilvusConnection) -> list[str]:
-    """Of the indexes whose manifests are among the notes, sorted."""
+    """The names of the indexes whose manifests are among the notes, sorted."""
     if milvus.lite is not None and not milvus.lite.exists():
         return []  # asking would make it
     if not milvus.call("has_collection", NOTES):

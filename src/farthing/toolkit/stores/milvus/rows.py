@@ -1,7 +1,7 @@
-"""What a passage is as a row of Milvus, and what a condition is in its filter expressions.
+"""Turns passages into rows of Milvus, and conditions into its filter expressions.
 
-A row's key is made of its document and its place in it, so that the same passage of a document takes the same row, and
-those of a document follow each other in the order of keys, whatever documents are called.
+A row's key is made of the passage's document and its place in that document. So the same passage of a document takes
+the same row, and the passages of a document follow each other in the order of keys, whatever documents are called.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from farthing.toolkit.stores.comparable import Comparison, comparable, compariso
 from farthing.toolkit.stores.passage import Passage
 from farthing.toolkit.stores.where import Condition, balanced, check_conditions
 
-# Of a VARCHAR or JSON field on a server; Milvus Lite would take more.
+# The most bytes of a VARCHAR or JSON field on a server; Milvus Lite would take more.
 MAX_FIELD_BYTES = 65_535
-# The passage as JSON, and what whole documents are told by.
+# The field with the passage as JSON, and the fields that tell which documents are whole.
 SHOWN = "passage"
 PART = ("document", "digest", "num_passages")
-# As LanceDB's, whichever Milvus's own are.
+# The values of LanceDB, whichever Milvus's own are.
 BM25_K1, BM25_B = 1.2, 0.75
 OPERATORS = {"=": "=="}
 
 
 class Part(NamedTuple):
-    """What is held of a document by one row."""
+    """What one row holds of a document."""
 
     key: str
     document: str
@@ -72,13 +72,13 @@ def vector_indexes(is_lite: bool) -> Any:
         index_name="word_weights",
         index_type="SPARSE_INVERTED_INDEX",
         metric_type="BM25",
-        params={"params": {"bm25_k1": BM25_K1, "bm25_b": BM25_B}},  # not nested, Milvus Lite overlooks them
+        params={"params": {"bm25_k1": BM25_K1, "bm25_b": BM25_B}},  # Milvus Lite overlooks them unless they are nested
     )
     return wanted
 
 
 def rows_of(passages: Sequence[Passage], words: Sequence[str], vectors: np.ndarray) -> Iterator[dict[str, Any]]:
-    """Of whole documents. Raises `InputError` for a passage that is too long for a field of Milvus."""
+    """The rows of whole documents. Raises `InputError` for a passage that is too long for a field of Milvus."""
     places: dict[str, int] = {}
     numbers: list[int] = []
     for passage in passages:
@@ -127,7 +127,7 @@ def passage_of(row: Mapping[str, Any]) -> Passage:
 
 
 def word_tokens(words: str) -> str:
-    """Words with spaces in between, as tokens that no analyzer cuts: letters and digits of ASCII, or a digest."""
+    """Words with spaces in between, as tokens that no analyzer cuts: each is ASCII letters and digits, or a digest."""
     return " ".join(map(word_token, words.split()))
 
 
@@ -136,18 +136,18 @@ def word_token(word: str) -> str:
 
 
 def filter_of(where: Sequence[Condition]) -> str:
-    """Raises `InputError` for conditions beyond what a search takes."""
+    """The filter expression of the conditions. Raises `InputError` for conditions beyond what a search takes."""
     check_conditions(where)
     return balanced(list(map(expression, where)), "and")
 
 
 def expression(condition: Condition) -> str:
-    """A document without the field meets none: on servers `!=` alone would find it."""
+    """The expression of a condition. A document without the field meets none: on servers `!=` alone would find it."""
     return f"({' or '.join(map(first_expression, comparisons(condition)))})"
 
 
 def first_expression(compared: Sequence[Comparison]) -> str:
-    """The first whose key a row has."""
+    """The expression of the first comparison whose key a row has."""
     *before, last = compared
     found = comparison_expression(last)
     for comparison in reversed(before):
@@ -167,7 +167,7 @@ def comparison_expression(comparison: Comparison) -> str:
 
 
 def having(keys: Sequence[str]) -> str:
-    """What rows meet that have one of the keys."""
+    """The expression that rows with one of the keys meet."""
     return " or ".join(f"exists {place_of(key)}" for key in keys)
 
 

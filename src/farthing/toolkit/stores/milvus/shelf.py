@@ -9,11 +9,11 @@ from farthing.toolkit.stores.milvus.database import PREFIX, MilvusDatabase, inde
 class MilvusShelf:
     """
     Args:
-        place: "milvus:URI", as of `MilvusDatabase` without the name.
+        place: "milvus:URI", as for `MilvusDatabase` but without the name.
 
     Raises:
         SettingsError: `place` is not of this form.
-        MissingExtraError: what it needs is not installed.
+        MissingExtraError: a package that it needs is not installed.
     """
 
     def __init__(self, place: str) -> None:
@@ -31,4 +31,4 @@ class MilvusShelf:
         return MilvusDatabase(f"{PREFIX}{self._uri}/{name}")
 
     def settle(self) -> None:
-        """Nothing was started here: a server computes, or Milvus Lite in threads of Python."""
+        """Do nothing: a server computes, or Milvus Lite in threads of Python, and nothing was started here."""

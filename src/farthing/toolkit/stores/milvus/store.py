@@ -1,10 +1,10 @@
-"""Passages in a collection of Milvus, with its vector index and its own keyword search (BM25).
+"""Keeps passages in a collection of Milvus, with Milvus's vector index and its own keyword search (BM25).
 
-Milvus has no transactions. A document is put by writing its new passages over the old ones and then deleting those that
-are left: a search meanwhile may find passages of both, and a process that is killed may leave both, or a part of a new
-document. Such a document counts as changed when it is added again, and is put anew; nothing that was whole is deleted
-before what replaces it is there. What a search of another process finds may be seconds old; what decides (digests,
-notes) is read as it is now.
+Milvus has no transactions. A document is put by writing its new passages over the old ones and then deleting the old
+ones that are left. A search meanwhile may find passages of both, and a process that is killed may leave both, or a part
+of a new document. Such a document counts as changed when it is added again, and is put anew; nothing that was whole is
+deleted before what replaces it is there. What a search of another process finds may be seconds old; what decides
+(digests, notes) is read as it is now.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from farthing.toolkit.stores.passage import Passage
 from farthing.toolkit.stores.store import Candidates, Found, StoreFacts
 from farthing.toolkit.stores.where import Condition
 
-# A server refuses messages of more than 64 MB, and searches for more hits.
+# A server refuses messages of more than 64 MB, and searches for more hits than this.
 ROWS_A_REQUEST = 256
 MAX_HITS = 16_384
 
@@ -43,8 +43,8 @@ MAX_HITS = 16_384
 class MilvusStore:
     """
     Args:
-        collection: its name; made where there is none.
-        dimensions: of the vectors.
+        collection: name of the collection; made where there is none.
+        dimensions: the length of the vectors.
 
     Raises `VectorIndexError` here and in every method when Milvus cannot be reached or refuses.
     """
@@ -58,7 +58,7 @@ class MilvusStore:
     # --- what is held -------------------------------------------------------------------------------------------------
 
     def put(self, passages: Sequence[Passage], words: Sequence[str], vectors: np.ndarray) -> None:
-        """As `Store.put`, but in several steps. Raises `InputError` for a passage that Milvus cannot hold."""
+        """Like `Store.put`, but in several steps. Raises `InputError` for a passage that Milvus cannot hold."""
         rows = list(rows_of(passages, words, vectors))
         held = self._parts({passage.document for passage in passages})
         for batch in batches(rows):
@@ -71,7 +71,7 @@ class MilvusStore:
         return len({part.document for part in held})
 
     def digests(self, documents: Sequence[str]) -> dict[str, str]:
-        """As `Store.digests`; that of a document that is not whole is empty."""
+        """Like `Store.digests`; the digest of a document that is not whole is empty."""
         parts: dict[str, list[Part]] = defaultdict(list)
         for part in self._parts(documents):
             parts[part.document].append(part)
@@ -92,7 +92,7 @@ class MilvusStore:
             yield [passage_of(row) for row in page]
 
     def facts(self) -> StoreFacts:
-        """Milvus indexes rows by itself, and a server does not say how many bytes they take."""
+        """Like `Store.facts`. Milvus indexes rows by itself, and a server does not say how many bytes they take."""
         files = self._milvus.lite.glob(f"collections/{self._collection}/**/*") if self._milvus.lite else None
         return StoreFacts(
             num_documents=self._count("place == 0"),
@@ -102,19 +102,19 @@ class MilvusStore:
         )
 
     def close(self) -> None:
-        """The connection is the database's."""
+        """Do nothing: the connection is the database's."""
 
     # --- searches -----------------------------------------------------------------------------------------------------
 
     def nearest(self, vector: np.ndarray, num: int, where: Sequence[Condition] = ()) -> list[Found]:
-        """As `Store.nearest`; on a server a score is as exact as its index."""
+        """Like `Store.nearest`; on a server a score is as exact as the server's index."""
         return [Found(passage_of(hit["entity"]), hit["distance"]) for hit in self._nearest(vector, num, where, [SHOWN])]
 
     def matching(self, words: str, num: int, where: Sequence[Condition] = ()) -> list[Found]:
         return [Found(passage_of(hit["entity"]), bm25_of(hit)) for hit in self._matching(words, num, where, [SHOWN])]
 
     def candidates(self, vector: np.ndarray, words: str, num: int, where: Sequence[Condition] = ()) -> Candidates:
-        """As `Store.candidates`. Passages come with the hits: Milvus could not give them later as they were."""
+        """Like `Store.candidates`. Passages come with the hits, since Milvus could not give them later as they were."""
         near = self._nearest(vector, num, where, [SHOWN, "words"])
         matching = self._matching(words, num, where, [SHOWN, "words", "vector"])
         cosines = {hit["id"]: hit["distance"] for hit in near}
@@ -145,7 +145,8 @@ class MilvusStore:
     # --- upkeep -------------------------------------------------------------------------------------------------------
 
     def build(self) -> None:
-        """A server writes and indexes by itself; it is asked to give back room. Milvus Lite does all when told to."""
+        """Like `Store.build`. A server writes and indexes by itself, and is asked to free space. Milvus Lite does all
+        when told to."""
         self._call("flush" if self._milvus.lite else "compact")
 
     # --- rows ---------------------------------------------------------------------------------------------------------
@@ -184,13 +185,14 @@ class MilvusStore:
 
 
 def digest_of(parts: Sequence[Part]) -> str:
-    """Of a document by all rows of it; empty when it is not whole: a process was killed while it was put."""
+    """The digest of a document, from all its rows; empty when it is not whole, since a process was killed while putting
+    it."""
     is_whole = len({part.digest for part in parts}) == 1 and len(parts) == parts[0].num_passages
     return parts[0].digest if is_whole else ""
 
 
 def bm25_of(hit: Any) -> float:
-    """Milvus Lite gives it as a distance, below 0."""
+    """The BM25 score of a hit, which Milvus Lite gives as a distance, below 0."""
     return abs(float(hit["distance"]))
 
 
