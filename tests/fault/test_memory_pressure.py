@@ -24,12 +24,12 @@ from farthing.engine.plan.device import device_facts
 from farthing.engine.swappable import LiveModel
 from farthing.engine.weights.load import load_model
 from farthing.models.batch import PackedBatch
-from farthing.serving.governor import REFUSED, Governor, Mover, Pace
+from farthing.serving.governor import REFUSED, Governor, Mover, Thresholds
 from farthing.serving.queue import token_budget
 from farthing.serving.request import EmbedRequest, EmbedResult
 
 MIB = 2**20
-FAST = Pace(high=0.9, low=0.75, interval_s=0.02, settle_s=0.3, relief_s=0.3)
+FAST = Thresholds(high=0.9, low=0.75, interval_s=0.02, settle_s=0.3, relief_s=0.3)
 TEXTS = [f"text number {number} " + "word " * (number % 40) for number in range(600)]  # several slices a request
 
 

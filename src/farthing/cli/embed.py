@@ -6,22 +6,18 @@ In: a file of texts and the settings. Out: a file of vectors. The job itself is 
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from farthing.cli.common.data_options import STRICT, TEXTS_BYTES
+from farthing.cli.common.data_options import ENCODER_GROUPS, STRICT, opened_encoder
 from farthing.cli.common.flags import in_flags
-from farthing.cli.common.loading import loading, say_rounded
 from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
-from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
+from farthing.core.settings import ServingSettings
 from farthing.toolkit.records.reader import INPUT_FORMATS
-
-if TYPE_CHECKING:
-    from farthing.serving.embedder import Embedder
 
 STANDARD_OUTPUT = "-"
 EXAMPLES = """farthing embed starter texts.txt -o vectors.npy
@@ -55,7 +51,7 @@ echo "Hello" | farthing embed starter - -o -"""
 @click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
 @STRICT
 @click.option("--progress/--no-progress", default=None, help="Draw a progress bar [default: on a terminal].")
-@settings_options(SourceSettings, EngineSettings, ServingSettings)
+@settings_options(*ENCODER_GROUPS)
 def embed(
     model: str,
     input: str,
@@ -80,23 +76,13 @@ def embed(
     from farthing.cli.common.print_vectors import print_vectors
     from farthing.serving.request import EmbedRequest
     from farthing.toolkit.bulk.job import Job, run_job
-    from farthing.toolkit.encoder import open_embedder
     from farthing.toolkit.records.fields import EMBEDDING_FIELD
     from farthing.toolkit.records.read_lines import Wanted
     from farthing.toolkit.records.reader import open_reader
 
     if output is None:
         raise click.UsageError("Say where the vectors go: -o FILE, or -o - to print them.")
-    serving = settings.group(ServingSettings)
-    source, engine = settings.group(SourceSettings), settings.group(EngineSettings)
-    alone = replace(serving, max_queue_tokens=sys.maxsize, max_queue_ms=None)  # the job's own chunks are never refused
-
-    def load() -> Embedder:
-        with loading(model, shown=progress) as on_layer:
-            opened = open_embedder(model, source, engine, alone, on_layer, TEXTS_BYTES)
-        say_rounded(opened.plan)
-        return opened
-
+    load = partial(opened_encoder, model, settings, progress=progress)
     if str(output) == STANDARD_OUTPUT:
         reader = open_reader(input, input_format, Wanted(field, EMBEDDING_FIELD))
         print_vectors(reader, EmbedRequest(inputs=(), **request), load, strict=strict)
@@ -107,7 +93,7 @@ def embed(
         field=field,
         output=output,
         request=EmbedRequest(inputs=(), **request),
-        serving=serving,
+        serving=settings.group(ServingSettings),
         chunk_rows=chunk_rows,
         restart=restart,
         overwrite=overwrite,

@@ -10,11 +10,10 @@ from contextlib import closing
 
 import click
 
-from farthing.cli.common.data_options import STRICT, say_left_out
-from farthing.cli.common.loading import loading, say_rounded
+from farthing.cli.common.data_options import ENCODER_GROUPS, STRICT, opened_reranker, say_left_out
 from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
-from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
+from farthing.core.settings import ServingSettings, UpstreamSettings
 from farthing.toolkit.records.reader import INPUT_FORMATS
 from farthing.toolkit.records.skipped import Skipped
 
@@ -37,7 +36,7 @@ ROWS_AT_A_TIME = 8192
 )
 @STRICT
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line: index, score, logit, text.")
-@settings_options(SourceSettings, EngineSettings, ServingSettings)
+@settings_options(*ENCODER_GROUPS)
 def rerank(
     model: str,
     input: str,
@@ -55,18 +54,11 @@ def rerank(
     MODEL is a Qwen3-Reranker or a BERT-type cross-encoder with one label. FILE is a .txt file (a text on each line),
     .jsonl, .csv, .tsv, .parquet, or - for standard input. Texts longer than the context are cut.
     """
-    # Imported here, so that the help comes without loading torch.
-    from farthing.serving.reranker import Reranker
-
     skipped = Skipped(strict)
     serving = settings.group(ServingSettings)
     found = read_texts(input, input_format, field, serving, skipped)
     numbers, texts = list(found), list(found.values())
-    source, engine = settings.group(SourceSettings), settings.group(EngineSettings)
-    with loading(model) as on_layer:
-        opened = Reranker.from_settings(model, source, engine, serving, on_layer=on_layer)
-    say_rounded(opened.plan)
-    with opened as reranker:
+    with opened_reranker(model, settings, settings.group(UpstreamSettings)) as reranker:
         ranking = reranker.rank(query, texts, top_n=top_n, instruction=instruction)
     say_left_out(skipped)
     for place, ranked in enumerate(ranking, start=1):

@@ -8,19 +8,18 @@ from __future__ import annotations
 import json
 import re
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
-from farthing.cli.common.data_options import ENCODER_GROUPS, SEARCH_BYTES, index_encoder
-from farthing.cli.common.loading import loading
+from farthing.cli.common.data_options import ENCODER_GROUPS, SEARCH_BYTES, index_encoder, opened_reranker
 from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.cli.common.terminal import is_styled, terminal_width
 from farthing.core.resolve import Resolved
-from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
+from farthing.core.settings import UpstreamSettings
 
 if TYPE_CHECKING:
-    from farthing.serving.reranker import Reranker
     from farthing.toolkit.index.excerpt import Excerpt
     from farthing.toolkit.index.result import SearchResult
 
@@ -53,6 +52,9 @@ farthing search ./shop "rain coat" --where "price <= 80" --where "in_stock = tru
     help="How both scores become one: as a sum, or by ranks [default: sum].",
 )
 @click.option("--rerank", "reranker", help="Reranker that orders the best of them anew, as `farthing rerank` takes it.")
+@click.option(
+    "--rerank-upstream", metavar="URL", help="Server that computes the reranker, as --upstream is for the index's model."
+)
 @click.option("--instruction", help="The task in words, for models that take one with a query.")
 @click.option("--all-passages", is_flag=True, help="Show several passages of a document [default: the best of each].")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
@@ -67,6 +69,7 @@ def search(
     vector_weight: float | None,
     fusion: str | None,
     reranker: str | None,
+    rerank_upstream: str | None,
     instruction: str | None,
     all_passages: bool,
     as_json: bool,
@@ -92,13 +95,16 @@ def search(
         instruction,
         all_passages,
     )
+    if rerank_upstream and not reranker:
+        raise click.UsageError("--rerank-upstream names the server of a reranker; say which with --rerank MODEL.")
     index = VectorIndex.open(open_database(store))
     check_met(index.store, wanted.where)  # before a model is loaded
     with ExitStack() as stack:
         encoder = None
         if mode != "keyword":
             encoder = stack.enter_context(index_encoder(index.manifest, model, settings, SEARCH_BYTES))
-        ranker = stack.enter_context(opened_reranker(reranker, settings)) if reranker else None
+        elsewhere = reranker_upstream(settings.group(UpstreamSettings), rerank_upstream)
+        ranker = stack.enter_context(opened_reranker(reranker, settings, elsewhere)) if reranker else None
         results = ask(index, wanted, encoder, ranker)
     is_empty = not results and not index.info().facts.num_documents
     if as_json:
@@ -111,12 +117,11 @@ def search(
         click.echo(empty if is_empty else "Nothing found.")
 
 
-def opened_reranker(model: str, settings: Resolved) -> Reranker:
-    from farthing.serving.reranker import Reranker
-
-    source, engine = settings.group(SourceSettings), settings.group(EngineSettings)
-    with loading(model) as on_layer:
-        return Reranker.from_settings(model, source, engine, settings.group(ServingSettings), on_layer=on_layer)
+def reranker_upstream(encoder: UpstreamSettings, url: str | None) -> UpstreamSettings:
+    """Return where the reranker is computed: at `url` if there is one, else here. The server of the index's model is
+    another matter; its key and times count for both.
+    """
+    return replace(encoder, upstream=url, upstream_model=None, engine="farthing")
 
 
 def shown(place: int, result: SearchResult) -> str:

@@ -34,6 +34,7 @@ The tree (indentation is inheritance)::
         NonFiniteError            a vector has NaN or Inf even when computed in fp32
         BatchFailedError          the batch that held a text raised
         OutOfMemoryError          a single text needs more memory than there is
+        SpaceChangedError         a model makes other vectors than before, and they are to be compared
       ServingError                the service cannot take or finish the work
         QueueFullError            more is waiting than allowed
         WorkerDiedError           the thread on the device died with work pending
@@ -304,6 +305,10 @@ class BatchFailedError(EngineError):
     """The batch that held the text raised; the original exception is `__cause__`."""
 
     code = "batch_failed"
+
+
+class SpaceChangedError(EngineError):
+    code = "space_changed"
 
 
 class OutOfMemoryError(EngineError):

@@ -92,7 +92,7 @@ class Mover:
 
 
 @dataclass(frozen=True)
-class Pace:
+class Thresholds:
     """
     Attributes:
         high: level from which on memory is short.
@@ -145,12 +145,12 @@ class Governor:
         budget: TokenBudget,
         meter: MemoryMeter,
         move: Callable[[Rung], bool],
-        pace: Pace,
+        thresholds: Thresholds,
         *,
         has_fallback: bool = False,
     ) -> None:
         self._live, self._rungs, self._budget = live, rungs, budget
-        self._meter, self._move, self._pace = meter, move, pace
+        self._meter, self._move, self._thresholds = meter, move, thresholds
         self._last_resorts = ["", *([FALLBACK] if has_fallback else []), REFUSED]
         self._unusable: set[int] = set()
         self._rung = self._resort = self._num_down = self._num_up = 0
@@ -199,7 +199,7 @@ class Governor:
         )
 
     def _watch(self) -> None:
-        while not self._closing.wait(self._pace.interval_s):
+        while not self._closing.wait(self._thresholds.interval_s):
             try:
                 self.tick(time.monotonic())
             except Exception:  # a step that failed is tried again; a watch that ended would never be noticed
@@ -213,13 +213,13 @@ class Governor:
             self._live.move(self._live.plan)
         if self._is_any_short():
             self._has_room = False
-            if now_s - self._stepped_at >= self._pace.settle_s and self._is_short_after_release():
+            if now_s - self._stepped_at >= self._thresholds.settle_s and self._is_short_after_release():
                 self._step_down(now_s)
         elif not self._can_step_up():
             self._has_room = False
         elif not self._has_room:
             self._has_room, self._room_since = True, now_s
-        elif now_s - self._room_since >= self._pace.relief_s:
+        elif now_s - self._room_since >= self._thresholds.relief_s:
             self._step_up(now_s)
 
     def _is_any_short(self) -> bool:
@@ -250,7 +250,7 @@ class Governor:
         """
         if reading.place == "budget":
             return reading.level > 1
-        return reading.level > (self._pace.low if reading.stalled >= self._pace.stalled else self._pace.high)
+        return reading.level > (self._thresholds.low if reading.stalled >= self._thresholds.stalled else self._thresholds.high)
 
     def _step_down(self, now_s: float) -> None:
         """Go to the next rung that can be reached; after the last one, to the last resorts."""
@@ -284,14 +284,14 @@ class Governor:
 
     def _leaves_room(self, reading: MemoryReading, rung: int) -> bool:
         level = (reading.used_bytes + self._extra_bytes(rung, reading.place)) / max(1, reading.limit_bytes)
-        is_low = level <= (1 if reading.place == "budget" else self._pace.low)
-        return is_low and reading.stalled < self._pace.stalled
+        is_low = level <= (1 if reading.place == "budget" else self._thresholds.low)
+        return is_low and reading.stalled < self._thresholds.stalled
 
     def _host_has_room(self, rung: int) -> bool:
         """Whether the host has room for what a step moves to it from the card."""
         extra = self._extra_bytes(rung, "host")
         hosts = [reading for reading in self._readings if reading.place == "host"]
-        return extra <= 0 or all(read.used_bytes + extra <= self._pace.high * read.limit_bytes for read in hosts)
+        return extra <= 0 or all(read.used_bytes + extra <= self._thresholds.high * read.limit_bytes for read in hosts)
 
     def _extra_bytes(self, rung: int, place: str) -> int:
         """How many bytes more a rung takes than the present one, by the plans' ledgers."""
@@ -351,6 +351,6 @@ def make_governor(
     rungs = make_rungs(live.description, engine, facts, may_round=may_round)
     limit = parse_bytes(engine.memory) if engine.memory not in ("auto", "none") else None
     meter = HostMeter(limit) if facts.is_cpu else CardMeter(devices, limit)
-    pace = Pace(high=serving.memory_high, low=serving.memory_high * LOW_SHARE)
+    thresholds = Thresholds(high=serving.memory_high, low=serving.memory_high * LOW_SHARE)
     move = Mover(live, tokenizer, engine.min_fidelity)
-    return Governor(live, rungs, budget, meter, move, pace, has_fallback=serving.fallback_model is not None)
+    return Governor(live, rungs, budget, meter, move, thresholds, has_fallback=serving.fallback_model is not None)

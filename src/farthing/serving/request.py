@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from farthing.core.errors import DeadlineError, InputError, TooManyTextsError
+from farthing.core.errors import DeadlineError, InputError, TooManyTextsError, shown
 from farthing.core.settings import ServingSettings
 from farthing.core.space import VectorSpace
 from farthing.serving.text.vocabulary import NONE_UNKNOWN, Unknown
@@ -295,3 +295,19 @@ def check_top_n(top_n: int | None) -> None:
     """Raise `InputError` when `top_n` is less than 1."""
     if top_n is not None and top_n < 1:
         raise InputError(f"top_n is {top_n}; it must be at least 1.", param="top_n")
+
+
+def rank_request(
+    query: str, documents: Sequence[str], instruction: str | None = None, truncate: bool | None = None
+) -> RerankRequest:
+    """The request that pairs a query with each document. Raises `InputError` for what is not a text."""
+    if isinstance(documents, str):
+        raise InputError("documents is a single text; give a list of texts.", param="documents")
+    if not isinstance(query, str):
+        raise InputError(f"query is {shown(query)}; it must be a text (str).", param="query")
+    for index, text in enumerate(documents):
+        if not isinstance(text, str):
+            raise InputError(
+                f"Document {index} is {shown(text)}; it must be a text (str).", param=f"documents[{index}]"
+            )
+    return RerankRequest([(query, text) for text in documents], instruction, truncate)

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from farthing.core.errors import EmptyInputError, InputError, UnknownPromptError, shown
+from farthing.core.errors import EmptyInputError, UnknownPromptError
 from farthing.serving.collector import Collector
 from farthing.serving.local_model import ServedModel
 from farthing.serving.pipeline import Pipeline
-from farthing.serving.request import Pair, Ranked, RerankRequest, RerankResult, check_top_n
+from farthing.serving.request import Pair, Ranked, RerankRequest, RerankResult, check_top_n, rank_request
 from farthing.serving.text.pairs import PairPreparer, pair_template
 from farthing.serving.text.prompts import check_prompt
 from farthing.serving.text.tokenizer import TextTokenizer
@@ -139,19 +139,6 @@ class Reranker(ServedModel):
             check_prompt(request.instruction, "instruction", self._settings.max_text_chars)
             return request.instruction
         return default or ""
-
-
-def rank_request(query: str, documents: Sequence[str], instruction: str | None, truncate: bool | None) -> RerankRequest:
-    if isinstance(documents, str):
-        raise InputError("documents is a single text; give a list of texts.", param="documents")
-    if not isinstance(query, str):
-        raise InputError(f"query is {shown(query)}; it must be a text (str).", param="query")
-    for index, text in enumerate(documents):
-        if not isinstance(text, str):
-            raise InputError(
-                f"Document {index} is {shown(text)}; it must be a text (str).", param=f"documents[{index}]"
-            )
-    return RerankRequest([(query, text) for text in documents], instruction, truncate)
 
 
 def result_of(collector: Collector) -> RerankResult:

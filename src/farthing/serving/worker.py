@@ -17,7 +17,7 @@ from typing import Protocol
 from farthing.core.errors import BatchFailedError, ClosedError, EngineError, OutOfMemoryError, WorkerDiedError
 from farthing.engine.runner import BatchOutput
 from farthing.serving.queue.batch import Batch
-from farthing.serving.queue.pace import counted_tokens
+from farthing.serving.queue.estimates import counted_tokens
 from farthing.serving.queue.scheduler import Scheduler
 from farthing.serving.queue.token_budget import TokenBudget
 from farthing.serving.stats import Health, NoObserver, Observer, StatsCounter

@@ -7,15 +7,17 @@ encoder may change its weights while it is used.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from farthing.core.errors import DoesNotFitError
+from farthing.core.errors import DoesNotFitError, SpaceChangedError
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings, UpstreamSettings
 from farthing.core.space import VectorSpace
-from farthing.serving.request import EmbedRequest, EmbedResult, InputType
+from farthing.serving.request import EmbedRequest, EmbedResult, InputType, Ranked
 
 if TYPE_CHECKING:
     from farthing.serving.embedder import Embedder
@@ -49,24 +51,11 @@ class Encoder(Protocol):
         tokenizer is not at hand."""
         ...
 
-    def encode(
-        self,
-        texts: Sequence[str],
-        *,
-        instruction: str | None = None,
-        input_type: InputType | None = None,
-        dimensions: int | None = None,
-        truncate: bool | None = None,
-        show_progress: bool = False,
-    ) -> np.ndarray:
-        """The unit vectors of any number of texts: float32 [texts, dimensions].
-
-        Args:
-            input_type: selects the model's prompt for queries or documents, if it has one.
-            truncate: cut texts longer than the context instead of refusing them; None for the configured default.
+    def encode_request(self, request: EmbedRequest, *, show_progress: bool = False) -> EmbedResult:
+        """The vectors of a request of any number of inputs, all of one space, and what else is known about them.
 
         Raises:
-            InputError: a text or an argument cannot be served as it is; the message names its index.
+            InputError: an input or an argument cannot be served as it is; the message names its index.
             EngineError, ServingError: the computation failed.
         """
         ...
@@ -74,12 +63,50 @@ class Encoder(Protocol):
     def close(self) -> None: ...
 
 
-class RequestEncoder(Encoder, Protocol):
-    """An encoder that tells more about its vectors."""
+class AsyncEncoder(Encoder, Protocol):
+    """An encoder that can be asked from an event loop."""
 
-    def encode_request(self, request: EmbedRequest, *, show_progress: bool = False) -> EmbedResult:
-        """The vectors of any number of inputs, as from `encode`, with what else is known about them."""
+    async def embed_async(self, request: EmbedRequest) -> EmbedResult:
+        """The vectors of one request of at most `max_texts_per_request` inputs, without blocking the event loop.
+
+        Also raises `QueueFullError`, and `MemoryShortError` while no new work is taken.
+        """
         ...
+
+
+def check_unchanged(before: VectorSpace, now: VectorSpace) -> None:
+    """Raise `SpaceChangedError` when an encoder has changed its weights between two requests.
+
+    Vectors from before and after the change cannot be compared. How many dimensions they have does not matter here.
+    """
+    if now.fingerprint != before.fingerprint:
+        raise SpaceChangedError(
+            f"The vectors of {before.model} are of another space now than before, and cannot be compared with the "
+            "earlier ones. The server that computes the model has changed its weights, as a Farthing does when its memory "
+            "runs short: give that server more memory, or smaller weights from the start (--format), and begin again."
+        )
+
+
+class RankingModel(Protocol):
+    """A model that orders texts by how well they answer a query: `farthing.Reranker`, or one on another server."""
+
+    def rank(
+        self, query: str, documents: Sequence[str], *, top_n: int | None = None, instruction: str | None = None
+    ) -> list[Ranked]:
+        """The documents, best first, or only the `top_n` best of them.
+
+        Raises:
+            InputError: a text or an argument cannot be served as it is.
+            EngineError, ServingError: the computation failed.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+def unlimited(serving: ServingSettings) -> ServingSettings:
+    """The settings without limits on what waits, for work of our own, none of which is to be refused."""
+    return replace(serving, max_queue_tokens=sys.maxsize, max_queue_ms=None)
 
 
 def lasting_name(model: str) -> str:
@@ -98,7 +125,7 @@ def open_encoder(
     upstream: UpstreamSettings,
     on_layer: Callable[[int, int], object] = lambda *_: None,
     others_bytes: int = 0,
-) -> RequestEncoder:
+) -> AsyncEncoder:
     """Open the model in this process, or at the server that `upstream` names.
 
     Args:
@@ -111,7 +138,7 @@ def open_encoder(
         NoUpstreamError: no server was ready in time.
     """
     # Imported here, so that a server elsewhere can be asked without loading torch.
-    if upstream.urls or upstream.engine != "farthing":
+    if upstream.is_used:
         from farthing.upstream.embedder import UpstreamEmbedder
         from farthing.upstream.open import open_upstream
 
@@ -139,3 +166,27 @@ def open_embedder(
         if not others_bytes or planned.memory == engine.memory:
             raise
         raise error.beside(engine.memory, others_bytes) from error
+
+
+def open_reranker(
+    model: str,
+    source: SourceSettings,
+    engine: EngineSettings,
+    serving: ServingSettings,
+    upstream: UpstreamSettings,
+    on_layer: Callable[[int, int], object] = lambda *_: None,
+) -> RankingModel:
+    """Open a model that ranks texts, in this process or at the server that `upstream` names.
+
+    The arguments and errors are those of `open_encoder`.
+    """
+    if upstream.is_used:
+        from farthing.upstream.open import open_upstream
+        from farthing.upstream.reranker import UpstreamReranker
+
+        opened = open_upstream(model, upstream, source, engine, serving, task="rerank")
+        assert isinstance(opened, UpstreamReranker)
+        return opened
+    from farthing.serving.reranker import Reranker
+
+    return Reranker.from_settings(model, source, engine, serving, on_layer=on_layer)

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from farthing.core.errors import EmptyInputError, InputError
 from farthing.serving.request import EmbedRequest, InputType, parts_of
-from farthing.toolkit.encoder import RequestEncoder
+from farthing.toolkit.encoder import Encoder, check_unchanged
 from farthing.toolkit.records.fields import placed_error
 from farthing.toolkit.records.lines import USUAL_LAYOUT, Layout
 from farthing.toolkit.records.read_lines import Wanted
@@ -149,7 +149,7 @@ def read_text_set(
 
 
 def embed_text_set(
-    encoder: RequestEncoder,
+    encoder: Encoder,
     data: TextSet,
     *,
     indices: np.ndarray | None = None,
@@ -159,8 +159,9 @@ def embed_text_set(
     """Embed all texts, or only those at `indices`. Texts over the context are cut; a text that cannot be embedded has
     no vector.
 
-    Raises what `Encoder.encode` raises, except errors of single texts.
+    Raises what `Encoder.encode_request` raises, except errors of single texts, and `SpaceChangedError`.
     """
+    space = encoder.space
     wanted = np.arange(len(data)) if indices is None else indices
     errors: dict[int, InputError] = {}
     table = np.zeros((len(data), encoder.dimensions), dtype=np.float32)
@@ -171,6 +172,7 @@ def embed_text_set(
         for number, asked in enumerate(parts_of(request, TEXTS_AT_A_TIME)):
             part = wanted[number * TEXTS_AT_A_TIME :][: len(asked.inputs)]
             result = encoder.encode_request(asked)
+            check_unchanged(space, result.space)
             found.table[part] = result.vectors
             found.unknown[part[list(result.unknown.texts)]] = True
             for place, error in result.errors.items():

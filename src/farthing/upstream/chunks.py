@@ -42,7 +42,7 @@ def weight_of(item: Input) -> int:
     return len(item) if isinstance(item, str) else CHARS_PER_TOKEN * len(item)
 
 
-def estimate_tokens(text: str) -> int:
+def generous_tokens(text: str) -> int:
     """The estimated number of tokens of a text, rather too large than too small.
 
     Three letters of ASCII, or one of any other script, count as a token.

@@ -30,7 +30,6 @@ from farthing.serving.request import (
     CheckedRequest,
     EmbedRequest,
     EmbedResult,
-    InputType,
     Terms,
     check_number,
     joined,
@@ -39,7 +38,7 @@ from farthing.serving.request import (
 from farthing.serving.text.vocabulary import Unknown
 from farthing.serving.vectors import check_dimensions, finish_vectors
 from farthing.upstream.answer import AttemptFailedError
-from farthing.upstream.chunks import CHARS_PER_TOKEN, Chunk, estimate_tokens, fit_input, split, weight_of
+from farthing.upstream.chunks import CHARS_PER_TOKEN, Chunk, generous_tokens, fit_input, split, weight_of
 from farthing.upstream.client import UpstreamClient
 from farthing.upstream.prompts import NOTHING_KNOWN, prompt_warnings, upstream_prefix
 from farthing.upstream.served import UpstreamModel, gather_bounded
@@ -54,7 +53,7 @@ PROBE = (
 # When an upstream has refused this many inputs one after another and has taken none, the refusal is no single input's
 # fault.
 MOST_REFUSED = 8
-REQUEST_TEXTS = 1024  # texts that `encode` asks for at a time; their parts are asked for side by side
+REQUEST_TEXTS = 1024  # texts that `encode_request` asks for at a time; their parts are asked for side by side
 MIN_COSINE = 0.99  # between upstreams of one model: fp16 and bf16 stay above it, another model or pooling far below
 
 
@@ -175,28 +174,11 @@ class UpstreamEmbedder(UpstreamModel):
         """The vectors of one request. Raises as `check` and `compute`."""
         return await self.compute(self.check(request))
 
-    def encode(
-        self,
-        texts: Sequence[str],
-        *,
-        instruction: str | None = None,
-        input_type: InputType | None = None,
-        dimensions: int | None = None,
-        truncate: bool | None = None,
-        show_progress: bool = False,
-    ) -> np.ndarray:
-        """The vectors of any number of texts: float32 [texts, dimensions]. It blocks, so it is not for an event loop.
-
-        The arguments are those of `EmbedRequest`. Raises as `embed_async`, and `UpstreamFailedError` when the
-        upstream's weights change on the way.
-        """
-        wanted = EmbedRequest(
-            texts, instruction=instruction, input_type=input_type, dimensions=dimensions, truncate=truncate
-        )
-        return self.encode_request(wanted, show_progress=show_progress).vectors
-
     def encode_request(self, request: EmbedRequest, *, show_progress: bool = False) -> EmbedResult:
-        """The vectors of a request as `encode` makes them, together with what is known of them."""
+        """The vectors of a request of any number of texts. It blocks, so it is not for an event loop.
+
+        Raises as `embed_async`, and `UpstreamFailedError` when the upstream's weights change on the way.
+        """
         found: list[EmbedResult] = []
         with tqdm(total=len(request.inputs), unit=" texts", disable=not show_progress, dynamic_ncols=True) as bar:
             for part in parts_of(request, REQUEST_TEXTS):
@@ -209,7 +191,7 @@ class UpstreamEmbedder(UpstreamModel):
 
     def count_tokens(self, text: str) -> int:
         """The estimated number of tokens of a text: the model's tokenizer is on another server."""
-        return estimate_tokens(text)
+        return generous_tokens(text)
 
     def _embed_and_wait(self, request: EmbedRequest) -> EmbedResult:
         return self._loop.run(self._tracked(self._embed(CheckedRequest(request, self._terms(request)))))

@@ -22,7 +22,14 @@ import numpy as np
 import orjson
 
 from farthing.core.errors import EmptyInputError, UnknownPromptError, UpstreamInputError
-from farthing.serving.request import RerankRequest, RerankResult, check_number
+from farthing.serving.request import (
+    Ranked,
+    RerankRequest,
+    RerankResult,
+    check_number,
+    check_top_n,
+    rank_request,
+)
 from farthing.serving.text.clean import clean_named
 from farthing.upstream.answer import AttemptFailedError, scores_limit
 from farthing.upstream.chunks import CHARS_PER_TOKEN
@@ -123,11 +130,27 @@ class UpstreamReranker(UpstreamModel):
             )
         self._routes[client.name] = route
 
+    def rank(
+        self, query: str, documents: Sequence[str], *, top_n: int | None = None, instruction: str | None = None
+    ) -> list[Ranked]:
+        """Any number of documents, best first, or only the `top_n` best of them. It blocks, so it is not for an event
+        loop. Raises as `rerank_async`.
+        """
+        check_top_n(top_n)
+        request = rank_request(query, documents, instruction)
+        self._check(request)
+        return self._loop.run(self._tracked(self._rerank(request))).ranking(top_n)
+
     async def rerank_async(self, request: RerankRequest) -> RerankResult:
         """The scores of one request. Cancelling it takes back what is not computed yet.
 
         Raises as `UpstreamEmbedder.embed_async`.
         """
+        self._check(request)
+        check_number(len(request.inputs), self._serving, "documents")
+        return await self._on_own_loop(self._rerank(request), len(request.inputs))
+
+    def _check(self, request: RerankRequest) -> None:
         if not request.inputs:
             raise EmptyInputError("There are no documents; send at least one.", param="documents")
         if request.instruction is not None:
@@ -136,8 +159,6 @@ class UpstreamReranker(UpstreamModel):
                 "put it before the query.",
                 param="instruction",
             )
-        check_number(len(request.inputs), self._serving, "documents")
-        return await self._on_own_loop(self._rerank(request), len(request.inputs))
 
     async def _rerank(self, request: RerankRequest) -> RerankResult:
         by_query: dict[str, list[int]] = {}

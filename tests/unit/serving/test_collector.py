@@ -12,7 +12,7 @@ import pytest
 
 from farthing import Embedder, Reranker
 from farthing.core.errors import PromptTooLongError, QueryTooLongError, TextTooLargeError
-from farthing.serving.queue.pace import SLICE_CHARS, SLICE_TEXTS
+from farthing.serving.queue.estimates import SLICE_CHARS, SLICE_TEXTS
 from farthing.serving.request import EmbedRequest, RerankRequest
 from farthing.serving.text.pools import HUGE_CHARS, TokenizerPools
 from farthing.serving.text.prepare import Slice

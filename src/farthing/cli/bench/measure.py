@@ -22,7 +22,7 @@ from farthing.engine.weights.load import LoadedModel, load_weights
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.native.team import native_kernels
 from farthing.serving.queue.batch import Job
-from farthing.serving.queue.pace import Size
+from farthing.serving.queue.estimates import Size
 from farthing.serving.queue.scheduler import BatchLimits, Scheduler
 from farthing.serving.queue.token_counter import TokenCounter
 from farthing.serving.request import Urgency

@@ -32,7 +32,7 @@ from farthing.core.settings import (
     UpstreamSettings,
 )
 from farthing.core.space import ELSEWHERE
-from farthing.toolkit.encoder import RequestEncoder, open_encoder
+from farthing.toolkit.encoder import RankingModel, AsyncEncoder, open_encoder, open_reranker, unlimited
 from farthing.toolkit.records.reader import INPUT_FORMATS
 from farthing.toolkit.records.skipped import Skipped
 from farthing.upstream.child_engine.guard import end_with_parent
@@ -89,15 +89,17 @@ def progress_shown(progress: bool | None) -> bool:
 
 
 @contextmanager
-def opened_encoder(model: str, settings: Resolved, others_bytes: int = TEXTS_BYTES) -> Iterator[RequestEncoder]:
+def opened_encoder(
+    model: str, settings: Resolved, others_bytes: int = TEXTS_BYTES, *, progress: bool | None = None
+) -> Iterator[AsyncEncoder]:
     """Open the encoder of a command's settings (`ENCODER_GROUPS`), and close it afterwards.
 
-    `others_bytes` of a memory budget are left for what the command itself holds. Raises the errors of `open_encoder`.
+    `others_bytes` of a memory budget are left for what the command itself holds; `progress` says whether a bar is drawn
+    while it loads (`loading`). Raises the errors of `open_encoder`.
     """
-    # Limits on waiting texts are lifted, so that none of the command's own texts is refused.
-    serving = replace(settings.group(ServingSettings), max_queue_tokens=sys.maxsize, max_queue_ms=None)
+    serving = unlimited(settings.group(ServingSettings))
     source, engine = settings.group(SourceSettings), settings.group(EngineSettings)
-    with loading(model) as on_layer:
+    with loading(model, shown=progress) as on_layer:
         upstream = settings.group(UpstreamSettings)
         opened = open_encoder(model, source, engine, serving, upstream, on_layer, others_bytes)
     with closing(opened) as encoder:
@@ -106,9 +108,23 @@ def opened_encoder(model: str, settings: Resolved, others_bytes: int = TEXTS_BYT
 
 
 @contextmanager
+def opened_reranker(model: str, settings: Resolved, upstream: UpstreamSettings) -> Iterator[RankingModel]:
+    """Open the reranker of a command's settings, here or at the server that `upstream` names, and close it afterwards.
+
+    Raises the errors of `open_reranker`.
+    """
+    source, engine = settings.group(SourceSettings), settings.group(EngineSettings)
+    with loading(model) as on_layer:
+        opened = open_reranker(model, source, engine, settings.group(ServingSettings), upstream, on_layer)
+    with closing(opened) as reranker:
+        say_rounded(getattr(opened, "plan", None))
+        yield reranker
+
+
+@contextmanager
 def index_encoder(
     manifest: Manifest, model: str | None, settings: Resolved, others_bytes: int
-) -> Iterator[RequestEncoder]:
+) -> Iterator[AsyncEncoder]:
     """As `opened_encoder`, for the model of an index.
 
     The weight format is that of the index's vectors unless a flag gives another. If another server makes the vectors,

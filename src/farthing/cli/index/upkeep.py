@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from farthing.cli.common.commands import Command
+from farthing.cli.index.left_out import listed
 from farthing.core.errors import IndexNotFoundError, IndexPlaceError, VectorIndexError
 from farthing.toolkit.bulk.progress import counted
 
 if TYPE_CHECKING:
     from farthing.toolkit.stores.database import Database
-
-MOST_LISTED = 10
 
 
 @click.command("info", cls=Command, epilog="farthing index info ./help")
@@ -95,8 +94,7 @@ def delete(store: str, documents: tuple[str, ...], is_all: bool, yes: bool) -> N
     click.echo(f"Took out {counted(index.delete(documents), 'document')}.")
     missing = [name for name in dict.fromkeys(documents) if name not in held]
     if missing:
-        more = f" and {len(missing) - MOST_LISTED:,} more" if len(missing) > MOST_LISTED else ""
-        click.echo(f"Not in the index: {', '.join(missing[:MOST_LISTED])}{more}.", err=True)
+        click.echo(f"Not in the index: {listed(missing)}.", err=True)
 
 
 def remove(database: Database, store: str, *, is_sure: bool) -> None:
@@ -107,9 +105,7 @@ def remove(database: Database, store: str, *, is_sure: bool) -> None:
         click.confirm(f"Remove the index {store} {what}?", abort=True)
     kept = remove_index(database)
     if kept:
-        more = f" and {len(kept) - MOST_LISTED:,} more" if len(kept) > MOST_LISTED else ""
-        listed = ", ".join(kept[:MOST_LISTED]) + more
-        click.echo(f"Removed the index in {store}, but not what else is there: {listed}.")
+        click.echo(f"Removed the index in {store}, but not what else is there: {listed(kept)}.")
     else:
         click.echo(f"Removed {store}.")
 

@@ -18,7 +18,7 @@ from farthing.server.http.disconnect import unless_hung_up
 from farthing.server.http.request_record import exchange_of
 from farthing.server.http.urgency import urgency_of
 from farthing.server.limits.in_flight import claim_answer
-from farthing.serving.queue.pace import SLICE_TEXTS, Size
+from farthing.serving.queue.estimates import SLICE_TEXTS, Size
 from farthing.serving.request import NOT_TIMED, USUAL, Urgency
 
 if TYPE_CHECKING:

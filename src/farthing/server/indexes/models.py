@@ -14,11 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-
 from farthing.core.errors import ClosedError
-from farthing.serving.request import EmbedRequest, InputType, Ranked, RerankRequest, parts_of
-from farthing.upstream.chunks import estimate_tokens
+from farthing.serving.request import EmbedRequest, EmbedResult, Ranked, RerankRequest, joined, parts_of
+from farthing.toolkit.encoder import check_unchanged
+from farthing.upstream.chunks import generous_tokens
 
 if TYPE_CHECKING:
     from farthing.core.space import VectorSpace
@@ -110,45 +109,33 @@ class Work:
 
 
 class ServedEncoder:
-    """A `farthing.toolkit.encoder.Encoder` over a served model. Its space is that of the last vectors it returned."""
+    """A `farthing.toolkit.encoder.Encoder` over a served model."""
 
     def __init__(self, work: Work, name: str, backend: EmbedBackend) -> None:
         self.model = name
         self.dimensions = backend.dimensions
         self.context_length = backend.context_length
-        self.space: VectorSpace = backend.space
-        self._work = work
+        self._backend, self._work = backend, work
         self._tokenizer = None if backend.local is None else backend.local.tokenizer
+
+    @property
+    def space(self) -> VectorSpace:
+        return self._backend.space
 
     def count_tokens(self, text: str) -> int:
         # The text is encoded as a batch, so that other threads run meanwhile.
-        return estimate_tokens(text) if self._tokenizer is None else len(self._tokenizer.encode_pieces([text])[0])
+        return generous_tokens(text) if self._tokenizer is None else len(self._tokenizer.encode_pieces([text])[0])
 
-    def encode(
-        self,
-        texts: Sequence[str],
-        *,
-        instruction: str | None = None,
-        input_type: InputType | None = None,
-        dimensions: int | None = None,
-        truncate: bool | None = None,
-        show_progress: bool = False,  # noqa: ARG002 - a server has nobody to show it to
-    ) -> np.ndarray:
-        request = EmbedRequest(
-            texts,
-            instruction=instruction,
-            input_type=input_type,
-            dimensions=dimensions,
-            truncate=truncate,
-            urgency=self._work.urgency,
-        )
-        found = [np.zeros((0, dimensions or self.dimensions), dtype=np.float32)]
-        for part in parts_of(request, TEXTS_AT_A_TIME):
+    def encode_request(self, request: EmbedRequest, *, show_progress: bool = False) -> EmbedResult:  # noqa: ARG002
+        """The vectors of a request. There is nobody to show its progress to."""
+        found = []
+        for part in parts_of(replace(request, urgency=self._work.urgency), TEXTS_AT_A_TIME):
             result = self._work.wait_for(self._work.service.embed(part, self.model)).result
             self._work.note(len(part.inputs), result.num_tokens)
-            self.space = replace(result.space, dimensions=self.dimensions)
-            found.append(result.vectors)
-        return np.concatenate(found)
+            found.append(result)
+        for result in found:
+            check_unchanged(found[0].space, result.space)
+        return joined(found)
 
     def close(self) -> None:
         """Do nothing: the service goes on."""

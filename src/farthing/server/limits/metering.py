@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from farthing.server.limits.rates import Allowance
-from farthing.serving.queue.pace import BYTES_PER_TOKEN
+from farthing.serving.queue.estimates import BYTES_PER_TOKEN
 
 TOO_LATE = 504
 

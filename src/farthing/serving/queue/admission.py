@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from farthing.core.errors import QueueFullError, TooManyTextsError, TooManyTokensError
 from farthing.serving.queue.lane import HELD_TEXTS, HELD_TOKENS, Flow, Lane, expected_wait_s
-from farthing.serving.queue.pace import Size
+from farthing.serving.queue.estimates import Size
 
 # The most batches that a request waits for while the speed is not known, where the wait is limited. With that much
 # waiting, a batch is full, and will tell the speed.
@@ -61,7 +61,7 @@ class QueueLimits:
 
 
 @dataclass(frozen=True)
-class Pace:
+class Throughput:
     """
     Attributes:
         tokens_per_s: the present speed; None when it is not known yet, and waits are counted in batches.
@@ -74,7 +74,7 @@ class Pace:
     now_s: float
 
 
-def check_room(limits: QueueLimits, lane: Lane, earlier_lanes: Sequence[Lane], size: Size, pace: Pace) -> None:
+def check_room(limits: QueueLimits, lane: Lane, earlier_lanes: Sequence[Lane], size: Size, throughput: Throughput) -> None:
     """Raise an error when the queue has no room for a request of this size.
 
     Args:
@@ -99,20 +99,20 @@ def check_room(limits: QueueLimits, lane: Lane, earlier_lanes: Sequence[Lane], s
             raise QueueFullError(
                 f"{found} {what} are waiting and {more} more would exceed the limit of {limit} (max_queue_{what}). Try "
                 "again later.",
-                retry_after_s=excess_tokens / pace.tokens_per_s if pace.tokens_per_s else None,
+                retry_after_s=excess_tokens / throughput.tokens_per_s if throughput.tokens_per_s else None,
             )
     if limits.max_wait_s is None:
         return
     num_tokens = tokens_before(lane, size)
-    if pace.tokens_per_s is None:
-        if expected_wait_s(lane, earlier_lanes, num_tokens, pace.batch_tokens) > FIRST_BATCHES:
+    if throughput.tokens_per_s is None:
+        if expected_wait_s(lane, earlier_lanes, num_tokens, throughput.batch_tokens) > FIRST_BATCHES:
             raise QueueFullError(
                 f"{waiting.num_tokens} tokens are waiting; how long a request of about {size.num_tokens} would wait is "
                 "known only when a batch has run (max_queue_ms). Try again later."
             )
         return
-    passing = lane.arrivals.tokens_per_s(size.num_tokens, pace.now_s)
-    wait_s = expected_wait_s(lane, earlier_lanes, num_tokens, pace.tokens_per_s, passing)
+    passing = lane.arrivals.tokens_per_s(size.num_tokens, throughput.now_s)
+    wait_s = expected_wait_s(lane, earlier_lanes, num_tokens, throughput.tokens_per_s, passing)
     if wait_s > limits.max_wait_s:
         raise QueueFullError(
             f"A request of about {size.num_tokens} tokens would wait for about {wait_s:.1f} s now; at most "

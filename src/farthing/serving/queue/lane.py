@@ -22,11 +22,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from farthing.models.token_key import TOKEN_BYTES
 from farthing.serving.queue.batch import Filling, Job, Text, num_tokens_of
-from farthing.serving.queue.pace import Arrivals, Size, Speed, counted_tokens
+from farthing.serving.queue.estimates import Arrivals, Size, Speed, counted_tokens
 from farthing.serving.request import LANES, LaneName, Urgency
 
 # The most texts of one request that wait in the queue at the same time; the others are not tokenised yet. And the most
-# tokens: texts have at most about as many tokens as characters (`farthing.serving.queue.pace.SLICE_CHARS`).
+# tokens: texts have at most about as many tokens as characters (`farthing.serving.queue.estimates.SLICE_CHARS`).
 HELD_TEXTS = 1024
 HELD_TOKENS = 2**20
 # The share of every batch that goes to the longest-waiting interactive request.

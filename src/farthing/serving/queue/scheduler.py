@@ -22,10 +22,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from farthing.core.errors import ClosedError, FarthingError, InputError, QueueFullError
-from farthing.serving.queue.admission import Pace, QueueLimits, check_room
+from farthing.serving.queue.admission import QueueLimits, Throughput, check_room
 from farthing.serving.queue.batch import Batch, Filling, Job
 from farthing.serving.queue.lane import Flow, Lanes
-from farthing.serving.queue.pace import Size, Speed
+from farthing.serving.queue.estimates import Size, Speed
 from farthing.serving.queue.token_counter import TokenCounter
 from farthing.serving.request import Urgency
 from farthing.serving.stats import NoObserver, Observer, QueueStats
@@ -203,8 +203,8 @@ class Scheduler:
             if limited:
                 try:
                     earlier = self._lanes.before(urgency.lane)
-                    pace = Pace(self.speed.tokens_per_s, self._limits.max_tokens, self._clock())
-                    check_room(self._queue, lane, earlier, size, pace)
+                    throughput = Throughput(self.speed.tokens_per_s, self._limits.max_tokens, self._clock())
+                    check_room(self._queue, lane, earlier, size, throughput)
                 except (QueueFullError, InputError):
                     self._num_refused += 1
                     raise

@@ -16,17 +16,37 @@ from pathlib import Path
 import numpy as np
 
 from farthing.core.errors import InputError
-from farthing.serving.embedder import Embedder
+from farthing.core.space import VectorSpace
 from farthing.serving.request import EmbedRequest, EmbedResult
 from farthing.toolkit.bulk.folder import PartialFolder
-from farthing.toolkit.bulk.pace import Pace
 from farthing.toolkit.bulk.progress import Progress
 from farthing.toolkit.bulk.writer import Writer
+from farthing.toolkit.encoder import AsyncEncoder, check_unchanged
 from farthing.toolkit.records.fields import placed_error
 from farthing.toolkit.records.reader import Reader
 from farthing.toolkit.records.rows import Rows, readable
 
 CHUNKS_IN_FLIGHT = 2
+# A chunk is committed every few seconds on any machine.
+CHUNK_SECONDS = 5.0
+FIRST_ROWS = 16
+# A step up is bounded, because the first chunks of a run say little about the rest.
+LARGEST_STEP = 4
+
+
+class ChunkSize:
+    """`rows` is the size of the next chunk: `fixed` if given, else what the last chunk suggests, at most `limit`."""
+
+    def __init__(self, fixed: int | None, limit: int) -> None:
+        self.fixed = fixed
+        self.limit = limit
+        self.rows = fixed or min(FIRST_ROWS, limit)
+
+    def observe(self, num_rows: int, seconds: float) -> None:
+        """Learn from a chunk of `num_rows` that took `seconds`."""
+        if self.fixed is None:
+            wanted = round(num_rows * CHUNK_SECONDS / max(seconds, 1e-3))
+            self.rows = max(1, min(wanted, self.rows * LARGEST_STEP, self.limit))
 
 
 @dataclass(frozen=True)
@@ -39,37 +59,47 @@ class Running:
 
 
 class Pipeline:
-    """Embeds the rows that `reader` has left. `request` is sent with each chunk's texts as its inputs."""
+    """Embeds the rows that `reader` has left. `request` is sent with each chunk's texts as its inputs.
+
+    All vectors are of `space`, however long they are.
+    """
 
     def __init__(
         self,
-        embedder: Embedder,
+        encoder: AsyncEncoder,
+        space: VectorSpace,
         request: EmbedRequest,
         reader: Reader,
         writer: Writer,
         folder: PartialFolder,
-        pace: Pace,
+        chunk_size: ChunkSize,
         progress: Progress,
         *,
         strict: bool,
     ) -> None:
-        self.embedder = embedder
+        self.encoder = encoder
+        self.space = space
         self.request = request
         self.reader = reader
         self.writer = writer
         self.folder = folder
-        self.pace = pace
+        self.chunk_size = chunk_size
         self.progress = progress
         self.strict = strict
         self.num_rows = folder.num_rows
         self.last_commit = time.monotonic()
 
     async def run(self) -> None:
-        """Embed and commit all rows. In a strict job, raises `InputError` for the first row that cannot be read or
-        embedded."""
+        """Embed and commit all rows.
+
+        Raises:
+            InputError: in a strict job, for the first row that cannot be read or embedded.
+            SpaceChangedError: the encoder has changed its weights.
+            EngineError, ServingError: the computation failed.
+        """
         in_flight: deque[Running] = deque()
         try:
-            while (rows := await asyncio.to_thread(self.reader.take, self.pace.rows)) is not None:
+            while (rows := await asyncio.to_thread(self.reader.take, self.chunk_size.rows)) is not None:
                 in_flight.append(self.start(rows))
                 if len(in_flight) == CHUNKS_IN_FLIGHT:
                     await self.commit(in_flight.popleft())
@@ -84,10 +114,11 @@ class Pipeline:
         good = readable(rows)
         texts = rows.texts
         request = replace(self.request, inputs=[texts[index] for index in good], leaves_out=True)
-        return Running(rows, good, asyncio.create_task(self.embedder.embed_async(request)))
+        return Running(rows, good, asyncio.create_task(self.encoder.embed_async(request)))
 
     async def commit(self, running: Running) -> None:
         rows, good, result = running.rows, running.good, await running.task
+        check_unchanged(self.space, result.space)
         lost = dict(rows.errors)
         for index, error in result.errors.items():
             lost[good[index]] = placed_error(error, rows.place(good[index]))
@@ -102,7 +133,7 @@ class Pipeline:
             raise lost[stop]
         self.progress.add(result, len(rows), self.reader.estimate_rows())
         now = time.monotonic()
-        self.pace.observe(len(rows), now - self.last_commit)
+        self.chunk_size.observe(len(rows), now - self.last_commit)
         self.last_commit = now
 
     def _write(self, rows: Rows, vectors: np.ndarray, stop: int, lost: Mapping[int, InputError]) -> None:

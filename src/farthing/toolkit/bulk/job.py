@@ -8,26 +8,29 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from farthing.core.errors import InputError, SettingsError
-from farthing.core.settings import ServingSettings
-from farthing.serving.embedder import Embedder
+from farthing.core.resolve import resolve
+from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings, UpstreamSettings
+from farthing.core.space import VectorSpace
 from farthing.serving.request import EmbedRequest
 from farthing.toolkit.bulk.definition import JobDefinition
-from farthing.toolkit.bulk.embedding import Pipeline
+from farthing.toolkit.bulk.embedding import ChunkSize, Pipeline
 from farthing.toolkit.bulk.folder import LEFT_OUT, PartialFolder
-from farthing.toolkit.bulk.pace import Pace
 from farthing.toolkit.bulk.progress import Progress, counted
 from farthing.toolkit.bulk.verify import skip_done
 from farthing.toolkit.bulk.writer import check_output, open_writer, reserved_field
+from farthing.toolkit.encoder import AsyncEncoder, open_encoder, unlimited
 from farthing.toolkit.records.read_lines import Wanted
 from farthing.toolkit.records.reader import Reader, format_of, open_reader
 
 # A chunk's vectors and texts are held in memory, and larger chunks gain nothing.
 LARGEST_CHUNK_ROWS = 8192
+ASKED = ("prompt", "prompt_name", "instruction", "input_type", "dimensions", "normalize")
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,11 @@ class Job:
     """
     Attributes:
         input: a path, or "-" for standard input.
-        input_format: "txt", "jsonl", "csv" or "parquet"; None to go by the suffix.
-        field: the field to embed; None for "text", or the only one.
         output: a path whose suffix decides the format.
         request: how the vectors are to be made; the job fills in its inputs.
         serving: settings that decide what happens to long and short texts, and how many texts are taken at once.
+        field: the field to embed; None for "text", or the only one.
+        input_format: "txt", "jsonl", "csv" or "parquet"; None to go by the suffix.
         chunk_rows: rows committed together; None to commit every few seconds.
         restart: discard the rows of an earlier run.
         overwrite: replace an output that exists.
@@ -50,27 +53,80 @@ class Job:
     """
 
     input: str
-    input_format: str | None
-    field: str | None
     output: Path
     request: EmbedRequest
     serving: ServingSettings
-    chunk_rows: int | None
-    restart: bool
-    overwrite: bool
-    strict: bool
+    field: str | None = None
+    input_format: str | None = None
+    chunk_rows: int | None = None
+    restart: bool = False
+    overwrite: bool = False
+    strict: bool = False
     show_progress: bool = False
     say: Callable[[str], None] = lambda _: None
     reword: Callable[[str], str] = str
 
 
-def run_job(job: Job, load: Callable[[], Embedder]) -> None:
+def embed_file(
+    model: str,
+    input: str | Path,
+    output: str | Path,
+    *,
+    field: str | None = None,
+    input_format: str | None = None,
+    chunk_rows: int | None = None,
+    restart: bool = False,
+    overwrite: bool = False,
+    strict: bool = False,
+    show_progress: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+    **options: Any,
+) -> None:
+    """Embed the texts of a file, as `farthing embed` does. When it was stopped, the same call goes on.
+
+    The arguments are those of `Job`.
+
+    Args:
+        model: a local folder, a Hugging Face id, `modelscope:ID`, or what the server at `upstream` calls it.
+        options: prompt, prompt_name, instruction, input_type, dimensions and normalize, as `Embedder.encode` takes
+            them; and any of the settings in docs/settings.md that concern the model, engine, queue or upstream.
+
+    Raises:
+        ModelError: the model cannot be found or used.
+        SettingsError: a setting is unknown or out of range.
+        NoUpstreamError: no server was ready in time.
+
+    It also raises what `run_job` raises.
+    """
+    request = EmbedRequest((), **{name: options.pop(name) for name in ASKED if name in options})
+    groups = (SourceSettings, EngineSettings, ServingSettings, UpstreamSettings)
+    source, engine, serving, upstream = map(resolve(groups, flags=options).group, groups)
+    job = Job(
+        str(input),
+        Path(output),
+        request,
+        serving,
+        field=field,
+        input_format=input_format,
+        chunk_rows=chunk_rows,
+        restart=restart,
+        overwrite=overwrite,
+        strict=strict,
+        show_progress=show_progress,
+        say=say,
+    )
+    run_job(job, lambda: closing(open_encoder(model, source, engine, unlimited(serving), upstream)))
+
+
+def run_job(job: Job, load: Callable[[], AbstractContextManager[AsyncEncoder]]) -> None:
     """Do the rest of the job, and put the output in its place.
 
     Raises:
         SettingsError: the output exists, another process is writing it, or its folder holds rows of a different job.
         InputError: no row can be read and embedded, or one cannot and the job is strict, or the input has changed
             since the last run.
+        SpaceChangedError: the encoder has changed its weights; what is done is kept.
+        EngineError, ServingError: the computation failed; what is done is kept.
     """
     check_output(job.output)
     limit = chunk_limit(job)
@@ -82,8 +138,9 @@ def run_job(job: Job, load: Callable[[], Embedder]) -> None:
         is_finished = not job.restart and folder.is_published
         if not is_finished:
             check_free(job)
-        with load() as embedder:
-            definition = define(job, embedder, reader.field)
+        with load() as encoder:
+            space = encoder.space
+            definition = define(job, encoder, space, reader.field)
             if is_finished and not folder.differences(definition):
                 job.say(f"{job.output} was finished by an earlier run.")
                 return
@@ -91,18 +148,27 @@ def run_job(job: Job, load: Callable[[], Embedder]) -> None:
                 check_free(job)
                 folder.discard()
             folder.begin(definition)
-            embed_rest(job, embedder, reader, folder, Pace(job.chunk_rows, limit))
+            embed_rest(job, encoder, space, reader, folder, ChunkSize(job.chunk_rows, limit))
 
 
-def embed_rest(job: Job, embedder: Embedder, reader: Reader, folder: PartialFolder, pace: Pace) -> None:
+def embed_rest(
+    job: Job,
+    encoder: AsyncEncoder,
+    space: VectorSpace,
+    reader: Reader,
+    folder: PartialFolder,
+    chunk_size: ChunkSize,
+) -> None:
     done = folder.chunks()
-    writer = open_writer(job.output, metadata(job.request, embedder), [chunk.data for chunk in done])
+    writer = open_writer(job.output, metadata(job.request, encoder, space), [chunk.data for chunk in done])
     skip_done(reader, folder)
     if done:
         job.say(f"Going on after {counted(folder.num_rows, 'row')}.")
     try:
         with closing(Progress(folder.num_rows, shown=job.show_progress, say=job.say)) as progress:
-            pipeline = Pipeline(embedder, job.request, reader, writer, folder, pace, progress, strict=job.strict)
+            pipeline = Pipeline(
+                encoder, space, job.request, reader, writer, folder, chunk_size, progress, strict=job.strict
+            )
             asyncio.run(pipeline.run())
         check_any(job, folder)
         folder.publish(lambda path: writer.assemble([chunk.data for chunk in folder.chunks()], path))
@@ -164,19 +230,19 @@ def chunk_limit(job: Job) -> int:
     return min(limit, LARGEST_CHUNK_ROWS)
 
 
-def define(job: Job, embedder: Embedder, field: str) -> JobDefinition:
+def define(job: Job, encoder: AsyncEncoder, space: VectorSpace, field: str) -> JobDefinition:
     request, serving = job.request, job.serving
     return JobDefinition(
-        model=embedder.model,
-        space=embedder.space.id,
+        model=encoder.model,
+        space=space.id,
         prompt=request.prompt,
         prompt_name=request.prompt_name,
         instruction=request.instruction,
         input_type=request.input_type,
-        dimensions=request.dimensions or embedder.dimensions,
+        dimensions=request.dimensions or encoder.dimensions,
         normalize=request.normalize,
         truncate=serving.truncate,
-        context_length=embedder.context_length,
+        context_length=encoder.context_length,
         short_text=serving.short_text,
         min_chars=serving.min_chars,
         input_format=format_of(job.input, job.input_format),
@@ -185,8 +251,8 @@ def define(job: Job, embedder: Embedder, field: str) -> JobDefinition:
     )
 
 
-def metadata(request: EmbedRequest, embedder: Embedder) -> dict[str, str]:
+def metadata(request: EmbedRequest, encoder: AsyncEncoder, space: VectorSpace) -> dict[str, str]:
     """Return the facts about the vectors that go into the output, where its format has a place for them."""
-    dimensions = request.dimensions or embedder.dimensions
-    space = replace(embedder.space, dimensions=dimensions, normalized=request.normalize)
-    return {"farthing.model": embedder.model, "farthing.space": space.id}
+    dimensions = request.dimensions or encoder.dimensions
+    made = replace(space, dimensions=dimensions, normalized=request.normalize)
+    return {"farthing.model": encoder.model, "farthing.space": made.id}

@@ -11,20 +11,24 @@ from pathlib import Path
 
 import numpy as np
 
-from farthing.toolkit.records.fields import EMBEDDING_FIELD
+from farthing.toolkit.records.fields import EMBEDDING_FIELD, with_fields
 from farthing.toolkit.records.rows import Rows
 
 # Nine significant digits bring every float32 back exactly.
 NUMBER = "%.9g"
 
 
+def embedding_field(dimensions: int) -> str:
+    """The format string of the field with an embedding of so many numbers."""
+    return f'"{EMBEDDING_FIELD}": [{", ".join([NUMBER] * dimensions)}]'
+
+
 class JsonlWriter:
     def write_chunk(self, path: Path, rows: Rows, vectors: np.ndarray, kept: Sequence[int]) -> None:
-        embedding = f', "{EMBEDDING_FIELD}": [{", ".join([NUMBER] * vectors.shape[1])}]}}\n'
+        field = embedding_field(vectors.shape[1])
         with path.open("w", encoding="utf-8", newline="\n") as file:
             for record, vector in zip(rows.json_objects(), vectors[kept], strict=True):
-                # The record keeps its own spelling; only its closing brace is taken off.
-                file.write(record.removesuffix("}").rstrip() + embedding % tuple(vector.tolist()))
+                file.write(with_fields(record, field % tuple(vector.tolist())) + "\n")
 
     def assemble(self, chunks: Sequence[Path], path: Path) -> None:
         with path.open("wb") as target:

@@ -19,6 +19,7 @@ from farthing.core.files import write_atomically
 from farthing.toolkit.cluster.clustering import Clustering
 from farthing.toolkit.cluster.page import render_page
 from farthing.toolkit.optional import needed
+from farthing.toolkit.records.fields import with_fields
 from farthing.toolkit.text_set import TextSet
 
 FORMATS = ("jsonl", "parquet")
@@ -103,7 +104,7 @@ def json_records(data: TextSet, found: Clustering) -> Iterator[str]:
     """Yield each record as it came in, with the added fields at its end."""
     for record, *values in zip(data.json_objects(), *added_columns(found).values(), strict=True):
         added = json.dumps(dict(zip(ADDED_FIELDS, values, strict=True)), ensure_ascii=False)
-        yield record.rstrip().removesuffix("}").rstrip() + ", " + added.removeprefix("{")
+        yield with_fields(record, added.removeprefix("{").removesuffix("}"))
 
 
 def added_columns(found: Clustering) -> dict[str, list[Any]]:

@@ -20,8 +20,9 @@ from tqdm import tqdm
 
 from farthing.core.errors import InputError
 from farthing.core.files import write_atomically
+from farthing.core.space import VectorSpace
 from farthing.serving.request import EmbedRequest, EmbedResult
-from farthing.toolkit.encoder import RequestEncoder
+from farthing.toolkit.encoder import Encoder, check_unchanged
 from farthing.toolkit.evaluate.sets.find import LabelledSet
 from farthing.toolkit.evaluate.sets.records import Part
 from farthing.toolkit.records.fields import placed_error
@@ -76,7 +77,7 @@ class Embedded:
 
 
 def embed_sets(
-    encoder: RequestEncoder,
+    encoder: Encoder,
     sets: Sequence[LabelledSet],
     instructions: Sequence[str | None] = (None,),
     *,
@@ -92,11 +93,13 @@ def embed_sets(
         skipped: is told of texts that cannot be embedded, whose vectors are zero; by default the first of them is an
             error.
 
-    Raises the errors of `Encoder.encode`; an `InputError` names the text's place.
+    Raises the errors of `Encoder.encode_request`; an `InputError` names the text's place. Raises `SpaceChangedError` when the
+    model changes its weights meanwhile.
     """
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
     done: dict[tuple[Part, str | None], Vectors] = {}
+    space = encoder.space
     found = []
     for instruction in instructions:
         for data in sets:
@@ -105,7 +108,7 @@ def embed_sets(
                 key = (part, instruction_for(part, instruction))
                 if key not in done:
                     description = f"Embedding {data.name}" if show_progress else None
-                    done[key] = embed_part(encoder, *key, keep, description, skipped)
+                    done[key] = embed_part(encoder, space, *key, keep, description, skipped)
             vectors = {name: done[part, instruction_for(part, instruction)] for name, part in data.parts.items()}
             found.append(Embedded(data, instruction, vectors, one_text_ms))
     return found
@@ -120,7 +123,8 @@ def instruction_for(part: Part, instruction: str | None) -> str | None:
 
 
 def embed_part(
-    encoder: RequestEncoder,
+    encoder: Encoder,
+    space: VectorSpace,
     part: Part,
     instruction: str | None,
     keep: Path | None,
@@ -133,12 +137,13 @@ def embed_part(
     with tqdm(total=len(part), desc=description, unit=" texts", disable=description is None, dynamic_ncols=True) as bar:
         for start in range(0, len(part), PIECE_TEXTS):
             texts = part.texts[start : start + PIECE_TEXTS]
-            file = keep and keep / f"{key_of(encoder, part, instruction, texts)}.npz"
+            file = keep and keep / f"{key_of(space, encoder.context_length, part, instruction, texts)}.npz"
             if file and file.is_file():
                 piece, taken = read_kept(file)
                 num_kept += len(texts)
             else:
                 result, taken = timed(encoder, part, instruction, texts)
+                check_unchanged(space, result.space)
                 piece = result.vectors
                 for index, error in result.errors.items():
                     skipped.add(placed_error(error, part.place(start + index)))
@@ -151,7 +156,7 @@ def embed_part(
 
 
 def timed(
-    encoder: RequestEncoder, part: Part, instruction: str | None, texts: Sequence[str]
+    encoder: Encoder, part: Part, instruction: str | None, texts: Sequence[str]
 ) -> tuple[EmbedResult, float]:
     started = time.perf_counter()
     request = EmbedRequest(texts, instruction=instruction, input_type=part.input_type, truncate=True, leaves_out=True)
@@ -159,15 +164,17 @@ def timed(
     return result, time.perf_counter() - started
 
 
-def time_of_one_ms(encoder: RequestEncoder, part: Part, instruction: str | None) -> float:
+def time_of_one_ms(encoder: Encoder, part: Part, instruction: str | None) -> float:
     """Return the median time of single texts. A first text is not counted, since its time includes loading."""
     texts = [part.texts[0], *part.texts[:TIMED_TEXTS]]
     times = [timed(encoder, part, instruction, [text])[1] for text in texts]
     return float(np.median(times[1:])) * 1e3
 
 
-def key_of(encoder: RequestEncoder, part: Part, instruction: str | None, texts: Sequence[str]) -> str:
-    fixed = [encoder.space.id, encoder.context_length, part.input_type, instruction, list(texts)]
+def key_of(
+    space: VectorSpace, context_length: int, part: Part, instruction: str | None, texts: Sequence[str]
+) -> str:
+    fixed = [space.id, context_length, part.input_type, instruction, list(texts)]
     return hashlib.sha256(json.dumps(fixed).encode()).hexdigest()[:32]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from farthing.core.errors import DimensionsError
 from farthing.serving.vectors import finish_vectors
-from farthing.toolkit.encoder import RequestEncoder
+from farthing.toolkit.encoder import Encoder
 from farthing.toolkit.evaluate.embed import Embedded, embed_sets
 from farthing.toolkit.evaluate.labels import label_figures
 from farthing.toolkit.evaluate.pairs import pair_figures
@@ -85,7 +85,7 @@ class Row:
 
 
 def evaluate(
-    encoder: RequestEncoder,
+    encoder: Encoder,
     sets: Sequence[LabelledSet],
     *,
     instructions: Sequence[str | None] = (None,),
@@ -105,14 +105,14 @@ def evaluate(
     Raises:
         DimensionsError: one of `dimensions` is less than 1 or more than the model has.
         MissingExtraError: a package that a set's figures need is not installed.
-        The errors of `Encoder.encode`.
+        The errors of `Encoder.encode_request`.
     """
     check_dimensions(encoder, dimensions)
     embedded = embed_sets(encoder, sets, instructions, keep=keep, show_progress=show_progress)
     return list(rows_of(embedded, dimensions, searches, show_progress=show_progress))
 
 
-def check_dimensions(encoder: RequestEncoder, dimensions: Sequence[int]) -> None:
+def check_dimensions(encoder: Encoder, dimensions: Sequence[int]) -> None:
     """Raise `DimensionsError` when the encoder cannot make vectors of one of these `dimensions`."""
     for wanted in dimensions:
         if not 1 <= wanted <= encoder.dimensions:

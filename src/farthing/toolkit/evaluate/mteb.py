@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from farthing.toolkit.encoder import Encoder
+from farthing.serving.request import EmbedRequest
+from farthing.toolkit.encoder import Encoder, check_unchanged
 from farthing.toolkit.optional import needed
 
 with needed("MtebEncoder", "mteb"):
@@ -49,10 +50,11 @@ class MtebEncoder(AbsEncoder):
     def __init__(self, encoder: Encoder, *, instructions: Instructions | None = None) -> None:
         self.model: Encoder = encoder
         self._instructions = instructions
+        self._space = encoder.space
         self.mteb_model_meta = ModelMeta.create_empty(
             {
                 "name": name_of(encoder),
-                "revision": encoder.space.id,
+                "revision": self._space.id,
                 "max_tokens": encoder.context_length,
                 "embed_dim": encoder.dimensions,
                 "similarity_fn_name": ScoringFunction.COSINE,
@@ -75,16 +77,18 @@ class MtebEncoder(AbsEncoder):
         Args:
             kwargs: mteb's `encode_kwargs`; only `show_progress_bar` has an effect, since the engine makes the batches.
 
-        Raises the errors of `Encoder.encode`.
+        Raises the errors of `Encoder.encode_request`.
         """
         texts = [text for batch in inputs for text in batch["text"]]
-        return self.model.encode(
+        request = EmbedRequest(
             texts,
             instruction=self._instruction(task_metadata, prompt_type),
             input_type=None if prompt_type is None else prompt_type.value,
             truncate=True,
-            show_progress=bool(kwargs.get("show_progress_bar")),
         )
+        result = self.model.encode_request(request, show_progress=bool(kwargs.get("show_progress_bar")))
+        check_unchanged(self._space, result.space)
+        return result.vectors
 
     def _instruction(self, task: TaskMetadata, prompt_type: PromptType | None) -> str | None:
         if self._instructions is None or prompt_type is PromptType.document:

@@ -237,7 +237,7 @@ class Adder:
             part.passages.extend(passages)
             part.words.extend(map(self._words, passages))
             num_chars += len(document.text)
-            if num_chars >= self._embedder.pace.num_chars:
+            if num_chars >= self._embedder.part_size.num_chars:
                 yield part
                 part, num_chars = Prepared([], [], set(held), 0), 0
         yield part

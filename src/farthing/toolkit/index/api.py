@@ -200,7 +200,12 @@ class Index:
     def reindex(self, encoder: Encoder | str, *, dimensions: int | None = None) -> None:
         """Embed all passages with another model, which the index has from then on. Raises what `reindex` raises."""
         opened = opened_encoder(lasting_name(encoder)) if isinstance(encoder, str) else encoder
-        self._index = reindex(self._index.database, opened, dimensions=dimensions)
+        try:
+            self._index = reindex(self._index.database, opened, dimensions=dimensions)
+        except BaseException:
+            if opened is not encoder:
+                opened.close()
+            raise
         self.close()
         self._given, self._own = encoder, opened if isinstance(encoder, str) else None
 

@@ -32,7 +32,7 @@ KEY_BYTES = 16
 PART = struct.Struct("<III")  # number of vectors, dimensions, CRC-32 of what follows: keys, then float32 numbers
 
 
-class Pace:
+class PartSize:
     """The number of characters that are embedded in about `SECONDS_A_PUT`."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class PassageEmbedder:
         self, embed: Embed, begun: BegunVectors | None, on_part: Callable[[int], object] = lambda _: None
     ) -> None:
         self._embed, self._begun, self._on_part = embed, begun, on_part
-        self.pace = Pace()
+        self.part_size = PartSize()
         self._num_parts = 0  # of the last call
 
     def vectors(self, texts: Sequence[str]) -> np.ndarray:
@@ -83,7 +83,7 @@ class PassageEmbedder:
         num_chars = 0
         for number in range(first, len(texts)):
             num_chars += len(texts[number])
-            if num_chars >= self.pace.num_chars:
+            if num_chars >= self.part_size.num_chars:
                 return number - first + 1
         return len(texts) - first
 
@@ -93,7 +93,7 @@ class PassageEmbedder:
         if missing:
             started = time.monotonic()
             found = self._embed(missing)
-            self.pace.note(sum(map(len, missing)), time.monotonic() - started)
+            self.part_size.note(sum(map(len, missing)), time.monotonic() - started)
             if not is_all and self._begun is not None:
                 self._begun.keep(missing, found)
             if not held:

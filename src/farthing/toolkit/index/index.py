@@ -88,8 +88,7 @@ class VectorIndex:
         """
         check_free(database)
         splitting = splitting_for(encoder.context_length, max_tokens, overlap_tokens)
-        encoder.encode(["a wren"], dimensions=dimensions)  # raises for dimensions that the model does not have
-        space = space_of(encoder, dimensions)
+        space = tried_space(encoder, dimensions)
         manifest = Manifest(FIRST_DATA, encoder.model, space, splitting, words.VERSION, secrets.token_hex(16))
         with database.making():
             check_free(database)
@@ -123,6 +122,10 @@ class VectorIndex:
     def check(self, encoder: Encoder) -> None:
         """Raise `WrongSpaceError` when the encoder's vectors are not of the index's space."""
         self.manifest.check_space(encoder.space, encoder.model)
+
+    def check_made(self, result: EmbedResult, encoder: Encoder) -> None:
+        """Raise `WrongSpaceError` when vectors that the encoder made, of any length, are not of the index's space."""
+        self.manifest.check_space(replace(result.space, dimensions=encoder.dimensions), encoder.model)
 
     @property
     def dimensions(self) -> int:
@@ -180,24 +183,19 @@ class VectorIndex:
         if facts.num_passages <= SMALL_PASSAGES or facts.num_unindexed > MANY_UNINDEXED:
             self.store.build()
 
-    def embed_with(self, encoder: Encoder, on_result: Callable[[EmbedResult], object] | None = None) -> Embed:
+    def embed_with(self, encoder: Encoder, on_result: Callable[[EmbedResult], object]) -> Embed:
         """A function that makes vectors of passages as they are kept. It checks each time that they are of the index's
         space, since an encoder may change its weights.
 
-        `on_result` is told what else is known of the vectors, where the encoder is a `RequestEncoder`.
+        `on_result` is told what else is known of the vectors.
         """
-        ask = getattr(encoder, "encode_request", None)
 
         def embed(texts: Sequence[str]) -> np.ndarray:
-            if ask is None or on_result is None:
-                vectors = encoder.encode(texts, input_type="document", dimensions=self.dimensions, truncate=True)
-            else:
-                request = EmbedRequest(texts, input_type="document", dimensions=self.dimensions, truncate=True)
-                result: EmbedResult = ask(request)
-                vectors = result.vectors
-                on_result(result)
-            self.check(encoder)
-            return vectors
+            request = EmbedRequest(texts, input_type="document", dimensions=self.dimensions, truncate=True)
+            result = encoder.encode_request(request)
+            self.check_made(result, encoder)
+            on_result(result)
+            return result.vectors
 
         return embed
 
@@ -303,8 +301,12 @@ def kept_told(added: Added) -> Iterator[None]:
         raise type(error)(f"{error} {kept}", param=error.param) from error
 
 
-def space_of(encoder: Encoder, dimensions: int | None) -> VectorSpace:
-    return replace(encoder.space, dimensions=dimensions or encoder.dimensions)
+def tried_space(encoder: Encoder, dimensions: int | None) -> VectorSpace:
+    """The space of the encoder's vectors of so many dimensions. A text is embedded to find out.
+
+    Raises `DimensionsError` for dimensions that the model does not have, and the errors of `Encoder.encode_request`.
+    """
+    return encoder.encode_request(EmbedRequest(["a wren"], dimensions=dimensions)).space
 
 
 def before(data: str) -> str:

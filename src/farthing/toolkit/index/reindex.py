@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from farthing.core.errors import UnreadableIndexError
-from farthing.core.space import ELSEWHERE
+from farthing.core.space import ELSEWHERE, VectorSpace
 from farthing.toolkit.encoder import Encoder
 from farthing.toolkit.index import words
 from farthing.toolkit.index.adding import DOCUMENTS_AT_A_TIME, embedded_text
-from farthing.toolkit.index.embedding import Pace, PassageEmbedder
-from farthing.toolkit.index.index import VectorIndex, after, held_manifest, space_of
+from farthing.toolkit.index.embedding import PartSize, PassageEmbedder
+from farthing.toolkit.index.index import VectorIndex, after, held_manifest, tried_space
 from farthing.toolkit.index.manifest import Manifest, read_manifest
 from farthing.toolkit.index.unknown_words import UnknownWords
 from farthing.toolkit.stores.database import MANIFEST, NEXT_MANIFEST, Database
@@ -46,14 +46,14 @@ def reindex(
             is kept.
         EngineError, ServingError: the computation failed; what is done is kept.
     """
-    encoder.encode(["a wren"], dimensions=dimensions)
+    space = tried_space(encoder, dimensions)
     with database.writing():
         old = VectorIndex(database, held_manifest(database))
-        new = VectorIndex(database, next_manifest(database, old.manifest, encoder, dimensions), old.segmenter)
+        new = VectorIndex(database, next_manifest(database, old.manifest, encoder, space), old.segmenter)
         counted = unknown or UnknownWords()
         embedder = PassageEmbedder(new.embed_with(encoder, counted.note), new.begun_vectors())
         num_done = 0
-        for batch in document_batches(old, embedder.pace):
+        for batch in document_batches(old, embedder.part_size):
             held = new.store.digests(list(dict.fromkeys(passage.document for passage in batch)))
             missing = [passage for passage in batch if held.get(passage.document) != passage.digest]
             texts = [embedded_text(passage) for passage in missing]
@@ -74,13 +74,13 @@ def reindex(
     return new
 
 
-def next_manifest(database: Database, old: Manifest, encoder: Encoder, dimensions: int | None) -> Manifest:
+def next_manifest(database: Database, old: Manifest, encoder: Encoder, space: VectorSpace) -> Manifest:
     """The manifest of the move that was begun, if that move is to the same space; else of a move that begins now.
 
     The index keeps its own model where the new one is another server's that makes vectors of the index's own space.
     """
-    model, space = encoder.model, space_of(encoder, dimensions)
-    if space.pooling == ELSEWHERE != old.space.pooling and old.is_of(encoder.space):
+    model, full = encoder.model, replace(space, dimensions=encoder.dimensions)
+    if space.pooling == ELSEWHERE != old.space.pooling and old.is_of(full):
         model, space = old.model, replace(old.space, dimensions=space.dimensions)
     wanted = replace(old, data=after(old.data), model=model, space=space, words_version=words.VERSION)
     if begun_manifest(database) != wanted:
@@ -99,7 +99,7 @@ def begun_manifest(database: Database) -> Manifest | None:
         return None
 
 
-def document_batches(index: VectorIndex, pace: Pace) -> Iterator[list[Passage]]:
+def document_batches(index: VectorIndex, part_size: PartSize) -> Iterator[list[Passage]]:
     """All passages in batches of whole documents, each of about as many as are added at once."""
     passages = itertools.chain.from_iterable(index.store.passages())
     batch: list[Passage] = []
@@ -108,7 +108,7 @@ def document_batches(index: VectorIndex, pace: Pace) -> Iterator[list[Passage]]:
         document = list(group)
         batch += document
         num_chars += sum(len(passage.text) for passage in document)
-        if len(batch) >= DOCUMENTS_AT_A_TIME or num_chars >= pace.num_chars:
+        if len(batch) >= DOCUMENTS_AT_A_TIME or num_chars >= part_size.num_chars:
             yield batch
             batch, num_chars = [], 0
     if batch:

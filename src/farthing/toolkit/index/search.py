@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from farthing.core.errors import EmptyInputError, InputError
+from farthing.serving.request import EmbedRequest
 from farthing.toolkit.encoder import Encoder
 from farthing.toolkit.index.adding import embedded_text
 from farthing.toolkit.index.excerpt import Wanted, is_of_lines
@@ -139,10 +140,13 @@ def asking(index: VectorIndex, query: Query, encoder: Encoder | None) -> Asking:
     if query.mode == "keyword":
         return lambda num: by_words(index.store, asked.content, num, query.where)
     assert encoder is not None, "only a search by words needs no encoder"
-    index.check(encoder)
-    vector = encoder.encode(
+    index.check(encoder)  # before anything is computed
+    request = EmbedRequest(
         [query.text], input_type="query", instruction=query.instruction, dimensions=index.dimensions
-    )[0]
+    )
+    result = encoder.encode_request(request)
+    index.check_made(result, encoder)
+    vector = result.vectors[0]
     if query.mode == "vector":
         return lambda num: by_vector(index.store, vector, num, query.where)
     return lambda num: by_both(index.store, vector, asked, num, query.where, query.blend)

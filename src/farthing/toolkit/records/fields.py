@@ -50,6 +50,11 @@ def require_text(value: object, field: str, place: str) -> str:
     return value
 
 
+def with_fields(record: str, fields: str) -> str:
+    """A JSON object with more fields at its end, given as `"name": value, ...`; what was there keeps its spelling."""
+    return record.rstrip().removesuffix("}").rstrip() + f", {fields}}}"
+
+
 def placed_message(error: InputError, place: str) -> str:
     """The error's message with the record's place in the input instead of its index in a request."""
     if isinstance(error, TextTooLongError):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from farthing.serving.queue.pace import MOST_SHARED, SPEED_MEMORY_S, Size, Speed, counted_tokens
+from farthing.serving.queue.estimates import MOST_SHARED, SPEED_MEMORY_S, Size, Speed, counted_tokens
 
 
 def test_the_speed_is_not_known_before_the_first_batch() -> None:

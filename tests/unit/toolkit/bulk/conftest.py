@@ -36,16 +36,9 @@ def run(embedder: Embedder) -> RunJob:
     ) -> Path:
         job = Job(
             input=str(input),
-            input_format=None,
-            field=None,
             output=output,
             request=EmbedRequest(()),
             serving=ServingSettings(),
-            chunk_rows=None,
-            restart=False,
-            overwrite=False,
-            strict=False,
-            show_progress=False,
             say=lambda sentence: print(sentence, file=sys.stderr),
         )
         run_job(replace(job, **changes), lambda: opened)

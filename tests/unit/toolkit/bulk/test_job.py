@@ -12,7 +12,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from farthing import Embedder
+from farthing import Embedder, embed_file
 from farthing.core import files
 from farthing.core.errors import DimensionsError, InputError, SettingsError
 from farthing.core.settings import ServingSettings
@@ -43,6 +43,17 @@ def test_vectors_are_those_of_the_embedder(
     loaded = np.load(run(source, tmp_path / "out.npy", chunk_rows=chunk_rows))
     np.testing.assert_allclose(loaded, embedder.encode(TEXTS), atol=1e-5)
     assert not (tmp_path / "out.npy.partial").exists()
+
+
+def test_a_job_can_be_had_from_python(embedder: Embedder, tiny_qwen3: Path, source: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    asked = {"input_type": "query", "dimensions": 40, "context_length": 64}
+    embed_file(str(tiny_qwen3), source, tmp_path / "out.npy", say=said.append, **asked)
+    expected = embedder.encode(TEXTS, input_type="query", dimensions=40)
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, atol=1e-5)
+    assert said[-1] == f"Wrote {tmp_path / 'out.npy'}: 23 rows."
+    with pytest.raises(SettingsError, match="dimension_count"):
+        embed_file(str(tiny_qwen3), source, tmp_path / "other.npy", dimension_count=40)
 
 
 def test_what_is_asked_of_the_vectors_is_done(run: RunJob, embedder: Embedder, source: Path, tmp_path: Path) -> None:

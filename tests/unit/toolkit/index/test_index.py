@@ -439,14 +439,13 @@ def test_vectors_of_another_space_are_refused_with_both_names(
 def test_a_space_that_changes_on_the_way_is_noticed_before_anything_is_put(
     index: VectorIndex, embedder: Embedder, other: Embedder
 ) -> None:
-    class Changing:
+    class Changing:  # which says that it makes the vectors that it made before
         model, dimensions, context_length = embedder.model, embedder.dimensions, embedder.context_length
         space = embedder.space
         count_tokens = embedder.count_tokens
 
-        def encode(self, texts: Sequence[str], **_: object) -> np.ndarray:
-            self.space = other.space
-            return other.encode(texts)
+        def encode_request(self, request: EmbedRequest, *, show_progress: bool = False) -> EmbedResult:
+            return other.encode_request(request, show_progress=show_progress)
 
         def close(self) -> None: ...
 
