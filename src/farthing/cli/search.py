@@ -53,7 +53,9 @@ farthing search ./shop "rain coat" --where "price <= 80" --where "in_stock = tru
 )
 @click.option("--rerank", "reranker", help="Reranker that orders the best of them anew, as `farthing rerank` takes it.")
 @click.option(
-    "--rerank-upstream", metavar="URL", help="Server that computes the reranker, as --upstream is for the index's model."
+    "--rerank-upstream",
+    metavar="URL",
+    help="Server that computes the reranker, as --upstream is for the index's model.",
 )
 @click.option("--instruction", help="The task in words, for models that take one with a query.")
 @click.option("--all-passages", is_flag=True, help="Show several passages of a document [default: the best of each].")

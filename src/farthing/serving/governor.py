@@ -250,7 +250,9 @@ class Governor:
         """
         if reading.place == "budget":
             return reading.level > 1
-        return reading.level > (self._thresholds.low if reading.stalled >= self._thresholds.stalled else self._thresholds.high)
+        return reading.level > (
+            self._thresholds.low if reading.stalled >= self._thresholds.stalled else self._thresholds.high
+        )
 
     def _step_down(self, now_s: float) -> None:
         """Go to the next rung that can be reached; after the last one, to the last resorts."""

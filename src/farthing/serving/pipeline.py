@@ -19,8 +19,8 @@ from tqdm import tqdm
 from farthing.core.errors import InputError
 from farthing.serving.collector import Collector, Running, cancel, wait, wait_async
 from farthing.serving.queue.batch import Job
-from farthing.serving.queue.lane import HELD_TEXTS, Flow
 from farthing.serving.queue.estimates import SLICE_CHARS, SLICE_TEXTS, SMALL_CHARS, Size, count_chars
+from farthing.serving.queue.lane import HELD_TEXTS, Flow
 from farthing.serving.queue.scheduler import Scheduler
 from farthing.serving.request import TextEnd, Urgency
 from farthing.serving.text.pools import HUGE_CHARS, TokenizerPools

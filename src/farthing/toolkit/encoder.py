@@ -12,12 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
 from farthing.core.errors import DoesNotFitError, SpaceChangedError
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings, UpstreamSettings
 from farthing.core.space import VectorSpace
-from farthing.serving.request import EmbedRequest, EmbedResult, InputType, Ranked
+from farthing.serving.request import EmbedRequest, EmbedResult, Ranked
 
 if TYPE_CHECKING:
     from farthing.serving.embedder import Embedder
@@ -82,8 +80,8 @@ def check_unchanged(before: VectorSpace, now: VectorSpace) -> None:
     if now.fingerprint != before.fingerprint:
         raise SpaceChangedError(
             f"The vectors of {before.model} are of another space now than before, and cannot be compared with the "
-            "earlier ones. The server that computes the model has changed its weights, as a Farthing does when its memory "
-            "runs short: give that server more memory, or smaller weights from the start (--format), and begin again."
+            "earlier ones. The server that computes the model has changed its weights, as a Farthing does when its "
+            "memory runs short: give it more memory, or smaller weights from the start (--format), and begin again."
         )
 
 

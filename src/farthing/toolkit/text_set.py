@@ -167,7 +167,7 @@ def embed_text_set(
     table = np.zeros((len(data), encoder.dimensions), dtype=np.float32)
     found = TextVectors(table, np.zeros(len(data), dtype=bool), errors)
     with tqdm(total=len(wanted), desc="Embedding", unit=" texts", disable=not show_progress, dynamic_ncols=True) as bar:
-        texts = [data.texts[index] for index in wanted]
+        texts = [data.texts[int(index)] for index in wanted]
         request = EmbedRequest(texts, input_type=input_type, truncate=True, leaves_out=True)
         for number, asked in enumerate(parts_of(request, TEXTS_AT_A_TIME)):
             part = wanted[number * TEXTS_AT_A_TIME :][: len(asked.inputs)]

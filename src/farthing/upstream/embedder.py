@@ -38,7 +38,7 @@ from farthing.serving.request import (
 from farthing.serving.text.vocabulary import Unknown
 from farthing.serving.vectors import check_dimensions, finish_vectors
 from farthing.upstream.answer import AttemptFailedError
-from farthing.upstream.chunks import CHARS_PER_TOKEN, Chunk, generous_tokens, fit_input, split, weight_of
+from farthing.upstream.chunks import CHARS_PER_TOKEN, Chunk, fit_input, generous_tokens, split, weight_of
 from farthing.upstream.client import UpstreamClient
 from farthing.upstream.prompts import NOTHING_KNOWN, prompt_warnings, upstream_prefix
 from farthing.upstream.served import UpstreamModel, gather_bounded

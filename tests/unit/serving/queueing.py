@@ -13,8 +13,8 @@ from farthing.engine.runner import BatchOutput
 from farthing.models.forest import Forest, distinct, grow
 from farthing.models.token_key import token_key
 from farthing.serving.queue.batch import Batch, Job
-from farthing.serving.queue.lane import Flow
 from farthing.serving.queue.estimates import Size
+from farthing.serving.queue.lane import Flow
 from farthing.serving.queue.scheduler import Scheduler
 from farthing.serving.request import LaneName, Urgency
 

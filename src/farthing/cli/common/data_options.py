@@ -12,7 +12,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +31,7 @@ from farthing.core.settings import (
     UpstreamSettings,
 )
 from farthing.core.space import ELSEWHERE
-from farthing.toolkit.encoder import RankingModel, AsyncEncoder, open_encoder, open_reranker, unlimited
+from farthing.toolkit.encoder import AsyncEncoder, RankingModel, open_encoder, open_reranker, unlimited
 from farthing.toolkit.records.reader import INPUT_FORMATS
 from farthing.toolkit.records.skipped import Skipped
 from farthing.upstream.child_engine.guard import end_with_parent

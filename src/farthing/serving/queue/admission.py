@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from farthing.core.errors import QueueFullError, TooManyTextsError, TooManyTokensError
-from farthing.serving.queue.lane import HELD_TEXTS, HELD_TOKENS, Flow, Lane, expected_wait_s
 from farthing.serving.queue.estimates import Size
+from farthing.serving.queue.lane import HELD_TEXTS, HELD_TOKENS, Flow, Lane, expected_wait_s
 
 # The most batches that a request waits for while the speed is not known, where the wait is limited. With that much
 # waiting, a batch is full, and will tell the speed.
@@ -74,7 +74,9 @@ class Throughput:
     now_s: float
 
 
-def check_room(limits: QueueLimits, lane: Lane, earlier_lanes: Sequence[Lane], size: Size, throughput: Throughput) -> None:
+def check_room(
+    limits: QueueLimits, lane: Lane, earlier_lanes: Sequence[Lane], size: Size, throughput: Throughput
+) -> None:
     """Raise an error when the queue has no room for a request of this size.
 
     Args:

@@ -24,8 +24,8 @@ from typing import NamedTuple
 from farthing.core.errors import ClosedError, FarthingError, InputError, QueueFullError
 from farthing.serving.queue.admission import QueueLimits, Throughput, check_room
 from farthing.serving.queue.batch import Batch, Filling, Job
-from farthing.serving.queue.lane import Flow, Lanes
 from farthing.serving.queue.estimates import Size, Speed
+from farthing.serving.queue.lane import Flow, Lanes
 from farthing.serving.queue.token_counter import TokenCounter
 from farthing.serving.request import Urgency
 from farthing.serving.stats import NoObserver, Observer, QueueStats

@@ -99,8 +99,8 @@ def embed_file(
     It also raises what `run_job` raises.
     """
     request = EmbedRequest((), **{name: options.pop(name) for name in ASKED if name in options})
-    groups = (SourceSettings, EngineSettings, ServingSettings, UpstreamSettings)
-    source, engine, serving, upstream = map(resolve(groups, flags=options).group, groups)
+    settings = resolve((SourceSettings, EngineSettings, ServingSettings, UpstreamSettings), flags=options)
+    serving = settings.group(ServingSettings)
     job = Job(
         str(input),
         Path(output),
@@ -115,7 +115,13 @@ def embed_file(
         show_progress=show_progress,
         say=say,
     )
-    run_job(job, lambda: closing(open_encoder(model, source, engine, unlimited(serving), upstream)))
+
+    def load() -> AbstractContextManager[AsyncEncoder]:
+        source, engine = settings.group(SourceSettings), settings.group(EngineSettings)
+        upstream = settings.group(UpstreamSettings)
+        return closing(open_encoder(model, source, engine, unlimited(serving), upstream))
+
+    run_job(job, load)
 
 
 def run_job(job: Job, load: Callable[[], AbstractContextManager[AsyncEncoder]]) -> None:

@@ -93,8 +93,8 @@ def embed_sets(
         skipped: is told of texts that cannot be embedded, whose vectors are zero; by default the first of them is an
             error.
 
-    Raises the errors of `Encoder.encode_request`; an `InputError` names the text's place. Raises `SpaceChangedError` when the
-    model changes its weights meanwhile.
+    Raises the errors of `Encoder.encode_request`; an `InputError` names the text's place. Raises `SpaceChangedError`
+    when the model changes its weights meanwhile.
     """
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
@@ -155,9 +155,7 @@ def embed_part(
     return Vectors(rows, seconds, num_kept)
 
 
-def timed(
-    encoder: Encoder, part: Part, instruction: str | None, texts: Sequence[str]
-) -> tuple[EmbedResult, float]:
+def timed(encoder: Encoder, part: Part, instruction: str | None, texts: Sequence[str]) -> tuple[EmbedResult, float]:
     started = time.perf_counter()
     request = EmbedRequest(texts, instruction=instruction, input_type=part.input_type, truncate=True, leaves_out=True)
     result = encoder.encode_request(request)
@@ -171,9 +169,7 @@ def time_of_one_ms(encoder: Encoder, part: Part, instruction: str | None) -> flo
     return float(np.median(times[1:])) * 1e3
 
 
-def key_of(
-    space: VectorSpace, context_length: int, part: Part, instruction: str | None, texts: Sequence[str]
-) -> str:
+def key_of(space: VectorSpace, context_length: int, part: Part, instruction: str | None, texts: Sequence[str]) -> str:
     fixed = [space.id, context_length, part.input_type, instruction, list(texts)]
     return hashlib.sha256(json.dumps(fixed).encode()).hexdigest()[:32]
 

@@ -141,9 +141,7 @@ def asking(index: VectorIndex, query: Query, encoder: Encoder | None) -> Asking:
         return lambda num: by_words(index.store, asked.content, num, query.where)
     assert encoder is not None, "only a search by words needs no encoder"
     index.check(encoder)  # before anything is computed
-    request = EmbedRequest(
-        [query.text], input_type="query", instruction=query.instruction, dimensions=index.dimensions
-    )
+    request = EmbedRequest([query.text], input_type="query", instruction=query.instruction, dimensions=index.dimensions)
     result = encoder.encode_request(request)
     index.check_made(result, encoder)
     vector = result.vectors[0]

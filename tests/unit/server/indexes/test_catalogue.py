@@ -25,7 +25,7 @@ class Encoder:
     def count_tokens(self, text): return len(text)
     def encode_request(self, request, **_):
         num = len(request.inputs)
-        return EmbedResult(np.eye(4, dtype=np.float32)[[0] * num], num_tokens=num, num_computed_tokens=num, space=self.space)
+        return EmbedResult(np.eye(4, dtype=np.float32)[[0] * num], num, num, self.space)
 
 catalogue = Catalogue(sys.argv[1])
 VectorIndex.create(catalogue.database("a"), Encoder())

@@ -17,8 +17,8 @@ from farthing.engine.runner import BatchOutput
 from farthing.engine.swappable import LiveModel
 from farthing.engine.weights.load import load_model
 from farthing.serving.queue.admission import QueueLimits
-from farthing.serving.queue.lane import HELD_TEXTS, HELD_TOKENS
 from farthing.serving.queue.estimates import Size
+from farthing.serving.queue.lane import HELD_TEXTS, HELD_TOKENS
 from farthing.serving.queue.scheduler import BatchLimits
 from farthing.serving.queue.token_counter import TokenCounter
 from farthing.serving.request import EmbedRequest, Urgency

@@ -13,8 +13,8 @@ from queueing import Queue, job, run
 from farthing.core.errors import QueueFullError
 from farthing.serving.queue.admission import LATE, QueueLimits
 from farthing.serving.queue.batch import Job
-from farthing.serving.queue.lane import OLDEST_SHARE
 from farthing.serving.queue.estimates import Size
+from farthing.serving.queue.lane import OLDEST_SHARE
 from farthing.serving.queue.scheduler import BatchLimits
 from farthing.serving.queue.token_counter import TokenCounter
 from farthing.serving.request import LaneName, Urgency
