@@ -77,7 +77,11 @@ class Target:
             time.sleep(seconds)
 
     def together(self, calls: Sequence[Callable[[], object]]) -> None:
-        threads = [threading.Thread(target=call, daemon=True) for call in calls]
+        def ignoring_errors(call: Callable[[], object]) -> None:
+            with suppress(OSError):  # of a server that stops, or hangs up
+                call()
+
+        threads = [threading.Thread(target=ignoring_errors, args=[call], daemon=True) for call in calls]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -190,7 +194,12 @@ def pipelined(target: Target, count: int = 300_000) -> None:
     """As many requests as the server takes before it has answered, from one client that reads the answers."""
     request = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"
     with socket.create_connection(target.address, timeout=ATTACK_LIMIT_S) as connection:
-        reader = threading.Thread(target=lambda: deque(iter(lambda: connection.recv(2**20), b""), maxlen=0))
+
+        def read_all() -> None:
+            with suppress(OSError):  # reset: the end, as good as any
+                deque(iter(lambda: connection.recv(2**20), b""), maxlen=0)
+
+        reader = threading.Thread(target=read_all)
         with suppress(OSError):
             reader.start()
             connection.settimeout(5)

@@ -14,6 +14,7 @@ import httpx
 import orjson
 
 from farthing.core.errors import SettingsError, UpstreamInputError, UpstreamLengthError
+from farthing.core.waiting import within
 from farthing.upstream.answer import ACCEPTED, ERROR_BYTES, Answer, AttemptBusyError, AttemptFailedError, read_answer
 
 CONNECT_S = 5.0
@@ -106,7 +107,7 @@ class UpstreamClient:
                 await response.aclose()
 
         try:
-            return await asyncio.wait_for(ask(), timeout_s)
+            return await within(timeout_s, ask())
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise AttemptFailedError("cannot be reached", detail=str(error), is_gone=True) from error
         except (asyncio.TimeoutError, httpx.TimeoutException) as error:

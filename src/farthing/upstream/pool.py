@@ -25,6 +25,7 @@ from farthing.core.errors import (
     UpstreamFailedError,
     UpstreamInputError,
 )
+from farthing.core.waiting import within
 from farthing.upstream.answer import AttemptBusyError, AttemptFailedError
 from farthing.upstream.client import UpstreamClient
 
@@ -156,7 +157,7 @@ class Pool:
         """Whether an upstream can be used, now or within that time."""
         with suppress(asyncio.TimeoutError):
             while not self.is_usable:
-                await asyncio.wait_for(self._change.wait(), timeout_s)
+                await within(timeout_s, self._change.wait())
         return self.is_usable
 
     async def run(self, call: Call[T], weight: int) -> T:
@@ -200,7 +201,7 @@ class Pool:
             if wait_s <= 0 or now() + wait_s > give_up_at:
                 raise self._nobody()
             with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._change.wait(), wait_s)
+                await within(wait_s, self._change.wait())
 
     def _worth_waiting_until(self) -> float:
         """When the first upstream has rested; with none up, how long one that was just left out may yet come back."""
@@ -228,7 +229,7 @@ class Pool:
                     self._change.clear()
                 pause_s, known = FIRST_PAUSE_S, ""
                 with suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(member.needs_probe.wait(), HEALTH_INTERVAL_S)
+                    await within(HEALTH_INTERVAL_S, member.needs_probe.wait())
                 continue
             member.go_down(problem)
             if problem != known:

@@ -191,3 +191,18 @@ def wait_for(condition: Any, timeout_s: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true in time"
         time.sleep(0.01)
+
+
+@pytest.mark.parametrize("turns", range(5))
+def test_closing_in_the_moment_of_a_failure_ends(turns: int, fronts: Any, ask: Any) -> None:
+    """So many turns of the loop after whoever watches an upstream was told that it failed."""
+    with ask(fronts[0].url) as asked:
+        pool = asked.embedder._pool
+
+        async def fail_and_close() -> None:
+            pool._members[0].needs_probe.set()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await pool.close()
+
+        asked.embedder._loop.submit(fail_and_close()).result(timeout=20)

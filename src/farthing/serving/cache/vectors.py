@@ -125,7 +125,7 @@ def why_absent(settings: CacheSettings) -> str:
     async def ask() -> None:
         store = open_store(settings)
         try:
-            await asyncio.wait_for(store.get([NO_KEY]), LOOK_S)
+            await within(LOOK_S, store.get([NO_KEY]))
         finally:
             await store.close()
 
