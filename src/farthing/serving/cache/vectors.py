@@ -14,6 +14,7 @@ from concurrent.futures import Future, wait
 from farthing.core.settings import CacheSettings
 from farthing.core.settings.cache import MEMCACHED_SCHEMES
 from farthing.core.sizes import mebibytes, parse_bytes
+from farthing.core.waiting import within
 from farthing.serving.cache.entry import MOST_TOKENS
 from farthing.serving.cache.memory import MemoryLevel
 from farthing.serving.cache.remote import RemoteLevel
