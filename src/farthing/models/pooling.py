@@ -8,15 +8,8 @@ import numpy as np
 import torch
 
 from farthing.models.batch import PackedBatch
+from farthing.models.ragged import ragged
 from farthing.models.spec import Pooling
-
-
-def ragged(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """An array [n] of objects, which are arrays of any shapes; they are never stacked."""
-    result = np.empty(len(arrays), dtype=object)
-    for index, array in enumerate(arrays):
-        result[index] = array
-    return result
 
 
 def pooled_rows(pooling: Pooling, batch: PackedBatch) -> torch.Tensor | None:

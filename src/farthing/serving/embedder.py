@@ -15,6 +15,8 @@ import numpy as np
 from farthing.core.space import VectorSpace
 from farthing.engine.describe import ModelDescription
 from farthing.engine.weights.load import fingerprint
+from farthing.models.ragged import ragged
+from farthing.serving.collector import Collector
 from farthing.serving.local_model import ServedModel
 from farthing.serving.pipeline import Pipeline
 from farthing.serving.request import CheckedRequest, EmbedRequest, EmbedResult, InputType, LaneName, Terms, check_number
@@ -24,9 +26,38 @@ from farthing.serving.text.prompts import prompt_prefix
 from farthing.serving.text.token_lists import TokenLists
 from farthing.serving.text.tokenizer import TextTokenizer, Token
 from farthing.serving.text.vocabulary import VocabularyWatch
-from farthing.serving.vectors import VectorCollector, check_dimensions
+from farthing.serving.vectors import check_dimensions, finish_vectors
 
 T = TypeVar("T")
+
+
+class VectorCollector(Collector):
+    """Collects the vectors of a request, for a model whose rows have `hidden` numbers."""
+
+    def __init__(self, request: EmbedRequest, warnings: tuple[str, ...], hidden: int) -> None:
+        self._request, self._warnings = request, warnings
+        self._dimensions = request.dimensions or hidden
+        super().__init__(len(request.inputs), self._dimensions)
+        if request.per_token:
+            self.rows = ragged([np.zeros((0, self._dimensions), np.float32)] * len(request.inputs))
+
+    def finished(self, rows: np.ndarray) -> np.ndarray:
+        if self._request.per_token:
+            return ragged([finish_vectors(text, self._dimensions, self._request.normalize) for text in rows])
+        return finish_vectors(rows, self._dimensions, self._request.normalize)
+
+    def result(self, space: VectorSpace) -> EmbedResult:
+        return EmbedResult(
+            self.rows,
+            self.num_tokens,
+            self.num_computed_tokens,
+            space,
+            self.truncated,
+            self._warnings,
+            self.timings,
+            self.text_tokens,
+            self.unknown,
+        )
 
 
 class Embedder(ServedModel):

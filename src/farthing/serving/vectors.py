@@ -1,44 +1,15 @@
-"""The last steps from pooled rows to vectors: cut to the asked dimensions, then scale to length 1 (in this order)."""
+"""The last steps from pooled rows to vectors: cut to the asked dimensions, then scale to length 1 (in this order).
+
+Nothing here needs torch, so that a server whose models are elsewhere does without it.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from farthing.core.errors import DimensionsError
-from farthing.core.space import VectorSpace
-from farthing.models.pooling import ragged
 from farthing.models.spec import EmbeddingSpec
-from farthing.serving.collector import Collector
-from farthing.serving.request import EmbedRequest, EmbedResult
-
-
-class VectorCollector(Collector):
-    """Collects the vectors of a request, for a model whose rows have `hidden` numbers."""
-
-    def __init__(self, request: EmbedRequest, warnings: tuple[str, ...], hidden: int) -> None:
-        self._request, self._warnings = request, warnings
-        self._dimensions = request.dimensions or hidden
-        super().__init__(len(request.inputs), self._dimensions)
-        if request.per_token:
-            self.rows = ragged([np.zeros((0, self._dimensions), np.float32)] * len(request.inputs))
-
-    def finished(self, rows: np.ndarray) -> np.ndarray:
-        if self._request.per_token:
-            return ragged([finish_vectors(text, self._dimensions, self._request.normalize) for text in rows])
-        return finish_vectors(rows, self._dimensions, self._request.normalize)
-
-    def result(self, space: VectorSpace) -> EmbedResult:
-        return EmbedResult(
-            self.rows,
-            self.num_tokens,
-            self.num_computed_tokens,
-            space,
-            self.truncated,
-            self._warnings,
-            self.timings,
-            self.text_tokens,
-            self.unknown,
-        )
+from farthing.serving.request import EmbedRequest
 
 
 def check_dimensions(request: EmbedRequest, hidden: int, spec: EmbeddingSpec) -> tuple[str, ...]:

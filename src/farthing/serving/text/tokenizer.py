@@ -21,12 +21,13 @@ from tokenizers import models, normalizers
 
 from farthing.checkpoint.tokenizer_file import read_tokenizer, tokenizer_path
 from farthing.core.errors import InvalidTokenError, SettingsError, TokenizerError
-from farthing.engine.describe import ModelDescription
 from farthing.serving.request import TextEnd
 from farthing.serving.text.boundaries import boundaries_of
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
+
+    from farthing.engine.describe import ModelDescription
 
 # Characters of texts that the library is given at once; a longer text goes alone.
 PIECE_CHARS = 2**17

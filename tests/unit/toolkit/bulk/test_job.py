@@ -47,9 +47,9 @@ def test_vectors_are_those_of_the_embedder(
 
 def test_a_job_can_be_had_from_python(embedder: Embedder, tiny_qwen3: Path, source: Path, tmp_path: Path) -> None:
     said: list[str] = []
-    asked = {"input_type": "query", "dimensions": 40, "context_length": 64}
+    asked = {"prompt": "Find: ", "dimensions": 40, "context_length": 64}
     embed_file(str(tiny_qwen3), source, tmp_path / "out.npy", say=said.append, **asked)
-    expected = embedder.encode(TEXTS, input_type="query", dimensions=40)
+    expected = embedder.encode(TEXTS, prompt="Find: ", dimensions=40)
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, atol=1e-5)
     assert said[-1] == f"Wrote {tmp_path / 'out.npy'}: 23 rows."
     with pytest.raises(SettingsError, match="dimension_count"):

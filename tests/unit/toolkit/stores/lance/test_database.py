@@ -397,7 +397,7 @@ def test_a_full_disk_and_one_that_is_read_only_are_said_and_reading_goes_on() ->
         or subprocess.run([*mounted, "true"], check=False, capture_output=True).returncode
     ):
         pytest.skip("no file system can be mounted here")
-    command = [*mounted, sys.executable, "-c", ON_A_SMALL_DISK, str(Path(__file__).parent)]
+    command = [*mounted, sys.executable, "-c", ON_A_SMALL_DISK, str(Path(__file__).parents[1])]
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     full, refused = "DiskFullError", "IndexAccessError"
     assert told.strip() == str([[full, full], 2, ["fill", "index"], [refused, refused, refused], 2])
