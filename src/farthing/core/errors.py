@@ -33,8 +33,8 @@ The tree (indentation is inheritance)::
       EngineError                 the forward pass failed
         NonFiniteError            a vector has NaN or Inf even when computed in fp32
         BatchFailedError          the batch that held a text raised
-        OutOfMemoryError          a single text needs more memory than there is
         SpaceChangedError         a model makes other vectors than before, and they are to be compared
+        OutOfMemoryError          a single text needs more memory than there is
       ServingError                the service cannot take or finish the work
         QueueFullError            more is waiting than allowed
         WorkerDiedError           the thread on the device died with work pending
