@@ -165,13 +165,13 @@ def test_a_request_in_pieces_is_answered_when_it_comes_in_time(connection: socke
 def test_work_may_take_longer_than_the_time_to_send(
     hasty: Any, connection: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    embed = hasty.service.embed
+    finish = hasty.service.finish
 
     async def slow(*args: Any) -> Any:
         await asyncio.sleep(1.5)
-        return await embed(*args)
+        return await finish(*args)
 
-    monkeypatch.setattr(hasty.service, "embed", slow)
+    monkeypatch.setattr(hasty.service, "finish", slow)
     connection.sendall(WHOLE + HEAD)  # the rest of the second one must wait for the first
     time.sleep(1)
     connection.sendall(b"content-length: %d\r\n\r\n" % len(BODY) + BODY)
@@ -313,7 +313,7 @@ def test_who_goes_before_the_first_of_two_answers_is_noticed(
         finally:
             ended.set()
 
-    monkeypatch.setattr(patient.service, "embed", slow)
+    monkeypatch.setattr(patient.service, "finish", slow)
     unhurried.sendall(WHOLE * 2)
     assert begun.wait(10)
     unhurried.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close() resets it
@@ -389,7 +389,7 @@ def test_who_adds_to_too_much_that_waits_is_closed(
             raise InputError("too late")
 
         with monkeypatch.context() as patched:
-            patched.setattr(running.service, "embed", slow)
+            patched.setattr(running.service, "finish", slow)
             greedy = [stack.enter_context(socket.create_connection(running.address, timeout=30)) for _ in range(6)]
             modest = stack.enter_context(socket.create_connection(running.address, timeout=30))
             for connection in greedy:

@@ -107,7 +107,7 @@ def test_a_server_error_marks_its_span(launch: Any, tiny_qwen3: Path, monkeypatc
 
     with receive_spans() as receiver:
         with traced(launch, tiny_qwen3, receiver.url) as running:
-            monkeypatch.setattr(running.service, "embed", fail)
+            monkeypatch.setattr(running.service, "finish", fail)
             assert httpx.post(f"{running.url}/v1/embeddings", json={"input": "a"}).status_code == 500
         (span,) = receiver.named("POST /v1/embeddings")
         assert span.status.code == 2

@@ -20,7 +20,7 @@ from farthing.engine.describe import ModelDescription, describe_model
 from farthing.engine.runner import Runner
 from farthing.engine.weights.convert import ConvertedTensors, rotates_inputs
 from farthing.engine.weights.load import load_model
-from farthing.models import bert
+from farthing.models.families import bert
 from farthing.models.layout import MatrixPart
 from farthing.models.rotation import Rotation
 from farthing.quant import fp8, nf4, nf4_packed

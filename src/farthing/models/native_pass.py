@@ -6,6 +6,8 @@ rows of the feed-forward part have a scale for each 256 inputs, and attention mu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
 from farthing.models.forward_pass import ForwardPass, LayerWeights, PassStart
@@ -20,7 +22,12 @@ from farthing.quant.rotation import RotatedLinear
 
 def fits(spec: ModelSpec) -> bool:
     """Whether the kernels compute all layers of the model."""
-    return all(layer_shape(spec, layer).fits() for layer in set(spec.layers))
+    return all(shape.fits() for shape in layer_shapes(spec).values())
+
+
+def layer_shapes(spec: ModelSpec) -> dict[int, LayerShape]:
+    """The shape of each layer, by the layer's identity: a hash of all its numbers takes long beside a short text."""
+    return {identity: layer_shape(spec, layer) for identity, layer in {id(layer): layer for layer in spec.layers}.items()}
 
 
 def layer_shape(spec: ModelSpec, layer: LayerSpec) -> LayerShape:
@@ -58,16 +65,17 @@ def layer_shape(spec: ModelSpec, layer: LayerSpec) -> LayerShape:
 
 def begin_pass(start: PassStart) -> ForwardPass:
     """The pass of a batch: on the native kernels, where they are there and compute the model; otherwise in torch."""
-    kernels = start.compute.native
-    return NativePass(start, kernels) if kernels is not None and fits(start.spec) else TorchPass(start)
+    kernels, shapes = start.compute.native, layer_shapes(start.spec)
+    if kernels is None or not all(shape.fits() for shape in shapes.values()):
+        return TorchPass(start)
+    return NativePass(start, kernels, shapes)
 
 
 class NativePass:
     """A `farthing.models.forward_pass.ForwardPass` on the native kernels."""
 
-    def __init__(self, start: PassStart, kernels: NativeKernels) -> None:
-        self._start, self._kernels = start, kernels
-        self._shapes = {layer: layer_shape(start.spec, layer) for layer in set(start.spec.layers)}
+    def __init__(self, start: PassStart, kernels: NativeKernels, shapes: Mapping[int, LayerShape]) -> None:
+        self._start, self._kernels, self._shapes = start, kernels, shapes
         self._hidden = first_input(start).contiguous()  # [tokens, hidden]
         self._tables: dict[tuple[int, float], tuple[torch.Tensor, torch.Tensor]] = {}
         self._num_layers_done = 0
@@ -77,7 +85,7 @@ class NativePass:
 
     def layer(self, weights: LayerWeights, keep: torch.Tensor | None) -> None:
         layer = self._start.spec.layers[self._num_layers_done]
-        shape, (cos, sin) = self._shapes[layer], self._rotary_tables(layer)
+        shape, (cos, sin) = self._shapes[id(layer)], self._rotary_tables(layer)
         kept = None if keep is None else keep.to(torch.int32)
         batch = NativeBatch(self._start.batch.cu_seqlens, cos, sin, kept, self._prefixes(shape))
         self._kernels.layer(shape, native_weights(weights), batch, self._hidden)

@@ -100,9 +100,9 @@ class FeedForwardSpec:
     has_biases: bool = False
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class LayerSpec:
-    """One layer. Layers are compared by identity: equal layers of a model are one object.
+    """One layer.
 
     Attributes:
         norm_place: "before" attention and before the feed-forward part; "after" them, over the sum of the residual

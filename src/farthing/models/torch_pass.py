@@ -18,16 +18,15 @@ from farthing.models.spec import LayerSpec, ModelSpec, NormSpec
 
 def check_spec(spec: ModelSpec) -> None:
     """Raise a `CheckpointError` that names the field that is not computed, if there is one."""
-    found: dict[str, tuple[object, object]] = {  # what the spec says, and what is computed
+    around: dict[str, tuple[object, object]] = {  # what the spec says, and what is computed
         "input.scale": (spec.input.scale, 1.0),
         "input.norm.gain_offset": offset_of(spec.input.norm),
         "last_norm.gain_offset": offset_of(spec.last_norm),
     }
-    for layer in set(spec.layers):
-        found |= computed_of(layer)
-    for field, (said, computed) in found.items():
-        if said != computed:
-            refuse(field, said)
+    for found in (around, *(computed_of(layer) for layer in set(spec.layers))):
+        for field, (said, computed) in found.items():
+            if said != computed:
+                refuse(field, said)
 
 
 def offset_of(norm: NormSpec | None) -> tuple[float, float]:

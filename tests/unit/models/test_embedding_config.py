@@ -177,10 +177,10 @@ def test_the_least_stated_length_counts(tmp_path: Path, files: dict[str, object]
     assert spec_of(tmp_path, BERT, **files).max_tokens == expected
 
 
-def test_stored_prompts_come_over_the_familys(tmp_path: Path) -> None:
+def test_stored_prompts_of_another_text_take_the_place_of_the_familys(tmp_path: Path) -> None:
     stored = {"prompts": {"query": "search: ", "sts": "same: ", "broken": None}, "default_prompt_name": "sts"}
     spec = spec_of(tmp_path, config_sentence_transformers__json=stored)
-    assert dict(spec.prompts) == {"query": "search: ", "document": "", "sts": "same: "}
+    assert dict(spec.prompts) == {"query": "search: ", "sts": "same: "}
     assert spec.default_prompt == "sts"
 
 
