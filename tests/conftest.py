@@ -6,6 +6,22 @@ import os
 from pathlib import Path
 
 import pytest
+
+
+def take_own_processors() -> None:
+    """Where several processes run tests, give this one processors of its own, before torch counts them.
+
+    Threads that wait for each other in turns would otherwise wait for those of the other process, too.
+    """
+    worker, count = os.environ.get("PYTEST_XDIST_WORKER", ""), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if worker and hasattr(os, "sched_setaffinity"):
+        processors = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, processors[int(worker.removeprefix("gw")) :: count] or processors)
+
+
+if os.environ.get("FARTHING_PIN"):
+    take_own_processors()
+
 import torch
 
 from farthing.core.settings import SourceSettings

@@ -136,7 +136,7 @@ def test_forming_a_batch_that_raises_kills_the_worker_which_comes_back(
 
     def fill() -> object:
         if next(calls) == 0:
-            list(real())  # texts were taken, then lost
+            real()  # texts were taken, then lost
             raise RuntimeError("batching broke")
         return real()
 

@@ -85,6 +85,6 @@ def test_a_request_goes_one_way(trace: Trace) -> None:
     assert calls["serving/text/clean.py clean_input"] == len(TEXTS)
     assert calls["serving/cache/entry.py key"] == len(TEXTS)
     assert calls["serving/text/prompts.py prompt_prefix"] == 1
-    assert calls["server/models/directory.py candidates"] == 1
+    assert calls["server/models/directory.py find"] == 1
     assert calls["serving/cache/memory.py get"] == 1
     assert len(trace.way) <= MOST_CALLS, "\n".join(trace.way)

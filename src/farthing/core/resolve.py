@@ -8,6 +8,7 @@ Only one caller, the command line, reads the environment or a file.
 from __future__ import annotations
 
 import difflib
+import logging
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,13 +17,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from farthing.core.errors import MAX_SHOWN, SettingsError, shown
-from farthing.core.settings import GROUPS, Checked, base_type, is_of_type
+from farthing.core.settings import GROUPS, RETIRED, Checked, base_type, is_of_type
 from farthing.core.settings.field import HIDDEN, TYPES, shown_value
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+logger = logging.getLogger(__name__)
 
 ENV_PREFIX = "FARTHING_"
 TABLES = ("models", "routes")  # the tables of a config file, which only `farthing serve` reads
@@ -108,6 +111,9 @@ def resolve(
         # All commands share file and environment; flags are meant for this one.
         accepted = wanted if origin == "flag" else list(known)
         for name, value in raw.items():
+            if name in RETIRED:
+                logger.warning("%s (%s) is no setting any more: %s.", spelt(name, origin), origin, RETIRED[name][1])
+                continue
             if name not in accepted and isinstance(value, dict):
                 raise SettingsError(
                     f"The config file has a table [{name}]; settings stand at its top, and its only tables are "
@@ -167,13 +173,15 @@ def convert(name: str, value: object, wanted: type, origin: str, *, secret: bool
 
 
 def unknown_key(name: str, origin: str, known: list[str]) -> str:
-    def spelt(key: str) -> str:
-        return ENV_PREFIX + key.upper() if origin == "environment" else key
-
     name = name[:MAX_SHOWN]
     near = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {spelt(near[0])}?" if near else f" Known settings: {', '.join(sorted(known))}."
-    return f"Unknown setting {spelt(name)} ({origin}).{hint}"
+    hint = f" Did you mean {spelt(near[0], origin)}?" if near else f" Known settings: {', '.join(sorted(known))}."
+    return f"Unknown setting {spelt(name, origin)} ({origin}).{hint}"
+
+
+def spelt(name: str, origin: str) -> str:
+    """A setting's name as it is written where it came from."""
+    return ENV_PREFIX + name.upper() if origin == "environment" else name
 
 
 def describe(kind: type[Checked]) -> list[dict[str, Any]]:

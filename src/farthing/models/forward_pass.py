@@ -18,15 +18,24 @@ from farthing.models.ops import chunks
 from farthing.models.rotation import Rotation
 from farthing.models.spec import ModelSpec
 from farthing.quant.format import Linear
+from farthing.quant.native.arguments import NativeWeights
 from farthing.quant.native.binding import NativeKernels
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class LayerWeights:
-    """One layer, ready on the device: matrices by part name as `Linear`s, vectors as plain tensors."""
+    """One layer, ready on the device.
+
+    Attributes:
+        matrix: the matrices, by part name.
+        vector: the norms' and other vectors, by part name.
+        native: all of these as the native kernels take them; None before a first batch, and where matrices are unpacked
+            for each.
+    """
 
     matrix: Mapping[str, Linear]
     vector: Mapping[str, torch.Tensor]
+    native: NativeWeights | None = None
 
 
 @dataclass(frozen=True)

@@ -126,13 +126,19 @@ class NativePass:
 
 
 def native_weights(weights: LayerWeights) -> NativeWeights:
+    """A layer as the kernels take it; put together once, where its matrices stay in memory as they are."""
+    if weights.native is not None:
+        return weights.native
     blocks: dict[str, torch.Tensor] = {}
+    stay = True
     for name, linear in weights.matrix.items():
         if isinstance(linear, RotatedLinear):  # the kernels rotate the inputs themselves
             linear = linear.linear
         assert isinstance(linear, NativeLinear), f"{name} has no int8 block"
         matrix = "up" if name == "gate_up" else name
-        blocks[matrix] = linear.int8_block()
+        blocks[matrix], stay = linear.int8_block(), stay and linear.keeps_block
         if linear.bias is not None:
             blocks[f"{matrix}_bias"] = linear.bias
-    return NativeWeights(**blocks, **weights.vector)
+    found = NativeWeights(**blocks, **weights.vector)
+    weights.native = found if stay else None
+    return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 
@@ -57,7 +58,12 @@ class NativeLinear(ABC):
     """A matrix that the native kernels multiply: an int8 block, in whatever form it is stored; bias fp32 or None.
 
     As a `Linear` it gives each row one scale, whatever the input group: groups are for `NativeKernels.layer`.
+
+    Attributes:
+        keeps_block: the int8 block stays in memory as it is.
     """
+
+    keeps_block: ClassVar[bool]
 
     def __init__(self, kernels: NativeKernels, out_features: int, bias: torch.Tensor | None) -> None:
         self.bias = None if bias is None else bias.float()
@@ -73,6 +79,8 @@ class NativeLinear(ABC):
 
 
 class NativeInt8Linear(NativeLinear):
+    keeps_block = True
+
     def __init__(
         self, kernels: NativeKernels, packed: torch.Tensor, out_features: int, bias: torch.Tensor | None
     ) -> None:

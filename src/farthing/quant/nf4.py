@@ -67,6 +67,8 @@ def unpacker(device: torch.device) -> Callable[[torch.Tensor, torch.Tensor], Non
 class NativeNf4Linear(NativeLinear):
     """A matrix whose int8 block is unpacked anew at each call, and gone when the next one of its name is unpacked."""
 
+    keeps_block = False
+
     def __init__(
         self,
         kernels: NativeKernels,

@@ -38,8 +38,6 @@ from farthing.serving.queue.token_budget import TokenBudget
 from farthing.serving.text.tokenizer import TextTokenizer
 
 logger = logging.getLogger(__name__)
-# The level that a step up must stay below, as a share of the mark.
-LOW_SHARE = 0.85
 FALLBACK: Literal["small model answers"] = "small model answers"
 REFUSED: Literal["work refused"] = "work refused"
 NUM_TEXTS = 32  # of the sample: seconds of work, where the whole sample would take minutes
@@ -104,7 +102,7 @@ class Thresholds:
     """
 
     high: float = 0.9
-    low: float = 0.75
+    low: float = 0.765
     stalled: float = 0.1
     interval_s: float = 0.5
     settle_s: float = 2.0
@@ -353,6 +351,5 @@ def make_governor(
     rungs = make_rungs(live.description, engine, facts, may_round=may_round)
     limit = parse_bytes(engine.memory) if engine.memory not in ("auto", "none") else None
     meter = HostMeter(limit) if facts.is_cpu else CardMeter(devices, limit)
-    thresholds = Thresholds(high=serving.memory_high, low=serving.memory_high * LOW_SHARE)
     move = Mover(live, tokenizer, engine.min_fidelity)
-    return Governor(live, rungs, budget, meter, move, thresholds, has_fallback=serving.fallback_model is not None)
+    return Governor(live, rungs, budget, meter, move, Thresholds(), has_fallback=serving.fallback_model is not None)

@@ -23,7 +23,7 @@ from farthing.serving.queue.estimates import SLICE_CHARS, SLICE_TEXTS, SMALL_CHA
 from farthing.serving.queue.lane import HELD_TEXTS, Flow
 from farthing.serving.queue.scheduler import Scheduler
 from farthing.serving.request import TextEnd, Urgency
-from farthing.serving.text.pools import HUGE_CHARS, TokenizerPools
+from farthing.serving.text.pools import HUGE_CHARS, INLINE_CHARS, TokenizerPools
 from farthing.serving.text.prepare import Prepared, Slice
 
 # Slices of one call that wait or run at the same time. The number bounds memory and keeps the device busy.
@@ -130,8 +130,11 @@ class Pipeline:
         loop, lane = asyncio.get_running_loop(), flow.urgency.lane
         try:
             for item in slices:
-                pool = self._pools.pool(lane, item.num_chars, item.longest_chars)
-                running = await loop.run_in_executor(pool, self._prepare, item)
+                if item.num_chars <= INLINE_CHARS:
+                    running = self._prepare(item)
+                else:
+                    pool = self._pools.pool(lane, item.num_chars, item.longest_chars)
+                    running = await loop.run_in_executor(pool, self._prepare, item)
                 in_flight.append(self._submit(running, flow))
                 if len(in_flight) >= SLICES_IN_FLIGHT:
                     collector.add(in_flight[0], await wait_async(in_flight[0]))

@@ -75,7 +75,7 @@ def open_engine(
     executable(settings.engine)  # before anything is downloaded
     found = find_model(name, source)
     spec = read_prompts(settings.upstream_prompts or name, source)
-    port = settings.engine_port or free_port()
+    port = free_port()
     child = Engine(settings.engine, engine_command(settings, found.path, name, port, engine.context_length))
     child.start()
     try:

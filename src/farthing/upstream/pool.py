@@ -127,7 +127,7 @@ class Pool:
     """
     Args:
         admit: raises when an upstream does not compute the model as the others do.
-        max_running: requests at once for each upstream; further requests wait.
+        max_running: most requests at once, times the number of upstreams; further requests wait.
     """
 
     def __init__(self, clients: Sequence[UpstreamClient], admit: Call[None], max_running: int) -> None:

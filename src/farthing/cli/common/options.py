@@ -18,7 +18,7 @@ import click
 
 from farthing.cli.common.commands import Command
 from farthing.core.resolve import describe, read_config_file, resolve
-from farthing.core.settings import Checked
+from farthing.core.settings import RETIRED, Checked
 
 Function = Callable[..., Any]
 
@@ -111,7 +111,8 @@ def settings_options(*groups: type[Checked]) -> Callable[[Function], Function]:
     Use it under `@click.command(cls=SettingsCommand)`. Without its flag, a setting comes from FARTHING_* in the
     environment, else from the file, else from the default. The command raises `SettingsError` for values out of range.
     """
-    names = [fact["name"] for kind in groups for fact in describe(kind)]
+    retired = [name for name, (kind, _) in RETIRED.items() if kind in groups]
+    names = [*(fact["name"] for kind in groups for fact in describe(kind)), *retired]
 
     def decorate(command: Function) -> Function:
         def with_settings(*args: Any, config: Path | None, **params: Any) -> Any:
@@ -135,6 +136,8 @@ def settings_options(*groups: type[Checked]) -> Callable[[Function], Function]:
         for kind in reversed(groups):
             for fact in reversed(describe(kind)):
                 decorated = option_for(kind, fact)(decorated)
+        for name in retired:
+            decorated = click.option(f"--{name.replace('_', '-')}", hidden=True, default=None)(decorated)
         return config_option(decorated)
 
     return decorate

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 
@@ -57,6 +58,7 @@ class LayerShape:
         norms_fit = self.norm == ("layer" if self.norms_sums else "rms") and self.norms_heads == self.turns_heads
         return self.is_plain and widths_fit and norms_fit and self.activation in ACTIVATION_CODES
 
+    @cached_property
     def c_spec(self) -> LayerSpec:
         return LayerSpec(
             self.hidden,
@@ -95,6 +97,7 @@ class NativeWeights:
     q_norm: torch.Tensor | None = None
     k_norm: torch.Tensor | None = None
 
+    @cached_property
     def pointers(self) -> LayerPointers:
         return LayerPointers(*(pointer(getattr(self, field[0])) for field in LayerPointers._fields_))
 

@@ -111,7 +111,7 @@ class NativeKernels:
 
     def kv_bytes(self, shape: LayerShape, num_tokens: int) -> int:
         """The bytes of one layer's keys and values of that many tokens, as `NativePrefixes` stores and knows them."""
-        return int(self._library.ft_layer_kv_bytes(ctypes.byref(shape.c_spec()), num_tokens))
+        return int(self._library.ft_layer_kv_bytes(ctypes.byref(shape.c_spec), num_tokens))
 
     def layer(self, shape: LayerShape, weights: NativeWeights, batch: NativeBatch, hidden: torch.Tensor) -> None:
         """Bring hidden [tokens, hidden] fp32 through one layer, in place; with `keep`, only those rows.
@@ -122,14 +122,14 @@ class NativeKernels:
         assert hidden.is_contiguous()
         if batch.prefixes is not None:
             self._check_sizes(shape, batch.cu_seqlens, batch.prefixes)
-        c_batch, c_spec = batch.pointers(hidden.shape[0]), ctypes.byref(shape.c_spec())
+        c_batch, c_spec = batch.pointers(hidden.shape[0]), ctypes.byref(shape.c_spec)
         num_tokens, num_texts = c_batch.num_tokens, c_batch.num_texts
         with self._turn:
             scratch = self._reserve(self._library.ft_layer_scratch_bytes(self._pool, c_spec, num_tokens, num_texts))
             status = self._library.ft_layer(
                 self._pool,
                 c_spec,
-                ctypes.byref(weights.pointers()),
+                ctypes.byref(weights.pointers),
                 ctypes.byref(c_batch),
                 hidden.data_ptr(),
                 scratch.data_ptr(),

@@ -15,12 +15,13 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from farthing.core.errors import FarthingError
 from farthing.engine.runner import BatchOutput
-from farthing.models.token_key import TOKEN_BYTES, token_key
+from farthing.models.token_key import token_key
 from farthing.serving.queue.token_counter import TokenCounter
 
 # Texts that are passed over in search of some that fit. It bounds the time to fill a batch, however many texts wait.
@@ -52,14 +53,14 @@ class Job:
     Making a job takes time for every token (`keys`), which neither a lock nor an event loop should wait for.
 
     Attributes:
-        keys: the `token_key` of each text.
+        keys: the `token_key` of each text; `lengths` are their numbers of tokens.
         per_token: whether a row of every token is wanted instead of one of every text.
     """
 
     def __init__(self, texts: Sequence[list[int]], *, per_token: bool = False) -> None:
         assert texts
         self.texts, self.per_token = texts, per_token
-        self.keys = [token_key(text) for text in texts]
+        self.keys, self.lengths = [token_key(text) for text in texts], list(map(len, texts))
         self.future: Future[Rows] = Future()
         self._missing = set(range(len(texts)))
         self._computed = np.zeros(len(texts), dtype=np.int64)
@@ -109,6 +110,13 @@ class Job:
             return  # already cancelled, failed or done: the caller has an answer
 
 
+class QueuedText(NamedTuple):
+    """A text in the queue: the job that it belongs to, and its index there."""
+
+    job: Job
+    index: int
+
+
 @dataclass(frozen=True)
 class Share:
     """The texts of one job that are in a batch, by index."""
@@ -132,9 +140,9 @@ class Batch:
 
     @classmethod
     def of(
-        cls, texts: Iterable[tuple[Job, int]], new_counter: Callable[[], TokenCounter], *, is_full: bool = False
+        cls, texts: Iterable[QueuedText], new_counter: Callable[[], TokenCounter], *, is_full: bool = False
     ) -> Batch:
-        """Make a batch of texts, each given as its job and its index there; texts of one job are put side by side."""
+        """Make a batch of texts; those of one job are put side by side."""
         indices: dict[Job, list[int]] = {}
         for job, index in texts:
             indices.setdefault(job, []).append(index)
@@ -142,7 +150,7 @@ class Batch:
 
     @property
     def texts(self) -> list[list[int]]:
-        return [job.texts[index] for job, index in self._places()]
+        return [share.job.texts[index] for share in self.shares for index in share.indices]
 
     @property
     def num_tokens(self) -> int:
@@ -199,31 +207,27 @@ class Batch:
 
         Returns None for a single text or many identical ones: they are computed once, so that no part would be smaller.
         """
-        places = list(self._places())
-        if len({job.keys[index] for job, index in places}) == 1:
+        texts = list(self._queued())
+        if len({text.job.keys[text.index] for text in texts}) == 1:
             return None
         ends = list(itertools.accumulate(self._added()))
 
         def imbalance(count: int) -> tuple[int, int]:
-            return abs(2 * ends[count - 1] - ends[-1]), abs(2 * count - len(places))
+            return abs(2 * ends[count - 1] - ends[-1]), abs(2 * count - len(texts))
 
-        middle = min(range(1, len(places)), key=imbalance)
-        return Batch.of(places[:middle], self.new_counter), Batch.of(places[middle:], self.new_counter)
+        middle = min(range(1, len(texts)), key=imbalance)
+        return Batch.of(texts[:middle], self.new_counter), Batch.of(texts[middle:], self.new_counter)
 
-    def _places(self) -> Iterable[tuple[Job, int]]:
-        return ((share.job, index) for share in self.shares for index in share.indices)
+    def _queued(self) -> Iterable[QueuedText]:
+        return (QueuedText(share.job, index) for share in self.shares for index in share.indices)
 
     def _added(self) -> Iterable[int]:
         """The number of tokens that each text adds to those of the texts before it."""
         counter = self.new_counter()
-        for job, index in self._places():
-            key = job.keys[index]
-            num_added = counter.add(key, most=len(key) // TOKEN_BYTES)
+        for job, index in self._queued():
+            num_added = counter.add(job.keys[index], most=job.lengths[index])
             assert num_added is not None, "no text adds more than its own tokens"
             yield num_added
-
-
-Text = tuple[Job, int]  # a job, and the index of a text in it
 
 
 class Filling:
@@ -236,7 +240,7 @@ class Filling:
     def __init__(self, counter: TokenCounter, max_tokens: int, max_texts: int) -> None:
         self._counter, self._left, self._max_texts = counter, max_tokens, max_texts
         self._num_passed, self._takes_any = 0, False
-        self.taken: list[Text] = []
+        self.taken: list[QueuedText] = []
 
     @property
     def is_over(self) -> bool:
@@ -253,35 +257,27 @@ class Filling:
         self._num_passed, self._takes_any = 0, True
         return True
 
-    def offer(self, text: Text) -> int | None:
+    def offer(self, text: QueuedText) -> int | None:
         """Take a text that fits. After the first text that did not fit, until the next round, only texts that share
         tokens with the batch are taken.
 
         Returns the number of tokens that are computed for the text, or None when it is not taken.
         """
-        num_tokens = num_tokens_of(text)
-        most = self._most(num_tokens)
         shares_only = self._num_passed > 0 and not self._takes_any
-        added = self._add(text, min(most, num_tokens - 1) if shares_only else most)
+        added = self._add(text, most=text.job.lengths[text.index] - 1 if shares_only else None)
         self._num_passed += added is None
         return added
 
-    def claim(self, text: Text) -> int | None:
+    def claim(self, text: QueuedText) -> int | None:
         """As `offer`, for texts that go before the order: when one does not fit, no other is taken in its place."""
-        return None if self.is_over else self._add(text, self._most(num_tokens_of(text)))
+        return None if self.is_over else self._add(text)
 
-    def _most(self, num_tokens: int) -> int:
-        return self._left if self.taken else num_tokens
-
-    def _add(self, text: Text, most: int) -> int | None:
+    def _add(self, text: QueuedText, most: int | None = None) -> int | None:
+        """Take a text that adds no more than there is room for, and no more than `most`."""
         job, index = text
-        added = self._counter.add(job.keys[index], most)
+        room = self._left if self.taken else job.lengths[index]
+        added = self._counter.add(job.keys[index], room if most is None else min(room, most))
         if added is not None:
             self._left -= added
             self.taken.append(text)
         return added
-
-
-def num_tokens_of(text: Text) -> int:
-    job, index = text
-    return len(job.keys[index]) // TOKEN_BYTES

@@ -20,8 +20,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 
-from farthing.models.token_key import TOKEN_BYTES
-from farthing.serving.queue.batch import Filling, Job, Text, num_tokens_of
+from farthing.serving.queue.batch import Filling, Job, QueuedText
 from farthing.serving.queue.estimates import Arrivals, Size, Speed, counted_tokens
 from farthing.serving.request import LANES, LaneName, Urgency
 
@@ -44,7 +43,7 @@ class Flow:
 
     def __init__(self, urgency: Urgency, size: Size, latest_s: float = math.inf) -> None:
         self.urgency, self.latest_s = urgency, latest_s
-        self.waiting: OrderedDict[Text, None] = OrderedDict()
+        self.waiting: OrderedDict[QueuedText, None] = OrderedDict()
         self.goes_first = False
         self.num_waiting_tokens = 0
         self._to_come = size
@@ -57,44 +56,36 @@ class Flow:
 
     def add(self, job: Job) -> None:
         """Put the texts of a job behind those that wait already."""
-        for index, key in enumerate(job.keys):
-            self.waiting[job, index] = None
-            self.num_waiting_tokens += len(key) // TOKEN_BYTES
+        self.waiting.update((QueuedText(job, index), None) for index in range(len(job.texts)))
+        self.num_waiting_tokens += sum(job.lengths)
 
     def add_again(self, job: Job) -> None:
         """Put all texts of a job before those of other jobs, also the ones that had been taken."""
         self.drop(job)
         self.add(job)
         for index in reversed(range(len(job.texts))):
-            self.waiting.move_to_end((job, index), last=False)
+            self.waiting.move_to_end(QueuedText(job, index), last=False)
         self.goes_first = True
 
     def is_late(self, now_s: float) -> bool:
         """Whether the request's turn should have come by now, and has not."""
         return now_s > self.latest_s
 
-    def take(self, text: Text) -> None:
-        """Take out a text that waits, because its turn has come."""
-        self.latest_s = math.inf
-        self.remove(text)
-
-    def remove(self, text: Text) -> None:
+    def remove(self, text: QueuedText) -> None:
         """Remove a text that waits."""
         del self.waiting[text]
-        job, index = text
-        self.num_waiting_tokens -= len(job.keys[index]) // TOKEN_BYTES
+        self.num_waiting_tokens -= text.job.lengths[text.index]
         if not self.waiting:
             self.goes_first = False
 
     def drop(self, job: Job) -> None:
         """Remove the texts of a job that still wait."""
-        for index in range(len(job.texts)):
-            if (job, index) in self.waiting:
-                self.remove((job, index))
+        for text in [text for text in self.waiting if text.job is job]:
+            self.remove(text)
 
     def clear(self) -> list[Job]:
         """Remove all texts that wait, and return the jobs that they belong to."""
-        jobs = list(dict.fromkeys(job for job, _ in self.waiting))
+        jobs = list(dict.fromkeys(text.job for text in self.waiting))
         self.waiting.clear()
         self.num_waiting_tokens = 0
         return jobs
@@ -154,11 +145,12 @@ class Lane:
             self.speed.note(counted_tokens(self._num_taken, self._num_computed), now_s - self._since_s)
         self._num_taken, self._num_computed, self._since_s = 0, 0, now_s
 
-    def end(self) -> None:
-        """Note that the batch is filled."""
+    def end(self) -> bool:
+        """Note that the batch is filled, and return whether some texts had to wait for the next one."""
         self._left_some = self.has_waiting
         if not self._left_some:
             self.speed = Speed()
+        return self._left_some
 
     def claim(self, filling: Filling) -> None:
         """Take the lane's share of the batch, from the longest-waiting requests."""
@@ -184,9 +176,10 @@ class Lane:
             for text, added in taken:
                 self._take(flow, text, added)
 
-    def _take(self, flow: Flow, text: Text, num_computed: int) -> None:
-        flow.take(text)
-        self._num_taken += num_tokens_of(text)
+    def _take(self, flow: Flow, text: QueuedText, num_computed: int) -> None:
+        flow.latest_s = math.inf  # its turn has come
+        flow.remove(text)
+        self._num_taken += text.job.lengths[text.index]
         self._num_computed += num_computed
 
 
@@ -227,7 +220,7 @@ class Lanes:
 
     @property
     def has_waiting(self) -> bool:
-        return any(lane.has_waiting for lane in self._lanes.values())
+        return any(flow.waiting for flow in self.flows())
 
     @property
     def waiting(self) -> Size:
@@ -246,8 +239,11 @@ class Lanes:
         lane = self._lanes[name]
         return expected_wait_s(lane, self.before(name), lane.num_tokens_left, tokens_per_s) if tokens_per_s else 0.0
 
-    def fill(self, filling: Filling, max_tokens: int, now_s: float) -> None:
-        """Take each lane's share, beginning with the lane that is owed most; then take what fits, by lane and turn."""
+    def fill(self, filling: Filling, max_tokens: int, now_s: float) -> bool:
+        """Take each lane's share, beginning with the lane that is owed most; then take what fits, by lane and turn.
+
+        Returns whether some texts have to wait for the next batch.
+        """
         lanes = list(self._lanes.values())
         for lane in lanes:
             lane.begin(max_tokens, now_s)
@@ -258,5 +254,4 @@ class Lanes:
         if filling.next_round():
             for lane in lanes:
                 lane.fill(filling)
-        for lane in lanes:
-            lane.end()
+        return any([lane.end() for lane in lanes])

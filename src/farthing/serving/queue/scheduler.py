@@ -165,7 +165,7 @@ class Scheduler:
                         return None
                     self._changed.wait()
                 expired = self._expire()
-                batch = self._form()
+                batch = self._fill()
             for job, error in expired:  # outside the lock: a failed future calls _drop
                 job.fail(error)
             if batch is not None:
@@ -232,17 +232,11 @@ class Scheduler:
                 expired += [(job, self._queue.late_error()) for job in flow.clear()]
         return expired
 
-    def _form(self) -> Batch | None:
+    def _fill(self) -> Batch | None:
         """The next batch, or None when nothing waits."""
-        if not self._lanes.has_waiting:
-            return None
-        texts = self._fill()
-        return Batch.of(texts, self._new_counter, is_full=self._lanes.has_waiting)
-
-    def _fill(self) -> list[tuple[Job, int]]:
         filling = Filling(self._new_counter(), self._max_tokens, self._limits.max_texts)
-        self._lanes.fill(filling, self._max_tokens, self._clock())
-        return filling.taken
+        left_some = self._lanes.fill(filling, self._max_tokens, self._clock())
+        return Batch.of(filling.taken, self._new_counter, is_full=left_some) if filling.taken else None
 
     def _note_waits(self, batch: Batch) -> None:
         now_s = time.monotonic()

@@ -13,6 +13,8 @@ from farthing.serving.request import LANES, LaneName
 from farthing.serving.text.tokenizer import SHORT_CHARS
 
 HUGE_CHARS = 2**16
+# Work on so few characters takes about as long as handing it to a thread and coming back, so it is done at once.
+INLINE_CHARS = 2000
 
 
 class TokenizerPools:

@@ -24,7 +24,7 @@ def test_the_scratch_of_the_native_layers_is_counted_to_the_byte(name: str, num_
     kernels = native_kernels()
     if kernels is None:
         pytest.skip("the native kernels were not built")
-    spec = layer_shape(SPECS[name], SPECS[name].layers[0]).c_spec()
+    spec = layer_shape(SPECS[name], SPECS[name].layers[0]).c_spec
     actual = kernels._library.ft_layer_scratch_bytes(kernels._pool, ctypes.byref(spec), num_tokens, num_texts)
     assert native_scratch_bytes(one_pass(name, num_tokens, num_texts), kernels.num_threads) == actual
 
