@@ -34,6 +34,7 @@ from peers.task import padded
 from report import beside, facts, fastest, json_line, table
 
 END = 151643
+NUM_THREADS = torch.get_num_threads()
 BATCH, BATCHES = 8, (1, 4, 8, 16)
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 Texts = Sequence[Sequence[int]]
@@ -71,6 +72,7 @@ def transformers_sorted(path: Path) -> dict[str, Embed]:
 
     @torch.inference_mode()
     def embed(name: str, batch: int, texts: Texts) -> np.ndarray:
+        torch.set_num_threads(NUM_THREADS)  # Farthing leaves another number behind
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         model = models[name]
         rows = np.empty((len(texts), model.config.hidden_size), dtype=np.float32)
@@ -100,6 +102,7 @@ def transformers(path: Path) -> Embed:
 
     @torch.inference_mode()
     def embed(texts: Texts) -> np.ndarray:
+        torch.set_num_threads(NUM_THREADS)
         rows = np.empty((len(texts), model.config.hidden_size), dtype=np.float32)
         for start in range(0, len(texts), BATCH):
             picked = list(range(start, min(start + BATCH, len(texts))))

@@ -8,7 +8,8 @@ normalisation.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -86,7 +87,8 @@ class Runner:
             OutOfMemoryError: the batch needs more memory than there is; memory that was kept for later is given back.
         """
         try:
-            output = self._run(texts, per_token)
+            with torch_threads(self._torch_threads):
+                output = self._run(texts, per_token)
             self._trimmer.after_batch()
             return output
         except (MemoryError, RuntimeError) as error:
@@ -99,7 +101,6 @@ class Runner:
         raise failure
 
     def _run(self, texts: Sequence[Sequence[int]], per_token: bool) -> BatchOutput:
-        torch.set_num_threads(self._torch_threads)  # for this thread, and for threads that start later
         forest = self._forest(texts, per_token)
         rows = self._forward(pack_forest(forest, self._device, per_token=per_token), self._compute)
         if self._prefixes is not None:
@@ -158,6 +159,18 @@ class Runner:
             return hidden
         rows = hidden if keep is not None else mean_pool(hidden, batch)
         return rows if model.head is None else checked_logits(model.head, rows, store.shared)
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Have torch compute with that many threads; the number counts for threads that are started later, too, and must
+    therefore be given back to a program that computes something else."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def out_of_memory_message(texts: Sequence[Sequence[int]]) -> str:

@@ -272,7 +272,7 @@ def test_variables_that_kubernetes_makes_of_a_service_are_no_settings() -> None:
         ("FARTHING_URL", "http://10.43.0.7"),
         ("FARTHING_SERVICE_PORT", "eighty"),
         ("FARTHING_API_KEYS", "10.43.0.7"),
-        ("FARTHING_ENGINE_PORT", "8080x"),
+        ("FARTHING_QUEUE_PORT", "8080x"),
     ],
 )
 def test_other_variables_of_the_prefix_must_be_settings(name: str, value: str) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -48,6 +49,19 @@ def test_rows_come_in_the_callers_order(loaded: LoadedModel) -> None:
         assert output.rows.dtype == np.float32
         assert output.rows == pytest.approx(alone[picked], abs=1e-4)
         assert (output.errors, output.num_recomputed) == ({}, 0)
+
+
+@pytest.mark.parametrize("form", ["fp32", "int8"])
+def test_torch_has_as_many_threads_after_a_batch_as_before(qwen3: Any, form: str) -> None:
+    runner, before = Runner(load_model(qwen3.path, EngineSettings(format=form, num_threads=1))), torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        runner.run(TEXTS)
+        assert torch.get_num_threads() == 3
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 @EVERY_FAMILY

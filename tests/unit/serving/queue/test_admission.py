@@ -22,6 +22,7 @@ from farthing.serving.queue.lane import HELD_TEXTS, HELD_TOKENS
 from farthing.serving.queue.scheduler import BatchLimits
 from farthing.serving.queue.token_counter import TokenCounter
 from farthing.serving.request import EmbedRequest, Urgency
+from farthing.serving.text.pools import INLINE_CHARS
 from farthing.serving.text.prepare import Slice
 
 
@@ -284,16 +285,19 @@ def test_a_cancelled_request_that_waits_for_the_tokenizer_is_never_tokenised(
         real = embedder._preparer.prepare
 
         def prepare(part: Slice) -> object:
-            prepared.append(part.inputs[0])
+            prepared.append(part.inputs[0].split()[0])
             assert go_on.wait(30)
             return real(part)
 
         monkeypatch.setattr(embedder._preparer, "prepare", prepare)
 
+        def long(word: str) -> str:
+            return f"{word} " * INLINE_CHARS  # a short text is tokenised at once
+
         async def scenario() -> None:
-            first, second = (asyncio.create_task(embedder.encode_async([name])) for name in ("first", "second"))
+            first, second = (asyncio.create_task(embedder.encode_async([name])) for name in (long("first"), long("second")))
             await until(lambda: len(prepared) == 1)
-            bulk = EmbedRequest(["bulk"], urgency=Urgency("bulk"))
+            bulk = EmbedRequest([long("bulk")], urgency=Urgency("bulk"))
             other = asyncio.create_task(embedder.embed_async(bulk))  # bulk work has a tokenizer thread of its own
             await until(lambda: len(prepared) == 2)
             second.cancel()
