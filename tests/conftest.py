@@ -33,7 +33,9 @@ if not torch.cuda.is_available():
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--slow", action="store_true", help="run the tests marked slow too, and all examples of the others")
+    parser.addoption(
+        "--slow", action="store_true", help="run the tests marked slow too, and all examples of the others"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -103,9 +103,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.005)
 
 
-def test_all_steps_down_and_up_under_load_lose_no_request_and_mix_no_vectors(
-    tiny_qwen3: Path, in_full: bool
-) -> None:
+def test_all_steps_down_and_up_under_load_lose_no_request_and_mix_no_vectors(tiny_qwen3: Path, in_full: bool) -> None:
     meter, seen, rounds = Simulated(), set[str](), 2 if in_full else 1
     with governed(tiny_qwen3, meter) as embedder:
         exact = dict(zip(TEXTS, embedder.encode(TEXTS), strict=True))

@@ -168,9 +168,7 @@ def test_every_garbled_chunk_is_answered(running: Any, operations: dict[str, Any
 
 
 @pytest.mark.parametrize("server", ["running", "guarded"])
-def test_every_changed_head_is_answered(
-    server: str, operations: dict[str, Any], share: float, request: Any
-) -> None:
+def test_every_changed_head_is_answered(server: str, operations: dict[str, Any], share: float, request: Any) -> None:
     chance = random.Random(SEED)
     address = request.getfixturevalue(server).address
 

@@ -73,7 +73,9 @@ def test_causal_lm_prefix_of_names_is_understood(tmp_path: Path) -> None:
     assert_same_vectors(packed(tmp_path / "causal", texts), reference(tmp_path / "causal", texts))
 
 
-@pytest.fixture(params=[{"is_causal": False}, {"use_bidirectional_attention": True}], ids=lambda stated: next(iter(stated)))
+@pytest.fixture(
+    params=[{"is_causal": False}, {"use_bidirectional_attention": True}], ids=lambda stated: next(iter(stated))
+)
 def both_ways(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A Qwen3 whose tokens attend to those after them too."""
     write_synthetic(find_shape("qwen3-tiny"), tmp_path / "both-ways")

@@ -27,7 +27,9 @@ def fits(spec: ModelSpec) -> bool:
 
 def layer_shapes(spec: ModelSpec) -> dict[int, LayerShape]:
     """The shape of each layer, by the layer's identity: a hash of all its numbers takes long beside a short text."""
-    return {identity: layer_shape(spec, layer) for identity, layer in {id(layer): layer for layer in spec.layers}.items()}
+    return {
+        identity: layer_shape(spec, layer) for identity, layer in {id(layer): layer for layer in spec.layers}.items()
+    }
 
 
 def layer_shape(spec: ModelSpec, layer: LayerSpec) -> LayerShape:

@@ -82,7 +82,8 @@ def create_app(
     app.state.guard = guard
     errors.install(app)
     for dialect in (openai, rerank, tei, cohere, ollama):
-        app.include_router(dialect.router(service))
+        # Not by include_router, with which FastAPI looks for the route of each request twice.
+        app.router.routes.extend(dialect.router(service, guard.dependencies).routes)
     if server.index_folder is not None:
         app.include_router(indexes.router(service, server.index_folder))
     app.include_router(admin.router(service, metrics))

@@ -29,7 +29,9 @@ class UpstreamSettings(Checked):
         600.0, "Longest to wait at start for the first upstream, or the engine, to be ready, in seconds.", minimum=0
     )
     upstream_batch_texts: int = option(32, "Most texts of one request to an upstream; more are split.", minimum=1)
-    upstream_max_running: int = option(32, "Most requests at once, times the number of upstreams; more wait their turn.", minimum=1)
+    upstream_max_running: int = option(
+        32, "Most requests at once, times the number of upstreams; more wait their turn.", minimum=1
+    )
     upstream_dimensions: int | None = option(
         None, "Length of the upstream's full vectors; one that makes others is not used (default: any).", minimum=1
     )

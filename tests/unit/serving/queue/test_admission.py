@@ -295,7 +295,9 @@ def test_a_cancelled_request_that_waits_for_the_tokenizer_is_never_tokenised(
             return f"{word} " * INLINE_CHARS  # a short text is tokenised at once
 
         async def scenario() -> None:
-            first, second = (asyncio.create_task(embedder.encode_async([name])) for name in (long("first"), long("second")))
+            first, second = (
+                asyncio.create_task(embedder.encode_async([name])) for name in (long("first"), long("second"))
+            )
             await until(lambda: len(prepared) == 1)
             bulk = EmbedRequest([long("bulk")], urgency=Urgency("bulk"))
             other = asyncio.create_task(embedder.embed_async(bulk))  # bulk work has a tokenizer thread of its own

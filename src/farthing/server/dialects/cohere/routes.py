@@ -6,6 +6,9 @@ model of this server embeds them. Its /v2/rerank is among the routes that score 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -36,9 +39,9 @@ class CohereRoute(DialectRoute):
         return json_fault(fault, {"message": fault.message})
 
 
-def router(service: Service) -> APIRouter:
-    """Return the routes of this dialect over `service`."""
-    routes = APIRouter(tags=["Cohere"], route_class=CohereRoute)
+def router(service: Service, checks: Sequence[Any]) -> APIRouter:
+    """Return the routes of this dialect over `service`, each with the dependencies `checks`."""
+    routes = APIRouter(tags=["Cohere"], route_class=CohereRoute, dependencies=checks)
 
     async def embed(request: Request) -> Response:
         """Embeds texts, in the number types that are asked for."""

@@ -7,6 +7,7 @@ pulled, created or deleted, and no text is generated.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -49,9 +50,9 @@ class OllamaRoute(DialectRoute):
         return json_fault(fault, {"error": fault.message})
 
 
-def router(service: Service) -> APIRouter:
-    """Return the routes of this dialect over `service`."""
-    routes = APIRouter(tags=["Ollama"], route_class=OllamaRoute)
+def router(service: Service, checks: Sequence[Any]) -> APIRouter:
+    """Return the routes of this dialect over `service`, each with the dependencies `checks`."""
+    routes = APIRouter(tags=["Ollama"], route_class=OllamaRoute, dependencies=checks)
     models = Models(service)
 
     async def embed(request: Request) -> Response:

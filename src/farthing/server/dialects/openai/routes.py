@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from binascii import b2a_base64
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -73,9 +74,9 @@ EMBEDDINGS_BODY = {
 }
 
 
-def router(service: Service) -> APIRouter:
-    """Return the routes of this dialect over `service`."""
-    routes = APIRouter(tags=["OpenAI"], route_class=RequestRoute)
+def router(service: Service, checks: Sequence[Any]) -> APIRouter:
+    """Return the routes of this dialect over `service`, each with the dependencies `checks`."""
+    routes = APIRouter(tags=["OpenAI"], route_class=RequestRoute, dependencies=checks)
     created = int(time.time())
 
     def card(name: str) -> dict[str, object]:

@@ -11,6 +11,7 @@ OpenAI's.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -46,9 +47,9 @@ TRUNCATED_HEADER: dict[str, Any] = {
 AnyBody = RerankBody | ScoreBody
 
 
-def router(service: Service) -> APIRouter:
-    """Return the routes of these dialects over `service`."""
-    routes = APIRouter(tags=["Rerank"], route_class=RequestRoute)
+def router(service: Service, checks: Sequence[Any]) -> APIRouter:
+    """Return the routes of these dialects over `service`, each with the dependencies `checks`."""
+    routes = APIRouter(tags=["Rerank"], route_class=RequestRoute, dependencies=checks)
 
     async def scores_of(request: Request, body: AnyBody) -> Scores:
         return await work.rerank(service, request, body.to_request(), body.model)

@@ -41,9 +41,9 @@ from farthing.serving.text.tokenizer import Token
 TOKENS_AT_A_TIME = 1024  # that are written before the interpreter's lock is given back
 
 
-def router(service: Service) -> APIRouter:
-    """Return the routes of this dialect over `service`."""
-    routes = APIRouter(tags=["text-embeddings-inference"], route_class=TeiRoute)
+def router(service: Service, checks: Sequence[Any]) -> APIRouter:
+    """Return the routes of this dialect over `service`, each with the dependencies `checks`."""
+    routes = APIRouter(tags=["text-embeddings-inference"], route_class=TeiRoute, dependencies=checks)
 
     async def embed_body(request: Request, body: EmbedBody) -> Response:
         started_s = time.perf_counter()
