@@ -22,11 +22,11 @@ def take_own_processors() -> None:
 if os.environ.get("FARTHING_PIN"):
     take_own_processors()
 
-import torch
+import torch  # noqa: E402
 
-from farthing.core.settings import SourceSettings
-from farthing.models.synth.checkpoint import find_shape, write_synthetic
-from farthing.sources.find import find_model
+from farthing.core.settings import SourceSettings  # noqa: E402
+from farthing.models.synth.checkpoint import find_shape, write_synthetic  # noqa: E402
+from farthing.sources.find import find_model  # noqa: E402
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported, by whichever test or library that is

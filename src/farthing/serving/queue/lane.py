@@ -254,4 +254,5 @@ class Lanes:
         if filling.next_round():
             for lane in lanes:
                 lane.fill(filling)
-        return any([lane.end() for lane in lanes])
+        have_left_some = [lane.end() for lane in lanes]  # every lane has to end
+        return any(have_left_some)
