@@ -28,7 +28,7 @@ from farthing.engine.plan.prefix_memory import held_token_bytes
 from farthing.engine.prefix_cache import PrefixCache
 from farthing.engine.runner import Runner
 from farthing.engine.weights.load import LoadedModel, load_model
-from farthing.models import forest
+from farthing.models.batch import forest
 from report import facts, json_line, table
 
 END, VOCAB = 151643, 150_000

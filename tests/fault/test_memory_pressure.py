@@ -23,7 +23,7 @@ from farthing.engine.meter import MemoryReading
 from farthing.engine.plan.device import device_facts
 from farthing.engine.swappable import LiveModel
 from farthing.engine.weights.load import load_model
-from farthing.models.batch import PackedBatch
+from farthing.models.batch.packed import PackedBatch
 from farthing.serving.governor import REFUSED, Governor, Mover, Thresholds
 from farthing.serving.queue import token_budget
 from farthing.serving.request import EmbedRequest, EmbedResult

@@ -18,8 +18,8 @@ from farthing.engine import describe, runner
 from farthing.engine.runner import Runner
 from farthing.engine.weights.convert import ConvertedTensors
 from farthing.engine.weights.load import load_model
-from farthing.models.attention import attend_runs
-from farthing.models.batch import PackedBatch
+from farthing.models.batch.packed import PackedBatch
+from farthing.models.forward.attention import attend_runs
 from farthing.models.synth.checkpoint import find_shape, write_synthetic
 from farthing.quant import int8
 from farthing.quant.native.arguments import LayerShape

@@ -21,7 +21,7 @@ from farthing.core.settings import QUANTISED_FORMATS, EngineSettings, SourceSett
 from farthing.engine import runner
 from farthing.engine.runner import Runner
 from farthing.engine.weights.load import LoadedModel, load_model
-from farthing.models.native_pass import native_weights
+from farthing.models.forward.native_pass import native_weights
 from farthing.quant import int8, nf4
 from farthing.serving.quantising.quantise import quantise_model
 

@@ -21,8 +21,8 @@ from farthing.engine.runner import Runner
 from farthing.engine.weights.convert import ConvertedTensors, rotates_inputs
 from farthing.engine.weights.load import load_model
 from farthing.models.families import bert
+from farthing.models.forward.rotation import Rotation
 from farthing.models.layout import MatrixPart
-from farthing.models.rotation import Rotation
 from farthing.quant import fp8, nf4, nf4_packed
 from farthing.quant.native.team import native_kernels
 from farthing.quant.rotation import rotate

@@ -28,7 +28,7 @@ class Manifest:
         format: the row of `farthing.quant.formats.FORMATS` of the weights.
         int8_parts: the names of each layer's matrices that are in int8 in a folder of a coarser format.
         gains_folded: norm gains are multiplied into the matrices behind them.
-        rotated: the residual stream is rotated (`farthing.models.rotation`), and attention's values with it.
+        rotated: the residual stream is rotated (`farthing.models.forward.rotation`), and attention's values with it.
         source, source_fingerprint: the checkpoint that was quantised, by its name and by its digest.
         folder_fingerprint: the digest of the folder as it was written. A folder that was changed since, in its weights,
             its tokenizer or its config.json, is no longer a copy of the source. Empty in folders of version 0.1.

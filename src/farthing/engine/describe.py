@@ -31,11 +31,11 @@ from farthing.engine.task import head_for, own_task, pooling_and_prompts, with_h
 from farthing.models.config import shown, stored_format
 from farthing.models.families import family_of
 from farthing.models.family import Family
-from farthing.models.heads import Head, Task
+from farthing.models.forward.heads import Head, Task
+from farthing.models.forward.rotation import Rotation
+from farthing.models.forward.torch_pass import check_spec
 from farthing.models.layout import Layout
-from farthing.models.rotation import Rotation
 from farthing.models.spec import EmbeddingSpec, ModelSpec
-from farthing.models.torch_pass import check_spec
 from farthing.quant.formats import FORMATS
 
 log = logging.getLogger(__name__)

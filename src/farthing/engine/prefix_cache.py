@@ -13,9 +13,9 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from farthing.models.forest import MIN_SHARED_TOKENS, Forest, Segment, distinct, grow
-from farthing.models.held_keys import HeldKeys, KnownPrefix
-from farthing.models.token_key import TOKEN_BYTES, common_tokens, token_key
+from farthing.models.batch.forest import MIN_SHARED_TOKENS, Forest, Segment, distinct, grow
+from farthing.models.batch.held_keys import HeldKeys, KnownPrefix
+from farthing.models.batch.token_key import TOKEN_BYTES, common_tokens, token_key
 
 # A prefix has to be this much longer than the part of it that is held already.
 MIN_HELD_TOKENS = 16

@@ -20,13 +20,13 @@ from farthing.engine.memory import Trimmer, is_out_of_memory, release_cached
 from farthing.engine.plan.prefix_memory import held_token_bytes
 from farthing.engine.prefix_cache import PrefixCache, batch_forest, distinct_forest
 from farthing.engine.weights.load import LoadedModel
-from farthing.models.attention import attend_runs, attend_varlen
-from farthing.models.batch import PackedBatch, pack, pack_forest
-from farthing.models.forest import Forest
-from farthing.models.forward_pass import Compute, PassStart
-from farthing.models.heads import checked_logits
-from farthing.models.native_pass import begin_pass
-from farthing.models.pooling import mean_pool, pooled_rows, rows_of_tokens
+from farthing.models.batch.forest import Forest
+from farthing.models.batch.packed import PackedBatch, pack, pack_forest
+from farthing.models.forward.attention import attend_runs, attend_varlen
+from farthing.models.forward.forward_pass import Compute, PassStart
+from farthing.models.forward.heads import checked_logits
+from farthing.models.forward.native_pass import begin_pass
+from farthing.models.forward.pooling import mean_pool, pooled_rows, rows_of_tokens
 from farthing.quant.native.team import native_kernels
 
 logger = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from farthing.core.errors import WrongTaskError
 from farthing.models.config import architectures, assumed_note
 from farthing.models.embedding_config import embedding_spec, is_sentence_model, max_tokens
 from farthing.models.family import Family
-from farthing.models.heads import Head, Task, head_of, is_classifier
+from farthing.models.forward.heads import Head, Task, head_of, is_classifier
 from farthing.models.layout import Layout
 from farthing.models.spec import EmbeddingSpec, ModelSpec
 

@@ -3,7 +3,8 @@
 H is the Hadamard matrix of 64 (Sylvester's) on each 64 inputs. Channels that dwarf the others, as in the output of
 trained models' LayerNorms, are spread over 64, so that they no longer coarsen the steps in which a row is quantised
 (QuaRot, https://arxiv.org/abs/2404.00456). This module does not quantise, and does not decide which matrices are
-rotated. Rotating the residual stream, which costs nothing when the model runs, is in `farthing.models.rotation`.
+rotated. Rotating the residual stream, which costs nothing when the model runs, is in
+`farthing.models.forward.rotation`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from farthing.core.space import VectorSpace
-    from farthing.models.heads import Task
+    from farthing.models.forward.heads import Task
     from farthing.serving.governor import MemoryState
     from farthing.serving.local_model import ServedModel
     from farthing.serving.request import CheckedRequest, EmbedRequest, EmbedResult, RerankRequest, RerankResult

@@ -15,7 +15,7 @@ import numpy as np
 from farthing.core.space import VectorSpace
 from farthing.engine.describe import ModelDescription
 from farthing.engine.weights.load import fingerprint
-from farthing.models.ragged import ragged
+from farthing.models.batch.ragged import ragged
 from farthing.serving.collector import Collector
 from farthing.serving.local_model import ServedModel
 from farthing.serving.pipeline import Pipeline

@@ -18,7 +18,7 @@ from farthing.engine.describe import describe_model
 from farthing.engine.plan.plan import Plan, summary
 from farthing.engine.swappable import LiveModel
 from farthing.engine.weights.load import OnLayer, load_weights
-from farthing.models.heads import Task
+from farthing.models.forward.heads import Task
 from farthing.models.spec import ModelSpec
 from farthing.serving.governor import Governor, MemoryState, make_governor
 from farthing.serving.quantising.closeness import in_words

@@ -11,10 +11,10 @@ import torch
 from farthing.core.settings import EngineSettings
 from farthing.engine.runner import Runner, non_finite
 from farthing.engine.weights.load import LoadedModel, load_model, load_weights
-from farthing.models.attention import attend_runs
-from farthing.models.batch import PackedBatch, pack
-from farthing.models.forward_pass import Compute, LayerWeights, PassStart
-from farthing.models.native_pass import begin_pass
+from farthing.models.batch.packed import PackedBatch, pack
+from farthing.models.forward.attention import attend_runs
+from farthing.models.forward.forward_pass import Compute, LayerWeights, PassStart
+from farthing.models.forward.native_pass import begin_pass
 from farthing.quant.dense import DenseLinear
 
 RNG = np.random.default_rng(2)

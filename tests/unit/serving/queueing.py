@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from farthing.engine.runner import BatchOutput
-from farthing.models.forest import Forest, distinct, grow
-from farthing.models.token_key import token_key
+from farthing.models.batch.forest import Forest, distinct, grow
+from farthing.models.batch.token_key import token_key
 from farthing.serving.queue.batch import Batch, Job
 from farthing.serving.queue.estimates import Size
 from farthing.serving.queue.lane import Flow

@@ -17,8 +17,8 @@ from queueing import computed
 
 from farthing.core.errors import DeadlineError, NonFiniteError
 from farthing.engine.runner import BatchOutput
-from farthing.models.forest import MIN_SHARED_TOKENS
-from farthing.models.token_key import token_key
+from farthing.models.batch.forest import MIN_SHARED_TOKENS
+from farthing.models.batch.token_key import token_key
 from farthing.serving.queue.batch import Batch, Job
 from farthing.serving.queue.lane import Flow
 from farthing.serving.queue.scheduler import BatchLimits

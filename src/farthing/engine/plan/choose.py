@@ -30,7 +30,7 @@ from farthing.engine.plan.plan import (
 )
 from farthing.engine.plan.prefix_memory import prefix_bytes, shares_prefixes
 from farthing.engine.plan.run_mode import RESIDENCIES, ModelShape, Residency, Way
-from farthing.models import native_pass
+from farthing.models.forward import native_pass
 from farthing.quant.formats import FORMATS, weight_format
 
 # A CPU is saturated by about a thousand tokens; more only makes other requests wait. A GPU wants many more.

@@ -9,7 +9,7 @@ import torch
 
 from farthing.core.errors import SettingsError
 from farthing.engine.plan.cpu import cpu_name, cpu_threads, host_memory_bytes
-from farthing.models.attention import has_varlen
+from farthing.models.forward.attention import has_varlen
 from farthing.quant.gpu.support import multiplies_fp8, triton_problem
 from farthing.quant.native.team import LIBRARY
 

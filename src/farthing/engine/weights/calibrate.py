@@ -18,11 +18,11 @@ from farthing.core.errors import NonFiniteError
 from farthing.engine.describe import ModelDescription
 from farthing.engine.weights.convert import ConvertedTensors, rotates_inputs
 from farthing.engine.weights.store import GatheringStore
-from farthing.models.attention import attend_runs
-from farthing.models.batch import pack
-from farthing.models.forward_pass import Compute, ForwardPass, LayerWeights, PassStart
+from farthing.models.batch.packed import pack
+from farthing.models.forward.attention import attend_runs
+from farthing.models.forward.forward_pass import Compute, ForwardPass, LayerWeights, PassStart
+from farthing.models.forward.torch_pass import TorchPass
 from farthing.models.layout import MatrixPart
-from farthing.models.torch_pass import TorchPass
 from farthing.quant.format import CalibratedFormat, Linear, Region
 from farthing.quant.rotation import RotatedLinear
 

@@ -16,8 +16,8 @@ from farthing.checkpoint.table import Table
 from farthing.engine.describe import ModelDescription
 from farthing.engine.weights.store import let_go
 from farthing.engine.weights.tensor_names import NamedWeights
+from farthing.models.forward.rotation import Rotation
 from farthing.models.layout import MatrixPart, RowsPart
-from farthing.models.rotation import Rotation
 from farthing.quant.format import WeightFormat
 from farthing.quant.rotation import can_rotate, rotate
 

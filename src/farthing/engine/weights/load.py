@@ -24,8 +24,8 @@ from farthing.engine.weights.quantised_folder import PreparedTensors
 from farthing.engine.weights.store import HostStore, ResidentStore, StreamedStore, WeightStore
 from farthing.engine.weights.tensors import ModelTensors
 from farthing.models.family import Family
-from farthing.models.forward_pass import LayerWeights
-from farthing.models.heads import Head, Task
+from farthing.models.forward.forward_pass import LayerWeights
+from farthing.models.forward.heads import Head, Task
 from farthing.models.layout import Layout, MatrixPart
 from farthing.models.spec import EmbeddingSpec, ModelSpec
 from farthing.quant.format import Linear, Region

@@ -22,7 +22,7 @@ from typing import Protocol
 import torch
 
 from farthing.checkpoint.table import Table
-from farthing.models.forward_pass import LayerWeights
+from farthing.models.forward.forward_pass import LayerWeights
 
 # Rows gathered before the table's pages are let go: each row may bring 64 KiB (Linux maps what lies around it too).
 GATHER_ROWS = 256

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from farthing.core.errors import WrongTaskError
 
 if TYPE_CHECKING:
-    from farthing.models.heads import Task
+    from farthing.models.forward.heads import Task
     from farthing.server.models.slot import ModelEntry
     from farthing.serving.backend import EmbedBackend
     from farthing.serving.request import EmbedRequest, EmbedResult, RerankResult

@@ -15,7 +15,7 @@ from farthing.core.shown import MAX_NAME, shown_name
 from farthing.server.models.slot import ModelEntry
 
 if TYPE_CHECKING:
-    from farthing.models.heads import Task
+    from farthing.models.forward.heads import Task
 
 
 LATEST = ":latest"  # Ollama's clients put this behind a name without a tag

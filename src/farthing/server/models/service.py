@@ -25,7 +25,7 @@ from farthing.server.models.loader_thread import Keeper
 from farthing.server.models.slot import ModelEntry
 
 if TYPE_CHECKING:
-    from farthing.models.heads import Task
+    from farthing.models.forward.heads import Task
     from farthing.serving.backend import Backend, EmbedBackend, RerankBackend
     from farthing.serving.cache.store import CacheStats
     from farthing.serving.cache.vectors import VectorCache

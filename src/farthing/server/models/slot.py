@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from farthing.serving.stats import ServingStats, in_all, totals
 
 if TYPE_CHECKING:
-    from farthing.models.heads import Task
+    from farthing.models.forward.heads import Task
     from farthing.serving.backend import Backend
     from farthing.serving.stats import Observer
 

@@ -14,7 +14,7 @@ from farthing.core.version import __version__
 from farthing.server.pages.page import render_curl, render_page
 
 if TYPE_CHECKING:
-    from farthing.models.heads import Task
+    from farthing.models.forward.heads import Task
     from farthing.server.models.service import Service
 
 MAX_RANGES = 64  # in an Accept header; browsers send fewer than ten

@@ -34,7 +34,7 @@ from farthing.serving.text.clean import clean_input
 from farthing.serving.text.vocabulary import Unknown
 
 if TYPE_CHECKING:
-    from farthing.models.heads import Task
+    from farthing.models.forward.heads import Task
     from farthing.serving.backend import EmbedBackend
     from farthing.serving.cache.vectors import VectorCache
     from farthing.serving.governor import MemoryState

@@ -19,7 +19,7 @@ from farthing.core.settings import EngineSettings
 from farthing.engine.describe import describe_model
 from farthing.engine.runner import Runner
 from farthing.engine.weights.load import LoadedModel, load_weights
-from farthing.models.heads import Task
+from farthing.models.forward.heads import Task
 from farthing.serving.text.tokenizer import open_tokenizer
 
 OnTexts = Callable[[int, int], object]

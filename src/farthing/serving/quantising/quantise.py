@@ -24,7 +24,7 @@ from farthing.core.version import __version__
 from farthing.engine.describe import ModelDescription, describe_model
 from farthing.engine.weights.load import load_model
 from farthing.engine.weights.write_folder import write_quantised
-from farthing.models.heads import Task
+from farthing.models.forward.heads import Task
 from farthing.serving.quantising.calibration import Calibration, CalibrationTexts, choose_calibration
 from farthing.serving.quantising.closeness import OnTexts, measure_closeness
 from farthing.sources.find import find_model

@@ -21,7 +21,7 @@ import numpy as np
 
 from farthing.core.errors import FarthingError
 from farthing.engine.runner import BatchOutput
-from farthing.models.token_key import token_key
+from farthing.models.batch.token_key import token_key
 from farthing.serving.queue.token_counter import TokenCounter
 
 # Texts that are passed over in search of some that fit. It bounds the time to fill a batch, however many texts wait.

@@ -1,9 +1,9 @@
 """How many tokens a batch will compute, counted while it is filled.
 
-In: token keys (`farthing.models.token_key`), one text after the other. Out: the tokens that each text adds. A text that
-is in the batch already adds none. Where the model shares prefixes, a text that begins like another adds only the tokens
-behind the common beginning. The sum is about what `farthing.models.forest` makes of the batch, and rather more than
-less. Which beginnings are held from earlier batches is not known here, so they count as computed.
+In: token keys (`farthing.models.batch.token_key`), one text after the other. Out: the tokens that each text adds. A
+text that is in the batch already adds none. Where the model shares prefixes, a text that begins like another adds only
+the tokens behind the common beginning. The sum is about what `farthing.models.batch.forest` makes of the batch, and
+rather more than less. Which beginnings are held from earlier batches is not known here, so they count as computed.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from farthing.engine.describe import ModelDescription
-from farthing.models.forest import MIN_SHARED_TOKENS
-from farthing.models.token_key import TOKEN_BYTES, common_tokens
+from farthing.models.batch.forest import MIN_SHARED_TOKENS
+from farthing.models.batch.token_key import TOKEN_BYTES, common_tokens
 
 
 @dataclass(eq=False)

@@ -6,7 +6,7 @@ import pytest
 
 from farthing.engine.describe import shape_of_config
 from farthing.engine.plan.scratch import Pass, native_scratch_bytes, torch_pass_bytes
-from farthing.models.native_pass import layer_shape
+from farthing.models.forward.native_pass import layer_shape
 from farthing.models.synth.checkpoint import SHAPES
 from farthing.quant.native.team import native_kernels
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from farthing.engine.weights.store import GATHER_ROWS, HostStore, ResidentStore, StreamedStore
-from farthing.models.forward_pass import LayerWeights
+from farthing.models.forward.forward_pass import LayerWeights
 
 CPU = torch.device("cpu")
 LAYERS = [LayerWeights({}, {"norm": torch.full((2,), float(number))}) for number in range(3)]

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from queueing import computed
 
-from farthing.models.forest import MIN_SHARED_TOKENS
-from farthing.models.token_key import token_key
+from farthing.models.batch.forest import MIN_SHARED_TOKENS
+from farthing.models.batch.token_key import token_key
 from farthing.serving.queue.token_counter import TokenCounter
 
 Text = list[int]

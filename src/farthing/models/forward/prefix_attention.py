@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from farthing.models.attention import ALL_HEADS_TOKENS, attend_run
-from farthing.models.batch import PackedBatch, Run
-from farthing.models.ops import chunks
+from farthing.models.batch.packed import PackedBatch, Run
+from farthing.models.forward.attention import ALL_HEADS_TOKENS, attend_run
+from farthing.models.forward.ops import chunks
 
 # The bytes of scores held at once where no kernel returns the denominators.
 SCORES_BYTES = 64 * 2**20

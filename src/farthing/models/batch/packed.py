@@ -1,8 +1,8 @@
 """A packed batch: the tokens of many texts end to end, without padding.
 
-A segment is a whole text or, where texts of a causal model share prefixes, a part of texts (`farthing.models.forest`).
-Segments are ordered by length, so that segments of equal length that continue from the same place lie side by side, and
-attention takes each such run as one dense tensor.
+A segment is a whole text or, where texts of a causal model share prefixes, a part of texts
+(`farthing.models.batch.forest`). Segments are ordered by length, so that segments of equal length that continue from
+the same place lie side by side, and attention takes each such run as one dense tensor.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from itertools import groupby
 import numpy as np
 import torch
 
-from farthing.models.forest import Forest
-from farthing.models.held_keys import HeldKeys, KnownPrefix
+from farthing.models.batch.forest import Forest
+from farthing.models.batch.held_keys import HeldKeys, KnownPrefix
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farthing.models.attention import attend_runs, attend_varlen, has_varlen
-from farthing.models.batch import pack
+from farthing.models.batch.packed import pack
+from farthing.models.forward.attention import attend_runs, attend_varlen, has_varlen
 
 HEAD_DIM = 8
 MIB = 2**20
@@ -66,7 +66,7 @@ def test_queries_that_lie_between_keys_and_values_are_taken_as_they_lie(causal: 
 
 def test_runs_longer_than_all_heads_are_taken_for_go_a_few_heads_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    monkeypatch.setattr("farthing.models.attention.ALL_HEADS_TOKENS", 8)
+    monkeypatch.setattr("farthing.models.forward.attention.ALL_HEADS_TOKENS", 8)
     batch = pack([[0] * length for length in (3, 12, 40)], torch.device("cpu"))
     q, k, v = random_qkv(batch.num_tokens, 8, 4)
     got = attend_runs(q.clone(), k, v, batch, True)
@@ -87,8 +87,8 @@ def test_a_long_text_needs_no_matrix_of_tokens_by_tokens(measured: Callable[...,
     result = measured(
         """
 import torch
-from farthing.models.attention import attend_runs
-from farthing.models.batch import pack
+from farthing.models.forward.attention import attend_runs
+from farthing.models.batch.packed import pack
 
 def attend(num_tokens):
     q = torch.ones(num_tokens, 4, 16)
@@ -111,7 +111,7 @@ def test_this_torch_is_asked_which_arguments_its_variable_length_attention_takes
     def later(query: object, window_size: object = None, enable_gqa: bool = False) -> None: ...
 
     for kernel, expected in ((None, False), (early, False), (later, True)):
-        monkeypatch.setattr("farthing.models.attention.varlen_kernel", lambda kernel=kernel: kernel)
+        monkeypatch.setattr("farthing.models.forward.attention.varlen_kernel", lambda kernel=kernel: kernel)
         assert has_varlen() is expected
 
 
@@ -136,7 +136,7 @@ def test_keys_that_are_repeated_for_a_card_change_nothing(causal: bool, monkeypa
     batch = pack([[0] * length for length in (1, 7, 7, 40)], torch.device("cpu"))
     q, k, v = random_qkv(batch.num_tokens, 8, 2)
     shared = attend_runs(q.clone(), k, v, batch, causal)
-    monkeypatch.setattr("farthing.models.attention.shares_keys", lambda _: False)
+    monkeypatch.setattr("farthing.models.forward.attention.shares_keys", lambda _: False)
     torch.testing.assert_close(attend_runs(q.clone(), k, v, batch, causal), shared, atol=1e-5, rtol=1e-5)
 
 

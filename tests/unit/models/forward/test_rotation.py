@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from farthing.models.rotation import Rotation
+from farthing.models.forward.rotation import Rotation
 
 WIDTHS = pytest.mark.parametrize("width", [1, 24, 64, 96, 97, 384, 1024, 2560, 4096])
 

@@ -1,7 +1,7 @@
 """One batch on its way through the layers: what a pass begins with, and what a layer is computed with.
 
-`farthing.models.torch_pass` and `farthing.models.native_pass` are the passes. Neither asks in which format a matrix is
-stored or where a layer lives.
+`farthing.models.forward.torch_pass` and `farthing.models.forward.native_pass` are the passes. Neither asks in which
+format a matrix is stored or where a layer lives.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Protocol
 
 import torch
 
-from farthing.models.attention import Attend
-from farthing.models.batch import PackedBatch
-from farthing.models.ops import chunks
-from farthing.models.rotation import Rotation
+from farthing.models.batch.packed import PackedBatch
+from farthing.models.forward.attention import Attend
+from farthing.models.forward.ops import chunks
+from farthing.models.forward.rotation import Rotation
 from farthing.models.spec import ModelSpec
 from farthing.quant.format import Linear
 from farthing.quant.native.arguments import NativeWeights

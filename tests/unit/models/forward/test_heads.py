@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from farthing.core.errors import CheckpointError, TokenizerError
-from farthing.models.batch import pack
+from farthing.models.batch.packed import pack
 from farthing.models.families.qwen3 import Qwen3Family
-from farthing.models.heads import HEADS, AnswerHead, DenseHead, checked_logits, head_of, is_classifier
+from farthing.models.forward.heads import HEADS, AnswerHead, DenseHead, checked_logits, head_of, is_classifier
+from farthing.models.forward.torch_pass import token_types
 from farthing.models.pair_prompt import QWEN3_PROMPT
 from farthing.models.synth.checkpoint import find_shape
-from farthing.models.torch_pass import token_types
 
 CONFIG = find_shape("qwen3-reranker-tiny").config()
 

@@ -1,7 +1,8 @@
 """A batch's pass on the native int8 kernels: a layer is one call, in which everything between its products is fused.
 
-It computes the same function as `farthing.models.torch_pass` on int8 matrices; only the rounding differs (the inner
-rows of the feed-forward part have a scale for each 256 inputs, and attention multiplies in bf16 where the CPU can).
+It computes the same function as `farthing.models.forward.torch_pass` on int8 matrices; only the rounding differs (the
+inner rows of the feed-forward part have a scale for each 256 inputs, and attention multiplies in bf16 where the CPU
+can).
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from collections.abc import Mapping
 
 import torch
 
-from farthing.models.forward_pass import ForwardPass, LayerWeights, PassStart
-from farthing.models.ops import rotary_tables
+from farthing.models.forward.forward_pass import ForwardPass, LayerWeights, PassStart
+from farthing.models.forward.ops import rotary_tables
+from farthing.models.forward.torch_pass import TorchPass, finished, first_input
 from farthing.models.spec import LayerSpec, ModelSpec
-from farthing.models.torch_pass import TorchPass, finished, first_input
 from farthing.quant.int8 import NativeLinear
 from farthing.quant.native.arguments import KnownKeys, LayerShape, NativeBatch, NativePrefixes, NativeWeights
 from farthing.quant.native.binding import NativeKernels
@@ -74,7 +75,7 @@ def begin_pass(start: PassStart) -> ForwardPass:
 
 
 class NativePass:
-    """A `farthing.models.forward_pass.ForwardPass` on the native kernels."""
+    """A `farthing.models.forward.forward_pass.ForwardPass` on the native kernels."""
 
     def __init__(self, start: PassStart, kernels: NativeKernels, shapes: Mapping[int, LayerShape]) -> None:
         self._start, self._kernels, self._shapes = start, kernels, shapes

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from farthing.core.errors import CheckpointError
+from farthing.models.forward.torch_pass import check_spec
 from farthing.models.spec import AttentionSpec, FeedForwardSpec, InputSpec, LayerSpec, ModelSpec, NormSpec, RopeSpec
-from farthing.models.torch_pass import check_spec
 
 NORM = NormSpec("rms", 1e-6)
 OFFSET = NormSpec("rms", 1e-6, gain_offset=1.0)

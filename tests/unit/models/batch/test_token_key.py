@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farthing.models.token_key import common_tokens, token_key
+from farthing.models.batch.token_key import common_tokens, token_key
 
 ids = st.lists(st.integers(0, 3) | st.integers(0, 2**32 - 1), max_size=12)
 

@@ -5,10 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farthing.models.batch import pack_forest
-from farthing.models.forest import Forest, Segment
-from farthing.models.held_keys import HeldKeys, KnownPrefix
-from farthing.models.prefix_attention import attend, attend_by_scores, attend_prefixes
+from farthing.models.batch.forest import Forest, Segment
+from farthing.models.batch.held_keys import HeldKeys, KnownPrefix
+from farthing.models.batch.packed import pack_forest
+from farthing.models.forward.prefix_attention import attend, attend_by_scores, attend_prefixes
 
 HEAD_DIM = 8
 CPU = torch.device("cpu")
@@ -76,7 +76,7 @@ def test_the_result_takes_the_queries_memory() -> None:
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_both_ways_to_attend_agree(causal: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("farthing.models.prefix_attention.SCORES_BYTES", 1000)  # several pieces
+    monkeypatch.setattr("farthing.models.forward.prefix_attention.SCORES_BYTES", 1000)  # several pieces
     torch.manual_seed(0)
     q, keys = torch.randn(2, 4, 9, HEAD_DIM, dtype=dtype), 9 if causal else 20
     k, v = torch.randn(2, 2, 2, keys, HEAD_DIM, dtype=dtype)

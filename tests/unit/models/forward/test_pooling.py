@@ -4,8 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farthing.models.batch import pack
-from farthing.models.pooling import mean_pool, pooled_rows
+from farthing.models.batch.packed import pack
+from farthing.models.forward.pooling import mean_pool, pooled_rows
 
 LENGTHS = st.lists(st.integers(1, 9), min_size=1, max_size=8)
 

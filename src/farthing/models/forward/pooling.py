@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from farthing.models.batch import PackedBatch
-from farthing.models.ragged import ragged
+from farthing.models.batch.packed import PackedBatch
+from farthing.models.batch.ragged import ragged
 from farthing.models.spec import Pooling
 
 

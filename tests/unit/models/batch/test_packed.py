@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farthing.models.batch import pack
+from farthing.models.batch.packed import pack
 
 CPU = torch.device("cpu")
 TEXTS = st.lists(st.lists(st.integers(0, 2**31), min_size=1, max_size=12), min_size=1, max_size=12)

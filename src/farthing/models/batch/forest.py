@@ -13,8 +13,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from farthing.models.held_keys import HeldKeys, KnownPrefix
-from farthing.models.token_key import common_tokens
+from farthing.models.batch.held_keys import HeldKeys, KnownPrefix
+from farthing.models.batch.token_key import common_tokens
 
 # Each segment costs each layer a little, so fewer shared tokens than this are computed again instead
 # (`python benchmarks/shared_prefixes.py`).

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from farthing.core.errors import CheckpointError
-from farthing.models.forward_pass import LayerWeights, PassStart
-from farthing.models.ops import ACTIVATIONS, chunks, layer_norm, rms_norm, rotary_tables, rotate
-from farthing.models.prefix_attention import attend_prefixes
+from farthing.models.forward.forward_pass import LayerWeights, PassStart
+from farthing.models.forward.ops import ACTIVATIONS, chunks, layer_norm, rms_norm, rotary_tables, rotate
+from farthing.models.forward.prefix_attention import attend_prefixes
 from farthing.models.spec import LayerSpec, ModelSpec, NormSpec
 
 
@@ -60,7 +60,8 @@ def refuse(field: str, value: object) -> None:
 
 
 class TorchPass:
-    """A `farthing.models.forward_pass.ForwardPass`, which holds the residual stream [tokens, hidden] of one batch."""
+    """A `farthing.models.forward.forward_pass.ForwardPass`, which holds the residual stream [tokens, hidden] of one
+    batch."""
 
     def __init__(self, start: PassStart) -> None:
         self._start, self._batch, self._compute = start, start.batch, start.compute

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from farthing.models.batch import PackedBatch, Run
-from farthing.models.ops import chunks
+from farthing.models.batch.packed import PackedBatch, Run
+from farthing.models.forward.ops import chunks
 
 # In longer runs fewer heads are taken at a time, so that the result, before it is copied, is no larger than that of a
 # run of this length.

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from farthing.models.forest import MIN_SHARED_TOKENS, Forest, distinct, grow
-from farthing.models.token_key import token_key
+from farthing.models.batch.forest import MIN_SHARED_TOKENS, Forest, distinct, grow
+from farthing.models.batch.token_key import token_key
 
 PREFIX = list(range(100, 100 + 2 * MIN_SHARED_TOKENS))
 few_tokens = st.lists(st.integers(0, 2), min_size=1, max_size=5)
