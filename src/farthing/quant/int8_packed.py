@@ -1,7 +1,8 @@
 """The one form in which int8 matrices are kept and stored, in torch; the native kernels read it as it is.
 
 In: a matrix. Out: one block of bytes; and the reverse. The layout is documented in native/src/packed.h, and the native
-`ft_pack_rows` writes the same bytes, only faster. A changed layout needs a new `LAYOUT_VERSION`.
+`ft_pack_rows` writes the same bytes, only faster. A changed layout needs another version of folders
+(`farthing.checkpoint.manifest`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import math
 import torch
 import torch.nn.functional as F
 
-LAYOUT_VERSION = 1
 ALIGNMENT = 64  # bytes; a block's address in memory and its length are multiples of it
 PANEL_CHANNELS = 32
 CHUNK_INPUTS = 64

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from farthing.serving.cache.store import MemoryStats
 
@@ -39,20 +39,6 @@ class MemoryLevel:
                     found[key] = entry
             self._num_hits += len(found)
             self._num_misses += num_misses
-        return found
-
-    def get_all(self, keys: Collection[bytes]) -> dict[bytes, bytes] | None:
-        """The entries of all keys, or None, which counts as nothing found and nothing missed."""
-        entries, found = self._entries, {}
-        with self._lock:
-            for key in keys:
-                entry = entries.get(key)
-                if entry is None:
-                    return None
-                found[key] = entry
-            for key in found:
-                entries.move_to_end(key)
-            self._num_hits += len(found)
         return found
 
     def put(self, entries: Mapping[bytes, bytes]) -> None:

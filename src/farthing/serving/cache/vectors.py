@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
 
 from farthing.core.settings import CacheSettings
@@ -47,10 +47,6 @@ class VectorCache:
     def held(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
         """The entries of these keys that are in this process."""
         return self._memory.get(keys)
-
-    def all_held(self, keys: Collection[bytes]) -> dict[bytes, bytes] | None:
-        """The entries of all keys when all are in this process, else None."""
-        return self._memory.get_all(keys)
 
     async def fetch(self, keys: Sequence[bytes], entry_bytes: int, max_tokens: int = MOST_TOKENS) -> dict[bytes, bytes]:
         """The entries that the store has; this process holds them from now on. Raises nothing.
