@@ -19,8 +19,7 @@ def take_own_processors() -> None:
         os.sched_setaffinity(0, processors[int(worker.removeprefix("gw")) :: count] or processors)
 
 
-if os.environ.get("FARTHING_PIN"):
-    take_own_processors()
+take_own_processors()
 
 import torch  # noqa: E402
 

@@ -17,7 +17,7 @@ from farthing.engine import runner
 from farthing.engine.weights.load import load_model
 from farthing.quant import int8
 from farthing.quant.native.binding import NativeKernels
-from farthing.quant.native.library import LIBRARY
+from farthing.quant.native.team import LIBRARY
 
 RECORDED = Path(__file__).with_name("recorded.npz")
 RECORDED_ON = "AVX512", "2.13"  # what torch computed with, and its version

@@ -28,7 +28,7 @@ NUM_CALIBRATION_TEXTS = 4096
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
     "--format",
-    type=click.Choice(QUANTISED_FORMATS),
+    metavar=f"[{'|'.join(QUANTISED_FORMATS)}]",
     default=QUANTISED_FORMATS[0],
     show_default=True,
     help="Weight format.",
@@ -69,6 +69,12 @@ def quantize(
     OUT can be given wherever a model is asked for, and loads in the time it takes to map its file. MODEL is an id on
     the Hugging Face hub, modelscope:ID, starter, a local folder or a GGUF file.
     """
+    from farthing.quant.formats import FORMATS
+
+    quantised = [name for name, form in FORMATS.items() if form.quantises]
+    if format not in quantised:
+        raise click.BadParameter(f"{format!r} is not one of {', '.join(quantised)}.", param_hint="--format")
+
     from farthing.serving.quantising.calibration import CalibrationTexts
     from farthing.serving.quantising.closeness import in_words
     from farthing.serving.quantising.quantise import quantise_model

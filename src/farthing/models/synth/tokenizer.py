@@ -29,6 +29,7 @@ def tokenizer_json(*, appends_end: bool, vocab: int = 151669) -> dict[str, Any]:
     Tokens for which a model of `vocab` embeddings has no row are left out, as in the published files.
     """
     markup = {name: number for name, number in MARKUP_IDS.items() if number < vocab}
+    words, merges = (WORD_IDS, MERGES) if max(WORD_IDS.values()) < vocab else ({}, [])
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
     text = {"Sequence": {"id": "A", "type_id": 0}}
     end = {"SpecialToken": {"id": END, "type_id": 0}}
@@ -58,11 +59,11 @@ def tokenizer_json(*, appends_end: bool, vocab: int = 151669) -> dict[str, Any]:
             "ignore_merges": False,
             "vocab": {
                 **{character: byte for byte, character in enumerate(byte_characters())},
-                **WORD_IDS,
+                **words,
                 **SPECIAL_IDS,
                 **markup,
             },
-            "merges": MERGES,
+            "merges": merges,
         },
     }
 
