@@ -111,10 +111,10 @@ class Job:
 
 
 class QueuedText(NamedTuple):
-    """A text in the queue: the job that it belongs to, and its index there."""
+    """A text in the queue: the job that it belongs to, and its place there."""
 
     job: Job
-    index: int
+    place: int
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ class Batch:
         Returns None for a single text or many identical ones: they are computed once, so that no part would be smaller.
         """
         texts = list(self._queued())
-        if len({text.job.keys[text.index] for text in texts}) == 1:
+        if len({text.job.keys[text.place] for text in texts}) == 1:
             return None
         ends = list(itertools.accumulate(self._added()))
 
@@ -264,7 +264,7 @@ class Filling:
         Returns the number of tokens that are computed for the text, or None when it is not taken.
         """
         shares_only = self._num_passed > 0 and not self._takes_any
-        added = self._add(text, most=text.job.lengths[text.index] - 1 if shares_only else None)
+        added = self._add(text, most=text.job.lengths[text.place] - 1 if shares_only else None)
         self._num_passed += added is None
         return added
 

@@ -74,7 +74,7 @@ class Flow:
     def remove(self, text: QueuedText) -> None:
         """Remove a text that waits."""
         del self.waiting[text]
-        self.num_waiting_tokens -= text.job.lengths[text.index]
+        self.num_waiting_tokens -= text.job.lengths[text.place]
         if not self.waiting:
             self.goes_first = False
 
@@ -179,7 +179,7 @@ class Lane:
     def _take(self, flow: Flow, text: QueuedText, num_computed: int) -> None:
         flow.latest_s = math.inf  # its turn has come
         flow.remove(text)
-        self._num_taken += text.job.lengths[text.index]
+        self._num_taken += text.job.lengths[text.place]
         self._num_computed += num_computed
 
 
