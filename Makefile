@@ -8,10 +8,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install clients serve test lint check format docs clean
+.PHONY: help install clients serve test test-full lint check format docs clean
 
 help: ## List the commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 install: $(INSTALLED) ## Make .venv with the farthing command and everything the tests need
 
@@ -31,9 +31,13 @@ clients: ## Make .clients with the client libraries that tests/http/test_client_
 serve: $(INSTALLED) ## Serve MODEL (default: the starter model) on PORT (default: 30000)
 	$(BIN)/farthing serve $(MODEL) --port $(PORT)
 
-# Two files of tests at a time: half of the tests wait for processes that they have started.
-test: $(INSTALLED) ## Run the whole test suite (PYTEST_ARGS=--slow for the slow ones too)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations 40 $(PYTEST_ARGS)
+# Two tests at a time: half of the tests wait for processes that they have started. Each of the two begins with a half
+# of all tests, and who is done takes over what the other has left.
+test: $(INSTALLED) ## Run the test suite
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --durations 40 $(PYTEST_ARGS)
+
+test-full: $(INSTALLED) ## Run the slow tests too, and all examples of the others
+	$(MAKE) test PYTEST_ARGS="--slow $(PYTEST_ARGS)"
 
 lint: $(INSTALLED) ## Check style, types, the import rule and the generated docs
 	$(BIN)/ruff check .

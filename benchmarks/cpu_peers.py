@@ -36,7 +36,7 @@ from statistics import median
 import numpy as np
 import torch
 
-from farthing.engine.device import device_facts
+from farthing.engine.plan.device import device_facts
 from peers.batching import Batches, Cut, by_length, in_order, packed
 from peers.engines import ENGINES, check_installed
 from peers.models import Model, find_model

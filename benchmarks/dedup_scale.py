@@ -23,8 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from farthing.toolkit.dedup.kept import Partitions
-from farthing.toolkit.dedup.near import NUM_PROBED, choose_pivots, near_duplicates
+from farthing.toolkit.dedup.near import NUM_PROBED, Partitions, choose_pivots, near_duplicates
 from report import facts, json_line, table
 
 THRESHOLD = 0.35

@@ -27,9 +27,9 @@ from transformers import AutoModel
 
 from farthing.cli.bench.checks import Meter, require_all_computed
 from farthing.core.settings import EngineSettings
-from farthing.engine.load import load_model
 from farthing.engine.runner import Runner
-from farthing.models.synth import find_shape, write_synthetic
+from farthing.engine.weights.load import load_model
+from farthing.models.synth.checkpoint import find_shape, write_synthetic
 from peers.task import padded
 from report import beside, facts, fastest, json_line, table
 

@@ -19,8 +19,8 @@ import torch
 
 from farthing.cli.bench.checks import Meter, require_all_computed
 from farthing.core.settings import EngineSettings
-from farthing.engine.load import load_model
 from farthing.engine.runner import Runner
+from farthing.engine.weights.load import load_model
 from farthing.quant.int8 import NativeLinear
 from farthing.quant.rotation import RotatedLinear
 from report import beside, facts, json_line, table

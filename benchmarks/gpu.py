@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from farthing.engine.device import device_facts, gpu_kernels
+from farthing.engine.plan.device import device_facts, gpu_kernels
 from gpu_parts.expected import expectation_lines
 from gpu_parts.memory import small
 from gpu_parts.products import peak

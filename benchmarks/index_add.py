@@ -28,7 +28,7 @@ import numpy as np
 
 from farthing.toolkit.index.adding import embedded_text
 from farthing.toolkit.index.index import VectorIndex
-from farthing.toolkit.stores.lance_database import LanceDatabase
+from farthing.toolkit.stores.lance.database import LanceDatabase
 from report import facts, table
 
 FARTHING = [sys.executable, "-m", "farthing"]

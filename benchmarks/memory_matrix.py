@@ -36,10 +36,10 @@ def child(arguments: dict[str, Any]) -> None:
     import farthing.server.run  # noqa: F401 - what a server has loaded is part of the whole process
     from farthing.core.settings import EngineSettings
     from farthing.engine.describe import describe_model
-    from farthing.engine.ledger import PLANNED_TEXTS
-    from farthing.engine.load import load_weights
+    from farthing.engine.plan.ledger import PLANNED_TEXTS
     from farthing.engine.runner import Runner
-    from farthing.serving.tokenizer import open_tokenizer
+    from farthing.engine.weights.load import load_weights
+    from farthing.serving.text.tokenizer import open_tokenizer
 
     description = describe_model(Path(arguments["model"]), EngineSettings(**arguments["settings"]))
     tokenizer = open_tokenizer(description)

@@ -34,7 +34,7 @@ Shown = dict[str, str]
 
 
 def add(rows: Rows, folder: Path) -> tuple[Shown, dict[str, list[float]]]:
-    from farthing.toolkit.stores.lance_store import LanceStore
+    from farthing.toolkit.stores.lance.store import LanceStore
 
     puts: list[float] = []
     with PeakMemory() as memory:
@@ -74,7 +74,7 @@ def search(rows: Rows, folder: Path, num_queries: int, forget: str) -> tuple[Sho
 
     from farthing.toolkit.index.hybrid import MIN_CANDIDATES, by_both, by_vector, by_words
     from farthing.toolkit.index.words import Asked
-    from farthing.toolkit.stores.lance_store import LanceStore
+    from farthing.toolkit.stores.lance.store import LanceStore
 
     def asked_of(query: Query) -> Asked:
         return Asked(query.words, query.words)

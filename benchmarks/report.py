@@ -14,7 +14,7 @@ from statistics import median
 import torch
 
 from farthing.cli.bench.checks import LEAST_ELSEWHERE, Meter
-from farthing.engine.cpu import cpu_name
+from farthing.engine.plan.cpu import cpu_name
 
 
 def facts(packages: Sequence[str]) -> dict[str, object]:

@@ -24,11 +24,11 @@ import numpy as np
 
 from farthing.cli.bench.checks import require_all_computed
 from farthing.core.settings import EngineSettings
-from farthing.engine.load import LoadedModel, load_model
+from farthing.engine.plan.prefix_memory import held_token_bytes
 from farthing.engine.prefix_cache import PrefixCache
 from farthing.engine.runner import Runner
-from farthing.engine.sharing import held_token_bytes
-from farthing.models import forest
+from farthing.engine.weights.load import LoadedModel, load_model
+from farthing.models.batch import forest
 from report import facts, json_line, table
 
 END, VOCAB = 151643, 150_000

@@ -24,9 +24,9 @@ import numpy as np
 
 from farthing.cli.bench.checks import require_all_computed
 from farthing.core.settings import EngineSettings, SourceSettings
-from farthing.engine.load import load_model
 from farthing.engine.runner import Runner
-from farthing.serving.tokenizer import TextTokenizer
+from farthing.engine.weights.load import load_model
+from farthing.serving.text.tokenizer import TextTokenizer
 from farthing.sources.find import find_model
 from report import facts, json_line, table
 

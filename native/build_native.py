@@ -28,7 +28,7 @@ FLAGS = (
 )
 COMMON = ("api", "threads", "pack")
 EXACT = ("nf4_pack", "nf4_unpack")  # rounded after each operation, as torch does, with nothing fused
-KERNELS = ("layer", "bert_layer", "linear", "quantize", "rope", "attention", "activation", "kernels", *EXACT)
+KERNELS = ("layer", "linear", "quantize", "rope", "attention", "kernels", *EXACT)
 # Lowest first, and linked in this order: inline code that several objects share is taken from the first.
 INSTRUCTION_SETS = {"portable": ("blocks_portable", "")}
 if platform.machine() in ("x86_64", "AMD64"):

@@ -6,18 +6,35 @@ import os
 from pathlib import Path
 
 import pytest
-import torch
 
-from farthing.core.settings import SourceSettings
-from farthing.models.synth import find_shape, write_synthetic
-from farthing.sources.find import find_model
+
+def take_own_processors() -> None:
+    """Where several processes run tests, give this one processors of its own, before torch counts them.
+
+    Threads that wait for each other in turns would otherwise wait for those of the other process, too.
+    """
+    worker, count = os.environ.get("PYTEST_XDIST_WORKER", ""), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if worker and hasattr(os, "sched_setaffinity"):
+        processors = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, processors[int(worker.removeprefix("gw")) :: count] or processors)
+
+
+take_own_processors()
+
+import torch  # noqa: E402
+
+from farthing.core.settings import SourceSettings  # noqa: E402
+from farthing.models.synth.checkpoint import find_shape, write_synthetic  # noqa: E402
+from farthing.sources.find import find_model  # noqa: E402
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported, by whichever test or library that is
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--slow", action="store_true", help="run the tests marked slow too")
+    parser.addoption(
+        "--slow", action="store_true", help="run the tests marked slow too, and all examples of the others"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -26,6 +43,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="slow: run with --slow"))
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU here"))
+
+
+@pytest.fixture(scope="session")
+def in_full(request: pytest.FixtureRequest) -> bool:
+    """Whether tests take as many examples as they have; without --slow some take a part."""
+    return bool(request.config.getoption("--slow"))
 
 
 @pytest.fixture(scope="session")

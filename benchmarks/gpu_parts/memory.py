@@ -9,8 +9,8 @@ import torch
 
 from farthing.cli.bench.workloads import MIXED, make_texts
 from farthing.core.sizes import parse_bytes
-from farthing.engine.load import LoadedModel
 from farthing.engine.runner import Runner
+from farthing.engine.weights.load import LoadedModel
 from gpu_parts.setting import Case, Figures, Setting, load
 
 # Model, format, memory, and whether a text of the longest length must be embedded.

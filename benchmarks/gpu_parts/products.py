@@ -8,11 +8,10 @@ from functools import partial
 
 import torch
 
-from farthing.quant.format import MatrixShape
+from farthing.quant.format import MatrixShape, Region
 from farthing.quant.formats import FORMATS
 from farthing.quant.gpu import int8
 from farthing.quant.gpu.rows import E4M3, quantise
-from farthing.quant.region import Region
 from gpu_parts.setting import Case, Figures, Setting, best_seconds
 
 # gate and up of the 4B, and the rows of a chunk.

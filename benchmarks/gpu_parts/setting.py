@@ -20,7 +20,7 @@ import torch
 from farthing.cli.bench.model import synthetic_checkpoint
 from farthing.cli.bench.workloads import MIXED
 from farthing.core.settings import EngineSettings, SourceSettings
-from farthing.engine.load import LoadedModel, load_model
+from farthing.engine.weights.load import LoadedModel, load_model
 
 T = TypeVar("T")
 Figures = dict[str, float | int | str | bool]

@@ -10,8 +10,8 @@ import torch
 
 from farthing.cli.bench.checks import require_all_computed, share_of_peak
 from farthing.cli.bench.workloads import make_texts
-from farthing.engine.load import LoadedModel
 from farthing.engine.runner import Runner
+from farthing.engine.weights.load import LoadedModel
 from farthing.models.spec import ModelSpec
 from farthing.quant.formats import FORMATS
 from gpu_parts.memory import peak_figures

@@ -6,8 +6,8 @@ import numpy as np
 
 from farthing.cli.bench.checks import require_all_computed
 from farthing.core.settings import EngineSettings
-from farthing.engine.load import load_model
 from farthing.engine.runner import Runner
+from farthing.engine.weights.load import load_model
 from peers.task import Embed, Task, Texts
 
 

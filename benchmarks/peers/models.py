@@ -9,7 +9,7 @@ from typing import Literal
 
 from farthing.core.settings import EngineSettings
 from farthing.engine.describe import describe_model
-from farthing.models.synth import SHAPES, find_shape, write_synthetic
+from farthing.models.synth.checkpoint import SHAPES, find_shape, write_synthetic
 
 REAL = {"minilm": "all-MiniLM-L6-v2", "e5": "multilingual-e5-small-q4"}
 

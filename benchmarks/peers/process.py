@@ -12,7 +12,7 @@ from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
-from farthing.engine.cpu import busy_seconds
+from farthing.engine.plan.cpu import busy_seconds
 from peers.engines import ENGINES
 from peers.task import Answer, Task, Texts
 

@@ -20,9 +20,9 @@ extern "C" {
 
 enum {
     FT_OK = 0,
-    FT_BAD_SHAPE = 1,     /* a width is not a multiple of what the kernels need, see ft_qwen3_spec */
+    FT_BAD_SHAPE = 1,     /* a width is not a multiple of what the kernels need, see ft_layer_spec */
     FT_BAD_ARGUMENT = 2,  /* a null pointer, a misaligned buffer, offsets that do not ascend, a parent that does not fit */
-    FT_SCRATCH_SMALL = 3, /* scratch is smaller than ft_qwen3_scratch_bytes or ft_linear_scratch_bytes asks for */
+    FT_SCRATCH_SMALL = 3, /* scratch is smaller than ft_layer_scratch_bytes or ft_linear_scratch_bytes asks for */
     FT_NO_KERNEL = 4,     /* this CPU does not have the instruction set asked for */
     FT_NO_THREAD = 5      /* the operating system refused a thread */
 };
@@ -59,22 +59,37 @@ FT_API size_t ft_linear_scratch_bytes(const ft_pool* pool, int32_t n, int32_t k)
 FT_API int ft_linear(ft_pool* pool, const float* x, int32_t num_tokens, const void* packed, int32_t n, int32_t k,
                      const float* bias, float* y, void* scratch, size_t scratch_bytes);
 
-/* hidden, intermediate: multiples of 64. head_dim: 32, 64, 96 or 128. q_heads: a multiple of kv_heads. */
+enum { FT_RMS_NORM = 0, FT_LAYER_NORM = 1 };
+enum { FT_GELU = 0, FT_GELU_TANH = 1, FT_SILU = 2 };
+
+/* What a layer is: attention, then the MLP, each added to the residual stream. hidden, intermediate: multiples of 64.
+ * head_dim: 32, 64, 96 or 128. q_heads: a multiple of kv_heads. The flags are 0 or 1. Computed are RMSNorm before each half
+ * with plain inputs, and LayerNorm behind each half with rotated inputs; heads that are both normed and turned, or neither. */
 typedef struct {
     int32_t hidden, intermediate, q_heads, kv_heads, head_dim;
-    float rms_eps;
-} ft_qwen3_spec;
+    int32_t norm;         /* FT_RMS_NORM or FT_LAYER_NORM */
+    int32_t norms_sums;   /* the norms stand behind the halves, over the residual stream with what was added; else before them */
+    int32_t norms_heads;  /* RMSNorm of each head's queries and keys */
+    int32_t turns_heads;  /* RoPE */
+    int32_t is_causal;
+    int32_t is_gated;     /* the MLP is down(activation(gate) * up); else down(activation(up)) */
+    int32_t activation;   /* FT_GELU, FT_GELU_TANH or FT_SILU */
+    int32_t is_rotated;   /* the inputs of all matrices are rotated, and not only those of down */
+    float norm_eps;
+} ft_layer_spec;
 
+/* Where inputs are rotated, packed is W H, with H the orthonormal Hadamard matrix of 64 (Sylvester's) on each 64 inputs; the
+ * layer rotates the rows that enter the product likewise. What a spec does not use is NULL. */
 typedef struct {
-    const float* input_norm; /* [hidden] */
-    const float* mlp_norm;   /* [hidden] */
-    const float* q_norm;     /* [head_dim] */
-    const float* k_norm;     /* [head_dim] */
-    const void* qkv;         /* packed [(q_heads + 2 kv_heads) head_dim, hidden], in this order */
-    const void* o;           /* packed [hidden, q_heads head_dim] */
-    const void* gate_up;     /* packed [2 intermediate, hidden], gate first */
-    const void* down;        /* packed [hidden, intermediate], its inputs rotated as in ft_bert_weights */
-} ft_qwen3_weights;
+    const void* qkv;  /* packed [(q_heads + 2 kv_heads) head_dim, hidden], in this order */
+    const void* o;    /* packed [hidden, q_heads head_dim] */
+    const void* up;   /* packed [intermediate, hidden]; with a gate [2 intermediate, hidden], the gate first */
+    const void* down; /* packed [hidden, intermediate], its inputs always rotated */
+    const float *qkv_bias, *o_bias, *up_bias, *down_bias;   /* one an output channel; all of them or none */
+    const float *attention_norm_gain, *attention_norm_bias; /* [hidden] */
+    const float *mlp_norm_gain, *mlp_norm_bias;             /* [hidden] */
+    const float *q_norm, *k_norm;                           /* [head_dim] */
+} ft_layer_weights;
 
 /* Keys and values of earlier tokens, as an earlier call laid them into ft_prefixes.stored; alignment 64. The first of them
  * has position 0. num_tokens: how many of them are seen. padded_tokens: how many the block has room for, a multiple of 32. */
@@ -91,7 +106,7 @@ typedef struct {
     const int32_t* offsets; /* [num_texts] position of a segment's first token: the tokens of all its ancestors */
     int32_t num_known;
     const ft_known* known;
-    /* NULL, or [num_texts] of NULL or the caller's memory, of ft_qwen3_kv_bytes and alignment 64, that a segment's keys and
+    /* NULL, or [num_texts] of NULL or the caller's memory, of ft_layer_kv_bytes and alignment 64, that a segment's keys and
      * values are laid into; only for segments without a parent. Nothing that is known to the same call. */
     void* const* stored;
 } ft_prefixes;
@@ -105,46 +120,19 @@ typedef struct {
     int32_t rope_positions;
     int32_t num_keep;
     const int32_t* keep; /* NULL, or [num_keep] ascending tokens: only these rows of hidden are brought up to date */
-    const ft_prefixes* prefixes; /* NULL where no text has a parent and none is stored; always for ft_bert_layer */
+    const ft_prefixes* prefixes; /* NULL where no text has a parent and none is stored */
 } ft_batch;
 
-FT_API size_t ft_qwen3_scratch_bytes(const ft_pool* pool, const ft_qwen3_spec* spec, int32_t num_tokens,
+FT_API size_t ft_layer_scratch_bytes(const ft_pool* pool, const ft_layer_spec* spec, int32_t num_tokens,
                                      int32_t num_texts);
 
 /* Bytes of a segment's keys and values in ft_prefixes.stored; 0 where the spec does not fit. */
-FT_API size_t ft_qwen3_kv_bytes(const ft_qwen3_spec* spec, int32_t num_tokens);
+FT_API size_t ft_layer_kv_bytes(const ft_layer_spec* spec, int32_t num_tokens);
 
-/* hidden [num_tokens, hidden] fp32, in and out. */
-FT_API int ft_qwen3_layer(ft_pool* pool, const ft_qwen3_spec* spec, const ft_qwen3_weights* weights,
-                          const ft_batch* batch, float* hidden, void* scratch, size_t scratch_bytes);
-
-/* hidden, intermediate: multiples of 64. head_dim = hidden / heads: 32, 64, 96 or 128. */
-typedef struct {
-    int32_t hidden, intermediate, heads;
-    int32_t activation; /* FT_GELU, FT_GELU_TANH or FT_SILU */
-    float norm_eps;
-} ft_bert_spec;
-
-enum { FT_GELU = 0, FT_GELU_TANH = 1, FT_SILU = 2 };
-
-/* The inputs of every matrix are rotated: packed is W H, with H the orthonormal Hadamard matrix of 64 (Sylvester's) on each
- * 64 inputs. The layer rotates the rows that enter a product likewise. */
-typedef struct {
-    const void* qkv;  /* packed [3 hidden, hidden], in this order */
-    const void* o;    /* packed [hidden, hidden] */
-    const void* up;   /* packed [intermediate, hidden] */
-    const void* down; /* packed [hidden, intermediate] */
-    const float *qkv_bias, *o_bias, *up_bias, *down_bias; /* one an output channel */
-    const float *attention_norm_gain, *attention_norm_bias; /* [hidden], of the LayerNorm behind o */
-    const float *mlp_norm_gain, *mlp_norm_bias;             /* [hidden], of the LayerNorm behind down */
-} ft_bert_weights;
-
-FT_API size_t ft_bert_scratch_bytes(const ft_pool* pool, const ft_bert_spec* spec, int32_t num_tokens,
-                                    int32_t num_texts);
-
-/* As ft_qwen3_layer, bidirectional and post-norm; cos, sin and rope_positions of the batch are not looked at. */
-FT_API int ft_bert_layer(ft_pool* pool, const ft_bert_spec* spec, const ft_bert_weights* weights, const ft_batch* batch,
-                         float* hidden, void* scratch, size_t scratch_bytes);
+/* hidden [num_tokens, hidden] fp32, in and out. Prefixes are for causal layers; cos, sin and rope_positions for such as turn
+ * heads. */
+FT_API int ft_layer(ft_pool* pool, const ft_layer_spec* spec, const ft_layer_weights* weights, const ft_batch* batch,
+                    float* hidden, void* scratch, size_t scratch_bytes);
 
 /* Int8 multiplications and additions a second that all threads of the pool together reach from registers, measured while
  * all of them run: what a GEMM cannot exceed. */

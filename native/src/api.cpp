@@ -75,22 +75,6 @@ bool shape_fits(const LayerShape& shape) {
            shape.head_dim % 32 == 0 && shape.q_heads <= kMaxInputs / shape.head_dim;
 }
 
-bool spec_fits(const ft_qwen3_spec& spec) { return shape_fits(LayerShape(spec)); }
-
-bool spec_fits(const ft_bert_spec& spec) {
-    return spec.heads > 0 && spec.hidden % spec.heads == 0 && shape_fits(LayerShape(spec)) &&
-           spec.activation >= FT_GELU && spec.activation <= FT_SILU;
-}
-
-template <class Spec>
-size_t scratch_bytes_of(const ft_pool* pool, const Spec& spec, int32_t num_tokens, int32_t num_texts) {
-    if (!spec_fits(spec) || num_tokens < 0 || num_texts < 0) return 0;
-    const LayerShape shape(spec);
-    LayerScratch scratch(nullptr, shape, num_tokens, num_texts);
-    for (int thread = 0; thread < pool->threads.num_threads(); ++thread) scratch.take_tile(shape);
-    return scratch.used();
-}
-
 template <class Pointer>
 bool any_null(std::initializer_list<Pointer> pointers) {
     return std::find(pointers.begin(), pointers.end(), nullptr) != pointers.end();
@@ -98,6 +82,26 @@ bool any_null(std::initializer_list<Pointer> pointers) {
 
 bool all_aligned(std::initializer_list<const void*> pointers) {
     return std::all_of(pointers.begin(), pointers.end(), aligned);
+}
+
+bool spec_fits(const ft_layer_spec& spec) {
+    const bool norms_fit = spec.norms_sums ? spec.norm == FT_LAYER_NORM && spec.is_rotated
+                                           : spec.norm == FT_RMS_NORM && !spec.is_rotated;
+    return shape_fits(LayerShape(spec)) && norms_fit && !spec.norms_heads == !spec.turns_heads &&
+           spec.activation >= FT_GELU && spec.activation <= FT_SILU;
+}
+
+bool weights_fit(const ft_layer_spec& spec, const ft_layer_weights& w) {
+    if (!all_aligned({w.qkv, w.o, w.up, w.down}) || any_null({w.attention_norm_gain, w.mlp_norm_gain})) return false;
+    if (spec.norm == FT_LAYER_NORM && any_null({w.attention_norm_bias, w.mlp_norm_bias})) return false;
+    if (spec.norms_heads && any_null({w.q_norm, w.k_norm})) return false;
+    const std::initializer_list<const float*> biases{w.qkv_bias, w.o_bias, w.up_bias, w.down_bias};
+    // Biases go with norms behind the halves: no model that is computed here has one without the other.
+    return spec.norms_sums ? !any_null(biases) : std::all_of(biases.begin(), biases.end(), [](auto p) { return !p; });
+}
+
+bool batch_fits(const ft_layer_spec& spec, const ft_batch& batch) {
+    return (!spec.turns_heads || (batch.cos && batch.sin)) && (spec.is_causal || !batch.prefixes);
 }
 
 }  // namespace
@@ -136,46 +140,28 @@ int ft_linear(ft_pool* pool, const float* x, int32_t num_tokens, const void* pac
     return FT_OK;
 }
 
-size_t ft_qwen3_scratch_bytes(const ft_pool* pool, const ft_qwen3_spec* spec, int32_t num_tokens, int32_t num_texts) {
-    return scratch_bytes_of(pool, *spec, num_tokens, num_texts);
+size_t ft_layer_scratch_bytes(const ft_pool* pool, const ft_layer_spec* spec, int32_t num_tokens, int32_t num_texts) {
+    if (!spec_fits(*spec) || num_tokens < 0 || num_texts < 0) return 0;
+    const LayerShape shape(*spec);
+    LayerScratch scratch(nullptr, shape, num_tokens, num_texts);
+    for (int thread = 0; thread < pool->threads.num_threads(); ++thread) scratch.take_tile(shape);
+    return scratch.used();
 }
 
-size_t ft_qwen3_kv_bytes(const ft_qwen3_spec* spec, int32_t num_tokens) {
+size_t ft_layer_kv_bytes(const ft_layer_spec* spec, int32_t num_tokens) {
     if (!spec_fits(*spec) || num_tokens < 0) return 0;
     return 2 * sizeof(uint16_t) * LayerShape(*spec).kv_width() * round_up(num_tokens, kKeyPanel);
 }
 
-int ft_qwen3_layer(ft_pool* pool, const ft_qwen3_spec* spec, const ft_qwen3_weights* weights, const ft_batch* batch,
-                   float* hidden, void* scratch, size_t scratch_bytes) {
+int ft_layer(ft_pool* pool, const ft_layer_spec* spec, const ft_layer_weights* weights, const ft_batch* batch,
+             float* hidden, void* scratch, size_t scratch_bytes) {
     if (!pool || !spec || !weights || !batch || !hidden || !aligned(scratch)) return FT_BAD_ARGUMENT;
-    if (any_null({weights->input_norm, weights->mlp_norm, weights->q_norm, weights->k_norm, batch->cos, batch->sin}))
-        return FT_BAD_ARGUMENT;
-    if (!all_aligned({weights->qkv, weights->o, weights->gate_up, weights->down})) return FT_BAD_ARGUMENT;
     if (!spec_fits(*spec)) return FT_BAD_SHAPE;
-    if (const int error = check_batch(*batch, batch->rope_positions)) return error;
-    if (scratch_bytes < ft_qwen3_scratch_bytes(pool, spec, batch->num_tokens, batch->num_texts)) return FT_SCRATCH_SMALL;
+    if (!weights_fit(*spec, *weights) || !batch_fits(*spec, *batch)) return FT_BAD_ARGUMENT;
+    if (const int error = check_batch(*batch, spec->turns_heads ? batch->rope_positions : batch->num_tokens)) return error;
+    if (scratch_bytes < ft_layer_scratch_bytes(pool, spec, batch->num_tokens, batch->num_texts)) return FT_SCRATCH_SMALL;
     if (batch->num_tokens > 0)
-        pool->kernels.qwen3_layer({pool->threads, *spec, *weights, *batch, hidden, static_cast<char*>(scratch)});
-    return FT_OK;
-}
-
-size_t ft_bert_scratch_bytes(const ft_pool* pool, const ft_bert_spec* spec, int32_t num_tokens, int32_t num_texts) {
-    return scratch_bytes_of(pool, *spec, num_tokens, num_texts);
-}
-
-int ft_bert_layer(ft_pool* pool, const ft_bert_spec* spec, const ft_bert_weights* weights, const ft_batch* batch,
-                  float* hidden, void* scratch, size_t scratch_bytes) {
-    if (!pool || !spec || !weights || !batch || !hidden || !aligned(scratch)) return FT_BAD_ARGUMENT;
-    if (any_null({weights->qkv_bias, weights->o_bias, weights->up_bias, weights->down_bias, weights->attention_norm_gain,
-                  weights->attention_norm_bias, weights->mlp_norm_gain, weights->mlp_norm_bias}))
-        return FT_BAD_ARGUMENT;
-    if (!all_aligned({weights->qkv, weights->o, weights->up, weights->down})) return FT_BAD_ARGUMENT;
-    if (!spec_fits(*spec)) return FT_BAD_SHAPE;
-    if (batch->prefixes) return FT_BAD_ARGUMENT;
-    if (const int error = check_batch(*batch, batch->num_tokens)) return error;
-    if (scratch_bytes < ft_bert_scratch_bytes(pool, spec, batch->num_tokens, batch->num_texts)) return FT_SCRATCH_SMALL;
-    if (batch->num_tokens > 0)
-        pool->kernels.bert_layer({pool->threads, *spec, *weights, *batch, hidden, static_cast<char*>(scratch)});
+        pool->kernels.layer({pool->threads, *spec, *weights, *batch, hidden, static_cast<char*>(scratch)});
     return FT_OK;
 }
 

@@ -1,4 +1,4 @@
-// Every source with "isa" in its list in build.sh is compiled once for each instruction set, in a namespace of its own
+// Every source with "isa" in its list in build_native.py is compiled once for each instruction set, in a namespace of its own
 // (FT_ISA, set by the build), so that the plain loops in it are vectorised for each. This is what such a build exports.
 #pragma once
 
@@ -18,19 +18,10 @@ struct LinearCall {
     char* scratch;
 };
 
-struct Qwen3Call {
+struct LayerCall {
     ThreadPool& pool;
-    const ft_qwen3_spec& spec;
-    const ft_qwen3_weights& weights;
-    const ft_batch& batch;
-    float* hidden;
-    char* scratch;
-};
-
-struct BertCall {
-    ThreadPool& pool;
-    const ft_bert_spec& spec;
-    const ft_bert_weights& weights;
+    const ft_layer_spec& spec;
+    const ft_layer_weights& weights;
     const ft_batch& batch;
     float* hidden;
     char* scratch;
@@ -55,8 +46,7 @@ struct UnpackNf4Call {
 struct Kernels {
     const char* name;
     void (*linear)(const LinearCall&);
-    void (*qwen3_layer)(const Qwen3Call&);
-    void (*bert_layer)(const BertCall&);
+    void (*layer)(const LayerCall&);
     void (*pack_nf4)(const PackNf4Call&);
     void (*unpack_nf4)(const UnpackNf4Call&);
     double (*peak_ops)();  // of the calling thread

@@ -10,8 +10,7 @@
 namespace farthing::FT_ISA {
 
 void linear(const LinearCall& call);
-void qwen3_layer(const Qwen3Call& call);
-void bert_layer(const BertCall& call);
+void layer(const LayerCall& call);
 void pack_nf4(const PackNf4Call& call);
 void unpack_nf4(const UnpackNf4Call& call);
 
@@ -34,7 +33,7 @@ double peak_ops() {
 }  // namespace
 
 const Kernels& kernels() {
-    static constexpr Kernels kernels{FT_TEXT(FT_ISA), linear, qwen3_layer, bert_layer, pack_nf4, unpack_nf4, peak_ops};
+    static constexpr Kernels kernels{FT_TEXT(FT_ISA), linear, layer, pack_nf4, unpack_nf4, peak_ops};
     return kernels;
 }
 

@@ -10,14 +10,11 @@ constexpr int kTileAlign = kKeyPanel;  // tiles of keys begin at such tokens of 
 
 struct LayerShape {
     int hidden, intermediate, q_heads, kv_heads, head_dim;
-    bool post_norm;
+    bool norms_sums;
 
-    explicit LayerShape(const ft_qwen3_spec& spec)
+    explicit LayerShape(const ft_layer_spec& spec)
         : hidden(spec.hidden), intermediate(spec.intermediate), q_heads(spec.q_heads), kv_heads(spec.kv_heads),
-          head_dim(spec.head_dim), post_norm(false) {}
-    explicit LayerShape(const ft_bert_spec& spec)
-        : hidden(spec.hidden), intermediate(spec.intermediate), q_heads(spec.heads), kv_heads(spec.heads),
-          head_dim(spec.hidden / spec.heads), post_norm(true) {}
+          head_dim(spec.head_dim), norms_sums(spec.norms_sums) {}
 
     int q_width() const { return q_heads * head_dim; }
     int kv_width() const { return kv_heads * head_dim; }
@@ -34,7 +31,7 @@ struct TileScratch {
     float* row;            // [hidden or q_width]
     float* head;           // [kTileRows][head_dim]: keys, values or queries of one head
     float* group;          // [kTileRows][kGroupStride]: a group of the MLP's inner rows, or a KeyGatherer's keys and values
-    float* unnormed;       // [kTileRows][hidden], post-norm only: a product and the residual, before their norm
+    float* unnormed;       // [kTileRows][hidden], where sums are normed: a product and the residual
     uint16_t* queries;     // [kv_heads][kTileRows][group][head_dim], then attention's result
     float* outputs;        // attention, see attention.h
     float *largest, *sums;
@@ -62,7 +59,7 @@ struct LayerScratch {
         tile.row = carver_.take<float>(widest_input);
         tile.head = carver_.take<float>(rows * row_stride(shape.head_dim));
         tile.group = carver_.take<float>(rows * kGroupStride);
-        tile.unnormed = carver_.take<float>(shape.post_norm ? rows * row_stride(shape.hidden) : 0);
+        tile.unnormed = carver_.take<float>(shape.norms_sums ? rows * row_stride(shape.hidden) : 0);
         tile.queries = carver_.take<uint16_t>(rows * shape.q_width());
         tile.outputs = carver_.take<float>(rows * group * shape.head_dim);
         tile.largest = carver_.take<float>(rows * group);

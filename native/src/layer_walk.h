@@ -1,4 +1,4 @@
-// How threads go through a layer together; what they compute on the way is the families' (layer.cpp, bert_layer.cpp).
+// How threads go through a layer together; what they compute on the way is the layer's (layer.cpp).
 //
 // Usually each thread takes tiles of tokens through all of the layer, so that a tile stays in its L2 cache; they meet
 // once, when all keys and values are there. With so few rows that streaming the weights is what costs, the threads

@@ -17,16 +17,18 @@ from farthing.core.version import __version__
 if TYPE_CHECKING:
     from farthing.serving.embedder import Embedder as Embedder
     from farthing.serving.reranker import Reranker as Reranker
+    from farthing.toolkit.bulk.job import embed_file as embed_file
     from farthing.toolkit.documents.document import Document as Document
     from farthing.toolkit.index.api import Index as Index
 
-__all__ = ["Document", "Embedder", "Index", "Reranker", "__version__"]
+__all__ = ["Document", "Embedder", "Index", "Reranker", "__version__", "embed_file"]
 
 MODULES = {
     "Document": "farthing.toolkit.documents.document",
     "Embedder": "farthing.serving.embedder",
     "Index": "farthing.toolkit.index.api",
     "Reranker": "farthing.serving.reranker",
+    "embed_file": "farthing.toolkit.bulk.job",
 }
 
 

@@ -45,7 +45,10 @@ def num_committed(folder: Path) -> int:
     return len(list(folder.glob("*.rows")))
 
 
-@pytest.mark.parametrize("suffix", ["npy", "jsonl", "parquet"])
+# Where a job may be stopped in each of the formats is tried in one process (tests/unit/toolkit/bulk/test_stops.py).
+@pytest.mark.parametrize(
+    "suffix", ["jsonl", *(pytest.param(name, marks=pytest.mark.slow) for name in ("npy", "parquet"))]
+)
 def test_a_job_that_is_killed_again_and_again_ends_with_every_row_once(
     suffix: str, tiny_qwen3: Path, vectors: np.ndarray, tmp_path: Path
 ) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from farthing.core.errors import SettingsError
 from farthing.core.settings import EngineSettings, SourceSettings
-from farthing.engine.load import load_model
-from farthing.serving.quantise import partial_folder, quantise_model
+from farthing.engine.weights.load import load_model
+from farthing.serving.quantising.quantise import partial_folder, quantise_model
 
 
 def quantise(path: Path, out: Path, stop_at: int | None = None, name: str = "int8") -> None:
@@ -36,7 +36,7 @@ def test_an_interrupt_leaves_nothing(tiny_qwen3: Path, tmp_path: Path, name: str
 def test_a_killed_run_leaves_no_model_and_the_next_one_succeeds(tiny_qwen3: Path, tmp_path: Path) -> None:
     program = (
         "import os, signal, sys; from pathlib import Path; from farthing.core.settings import SourceSettings\n"
-        "from farthing.serving.quantise import quantise_model\n"
+        "from farthing.serving.quantising.quantise import quantise_model\n"
         "quantise_model(sys.argv[1], Path(sys.argv[2]), SourceSettings(), format='int8', measure=False,\n"
         "               on_tensor=lambda spec: os.kill(os.getpid(), signal.SIGKILL) if 'layers.2' in spec.name else 0)"
     )

@@ -11,9 +11,9 @@ import pytest
 from farthing import Reranker
 from farthing.core.errors import BatchFailedError, NonFiniteError, WorkerDiedError
 from farthing.core.settings import EngineSettings, ServingSettings
-from farthing.engine.live import LiveModel
-from farthing.engine.load import load_model
 from farthing.engine.runner import BatchOutput
+from farthing.engine.swappable import LiveModel
+from farthing.engine.weights.load import load_model
 
 Texts = Sequence[Sequence[int]]
 

@@ -14,9 +14,10 @@ import pytest
 from farthing import Embedder
 from farthing.core.errors import BatchFailedError, FarthingError, NonFiniteError, WorkerDiedError
 from farthing.core.settings import EngineSettings, ServingSettings
-from farthing.engine.live import LiveModel
-from farthing.engine.load import load_model
 from farthing.engine.runner import BatchOutput
+from farthing.engine.swappable import LiveModel
+from farthing.engine.weights.load import load_model
+from farthing.serving.text.prepare import Prepared, Slice
 
 Texts = Sequence[Sequence[int]]
 
@@ -116,10 +117,10 @@ def test_tokeniser_that_raises_reaches_its_caller_and_spares_the_others(
     embedder, _ = faulty
     real = embedder._preparer.prepare
 
-    def prepare(inputs: Sequence[str], *rest: object) -> object:
-        if "bad" in inputs:
+    def prepare(part: Slice) -> Prepared:
+        if "bad" in part.inputs:
             raise RuntimeError("tokenizer broke")
-        return real(inputs, *rest)  # type: ignore[arg-type]
+        return real(part)
 
     monkeypatch.setattr(embedder._preparer, "prepare", prepare)
     with pytest.raises(RuntimeError, match="tokenizer broke"):
@@ -135,7 +136,7 @@ def test_forming_a_batch_that_raises_kills_the_worker_which_comes_back(
 
     def fill() -> object:
         if next(calls) == 0:
-            list(real())  # texts were taken, then lost
+            real()  # texts were taken, then lost
             raise RuntimeError("batching broke")
         return real()
 

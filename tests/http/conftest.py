@@ -26,15 +26,15 @@ from farthing.core.settings import (
     SourceSettings,
 )
 from farthing.server.app import create_app
-from farthing.server.directory import Directory
-from farthing.server.entry import ModelEntry
-from farthing.server.listening import listen, often_accepted
+from farthing.server.http.listening import listen, often_accepted
+from farthing.server.models.directory import Directory
+from farthing.server.models.service import Service
+from farthing.server.models.slot import ModelEntry
+from farthing.server.observe.tracing import Tracing
 from farthing.server.run import make_server
-from farthing.server.service import Service
-from farthing.server.tracing import Tracing
 from farthing.serving.backend import Backend
 from farthing.serving.cache.embedder import CachedEmbedder
-from farthing.serving.cache.opened import open_cache
+from farthing.serving.cache.vectors import open_cache
 from farthing.serving.embedder import Embedder
 from farthing.serving.reranker import Reranker
 

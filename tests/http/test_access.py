@@ -17,8 +17,8 @@ import pytest
 
 from farthing.core.errors import SettingsError
 from farthing.core.settings import AccessSettings, ConnectionSettings
-from farthing.server import rate_counts
-from farthing.server.keys import read_keys
+from farthing.server.callers.keys import read_keys
+from farthing.server.limits import rate_counts
 
 SECRET, OTHER = "sk-of-the-search-team", "sk-of-somebody-else"
 
@@ -118,7 +118,7 @@ def test_the_access_line_has_the_keys_name_and_no_log_has_the_key(
     caplog.set_level(logging.DEBUG)
     embed(guarded, {"x-api-key": SECRET})
     embed(guarded, {"x-api-key": "sk-unknown"})
-    lines = [record.getMessage() for record in caplog.records if record.name == "farthing.server.access"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "farthing.server.observe.middleware"]
     assert " key=search-team " in lines[0]
     assert "key=" not in lines[1]
     assert not [record for record in caplog.records if SECRET in record.getMessage() or "sk-unk" in record.getMessage()]

@@ -20,7 +20,7 @@ import pytest
 
 from farthing.core.errors import SettingsError
 from farthing.core.settings import ServerSettings
-from farthing.server.listening import LOOPBACK, exposure, listen, listen_on_loopback, listeners_for
+from farthing.server.http.listening import LOOPBACK, exposure, listen, listen_on_loopback, listeners_for
 
 MAIN = "from farthing.cli.main import main; main()"
 SECRET = "sk-never-to-be-seen"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from farthing import Embedder, Reranker
-from farthing.server.entry import ModelEntry
+from farthing.server.models.slot import ModelEntry
 
 TEXTS = ["The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium."]
 COSINES = [0.6660, 0.1046]

@@ -22,9 +22,9 @@ import pytest
 
 from farthing.core.errors import InputError
 from farthing.core.settings import ConnectionSettings
-from farthing.server.connection import READ_BYTES, WAITING_BYTES, Connection
-from farthing.server.descriptors import OTHER_FILES, fit_connections
-from farthing.server.exchange import Exchange
+from farthing.server.http.connection import READ_BYTES, WAITING_BYTES, Connection
+from farthing.server.http.listening import OTHER_FILES, fit_connections
+from farthing.server.http.request_record import Exchange
 
 HEAD = b"POST /v1/embeddings HTTP/1.1\r\nhost: test\r\n"
 BODY = b'{"input": "a"}'
@@ -165,13 +165,13 @@ def test_a_request_in_pieces_is_answered_when_it_comes_in_time(connection: socke
 def test_work_may_take_longer_than_the_time_to_send(
     hasty: Any, connection: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    embed = hasty.service.embed
+    finish = hasty.service.finish
 
     async def slow(*args: Any) -> Any:
         await asyncio.sleep(1.5)
-        return await embed(*args)
+        return await finish(*args)
 
-    monkeypatch.setattr(hasty.service, "embed", slow)
+    monkeypatch.setattr(hasty.service, "finish", slow)
     connection.sendall(WHOLE + HEAD)  # the rest of the second one must wait for the first
     time.sleep(1)
     connection.sendall(b"content-length: %d\r\n\r\n" % len(BODY) + BODY)
@@ -313,7 +313,7 @@ def test_who_goes_before_the_first_of_two_answers_is_noticed(
         finally:
             ended.set()
 
-    monkeypatch.setattr(patient.service, "embed", slow)
+    monkeypatch.setattr(patient.service, "finish", slow)
     unhurried.sendall(WHOLE * 2)
     assert begun.wait(10)
     unhurried.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close() resets it
@@ -341,7 +341,7 @@ class Seen(Connection):
 def test_very_many_requests_at_once_are_read_a_few_at_a_time(
     launch: Any, tiny_qwen3: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("farthing.server.connection.Connection", Seen)
+    monkeypatch.setattr("farthing.server.http.connection.Connection", Seen)
     request, count = b"GET /health HTTP/1.1\r\nhost: test\r\n\r\n", 30_000
     with launch(tiny_qwen3) as running, socket.create_connection(running.address, timeout=60) as connection:
         sender = threading.Thread(target=connection.sendall, args=[request * count])
@@ -381,7 +381,7 @@ def test_requests_at_once_are_answered_in_their_order(unhurried: socket.socket, 
 def test_who_adds_to_too_much_that_waits_is_closed(
     launch: Any, tiny_qwen3: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("farthing.server.connection.MAX_WAITING_BYTES", 2**20)
+    monkeypatch.setattr("farthing.server.http.connection.MAX_WAITING_BYTES", 2**20)
     with launch(tiny_qwen3) as running, ExitStack() as stack:
 
         async def slow(*_: Any) -> Any:
@@ -389,7 +389,7 @@ def test_who_adds_to_too_much_that_waits_is_closed(
             raise InputError("too late")
 
         with monkeypatch.context() as patched:
-            patched.setattr(running.service, "embed", slow)
+            patched.setattr(running.service, "finish", slow)
             greedy = [stack.enter_context(socket.create_connection(running.address, timeout=30)) for _ in range(6)]
             modest = stack.enter_context(socket.create_connection(running.address, timeout=30))
             for connection in greedy:

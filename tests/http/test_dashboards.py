@@ -15,7 +15,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from farthing.core.settings import CacheSettings
-from farthing.server.metrics.catalogue import catalogue
+from farthing.server.observe.metrics.catalogue import catalogue
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 HISTOGRAM_SERIES = ("_bucket", "_sum", "_count")

@@ -183,7 +183,7 @@ def test_an_unexpected_error_shows_an_id_and_keeps_its_traceback_in_the_log(
         raise ValueError("a detail that must not leave the server")
 
     with launch(tiny_qwen3) as running:
-        monkeypatch.setattr(running.service, "embed", fail)
+        monkeypatch.setattr(running.service, "finish", fail)
         response = httpx.post(f"{running.url}/v1/embeddings", json={"input": "a"})
         error = error_of(response, 500)
     assert error["code"] == "internal_error"

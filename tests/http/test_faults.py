@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from farthing.engine.runner import Runner
-from farthing.server.dialects import openai
-from farthing.serving.prepare import Preparer
-from farthing.serving.scheduler import Scheduler
+from farthing.server.dialects.openai import routes as openai
+from farthing.serving.queue.scheduler import Scheduler
+from farthing.serving.text.prepare import Preparer
 
 NUM_CALLERS = 24
 

@@ -14,7 +14,7 @@ import pytest
 
 from farthing import Embedder, Reranker
 from farthing.core.settings import ServerSettings
-from farthing.server.entry import ModelEntry
+from farthing.server.models.slot import ModelEntry
 
 IGNORED = "x-farthing-ignored"
 # A good body of each route, and where its vectors or scores stand in the answer.

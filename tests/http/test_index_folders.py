@@ -18,7 +18,7 @@ import pytest
 from farthing import Embedder
 from farthing.core.settings import ServerSettings
 from farthing.toolkit.index.index import VectorIndex, remove_index
-from farthing.toolkit.stores.lance_database import LanceDatabase
+from farthing.toolkit.stores.lance.database import LanceDatabase
 
 DOCUMENTS = [{"id": "p1", "text": "Open the settings."}, {"id": "p2", "text": "Parcels arrive.", "metadata": {"y": 2}}]
 

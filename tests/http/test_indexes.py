@@ -17,8 +17,8 @@ from click.testing import CliRunner
 from farthing import Embedder, Reranker
 from farthing.cli.main import cli
 from farthing.core.settings import ServerSettings
-from farthing.server.entry import ModelEntry
 from farthing.server.indexes.library import CHANGE_THREADS_AND_PLACES, SEARCH_THREADS_AND_PLACES
+from farthing.server.models.slot import ModelEntry
 
 DOCUMENTS = [
     {

@@ -11,8 +11,8 @@ import pytest
 
 from farthing import Embedder, Reranker
 from farthing.core.settings import ServerSettings
-from farthing.server.entry import ModelEntry
-from farthing.server.openapi_answers import ANSWERS, OTHERWISE
+from farthing.server.models.slot import ModelEntry
+from farthing.server.pages.openapi_answers import ANSWERS, OTHERWISE
 
 DOCUMENT = {"id": "p1", "text": "Open the settings and choose a new password.", "metadata": {"year": 2026}}
 # Where the first example of a body is not what the example of an answer is for.

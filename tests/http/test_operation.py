@@ -111,7 +111,7 @@ def test_requests_that_outlast_the_stop_are_told_so(
 
     with launch(tiny_qwen3) as running, ThreadPoolExecutor(1) as pool:
         running.web.config.timeout_graceful_shutdown = 1
-        monkeypatch.setattr(running.service, "embed", never)
+        monkeypatch.setattr(running.service, "finish", never)
         waiting = pool.submit(httpx.post, f"{running.url}/v1/embeddings", json={"input": "a"}, timeout=30)
         assert begun.wait(10)
         running.web.should_exit = True

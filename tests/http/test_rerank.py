@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from farthing import Embedder, Reranker
 from farthing.engine.runner import Runner
-from farthing.server.entry import ModelEntry
+from farthing.server.models.slot import ModelEntry
 
 QUERY = "which bird?"
 DOCUMENTS = ["a wren", "yes", "", "no bird at all", "a wren"]
@@ -26,9 +26,8 @@ DOCUMENTS = ["a wren", "yes", "", "no bird at all", "a wren"]
 
 @pytest.fixture(scope="module")
 def both(launch_load: Any, starter_dir: Path, tiny_reranker: Path) -> Iterator[Any]:
-    judge = ModelEntry(
-        "judge", lambda: Reranker(str(tiny_reranker), short_text="embed"), aliases=["path/to/judge"], task="rerank"
-    )
+    load = lambda: Reranker(str(tiny_reranker), short_text="embed", context_length=2048)  # noqa: E731
+    judge = ModelEntry("judge", load, aliases=["path/to/judge"], task="rerank")
     with launch_load(lambda: Embedder(str(starter_dir)), name="minilm", others=[judge]) as running:
         yield running
 
@@ -130,7 +129,7 @@ GOOD = {"query": QUERY, "documents": DOCUMENTS}
         ("/v1/rerank", GOOD | {"query": "\ud800"}, 400, "invalid_input", None),
         (
             "/v1/rerank",
-            GOOD | {"documents": ["a", "x" * 50_000], "truncate": False},
+            GOOD | {"documents": ["a", "x" * 5_000], "truncate": False},
             400,
             "context_length_exceeded",
             "documents",
@@ -153,7 +152,7 @@ def test_what_cannot_be_scored_is_named(
 
 
 def test_a_long_document_is_cut_and_the_answer_says_so(client: httpx.Client) -> None:
-    answer = client.post("/v1/rerank", json={"query": QUERY, "documents": ["a", "x" * 50_000]})
+    answer = client.post("/v1/rerank", json={"query": QUERY, "documents": ["a", "x" * 5_000]})
     assert answer.status_code == 200
     assert answer.headers["x-farthing-truncated"] == "1"
 
@@ -165,7 +164,7 @@ def test_both_models_are_listed_and_counted(client: httpx.Client) -> None:
     health = client.get("/health").json()
     assert health["models"] == [
         {"model": "minilm", "task": "embed", "state": "ready", "context_length": 256, "healthy": True},
-        {"model": "judge", "task": "rerank", "state": "ready", "context_length": 40960, "healthy": True},
+        {"model": "judge", "task": "rerank", "state": "ready", "context_length": 2048, "healthy": True},
     ]
 
     def num_texts() -> float:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from farthing.core.settings import AccessSettings, ServerSettings
-from farthing.server.entry import ModelEntry
+from farthing.server.models.slot import ModelEntry
 from farthing.serving.embedder import Embedder
 from farthing.serving.reranker import Reranker
 

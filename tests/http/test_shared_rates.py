@@ -21,8 +21,8 @@ from redis.asyncio import Redis
 from store_servers import StoreServer, redis_server
 
 from farthing.core.settings import AccessSettings
-from farthing.server import rate_counts
-from farthing.server.rate_counts import ANY_AMOUNT, PREFIX, MemoryCounts, RedisCounts
+from farthing.server.limits import rate_counts
+from farthing.server.limits.rate_counts import ANY_AMOUNT, PREFIX, MemoryCounts, RedisCounts
 
 
 @pytest.fixture(autouse=True)

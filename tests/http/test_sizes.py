@@ -19,10 +19,10 @@ import httpx
 import pytest
 
 import attacks
-from farthing.server.fields import ONLY, OTHER_NAMES
+from farthing.server.dialects.fields import ONLY, OTHER_NAMES
 
 SEED = 20_261_129
-NUM_BY_DEFAULT = 150
+NUM_BY_DEFAULT = 60
 MEMORY, MEMORY_BYTES = "1GB", 10**9
 # Far less than a parser without a bound takes, and far more than a machine with other work should add to a tenth of it:
 # `benchmarks/attacks.py` measures.

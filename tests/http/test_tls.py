@@ -14,8 +14,8 @@ from fastapi import FastAPI
 
 from farthing.core.errors import SettingsError
 from farthing.core.settings import ConnectionSettings, ServerSettings
+from farthing.server.http.listening import listen_unix
 from farthing.server.run import make_server
-from farthing.server.unix_socket import listen_unix
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import tiktoken
 
 from farthing.core.errors import SettingsError
 from farthing.core.settings import AccessSettings, ServerSettings
-from farthing.server.token_ids import TokenIds
+from farthing.server.dialects.token_ids import TokenIds
 
 WARNING = "inputs are token ids, which were taken as this model's own"
 ROUTES = [("/v1/embeddings", "input"), ("/embed", "inputs"), ("/embed_all", "inputs")]

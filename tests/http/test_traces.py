@@ -16,7 +16,7 @@ from otlp_receiver import Receiver, attributes, receive_spans
 
 from farthing.core.errors import MissingExtraError
 from farthing.core.settings import TelemetrySettings
-from farthing.server.tracing import NoTracing, open_tracing
+from farthing.server.observe.tracing import NoTracing, open_tracing
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 PARENT_ID = "b7ad6b7169203331"
@@ -107,7 +107,7 @@ def test_a_server_error_marks_its_span(launch: Any, tiny_qwen3: Path, monkeypatc
 
     with receive_spans() as receiver:
         with traced(launch, tiny_qwen3, receiver.url) as running:
-            monkeypatch.setattr(running.service, "embed", fail)
+            monkeypatch.setattr(running.service, "finish", fail)
             assert httpx.post(f"{running.url}/v1/embeddings", json={"input": "a"}).status_code == 500
         (span,) = receiver.named("POST /v1/embeddings")
         assert span.status.code == 2

@@ -16,7 +16,7 @@ from gguf.quants import dequantize, quantize
 from gguf.tensor_mapping import get_tensor_name_map
 from safetensors.torch import save_file
 
-from farthing.models.synth_tokenizer import END, byte_characters
+from farthing.models.synth.tokenizer import END, byte_characters
 
 # The rows of K blocks are multiples of 256.
 CONFIG: dict[str, Any] = {

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -27,7 +29,7 @@ from transformers import (
 )
 
 from farthing.models.pair_prompt import QWEN3_PROMPT
-from farthing.models.synth_tokenizer import tokenizer_json
+from farthing.models.synth.tokenizer import tokenizer_json
 
 Pair = tuple[str, str]
 
@@ -107,11 +109,17 @@ def reference_ids(folder: Path, pairs: Sequence[Pair], instruction: str | None =
     return [encoded["input_ids"] for encoded in reference_inputs(folder, pairs, instruction)]
 
 
+@cache
+def tokenizer_of(folder: Path) -> Any:
+    """transformers' tokenizer; Qwen3's own takes a second to load."""
+    return AutoTokenizer.from_pretrained(folder)
+
+
 def reference_inputs(
     folder: Path, pairs: Sequence[Pair], instruction: str | None = None
 ) -> Iterator[dict[str, list[int]]]:
     """What transformers gives its model: the model card's prompt for Qwen3, the tokenizer's own pair for others."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = tokenizer_of(folder)
     config = json.loads((folder / "config.json").read_text())
     prefix = (
         "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
@@ -137,7 +145,7 @@ def reference_scores(folder: Path, pairs: Sequence[Pair], instruction: str | Non
         kind = AutoModelForCausalLM if is_causal else AutoModelForSequenceClassification
         model, tokenizer = (
             kind.from_pretrained(folder, dtype=torch.float32).eval(),
-            AutoTokenizer.from_pretrained(folder),
+            tokenizer_of(folder),
         )
         scores = []
         with torch.inference_mode():

@@ -22,8 +22,8 @@ from transformers import (
 )
 
 from farthing.core.settings import EngineSettings
-from farthing.engine.load import load_model
 from farthing.engine.runner import Runner
+from farthing.engine.weights.load import load_model
 
 SIZES = {
     "vocab_size": 500,

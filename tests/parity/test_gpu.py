@@ -15,14 +15,13 @@ from test_small_formats import TEXTS, unit
 
 from farthing.core.settings import EngineSettings
 from farthing.engine.describe import describe_model
-from farthing.engine.load import load_model, load_weights
 from farthing.engine.runner import Runner
+from farthing.engine.weights.load import load_model, load_weights
 from farthing.quant import fp8
-from farthing.quant.format import MatrixShape
+from farthing.quant.format import MatrixShape, Region
 from farthing.quant.formats import FORMATS
 from farthing.quant.gpu.fp8 import GpuFp8Linear
 from farthing.quant.gpu.int8 import GpuInt8Linear
-from farthing.quant.region import Region
 from farthing.quant.rotation import QuantisingLinear
 from farthing.quant.unpacked import UnpackedLinear
 

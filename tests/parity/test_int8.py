@@ -15,14 +15,14 @@ from texts import SAMPLES
 from farthing import Embedder
 from farthing.core.settings import EngineSettings
 from farthing.engine import describe, runner
-from farthing.engine.convert import ConvertedTensors
-from farthing.engine.load import load_model
 from farthing.engine.runner import Runner
-from farthing.models.attention import attend_runs
-from farthing.models.batch import PackedBatch
-from farthing.models.synth import find_shape, write_synthetic
+from farthing.engine.weights.convert import ConvertedTensors
+from farthing.engine.weights.load import load_model
+from farthing.models.batch.packed import PackedBatch
+from farthing.models.forward.attention import attend_runs
+from farthing.models.synth.checkpoint import find_shape, write_synthetic
 from farthing.quant import int8
-from farthing.quant.native.arguments import BertShape
+from farthing.quant.native.arguments import LayerShape
 
 TEXTS = [[*np.random.default_rng(n).integers(0, 150_000, n).tolist(), 151643] for n in (0, 1, 5, 40, 40, 200, 700)]
 
@@ -127,7 +127,7 @@ def test_native_bert_layers_equal_the_torch_pass(starter_dir: Path, monkeypatch:
     if int8.native_kernels() is None:
         pytest.skip("the native kernels were not built (no C++ compiler)")
     native = encode(starter_dir, "int8", SAMPLES)
-    monkeypatch.setattr(BertShape, "fits", lambda _: False)
+    monkeypatch.setattr(LayerShape, "fits", lambda _: False)
     assert_same_vectors(native, encode(starter_dir, "int8", SAMPLES), cosine=0.9995, distance=0.04)
 
 

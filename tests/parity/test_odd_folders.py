@@ -17,10 +17,10 @@ from transformers import AutoModelForCausalLM, BertConfig, BertForPreTraining, B
 
 from farthing import Embedder
 from farthing.core.settings import EngineSettings, SourceSettings
-from farthing.engine.load import load_model
 from farthing.engine.runner import Runner
-from farthing.models.synth import find_shape, write_synthetic
-from farthing.serving.quantise import quantise_model
+from farthing.engine.weights.load import load_model
+from farthing.models.synth.checkpoint import find_shape, write_synthetic
+from farthing.serving.quantising.quantise import quantise_model
 
 TEXTS = ["HELLO WORLD", "hello world", "Ä LA CARTE, Straße", "ΑΣ Α İstanbul", "Mixed Case Words 12"]
 

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from farthing.core.settings import EngineSettings
-from farthing.engine.load import LoadedModel, load_model
 from farthing.engine.runner import Runner
-from farthing.models.synth import find_shape, write_synthetic
+from farthing.engine.weights.load import LoadedModel, load_model
+from farthing.models.synth.checkpoint import find_shape, write_synthetic
 
 TEXTS = [[5, 6, 7, 151643], [9, 151643], [*range(100, 150), 151643]]
 

@@ -19,11 +19,11 @@ from farthing.checkpoint.manifest import FILE, read_manifest
 from farthing.core.errors import CheckpointError, SettingsError
 from farthing.core.settings import QUANTISED_FORMATS, EngineSettings, SourceSettings
 from farthing.engine import runner
-from farthing.engine.load import LoadedModel, load_model
 from farthing.engine.runner import Runner
-from farthing.models.qwen3_native import int8_block
+from farthing.engine.weights.load import LoadedModel, load_model
+from farthing.models.forward.native_pass import native_weights
 from farthing.quant import int8, nf4
-from farthing.serving.quantise import quantise_model
+from farthing.serving.quantising.quantise import quantise_model
 
 TEXTS = [[*np.random.default_rng(n).integers(1000, 20_000, n).tolist(), 102] for n in (0, 5, 40)]
 
@@ -83,7 +83,8 @@ def test_packed_blocks_are_used_where_they_are_mapped(prepared: Path) -> None:
     if int8.native_kernels() is None:
         pytest.skip("without native kernels they are unpacked")
     layer = next(iter(load_model(prepared, EngineSettings()).store.layers()))
-    addresses = [int8_block(layer, name).data_ptr() for name in layer.matrix]
+    weights = native_weights(layer)
+    addresses = [block.data_ptr() for block in (weights.qkv, weights.o, weights.up, weights.down)]
     maps = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if "model.safetensors" in line]
     spans = [tuple(int(end, 16) for end in words[0].split("-")) for words in maps]
     for address in addresses:

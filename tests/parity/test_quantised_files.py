@@ -15,9 +15,9 @@ from transformers import AutoModel
 from farthing import Embedder
 from farthing.checkpoint.manifest import read_manifest
 from farthing.core.settings import EngineSettings, SourceSettings
-from farthing.engine.load import load_model
 from farthing.engine.runner import Runner
-from farthing.serving.quantise import quantise_model
+from farthing.engine.weights.load import load_model
+from farthing.serving.quantising.quantise import quantise_model
 
 GGUF_TYPES = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K", "Q5_K", "Q6_K")
 RNG = np.random.default_rng(3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,9 +17,9 @@ from transformers import AutoModel
 
 from farthing import Embedder
 from farthing.core.settings import EngineSettings
-from farthing.engine.load import load_model
 from farthing.engine.runner import Runner
-from farthing.models.synth import find_shape, write_synthetic
+from farthing.engine.weights.load import load_model
+from farthing.models.synth.checkpoint import find_shape, write_synthetic
 
 END = 151643
 RNG = np.random.default_rng(7)
@@ -70,6 +71,36 @@ def test_causal_lm_prefix_of_names_is_understood(tmp_path: Path) -> None:
     write_synthetic(replace(find_shape("qwen3-reranker-tiny"), num_layers=2), tmp_path / "causal")
     texts = random_texts([5, 40])
     assert_same_vectors(packed(tmp_path / "causal", texts), reference(tmp_path / "causal", texts))
+
+
+@pytest.fixture(
+    params=[{"is_causal": False}, {"use_bidirectional_attention": True}], ids=lambda stated: next(iter(stated))
+)
+def both_ways(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A Qwen3 whose tokens attend to those after them too."""
+    write_synthetic(find_shape("qwen3-tiny"), tmp_path / "both-ways")
+    file = tmp_path / "both-ways" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | request.param))
+    return tmp_path / "both-ways"
+
+
+def reference_both_ways(path: Path, texts: Sequence[Sequence[int]]) -> np.ndarray:
+    """transformers, with a mask that hides nothing."""
+    model = AutoModel.from_pretrained(path, dtype=torch.float32)
+    with torch.inference_mode():
+        rows = [
+            model(torch.tensor([text]), attention_mask=torch.zeros(1, 1, len(text), len(text))).last_hidden_state[0, -1]
+            for text in texts
+        ]
+    return unit(torch.stack(rows).numpy())
+
+
+def test_tokens_see_what_follows_them_where_the_config_says_so(both_ways: Path, tiny_qwen3: Path) -> None:
+    texts = random_texts([1, 2, 17, 64, 64, 300])
+    want = reference_both_ways(both_ways, texts)
+    assert_same_vectors(packed(both_ways, texts), want)
+    assert (packed(both_ways, texts, format="int8") * want).sum(axis=1).min() > 0.99
+    assert (packed(tiny_qwen3, texts) * want).sum(axis=1)[1:].max() < 0.99, "the same weights, causally"
 
 
 @pytest.mark.slow

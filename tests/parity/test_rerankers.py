@@ -16,9 +16,10 @@ from safetensors.torch import load_file, save_file
 from farthing import Reranker
 from farthing.core.errors import NonFiniteError
 from farthing.core.settings import SourceSettings
-from farthing.models.synth import find_shape, write_synthetic
+from farthing.models.synth.checkpoint import find_shape, write_synthetic
 from farthing.quant import int8
-from farthing.serving.quantise import quantise_model
+from farthing.serving.quantising.quantise import quantise_model
+from farthing.serving.text.prepare import Slice
 
 Make = Callable[[str], Path]
 
@@ -51,7 +52,7 @@ def test_scores_are_those_of_transformers(kind: str, make: Make) -> None:
 def test_pairs_are_those_of_the_tokenizer_token_for_token(kind: str, make: Make) -> None:
     with Reranker(str(make(kind))) as reranker:
         instruction = reranker._template.instruction or ""
-        texts = reranker._preparer.prepare(PAIRS, 0, instruction, None).texts
+        texts = reranker._preparer.prepare(Slice(PAIRS, prefix=instruction)).texts
     assert list(texts) == reference_ids(make(kind), PAIRS)
 
 
@@ -64,7 +65,7 @@ def test_qwen3_s_own_tokenizer_splits_between_query_and_document(
     pairs = [pair for text in texts for pair in ((text, "document"), ("{instruction} query", text))]
     with Reranker(str(folder), short_text="embed") as reranker:
         for text in texts:
-            got = reranker._preparer.prepare(pairs, 0, f"find {text}", None).texts
+            got = reranker._preparer.prepare(Slice(pairs, prefix=f"find {text}")).texts
             assert list(got) == reference_ids(folder, pairs, f"find {text}")
 
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from farthing.core.settings import EngineSettings
-from farthing.engine.load import load_model
 from farthing.engine.runner import Runner
-from farthing.models.synth import find_shape, write_synthetic
+from farthing.engine.weights.load import load_model
+from farthing.models.synth.checkpoint import find_shape, write_synthetic
 from farthing.quant import formats
 from farthing.quant.dense import DenseFormat
 

@@ -15,8 +15,8 @@ from reference import assert_same_vectors
 from transformers import AutoModel
 
 from farthing.core.settings import EngineSettings
-from farthing.engine.load import load_model
 from farthing.engine.runner import Runner
+from farthing.engine.weights.load import load_model
 
 RNG = np.random.default_rng(11)
 Texts = list[list[int]]

@@ -16,13 +16,13 @@ from transformers import AutoModel, PreTrainedModel
 
 from farthing.core.settings import EngineSettings
 from farthing.engine import runner
-from farthing.engine.convert import ConvertedTensors, rotates_inputs
 from farthing.engine.describe import ModelDescription, describe_model
-from farthing.engine.load import load_model
 from farthing.engine.runner import Runner
-from farthing.models import bert
+from farthing.engine.weights.convert import ConvertedTensors, rotates_inputs
+from farthing.engine.weights.load import load_model
+from farthing.models.families import bert
+from farthing.models.forward.rotation import Rotation
 from farthing.models.layout import MatrixPart
-from farthing.models.rotation import Rotation
 from farthing.quant import fp8, nf4, nf4_packed
 from farthing.quant.native.team import native_kernels
 from farthing.quant.rotation import rotate

@@ -12,8 +12,8 @@ from transformers import AutoModel
 
 from farthing.core.settings import EngineSettings
 from farthing.engine import runner as runner_module
-from farthing.engine.load import load_model
 from farthing.engine.runner import Runner
+from farthing.engine.weights.load import load_model
 from farthing.quant import int8
 
 RNG = np.random.default_rng(5)
@@ -88,7 +88,7 @@ def test_what_texts_share_is_computed_once(model: Path) -> None:
 
 
 def test_the_last_norm_may_be_taken_in_parts(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from farthing.engine import choose
+    from farthing.engine.plan import choose
 
     monkeypatch.setattr(choose, "CPU_CHUNK_TOKENS", 7)
     assert_same(rows(open_runner(model), TEXTS), reference(model, TEXTS))

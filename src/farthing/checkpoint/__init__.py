@@ -1,1 +1,1 @@
-"""A checkpoint folder: reading its files tensor by tensor, writing new ones."""
+"""A checkpoint folder: reading its files tensor by tensor, and writing new ones."""

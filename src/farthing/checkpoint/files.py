@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import torch
 
-from farthing.checkpoint.gguf import GgufCheckpoint
+from farthing.checkpoint.gguf.file import GgufCheckpoint
 from farthing.checkpoint.mlx import MlxCheckpoint, is_mlx
 from farthing.checkpoint.reader import Checkpoint, TensorInfo
 from farthing.checkpoint.table import Table
@@ -21,14 +21,14 @@ class ModelFiles(Protocol):
     """
     Attributes:
         path: the folder, or the file.
-        config: what config.json says.
+        config: the content of config.json.
     """
 
     path: Path
     config: dict[str, Any]
 
     def json(self, name: str) -> Any:
-        """The parsed file of a Hugging Face style folder, or None when there is none of that name."""
+        """The parsed file of a Hugging Face style folder, or None when there is no file of that name."""
         ...
 
     @property
@@ -37,7 +37,7 @@ class ModelFiles(Protocol):
         ...
 
     def read(self, name: str) -> torch.Tensor:
-        """One tensor; what the file holds in quantised blocks comes as fp32, everything else as it is stored."""
+        """One tensor; what the file holds in quantised blocks is read as fp32, everything else as it is stored."""
         ...
 
     def rows(self, name: str) -> Table:
@@ -46,16 +46,17 @@ class ModelFiles(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Other digits for other weights, config or tokenizer: sixteen, of `farthing.checkpoint.identity`."""
+        """Sixteen digits that differ for other weights, config or tokenizer (`farthing.checkpoint.identity`)."""
         ...
 
     def write_configuration(self, folder: Path) -> None:
-        """Into `folder`, what belongs beside other weights of the same model: configuration and tokenizer."""
+        """Write to `folder` what belongs beside other weights of the same model: configuration and tokenizer."""
         ...
 
 
 def open_files(path: Path) -> ModelFiles:
-    """
+    """Open a model's files.
+
     Raises:
         CheckpointError: something is missing or broken.
         UnknownArchitectureError, MissingExtraError: a GGUF file that cannot be read here.

@@ -1,12 +1,13 @@
 """Which model a checkpoint is: one digest of the stored weights, config.json and the tokenizer.
 
-In: config, where each tensor lies, the tokenizer's bytes. Out: sixteen hexadecimal digits. They depend on nothing else:
-not on names of files and folders, on how many files hold the tensors and in which order, or on the machine. Files are
-read in small pieces and never mapped.
+In: config.json, where each tensor lies, the tokenizer's bytes. Out: sixteen hexadecimal digits. They depend on nothing
+else: not on the names of files and folders, not on how many files hold the tensors and in which order, and not on the
+machine. Files are read in small pieces and never mapped.
 
-A model of at most `WHOLE_MODEL_BYTES`, and every tensor of at most `WHOLE_TENSOR_BYTES` (norms, biases, scales), counts
-in full. Of a larger tensor `NUM_PLACES` pieces count, spread evenly from its first byte to its last: a change of a
-60th of it in one stretch is always seen, one of a few rows may not be. It is no defence against forgery.
+A model of at most `WHOLE_MODEL_BYTES` counts in full, and so does every tensor of at most `WHOLE_TENSOR_BYTES` (norms,
+biases, scales). Of a larger tensor, `NUM_PLACES` pieces count, spread evenly from its first byte to its last: a change
+of a 60th of it in one stretch is always seen, a change of a few rows may not be. The digest is no defence against
+forgery.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ from typing import Any
 
 from farthing.core.errors import CheckpointError
 
-# Of what is digested and how. Raised when that changes, so that vectors kept under the earlier identity are not found.
+# The version of what is digested and how. It is raised when that changes, so that vectors kept under the earlier
+# identity are not found.
 RULES = 2
 WHOLE_MODEL_BYTES = 128 * 2**20
 WHOLE_TENSOR_BYTES = 2**20
 NUM_PLACES = 64
 PLACE_BYTES = 4096
 CHUNK_BYTES = 2**20
-# Of config.json: who wrote it and where, not what the model is.
+# Keys of config.json that say who wrote it and where, not what the model is.
 IGNORED = frozenset({"_name_or_path", "_commit_hash", "transformers_version"})
 
 
@@ -42,9 +44,10 @@ class StoredBytes:
 
 
 def digest_model(config: Mapping[str, Any], tensors: Mapping[str, StoredBytes], tokenizer: bytes | None) -> str:
-    """
+    """The digest of a model.
+
     Args:
-        tokenizer: what fixes the token ids of a text; None where there is no tokenizer.
+        tokenizer: the bytes that fix the token ids of a text; None where there is no tokenizer.
 
     Raises:
         CheckpointError: a file cannot be read, or ends early.
@@ -56,7 +59,7 @@ def digest_model(config: Mapping[str, Any], tensors: Mapping[str, StoredBytes], 
     for name in sorted(tensors):
         parts += [f"{name} {tensors[name].facts}".encode(), digest_tensor(tensors[name], in_full=is_small)]
     digest = hashlib.sha256()
-    for part in parts:  # each behind its length, so that no part can pass for the end of another
+    for part in parts:  # each follows its length, so that no part can pass for the end of another
         digest.update(len(part).to_bytes(8, "little") + part)
     return digest.hexdigest()[:16]
 
@@ -79,8 +82,10 @@ def digest_tensor(tensor: StoredBytes, *, in_full: bool) -> bytes:
 
 
 def pieces(num_bytes: int, *, in_full: bool) -> Iterable[tuple[int, int]]:
-    """Start and length of what counts of a tensor; the whole of it, or `NUM_PLACES` pieces, first and last byte
-    included."""
+    """The start and length of each piece of a tensor that counts.
+
+    The pieces are the whole tensor, or `NUM_PLACES` parts of it, with its first and last byte.
+    """
     if in_full or num_bytes <= WHOLE_TENSOR_BYTES:
         return ((start, min(CHUNK_BYTES, num_bytes - start)) for start in range(0, num_bytes, CHUNK_BYTES))
     last = num_bytes - PLACE_BYTES

@@ -1,7 +1,7 @@
-"""The small JSON files of a model's folder, which may come from a stranger.
+"""Reads the small JSON files of a model's folder, which may come from a stranger.
 
-In: a path. Out: what it holds. Whatever is wrong with the file is one typed error: a pipe is not waited for, a huge
-file is not read, and deep nesting does not exhaust the stack.
+In: a path. Out: what the file holds. Whatever is wrong with the file becomes one typed error: a pipe is not waited for,
+a huge file is not read, and deep nesting does not exhaust the stack.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ MAX_DEPTH = 64  # lists and objects inside one another
 
 
 def read_json(file: Path, remedy: str = "Download the model again.") -> Any:
-    """The parsed file; None when there is none of that name, or it says null.
+    """The parsed file; None when there is no file of that name, or it says null.
 
     Raises:
-        CheckpointError: it cannot be read, is larger than `MAX_JSON_BYTES`, or no JSON.
+        CheckpointError: the file cannot be read, is larger than `MAX_JSON_BYTES`, or is no JSON.
     """
     content = read_bounded(file, MAX_JSON_BYTES, remedy)
     if content is None:
@@ -41,10 +41,10 @@ def read_json(file: Path, remedy: str = "Download the model again.") -> Any:
 
 
 def read_bounded(file: Path, max_bytes: int, remedy: str = "Download the model again.") -> bytes | None:
-    """The content of a regular file; None when there is none of that name.
+    """The content of a regular file; None when there is no file of that name.
 
     Raises:
-        CheckpointError: it cannot be read, is no plain file, or is larger than `max_bytes`.
+        CheckpointError: the file cannot be read, is no plain file, or is larger than `max_bytes`.
     """
     try:
         return read_small_bytes(file, max_bytes)
@@ -53,7 +53,7 @@ def read_bounded(file: Path, max_bytes: int, remedy: str = "Download the model a
 
 
 def require_regular(file: Path, remedy: str = "Download the model again.") -> None:
-    """Raise `CheckpointError` for what is there and no regular file, which a library would wait for."""
+    """Raise `CheckpointError` unless this is a regular file: a library would wait for a pipe."""
     try:
         is_regular = stat.S_ISREG(file.stat().st_mode)
     except OSError as error:
@@ -63,7 +63,7 @@ def require_regular(file: Path, remedy: str = "Download the model again.") -> No
 
 
 def is_deeper(value: Any, depth: int) -> bool:
-    """Whether lists and objects lie inside one another more than `depth` levels deep."""
+    """Whether lists and objects are nested more than `depth` levels deep."""
     level = [value]
     for _ in range(depth):
         level = [

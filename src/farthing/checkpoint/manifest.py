@@ -1,6 +1,6 @@
 """farthing.json: what a folder of quantised weights holds, and what was done to them.
 
-In: such a folder. Out: a `Manifest`, read or written. It is written last, so that a folder that has one is whole.
+In: such a folder. Out: a `Manifest`, read or written. It is written last, so that a folder with a manifest is whole.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from farthing.checkpoint.json_file import read_json
 from farthing.core.errors import CheckpointError
 
 FILE = "farthing.json"
-# Of the names and bytes of the tensors, the packed layout and the rotation: what a reader must know.
+# The version of what a reader must know: the names and bytes of the tensors, the packed layout and the rotation.
 VERSION = 1
 MAX_CHARS, MAX_SHOWN_CHARS = 4_096, 200
 MAX_NUMBER = 10**15
@@ -25,17 +25,18 @@ MAX_NUMBER = 10**15
 class Manifest:
     """
     Attributes:
-        format: row of `farthing.quant.formats.FORMATS`.
-        int8_parts: names of the matrices of each layer that are in int8 in a folder of a coarser format.
+        format: the row of `farthing.quant.formats.FORMATS` of the weights.
+        int8_parts: the names of each layer's matrices that are in int8 in a folder of a coarser format.
         gains_folded: norm gains are multiplied into the matrices behind them.
-        rotated: the residual stream is rotated (`farthing.models.rotation`), and attention's values with it.
+        rotated: the residual stream is rotated (`farthing.models.forward.rotation`), and attention's values with it.
         source, source_fingerprint: the checkpoint that was quantised, by its name and by its digest.
-        folder_fingerprint: digest of the folder as it was written. One that was changed since, in its weights, its
-            tokenizer or its config.json, is no longer a copy of the source; empty in folders of version 0.1.
-        farthing_version: that wrote the folder.
+        folder_fingerprint: the digest of the folder as it was written. A folder that was changed since, in its weights,
+            its tokenizer or its config.json, is no longer a copy of the source. Empty in folders of version 0.1.
+        farthing_version: the version of Farthing that wrote the folder.
         calibration: the texts that the rounding went by ("texts": what they are, "num_texts", "num_tokens"), so that
-            the vectors are of this folder alone; None where it went by the weights.
-        closeness: to the exact model, as `farthing.serving.closeness` measures it; None when it was not measured.
+            the vectors are of this folder alone; None where the rounding went by the weights.
+        closeness: the closeness to the exact model, as `farthing.serving.quantising.closeness` measures it; None when
+            it was not measured.
     """
 
     format: str
@@ -51,17 +52,17 @@ class Manifest:
     version: int = VERSION
 
     def write(self, folder: Path) -> None:
-        """In one step: a reader finds all of it or nothing."""
+        """Write the manifest in one step: a reader finds all of it or nothing."""
         partial = folder / f".{FILE}.partial"
         partial.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
         partial.replace(folder / FILE)
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The folder's manifest; None where there is none, so that its weights are not quantised.
+    """The folder's manifest; None where there is none, because the weights are not quantised.
 
     Raises:
-        CheckpointError: it is damaged, or of a version that this Farthing does not know.
+        CheckpointError: the manifest is damaged, or of a version that this Farthing does not know.
     """
     content = read_json(folder / FILE, remedy(None))
     if content is None and not (folder / FILE).exists():
@@ -82,7 +83,7 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def checks(content: Mapping[str, Any]) -> dict[str, bool]:
-    """By name, whether each fact is there and of its type."""
+    """Whether each fact is there and of its type, by the fact's name."""
     kinds = {"gains_folded": bool, "rotated": bool}
     names = ("format", "gains_folded", "rotated", "source", "source_fingerprint", "farthing_version")
     facts = {name: isinstance(content.get(name), kinds.get(name, str)) for name in names}
@@ -117,12 +118,12 @@ def is_closeness(value: object) -> bool:
 
 
 def remedy(source: object) -> str:
-    """What to do about a folder that cannot be used."""
+    """A sentence on what to do about a folder that cannot be used."""
     return f"Quantise the model again: farthing quantize {shown(source) if source else 'MODEL'} OUT."
 
 
 def shown(fact: object) -> str:
-    """For a message: what a file says that somebody else may have written, as far as a line has room for it."""
+    """A fact for a message, cut to what a line has room for: somebody else may have written the file."""
     if isinstance(fact, int) and abs(fact) > MAX_NUMBER:
         return "very large"
     text = fact if isinstance(fact, str) else type(fact).__name__ if isinstance(fact, (dict, list)) else repr(fact)

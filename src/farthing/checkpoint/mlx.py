@@ -1,9 +1,10 @@
-"""A checkpoint folder that MLX quantised, dequantised tensor by tensor.
+"""Reads a checkpoint folder that MLX quantised, and dequantises it tensor by tensor.
 
 In: safetensors with `.weight` packed into uint32, `.scales` and `.biases`, and config.json's "quantization". Out: the
 tensors under their usual names, fp32. A value is scale * q + bias, with one scale and bias for each group of a row, and
-q packed from the lowest bits up (https://ml-explore.github.io/mlx/build/html/python/_autosummary/mlx.core.quantize.html).
-Not built: widths that straddle bytes (3, 5, 6 bits), and the floating-point modes.
+q packed from the lowest bits up
+(https://ml-explore.github.io/mlx/build/html/python/_autosummary/mlx.core.quantize.html).
+Not supported: widths that straddle bytes (3, 5, 6 bits), and the floating-point modes.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ SETTINGS = ("quantization", "quantization_config")  # MLX writes both, with the 
 
 @dataclass(frozen=True)
 class Packing:
-    """How a matrix [rows, width] is packed: `bits` a value, one scale and bias for `group_size` values of a row."""
+    """How a matrix [rows, width] is packed: `bits` for a value, a scale and a bias for `group_size` values of a row."""
 
     rows: int
     width: int
@@ -51,7 +52,7 @@ class MlxCheckpoint:
 
     @cached_property
     def tensors(self) -> Mapping[str, TensorInfo]:
-        """By name, as `read` gives them. Raises `CheckpointError` for what `packings` refuses."""
+        """The tensors by name, as `read` gives them. Raises `CheckpointError` for what `packings` refuses."""
         found = dict(self._folder.tensors)
         for stem, packing in self._packings.items():
             file = found[f"{stem}.weight"].file
@@ -68,7 +69,7 @@ class MlxCheckpoint:
         return dequantised(packing.rows, packing.width, self._dequantise(stem, packing))
 
     def rows(self, name: str) -> Table:
-        """The matrix for gathering rows, which are dequantised then; the file stays mapped."""
+        """The matrix for gathering rows, which are only then dequantised; the file stays mapped."""
         stem = name.removesuffix(".weight")
         packing = self._packings.get(stem)
         if packing is None:
@@ -80,7 +81,7 @@ class MlxCheckpoint:
         return self._folder.fingerprint
 
     def write_configuration(self, folder: Path) -> None:
-        """As the folder's own, without the word that its weights are quantised."""
+        """Write the folder's own configuration, without the note that its weights are quantised."""
         self._folder.write_configuration(folder)
         config = {key: value for key, value in self.config.items() if key not in SETTINGS}
         (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
@@ -96,13 +97,13 @@ class MlxCheckpoint:
 
 
 def packings(settings: Mapping[str, Any], tensors: Mapping[str, TensorInfo]) -> dict[str, Packing]:
-    """By stem, the matrices that have scales.
+    """The matrices that have scales, by stem.
 
     Args:
-        settings: config.json's "quantization": `bits` and `group_size`, and by stem what differs from them.
+        settings: config.json's "quantization": `bits` and `group_size`, and by stem whatever differs from them.
 
     Raises:
-        CheckpointError: of a kind that is not built, or tensors that do not fit each other.
+        CheckpointError: a matrix is of a kind that is not supported, or tensors do not fit each other.
     """
     found = {}
     for name in tensors:
@@ -135,7 +136,7 @@ def packings(settings: Mapping[str, Any], tensors: Mapping[str, TensorInfo]) -> 
 
 
 def dequantise(octets: torch.Tensor, scales: torch.Tensor, biases: torch.Tensor, packing: Packing) -> torch.Tensor:
-    """octets [n, width * bits / 8] uint8, scales and biases [n, groups] to values [n, width] fp32."""
+    """Dequantise octets [n, width * bits / 8] uint8 to values [n, width] fp32; scales and biases are [n, groups]."""
     shifts, mask = range(0, 8, packing.bits), 2**packing.bits - 1
     values = torch.stack([(octets >> shift) & mask for shift in shifts], dim=-1)
     groups = values.view(len(octets), -1, packing.group_size).float()

@@ -1,8 +1,8 @@
-"""Where in a folder a model's own files lie: config.json, weights and tokenizer.
+"""Where a model's own files lie in a folder: config.json, weights and tokenizer.
 
 In: a folder as it was named. Out: the folder itself, or the one below it that modules.json names, as early versions of
-sentence-transformers wrote them (`0_Transformer`). What says how vectors are made (modules.json, N_Pooling) is always
-in the folder that was named.
+sentence-transformers wrote them (`0_Transformer`). The files that say how vectors are made (modules.json, N_Pooling)
+are always in the folder that was named.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MAX_SHOWN = 200  # characters of a name in a message
 
 
 def own_folder(path: Path) -> Path:
-    """The folder with config.json and weights of a model that was named by `path`; a file is its own.
+    """The folder with config.json and weights of the model that `path` names; a file stands for itself.
 
     Raises:
         CheckpointError: modules.json cannot be read.
@@ -34,17 +34,17 @@ def own_folder(path: Path) -> Path:
 
 
 def transformer_name(module: Any) -> str:
-    """The plain name of the folder below that an entry of modules.json gives its transformer; "" for all else."""
+    """The name of the folder below that an entry of modules.json gives its transformer; "" for all other entries."""
     if not isinstance(module, dict) or str(module.get("type")).rsplit(".", 1)[-1] != "Transformer":
         return ""
     name = module.get("path")
-    # A path would lead out of the folder.
+    # Only a plain name is taken: a path could lead out of the folder.
     is_plain = isinstance(name, str) and name == PurePath(name).name and name != ".." and "\0" not in name
     return str(name) if is_plain else ""
 
 
 def adapter_in(path: Path) -> str | None:
-    """What adapter a folder holds, in words ("a LORA adapter of Qwen/Qwen3-Embedding-0.6B"); None where it holds none.
+    """The adapter that a folder holds, in words ("a LORA adapter of Qwen/Qwen3-Embedding-0.6B"); None without one.
 
     Raises:
         CheckpointError: adapter_config.json cannot be read.

@@ -1,7 +1,7 @@
-"""Which tool quantised the weights of a folder that cannot be read for that reason.
+"""Names the tool that quantised the weights of a folder that cannot be read for that reason.
 
 In: config.json and the names of tensors. Out: a name for a message. Whether the folder can be read is not decided here:
-some say that they are quantised and hold plain weights.
+some folders say that they are quantised and hold plain weights.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from farthing.checkpoint.mlx import is_mlx
 SETTINGS = ("quantization_config", "compression_config")
 MAX_SHOWN = 60  # characters of a name that a stranger wrote
 REMEDY = "Take the model in full precision (--format int8 or nf4 quantises it here), or as GGUF, or quantised by MLX."
-# By the end of a tensor's name, for folders whose config.json says nothing. The first that fits counts.
+# By the end of a tensor's name, for folders whose config.json says nothing. The first entry that fits counts.
 TENSORS = {
     ".weight_packed": "compressed-tensors",
     ".weight_shape": "compressed-tensors",
@@ -32,7 +32,7 @@ TENSORS = {
 
 
 def quantised_by(config: Mapping[str, Any], names: Iterable[str] = ()) -> str | None:
-    """The method by its name, None where nothing speaks of one. MLX's folders are read, and named by nothing here."""
+    """The name of the method; None where nothing points to one. MLX's folders are read, so None stands for them too."""
     if is_mlx(config):
         return None
     for key in SETTINGS:
@@ -45,5 +45,5 @@ def quantised_by(config: Mapping[str, Any], names: Iterable[str] = ()) -> str | 
 
 
 def says_bits(settings: Mapping[str, Any]) -> bool:
-    """As bitsandbytes says it; its early versions do not give their name."""
+    """Whether these are settings of bitsandbytes, whose early versions do not give their name."""
     return bool(settings.get("load_in_4bit") or settings.get("load_in_8bit"))

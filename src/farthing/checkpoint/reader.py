@@ -1,7 +1,7 @@
-"""A model's folder: its JSON files, and its safetensors read tensor by tensor through the page cache.
+"""A model's folder: its JSON files, and its safetensors, read tensor by tensor through the page cache.
 
 In: a local directory in the Hugging Face layout. Out: parsed JSON, tensor shapes without reading weights, and single
-memory-mapped tensors. It knows nothing of model families, reads no pickles and runs no code of the checkpoint.
+memory-mapped tensors. This module knows nothing of model families, reads no pickles and runs no code of the checkpoint.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from farthing.checkpoint.tokenizer_file import tokenizer_json
 from farthing.checkpoint.writer import INDEX
 from farthing.core.errors import CheckpointError
 
-# Files that speak of the model and of what is made of its rows; all others are the model's own.
+# Files about the model as a whole and what is made of its rows; all other files are the model's own.
 OF_ALL_MODULES = (MODULES, "config_sentence_transformers.json")
-LENGTH_BYTES = 8  # of the header's length, which a safetensors file begins with
-MAX_HEADER_BYTES = 16 * 2**20  # a model of 400 tensors has 50 kB
+LENGTH_BYTES = 8  # the size of the header's length, with which a safetensors file begins
+MAX_HEADER_BYTES = 16 * 2**20  # the header of a model of 400 tensors has 50 kB
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Checkpoint:
     """A checkpoint directory of safetensors.
 
     Attributes:
-        folder: where its config.json, weights and tokenizer lie: `path`, or below it (`own_folder`).
+        folder: where config.json, weights and tokenizer lie: `path`, or below it (`own_folder`).
 
     Raises:
         CheckpointError: on construction, when config.json is missing or broken.
@@ -67,7 +67,7 @@ class Checkpoint:
         self.config: dict[str, Any] = config
 
     def json(self, name: str) -> Any:
-        """The parsed file, or None when there is none of that name. Raises `CheckpointError`."""
+        """The parsed file, or None when there is no file of that name. Raises `CheckpointError`."""
         is_of_all_modules = name in OF_ALL_MODULES or "/" in name
         return read_json((self.path if is_of_all_modules else self.folder) / name)
 
@@ -76,12 +76,12 @@ class Checkpoint:
         """Every tensor of the checkpoint by name, from the file headers alone.
 
         Raises:
-            CheckpointError: no weight files, one is missing or broken, or two hold a tensor of the same name.
+            CheckpointError: there are no weight files, one is missing or broken, or two hold a tensor of the same name.
         """
         found: dict[str, TensorInfo] = {}
         for file in self._weight_files():
             try:
-                read_header(file)  # whatever is no file, or has a huge header, is refused before the library meets it
+                read_header(file)  # refuses what is no file, or has a huge header, before the library meets it
                 with safe_open(file, framework="pt") as shard:
                     for name in shard.keys():  # noqa: SIM118 - not a mapping
                         if name in found:
@@ -107,11 +107,11 @@ class Checkpoint:
         return tensor
 
     def rows(self, name: str) -> Table:
-        """As `read`: a mapped tensor's rows are gathered where they lie."""
+        """The matrix, as `read` gives it: a mapped tensor's rows are gathered where they lie."""
         return self.read(name)
 
     def map(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
-        """Tensors as stored, by name, on one mapping of each file, which lives as long as any of them."""
+        """Tensors as stored, by name, on one mapping of each file, which lives as long as any of the tensors."""
         by_file: dict[Path, list[str]] = {}
         for name in names:
             by_file.setdefault(self.tensors[name].file, []).append(name)
@@ -123,7 +123,7 @@ class Checkpoint:
 
     @cached_property
     def fingerprint(self) -> str:
-        """`farthing.checkpoint.identity.digest_model` of config.json, all tensors, and tokenizer.json."""
+        """The `farthing.checkpoint.identity.digest_model` of config.json, all tensors, and tokenizer.json."""
         stored = {
             name: StoredBytes(file, *place, f"{self.tensors[name].shape} {self.tensors[name].dtype}")
             for file in {info.file for info in self.tensors.values()}
@@ -134,7 +134,7 @@ class Checkpoint:
     def write_configuration(self, folder: Path) -> None:
         """Copy the JSON files that say what the model is, how its vectors are made and how it splits texts.
 
-        All of them as if the model's own lay in the folder that was named, since its weights will.
+        The copies are placed as if the model's own files lay in the folder that was named, since its weights will.
         """
         above = [] if self.folder == self.path else [self.path / name for name in OF_ALL_MODULES]
         of_modules = [file for file in self.path.glob("*/config.json") if file.parent != self.folder]
@@ -148,10 +148,10 @@ class Checkpoint:
             (folder / MODULES).write_text(json.dumps(modules, indent=1), encoding="utf-8")
 
     def _weight_files(self) -> list[Path]:
-        """model.safetensors where it is whole, else the shards that the index names, else all *.safetensors there are.
+        """The weight files: model.safetensors where it is whole, else the shards of the index, else all *.safetensors.
 
-        The index of an earlier copy may have stayed beside weights that were saved in one file since, which
-        transformers reads first, too.
+        The index of an earlier copy may have stayed beside weights that were saved in one file since; transformers,
+        too, reads the one file first.
         """
         single = self.folder / "model.safetensors"
         if single.is_file() and not self._has_index_that_names(single.name):
@@ -172,7 +172,7 @@ class Checkpoint:
         return files
 
     def _has_index_that_names(self, file: str) -> bool:
-        """Whether that file is one of several in which the model lies."""
+        """Whether the file is one of several in which the model lies."""
         index = self.json(INDEX)
         weight_map = index.get("weight_map") if isinstance(index, dict) else None
         return isinstance(weight_map, dict) and file in weight_map.values()
@@ -181,7 +181,7 @@ class Checkpoint:
 def shard_names(index: Any, path: Path) -> list[str]:
     """The files that a parsed model.safetensors.index.json names; at least one."""
     weight_map = index.get("weight_map") if isinstance(index, dict) else None
-    # Plain names alone: a path would lead out of the folder.
+    # Only plain names are taken: a path could lead out of the folder.
     if not (isinstance(weight_map, dict) and weight_map) or not all(
         isinstance(name, str) and name == PurePath(name).name for name in weight_map.values()
     ):
@@ -193,7 +193,7 @@ def read_header(file: Path) -> tuple[bytes, int]:
     """The JSON of a safetensors file's header, and where its tensors begin.
 
     Raises:
-        CheckpointError: it is no regular file, cut short, or its header is longer than `MAX_HEADER_BYTES`.
+        CheckpointError: the file is no regular file, is cut short, or its header is longer than `MAX_HEADER_BYTES`.
     """
     require_regular(file)
     with file.open("rb") as stream:
@@ -207,7 +207,7 @@ def read_header(file: Path) -> tuple[bytes, int]:
 
 
 def tensor_places(file: Path) -> dict[str, tuple[int, int]]:
-    """By name, where each tensor of a file that was opened before begins, and its length; bytes."""
+    """The start and length in bytes of each tensor, by name, in a file that was opened before."""
     header, start = read_header(file)
     return {
         name: (start + entry["data_offsets"][0], entry["data_offsets"][1] - entry["data_offsets"][0])

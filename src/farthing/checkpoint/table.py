@@ -1,4 +1,4 @@
-"""Matrices stored in quantised blocks, as fp32 matrices and as tables whose rows are gathered.
+"""Matrices stored in quantised blocks, read as fp32 matrices or as tables whose rows are gathered.
 
 In: a function that dequantises some rows. Out: all rows at once, or the few that a batch asks for. A table of 151,669
 rows is never dequantised as a whole: the file's pages stay the only copy.
@@ -11,7 +11,7 @@ from typing import Protocol
 
 import torch
 
-# Rows dequantised at a time: few enough for the caches, and for the scratch memory to be small beside a matrix.
+# Rows dequantised at a time: few enough for the caches, and for scratch memory that is small beside a matrix.
 CHUNK_ROWS = 256
 
 Dequantise = Callable[[slice | torch.Tensor], torch.Tensor]
@@ -32,7 +32,7 @@ class Table(Protocol):
 
 
 class QuantisedTable:
-    """A `Table` whose rows are dequantised when they are gathered, to fp32."""
+    """A `Table` whose rows are dequantised to fp32 when they are gathered."""
 
     dtype = torch.float32
 
@@ -46,7 +46,7 @@ class QuantisedTable:
 
 
 def dequantised(num_rows: int, width: int, dequantise: Dequantise) -> torch.Tensor:
-    """[num_rows, width] fp32, in the memory of the result and `CHUNK_ROWS` rows."""
+    """The matrix [num_rows, width] fp32, made in the memory of the result and of `CHUNK_ROWS` rows."""
     matrix = torch.empty(num_rows, width)
     for start in range(0, num_rows, CHUNK_ROWS):
         rows = slice(start, start + CHUNK_ROWS)

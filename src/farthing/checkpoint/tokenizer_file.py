@@ -1,4 +1,4 @@
-"""The content of a model's tokenizer.json, from wherever it comes, and the tokenizer that it makes."""
+"""The content of a model's tokenizer.json, wherever it comes from, and the tokenizer that is made of it."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from farthing.checkpoint.gguf_tokenizer import gguf_tokenizer_json
+from farthing.checkpoint.gguf.tokenizer import gguf_tokenizer_json
 from farthing.checkpoint.json_file import read_bounded, read_json
 from farthing.checkpoint.model_folder import own_folder
 from farthing.core.errors import CheckpointError, TokenizerError
 
 CONFIG = "tokenizer_config.json"
 BERT_CLASSES = ("BertTokenizer", "BertTokenizerFast")
-# Of tokenizer_config.json, and what they are called in tokenizer.json.
+# Fields of tokenizer_config.json, and what they are called in tokenizer.json.
 NORMALIZER_FIELDS = {
     "do_lower_case": "lowercase",
     "strip_accents": "strip_accents",
     "tokenize_chinese_chars": "handle_chinese_chars",
 }
 MAX_TOKENIZER_BYTES = 64 * 2**20  # XLM-R's has 17 MB, Gemma's 33
-# Texts that a tokenizer has to make ids of: words, a script that few vocabularies have, and what none has.
+# Texts that a tokenizer has to turn into ids: words, a script that few vocabularies have, and characters that none has.
 TRIAL = ("a", "Hello, World! 12", "\U000132b9 \U0010fffd")
-# Repetition, over which careless regular expressions take for ever; the library gives up and panics.
+# Repetition, on which careless regular expressions take for ever; the library gives up and panics.
 LONG_TRIAL = "a" * 64 + "!"
 
 
 def tokenizer_json(path: Path) -> bytes | None:
-    """Of a folder, its tokenizer.json; of a GGUF file, what its metadata say, else the tokenizer.json beside it.
+    """The tokenizer.json of a folder; of a GGUF file, what its metadata say, else the tokenizer.json beside it.
 
     None where there is none.
 
@@ -49,9 +49,9 @@ def tokenizer_json(path: Path) -> bytes | None:
 
 
 def as_configured(content: bytes, config: Any) -> bytes:
-    """A tokenizer.json with what tokenizer_config.json says of BERT's normaliser in its place, where they differ.
+    """A tokenizer.json whose BERT normaliser is as tokenizer_config.json says, where the two files differ.
 
-    transformers goes by the latter. Other tokenizers have nothing in it that changes the ids of a text.
+    transformers goes by tokenizer_config.json. For other tokenizers, that file has nothing that changes a text's ids.
     """
     if not isinstance(config, dict) or config.get("tokenizer_class") not in BERT_CLASSES:
         return content
@@ -69,7 +69,7 @@ def as_configured(content: bytes, config: Any) -> bytes:
 
 
 def tokenizer_path(path: Path) -> Path:
-    """The file that a model's tokenizer is read from, for messages."""
+    """The file that a model's tokenizer is read from."""
     return path if path.is_file() else own_folder(path) / "tokenizer.json"
 
 
@@ -85,7 +85,7 @@ def read_tokenizer(path: Path) -> Tokenizer:
 
     Raises:
         CheckpointError: a GGUF file is damaged.
-        TokenizerError: there is none, it cannot be read, or it fails at texts that it has no tokens for.
+        TokenizerError: there is no tokenizer, it cannot be read, or it fails at texts that it has no tokens for.
     """
     content = tokenizer_json(path)
     file = tokenizer_path(path)
@@ -107,7 +107,7 @@ def translated(what: str) -> Iterator[None]:
     except Exception as error:  # the library raises bare Exception for whatever is wrong with the file
         raise TokenizerError(f"{what}: {str(error)[:300]}. Take tokenizer.json from the original model.") from error
     except BaseException as error:
-        # A panic of its Rust code, which pyo3 makes no Exception of and gives no name to import.
+        # A panic of the library's Rust code, which pyo3 makes no Exception of and gives no name to import.
         if type(error).__name__ != "PanicException":
             raise
         raise TokenizerError(f"{what}: {str(error)[:300]}. Take tokenizer.json from the original model.") from error

@@ -1,6 +1,6 @@
-"""Checkpoints written tensor by tensor, so that the largest model needs the memory of its largest tensor.
+"""Writes checkpoints tensor by tensor, so that the largest model needs the memory of its largest tensor.
 
-In: specifications of tensors with a function that makes each. Out: a directory of safetensors shards, with an index
+In: specifications of tensors, each with a function that makes it. Out: a directory of safetensors shards, with an index
 when there is more than one. safetensors' own writer wants all tensors of a file at once; the format (a length, a JSON
 header, the raw bytes: https://github.com/huggingface/safetensors#format) is simple enough to stream.
 """
@@ -57,7 +57,7 @@ def write_tensors(
             stream.flush()
             os.fsync(stream.fileno())
         partial.replace(directory / name)
-    (directory / INDEX).unlink(missing_ok=True)  # of an earlier, larger checkpoint there
+    (directory / INDEX).unlink(missing_ok=True)  # the index of an earlier, larger checkpoint there
     if len(shards) > 1:
         weight_map = {spec.name: name for name, shard in zip(names, shards, strict=True) for spec in shard}
         index = {"metadata": {"total_size": sum(spec.num_bytes for spec in specs)}, "weight_map": weight_map}
@@ -66,7 +66,7 @@ def write_tensors(
 
 
 def split(specs: Iterable[TensorSpec], shard_bytes: int) -> Iterator[list[TensorSpec]]:
-    """Consecutive tensors, as many to a shard as fit."""
+    """Lists of consecutive tensors, as many in a shard as fit."""
     shard: list[TensorSpec] = []
     total = 0
     for spec in specs:
@@ -105,7 +105,7 @@ def write_shard(
 
 
 def write_tensor(stream: BinaryIO, spec: TensorSpec) -> None:
-    # A function of its own, so that the tensor is gone before the next one is made.
+    # This is a function of its own, so that the tensor is gone before the next one is made.
     made, num_values = spec.make(), 0
     for tensor in (made,) if isinstance(made, torch.Tensor) else made:
         assert tensor.shape[1:] == spec.shape[1:] and tensor.dtype == spec.dtype, spec.name

@@ -1,1 +1,1 @@
-"""The command line: one small file a command, and nothing that a library user would need."""
+"""The command line: a small file for each command, and nothing that a library user would need."""

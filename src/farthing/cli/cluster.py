@@ -1,7 +1,7 @@
-"""`farthing cluster`: clusters of a file of texts, named, as a map and as tables.
+"""`farthing cluster`: finds clusters in a file of texts, names them, and writes them as a map and as tables.
 
-In: a file of texts as `farthing embed` reads them, and a model or the vectors that it made. Out: a folder of files; the
-largest clusters on standard output. The work is in `farthing.toolkit.cluster`.
+In: a file of texts as `farthing embed` reads it, and a model or the vectors that it made. Out: a folder of files, and
+the largest clusters on standard output. The work is done in `farthing.toolkit.cluster`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from farthing.cli.data_options import (
+from farthing.cli.common.data_options import (
     ENCODER_GROUPS,
     FIELD,
     INPUT_FORMAT,
@@ -23,7 +23,7 @@ from farthing.cli.data_options import (
     say_left_out,
     vectors_of,
 )
-from farthing.cli.options import SettingsCommand, settings_options
+from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.core.errors import DoesNotFitError
 from farthing.core.resolve import Resolved
 from farthing.core.settings import EngineSettings
@@ -110,11 +110,11 @@ def cluster(
     progress: bool | None,
     settings: Resolved,
 ) -> None:
-    """Find clusters of the texts of DATA, name them, and draw a map.
+    """Find clusters in the texts of DATA, name them, and draw a map.
 
-    DATA is a .txt file (a text a line), .jsonl, .csv, .tsv, .parquet, or - for standard input. The folder then holds
-    map.html, which a browser opens without a network, and records and clusters as tables. Records that cannot be read
-    or embedded are left out, and said.
+    DATA is a .txt file (a text on each line), .jsonl, .csv, .tsv, .parquet, or - for standard input. The output folder
+    gets map.html, which a browser opens without a network, and tables of records and clusters. Records that cannot be
+    read or embedded are left out and reported.
     """
     # Imported here, so that the help comes without loading numpy.
     import numpy as np
@@ -131,7 +131,7 @@ def cluster(
     check_records(data, formats or FORMATS)
     memory = settings.group(EngineSettings).memory
     layout = fitting_layout(layout, len(data), memory)
-    # In a memory that was given as a size, the model's process is over before the clusters are found.
+    # If --memory is a size, the model runs in its own process, which ends before the clusters are found.
     made = vectors_of(data, model, vectors, settings, show_progress=shown, is_apart=parse_bytes(memory) is not None)
     for error in made.errors.values():
         skipped.add(error)
@@ -156,11 +156,11 @@ def cluster(
 
 
 def fitting_layout(layout: str, num_texts: int, memory: str) -> str:
-    """The layout, of "auto" one that fits into a memory that was given as a size.
+    """Return the layout to use. If `memory` is a size, "auto" becomes a layout that fits into it.
 
-    Raises `DoesNotFitError`, before a model is loaded, where none does.
+    Raises `DoesNotFitError`, before a model is loaded, where no layout fits.
     """
-    from farthing.toolkit.cluster.layout import choose_layout, process_bytes
+    from farthing.toolkit.cluster.map import choose_layout, process_bytes
 
     budget_bytes = parse_bytes(memory)
     if budget_bytes is None:  # auto or none
@@ -187,7 +187,7 @@ def fitting_layout(layout: str, num_texts: int, memory: str) -> str:
 
 
 def report(found: Clustering, min_cluster_size: int, min_samples: int) -> None:
-    """The largest clusters, and what share of the texts is in none; without any what may find some."""
+    """Print the largest clusters and the share of texts that are in none; without clusters, what may find some."""
     from farthing.toolkit.cluster.page import summary
 
     for entry in found.clusters[:NUM_SHOWN]:

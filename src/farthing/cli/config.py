@@ -1,4 +1,4 @@
-"""`farthing config`: look at a config file before a server is started with it."""
+"""`farthing config`: checks a config file before a server is started with it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from farthing.cli.chosen_models import chosen_models
-from farthing.cli.commands import Group
+from farthing.cli.common.chosen_models import chosen_models
+from farthing.cli.common.commands import Group
 from farthing.core.models_file import ModelsFile
 from farthing.core.resolve import Resolved, read_config_file, resolve
 from farthing.core.settings import GROUPS, EngineSettings
@@ -25,8 +25,8 @@ def config() -> None:
 def check(file: Path) -> None:
     """Check FILE as `farthing serve --config FILE` would, and show what it says.
 
-    Names, types and limits of all settings and models are checked, with FARTHING_* variables over them. Nothing is
-    looked for, downloaded or loaded: `farthing plan MODEL` shows whether a model fits.
+    This checks the names, types and limits of all settings and models; FARTHING_* variables override those in FILE.
+    Nothing is looked for, downloaded or loaded: `farthing plan MODEL` shows whether a model fits.
     """
     settings = resolve(GROUPS, file=read_config_file(file), env=os.environ)
     if settings.tables:
@@ -38,12 +38,12 @@ def check(file: Path) -> None:
 
 
 def chosen_lines(settings: Resolved) -> Iterator[str]:
-    """Settings that are not the default."""
+    """Return the lines of the settings that do not have their default."""
     return (line for line in settings.lines() if not line.endswith("(default)"))
 
 
 def model_lines(found: ModelsFile) -> Iterator[str]:
-    """One line a model and a route."""
+    """Yield a line for each model, and one for each route."""
     for model in found.models:
         own = model.own
         facts = [f"from {model.source}", "loaded at the start" if own.preload else "loaded when it is first asked"]

@@ -1,26 +1,23 @@
-"""`farthing embed`: vectors of a whole file, in a job that can be stopped and goes on.
+"""`farthing embed`: makes the vectors of a whole file, in a job that can be stopped and resumed.
 
-In: a file of texts and the settings. Out: a file of vectors. The job itself is in `farthing.cli.bulk`.
+In: a file of texts and the settings. Out: a file of vectors. The job itself is in `farthing.toolkit.bulk`.
 """
 
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from farthing.cli.data_options import STRICT, TEXTS_BYTES
-from farthing.cli.loading import loading, say_rounded
-from farthing.cli.options import SettingsCommand, settings_options
+from farthing.cli.common.data_options import ENCODER_GROUPS, STRICT, opened_encoder
+from farthing.cli.common.flags import in_flags
+from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
-from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
+from farthing.core.settings import ServingSettings
 from farthing.toolkit.records.reader import INPUT_FORMATS
-
-if TYPE_CHECKING:
-    from farthing.serving.embedder import Embedder
 
 STANDARD_OUTPUT = "-"
 EXAMPLES = """farthing embed starter texts.txt -o vectors.npy
@@ -54,7 +51,7 @@ echo "Hello" | farthing embed starter - -o -"""
 @click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
 @STRICT
 @click.option("--progress/--no-progress", default=None, help="Draw a progress bar [default: on a terminal].")
-@settings_options(SourceSettings, EngineSettings, ServingSettings)
+@settings_options(*ENCODER_GROUPS)
 def embed(
     model: str,
     input: str,
@@ -71,31 +68,21 @@ def embed(
 ) -> None:
     """Embed the texts of INPUT with MODEL and write the vectors to a file.
 
-    INPUT is a .txt file (a text a line), .jsonl, .csv, .tsv, .parquet, or - for standard input. A job that was stopped
-    goes on where it stopped when the same command is given again. What cannot be read or embedded is left out (in a
-    .npy its row is zero), and listed with the reasons in a file beside the output, OUTPUT.left-out.jsonl.
+    INPUT is a .txt file (a text on each line), .jsonl, .csv, .tsv, .parquet, or - for standard input. When a job was
+    stopped, the same command goes on where it stopped. Records that cannot be read or embedded are left out (in a .npy
+    their rows are zero) and listed with the reasons in a file beside the output, OUTPUT.left-out.jsonl.
     """
     # Imported here, so that the help comes without loading torch.
-    from farthing.cli.bulk.job import Job, run_job
-    from farthing.cli.bulk.print_vectors import print_vectors
+    from farthing.cli.common.print_vectors import print_vectors
     from farthing.serving.request import EmbedRequest
-    from farthing.toolkit.encoder import open_embedder
+    from farthing.toolkit.bulk.job import Job, run_job
     from farthing.toolkit.records.fields import EMBEDDING_FIELD
     from farthing.toolkit.records.read_lines import Wanted
     from farthing.toolkit.records.reader import open_reader
 
     if output is None:
         raise click.UsageError("Say where the vectors go: -o FILE, or -o - to print them.")
-    serving = settings.group(ServingSettings)
-    source, engine = settings.group(SourceSettings), settings.group(EngineSettings)
-    alone = replace(serving, max_queue_tokens=sys.maxsize, max_queue_ms=None)  # its own chunks are no crowd
-
-    def load() -> Embedder:
-        with loading(model, shown=progress) as on_layer:
-            opened = open_embedder(model, source, engine, alone, on_layer, TEXTS_BYTES)
-        say_rounded(opened.plan)
-        return opened
-
+    load = partial(opened_encoder, model, settings, progress=progress)
     if str(output) == STANDARD_OUTPUT:
         reader = open_reader(input, input_format, Wanted(field, EMBEDDING_FIELD))
         print_vectors(reader, EmbedRequest(inputs=(), **request), load, strict=strict)
@@ -106,11 +93,13 @@ def embed(
         field=field,
         output=output,
         request=EmbedRequest(inputs=(), **request),
-        serving=serving,
+        serving=settings.group(ServingSettings),
         chunk_rows=chunk_rows,
         restart=restart,
         overwrite=overwrite,
         strict=strict,
         show_progress=sys.stderr.isatty() if progress is None else progress,
+        say=lambda sentence: click.echo(sentence, err=True),
+        reword=in_flags,
     )
     run_job(job, load)

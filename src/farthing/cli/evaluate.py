@@ -1,7 +1,7 @@
-"""`farthing eval`: how good a model is on labelled texts, and what that costs, for several settings side by side.
+"""`farthing eval`: measures how good a model is on labelled texts and what that costs, with several settings at once.
 
-In: a model, a folder of labelled sets and what is varied. Out: a table, a report, a picture. Formats are varied here, a
-model after the other; all else is in `farthing.toolkit.evaluate`.
+In: a model, a folder of labelled sets, and the settings to vary. Out: a table, a report, a picture. This module varies
+the weight formats, opening one model after the other; everything else is in `farthing.toolkit.evaluate`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import platform
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from farthing.cli.data_options import (
+from farthing.cli.common.data_options import (
     ENCODER_GROUPS,
     PROGRESS,
     STRICT,
@@ -24,11 +24,11 @@ from farthing.cli.data_options import (
     progress_shown,
     say_left_out,
 )
-from farthing.cli.eval_options import LIST, language_pairs, searches_of, variants, whole
-from farthing.cli.options import SettingsCommand, settings_options
-from farthing.cli.terminal import terminal_width
-from farthing.core.errors import SettingsError
+from farthing.cli.common.options import SettingsCommand, settings_options
+from farthing.cli.common.terminal import terminal_width
+from farthing.core.errors import InputError, SettingsError
 from farthing.core.resolve import Resolved
+from farthing.core.settings import UpstreamSettings
 from farthing.core.version import __version__
 from farthing.toolkit.records.skipped import Skipped
 
@@ -40,6 +40,75 @@ if TYPE_CHECKING:
     from farthing.toolkit.evaluate.sets.find import LabelledSet
 
 REPORTS = (".md", ".json")
+
+
+class CommaList(click.ParamType[tuple[str, ...]]):
+    """A list of values with commas between them."""
+
+    name = "list"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        found = tuple(part.strip() for part in value.split(","))
+        if not all(found):
+            self.fail(f"{value!r} has an empty part; give values with commas between them.", param, ctx)
+        return found
+
+
+LIST = CommaList()
+
+
+def whole(number: str) -> int:
+    """Return the number as an int. Raises `click.UsageError` when it is not a whole number."""
+    if not number.isdecimal():
+        raise click.UsageError(f"--dimensions {number} is not a whole number.")
+    return int(number)
+
+
+def language_pairs(cross: tuple[str, ...] | None) -> list[tuple[str, str]]:
+    """Return the pairs of languages. Raises `click.UsageError` for a value that is not two languages."""
+    pairs = []
+    for given in cross or ():
+        first, _, second = given.partition("-")
+        if not first or not second:
+            raise click.UsageError(f"--cross {given} is not two languages such as en-zh.")
+        pairs.append((first, second))
+    return pairs
+
+
+def searches_of(hybrid: tuple[str, ...] | None) -> list[Search]:
+    """Return the ways to search. Raises `click.UsageError` for values other than a number from 0 to 1 or "ranks"."""
+    from farthing.toolkit.evaluate.retrieval import Search
+    from farthing.toolkit.index.hybrid import Blend
+
+    if hybrid is None:
+        return [Search()]
+    found = []
+    for given in hybrid:
+        try:
+            found.append(Search(Blend("ranks", 0.5) if given == "ranks" else Blend("sum", float(given))))
+        except (ValueError, InputError) as error:
+            raise click.UsageError(f"--hybrid {given} is neither a number from 0 to 1 nor ranks.") from error
+    return found
+
+
+def variants(model: str, formats: tuple[str, ...] | None, settings: Resolved) -> list[tuple[str, str, Resolved]]:
+    """Return (name, model, settings) for each format.
+
+    Raises `click.UsageError` where another server chooses the format, `SettingsError` for an unknown format.
+    """
+    if formats is None:
+        return [("", model, settings)]
+    upstream = settings.group(UpstreamSettings)
+    if upstream.urls or upstream.engine != "farthing":
+        raise click.UsageError("--formats was given for a model on another server, which chooses its format.")
+    found = []
+    for name in formats:
+        folder = Path(name)
+        if folder.is_dir():
+            found.append((folder.name, name, settings))
+        else:
+            found.append((name, model, settings.with_values({"format": name}, "flag")))
+    return found
 
 
 @click.command(
@@ -105,17 +174,17 @@ def evaluate(
 ) -> None:
     """Measure how good MODEL's vectors are on labelled texts, and what that costs in memory and time.
 
-    DATA_DIR is a folder of one labelled set, or of several: retrieval (corpus.jsonl, queries.jsonl, qrels.tsv), pairs
-    with a score (s1, s2, score), texts with labels (train.jsonl, test.jsonl), or translations (src, tgt). Several
-    formats, dimensions, instructions and ways to search are compared in one table.
+    DATA_DIR is the folder of a labelled set, or holds several such folders. A set is one for retrieval (corpus.jsonl,
+    queries.jsonl, qrels.tsv), pairs with a score (s1, s2, score), texts with labels (train.jsonl, test.jsonl), or
+    translations (src, tgt). Several formats, dimensions, instructions and ways to search are compared in one table.
     """
     from farthing.toolkit.evaluate import plot as plots
     from farthing.toolkit.evaluate.grid import rows_of
     from farthing.toolkit.evaluate.report import Report, set_lines
     from farthing.toolkit.evaluate.sets.find import find_sets
-    from farthing.toolkit.evaluate.sets.wanted import Wanted
+    from farthing.toolkit.evaluate.sets.records import Wanted
 
-    # What can be wrong with the command is said before anything is computed.
+    # Mistakes in the command are reported before anything is computed.
     lengths, searches = [whole(number) for number in dimensions or ()], searches_of(hybrid)
     if output is not None and output.suffix.lower() not in REPORTS:
         raise SettingsError(f"A report is written to a file named .md or .json, not {output}.", param="output")
@@ -144,11 +213,12 @@ def evaluate(
 
 
 def require(searches: Sequence[Search]) -> None:
-    """Import what the figures need: missing, it should not be missed when all is embedded; and it is no model's memory.
+    """Import the packages that the figures need.
 
-    Raises `MissingExtraError`.
+    So a missing package is reported before anything is embedded, and no model is charged with their memory. Raises
+    `MissingExtraError`.
     """
-    from farthing.toolkit.extra import needed
+    from farthing.toolkit.optional import needed
 
     with needed("farthing eval", "eval"):
         for name in ("matplotlib", "pytrec_eval", "scipy.stats", "sklearn.linear_model"):
@@ -159,7 +229,7 @@ def require(searches: Sequence[Search]) -> None:
 
 
 class Asked(NamedTuple):
-    """What is embedded, whatever the format."""
+    """What every format is asked to embed, and how."""
 
     sets: Sequence[LabelledSet]
     instructions: Sequence[str | None]
@@ -170,14 +240,14 @@ class Asked(NamedTuple):
 
 
 def embed_with(model: str, settings: Resolved, asked: Asked) -> tuple[list[Embedded], Memory | None]:
-    """Vectors by a model that is opened for them, and gone when they are scored and the next one comes.
+    """Open a model, make the vectors, and measure its memory. The model is closed before the vectors are scored.
 
-    Raises `DimensionsError`, and what opening and embedding raise.
+    Raises `DimensionsError`, and the errors of opening the model and of embedding.
     """
     from farthing.toolkit.evaluate.embed import embed_sets
     from farthing.toolkit.evaluate.grid import check_dimensions
 
-    import_module("farthing.serving.embedder")  # torch is no model's memory
+    import_module("farthing.serving.embedder")  # so that the model is not charged with torch's memory
     before = resident_bytes()
     with opened_encoder(model, settings) as encoder:
         check_dimensions(encoder, asked.dimensions)
@@ -196,7 +266,10 @@ def embed_with(model: str, settings: Resolved, asked: Asked) -> tuple[list[Embed
 
 
 def memory_of(encoder: Encoder, before: int, embedded: list[Embedded]) -> Memory | None:
-    """None for a model on another server. Nothing was measured on a card, or where vectors were there already."""
+    """Return the model's memory, None for a model on another server.
+
+    It is not measured on a card, nor where vectors of an earlier run were used.
+    """
     from farthing.serving.embedder import Embedder
     from farthing.toolkit.evaluate.grid import Memory
 
@@ -209,7 +282,7 @@ def memory_of(encoder: Encoder, before: int, embedded: list[Embedded]) -> Memory
 
 
 def resident_bytes() -> int:
-    """Of this process, when what is free was given back; 0 where the system does not say."""
+    """Return this process's resident memory once free memory was given back; 0 where the system does not say."""
     from farthing.engine.memory import trim_heap
     from farthing.engine.meter import process_bytes
 

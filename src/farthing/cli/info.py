@@ -1,6 +1,7 @@
-"""`farthing info`: what a bug report needs.
+"""`farthing info`: shows what a bug report needs.
 
-Versions, the device that would be used, the extras that are installed, and, where a model is named, what its files say.
+That is the versions, the device that would be used, the installed extras, and what a model's files say, if a model is
+named.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from typing import Any
 
 import click
 
-from farthing.cli.bulk.progress import counted
-from farthing.cli.commands import Command
+from farthing.cli.common.commands import Command
 from farthing.core.errors import ModelNotFoundError
 from farthing.core.settings import EngineSettings, SourceSettings
 from farthing.core.version import __version__
+from farthing.toolkit.bulk.progress import counted
 
 # The distributions of each extra in pyproject.toml that its code imports.
 EXTRAS = {
@@ -45,7 +46,7 @@ MADE_FOR = {"embed": "vectors", "rerank": "scores of pairs (farthing rerank)"}
 @click.option("--device", default="auto", help="Device to describe: auto, cpu, cuda, or cuda:N. [default: auto]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def info(model: str | None, device: str, as_json: bool) -> None:
-    """Show versions, the device and the installed extras, and what the files of MODEL say, if one is named."""
+    """Show versions, the device and the installed extras. If MODEL is named, also show what its files say."""
     facts = gather(device)
     if model is not None:
         facts["model"] = model_facts(model, device)
@@ -59,9 +60,9 @@ def info(model: str | None, device: str, as_json: bool) -> None:
 
 
 def gather(device: str) -> dict[str, dict[str, object]]:
-    """Raises `SettingsError` when there is no such device."""
-    # These load torch, which no other command's help should wait for.
-    from farthing.engine.device import device_facts, gpu_kernels
+    """Return all facts that do not concern a model, by section. Raises `SettingsError` when there is no such device."""
+    # Imported here because they load torch, and the help of other commands should not wait for that.
+    from farthing.engine.plan.device import device_facts, gpu_kernels
     from farthing.quant.formats import FORMATS
     from farthing.quant.native.team import native_kernels
 
@@ -82,7 +83,7 @@ def gather(device: str) -> dict[str, dict[str, object]]:
 
 
 def model_facts(name: str, device: str) -> dict[str, object]:
-    """Raises `ModelError` when it cannot be found or used. No weights are read."""
+    """Return the facts about a model. No weights are read. Raises `ModelError` when it cannot be found or used."""
     from farthing.engine.describe import describe_model
     from farthing.engine.task import possible_tasks
     from farthing.sources.find import find_model
@@ -106,7 +107,7 @@ def model_facts(name: str, device: str) -> dict[str, object]:
 
 
 def check_is_no_shape(name: str) -> None:
-    """Raises `ModelNotFoundError` for the name of a shape, or what is nearly one: it has no files to look into."""
+    """Raise `ModelNotFoundError` for the name of a shape, or nearly that of one, since shapes have no files to read."""
     from farthing.cli.bench.model import check_mistyped, shape_name
     from farthing.sources.find import local_folder
 
@@ -130,7 +131,7 @@ def is_installed(distribution: str) -> bool:
 
 
 def device_words(facts: Mapping[str, Any]) -> dict[str, object]:
-    """Facts of a device as people ask for them; `--json` has them all."""
+    """Return the facts about a device that people ask for; `--json` shows all of them."""
     is_cpu = facts["device"] == "cpu"
     words: dict[str, object] = {
         "name": f"{facts['device']}: {facts['name']}",

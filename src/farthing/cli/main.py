@@ -1,7 +1,7 @@
 """The `farthing` command: which commands there are, and how errors become messages and exit codes.
 
-A command's module is imported only when it runs, so that help and version come without loading torch. Exit codes:
-0 done, 1 failed, 2 the caller's input or settings are at fault, 130 interrupted.
+A command's module is imported only when the command runs, so that help and version come without loading torch. Exit
+codes: 0 done, 1 failed, 2 the caller's input or settings are at fault, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any, NoReturn
 
 import click
 
-from farthing.cli.commands import HELP_NAMES, Entry, LazyGroup
-from farthing.cli.flags import in_flags
+from farthing.cli.common.commands import HELP_NAMES, Entry, LazyGroup
+from farthing.cli.common.flags import in_flags
 from farthing.core.errors import FarthingError, InputError, SettingsError
 from farthing.core.version import __version__
 
-ESCAPED = "farthing.escaped"  # as codecs call ways to treat what cannot be encoded
+ESCAPED = "farthing.escaped"  # our name, for `codecs`, of the way to treat characters that cannot be encoded
 
 
 COMMANDS = {
@@ -44,7 +44,7 @@ COMMANDS = {
 
 
 class MainGroup(LazyGroup):
-    """All commands. `farthing help search` is another way to write `farthing search --help`."""
+    """The group of all commands. `farthing help search` is another way to write `farthing search --help`."""
 
     entries = COMMANDS
 
@@ -62,7 +62,7 @@ def cli(ctx: click.Context) -> None:
 
 
 def main(args: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit. Every error of ours is printed here, without a traceback."""
+    """Run the command line and exit. Every error of Farthing's is printed here, without a traceback."""
     sys.exit(run(args))
 
 
@@ -93,7 +93,7 @@ def run(args: list[str] | None = None) -> int:
 
 
 def in_words(error: OSError) -> str:
-    """What the operating system says: a disk that is full, a file that may not be read."""
+    """Return an error of the operating system in words, such as a full disk or a file that may not be read."""
     place = f" {error.filename}" if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"The disk is full: nothing more can be written{' to' if place else ''}{place}. Make room and try again."
@@ -103,14 +103,14 @@ def in_words(error: OSError) -> str:
 
 
 def print_anything(stream: object) -> None:
-    """Have `stream` write characters that its encoding lacks as \\uXXXX, which is JSON as well, instead of failing."""
+    """Have `stream` write characters that its encoding lacks as \\uXXXX, which JSON reads too, instead of failing."""
     if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
         codecs.register_error(ESCAPED, escaped)
         stream.reconfigure(errors=ESCAPED)
 
 
 def escaped(error: UnicodeError) -> tuple[str, int]:
-    """Of characters beyond the first 65,536 both halves, as JSON has them; of others one."""
+    """Return the characters escaped: those beyond the first 65,536 as two halves, as in JSON, others as one."""
     assert isinstance(error, UnicodeEncodeError)
     units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{high:02x}{low:02x}" for high, low in zip(units[::2], units[1::2], strict=True)), error.end

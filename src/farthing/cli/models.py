@@ -1,4 +1,4 @@
-"""`farthing models`: which models are on this machine, how large they are, and taking them away."""
+"""`farthing models`: shows which models are on this machine and how large they are, and removes them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 
 import click
 
-from farthing.cli.commands import HELP_NAMES, Group
-from farthing.cli.options import SettingsCommand, settings_options
+from farthing.cli.common.commands import HELP_NAMES, Group
+from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.core.errors import ModelNotFoundError
 from farthing.core.resolve import Resolved
 from farthing.core.settings import SourceSettings
@@ -24,7 +24,7 @@ from farthing.core.settings import SourceSettings
 def models(ctx: click.Context) -> None:
     """Show which models are on this machine (`list`), or remove one.
 
-    `farthing pull` downloads one. The cache of the Hugging Face hub is shared with other tools.
+    `farthing pull` downloads a model. The cache of the Hugging Face hub is shared with other tools.
     """
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_models)

@@ -1,7 +1,7 @@
-"""`farthing plan`: what a model will hold in memory, before it is loaded or even downloaded.
+"""`farthing plan`: shows how much memory a model will take, before it is loaded or even downloaded.
 
-In: a model's name or a shape, and the settings that `serve` takes. Out: every way to run it with its bytes, and the way
-that these settings lead to with its reason. The arithmetic is in `farthing.engine.choose`.
+In: a model's name or a shape, and the settings that `serve` takes. Out: every way to run the model with its bytes, and
+the way that these settings choose, with the reasons. The arithmetic is in `farthing.engine.plan.choose`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import json
 
 import click
 
-from farthing.cli.options import SettingsCommand, settings_options
-from farthing.cli.terminal import terminal_width
+from farthing.cli.common.options import SettingsCommand, settings_options
+from farthing.cli.common.terminal import terminal_width
 from farthing.core.resolve import Resolved
 from farthing.core.settings import EngineSettings, SourceSettings
 
@@ -27,9 +27,9 @@ from farthing.core.settings import EngineSettings, SourceSettings
 def plan(model: str, as_json: bool, settings: Resolved) -> None:
     """Show how a model would be run in the memory there is, without loading it.
 
-    MODEL_OR_SHAPE is a model as `serve` takes it, of which only config.json and its like are downloaded, or the shape
-    of a published one: qwen3-0.6b, qwen3-4b, qwen3-8b. Sizes are the peak of the whole process, on a card that of the
-    card's memory. `serve`, `embed` and `bench` with the same settings run what is shown here.
+    MODEL_OR_SHAPE is a model as `serve` takes it, of which only config.json and similar files are downloaded, or the
+    shape of a published model: qwen3-0.6b, qwen3-4b, qwen3-8b. Sizes are the peak memory of the whole process, or of
+    the card if the model runs on one. `serve`, `embed` and `bench` with the same settings run what is shown here.
     """
     # Imported here, so that the help comes without loading torch.
     from farthing.cli.planning import as_object, plan_model, report_lines

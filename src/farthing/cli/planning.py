@@ -1,4 +1,4 @@
-"""The plan of a model by name, and how it is shown."""
+"""The plan of a model by name, and how it is shown; apart from `farthing.cli.plan`, because it imports torch."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from farthing.cli.bench.report import columns
 from farthing.core.errors import DoesNotFitError, ModelNotFoundError
 from farthing.core.settings import EngineSettings, SourceSettings
 from farthing.core.sizes import mebibytes
-from farthing.engine.budget import budget_bytes
-from farthing.engine.choose import Option, make_plan, options
 from farthing.engine.describe import read_shape, shape_of_config
-from farthing.engine.device import DeviceFacts, device_facts
-from farthing.engine.plan import FETCHED, Plan, speed
-from farthing.engine.way import ModelShape
-from farthing.models.synth import SHAPES
+from farthing.engine.plan.budget import budget_bytes
+from farthing.engine.plan.choose import Option, make_plan, options
+from farthing.engine.plan.device import DeviceFacts, device_facts
+from farthing.engine.plan.plan import FETCHED, Plan, speed
+from farthing.engine.plan.run_mode import ModelShape
+from farthing.models.synth.checkpoint import SHAPES
 from farthing.quant.formats import FORMATS
 from farthing.sources.configuration import find_configuration
 from farthing.sources.find import local_folder
@@ -28,8 +28,8 @@ from farthing.sources.find import local_folder
 class Planned:
     """
     Attributes:
-        options: one for each format and residency: the first that fits, else the one that needs least.
-        plan: what is chosen; None where nothing fits, which `refusal` explains.
+        options: one for each format and residency: the first that fits, else the one that needs least memory.
+        plan: the chosen way; None where nothing fits, which `refusal` explains.
     """
 
     name: str
@@ -42,7 +42,8 @@ class Planned:
 
 
 def plan_model(name: str, source: SourceSettings, settings: EngineSettings) -> Planned:
-    """
+    """Plan a model, or a shape of that name, without loading it.
+
     Raises:
         ModelError: the model cannot be found or used.
         SettingsError: the settings ask for what the model or the device cannot do.
@@ -69,7 +70,7 @@ def plan_model(name: str, source: SourceSettings, settings: EngineSettings) -> P
 
 
 def after_quantising(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> Iterator[Option]:
-    """What a folder that `farthing quantize` wrote could be read as, for a model that is not quantised."""
+    """Yield the ways to run the folder that `farthing quantize` could write of a model that is not quantised."""
     if model.is_quantised or settings.format not in ("auto", *FORMATS) or settings.residency not in ("auto", "disk"):
         return
     written = replace(model, is_quantised=True)
@@ -87,7 +88,7 @@ def by_kind(found: Sequence[Option]) -> Iterator[Option]:
 
 
 def report_lines(planned: Planned, width: int | None = None) -> Iterator[str]:
-    """For a terminal of that width; None where there is none."""
+    """Yield the lines of the report for a terminal of `width` characters; None where there is no terminal."""
     spec, facts, budget = planned.model.spec, planned.facts, planned.budget_bytes
     yield f"model   {planned.name}: {spec.num_layers} layers of width {spec.hidden:,}, stored in {planned.model.stored}"
     yield f"device  {facts.device}: {facts.name}, {mebibytes(facts.free_bytes)} free"
@@ -106,7 +107,7 @@ def report_lines(planned: Planned, width: int | None = None) -> Iterator[str]:
 
 
 def table(planned: Planned, width: int | None) -> Iterator[str]:
-    """A row for each option; what its bytes are made of only where `width` has room for it."""
+    """Yield a row for each option. Columns for the parts of its bytes are there only if `width` has room for them."""
     entries = names(planned)
     lines = list(columns([header(entries), *(row(option, planned, entries) for option in planned.options)]))
     if width is not None and len(lines[0]) > width:
@@ -120,7 +121,7 @@ def header(entries: Sequence[str]) -> tuple[str, ...]:
 
 
 def names(planned: Planned) -> list[str]:
-    """Of all entries, in their order."""
+    """Return the names of all ledger entries, in their order."""
     return list(dict.fromkeys(entry.name for option in planned.options for entry in option.ledger.entries))
 
 
@@ -146,7 +147,7 @@ def ledger_rows(plan: Plan) -> Iterator[tuple[str, ...]]:
 
 
 def as_object(planned: Planned) -> dict[str, Any]:
-    """For JSON; sizes in bytes."""
+    """Return the plan as an object for JSON, with sizes in bytes."""
     plan = planned.plan
     return {
         "model": planned.name,

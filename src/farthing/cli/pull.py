@@ -1,4 +1,4 @@
-"""`farthing pull`: have a model's files on this machine before they are needed.
+"""`farthing pull`: downloads a model's files before they are needed.
 
 In: a model's name. Out: on standard output, where the files came from, where they are and how large they are.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import click
 
-from farthing.cli.options import SettingsCommand, settings_options
+from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 from farthing.core.settings import SourceSettings
 from farthing.sources.find import find_model

@@ -1,4 +1,4 @@
-"""`farthing quantize`: write a folder of quantised weights, and measure how close they are to the exact ones."""
+"""`farthing quantize`: writes a folder of quantised weights, and measures how close they come to the exact ones."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Literal
 import click
 from tqdm import tqdm
 
-from farthing.cli.loading import SHOWN_AFTER_S
-from farthing.cli.options import SettingsCommand, settings_options
+from farthing.cli.common.loading import SHOWN_AFTER_S
+from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 from farthing.core.settings import QUANTISED_FORMATS, SourceSettings
 from farthing.toolkit.records.read_lines import Wanted
 from farthing.toolkit.records.reader import open_reader
+from farthing.toolkit.records.rows import readable
 
 NUM_CALIBRATION_TEXTS = 4096
 
@@ -26,7 +27,11 @@ NUM_CALIBRATION_TEXTS = 4096
 @click.argument("model")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
-    "--format", type=click.Choice(QUANTISED_FORMATS), default="int8", show_default=True, help="Weight format."
+    "--format",
+    metavar=f"[{'|'.join(QUANTISED_FORMATS)}]",
+    default=QUANTISED_FORMATS[0],
+    show_default=True,
+    help="Weight format.",
 )
 @click.option(
     "--measure/--no-measure",
@@ -61,12 +66,18 @@ def quantize(
 ) -> None:
     """Write MODEL's weights, quantised, to the new folder OUT.
 
-    OUT loads in the time it takes to map its file, wherever a model is asked for. MODEL is an id on the Hugging Face
-    hub, modelscope:ID, starter, a local folder or a GGUF file.
+    OUT can be given wherever a model is asked for, and loads in the time it takes to map its file. MODEL is an id on
+    the Hugging Face hub, modelscope:ID, starter, a local folder or a GGUF file.
     """
-    from farthing.serving.calibration import CalibrationTexts
-    from farthing.serving.closeness import in_words
-    from farthing.serving.quantise import quantise_model
+    from farthing.quant.formats import FORMATS
+
+    quantised = [name for name, form in FORMATS.items() if form.quantises]
+    if format not in quantised:
+        raise click.BadParameter(f"{format!r} is not one of {', '.join(quantised)}.", param_hint="--format")
+
+    from farthing.serving.quantising.calibration import CalibrationTexts
+    from farthing.serving.quantising.closeness import in_words
+    from farthing.serving.quantising.quantise import quantise_model
 
     texts = None if calibration is None else CalibrationTexts(Path(calibration).name, first_texts(calibration))
     with (
@@ -99,10 +110,10 @@ def quantize(
 
 
 def first_texts(file: str) -> list[str]:
-    """More texts of the file than are calibrated with. Raises `InputError` when it cannot be read."""
+    """Return the first texts of the file, more than calibration takes. Raises `InputError` when it cannot be read."""
     reader = open_reader(file, None, Wanted(None, None))
     try:
         rows = reader.take(NUM_CALIBRATION_TEXTS)
     finally:
         reader.close()
-    return [] if rows is None else list(rows.texts)
+    return [] if rows is None else [rows.texts[index] for index in readable(rows)]

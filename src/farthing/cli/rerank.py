@@ -1,6 +1,6 @@
-"""`farthing rerank`: the texts of a file in order of how well they answer a query.
+"""`farthing rerank`: orders the texts of a file by how well they answer a query.
 
-In: a query, and a file as `farthing embed` reads them. Out: on standard output, rank, score and text, or JSON Lines.
+In: a query, and a file as `farthing embed` reads it. Out: on standard output, rank, score and text, or JSON Lines.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from contextlib import closing
 
 import click
 
-from farthing.cli.data_options import STRICT, say_left_out
-from farthing.cli.loading import loading, say_rounded
-from farthing.cli.options import SettingsCommand, settings_options
+from farthing.cli.common.data_options import ENCODER_GROUPS, STRICT, opened_reranker, say_left_out
+from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
-from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
+from farthing.core.settings import ServingSettings, UpstreamSettings
 from farthing.toolkit.records.reader import INPUT_FORMATS
 from farthing.toolkit.records.skipped import Skipped
 
@@ -37,7 +36,7 @@ ROWS_AT_A_TIME = 8192
 )
 @STRICT
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line: index, score, logit, text.")
-@settings_options(SourceSettings, EngineSettings, ServingSettings)
+@settings_options(*ENCODER_GROUPS)
 def rerank(
     model: str,
     input: str,
@@ -52,21 +51,14 @@ def rerank(
 ) -> None:
     """Order the texts of FILE by how well they answer a query, with the reranker MODEL.
 
-    MODEL is a Qwen3-Reranker or a BERT-type cross-encoder with one label. FILE is a .txt file (a text a line), .jsonl,
-    .csv, .tsv, .parquet, or - for standard input. Texts longer than the context are cut.
+    MODEL is a Qwen3-Reranker or a BERT-type cross-encoder with one label. FILE is a .txt file (a text on each line),
+    .jsonl, .csv, .tsv, .parquet, or - for standard input. Texts longer than the context are cut.
     """
-    # Imported here, so that the help comes without loading torch.
-    from farthing.serving.reranker import Reranker
-
     skipped = Skipped(strict)
     serving = settings.group(ServingSettings)
     found = read_texts(input, input_format, field, serving, skipped)
     numbers, texts = list(found), list(found.values())
-    source, engine = settings.group(SourceSettings), settings.group(EngineSettings)
-    with loading(model) as on_layer:
-        opened = Reranker.from_settings(model, source, engine, serving, on_layer=on_layer)
-    say_rounded(opened.plan)
-    with opened as reranker:
+    with opened_reranker(model, settings, settings.group(UpstreamSettings)) as reranker:
         ranking = reranker.rank(query, texts, top_n=top_n, instruction=instruction)
     say_left_out(skipped)
     for place, ranked in enumerate(ranking, start=1):
@@ -81,11 +73,13 @@ def rerank(
 def read_texts(
     name: str, given_format: str | None, field: str | None, serving: ServingSettings, skipped: Skipped
 ) -> dict[int, str]:
-    """The texts of the input that can be ranked, by their place among all. Raises `InputError` for the first other one
-    where that is strict."""
+    """Return the texts of the input that can be ranked, by their place among all records.
+
+    `skipped` is told of the others; if it is strict, the first of them raises `InputError`.
+    """
     from farthing.core.errors import EmptyInputError, InputError
-    from farthing.serving.text import fit_text
-    from farthing.toolkit.records.placed import placed_error
+    from farthing.serving.text.clean import fit_text
+    from farthing.toolkit.records.fields import placed_error
     from farthing.toolkit.records.read_lines import Wanted
     from farthing.toolkit.records.reader import open_reader
 

@@ -1,6 +1,6 @@
-"""`farthing search`: passages of an index that answer a query.
+"""`farthing search`: finds passages of an index that answer a query.
 
-In: an index and a query. Out: on standard output, results as people read them, or JSON Lines.
+In: an index and a query. Out: on standard output, results for people to read, or JSON Lines.
 """
 
 from __future__ import annotations
@@ -8,24 +8,23 @@ from __future__ import annotations
 import json
 import re
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
-from farthing.cli.data_options import ENCODER_GROUPS, SEARCH_BYTES, index_encoder
-from farthing.cli.loading import loading
-from farthing.cli.options import SettingsCommand, settings_options
-from farthing.cli.terminal import is_styled, terminal_width
+from farthing.cli.common.data_options import ENCODER_GROUPS, SEARCH_BYTES, index_encoder, opened_reranker
+from farthing.cli.common.options import SettingsCommand, settings_options
+from farthing.cli.common.terminal import is_styled, terminal_width
 from farthing.core.resolve import Resolved
-from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
+from farthing.core.settings import UpstreamSettings
 
 if TYPE_CHECKING:
-    from farthing.serving.reranker import Reranker
     from farthing.toolkit.index.excerpt import Excerpt
     from farthing.toolkit.index.result import SearchResult
 
 INDENT = " " * 5
-DIGEST = re.compile(r"[0-9a-f]{32}")  # what a document without a name of its own is called
+DIGEST = re.compile(r"[0-9a-f]{32}")  # the id of a document that has no name of its own
 EXAMPLES = """farthing search ./help how do I change my password
 farthing search ./shop "rain coat" --where "price <= 80" --where "in_stock = true" -k 20 --json"""
 
@@ -53,6 +52,11 @@ farthing search ./shop "rain coat" --where "price <= 80" --where "in_stock = tru
     help="How both scores become one: as a sum, or by ranks [default: sum].",
 )
 @click.option("--rerank", "reranker", help="Reranker that orders the best of them anew, as `farthing rerank` takes it.")
+@click.option(
+    "--rerank-upstream",
+    metavar="URL",
+    help="Server that computes the reranker, as --upstream is for the index's model.",
+)
 @click.option("--instruction", help="The task in words, for models that take one with a query.")
 @click.option("--all-passages", is_flag=True, help="Show several passages of a document [default: the best of each].")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
@@ -67,6 +71,7 @@ def search(
     vector_weight: float | None,
     fusion: str | None,
     reranker: str | None,
+    rerank_upstream: str | None,
     instruction: str | None,
     all_passages: bool,
     as_json: bool,
@@ -92,13 +97,16 @@ def search(
         instruction,
         all_passages,
     )
+    if rerank_upstream and not reranker:
+        raise click.UsageError("--rerank-upstream names the server of a reranker; say which with --rerank MODEL.")
     index = VectorIndex.open(open_database(store))
     check_met(index.store, wanted.where)  # before a model is loaded
     with ExitStack() as stack:
         encoder = None
         if mode != "keyword":
             encoder = stack.enter_context(index_encoder(index.manifest, model, settings, SEARCH_BYTES))
-        ranker = stack.enter_context(opened_reranker(reranker, settings)) if reranker else None
+        elsewhere = reranker_upstream(settings.group(UpstreamSettings), rerank_upstream)
+        ranker = stack.enter_context(opened_reranker(reranker, settings, elsewhere)) if reranker else None
         results = ask(index, wanted, encoder, ranker)
     is_empty = not results and not index.info().facts.num_documents
     if as_json:
@@ -111,16 +119,15 @@ def search(
         click.echo(empty if is_empty else "Nothing found.")
 
 
-def opened_reranker(model: str, settings: Resolved) -> Reranker:
-    from farthing.serving.reranker import Reranker
-
-    source, engine = settings.group(SourceSettings), settings.group(EngineSettings)
-    with loading(model) as on_layer:
-        return Reranker.from_settings(model, source, engine, settings.group(ServingSettings), on_layer=on_layer)
+def reranker_upstream(encoder: UpstreamSettings, url: str | None) -> UpstreamSettings:
+    """Return where the reranker is computed: at `url` if there is one, else here. The server of the index's model is
+    another matter; its key and times count for both.
+    """
+    return replace(encoder, upstream=url, upstream_model=None, engine="farthing")
 
 
 def shown(place: int, result: SearchResult) -> str:
-    """A result as a block of lines: number, title and score; where it is from; what it says."""
+    """Return a result as a block of lines: number, title and score; where it is from; what it says."""
     from farthing.toolkit.index.excerpt import is_of_lines
 
     passage = result.passage
@@ -141,21 +148,24 @@ def scores(result: SearchResult) -> str:
 
 
 def in_lines(excerpt: Excerpt, width: int) -> Excerpt:
-    """With line ends in place of some spaces, so that no line is longer than `width` where it can be helped."""
+    """Replace some spaces with line ends, so that no line is longer than `width` where that can be avoided."""
     chars, start = list(excerpt.text), 0
     for place, char in enumerate(excerpt.text):
         if char == "\n":
             start = place + 1
         elif place - start >= width:
             space = excerpt.text.rfind(" ", start + 1, place)
-            if space > start and excerpt.text[start:space].strip():  # not in the indent of a line of code
+            if space > start and excerpt.text[start:space].strip():  # not in the indentation of a line of code
                 chars[space] = "\n"
                 start = space + 1
     return excerpt._replace(text="".join(chars))
 
 
 def marked(excerpt: Excerpt, gap: str) -> str:
-    """The excerpt with its matching words bold on a terminal, between stars elsewhere. `gap`: before and after dots."""
+    """Return the excerpt with its matching words in bold on a terminal, and between stars elsewhere.
+
+    `gap` separates the excerpt from the dots that stand for the text before and after it.
+    """
     pieces, end = [], 0
     for first, last in excerpt.marks:
         word = excerpt.text[first:last]

@@ -1,6 +1,7 @@
-"""`farthing serve`: serve a model over HTTP until told to stop.
+"""`farthing serve`: serves a model over HTTP until it is told to stop.
 
-In: a model's name and settings. Out: where it listens, on standard output; one line a request, on standard error.
+In: a model's name and settings. Out: on standard output, the address it listens on; on standard error, a line for each
+request.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import signal
 
 import click
 
-from farthing.cli.chosen_models import chosen_models
-from farthing.cli.options import SettingsCommand, settings_options
+from farthing.cli.common.chosen_models import chosen_models
+from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.core.errors import MissingExtraError
 from farthing.core.resolve import Resolved
 from farthing.core.settings import GROUPS, ServerSettings, TelemetrySettings
@@ -35,18 +36,18 @@ farthing serve --config farthing.toml"""
 @click.option("--is-embedding", is_flag=True, help="Accepted for SGLang command lines; every model here is one.")
 @settings_options(*GROUPS)
 def serve(model: str | None, model_path: str | None, is_embedding: bool, settings: Resolved) -> int:  # noqa: ARG001
-    """Serve MODEL with OpenAI's embeddings API, or a reranker with the APIs of Cohere, Jina, vLLM.
+    """Serve MODEL with OpenAI's embeddings API, or a reranker with the APIs of Cohere, Jina and vLLM.
 
     MODEL is an id on the Hugging Face hub (Qwen/Qwen3-Embedding-0.6B), modelscope:ID, starter, a local folder or a GGUF
-    file. Without it, the models of the config file are served.
+    file. Without MODEL, the models of the config file are served.
     """
     share_heap()
-    for name in ("SIGHUP", "SIGUSR1", "SIGUSR2"):  # until `run` has something to do for them; none ends a server
+    for name in ("SIGHUP", "SIGUSR1", "SIGUSR2"):  # none of them may end the server before `run` handles them
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     models = chosen_models(model, model_path, settings)
     try:
-        from farthing.server.logs import configure_logging
+        from farthing.server.observe.logs import configure_logging
         from farthing.server.run import run
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("farthing"):
@@ -58,11 +59,12 @@ def serve(model: str | None, model_path: str | None, is_embedding: bool, setting
 
 
 def share_heap() -> None:
-    """Have all threads allocate from few heaps (glibc), unless the environment says how many.
+    """Have all threads allocate from few heaps (glibc), unless the environment says how many. Call it before there are
+    threads.
 
-    By default glibc makes eight for each processor, and each keeps what large requests freed in it: a server under
-    load held 600 MiB that nobody used. Threads hardly wait for each other, since glibc gives each a cache for small
-    blocks. To be called before there are threads.
+    By default glibc makes eight heaps for each processor, and each heap keeps the memory that large requests freed: a
+    server under load held 600 MiB that nobody used. Sharing hardly makes threads wait for each other, since glibc gives
+    each thread a cache for small blocks.
     """
     if "MALLOC_ARENA_MAX" in os.environ or "glibc.malloc.arena_max" in os.environ.get("GLIBC_TUNABLES", ""):
         return
@@ -75,6 +77,6 @@ def share_heap() -> None:
 
 
 def log_settings(settings: Resolved) -> None:
-    """Every setting for debugging, those that someone chose in any case."""
+    """Log every setting: those that someone chose as information, the defaults only for debugging."""
     for line in settings.lines():
         logger.log(logging.DEBUG if line.endswith("(default)") else logging.INFO, "%s", line)

@@ -1,4 +1,4 @@
-"""`farthing synth`: write a synthetic checkpoint of a published model's shape."""
+"""`farthing synth`: writes a synthetic checkpoint in the shape of a published model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from farthing.cli.commands import Command
+from farthing.cli.common.commands import Command
 from farthing.core.errors import SettingsError
 
 
@@ -25,9 +25,9 @@ def synth(shape: str, directory: Path, layers: int | None, seed: int, outliers: 
     """Write a checkpoint of SHAPE with random weights to DIRECTORY, to measure this machine with.
 
     SHAPE is qwen3-0.6b, qwen3-4b, qwen3-8b, qwen3-tiny, or a reranker (qwen3-reranker-0.6b ...). The vectors of such a
-    model mean nothing; its speed and memory are those of the published one.
+    model mean nothing; its speed and memory are those of the published model.
     """
-    from farthing.models.synth import find_shape, num_parameters, write_synthetic
+    from farthing.models.synth.checkpoint import find_shape, num_parameters, write_synthetic
 
     wanted = find_shape(shape)
     if layers is not None:

@@ -5,7 +5,7 @@ The tree (indentation is inheritance)::
     FarthingError
       SettingsError               a setting is unknown, malformed or out of range
         DoesNotFitError           no way to run the model fits the memory
-        IndexPlaceError           an index cannot be made, changed or removed there, for something else is in the way
+        IndexPlaceError           something else stands where an index is to be made, changed or removed
       MissingExtraError           an optional package is not installed
       InputError                  the caller's texts or parameters cannot be served as they are
         EmptyInputError           nothing to embed
@@ -24,15 +24,16 @@ The tree (indentation is inheritance)::
         UpstreamInputError        the server behind this one refused the input
           UpstreamLengthError     because a text is too long for it
       ModelError                  the model cannot be used
-        ModelNotFoundError        no source has it
+        ModelNotFoundError        no source has the model
         UnknownModelError         this process does not serve a model of that name
-        WrongTaskError            it makes vectors where pairs are to be scored, or the other way round
-        CheckpointError           its files are incomplete or contradict each other
-        UnknownArchitectureError  its model family is not one of ours
-        TokenizerError            its tokenizer would give silently wrong vectors
+        WrongTaskError            the model makes vectors where pairs are to be scored, or the other way round
+        CheckpointError           the model's files are incomplete or contradict each other
+        UnknownArchitectureError  the model's family is not one of ours
+        TokenizerError            the model's tokenizer would give silently wrong vectors
       EngineError                 the forward pass failed
         NonFiniteError            a vector has NaN or Inf even when computed in fp32
         BatchFailedError          the batch that held a text raised
+        SpaceChangedError         a model makes other vectors than before, and they are to be compared
         OutOfMemoryError          a single text needs more memory than there is
       ServingError                the service cannot take or finish the work
         QueueFullError            more is waiting than allowed
@@ -41,22 +42,22 @@ The tree (indentation is inheritance)::
         ClosedError               the service was shut down
         DeadlineError             the request's time limit passed
         NoUpstreamError           no server behind this one can be used now
-        UpstreamBusyError         all of them have too much to do
-        UpstreamFailedError       those that were asked failed, or gave answers that make no sense
+        UpstreamBusyError         all servers behind this one have too much to do
+        UpstreamFailedError       the servers that were asked failed, or gave answers that make no sense
       VectorIndexError            an index of documents cannot be used
-        IndexNotFoundError        there is none in that place
-        IndexExistsError          there is one already
-        IndexBusyError            another process is changing it
-        UnreadableIndexError      its files are missing, cut off, garbled, or of another version of Farthing
-        IndexAccessError          the operating system does not let this process read or change its files
+        IndexNotFoundError        there is no index in that place
+        IndexExistsError          there is an index already
+        IndexBusyError            another process is changing the index
+        UnreadableIndexError      the index's files are missing, cut off, garbled, or of another version of Farthing
+        IndexAccessError          the operating system does not let this process read or change the index's files
         DiskFullError             there is no room left to write to
-        WrongSpaceError           its vectors are of another space than the model's
+        WrongSpaceError           the index's vectors are of another space than the model's
       MeasurementError            a figure that was measured cannot be right
       AuthenticationError         no key was sent, or one that is not known
       RateLimitError              the caller has used up what it may ask for in a minute
 
-A message says what was got, what the limit is, and what to do about it. Errors are raised where the fault is
-known and translated once at each boundary (HTTP: `farthing.server.errors`, command line: `farthing.cli.main`).
+A message says what was got, what the limit is, and what to do about it. Errors are raised where the fault is known, and
+translated once at each boundary (HTTP: `farthing.server.http.errors`, command line: `farthing.cli.main`).
 """
 
 from __future__ import annotations
@@ -74,10 +75,10 @@ def tokens_in_words(num_tokens: int, is_part: bool) -> str:
 
 
 class FarthingError(Exception):
-    """Base of the tree.
+    """The base of the tree.
 
     Attributes:
-        code: stable, machine-readable name of the error.
+        code: the stable, machine-readable name of the error.
         param: the parameter that is at fault, when there is one.
     """
 
@@ -88,7 +89,7 @@ class FarthingError(Exception):
         self.param = param
 
     def __reduce__(self) -> tuple[object, ...]:
-        # By its state: most kinds make their message of other arguments than the message.
+        # Pickled by its state: most kinds make their message from other arguments than the message.
         return rebuilt, (type(self), self.args, self.__dict__)
 
 
@@ -105,9 +106,9 @@ class SettingsError(FarthingError):
 
 
 class DoesNotFitError(SettingsError):
-    """The way that needs the least memory needs `short_bytes` more than there is.
+    """Even the way that needs the least memory needs `short_bytes` more than there is.
 
-    Where `least_bytes` of memory would be enough, the message asks for them, or else for what `or_else` says.
+    Where `least_bytes` of memory would be enough, the message asks for that much, or else for what `or_else` says.
     """
 
     code = "does_not_fit"
@@ -127,8 +128,11 @@ class DoesNotFitError(SettingsError):
         self._reason, self._or_else = message, or_else
 
     def beside(self, memory: str, kept_bytes: int, share: float = 0.0) -> DoesNotFitError:
-        """The same where the model was planned with less than the `memory` that was given: what is kept for the rest
-        of the process, and grows with a larger memory by this share of it, has to be given too."""
+        """The same error where the model was planned with less than the `memory` that was given.
+
+        `kept_bytes` are kept for the rest of the process, and grow by `share` of a larger memory; they have to be given
+        too.
+        """
         least_bytes = int((self.least_bytes + kept_bytes) / (1 - share)) if self.least_bytes else 0
         return DoesNotFitError(
             f"{self._reason} Of {memory}, {mebibytes(kept_bytes)} are kept for what else the process holds.",
@@ -169,7 +173,7 @@ class TextTooShortError(InputError):
 class TextTooLongError(InputError):
     """A text has `num_tokens` tokens where `max_tokens` are allowed; `index` is its place in the request.
 
-    `name` is what the message calls it. With `is_part` the text has more tokens than that: only a part was tokenised.
+    `name` is what the message calls the text. With `is_part` only a part was tokenised, and the text has more tokens.
     """
 
     code = "context_length_exceeded"
@@ -200,7 +204,7 @@ class TextTooLargeError(InputError):
 
 
 class PromptTooLongError(InputError):
-    """A prompt, with the special tokens, has `num_tokens` tokens where a text with it has `max_tokens`."""
+    """A prompt with the special tokens has `num_tokens` tokens, where a text with its prompt may have `max_tokens`."""
 
     code = "prompt_too_long"
 
@@ -215,7 +219,7 @@ class PromptTooLongError(InputError):
 
 
 class QueryTooLongError(InputError):
-    """A query, with what stands around it, has `num_tokens` tokens where a pair has `max_tokens`."""
+    """A query, with what stands around it, has `num_tokens` tokens, where a pair may have `max_tokens`."""
 
     code = "query_too_long"
 
@@ -303,6 +307,10 @@ class BatchFailedError(EngineError):
     code = "batch_failed"
 
 
+class SpaceChangedError(EngineError):
+    code = "space_changed"
+
+
 class OutOfMemoryError(EngineError):
     code = "out_of_memory"
 
@@ -312,7 +320,7 @@ class ServingError(FarthingError):
 
 
 class QueueFullError(ServingError):
-    """There is room again in about `retry_after_s`; None when that is not known."""
+    """The queue has room again in about `retry_after_s`; None when that is not known."""
 
     code = "queue_full"
 
@@ -390,7 +398,7 @@ class AuthenticationError(FarthingError):
 
 
 class RateLimitError(FarthingError):
-    """Worth another try after `retry_after_s` seconds."""
+    """The request is worth another try after `retry_after_s` seconds."""
 
     code = "rate_limit_exceeded"
 
@@ -400,16 +408,16 @@ class RateLimitError(FarthingError):
 
 
 def shown(value: object) -> str:
-    """A value as a message repeats it: of a long one the beginning."""
+    """A value as a message repeats it: of a long value only the beginning."""
     try:
         text = repr(value)
-    except ValueError:  # hexadecimal in a file, it has more digits than Python writes
+    except ValueError:  # a number that is hexadecimal in a file can have more digits than Python writes
         text = "a number of thousands of digits"
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 def failed_index(error: InputError) -> int | None:
-    """Index in the request of the text that is at fault, if it is one."""
+    """The index in the request of the text that is at fault; None where it is not a single text."""
     if isinstance(error, TextTooLongError):
         return error.index
     found = re.fullmatch(r"input\[(\d+)\]", error.param or "")

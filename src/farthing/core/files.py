@@ -1,4 +1,4 @@
-"""Where files lie, and files that are there whole or not at all, also after the machine lost power."""
+"""Where files lie, and how to write files that are there whole or not at all, even after the machine lost power."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}\.tmp", re.DOTALL)
 
 
 def cache_folder(given: str | None, default: str, variables: str) -> Path:
-    """An absolute folder for downloads.
+    """The absolute path of the folder for downloads.
 
     Args:
-        given: of the setting cache_dir.
-        default: where nothing is given.
-        variables: that would change the default, for the message.
+        given: the value of the setting cache_dir.
+        default: the folder where nothing is given.
+        variables: the variables that would change the default, for the message.
 
-    Raises `SettingsError` where it lies in a home folder and there is none, as for a user of a container that only has
-    a number.
+    Raises `SettingsError` where the folder lies in a home folder and there is none, as for a user of a container that
+    only has a number.
     """
     folder = given or default
     try:
@@ -46,10 +46,10 @@ def user_path(name: str) -> Path:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object], *, private: bool = False) -> None:
-    """Let `write` fill a temporary file beside `path`, then give it that name. When it fails, nothing is left.
+    """Let `write` fill a temporary file beside `path`, then rename it to `path`. When that fails, nothing is left.
 
-    The temporary file has a name that was free, so that no other file is overwritten, nor what a link leads to.
-    `private`: nobody but its owner may read it. Raises `OSError`, with ENOSPC where the disk is full.
+    The temporary file has a name that was free, so that no other file is overwritten, nor a file that a link leads to.
+    With `private`, nobody but the file's owner may read it. Raises `OSError`, with ENOSPC where the disk is full.
     """
     temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.tmp")  # a name has 255 bytes at most
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE if private else 0o666))
@@ -58,7 +58,7 @@ def write_atomically(path: Path, write: Callable[[Path], object], *, private: bo
         sync(temporary)
         move(temporary, path)
     except BaseException as error:
-        # Some libraries say only that not all was written.
+        # Some libraries say only that not everything was written.
         is_full = isinstance(error, OSError) and error.errno is None and is_disk_full(path.parent)
         temporary.unlink(missing_ok=True)
         if is_full:
@@ -71,19 +71,19 @@ def is_disk_full(folder: Path) -> bool:
 
 
 def temporary_of(name: str) -> str | None:
-    """Which file a process that was killed was writing, by the temporary name that it left; None for other names."""
+    """The file that a killed process was writing, by the temporary name that it left; None for other names."""
     found = TEMPORARY.fullmatch(name)
     return found["name"] if found else None
 
 
 class UnfitFileError(Exception):
-    """Why a file is none that may be read; the text is a phrase such as "it is no plain file"."""
+    """A file may not be read; the text says why, in a phrase such as "it is no plain file"."""
 
 
 def read_small(path: Path, max_bytes: int, *, follow_link: bool = True) -> str | None:
-    """The text of a small file of ours, which somebody else may have written. None where there is none.
+    """The text of a small file of ours, which somebody else may have written; None where there is none.
 
-    Raises as `read_small_bytes`, and `UnfitFileError` when it is not UTF-8.
+    Raises as `read_small_bytes` does, and `UnfitFileError` when the file is not UTF-8.
     """
     content = read_small_bytes(path, max_bytes, follow_link=follow_link)
     try:
@@ -93,11 +93,11 @@ def read_small(path: Path, max_bytes: int, *, follow_link: bool = True) -> str |
 
 
 def read_small_bytes(path: Path, max_bytes: int, *, follow_link: bool = True) -> bytes | None:
-    """The content of a small file. None where there is none.
+    """The content of a small file; None where there is none.
 
     Raises:
-        UnfitFileError: it is larger, no plain file (a pipe would be waited for), or a link that may not be.
-        OSError: it cannot be read.
+        UnfitFileError: the file is larger, no plain file (a pipe would be waited for), or a link where none may be.
+        OSError: the file cannot be read.
     """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow_link else os.O_NOFOLLOW)
     try:
@@ -120,7 +120,7 @@ def read_small_bytes(path: Path, max_bytes: int, *, follow_link: bool = True) ->
 
 
 def move(source: Path, target: Path) -> None:
-    """Rename on one file system, durably; an existing `target` is replaced."""
+    """Rename within one file system, durably; an existing `target` is replaced."""
     source.replace(target)
     if os.name != "nt":  # Windows has no way to sync a folder
         sync_folder(target.parent)

@@ -1,4 +1,4 @@
-"""Names of hosts: what a Host header or an origin says, and lists of names in the settings.
+"""Names of hosts: as a Host header or an origin gives them, and lists of names in the settings.
 
 In: texts such as `localhost:30000`, `[::1]`, `*.example.org`. Out: a name and a port, or whether a list names it.
 """
@@ -16,20 +16,20 @@ MAX_CHARS = 255
 ANY = "*"
 NAME = re.compile(r"[a-z0-9_%-]+(\.[a-z0-9_%-]+)*\.?")
 PORT = re.compile(r"[0-9]{1,5}")
-# Endings that no public name has: they are answered by this machine, or by the name service of its own network.
+# Endings that no public name has: this machine answers for them, or the name service of its own network.
 LOCAL_ENDINGS = (".localhost", ".local", ".internal", ".home.arpa", ".svc", ".cluster.local")
 
 
 @dataclass(frozen=True)
 class Authority:
-    """A host in lower case, without brackets and without a dot at its end, and the port that stands behind it."""
+    """A host in lower case, without brackets and without a dot at its end, and the port that follows it."""
 
     host: str
     port: int | None = None
 
 
 def parse_authority(text: str) -> Authority | None:
-    """`host` or `host:port` as a Host header has it; None when it is neither."""
+    """The host, and the port if there is one, of a Host header; None for a text that is neither host nor host:port."""
     if len(text) > MAX_CHARS:
         return None
     if text.startswith("["):
@@ -49,7 +49,7 @@ def parse_authority(text: str) -> Authority | None:
 
 
 def parse_ipv6(text: str) -> str | None:
-    """The address as browsers write it."""
+    """The address as browsers write it; None for any other text."""
     try:
         return str(ipaddress.IPv6Address(text.partition("%")[0]))
     except ValueError:
@@ -57,8 +57,11 @@ def parse_ipv6(text: str) -> str | None:
 
 
 def is_address(host: str) -> bool:
-    """Whether `host`, of an `Authority`, is a number and no name: browsers and curl take whatever ends in a number
-    for an IPv4 address (127.1, 0x7f.1), and never ask a name service for it."""
+    """Whether `host`, of an `Authority`, is an address and no name.
+
+    Browsers and curl take whatever ends in a number for an IPv4 address (127.1, 0x7f.1), and never ask a name service
+    for it.
+    """
     last = host.rpartition(".")[2]
     return ":" in host or last.isdigit() or bool(re.fullmatch("0x[0-9a-f]*", last))
 
@@ -69,9 +72,9 @@ def is_local_name(host: str) -> bool:
 
 
 class HostNames:
-    """A list of names: each as it is, `*.example.org` for all below it, or `*` for any.
+    """A list of names. An entry is a name, `*.example.org` for all names below it, or `*` for any.
 
-    Raises `SettingsError`, with the setting's name, when an entry is none of these.
+    Raises `SettingsError`, with the setting's name, for any other entry.
     """
 
     def __init__(self, names: Sequence[str], *, param: str) -> None:

@@ -1,7 +1,7 @@
 """The models of a config file: tables `[models.NAME]`, and `[routes]` between them.
 
 In: the file's tables, and the settings that all models share. Out: for each model its own settings. A table's keys are
-those of `ModelSettings`, and any setting of the groups in `PER_MODEL`, which then holds for this model alone, over
+those of `ModelSettings`, and any setting of the groups in `PER_MODEL`. Such a setting holds for this model alone, over
 flags, environment and the rest of the file. Messages name the table: "models.small.format is ...". Nothing is looked
 for or loaded.
 """
@@ -25,10 +25,10 @@ PER_MODEL: tuple[type[Checked], ...] = (SourceSettings, EngineSettings, ServingS
 class ModelConfig:
     """
     Attributes:
-        name: what it is listed as.
-        own: what concerns it alone.
+        name: the name that the model is listed under.
+        own: the settings that concern this model alone.
         settings: every group, as it holds for this model.
-        has_own_memory: its memory was given as a size of its own.
+        has_own_memory: the model's memory was given as a size of its own.
     """
 
     name: str
@@ -43,14 +43,14 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class ModelsFile:
-    """`routes`: names of models by the route's own name; the first that can answers."""
+    """The models and routes of a file. `routes` lists models by the route's name; the first that can answers."""
 
     models: tuple[ModelConfig, ...]
     routes: Mapping[str, tuple[str, ...]]
 
 
 def read_models(shared: Resolved) -> ModelsFile:
-    """The models in `shared.tables`. Raises `SettingsError` that names the table and key."""
+    """The models in `shared.tables`. Raises a `SettingsError` that names the table and key."""
     models = tuple(
         model_config(name, table_of(table, f"models.{name}"), shared)
         for name, table in table_of(shared.tables.get("models", {}), "models").items()

@@ -1,4 +1,4 @@
-"""Origins: where a page comes from, as browsers write it in the header Origin, and the list of those that may call.
+"""Origins: where a page comes from, as browsers write it in the header Origin, and the list of origins that may call.
 
 In: texts such as `https://app.example.org`, `chrome-extension://abc`, `null`; in the list also patterns, such as
 `https://*.example.org`, `http://localhost:*`, `moz-extension://*`, `*`. Out: whether the list has an origin.
@@ -14,7 +14,7 @@ from farthing.core.errors import SettingsError
 from farthing.core.host_names import is_address, parse_authority
 
 ANY = "*"
-NULL = "null"  # of a page that has no origin of its own: a file, a frame in a sandbox
+NULL = "null"  # the origin of a page that has none of its own: a file, a frame in a sandbox
 DEFAULT_PORTS = {"http": 80, "https": 443}
 SCHEME = re.compile("[a-z][a-z0-9+.-]*")
 APP = re.compile(r"[!-~]*")  # what stands in place of a host where the scheme is an app's or an extension's
@@ -24,7 +24,7 @@ NOT_OF_PAGES = ("ws", "wss")
 
 @dataclass(frozen=True)
 class Origin:
-    """`port` is None for the scheme's own; `host` may be empty where the scheme is not the web's."""
+    """An origin. `port` is None for the scheme's own; `host` may be empty where the scheme is not the web's."""
 
     scheme: str
     host: str
@@ -32,7 +32,7 @@ class Origin:
 
 
 def parse_origin(text: str) -> Origin | None:
-    """An origin, and nothing behind it; None for any other text, such as `null`."""
+    """The origin that a text is, with nothing after it; None for any other text, such as `null`."""
     scheme, separator, rest = text.lower().partition("://")
     if not separator or not SCHEME.fullmatch(scheme) or scheme in NOT_OF_PAGES or NOT_OF_ORIGINS.intersection(rest):
         return None
@@ -47,7 +47,7 @@ def parse_origin(text: str) -> Origin | None:
 
 
 def is_as_browsers_write(address: str) -> bool:
-    """Of an address: browsers write 127.0.0.1 for 127.1, 0x7f.1 and 127.0.0.01."""
+    """Whether browsers write an address this way: they write 127.0.0.1 for 127.1, 0x7f.1 and 127.0.0.01."""
     parts = address.split(".")
     return ":" in address or (
         len(parts) == 4 and all(part.isdigit() and str(int(part)) == part and int(part) < 256 for part in parts)
@@ -56,7 +56,7 @@ def is_as_browsers_write(address: str) -> bool:
 
 @dataclass(frozen=True)
 class Pattern:
-    """`ending` of a host, which all names below it have, in place of the host; `is_any_port` in place of the port."""
+    """An origin with wildcards: `ending` fits every host that ends with it, `is_any_port` every port."""
 
     origin: Origin
     ending: str | None = None
@@ -73,7 +73,7 @@ class Origins:
     """A list of origins. Raises `SettingsError`, with the setting's name, for an entry that no page's origin can fit.
 
     Attributes:
-        has_any: whether it has `*`, and so every origin.
+        has_any: whether the list has `*`, and so every origin.
     """
 
     def __init__(self, texts: Sequence[str], *, param: str) -> None:
@@ -92,7 +92,7 @@ class Origins:
 
 
 def parse_pattern(text: str, param: str) -> Pattern:
-    """One entry of the list. Raises `SettingsError`."""
+    """Parse one entry of the list. Raises `SettingsError`."""
     scheme, separator, rest = text.partition("://")
     rest = rest.removesuffix("/")
     is_any_port = rest.endswith(":*")

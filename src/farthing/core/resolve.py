@@ -1,13 +1,14 @@
-"""Settings resolved once: defaults, then file, then environment, then flags.
+"""Resolves settings once: defaults, then file, then environment, then flags.
 
 In: the raw mappings of each origin. Out: frozen settings objects and, for the start-up log, where each value came
 from. An unknown key in the file or an unknown FARTHING_* variable is an error that names the nearest known one.
-Reading the environment or a file is left to the one caller, the command line.
+Only one caller, the command line, reads the environment or a file.
 """
 
 from __future__ import annotations
 
 import difflib
+import logging
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from farthing.core.errors import MAX_SHOWN, SettingsError, shown
-from farthing.core.settings import GROUPS, Checked, base_type, is_of_type
+from farthing.core.settings import GROUPS, RETIRED, Checked, base_type, is_of_type
 from farthing.core.settings.field import HIDDEN, TYPES, shown_value
 
 if sys.version_info >= (3, 11):
@@ -24,12 +25,14 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+logger = logging.getLogger(__name__)
+
 ENV_PREFIX = "FARTHING_"
-TABLES = ("models", "routes")  # of a config file, which only `farthing serve` reads
-# Variables of that prefix that are read elsewhere: the config file's place, and the tests' model folders.
+TABLES = ("models", "routes")  # the tables of a config file, which only `farthing serve` reads
+# Variables with that prefix that are read elsewhere: the config file's place, and the tests' model folders.
 RESERVED_ENV = frozenset({"CONFIG", "QWEN3_DIR", "TEST_INFINITY", "TEST_MODELS", "TEST_XLLAMACPP"})
 # What Kubernetes puts into a container for a Service whose name begins with farthing, as name=value. FARTHING_PORT is
-# a setting too: only an address makes it one of these.
+# also a setting: only an address makes it one of these.
 OF_SERVICE = re.compile(
     r"""([A-Z0-9_]{0,64}_)?(
     SERVICE_HOST=[0-9a-fA-F.:]+ | SERVICE_PORT(_[A-Z0-9_]+)?=[0-9]+ | PORT=(tcp|udp|sctp)://\S+ |
@@ -45,7 +48,7 @@ Group = TypeVar("Group", bound=Checked)
 class Resolved:
     """Settings groups by type, and the origin ("default", "file", "environment", "flag") of each key.
 
-    `tables` are the file's `TABLES`, which are no settings, as they are (`farthing.core.models_file`).
+    `tables` are the file's `TABLES` as they are; they are no settings (`farthing.core.models_file`).
     """
 
     groups: Mapping[type[Checked], Checked]
@@ -54,7 +57,7 @@ class Resolved:
 
     @classmethod
     def of(cls, *groups: Checked) -> Resolved:
-        """Every group: those that are given, and the others by default."""
+        """Every group: the given ones, and the others with their defaults."""
         return cls({**{kind: kind() for kind in GROUPS}, **{type(group): group for group in groups}}, {})
 
     def group(self, kind: type[Group]) -> Group:
@@ -63,7 +66,7 @@ class Resolved:
         return value
 
     def with_values(self, values: Mapping[str, object], origin: str) -> Resolved:
-        """The same groups with other values, of the right types, from `origin`. Raises `SettingsError`."""
+        """The same groups with other values, which are of the right types and from `origin`. Raises `SettingsError`."""
         groups = {
             kind: replace(group, **own) if (own := group.among(values)) else group  # type: ignore[type-var]
             for kind, group in self.groups.items()
@@ -71,7 +74,7 @@ class Resolved:
         return Resolved(groups, {**self.origins, **dict.fromkeys(values, origin)}, self.tables)
 
     def lines(self) -> list[str]:
-        """One `name = value (origin)` line a setting, for the start-up log; passwords in URLs are left out."""
+        """A line `name = value (origin)` for each setting, for the start-up log; passwords in URLs are left out."""
         return [
             f"{item.name} = {shown_value(item, getattr(group, item.name))} ({self.origins[item.name]})"
             for group in self.groups.values()
@@ -86,10 +89,10 @@ def resolve(
     env: Mapping[str, str] | None = None,
     flags: Mapping[str, object] | None = None,
 ) -> Resolved:
-    """Merge the origins, later ones over earlier ones.
+    """Merge the origins; later ones override earlier ones.
 
-    `env` holds whole environment variables; of these only FARTHING_* count, but none that Kubernetes made of a Service.
-    `flags` holds only what was given.
+    `env` holds whole environment variables; only FARTHING_* count, but none that Kubernetes made for a Service. `flags`
+    holds only what was given.
     Raises `SettingsError` for unknown keys, wrong types and values out of range.
     """
     known = {item.name: base_type(kind, item.name) for kind in GROUPS for item in fields(kind)}  # type: ignore[arg-type]
@@ -105,9 +108,12 @@ def resolve(
     tables = {name: value for name, value in (file or {}).items() if name in TABLES}
     from_file = {name: value for name, value in (file or {}).items() if name not in TABLES}
     for origin, raw in (("file", from_file), ("environment", from_env), ("flag", flags or {})):
-        # File and environment are shared by all commands; flags are meant for this one.
+        # All commands share file and environment; flags are meant for this one.
         accepted = wanted if origin == "flag" else list(known)
         for name, value in raw.items():
+            if name in RETIRED:
+                logger.warning("%s (%s) is no setting any more: %s.", spelt(name, origin), origin, RETIRED[name][1])
+                continue
             if name not in accepted and isinstance(value, dict):
                 raise SettingsError(
                     f"The config file has a table [{name}]; settings stand at its top, and its only tables are "
@@ -123,17 +129,17 @@ def resolve(
 
 
 def is_reserved(name: str, text: str) -> bool:
-    """Whether a variable, named without the prefix, is no setting although it has the prefix."""
+    """Whether a variable, named without the prefix, is not a setting although it has the prefix."""
     return name in RESERVED_ENV or OF_SERVICE.fullmatch(f"{name}={text}") is not None
 
 
 def read_config_file(path: Path) -> dict[str, object]:
-    """A TOML file's keys, with dashes or underscores. Raises `SettingsError` when it cannot be read."""
+    """A TOML file by its keys, in which dashes become underscores. Raises `SettingsError` when it cannot be read."""
     return {key.replace("-", "_"): value for key, value in read_toml(path, "config file").items()}
 
 
 def read_toml(path: Path, what: str) -> dict[str, object]:
-    """A TOML file as it is; `what` is what messages call it. Raises `SettingsError` when it cannot be read."""
+    """A TOML file as it is; messages call it `what`. Raises `SettingsError` when it cannot be read."""
     try:
         content: dict[str, object] = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -167,13 +173,15 @@ def convert(name: str, value: object, wanted: type, origin: str, *, secret: bool
 
 
 def unknown_key(name: str, origin: str, known: list[str]) -> str:
-    def spelt(key: str) -> str:
-        return ENV_PREFIX + key.upper() if origin == "environment" else key
-
     name = name[:MAX_SHOWN]
     near = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {spelt(near[0])}?" if near else f" Known settings: {', '.join(sorted(known))}."
-    return f"Unknown setting {spelt(name)} ({origin}).{hint}"
+    hint = f" Did you mean {spelt(near[0], origin)}?" if near else f" Known settings: {', '.join(sorted(known))}."
+    return f"Unknown setting {spelt(name, origin)} ({origin}).{hint}"
+
+
+def spelt(name: str, origin: str) -> str:
+    """A setting's name as it is written where it came from."""
+    return ENV_PREFIX + name.upper() if origin == "environment" else name
 
 
 def describe(kind: type[Checked]) -> list[dict[str, Any]]:

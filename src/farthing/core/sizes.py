@@ -12,7 +12,7 @@ UNITS = {
 
 
 def parse_bytes(text: str) -> int | None:
-    """Bytes of a number and a unit, in any case (GB is 10^9, GiB 2^30); None for other text."""
+    """The bytes that a number and a unit make, in any case (GB is 10^9, GiB 2^30); None for other text."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?b)\s*", text.lower(), flags=re.ASCII)
     if found is None or found[2] not in UNITS:
         return None

@@ -19,11 +19,11 @@ class VectorSpace:
     """What two vectors must share to be comparable.
 
     Attributes:
-        model: name of the model as it was asked for.
-        fingerprint: digest of the checkpoint's weights, config and tokenizer and of how its vectors are made, and
-            behind a hyphen the format where rounding to it makes a space of its own.
-        pooling: "last", "cls" or "mean"; "none" of vectors of single tokens, `ELSEWHERE` where another server does it.
-        dimensions: length of the vectors.
+        model: the name of the model as it was asked for.
+        fingerprint: the digest of the checkpoint's weights, config and tokenizer and of how its vectors are made,
+            followed by a hyphen and the format where rounding to it makes a space of its own.
+        pooling: "last", "cls" or "mean"; "none" for vectors of single tokens, `ELSEWHERE` where another server pools.
+        dimensions: the number of dimensions of the vectors.
         normalized: whether the vectors have length 1.
     """
 
@@ -35,8 +35,10 @@ class VectorSpace:
 
     @property
     def format(self) -> str:
-        """What the weights were rounded to, which makes a space of its own; "none" where they were not, "" where that
-        is known to another server alone."""
+        """The format that the weights were rounded to, which makes a space of its own.
+
+        It is "none" where they were not rounded, and "" where only another server knows.
+        """
         if self.pooling == ELSEWHERE:
             return ""
         _, _, rounding = self.fingerprint.partition("-")
@@ -48,7 +50,7 @@ class VectorSpace:
         return space_id(self.fingerprint, self.pooling, self.dimensions, self.normalized)
 
     def is_what_tells(self, elsewhere: VectorSpace) -> bool:
-        """Whether the vectors of another server, which is a Farthing and says of which space they are, are of this."""
+        """Whether the vectors of another server, a Farthing that says which space they are of, are of this space."""
         said = replace(self, dimensions=elsewhere.dimensions).id
         named = elsewhere_fingerprint(said, elsewhere.dimensions)
         return elsewhere.pooling == ELSEWHERE and elsewhere.fingerprint == named
@@ -56,11 +58,11 @@ class VectorSpace:
 
 @functools.lru_cache(maxsize=1024)  # asked for with every answer
 def elsewhere_fingerprint(named: str, dimensions: int) -> str:
-    """Of vectors of another server.
+    """The fingerprint of the vectors of another server.
 
     Args:
-        named: what stands for its weights: the identity of the full vectors' space where it tells that.
-        dimensions: of the full vectors.
+        named: what stands for the server's weights: the identity of the full vectors' space where the server tells it.
+        dimensions: the number of dimensions of the full vectors.
     """
     digest = hashlib.sha256(json.dumps([named, dimensions]).encode()).hexdigest()
     return f"upstream-{digest[:16]}"

@@ -1,4 +1,4 @@
-"""The version of this package, for those below its public face too."""
+"""The version of this package, also for the layers below its public face."""
 
 from __future__ import annotations
 

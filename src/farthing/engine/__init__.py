@@ -1,1 +1,1 @@
-"""A model made ready on a device, and batches run through it. Imports only torch, numpy, safetensors, tokenizers."""
+"""Loading a model onto a device, and running batches through it. Imports only torch, numpy, safetensors, tokenizers."""

@@ -1,4 +1,4 @@
-"""What is known of a model before its weights are read: its files, its shape, and how it will be run."""
+"""What is known about a model before its weights are read: its files, its shape, and how it will be run."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ from farthing.checkpoint.reader import Checkpoint
 from farthing.checkpoint.tokenizer_file import tokenizer_path
 from farthing.core.errors import CheckpointError, SettingsError
 from farthing.core.settings import EngineSettings
-from farthing.engine.choose import make_plan
-from farthing.engine.device import device_facts
 from farthing.engine.fidelity import check_fidelity
-from farthing.engine.plan import Plan
+from farthing.engine.plan.choose import make_plan
+from farthing.engine.plan.device import device_facts
+from farthing.engine.plan.plan import Plan
+from farthing.engine.plan.run_mode import ModelShape
 from farthing.engine.task import head_for, own_task, pooling_and_prompts, with_head
-from farthing.engine.way import ModelShape
 from farthing.models.config import shown, stored_format
 from farthing.models.families import family_of
 from farthing.models.family import Family
-from farthing.models.heads import Head, Task
+from farthing.models.forward.heads import Head, Task
+from farthing.models.forward.rotation import Rotation
+from farthing.models.forward.torch_pass import check_spec
 from farthing.models.layout import Layout
-from farthing.models.rotation import Rotation
 from farthing.models.spec import EmbeddingSpec, ModelSpec
 from farthing.quant.formats import FORMATS
 
@@ -44,9 +45,10 @@ log = logging.getLogger(__name__)
 class ModelDescription:
     """
     Attributes:
-        rotation: of the residual stream, where the weights are quantised and the model allows it.
-        manifest: of a folder of quantised weights.
-        head: of a model that scores pairs; None of one that makes vectors.
+        rotation: the rotation of the residual stream, where the weights are quantised and the model allows it; else
+            None.
+        manifest: the manifest of a folder of quantised weights; None for other models.
+        head: the head of a model that scores pairs; None for a model that makes vectors.
     """
 
     checkpoint: ModelFiles
@@ -69,17 +71,17 @@ class ModelDescription:
 
     @property
     def shares_prefixes(self) -> bool:
-        """Whether what texts of a batch begin with alike is computed once: only last tokens' rows become vectors."""
+        """Whether prefixes that a batch's texts share are computed once; this needs last-token pooling."""
         return self.plan.shares_prefixes and self.embedding.pooling == "last"
 
     @cached_property
     def identity(self) -> str:
-        """Sixteen hexadecimal digits that differ when the exact model's vectors do.
+        """Sixteen hexadecimal digits, which differ between models whose exact vectors differ.
 
-        They depend on weights, tokenizer, pooling, context and prompts.
+        The identity depends on the weights, tokenizer, pooling, context and prompts.
 
-        A folder of quantised weights has that of the model it was made from, as long as it is as it was written. One
-        that was calibrated, or was changed since, is a model of its own.
+        A folder of quantised weights has the identity of the model it was made from, as long as its files are as they
+        were written. A folder that was calibrated, or was changed since, has an identity of its own.
         """
         source, manifest = self.checkpoint.fingerprint, self.manifest
         if manifest and manifest.calibration is None and manifest.folder_fingerprint == source:
@@ -87,23 +89,23 @@ class ModelDescription:
         made = self.embedding
         facts: list[object] = [source, made.pooling, made.max_tokens, made.prompts]
         facts += [made.default_prompt, made.instruction_template]
-        if made.lowercases:  # counts only where it is so, since identities were given before it did
+        if made.lowercases:  # only where true, so that identities given before this fact was added stay the same
             facts.append("lowercases")
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def with_plan(self, plan: Plan) -> ModelDescription:
-        """The same model, run in another way."""
+        """The same model with another plan."""
         return replace(self, plan=plan, rotation=rotation_of(self.spec, self.layout, plan, self.manifest))
 
 
 def describe_model(path: Path, settings: EngineSettings, task: Task | None = "embed") -> ModelDescription:
-    """Of a model that is opened for a task; None stands for what its architecture says.
+    """Describe a model that is opened for `task`; None stands for the task that its architecture implies.
 
     Raises:
         WrongTaskError: the model is not made for the task.
-        CheckpointError: files are missing or broken, or ask for what is not built.
+        CheckpointError: files are missing or broken, or ask for something that is not supported.
         UnknownArchitectureError: no family computes this model.
-        SettingsError: the settings ask for what the model or device cannot do.
+        SettingsError: the settings ask for something that the model or device cannot do.
     """
     checkpoint, manifest = open_files(path), read_manifest(path)
     adapter = adapter_in(path)
@@ -120,12 +122,13 @@ def describe_model(path: Path, settings: EngineSettings, task: Task | None = "em
     family = family_of(checkpoint.config)
     head = head_for(checkpoint, task or own_task(checkpoint.config))
     spec = family.spec(checkpoint.config)
+    check_spec(spec)
     embedding = pooling_and_prompts(checkpoint, spec, family, head)
     layout = stored_layout(family, spec, manifest)
     if head is not None:
         spec, layout = with_head(checkpoint, spec, layout, head)
     facts = device_facts(settings.device)
-    # Before anything asks for the native kernels, whose team of threads is as large as torch's at that moment.
+    # This comes before anything asks for the native kernels: their team gets as many threads as torch has then.
     torch.set_num_threads(settings.num_threads or facts.num_threads)
     plan = make_plan(settings, facts, model_shape(checkpoint, manifest, spec, layout, embedding.max_tokens))
     if manifest:
@@ -135,24 +138,28 @@ def describe_model(path: Path, settings: EngineSettings, task: Task | None = "em
 
 
 def stored_layout(family: Family, spec: ModelSpec, manifest: Manifest | None) -> Layout:
-    """A folder's sensitive matrices are those that were it when it was written."""
+    """The model's layout; a folder's layout has the sensitive matrices that it had when it was written."""
     layout = family.layout(spec)
     return layout.with_sensitive(manifest.int8_parts) if manifest else layout
 
 
 def rotation_of(spec: ModelSpec, layout: Layout, plan: Plan, manifest: Manifest | None) -> Rotation | None:
-    """A folder's weights are rotated or not as they were written; others when they are quantised."""
+    """The rotation of the weights, or None.
+
+    A folder's weights are rotated if they were written that way; other weights are rotated when they are quantised.
+    """
     rotates = manifest.rotated if manifest else plan.format.quantises and layout.can_rotate
     return Rotation(spec.hidden) if rotates else None
 
 
 def read_shape(path: Path, settings: EngineSettings, task: Task | None = None) -> tuple[ModelShape, EngineSettings]:
-    """What the planner needs of a folder, whose weights need not be there; and the settings with its format.
+    """The shape that the planner needs of a model, and the settings with the folder's format.
 
-    Without a task it is what the architecture says. A head that has a few rows is not counted.
+    The folder's weights need not be there. Without a task, the architecture implies it. A head of a few rows is not
+    counted.
 
     Raises:
-        CheckpointError, UnknownArchitectureError, SettingsError: as `describe_model`.
+        CheckpointError, UnknownArchitectureError, SettingsError: as in `describe_model`.
     """
     checkpoint, manifest = open_files(path), read_manifest(path)
     if manifest:
@@ -160,7 +167,7 @@ def read_shape(path: Path, settings: EngineSettings, task: Task | None = None) -
     family = family_of(checkpoint.config)
     tool = quantised_by(checkpoint.config)
     if tool and path.is_dir() and not any(own_folder(path).glob("*.safetensors")):
-        # With the weights at hand it is seen whether they are plain after all.
+        # Where the weights are present, they show whether they are plain after all.
         raise CheckpointError(f"The weights of {path} are quantised by {tool}, which is not read. {REMEDY}")
     head = head_for(checkpoint, task or own_task(checkpoint.config))
     spec = family.spec(checkpoint.config)
@@ -172,7 +179,7 @@ def read_shape(path: Path, settings: EngineSettings, task: Task | None = None) -
 
 
 def shape_of_config(config: Mapping[str, Any]) -> ModelShape:
-    """Of a config.json alone. Raises `CheckpointError` and `UnknownArchitectureError`."""
+    """The shape of a model, from its config.json alone. Raises `CheckpointError` and `UnknownArchitectureError`."""
     family = family_of(config)
     spec = family.spec(config)
     return ModelShape(spec, family.layout(spec), spec.max_positions, stored_format(config))
@@ -198,8 +205,8 @@ def stored_settings(manifest: Manifest, path: Path, settings: EngineSettings) ->
     """The settings with the folder's format.
 
     Raises:
-        SettingsError: they ask for another one.
-        CheckpointError: there is none of that name.
+        SettingsError: the settings ask for another format.
+        CheckpointError: there is no format of the name that the manifest gives.
     """
     if manifest.format not in FORMATS:
         raise CheckpointError(

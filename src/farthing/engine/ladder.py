@@ -1,8 +1,8 @@
 """Ways to hold the same model in less memory, each a step below the one before.
 
-In: a described model with its plan, and the settings it was made from. Out: rungs, the plan itself first. A setting
-that was given is never changed, as in `farthing.engine.choose`; steps that keep every vector as it is come before those
-that round weights. Pure arithmetic: nothing is loaded, and when to take a step is not decided here.
+In: a described model with its plan, and the settings the plan was made from. Out: rungs, the plan itself first. A
+setting that was given is never changed, as in `farthing.engine.plan.choose`. Steps that keep every vector as it is come
+before steps that round weights. Pure arithmetic: nothing is loaded, and when to take a step is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from farthing.core.settings import EngineSettings
-from farthing.engine.choose import LEAST_TOKENS, formats, make_way
 from farthing.engine.describe import ModelDescription
-from farthing.engine.device import DeviceFacts
-from farthing.engine.ledger import make_ledger
-from farthing.engine.plan import Plan, plan_of
-from farthing.engine.way import RESIDENCIES, Residency, Way
+from farthing.engine.plan.choose import LEAST_TOKENS, formats, make_way
+from farthing.engine.plan.device import DeviceFacts
+from farthing.engine.plan.ledger import make_ledger
+from farthing.engine.plan.plan import Plan, plan_of
+from farthing.engine.plan.run_mode import RESIDENCIES, Residency, Way
 
 RungName = Literal["as planned", "smaller batches", "weights as stored", "layers fetched", "weights rounded"]
 # A batch of a quarter of the tokens still keeps a device busy.
 SMALLER = 4
-# A step that moves layers or converts weights must save at least this share of what they take to be worth its cost.
+# A step that moves layers or converts weights must save at least this share of their memory to be worth its cost.
 LEAST_SAVING = 0.05
 
 
@@ -30,7 +30,7 @@ LEAST_SAVING = 0.05
 class Rung:
     """
     Attributes:
-        keeps_vectors: the vectors are those of the first rung.
+        keeps_vectors: whether the vectors are the same as those of the first rung.
     """
 
     name: RungName
@@ -39,12 +39,12 @@ class Rung:
 
     @property
     def num_bytes(self) -> int:
-        """What is held on the model's device."""
+        """The number of bytes held on the model's device."""
         return self.plan.ledger.total(self.plan.main_place)
 
     @property
     def weight_bytes(self) -> int:
-        """Of that, what a change of format or residency changes."""
+        """The part of `num_bytes` that depends on the format and the residency."""
         ledger = self.plan.ledger
         return sum(ledger.named(name) for name in ("weights", "one layer", "two layers", "a layer unpacked"))
 
@@ -52,7 +52,10 @@ class Rung:
 def make_rungs(
     description: ModelDescription, settings: EngineSettings, facts: DeviceFacts, *, may_round: bool
 ) -> tuple[Rung, ...]:
-    """With `may_round`, weights may be quantised where the settings leave the format open."""
+    """The rungs of a model, the plan itself first.
+
+    With `may_round`, weights may be quantised where the settings leave the format open.
+    """
     plan = description.plan
     rungs = [Rung("as planned", plan), Rung("smaller batches", with_smaller_batches(plan, description))]
     is_open = settings.format in ("auto", "none") and description.manifest is None
@@ -77,7 +80,7 @@ def with_smaller_batches(plan: Plan, description: ModelDescription) -> Plan:
 def lower_residencies(
     plan: Plan, settings: EngineSettings, facts: DeviceFacts, description: ModelDescription
 ) -> Iterator[Residency]:
-    """Those below the plan's, where the settings leave it open."""
+    """The residencies below the plan's, where the settings leave the residency open."""
     if settings.residency != "auto" or facts.others:
         return
     for residency in RESIDENCIES[RESIDENCIES.index(plan.residency) + 1 :]:
@@ -88,7 +91,7 @@ def lower_residencies(
 
 
 def rounded_residency(plan: Plan, facts: DeviceFacts) -> Residency:
-    """Weights that are quantised on the way cannot be read from disk for each batch."""
+    """The residency of rounded weights: not the disk, since weights cannot be quantised anew for each batch."""
     if plan.residency != "disk":
         return plan.residency
     return "resident" if facts.is_cpu else "host"
@@ -102,7 +105,7 @@ def add_if_less(
     format_name: str,
     residency: Residency,
 ) -> None:
-    """Add a rung if it holds less than the last one."""
+    """Add a rung if it holds less than the last rung."""
     last = rungs[-1]
     way = make_way(
         EngineSettings(num_threads=last.plan.num_threads),

@@ -1,4 +1,4 @@
-"""Giving freed memory back to the system, and knowing when there was none."""
+"""Giving freed memory back to the system, and telling which errors mean that there was none."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ import torch
 
 from farthing.core.collector import looks_at_little
 
-# What torch's allocator for the host says, in a RuntimeError (c10/core/impl/alloc_cpu.cpp).
+# The messages of torch's allocator for the host, in a RuntimeError (c10/core/impl/alloc_cpu.cpp).
 HOST_ALLOCATOR = ("can't allocate memory", "not enough memory")
 
-# Between batches. Walking the heap takes some milliseconds, and what is used again has to be mapped again.
+# The time between trims after batches. Walking the heap takes some milliseconds, and pages that are used again have to
+# be mapped again.
 TRIM_INTERVAL_S = 10.0
-# What a process may have grown by before its heap is trimmed, whether batches are run or not.
+# The growth of the process after which its heap is trimmed, whether batches are run or not.
 TRIM_GROWTH_BYTES = 64 * 2**20
 
 
 def trim_heap() -> None:
-    """Return free heap pages to the system (glibc); nothing where the allocator has no such call.
+    """Return free heap pages to the system (glibc); do nothing where the allocator has no such call.
 
     Converting weights frees many buffers of some megabytes, which glibc keeps: without this the peak while loading a
     model was 10% over its size.
@@ -35,8 +36,8 @@ def trim_heap() -> None:
 class Trimmer:
     """Trims the heap now and then: between batches, and when the process has grown.
 
-    glibc keeps freed buffers of up to 32 MiB in its heaps, between smaller ones that are in use: with batches of all
-    sizes these heaps grew for as long as was measured, to twice what was in use (docs/log.md).
+    glibc keeps freed buffers of up to 32 MiB in its heaps, between smaller ones that are in use. With batches of all
+    sizes these heaps grew for as long as was measured, to twice the memory in use (docs/log.md).
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -45,15 +46,17 @@ class Trimmer:
         self._least_bytes: int | None = None
 
     def watch(self, held_bytes: int) -> None:
-        """Told again and again how much the process holds. Requests that are refused make no batch, and leave what
-        their bodies took in the heap, or in circles of errors and frames, which the collector hardly ever looks for in
-        a server (`farthing.core.collector`)."""
+        """Trim the heap if the process, which holds `held_bytes` now, has grown. Called regularly.
+
+        Requests that are refused make no batch. What their bodies took stays in the heap, or in cycles of errors and
+        frames, which the collector hardly ever looks for in a server (`farthing.core.collector`).
+        """
         self._least_bytes = held_bytes if self._least_bytes is None else min(held_bytes, self._least_bytes)
         if held_bytes - self._least_bytes >= TRIM_GROWTH_BYTES:
             if looks_at_little():
                 gc.collect()
             trim_heap()
-            self._least_bytes = None  # the next reading says what is in use
+            self._least_bytes = None  # the next reading says what is in use then
 
     def after_batch(self) -> None:
         if self._clock() >= self._due_s:
@@ -62,7 +65,7 @@ class Trimmer:
 
 
 def release_cached() -> None:
-    """Give back what allocators keep for later, on the host and on cards."""
+    """Give back the memory that allocators keep for later, on the host and on cards."""
     trim_heap()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()

@@ -1,12 +1,12 @@
-"""How much memory this process holds, and how much it could still have: read again and again while it serves.
+"""How much memory this process holds, and how much it could still have; read again and again while it serves.
 
-In: the device and what the plan may hold. Out: a `MemoryReading` a place. What is free counts everyone else on the
-machine or card, so a reading moves when others take memory too. Nothing is freed or refused here
+In: the device, and what the plan may hold. Out: one `MemoryReading` for each place. Free memory depends on everyone
+else on the machine or card, so a reading moves when others take memory too. Nothing is freed or refused here
 (`farthing.serving.governor` does that).
 
-On the host the smaller of the machine's free memory and what the control groups leave counts, and Linux says how much
-time was lost to waiting for memory (https://docs.kernel.org/accounting/psi.html). On a card the driver says what is
-free, with all processes counted, as NVML would; what torch's allocator keeps for later counts as free.
+On the host, the free memory is the smaller of what the machine has free and what the control groups leave, and Linux
+says how much time was lost to waiting for memory (https://docs.kernel.org/accounting/psi.html). On a card, the driver
+says what is free, counting all processes, as NVML would; memory that torch's allocator keeps for later counts as free.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Protocol
 
 import torch
 
-from farthing.engine.cgroup import ROOT, groups, read_lines
-from farthing.engine.cpu import host_memory_bytes
-from farthing.engine.device import card_free_bytes
+from farthing.engine.plan.cgroup import ROOT, groups, read_lines
+from farthing.engine.plan.cpu import host_memory_bytes
+from farthing.engine.plan.device import card_free_bytes
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class MemoryReading:
     """
     Attributes:
         place: "host", "device", or "budget" for what the settings allow.
-        used_bytes: held by this process and not to be had back by the system alone.
-        limit_bytes: what it could hold: that, and what is free.
-        stalled: share of the last ten seconds in which nothing ran because all waited for memory, 0 to 1.
+        used_bytes: what this process holds and the system cannot take back by itself.
+        limit_bytes: what this process could hold: `used_bytes` and what is free, or the budget.
+        stalled: the share of the last ten seconds in which nothing ran because all waited for memory, 0 to 1.
     """
 
     place: str
@@ -40,7 +40,7 @@ class MemoryReading:
 
     @property
     def level(self) -> float:
-        """0 to 1 and, of a budget, beyond."""
+        """The used share of the limit, 0 to 1; of a budget it may be more."""
         return self.used_bytes / max(1, self.limit_bytes)
 
 
@@ -51,7 +51,11 @@ class MemoryMeter(Protocol):
 
 
 class HostMeter:
-    """Pages of mapped files count as free, since the system takes them back when it must; in a budget they count."""
+    """Reads the host's memory and, if there is one, the budget.
+
+    Pages of mapped files count as free on the host, since the system takes them back when it must; in a budget they
+    count as used.
+    """
 
     def __init__(self, budget_bytes: int | None = None, root: Path = ROOT) -> None:
         self._budget_bytes, self._root = budget_bytes, root
@@ -67,7 +71,7 @@ class HostMeter:
 
 
 class CardMeter:
-    """The cards' memory and the host's; each card has the budget. Not run on a card yet."""
+    """Reads the memory of the cards and of the host; each card has the whole budget. Not run on a card yet."""
 
     def __init__(self, devices: Sequence[str], budget_bytes: int | None = None) -> None:
         self._devices, self._budget_bytes, self._host = devices, budget_bytes, HostMeter()
@@ -83,19 +87,19 @@ class CardMeter:
 
 
 def process_bytes(root: Path = ROOT) -> dict[str, int]:
-    """Sizes of this process by their names in /proc/self/status; none where there is no such file."""
+    """The sizes of this process in bytes, by their names in /proc/self/status; empty where there is no such file."""
     lines = (line.split() for line in read_lines(root / "proc/self/status"))
     return {words[0].rstrip(":"): int(words[1]) * 1024 for words in lines if words[-1] == "kB"}
 
 
 def stalled_share(root: Path = ROOT) -> float:
-    """The worst of this process's control groups and the machine; 0 where the kernel does not count it."""
+    """The largest stalled share of the machine and this process's control groups; 0 where the kernel counts none."""
     files = [root / "proc/pressure/memory", *(group / "memory.pressure" for group in groups("memory", root))]
     return max((full_share(read_lines(path)) for path in files), default=0.0)
 
 
 def full_share(lines: Sequence[str]) -> float:
-    """Of the lines of a pressure file, the one that begins with "full": "full avg10=1.25 avg60=..." is 0.0125."""
+    """The share in the "full" line of a pressure file: "full avg10=1.25 avg60=..." is 0.0125."""
     for line in lines:
         words = line.split()
         if words and words[0] == "full":

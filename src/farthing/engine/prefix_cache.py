@@ -1,9 +1,9 @@
-"""What texts share at their beginning: within a batch, and with texts of earlier batches.
+"""Finds the prefixes that texts share within a batch and with texts of earlier batches.
 
-In: the token ids of a batch. Out: a `Forest` in which shared tokens are there once, and beginnings that came back (an
-instruction, a reranker's prompt) go on from keys and values held since. A beginning is held when a text of an earlier
-batch had it too; the one that was used least recently goes first. Only for causal models; for others nothing but
-identical texts is found (`distinct_forest`).
+In: the token ids of a batch. Out: a `Forest` in which shared tokens are there once, and in which prefixes that came
+back (an instruction, a reranker's prompt) continue from keys and values held since. A prefix is held when a text of an
+earlier batch had it too; the least recently used prefix goes first. This works for causal models only: for others,
+nothing but identical texts is found (`distinct_forest`).
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from farthing.models.forest import MIN_SHARED_TOKENS, Forest, Segment, distinct, grow
-from farthing.models.held_keys import HeldKeys, KnownPrefix
-from farthing.models.token_key import TOKEN_BYTES, common_tokens, token_key
+from farthing.models.batch.forest import MIN_SHARED_TOKENS, Forest, Segment, distinct, grow
+from farthing.models.batch.held_keys import HeldKeys, KnownPrefix
+from farthing.models.batch.token_key import TOKEN_BYTES, common_tokens, token_key
 
-# Beginnings have to be this much longer than what is held of them already.
+# A prefix has to be this much longer than the part of it that is held already.
 MIN_HELD_TOKENS = 16
-# Of a batch so many texts are remembered, and so many of all, with so many tokens of each.
+# How many texts of a batch are remembered, how many in all, and how many tokens of each.
 REMEMBERED_OF_A_BATCH, REMEMBERED, REMEMBERED_TOKENS = 16, 64, 2048
 STORED_OF_A_BATCH = 4
-# One beginning takes at most this share of what may be held.
+# One prefix takes at most one part in this many of the budget.
 LARGEST_SHARE = 4
 
 
 @dataclass(frozen=True)
 class Start:
-    """What texts of a batch go on from: `num_tokens` of held keys, of keys to be held, or of nothing."""
+    """What texts of a batch continue from: `num_tokens` of held keys, of keys that will be held, or nothing."""
 
     num_tokens: int = 0
     held: HeldKeys | None = None
@@ -38,13 +38,13 @@ class Start:
 class PrefixCache:
     """
     Args:
-        budget_bytes: most that is held.
-        token_bytes: what is held of a token.
+        budget_bytes: the most bytes that are held.
+        token_bytes: the bytes held for one token.
     """
 
     def __init__(self, budget_bytes: int, token_bytes: int) -> None:
         self._budget_bytes, self._token_bytes = budget_bytes, token_bytes
-        self._held: OrderedDict[bytes, HeldKeys] = OrderedDict()  # by beginning, used least recently first
+        self._held: OrderedDict[bytes, HeldKeys] = OrderedDict()  # by prefix, the least recently used first
         self._recent: deque[bytes] = deque(maxlen=REMEMBERED)
 
     @property
@@ -56,12 +56,12 @@ class PrefixCache:
         return sum(held.num_bytes for held in self._held.values())
 
     def limit(self, budget_bytes: int) -> None:
-        """Hold no more than that from now on."""
+        """Hold no more than `budget_bytes` from now on."""
         self._budget_bytes = budget_bytes
         self._make_room(0)
 
     def forest(self, texts: Sequence[Sequence[int]]) -> Forest:
-        """`keep` takes what it says is to be stored, once that is computed."""
+        """The forest of a batch. Once it is computed, `keep` holds the prefixes that it marks as stored."""
         keys = [token_key(text) for text in texts]
         first, like = distinct(keys)
         forest = Forest(texts, ends=[-1] * len(texts))
@@ -79,7 +79,7 @@ class PrefixCache:
         return forest
 
     def keep(self, forest: Forest) -> None:
-        """Hold what a pass has stored for the forest."""
+        """Hold the keys and values that a pass has stored for the forest."""
         for segment, held in forest.stored.items():
             key = token_key(forest.texts[forest.segments[segment].text][: held.num_tokens])
             for shorter in [other for other in self._held if key.startswith(other)]:
@@ -88,7 +88,7 @@ class PrefixCache:
         self._make_room(0)
 
     def _groups(self, first: Sequence[int], keys: Sequence[bytes]) -> dict[Start, list[int]]:
-        """Distinct texts by what they go on from."""
+        """The distinct texts, grouped by what they continue from."""
         held, recent = sorted(self._held), sorted(self._recent)
         groups: dict[Start, list[int]] = {}
         coming_back = []
@@ -106,7 +106,7 @@ class PrefixCache:
         return groups
 
     def _known(self, key: bytes, held: Sequence[bytes]) -> Start:
-        """The longest held beginning of a text, but for its last token, whose row is wanted."""
+        """The longest held prefix of a text, without the text's last token, whose row is wanted."""
         found, num_tokens = longest(held, key)
         num_tokens = min(num_tokens, len(key) // TOKEN_BYTES - 1)
         if num_tokens < MIN_SHARED_TOKENS:
@@ -119,7 +119,7 @@ class PrefixCache:
             self._held.popitem(last=False)
 
     def _remember(self, forest: Forest, keys: Sequence[bytes]) -> None:
-        """Texts with which beginnings that come back will be found; one of those that share theirs is enough."""
+        """Remember a text for each prefix of the batch, by which the prefix will be found when it comes back."""
         if self._max_tokens < MIN_HELD_TOKENS:
             return
         roots = [segment.text for segment in forest.segments if segment.parent < 0]
@@ -130,9 +130,9 @@ class PrefixCache:
 
 
 def stored_start(key: bytes, num_tokens: int, groups: dict[Start, list[int]]) -> Start | None:
-    """Where a text goes whose first `num_tokens` came back: to what is to be held already if it is about as long.
+    """The start of a text whose first `num_tokens` came back; None when enough will be held after this batch.
 
-    None when enough is to be held after this batch.
+    Where a prefix that will be held already is about as long, the text continues from that.
     """
     stored = [start for start in groups if start.stored is not None]
     for start in stored:
@@ -144,7 +144,7 @@ def stored_start(key: bytes, num_tokens: int, groups: dict[Start, list[int]]) ->
 
 
 def batch_forest(texts: Sequence[Sequence[int]]) -> Forest:
-    """What texts of a causal model share with each other, and nothing that is held from earlier batches."""
+    """The forest of what texts of a causal model share with each other, but not with earlier batches."""
     keys = [token_key(text) for text in texts]
     first, like = distinct(keys)
     forest = Forest(texts, ends=[-1] * len(texts))
@@ -154,7 +154,7 @@ def batch_forest(texts: Sequence[Sequence[int]]) -> Forest:
 
 
 def distinct_forest(texts: Sequence[Sequence[int]]) -> Forest:
-    """Identical texts are there once; nothing else is shared."""
+    """The forest in which identical texts are there once, and nothing else is shared."""
     first, like = distinct([token_key(text) for text in texts])
     forest = Forest(texts, [Segment(index, 0, len(texts[index])) for index in first])
     places = {index: place for place, index in enumerate(first)}
@@ -163,7 +163,7 @@ def distinct_forest(texts: Sequence[Sequence[int]]) -> Forest:
 
 
 def longest(ordered: Sequence[bytes], key: bytes) -> tuple[bytes, int]:
-    """The key of a sorted list that begins most like `key`, and with how many tokens; its neighbours are enough."""
+    """The key of a sorted list that shares most tokens with `key`, and how many; only its neighbours are looked at."""
     place = bisect(ordered, key)
     near = ordered[max(0, place - 1) : place + 1]
     return max(((other, common_tokens(other, key)) for other in near), key=lambda found: found[1], default=(b"", 0))

@@ -1,29 +1,32 @@
-"""Batches through the model: token ids in, one fp32 row a text out, or one a token.
+"""Runs batches through the model: token ids in, one fp32 row for each text, or for each token, out.
 
-A row that comes out with NaN or Inf (half precision overflows for some inputs) is computed again in fp32; if that fails
-too, the text is reported, never a vector of nulls. Knows nothing of queues, prompts, dimensions or normalisation.
+A row with NaN or Inf (half precision overflows for some inputs) is computed again in fp32. If that fails too, the text
+is reported; a vector of nulls is never returned. This module knows nothing of queues, prompts, dimensions or
+normalisation.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from farthing.core.errors import NonFiniteError, OutOfMemoryError
-from farthing.engine.load import LoadedModel
 from farthing.engine.memory import Trimmer, is_out_of_memory, release_cached
+from farthing.engine.plan.prefix_memory import held_token_bytes
 from farthing.engine.prefix_cache import PrefixCache, batch_forest, distinct_forest
-from farthing.engine.sharing import held_token_bytes
-from farthing.models.attention import attend_runs, attend_varlen
-from farthing.models.batch import PackedBatch, pack, pack_forest
-from farthing.models.family import Compute, PassStart
-from farthing.models.forest import Forest
-from farthing.models.heads import checked_logits
-from farthing.models.pooling import mean_pool, pooled_rows, rows_of_tokens
+from farthing.engine.weights.load import LoadedModel
+from farthing.models.batch.forest import Forest
+from farthing.models.batch.packed import PackedBatch, pack, pack_forest
+from farthing.models.forward.attention import attend_runs, attend_varlen
+from farthing.models.forward.forward_pass import Compute, PassStart
+from farthing.models.forward.heads import checked_logits
+from farthing.models.forward.native_pass import begin_pass
+from farthing.models.forward.pooling import mean_pool, pooled_rows, rows_of_tokens
 from farthing.quant.native.team import native_kernels
 
 logger = logging.getLogger(__name__)
@@ -33,12 +36,13 @@ logger = logging.getLogger(__name__)
 class BatchOutput:
     """
     Attributes:
-        rows: [texts, hidden] float32, in the caller's order; pooled, neither cut nor normalised. Of a model with a
-            head [texts, 1], logits. Of a batch per token ragged, [texts] of objects: [tokens, hidden] float32 each.
-        errors: by index, texts that have no vector; their rows are meaningless.
-        num_recomputed: texts that were computed again in fp32.
-        fingerprint: of the weights that made the rows; those of different ones must not be compared.
-        computed: tokens that were computed for each text: what texts share counts for the first of them alone.
+        rows: [texts, hidden] float32, in the caller's order; pooled, neither cut nor normalised. For a model with a
+            head [texts, 1], logits. For a batch per token a ragged array, [texts] of objects, each [tokens, hidden]
+            float32.
+        errors: the errors of texts that have no vector, by index; the rows of these texts are meaningless.
+        num_recomputed: the number of texts that were computed again in fp32.
+        fingerprint: of the weights that made the rows; rows of different weights must not be compared.
+        computed: the number of tokens computed for each text; shared tokens count for the first of their texts alone.
     """
 
     rows: np.ndarray
@@ -70,33 +74,33 @@ class Runner:
         self._trimmer = Trimmer()
 
     def limit_prefixes(self, num_bytes: int) -> None:
-        """Hold at most so much of what texts have in common from one batch to the next."""
+        """Hold at most `num_bytes` of prefixes from one batch to the next."""
         if self._prefixes is not None:
             self._prefixes.limit(num_bytes)
 
     def run(self, texts: Sequence[Sequence[int]], per_token: bool = False) -> BatchOutput:
-        """Each text as token ids, at least one, special tokens included.
+        """Compute a batch. Each text is given as token ids, at least one, special tokens included.
 
-        With `per_token` the model's last hidden states, a row for every token; nothing is pooled.
+        With `per_token`, the rows are the model's last hidden states, one for every token; nothing is pooled.
 
         Raises:
-            OutOfMemoryError: the batch needs more memory than there is; what was cached for later is given back.
+            OutOfMemoryError: the batch needs more memory than there is; memory that was kept for later is given back.
         """
         try:
-            output = self._run(texts, per_token)
+            with torch_threads(self._torch_threads):
+                output = self._run(texts, per_token)
             self._trimmer.after_batch()
             return output
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
             failure = OutOfMemoryError(out_of_memory_message(texts))
-            # Not as its cause: the traceback would keep the batch's tensors alive.
+            # `error` is not raised as the cause: its traceback would keep the batch's tensors alive.
             logger.warning("%s (%s)", failure, error)
         release_cached()
         raise failure
 
     def _run(self, texts: Sequence[Sequence[int]], per_token: bool) -> BatchOutput:
-        torch.set_num_threads(self._torch_threads)  # of this thread, and of threads to come
         forest = self._forest(texts, per_token)
         rows = self._forward(pack_forest(forest, self._device, per_token=per_token), self._compute)
         if self._prefixes is not None:
@@ -130,24 +134,24 @@ class Runner:
 
     @torch.inference_mode()
     def _forward(self, batch: PackedBatch, compute: Compute) -> np.ndarray:
-        """As `BatchOutput.rows`, in the caller's order."""
+        """The rows of a batch as in `BatchOutput.rows`, in the caller's order."""
         rows = self._rows(batch, compute).cpu().numpy()
         if batch.token_rows is not None:
             return rows_of_tokens(rows, batch.token_rows)
         return np.asarray(rows[batch.text_rows])
 
     def _rows(self, batch: PackedBatch, compute: Compute) -> torch.Tensor:
-        """Pooled, or of all tokens."""
+        """The pooled rows of a batch, or the rows of all its tokens."""
         model = self._model
         store, last = model.store, model.spec.num_layers - 1
         keep = pooled_rows(model.embedding.pooling, batch)
         start = PassStart(model.spec, store.gather, batch, store.shared, compute)
-        forward = model.family.begin(start)
+        forward = begin_pass(start)
         layers = store.layers()
         for device, indices in model.plan.shares(model.spec.num_layers):
             forward.move_to(torch.device(device))
             for index in indices:
-                # Kept under no name: a layer that is not resident goes before the next one comes.
+                # The layer gets no name here: one that is not resident must be freed before the next one comes.
                 forward.layer(next(layers), keep if index == last else None)
         forward.move_to(self._device)
         hidden = forward.finish()
@@ -155,6 +159,18 @@ class Runner:
             return hidden
         rows = hidden if keep is not None else mean_pool(hidden, batch)
         return rows if model.head is None else checked_logits(model.head, rows, store.shared)
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Have torch compute with that many threads; the number counts for threads that are started later, too, and must
+    therefore be given back to a program that computes something else."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def out_of_memory_message(texts: Sequence[Sequence[int]]) -> str:
@@ -167,7 +183,7 @@ def out_of_memory_message(texts: Sequence[Sequence[int]]) -> str:
 
 
 def non_finite(rows: np.ndarray) -> list[int]:
-    """Indices of rows [n, hidden], or of ragged ones, that hold NaN or Inf."""
+    """The indices of rows that hold NaN or Inf, in an array [n, hidden] or a ragged one."""
     if rows.dtype == object:
         return [index for index, text in enumerate(rows) if not np.isfinite(text).all()]
     return [int(index) for index in np.flatnonzero(~np.isfinite(rows).all(axis=1))]

@@ -8,13 +8,14 @@ from typing import Any, TypeGuard
 
 from farthing.core.errors import CheckpointError
 
-# What is read of a model grows with its layers before any weight is looked at; the largest published have some 130.
+# The data read of a model grow with its layers before any weight is looked at; the largest published models have some
+# 130.
 MAX_LAYERS = 1000
-# Of every other number: what 32 bits hold. Beyond it lie no models, but plans that take for ever.
+# The limit of every other whole number: what 32 bits hold. No model is beyond it, only plans that take for ever.
 MAX_INTEGER = 2**31 - 1
 MAX_EPS = 1.0  # added to a variance; with a larger one every vector is about zero
 MAX_NUMBER = 1e15
-# By model_type, what a model is that does not name its architectures. Qwen3's also scores pairs.
+# By model_type, the architecture of a model that does not name one. Qwen3's also scores pairs.
 ENCODERS = {
     "bert": "BertModel",
     "roberta": "RobertaModel",
@@ -45,19 +46,19 @@ def number(config: Mapping[str, Any], key: str, *, maximum: float = MAX_NUMBER) 
 
 
 def eps(config: Mapping[str, Any], key: str) -> float:
-    """What a norm adds to a variance. Raises `CheckpointError`."""
+    """The number that a norm adds to a variance. Raises `CheckpointError` when it is missing or something else."""
     return number(config, key, maximum=MAX_EPS)
 
 
 def is_finite(value: object) -> TypeGuard[int | float]:
-    """Whether it is a number, and neither NaN nor infinite."""
+    """Whether the value is a number, and neither NaN nor infinite."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     return isinstance(value, int) or math.isfinite(value)
 
 
 def shown(value: object) -> str:
-    """As it stands in a message."""
+    """The value as it is written in a message."""
     if isinstance(value, int) and value.bit_length() > MAX_SHOWN:  # Python refuses to write very long ones
         return f"a number of {value.bit_length()} bits"
     return cut(repr(value))
@@ -68,7 +69,7 @@ def cut(text: str) -> str:
 
 
 def table(value: object, what: str) -> Mapping[str, Any]:
-    """A JSON object; nothing where there is none. Raises `CheckpointError` for anything else; `what` names it."""
+    """A JSON object, empty where there is none. Raises `CheckpointError` for anything else, with `what` as its name."""
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -77,7 +78,7 @@ def table(value: object, what: str) -> Mapping[str, Any]:
 
 
 def names(config: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    """A list of texts; nothing where there is none. Raises `CheckpointError` for anything else."""
+    """A list of texts, empty where there is none. Raises `CheckpointError` for anything else."""
     value = config.get(key)
     if value is None:
         return ()
@@ -87,9 +88,9 @@ def names(config: Mapping[str, Any], key: str) -> tuple[str, ...]:
 
 
 def architectures(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """What the model is computed by, in the names of transformers' classes. Raises `CheckpointError`.
+    """The names of the transformers classes that compute the model. Raises `CheckpointError`.
 
-    Where config.json names none, it is the encoder of its model_type, which says nothing of a head.
+    Where config.json names none, it is the encoder of its model_type, which says nothing about a head.
     """
     stated = names(config, "architectures")
     if stated:
@@ -99,7 +100,7 @@ def architectures(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def assumed_note(config: Mapping[str, Any]) -> str:
-    """What to say where something does not fit a model whose architecture was not stated; else nothing."""
+    """A sentence for errors about a model whose architecture was not stated; empty for other models."""
     found = architectures(config)
     if names(config, "architectures") or not found:
         return ""
@@ -110,7 +111,7 @@ def assumed_note(config: Mapping[str, Any]) -> str:
 
 
 def only(config: Mapping[str, Any], key: str, allowed: Sequence[object], default: object) -> None:
-    """Refuse a value that would change the arithmetic in a way that is not built."""
+    """Refuse a value that would change the arithmetic in a way that is not supported."""
     value = config.get(key, default)
     if value not in allowed:
         choices = ", ".join(repr(entry) for entry in allowed)
@@ -120,24 +121,24 @@ def only(config: Mapping[str, Any], key: str, allowed: Sequence[object], default
 
 
 def stored_format(config: Mapping[str, Any]) -> str:
-    """Row of `farthing.quant.formats.FORMATS` in which the checkpoint is stored, by its own word."""
+    """The row of `farthing.quant.formats.FORMATS` in which the checkpoint is stored, according to its config.json."""
     name = str(config.get("dtype") or config.get("torch_dtype")).removeprefix("torch.")
     return {"bfloat16": "bf16", "float16": "fp16"}.get(name, "fp32")
 
 
 def stored_bytes(config: Mapping[str, Any]) -> int:
-    """Bytes of a number in the checkpoint's files, by their own word; 4 when they do not say."""
+    """The bytes of a number in the checkpoint's files, according to config.json; 4 when it does not say."""
     return 4 if stored_format(config) == "fp32" else 2
 
 
 def check_multiple(name: str, value: int, of_name: str, of: int) -> None:
-    """Raises `CheckpointError` when `value` cannot be split evenly."""
+    """Raise `CheckpointError` when `value` cannot be split evenly."""
     if value % of:
         raise CheckpointError(f"config.json: {name} is {value}, not a multiple of {of_name}, which is {of}.")
 
 
 def activation(config: Mapping[str, Any]) -> str:
-    """`hidden_act` in the names of `farthing.models.ops.ACTIVATIONS`."""
+    """The activation in `hidden_act`, as `farthing.models.forward.ops.ACTIVATIONS` names it."""
     known = {"silu": "silu", "swish": "silu", "gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
     name = config.get("hidden_act")
     if not isinstance(name, str) or name not in known:

@@ -1,9 +1,9 @@
-"""How a checkpoint says its vectors are made: the files that sentence-transformers writes.
+"""Reads how a checkpoint's vectors are made, from the files that sentence-transformers writes.
 
 In: modules.json, N_Pooling/config.json, sentence_bert_config.json (or its older names),
-config_sentence_transformers.json and tokenizer_config.json of a `Checkpoint`. Out: an `EmbeddingSpec`. What the files
-leave open comes from the family.
-Modules that are not built (Dense layers, other poolings) are refused: ignoring them would give wrong vectors.
+config_sentence_transformers.json and tokenizer_config.json of a `Checkpoint`. Out: an `EmbeddingSpec`. The family
+supplies what the files leave open.
+Modules that are not supported (Dense layers, other poolings) are refused: ignoring them would give wrong vectors.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from farthing.models.spec import EmbeddingSpec, ModelSpec, Pooling
 
 MAX_PATH = 200  # characters of a folder's name
 PROMPTS_FILE = "config_sentence_transformers.json"
-# Whichever is there, as earlier versions of sentence-transformers named it after the family; the first one counts.
+# The first of these that is there counts: earlier versions of sentence-transformers named the file after the family.
 TRANSFORMER_FILES = tuple(
     f"sentence_{family}_config.json"
     for family in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
@@ -37,11 +37,14 @@ LEGACY_POOLINGS = {
 
 
 def embedding_spec(checkpoint: ModelFiles, spec: ModelSpec, fallback: EmbeddingSpec) -> EmbeddingSpec:
-    """Raises `CheckpointError` for poolings and modules that are not built."""
+    """How the checkpoint's vectors are made. Raises `CheckpointError` for unsupported poolings and modules."""
     prompts_file = table(checkpoint.json(PROMPTS_FILE), PROMPTS_FILE)
     stated = table(prompts_file.get("prompts"), f"{PROMPTS_FILE}: prompts")
     stored = {name: text for name, text in stated.items() if isinstance(text, str)}
-    prompts, default_prompt = {**fallback.prompts, **stored}, prompts_file.get("default_prompt_name")
+    # A model with other prompts under the same names was trained anew: none of the fallback's words belong to it.
+    is_another = any(stored.get(name, text) != text for name, text in fallback.prompts.items())
+    prompts = stored if is_another else {**fallback.prompts, **stored}
+    default_prompt = prompts_file.get("default_prompt_name")
     if default_prompt is not None and (not isinstance(default_prompt, str) or default_prompt not in prompts):
         raise CheckpointError(
             f"{PROMPTS_FILE} makes {shown(default_prompt)} the default prompt, but has only: "
@@ -53,6 +56,8 @@ def embedding_spec(checkpoint: ModelFiles, spec: ModelSpec, fallback: EmbeddingS
         max_tokens=max_tokens(checkpoint, spec),
         prompts=prompts,
         default_prompt=default_prompt,
+        instruction_template=None if is_another else fallback.instruction_template,
+        end_token=None if is_another else fallback.end_token,
         matryoshka_min=matryoshka_min(checkpoint, fallback.matryoshka_min),
         lowercases=lowercases(checkpoint),
     )
@@ -68,7 +73,7 @@ def matryoshka_min(checkpoint: ModelFiles, fallback: int | None) -> int | None:
 
 
 def modules(checkpoint: ModelFiles) -> list[tuple[str, str]]:
-    """Kind and folder of each module that modules.json names. Raises `CheckpointError`."""
+    """The kind and folder of each module that modules.json names. Raises `CheckpointError`."""
     stated = checkpoint.json("modules.json") or []
     if not isinstance(stated, list) or not all(isinstance(module, dict) for module in stated):
         raise CheckpointError(f"modules.json is {shown(stated)}; a list of modules is needed. Download it again.")
@@ -83,7 +88,7 @@ def modules(checkpoint: ModelFiles) -> list[tuple[str, str]]:
 
 
 def is_sentence_model(checkpoint: ModelFiles) -> bool:
-    """Whether its files say how rows are pooled to vectors, as those of embedding models do."""
+    """Whether the model's files say how rows are pooled to vectors, as those of embedding models do."""
     return any(kind == "Pooling" for kind, _ in modules(checkpoint))
 
 
@@ -116,7 +121,7 @@ def read_pooling(config: Mapping[str, Any]) -> Pooling:
 
 
 def transformer_file(checkpoint: ModelFiles) -> tuple[str, Mapping[str, Any]]:
-    """Name and content of the file that says how sentence-transformers calls the model; empty where there is none."""
+    """The name and content of the file on how sentence-transformers calls the model; empty where there is none."""
     for file in TRANSFORMER_FILES:
         found = table(checkpoint.json(file), file)
         if found:
@@ -133,7 +138,7 @@ def lowercases(checkpoint: ModelFiles) -> bool:
 
 
 def max_tokens(checkpoint: ModelFiles, spec: ModelSpec) -> int:
-    """The least of what the files state and what the positions can tell apart."""
+    """The smallest of the limits that the files state and the number of positions that can be told apart."""
     lengths = [spec.max_positions]
     own, tokenizer = transformer_file(checkpoint), "tokenizer_config.json"
     tokenizer_config = table(checkpoint.json(tokenizer), tokenizer)

@@ -1,103 +1,16 @@
-"""The seam between the runner and the model families.
+"""A model family: how config.json becomes a `ModelSpec`, and what the model's tensors are called.
 
-A family turns a config into specs, declares its tensors, and computes one layer at a time on weights that it is handed.
-It never asks in which format a matrix is stored or where a layer lives.
+A family is data. What a spec says is computed elsewhere (`farthing.models.forward.torch_pass`,
+`farthing.models.forward.native_pass`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, Protocol
 
-import torch
-
-from farthing.models.attention import Attend
-from farthing.models.batch import PackedBatch
 from farthing.models.layout import Layout
-from farthing.models.ops import chunks
-from farthing.models.rotation import Rotation
 from farthing.models.spec import EmbeddingSpec, ModelSpec
-from farthing.quant.format import Linear
-from farthing.quant.native.binding import NativeKernels
-
-
-@dataclass(frozen=True)
-class LayerWeights:
-    """One layer, ready on the device: matrices by part name as `Linear`s, vectors as plain tensors."""
-
-    matrix: Mapping[str, Linear]
-    vector: Mapping[str, torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Compute:
-    """How a pass is computed.
-
-    Attributes:
-        dtype: of the rows that go into matrix products and attention.
-        residual_dtype: of the residual stream.
-        chunk_tokens: rows of the feed-forward part computed at a time, which bounds its scratch memory.
-        rotation: of the residual stream, where the weights that read and write it were rotated.
-        native: kernels that compute whole layers, where the weights are packed for them.
-    """
-
-    dtype: torch.dtype
-    residual_dtype: torch.dtype
-    chunk_tokens: int
-    attend: Attend
-    rotation: Rotation | None = None
-    native: NativeKernels | None = None
-
-
-@dataclass(frozen=True)
-class PassStart:
-    """What a pass begins with.
-
-    Attributes:
-        gather: embeddings [n, hidden] of token ids [n], as stored, on the device.
-        shared: the layout's shared vectors by part name.
-    """
-
-    spec: ModelSpec
-    gather: Callable[[torch.Tensor], torch.Tensor]
-    batch: PackedBatch
-    shared: Mapping[str, torch.Tensor]
-    compute: Compute
-
-    def residual(self) -> torch.Tensor:
-        """[tokens, hidden] the residual stream before the first layer; new memory."""
-        rotation, batch = self.compute.rotation, self.batch
-        shape = (batch.num_tokens, self.spec.hidden)
-        hidden = torch.empty(shape, dtype=self.compute.residual_dtype, device=batch.positions.device)
-        for part in chunks(batch.num_tokens, self.compute.chunk_tokens):
-            rows = self.gather(batch.ids[part])
-            hidden[part] = rows if rotation is None else rotation.apply(rows.float())
-        return hidden
-
-    def unrotated(self, hidden: torch.Tensor) -> torch.Tensor:
-        """[rows, hidden] of the residual stream as the weights that were not rotated read it."""
-        rotation = self.compute.rotation
-        return hidden if rotation is None else rotation.inverse(hidden.float())
-
-
-class ForwardPass(Protocol):
-    """One batch on its way through the layers; holds the residual stream."""
-
-    def move_to(self, device: torch.device) -> None:
-        """Move all that a layer needs of the batch to where the next layers lie; nothing where it is there."""
-        ...
-
-    def layer(self, weights: LayerWeights, keep: torch.Tensor | None) -> None:
-        """Go through one layer. With `keep` [rows] int64, only these rows go on after its attention.
-
-        `keep` may be on another device than the layer.
-        """
-        ...
-
-    def finish(self) -> torch.Tensor:
-        """What the model does after its last layer, row by row: [rows, hidden] fp32."""
-        ...
 
 
 class Family(Protocol):
@@ -105,19 +18,17 @@ class Family(Protocol):
 
     Attributes:
         architectures: the `architectures` entries of config.json that this family computes.
-        fallback: how vectors are made when the checkpoint does not say.
     """
 
     @property
     def architectures(self) -> tuple[str, ...]: ...
 
-    @property
-    def fallback(self) -> EmbeddingSpec: ...
+    def fallback(self, config: Mapping[str, Any]) -> EmbeddingSpec:
+        """How vectors are made, as far as the files beside config.json do not say."""
+        ...
 
     def spec(self, config: Mapping[str, Any]) -> ModelSpec:
-        """Raises `CheckpointError` for values this family does not compute."""
+        """The model's spec. Raises `CheckpointError` for values that this family does not compute."""
         ...
 
     def layout(self, spec: ModelSpec) -> Layout: ...
-
-    def begin(self, start: PassStart) -> ForwardPass: ...

@@ -1,6 +1,7 @@
 """Which tensors a model is made of, and how they are joined into matrices.
 
-One declaration a family serves four readers: the loader (what to read and concatenate), the check for missing and
+One declaration for each family serves four readers: the loader (what to read and concatenate), the check for missing
+and
 left-over tensors, the planner (bytes), and synthetic checkpoints (names and shapes).
 """
 
@@ -21,13 +22,15 @@ class MatrixPart:
 
     Attributes:
         sources: stems relative to the layer: `stem + ".weight"` [out, in] and, with `bias`, `stem + ".bias"` [out].
-        gain: the norm vector whose output it reads, when all that read it say so: it can be folded into the matrix.
-        residual: whether it reads the residual stream (through RMSNorm with `gain`) or is added to it, in a model
-            whose stream can be rotated; None where it does neither.
-        input_group: inputs that share a scale where rows are quantised (`farthing.quant.format.MatrixShape`).
-        rotates_inputs: whether a format that quantises rotates its inputs as they come (`farthing.quant.rotation`), for
-            families whose norms make outliers that no gain can take along.
-        is_sensitive: whether a coarse format leaves it to its finer one.
+        gain: the norm vector whose output the matrix reads, when all that read it say so: it can be folded into the
+            matrix.
+        residual: whether the matrix reads the residual stream (through RMSNorm with `gain`) or its output is added to
+            it, in a model whose stream can be rotated; None where neither is so.
+        input_group: the number of inputs that share a scale where rows are quantised
+            (`farthing.quant.format.MatrixShape`).
+        rotates_inputs: whether a format that quantises rotates the matrix's inputs when they come
+            (`farthing.quant.rotation`), for families whose norms make outliers that no gain can absorb.
+        is_sensitive: whether a coarse format leaves the matrix to its finer format.
     """
 
     name: str
@@ -43,15 +46,15 @@ class MatrixPart:
 
     @property
     def shape(self) -> MatrixShape:
-        """Of the stacked matrix."""
+        """The shape of the stacked matrix."""
         return MatrixShape(sum(self.out_features), self.in_features, self.input_group)
 
     def stored_in(self, form: WeightFormat) -> WeightFormat:
-        """The matrix's own format in a model of that one."""
+        """The matrix's own format in a model of format `form`."""
         return form.finer if self.is_sensitive and isinstance(form, CoarseFormat) else form
 
     def num_bytes(self, form: WeightFormat) -> int:
-        """Of the matrix in a model of that format."""
+        """The bytes of the matrix in a model of format `form`."""
         return self.stored_in(form).num_bytes(self.shape.out_features, self.in_features)
 
     def tensors(self, prefix: str) -> Iterator[tuple[str, Shape]]:
@@ -75,7 +78,7 @@ class VectorPart:
 
 @dataclass(frozen=True)
 class RowsPart:
-    """Some rows of a stored matrix of `shape`, which are all that is read of it; small, and used as they are."""
+    """Some rows of a stored matrix of `shape`, the only ones that are read of it; small, and used as they are."""
 
     name: str
     source: str
@@ -85,8 +88,10 @@ class RowsPart:
 
 @dataclass(frozen=True)
 class ValueHeads:
-    """Attention's values, in heads of `width`: the rows of one source tensor, and the columns of the part that reads
-    what attention makes of them. Both can be rotated head by head."""
+    """The heads of `width` in attention's values, which can be rotated head by head.
+
+    They are the rows of the tensor `source`, and the columns of the part `reader`, which reads attention's result.
+    """
 
     source: str
     reader: str
@@ -99,14 +104,14 @@ class Layout:
 
     Attributes:
         table: the token embeddings [vocab, hidden]; only gathered from, never multiplied, so never converted.
-        layer_prefix: with a `{layer}` field.
-        optional: tensors that may be in the checkpoint and have no part in the vectors (exact names or prefixes
-            ending in a dot).
+        layer_prefix: what the names of a layer's tensors begin with, with a `{layer}` field.
+        optional: tensors that may be in the checkpoint but have no part in the vectors (exact names or prefixes ending
+            in a dot).
         wrappers: prefixes that saving a larger model puts before every name.
-        values: where the family's attention allows them to be rotated.
-        twins: other names of the table where the checkpoint ties it to its answers' matrix, of which one may be there.
-        renamed: ends of names as early versions of transformers wrote them, and as they are now.
-        rows: of the token embeddings, or of the matrix of a language model's answers, what a head reads.
+        values: attention's value heads, where the family's attention allows them to be rotated.
+        twins: other names that the table may have where the checkpoint ties it to its output matrix.
+        renamed: ends of names, as early versions of transformers wrote them and as they are now.
+        rows: the rows that a head reads of the token embeddings or of a language model's output matrix.
     """
 
     table: VectorPart
@@ -128,18 +133,18 @@ class Layout:
         return any(part.residual for part in self.matrices)
 
     def finer_parts(self, form: WeightFormat) -> tuple[str, ...]:
-        """Names of the matrices that a model of that format holds in a finer one."""
+        """The names of the matrices that a model of format `form` holds in a finer format."""
         return tuple(part.name for part in self.matrices if part.stored_in(form) is not form)
 
     def with_sensitive(self, names: Collection[str]) -> Layout:
-        """The same tensors, of which those matrices are sensitive and no others."""
+        """The same layout, in which the named matrices are sensitive and no others."""
         return replace(self, matrices=tuple(replace(part, is_sensitive=part.name in names) for part in self.matrices))
 
     def prefix(self, layer: int) -> str:
         return self.layer_prefix.format(layer=layer)
 
     def tensors(self) -> Iterator[tuple[str, Shape]]:
-        """Name and shape of every tensor that must be there, in the order of computation."""
+        """The name and shape of every tensor that must be there, in the order of computation."""
         yield from self.table.tensors("")
         for layer in range(self.num_layers):
             for vector in self.vectors:

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PairPrompt:
-    """Pieces of a prompt, in their order. Each is tokenised by itself, which changes no token (see `lead`).
+    """The pieces of a prompt, in their order. Each is tokenised by itself, which changes no token (see `lead`).
 
     Everything but the document is in `prefix` and `query`, so that all documents of a query share these tokens.
 
     Attributes:
-        prefix: the same for every pair.
-        query: with the fields `{instruction}` and `{query}`; it ends where a document follows.
+        prefix: the words at the beginning, the same for every pair.
+        query: the words of the query, with the fields `{instruction}` and `{query}`; they end where a document follows.
         lead: what a document begins with. It must make the tokenizer split there, whatever the document is: Qwen3's
             never joins a colon and a space.
-        suffix: after the document.
-        instruction: the task, where a caller gives none.
+        suffix: the words after the document.
+        instruction: the task, where the caller gives none.
     """
 
     prefix: str
@@ -27,7 +27,7 @@ class PairPrompt:
     instruction: str
 
     def query_part(self, query: str, instruction: str | None) -> str:
-        # One after the other: neither may be searched for the other's field.
+        # The fields are filled one after the other: neither text may be searched for the other's field.
         before, _, after = self.query.partition("{instruction}")
         return before + (self.instruction if instruction is None else instruction) + after.replace("{query}", query)
 

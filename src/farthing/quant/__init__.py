@@ -1,1 +1,1 @@
-"""Weight formats: how a matrix is stored, and how it is multiplied with. One file a format, one row in `formats`."""
+"""Weight formats: how a matrix is stored, and how it is multiplied. One file for each format, one row in `formats`."""

@@ -1,7 +1,7 @@
 """Unquantised weights: fp32, bf16, fp16.
 
-Rows of another dtype than the weights' make the weights be converted for the one call: bf16 or fp16 weights on a CPU
-that computes faster in fp32, and rows that are computed again in fp32 after an overflow.
+Where rows have another dtype than the weights, the weights are converted for that one call. This happens to bf16 or
+fp16 weights on a CPU that computes faster in fp32, and to rows that are computed again in fp32 after an overflow.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from farthing.quant.format import Linear, MatrixShape
-from farthing.quant.region import Region
+from farthing.quant.format import Linear, MatrixShape, Region
 
-# Weights of another dtype are converted so many bytes at a time on a CPU: the piece is multiplied from the cache.
+# On a CPU, weights of another dtype are converted this many bytes at a time, so that a piece is multiplied from the
+# cache.
 CONVERTED_BYTES = 8 * 2**20
-# Products that oneDNN, and torch's layer over it, keep ready, each for one shape of weights and one number of rows, at
-# half a mebibyte a product. By default they are 1024 each: 560 MiB once batches of 1024 sizes have come. So many serve
-# thirty sizes of a model at a time; another size costs a fraction of a millisecond a shape of weights, which short
-# texts of all lengths, one at a time, feel (about 10% with MiniLM; docs/log.md).
+# The number of products that oneDNN, and torch's layer over it, keep ready. Each is for one shape of weights and one
+# number of rows, and takes half a mebibyte. By default each of the two keeps 1024: 560 MiB once batches of 1024 sizes
+# have come. This number serves thirty sizes of a model at a time. Another size costs a fraction of a millisecond for
+# each shape of weights, which short texts of all lengths, one at a time, feel (about 10% with MiniLM; docs/log.md).
 KEPT_PRODUCTS = 128
 
 
@@ -34,6 +34,14 @@ class DenseFormat:
     dtype: torch.dtype
     quantises: bool = False
     multiplies_int8: bool = False
+    is_packed_int8: bool = False
+
+    @property
+    def is_laid_out_again(self) -> bool:
+        return self.dtype is torch.float32
+
+    def unpacks(self, *, on_card: bool, is_resident: bool, fast_fp8: bool) -> bool:  # noqa: ARG002
+        return False
 
     def pack(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
         return {"weight": weight.to(self.dtype)}
@@ -73,7 +81,10 @@ class DenseLinear:
 
 @functools.cache
 def keep_few_products() -> None:
-    """Has an effect until the process's first product. torch has no call for it; what the user has set counts."""
+    """Limit the products that are kept ready, if the process has made none yet.
+
+    torch has no call for it, only environment variables; what the user has set there counts.
+    """
     for cache in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
         os.environ.setdefault(cache, str(KEPT_PRODUCTS))
 
@@ -85,9 +96,9 @@ def can_prepack() -> bool:
 
 
 class PrepackedLinear:
-    """fp32 on a CPU, the weight laid out in oneDNN's blocks once instead of at every call.
+    """fp32 on a CPU, with the weight laid out in oneDNN's blocks once instead of at every call.
 
-    Against `F.linear` on a Zen 4 CPU this measured 1.15-1.3x faster at 100 tokens and more, 1.4-5.9x at fewer
+    Compared with `F.linear` on a Zen 4 CPU this measured 1.15-1.3x faster at 100 tokens and more, 1.4-5.9x at fewer
     (benchmarks/prepacked_linear.py). The operators are those that torch.compile's CPU backend emits.
     """
 

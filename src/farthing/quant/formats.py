@@ -1,4 +1,4 @@
-"""The table of weight formats. A new one is a file beside this one, and a row here."""
+"""The table of weight formats. A new format is a file beside this one, and a row here."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FORMATS: dict[str, WeightFormat] = {
 
 
 def weight_format(name: str) -> WeightFormat:
-    """Raises `SettingsError` that names the formats there are."""
+    """The format of a name. Raises a `SettingsError` that names the formats there are."""
     try:
         return FORMATS[name]
     except KeyError:

@@ -1,8 +1,8 @@
-"""fp8: weights in e4m3 (https://arxiv.org/abs/2209.05433) with one scale an output channel.
+"""fp8: weights in e4m3 (https://arxiv.org/abs/2209.05433) with one scale for each output channel.
 
-A matrix is one block: fp32 scales [out], e4m3 [out, in], zeros up to a multiple of 64 bytes. Cards of compute
-capability 8.9 and up multiply it as it lies (`farthing.quant.gpu.fp8`); elsewhere it is unpacked to the dtype of the
-rows before each product.
+A matrix is one block: fp32 scales [out], e4m3 [out, in], and zeros up to a multiple of 64 bytes. Cards of compute
+capability 8.9 and up multiply it as it is stored (`farthing.quant.gpu.fp8`); elsewhere it is unpacked to the dtype of
+the rows before each product.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from functools import partial
 
 import torch
 
-from farthing.quant.format import Linear, MatrixShape
+from farthing.quant.format import Linear, MatrixShape, Region
 from farthing.quant.gpu.fp8 import GpuFp8Linear, can_multiply
 from farthing.quant.gpu.support import multiplies_fp8
-from farthing.quant.packed import ALIGNMENT
-from farthing.quant.region import Region
+from farthing.quant.int8_packed import ALIGNMENT
 from farthing.quant.unpacked import UnpackedLinear
 
 E4M3 = torch.float8_e4m3fn
@@ -26,7 +25,10 @@ LARGEST = torch.finfo(E4M3).max  # 448
 class Fp8Format:
     name = "fp8"
     quantises = True
-    multiplies_int8 = False
+    multiplies_int8 = is_packed_int8 = is_laid_out_again = False
+
+    def unpacks(self, *, on_card: bool, is_resident: bool, fast_fp8: bool) -> bool:  # noqa: ARG002
+        return not fast_fp8
 
     def pack(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
         block = torch.zeros(self.num_bytes(*weight.shape), dtype=torch.uint8, device=weight.device)

@@ -1,29 +1,33 @@
-"""int8: weights with one scale an output channel, rows of x with one scale a token, sums exact in int32.
+"""int8: weights with one scale for each output channel, rows of x with one for each token, exact sums in int32.
 
-A matrix is one packed block (`farthing.quant.packed`), which the native kernels (farthing.quant.native) multiply as it
-lies; without them it is unpacked when it is bound, and multiplied by torch; on a card `farthing.quant.gpu.int8`
-does both.
+A matrix is one packed block (`farthing.quant.int8_packed`), which the native kernels (farthing.quant.native) multiply
+as it is stored. Without them it is unpacked when it is bound, and multiplied by torch. On a card
+`farthing.quant.gpu.int8` does both.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 
-from farthing.quant.format import Linear, MatrixShape
+from farthing.quant.format import Linear, MatrixShape, Region
 from farthing.quant.gpu.int8 import GpuInt8Linear
+from farthing.quant.int8_packed import pack, packed_bytes, quantise_rows, unpack
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.native.team import native_kernels
-from farthing.quant.packed import pack, packed_bytes, quantise_rows, unpack
-from farthing.quant.region import Region
 
 
 class Int8Format:
     name = "int8"
     quantises = True
-    multiplies_int8 = True
+    multiplies_int8 = is_packed_int8 = True
+    is_laid_out_again = False
+
+    def unpacks(self, *, on_card: bool, is_resident: bool, fast_fp8: bool) -> bool:  # noqa: ARG002
+        return on_card and not is_resident  # when it is brought there
 
     def pack(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
         kernels = native_kernels() if weight.device.type == "cpu" else None
@@ -51,10 +55,15 @@ class Int8Format:
 
 
 class NativeLinear(ABC):
-    """What the native kernels multiply: an int8 block, in whatever form the matrix is stored; bias fp32 or None.
+    """A matrix that the native kernels multiply: an int8 block, in whatever form it is stored; bias fp32 or None.
 
-    As a `Linear` it gives rows one scale each, whatever the input group: groups are for `NativeKernels.qwen3_layer`.
+    As a `Linear` it gives each row one scale, whatever the input group: groups are for `NativeKernels.layer`.
+
+    Attributes:
+        keeps_block: the int8 block stays in memory as it is.
     """
+
+    keeps_block: ClassVar[bool]
 
     def __init__(self, kernels: NativeKernels, out_features: int, bias: torch.Tensor | None) -> None:
         self.bias = None if bias is None else bias.float()
@@ -63,13 +72,15 @@ class NativeLinear(ABC):
 
     @abstractmethod
     def int8_block(self) -> torch.Tensor:
-        """uint8, as `farthing.quant.packed` packs it; may be gone when another layer's is asked for."""
+        """The uint8 block of `farthing.quant.int8_packed`; it may be gone when another layer's is asked for."""
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         return self._kernels.linear(x.float(), self.int8_block(), self._out_features, self.bias).to(x.dtype)
 
 
 class NativeInt8Linear(NativeLinear):
+    keeps_block = True
+
     def __init__(
         self, kernels: NativeKernels, packed: torch.Tensor, out_features: int, bias: torch.Tensor | None
     ) -> None:
@@ -81,7 +92,7 @@ class NativeInt8Linear(NativeLinear):
 
 
 class TorchInt8Linear:
-    """weight int8 [out, in], scale fp32 [out, 1]; with a group, each that many inputs of a row have a scale."""
+    """weight int8 [out, in], scale fp32 [out, 1]; with `group`, each group of that many inputs of a row has a scale."""
 
     def __init__(
         self, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, group: int | None = None

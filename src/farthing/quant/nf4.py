@@ -1,7 +1,7 @@
 """nf4: 4-bit NormalFloat weights, 4.16 bits each with their scales (`farthing.quant.nf4_packed`).
 
 Nothing multiplies four bits. On a CPU with native kernels a matrix is unpacked to the packed int8 form just before its
-layer runs, and the layer is int8's own; elsewhere it is unpacked to the dtype of the rows.
+layer runs, and the layer is computed as an int8 one; elsewhere the matrix is unpacked to the dtype of the rows.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ from functools import partial
 
 import torch
 
-from farthing.quant.format import Linear, MatrixShape
+from farthing.quant.format import Linear, MatrixShape, Region
 from farthing.quant.gpu.support import triton_runs
 from farthing.quant.int8 import Int8Format, NativeLinear
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.native.team import native_kernels
 from farthing.quant.nf4_calibrated import pack_calibrated
 from farthing.quant.nf4_packed import SCALE_CANDIDATES, pack, packed_bytes, unpack
-from farthing.quant.region import Region
 from farthing.quant.unpacked import UnpackedLinear
 
 
@@ -26,7 +25,11 @@ class Nf4Format:
     name = "nf4"
     quantises = True
     multiplies_int8 = True
+    is_packed_int8 = is_laid_out_again = False
     finer = Int8Format()
+
+    def unpacks(self, *, on_card: bool, is_resident: bool, fast_fp8: bool) -> bool:  # noqa: ARG002
+        return True
 
     def pack(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
         kernels = native_kernels() if weight.device.type == "cpu" else None
@@ -53,7 +56,7 @@ class Nf4Format:
 
 
 def unpacker(device: torch.device) -> Callable[[torch.Tensor, torch.Tensor], None]:
-    """What writes a block's matrix on that device: one Triton kernel where it runs, else torch's operations."""
+    """The function that writes a block's matrix: one Triton kernel where it runs there, else torch's operations."""
     if not triton_runs(device):
         return unpack
     from farthing.quant.gpu import nf4_kernel
@@ -62,7 +65,9 @@ def unpacker(device: torch.device) -> Callable[[torch.Tensor, torch.Tensor], Non
 
 
 class NativeNf4Linear(NativeLinear):
-    """Its int8 block is unpacked anew at each call, and gone when the next matrix of its name is unpacked."""
+    """A matrix whose int8 block is unpacked anew at each call, and gone when the next one of its name is unpacked."""
+
+    keeps_block = False
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
-"""NF4 whose rounding goes by the inputs: GPTQ's feedback of errors (`farthing.quant.gptq`) on the stored form.
+"""NF4 that is rounded for a matrix's inputs: GPTQ's feedback of errors (`farthing.quant.gptq`) on the stored form.
 
-In: a matrix and H = X^T X of its inputs; out: the block of `farthing.quant.nf4_packed`, in which only codes and
-half steps differ from what rounding to nearest gives. A block's scale is chosen when the block is begun, from weights
-that already make up for the blocks before, and errors are those of the values as they are stored.
+In: a matrix and H = X^T X of its inputs. Out: the block of `farthing.quant.nf4_packed`, in which only codes and half
+steps differ from what rounding to nearest gives. A block's scale is chosen when the block is begun, from weights that
+already make up for the blocks before, and errors are those of the values as they are stored.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from farthing.quant.gptq import round_with_feedback
+from farthing.quant.int8_packed import PANEL_CHANNELS, padded
 from farthing.quant.nf4_packed import (
     BLOCK_INPUTS,
     LEVELS,
@@ -23,13 +24,12 @@ from farthing.quant.nf4_packed import (
     steps,
     views,
 )
-from farthing.quant.packed import PANEL_CHANNELS, padded
 
 
 def pack_calibrated(weight: torch.Tensor, hessian: torch.Tensor) -> torch.Tensor:
-    """weight [out, in] in any float dtype, hessian [in, in] fp32, on the host -> uint8 [packed_bytes].
+    """Pack weight [out, in] in any float dtype, by hessian [in, in] fp32, on the host, into uint8 [packed_bytes].
 
-    Nothing makes up for a channel that holds NaN or Inf; it harms no other one.
+    Nothing makes up for a channel that holds NaN or Inf; such a channel harms no other one.
     """
     n, k, _ = padded(*weight.shape)
     more = k - weight.shape[1]
@@ -67,8 +67,8 @@ class ChosenCodes:
         self._num_begun = 0
 
     def begin(self, weight: torch.Tensor) -> Callable[[int, torch.Tensor], torch.Tensor]:
-        """weight [n, 64], the next inputs -> what rounds them."""
-        # Where what was made up for reaches beyond the channel's largest, it is cut: half steps end at 254.
+        """Choose the scales of the next inputs, weight [n, 64]; returns the function that rounds these inputs."""
+        # Where making up for errors leads beyond the channel's largest, the scale is cut: half steps end at 254.
         largest = torch.minimum(weight.abs().amax(1), self._largest)
         _, counts = quantised(weight[:, None], largest[:, None], self.scale[:, None], SCALE_CANDIDATES)
         step = counts[:, 0].float() / 2 * self.scale  # [n]

@@ -1,10 +1,10 @@
 """How an NF4 matrix is stored, in torch: 4-bit NormalFloat codes (QLoRA, https://arxiv.org/abs/2305.14314).
 
-In: a matrix; out: one block of bytes, and floats again. A value is level[code] * half steps / 2 * channel scale, with
-one count of half steps (0 to 254) for each 64 inputs of an output channel, and one fp32 scale a channel: the scales are
-quantised too, as bitsandbytes does, but against their channel's largest and not by a code of their own. So
-level[code] * half steps / 2, rounded, is the value in the packed int8 form (`farthing.quant.packed`) with the same
-channel scale, and unpacking to it needs neither a division nor a pass that looks for the largest.
+In: a matrix. Out: one block of bytes; and floats again. A value is level[code] * half steps / 2 * channel scale, with
+one count of half steps (0 to 254) for each 64 inputs of an output channel, and one fp32 scale for each channel. So the
+scales are quantised too, as in bitsandbytes, but against the largest of their channel and not by a code of their own.
+Then level[code] * half steps / 2, rounded, is the value in the packed int8 form (`farthing.quant.int8_packed`) with the
+same channel scale, and unpacking to that form needs neither a division nor a pass that looks for the largest.
 
 The block, for n channels and k inputs padded to multiples of 32 and 64::
 
@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 import torch
 import torch.nn.functional as F
 
-from farthing.quant.packed import ALIGNMENT, CHUNK_INPUTS, PANEL_CHANNELS, padded
+from farthing.quant.int8_packed import ALIGNMENT, CHUNK_INPUTS, PANEL_CHANNELS, padded
 
 # The quantiles of a normal distribution that QLoRA's appendix E lists, scaled to reach from -1 to 1.
 LEVELS = (
@@ -29,21 +29,21 @@ LEVELS = (
     -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
     0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
 )  # fmt: skip
-BLOCK_INPUTS = CHUNK_INPUTS  # that share a count of half steps
+BLOCK_INPUTS = CHUNK_INPUTS  # the inputs that share a count of half steps
 MAX_HALF_STEPS = 254  # 127 steps, int8's largest
-# Of a block's largest magnitude: the one with the least squared error becomes its scale.
+# Factors of a block's largest magnitude: the one with the least squared error makes its scale.
 SCALE_CANDIDATES = (1.0, 0.96, 0.92, 0.88)
-STEP_VALUES = 2**21  # converted at a time, which bounds scratch memory
+STEP_VALUES = 2**21  # the values that are converted at a time, which bounds scratch memory
 
 
 def packed_bytes(out_features: int, in_features: int) -> int:
-    """Length of the block of a matrix [out_features, in_features]."""
+    """The length of the block of a matrix [out_features, in_features]."""
     num_bytes = sum(part_bytes(out_features, in_features))
     return num_bytes + -num_bytes % ALIGNMENT
 
 
 def pack(weight: torch.Tensor, candidates: Sequence[float] = SCALE_CANDIDATES) -> torch.Tensor:
-    """weight [out, in] in any float dtype -> uint8 [packed_bytes], on the same device.
+    """Pack weight [out, in] in any float dtype into uint8 [packed_bytes], on the same device.
 
     A NaN or Inf gives its channel a scale of NaN or Inf.
     """
@@ -65,7 +65,10 @@ def pack(weight: torch.Tensor, candidates: Sequence[float] = SCALE_CANDIDATES) -
 def quantised(
     blocks: torch.Tensor, largest: torch.Tensor, scale: torch.Tensor, candidates: Sequence[float]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """blocks [channels, blocks, 64], largest [channels, blocks], scale [channels, 1] -> codes and half steps, uint8."""
+    """Quantise blocks [channels, blocks, 64] to codes and half steps, uint8.
+
+    `largest` is [channels, blocks], and `scale` [channels, 1].
+    """
     levels = torch.tensor(LEVELS, device=blocks.device)
     borders = (levels[1:] + levels[:-1]) / 2
     best_error = torch.full_like(largest, torch.inf)
@@ -84,7 +87,7 @@ def quantised(
 
 
 def sum_of(blocks: torch.Tensor) -> torch.Tensor:
-    """[..., 64] -> [...], in the order in which the kernels sum, so that both decide alike between equal errors."""
+    """Sum [..., 64] to [...], in the order in which the kernels sum, so that both decide alike between equal errors."""
     first, second, third, fourth = torch.split(blocks, 16, dim=-1)
     lanes = first + second + third + fourth
     while lanes.shape[-1] > 1:
@@ -94,7 +97,7 @@ def sum_of(blocks: torch.Tensor) -> torch.Tensor:
 
 
 def pack_codes(codes: torch.Tensor) -> torch.Tensor:
-    """uint8 [channels, k] -> uint8 [panels, k / 8, 32, 4]."""
+    """Pack codes uint8 [channels, k] into uint8 [panels, k / 8, 32, 4]."""
     pairs = codes.reshape(-1, PANEL_CHANNELS, codes.shape[1] // 8, 4, 2)
     return (pairs[..., 0] | pairs[..., 1] << 4).transpose(1, 2)
 
@@ -113,13 +116,13 @@ def unpack(block: torch.Tensor, out: torch.Tensor) -> None:
 
 
 def unpack_codes(words: torch.Tensor) -> torch.Tensor:
-    """uint8 [panels, k / 8, 32, 4] -> uint8 [channels, k]."""
+    """Unpack uint8 [panels, k / 8, 32, 4] into codes uint8 [channels, k]."""
     nibbles = torch.stack((words & 15, words >> 4), dim=-1)
     return nibbles.transpose(1, 2).reshape(words.shape[0] * PANEL_CHANNELS, -1)
 
 
 def steps(out_features: int, in_features: int) -> Iterator[tuple[slice, slice]]:
-    """Panels and their channels, so many at a time that they hold about `STEP_VALUES`."""
+    """Panels and their channels, as many at a time as hold about `STEP_VALUES`."""
     num_panels = max(1, STEP_VALUES // (PANEL_CHANNELS * in_features))
     for first in range(0, -(-out_features // PANEL_CHANNELS), num_panels):
         panels = slice(first, first + num_panels)
@@ -127,13 +130,14 @@ def steps(out_features: int, in_features: int) -> Iterator[tuple[slice, slice]]:
 
 
 def part_bytes(out_features: int, in_features: int) -> tuple[int, int, int]:
-    """Of the codes, the channel scales and the half steps."""
+    """The bytes of the codes, of the channel scales and of the half steps."""
     n, k, _ = padded(out_features, in_features)
     return n * k // 2, n * torch.float32.itemsize, n * k // BLOCK_INPUTS
 
 
 def views(block: torch.Tensor, out_features: int, in_features: int) -> list[torch.Tensor]:
-    """The block's parts in place: [panels, k / 8, 32, 4] uint8, [panels, 32] fp32, [panels, k / 64, 32] uint8."""
+    """The block's parts in place: codes uint8 [panels, k / 8, 32, 4], scales fp32 [panels, 32], half steps uint8
+    [panels, k / 64, 32]."""
     n, k, _ = padded(out_features, in_features)
     sizes = part_bytes(out_features, in_features)
     words, scales, half_steps = torch.split(block[: sum(sizes)], list(sizes))

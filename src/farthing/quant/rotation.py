@@ -1,9 +1,10 @@
 """A rotation of a product's inputs that makes them easier to quantise: x W^T = (x H)(W H)^T for an orthonormal H.
 
-H is the Hadamard matrix of 64 (Sylvester's) on each 64 inputs. Channels that dwarf the others, as trained models have
-in the output of their LayerNorms, are spread over 64, so that they no longer coarsen the steps in which a row is
-quantised (QuaRot, https://arxiv.org/abs/2404.00456). What it does not do: quantise, or decide which matrices are
-rotated. Rotating the residual stream, which costs nothing when the model runs, is in `farthing.models.rotation`.
+H is the Hadamard matrix of 64 (Sylvester's) on each 64 inputs. Channels that dwarf the others, as in the output of
+trained models' LayerNorms, are spread over 64, so that they no longer coarsen the steps in which a row is quantised
+(QuaRot, https://arxiv.org/abs/2404.00456). This module does not quantise, and does not decide which matrices are
+rotated. Rotating the residual stream, which costs nothing when the model runs, is in
+`farthing.models.forward.rotation`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def can_rotate(in_features: int) -> bool:
 
 @functools.cache
 def hadamard(device: torch.device = CPU, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """[64, 64], orthonormal and symmetric, exact in every float dtype: all numbers are 1/8 and -1/8."""
+    """The Hadamard matrix [64, 64], orthonormal and symmetric; its numbers, 1/8 and -1/8, are exact in every dtype."""
     matrix = torch.ones(1, 1)
     while matrix.shape[0] < BLOCK:
         matrix = torch.cat((torch.cat((matrix, matrix), 1), torch.cat((matrix, -matrix), 1)))
@@ -34,13 +35,13 @@ def hadamard(device: torch.device = CPU, dtype: torch.dtype = torch.float32) -> 
 
 
 def rotate(rows: torch.Tensor) -> torch.Tensor:
-    """rows [n, width], width a multiple of 64 -> x H, in fp32."""
+    """x H of each row x of rows [n, width], in fp32; the width is a multiple of 64."""
     blocks = rows.float().reshape(-1, BLOCK) @ hadamard(rows.device)
     return blocks.view(rows.shape)
 
 
 def rotate_rows(rows: torch.Tensor) -> torch.Tensor:
-    """As `rotate`, to the dtype of the rows; on a card in that dtype too, with sums in fp32."""
+    """Rotate rows as `rotate` does, but keep their dtype; a card computes in that dtype too, with sums in fp32."""
     if rows.device.type == "cpu":
         return rotate(rows).to(rows.dtype)
     return (rows.reshape(-1, BLOCK) @ hadamard(rows.device, rows.dtype)).view(rows.shape)
@@ -58,7 +59,7 @@ class QuantisingLinear(ABC):
 
 
 class RotatedLinear:
-    """`linear`, packed from `rotate(weight)`, on rows that are rotated likewise."""
+    """A product of `linear`, which is packed from `rotate(weight)`, with rows that are rotated likewise."""
 
     def __init__(self, linear: Linear) -> None:
         self.linear = linear

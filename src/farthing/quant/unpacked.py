@@ -1,6 +1,6 @@
-"""Products with weights that are stored smaller than they are multiplied, in torch.
+"""Products, in torch, with weights that are stored smaller than they are multiplied.
 
-In: a function that unpacks a matrix, and a region to do it in. Out: a `Linear` that unpacks at each call. It serves
+In: a function that unpacks a matrix, and a region to unpack it in. Out: a `Linear` that unpacks at each call. It serves
 every device and dtype; where native kernels multiply int8, `farthing.quant.int8.NativeLinear` takes its place.
 """
 
@@ -11,12 +11,11 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-from farthing.quant.format import MatrixShape
-from farthing.quant.region import Region
+from farthing.quant.format import MatrixShape, Region
 
 
 class UnpackedLinear:
-    """`unpack` writes the weight into a tensor [out, in] of the dtype and on the device of the rows."""
+    """Unpacks at each call: `unpack` writes the weight into a tensor [out, in] of the rows' dtype and device."""
 
     def __init__(
         self,

@@ -1,1 +1,1 @@
-"""HTTP over the serving layer: one file a dialect, one error table, health and metrics."""
+"""HTTP over the serving layer: one folder per dialect, one error table, health and metrics."""

@@ -9,12 +9,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from farthing.core.version import __version__
-from farthing.server.docs import render_docs
-from farthing.server.entry import ModelEntry
-from farthing.server.front import prefers_html, render_front
-from farthing.server.metrics import Metrics
-from farthing.server.pages import html_answer
-from farthing.server.service import Service
+from farthing.server.models.service import Service
+from farthing.server.models.slot import ModelEntry
+from farthing.server.observe.metrics import Metrics
+from farthing.server.pages.docs import render_docs
+from farthing.server.pages.front import prefers_html, render_front
+from farthing.server.pages.page import html_answer
 
 if TYPE_CHECKING:
     from farthing.serving.governor import MemoryState
@@ -72,7 +72,7 @@ def router(service: Service, metrics: Metrics) -> APIRouter:
 
 
 def model_object(entry: ModelEntry) -> dict[str, object]:
-    """A model's name and what is known of it now."""
+    """Return a model's name and what is known of it now."""
     facts: dict[str, object] = {"model": entry.name, "task": entry.task, "state": entry.state}
     if entry.failure is not None:
         facts["reason"] = entry.reason
@@ -83,7 +83,7 @@ def model_object(entry: ModelEntry) -> dict[str, object]:
 
 
 def memory_object(memory: MemoryState) -> dict[str, object]:
-    """Which step to save memory is taken, and what was read last; sizes in bytes."""
+    """Return the step that is taken to save memory, and the latest readings, in bytes."""
     return {
         "step": memory.step,
         "name": memory.name,

@@ -1,6 +1,6 @@
 """The web application: a service behind its dialects, with limits, errors and metrics around them.
 
-In: a `Service`, started by whoever runs it, and settings. Out: an ASGI application.
+In: a `Service`, which the caller starts, and settings. Out: an ASGI application.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from fastapi import FastAPI
 
@@ -16,23 +15,30 @@ from farthing.core.resolve import Resolved
 from farthing.core.settings import AccessSettings, ConnectionSettings, ServerSettings, TelemetrySettings
 from farthing.core.settings.access import split_list
 from farthing.core.version import __version__
-from farthing.server import admin, errors, openapi
-from farthing.server.access import Access
-from farthing.server.cors import Cors
-from farthing.server.dialects import cohere, indexes, ollama, openai, rerank, tei
-from farthing.server.fields import FieldRules
-from farthing.server.forwarded import Forwarded
-from farthing.server.guard import Guard
-from farthing.server.in_flight import InFlight
-from farthing.server.metering import Metering
-from farthing.server.metrics import Metrics, ServerState, model_state
-from farthing.server.request_memory import RequestMemory
-from farthing.server.service import Service
-from farthing.server.token_ids import TokenIds
-from farthing.server.tracing import NoTracing, Tracing
-from farthing.server.unpacking import Unpacking
-from farthing.server.variants import Variants
-from farthing.server.web_pages import WebPages, listened_name
+from farthing.server import admin
+from farthing.server.callers.cors import Cors
+from farthing.server.callers.forwarded import Forwarded
+from farthing.server.callers.guard import Guard
+from farthing.server.callers.web_pages import WebPages, listened_name
+from farthing.server.dialects.cohere import routes as cohere
+from farthing.server.dialects.fields import FieldRules
+from farthing.server.dialects.indexes import routes as indexes
+from farthing.server.dialects.ollama import routes as ollama
+from farthing.server.dialects.openai import routes as openai
+from farthing.server.dialects.rerank import routes as rerank
+from farthing.server.dialects.tei import routes as tei
+from farthing.server.dialects.token_ids import TokenIds
+from farthing.server.http import errors
+from farthing.server.http.unpacking import Unpacking
+from farthing.server.http.variants import Variants
+from farthing.server.limits.in_flight import InFlight
+from farthing.server.limits.metering import Metering
+from farthing.server.limits.request_memory import RequestMemory
+from farthing.server.models.service import Service
+from farthing.server.observe.metrics import Metrics, ServerState, model_state
+from farthing.server.observe.middleware import Access
+from farthing.server.observe.tracing import NoTracing, Tracing
+from farthing.server.pages import openapi
 
 logger = logging.getLogger(__name__)
 
@@ -40,10 +46,11 @@ logger = logging.getLogger(__name__)
 def create_app(
     service: Service, settings: Resolved, tracing: Tracing | None = None, memory: RequestMemory | None = None
 ) -> FastAPI:
-    """The application over `service`; several can live in one process. Its `state.guard` reads API keys again.
+    """Return the application over `service`; several applications can live in one process.
 
-    `settings` has every group; `memory` is what requests may hold, which follows from the settings where it is not
-    given. Raises `SettingsError` when the API keys, or the vocabulary of other token ids, cannot be read.
+    Its `state.guard` can read the API keys again. `settings` has every group. `memory` is what requests may hold; where
+    it is not given, it follows from the settings. Raises `SettingsError` when the API keys, or the vocabulary of
+    foreign token ids, cannot be read.
     """
     access, telemetry = settings.group(AccessSettings), settings.group(TelemetrySettings)
     if telemetry.log_texts:
@@ -75,16 +82,17 @@ def create_app(
     app.state.guard = guard
     errors.install(app)
     for dialect in (openai, rerank, tei, cohere, ollama):
-        app.include_router(dialect.router(service))
+        # Not by include_router, with which FastAPI looks for the route of each request twice.
+        app.router.routes.extend(dialect.router(service, guard.dependencies).routes)
     if server.index_folder is not None:
-        app.include_router(indexes.router(service, Path(server.index_folder)))
+        app.include_router(indexes.router(service, server.index_folder))
     app.include_router(admin.router(service, metrics))
     openapi.install(app, guard)
     app.state.max_body_values = server.max_body_values
     app.state.token_ids = TokenIds(server)
     app.state.field_rules = FieldRules(refuses_unknown=server.unknown_fields == "error")
     trusted, origins = settings.group(ConnectionSettings).trusted_proxies, access.origins()
-    # Each goes around those before it.
+    # Each middleware goes around those added before it.
     app.add_middleware(InFlight, max_bytes=server.max_body_bytes, memory=memory)
     if guard.has_limits:
         app.add_middleware(Metering)
@@ -102,6 +110,6 @@ def create_app(
 
 
 def server_state(service: Service, requests: RequestMemory) -> ServerState:
-    """What the metrics tell of `service` now."""
+    """Return what the metrics tell of `service` at the moment."""
     models = [model_state(entry.name, entry.backend, entry.stats()) for entry in service.models.entries]
     return ServerState(service.health().status == "ready", models, service.memory(), service.cache(), requests)

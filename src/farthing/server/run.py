@@ -1,8 +1,8 @@
-"""One server process, from settings to exit status.
+"""One server process, from its settings to its exit status.
 
-In: models and settings. Out: a process that listens at once, loads the model meanwhile, and on SIGTERM or
-SIGINT stops accepting, finishes what runs, and closes the model. The exit status is 0 after such a stop, 1 when the
-model could not be loaded, 70 when the worker died and the settings say to exit then.
+In: models and settings. Out: a process that listens at once and loads the model meanwhile. On SIGTERM or SIGINT it
+stops accepting requests, finishes those in work, and closes the model. The exit status is 0 after such a stop, 1 when
+the model could not be loaded, and 70 when the worker died and the settings say to exit then.
 """
 
 from __future__ import annotations
@@ -33,17 +33,23 @@ from farthing.core.settings import (
 )
 from farthing.core.sizes import mebibytes
 from farthing.server.app import create_app
-from farthing.server.connection import ConnectionLimits
-from farthing.server.descriptors import fit_connections
-from farthing.server.directory import Directory
-from farthing.server.drain import DrainingServer
-from farthing.server.front import trial
-from farthing.server.listening import BACKLOG, base_url, exposure, listeners_for, often_accepted
-from farthing.server.loading import Models
-from farthing.server.request_memory import RequestMemory
-from farthing.server.service import Service
-from farthing.server.tracing import open_tracing
-from farthing.server.unix_socket import listen_unix
+from farthing.server.http.connection import ConnectionLimits
+from farthing.server.http.drain import DrainingServer
+from farthing.server.http.listening import (
+    BACKLOG,
+    base_url,
+    exposure,
+    fit_connections,
+    listen_unix,
+    listeners_for,
+    often_accepted,
+)
+from farthing.server.limits.request_memory import RequestMemory
+from farthing.server.models.directory import Directory
+from farthing.server.models.loading import Models
+from farthing.server.models.service import Service
+from farthing.server.observe.tracing import open_tracing
+from farthing.server.pages.front import trial
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -52,10 +58,10 @@ logger = logging.getLogger(__name__)
 
 
 def run(chosen: ModelsFile, resolved: Resolved) -> int:
-    """Serve models until told to stop; return the exit status. `resolved` has every group of settings.
+    """Serve models until told to stop, and return the exit status. `resolved` has every group of settings.
 
     Raises:
-        SettingsError: the address cannot be listened on, names of models or routes contradict each other, a
+        SettingsError: the server cannot listen on the address, names of models or routes contradict each other, or a
             certificate or an API key cannot be used.
         MissingExtraError: traces are asked for and OpenTelemetry is not installed.
     """
@@ -76,7 +82,7 @@ def run(chosen: ModelsFile, resolved: Resolved) -> int:
     def stop() -> None:
         server.should_exit = True
 
-    # Also before uvicorn listens to them, and after.
+    # Set here so that the signals work before uvicorn captures them, and after.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
     if sys.platform != "win32":
@@ -107,12 +113,12 @@ def run(chosen: ModelsFile, resolved: Resolved) -> int:
 
 
 def pass_over(number: int, _: FrameType | None) -> None:
-    """Handles a signal that means nothing here, and would end the process: some programs send it to all they start."""
+    """Ignore a signal that would end the process: some programs send it to all processes that they start."""
     logger.info("%s means nothing to this server and is passed over; SIGTERM stops it.", signal.Signals(number).name)
 
 
 def say(text: str) -> None:
-    """On standard output. Its terminal may have been closed while the model was loaded; the server goes on."""
+    """Print `text`. The terminal may have been closed while the model was loaded; the server goes on all the same."""
     try:
         print(text, flush=True)
     except OSError as error:
@@ -122,7 +128,7 @@ def say(text: str) -> None:
 def make_server(
     app: FastAPI, server: ServerSettings, settings: ConnectionSettings, *, ends_process: bool = False
 ) -> uvicorn.Server:
-    """uvicorn with our limits and our end, and none of its own logging below warnings.
+    """Return a uvicorn server with our limits and our shutdown, which logs nothing below warnings itself.
 
     Raises:
         SettingsError: a certificate or key cannot be used.
@@ -134,7 +140,7 @@ def make_server(
         log_level="warning",
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # see `farthing.server.forwarded`
+        proxy_headers=False,  # see `farthing.server.callers.forwarded`
         ws="none",
         lifespan="on",
         workers=1,
@@ -149,13 +155,13 @@ def make_server(
     draining = DrainingServer(config, server.drain_delay_s, ends_process=ends_process)
     try:
         config.load()
-    except OSError as error:  # ssl.SSLError is one
+    except OSError as error:  # which ssl.SSLError is, too
         raise tls_error(settings, error) from error
     return draining
 
 
 def tls_error(settings: ConnectionSettings, error: OSError) -> SettingsError:
-    """What is wrong with the files of TLS; OpenSSL's own errors name none of them."""
+    """Return an error that says which TLS file is wrong; OpenSSL's own errors name no file."""
     for name in ("tls_certfile", "tls_keyfile", "tls_ca"):
         path = getattr(settings, name)
         try:
@@ -172,7 +178,7 @@ def tls_error(settings: ConnectionSettings, error: OSError) -> SettingsError:
 
 
 def banner(service: Service, url: str, memory: RequestMemory, exposed: str = "") -> str:
-    """What is served, commands to try it with, and a warning where it is `exposed`."""
+    """Return the lines that say what is served and how to try it, with the warning `exposed` if there is one."""
     lines = ["Ready"]
     for entry in service.models.entries:
         backend = entry.backend

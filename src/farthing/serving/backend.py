@@ -1,8 +1,8 @@
 """What answers a model's requests: a model in this process, or servers elsewhere.
 
-`farthing.serving.embedder.Embedder` and `farthing.serving.reranker.Reranker` are backends. What stands around them (a
-cache, a server's directory of models) asks for no more than this. Nothing of the engine is imported here: a server
-without models of its own does without torch.
+`farthing.serving.embedder.Embedder` and `farthing.serving.reranker.Reranker` are backends. The code around them (a
+cache, a server's directory of models) asks for no more than this. Nothing of the engine is imported here, so that a
+server without models of its own does without torch.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from farthing.core.space import VectorSpace
-    from farthing.models.heads import Task
+    from farthing.models.forward.heads import Task
     from farthing.serving.governor import MemoryState
-    from farthing.serving.health import Health
-    from farthing.serving.request import EmbedRequest, EmbedResult, Terms
-    from farthing.serving.rerank_request import RerankRequest, RerankResult
-    from farthing.serving.served import ServedModel
-    from farthing.serving.stats import ServingStats
+    from farthing.serving.local_model import ServedModel
+    from farthing.serving.request import CheckedRequest, EmbedRequest, EmbedResult, RerankRequest, RerankResult
+    from farthing.serving.stats import Health, ServingStats
 
 
 class Backend(Protocol):
@@ -29,12 +27,12 @@ class Backend(Protocol):
 
     @property
     def local(self) -> ServedModel | None:
-        """The model in this process that answers in the end; None of servers elsewhere."""
+        """The model in this process that answers in the end; None where servers elsewhere do."""
         ...
 
     @property
     def context_length(self) -> int:
-        """Most tokens of one text or pair."""
+        """The most tokens of one text or pair."""
         ...
 
     def facts(self) -> dict[str, str]:
@@ -46,7 +44,7 @@ class Backend(Protocol):
     def stats(self) -> ServingStats: ...
 
     def memory(self) -> MemoryState | None:
-        """Which step to save memory is taken; None when nobody watches it."""
+        """Which step to save memory is in force; None when nobody watches the memory."""
         ...
 
     def close(self) -> None:
@@ -57,27 +55,23 @@ class Backend(Protocol):
 class EmbedBackend(Backend, Protocol):
     @property
     def dimensions(self) -> int:
-        """Length of the full vectors."""
+        """The length of the full vectors."""
         ...
 
     @property
     def space(self) -> VectorSpace:
-        """Of full vectors of length 1 made now."""
+        """The space of the full unit vectors that this model makes at the moment."""
         ...
 
-    def terms(self, request: EmbedRequest) -> Terms:
-        """What goes before the request's texts, and what lowers the quality of its vectors. Nothing is computed.
+    def check(self, request: EmbedRequest) -> CheckedRequest:
+        """Resolve the request's prompt, and answer the request where nothing has to be computed or waited for.
 
-        Raises `InputError` for what cannot be served whatever the texts are.
+        Raises `InputError` for what cannot be served.
         """
         ...
 
-    def held(self, request: EmbedRequest) -> EmbedResult | None:
-        """The answer where nothing has to be computed or waited for, else None. Raises `InputError`."""
-        ...
-
-    async def embed_async(self, request: EmbedRequest) -> EmbedResult:
-        """One request. Cancelling takes its texts out of the queue.
+    async def compute(self, checked: CheckedRequest) -> EmbedResult:
+        """The vectors of a request that `check` returned. Cancelling takes its texts out of the queue.
 
         Raises `InputError`, `EngineError`, `ServingError`.
         """
@@ -86,5 +80,5 @@ class EmbedBackend(Backend, Protocol):
 
 class RerankBackend(Backend, Protocol):
     async def rerank_async(self, request: RerankRequest) -> RerankResult:
-        """One request. Cancelling takes its pairs out of the queue. Raises as `EmbedBackend.embed_async`."""
+        """The scores of one request. Cancelling takes its pairs out of the queue. Raises as `EmbedBackend.compute`."""
         ...

@@ -1,8 +1,8 @@
 """A request on its way through the queue: cut into slices, each tokenised while earlier ones are computed.
 
-In: a request, texts or pairs of texts, and its empty `Collector`. Out: the collector, filled. Sync and async callers
-differ only in who waits for the futures. Should the weights change while a request is under way, what the old ones made
-is computed again: one request, one vector space.
+In: a request of texts or pairs of texts, and its empty `Collector`. Out: the collector, filled. Sync and async callers
+differ only in who waits for the futures. If the weights change while a request is under way, the rows that the old
+weights made are computed again, so that all vectors of a request are of one space.
 """
 
 from __future__ import annotations
@@ -17,17 +17,16 @@ from typing import Any, NoReturn, Protocol
 from tqdm import tqdm
 
 from farthing.core.errors import InputError
-from farthing.serving.flow import HELD_TEXTS, Flow
-from farthing.serving.job import Job
-from farthing.serving.pools import HUGE_CHARS, TokenizerPools
-from farthing.serving.prepare import Prepared
-from farthing.serving.request import TextEnd
-from farthing.serving.scheduler import Scheduler
-from farthing.serving.size import SLICE_CHARS, SLICE_TEXTS, SMALL_CHARS, Size, count_chars
-from farthing.serving.slices import Collector, Running, Slice, cancel, wait, wait_async
-from farthing.serving.urgency import Urgency
+from farthing.serving.collector import Collector, Running, cancel, wait, wait_async
+from farthing.serving.queue.batch import Job
+from farthing.serving.queue.estimates import SLICE_CHARS, SLICE_TEXTS, SMALL_CHARS, Size, count_chars
+from farthing.serving.queue.lane import HELD_TEXTS, Flow
+from farthing.serving.queue.scheduler import Scheduler
+from farthing.serving.request import TextEnd, Urgency
+from farthing.serving.text.pools import HUGE_CHARS, INLINE_CHARS, TokenizerPools
+from farthing.serving.text.prepare import Prepared, Slice
 
-# Slices of one call that wait or run at the same time: bounds memory, keeps the device busy.
+# Slices of one call that wait or run at the same time. The number bounds memory and keeps the device busy.
 SLICES_IN_FLIGHT = HELD_TEXTS // SLICE_TEXTS
 
 
@@ -48,15 +47,13 @@ class Request(Protocol):
 
 
 class Prepares(Protocol):
-    def prepare(
-        self, inputs: Sequence[Any], start: int, prefix: str, truncate: bool | None, truncate_from: TextEnd
-    ) -> Prepared:
-        """`inputs` are a request's from index `start` on. Raises `InputError`."""
+    def prepare(self, part: Slice) -> Prepared:
+        """Make a slice ready for the queue. Raises `InputError`."""
         ...
 
 
 class Pipeline:
-    """`pools` tokenise for async callers; sync ones do it on their own thread.
+    """Takes requests through the queue. `pools` tokenise for async callers; sync callers do it on their own thread.
 
     `context_length` is the most tokens that a text is computed with. With `per_token` the rows are those of all tokens.
     """
@@ -82,7 +79,7 @@ class Pipeline:
         limited: bool = False,
         show_progress: bool = False,
     ) -> None:
-        """`prefix` goes to the preparer as it is; the queue's limits count when `limited`.
+        """Fill the collector. `prefix` goes to the preparer as it is. The queue's limits apply when `limited`.
 
         Raises `InputError` for what cannot be served as it is, `EngineError`, `ServingError`.
         """
@@ -94,11 +91,16 @@ class Pipeline:
                 self._run(slices, collector, flow, bar)
                 slices = collector.outdated()
 
-    async def run_async(self, request: Request, prefix: str, collector: Collector, *, limited: bool = False) -> None:
-        """As `run`. Cancelling takes the request's texts out of the queue."""
+    async def run_async(
+        self, request: Request, prefix: str, collector: Collector, *, limited: bool = False, is_clean: bool = False
+    ) -> None:
+        """As `run`. Cancelling takes the request's texts out of the queue.
+
+        `is_clean` says that the request's inputs have been through `clean_input` already.
+        """
         size = await self._size(request, prefix)
         with self._scheduler.open(request.urgency, size, limited=limited) as flow:
-            slices: Iterable[Slice] = self._slices(request, prefix)
+            slices: Iterable[Slice] = self._slices(request, prefix, is_clean)
             while slices:
                 await self._run_async(slices, collector, flow)
                 slices = collector.outdated()
@@ -128,8 +130,11 @@ class Pipeline:
         loop, lane = asyncio.get_running_loop(), flow.urgency.lane
         try:
             for item in slices:
-                pool = self._pools.pool(lane, item.num_chars, item.longest_chars)
-                running = await loop.run_in_executor(pool, self._prepare, item)
+                if item.num_chars <= INLINE_CHARS:
+                    running = self._prepare(item)
+                else:
+                    pool = self._pools.pool(lane, item.num_chars, item.longest_chars)
+                    running = await loop.run_in_executor(pool, self._prepare, item)
                 in_flight.append(self._submit(running, flow))
                 if len(in_flight) >= SLICES_IN_FLIGHT:
                     collector.add(in_flight[0], await wait_async(in_flight[0]))
@@ -140,30 +145,31 @@ class Pipeline:
         finally:
             cancel(in_flight)
 
-    def _slices(self, request: Request, prefix: str) -> Iterator[Slice]:
+    def _slices(self, request: Request, prefix: str, is_clean: bool = False) -> Iterator[Slice]:
         start = num_chars = 0
         for stop, item in enumerate(request.inputs):
             more_chars = len(prefix) + count_chars(item)
             if stop - start >= SLICE_TEXTS or (stop > start and num_chars + more_chars > SLICE_CHARS):
-                yield self._slice(request, prefix, start, stop, num_chars)
+                yield self._slice(request, prefix, is_clean, start, stop, num_chars)
                 start, num_chars = stop, 0
             num_chars += more_chars
         if start < len(request.inputs):
-            yield self._slice(request, prefix, start, len(request.inputs), num_chars)
+            yield self._slice(request, prefix, is_clean, start, len(request.inputs), num_chars)
 
-    def _slice(self, request: Request, prefix: str, start: int, stop: int, num_chars: int) -> Slice:
+    def _slice(self, request: Request, prefix: str, is_clean: bool, start: int, stop: int, num_chars: int) -> Slice:
         inputs = request.inputs[start:stop]
         longest = len(prefix) + max(map(count_chars, inputs)) if num_chars > HUGE_CHARS else num_chars
-        return Slice(inputs, start, prefix, request.truncate, request.truncate_from, num_chars, longest)
+        return Slice(inputs, start, prefix, request.truncate, request.truncate_from, is_clean, num_chars, longest)
 
     def _prepare(self, item: Slice) -> Running:
         started = time.perf_counter()
         try:
-            prepared = self._preparer.prepare(item.inputs, item.start, item.prefix, item.truncate, item.truncate_from)
+            prepared = self._preparer.prepare(item)
         except InputError as error:
-            # What the error has passed through holds millions of tokens of texts that are too long. It would stay until
-            # the collector finds the error, which futures and tasks hold in circles. Only here, where all of it has
-            # ended: clearing the frame of a coroutine that waits would close it.
+            # The frames that the error has passed through hold millions of tokens where texts are too long. They would
+            # stay until the garbage collector finds the error, which futures and tasks hold in circles. They are
+            # cleared only here, where all of them have ended: clearing the frame of a coroutine that waits would close
+            # it.
             traceback.clear_frames(error.__traceback__)
             raise
         job = Job(prepared.texts, per_token=self._per_token) if prepared.texts else None

@@ -1,7 +1,7 @@
 """The public face of cross-encoders: a loaded model that says how well documents answer a query.
 
-In: a query and documents, or pairs of texts. Out: scores from 0 to 1, the sigmoid of the model's logits. A request goes
-the way of the embedder's through `farthing.serving.pipeline`; each pair is one text there.
+In: a query and documents, or pairs of texts. Out: scores from 0 to 1, the sigmoid of the model's logits. A request
+takes the same way through `farthing.serving.pipeline` as an embedder's; each pair is one text there.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from farthing.core.errors import EmptyInputError, InputError, UnknownPromptError, shown
-from farthing.serving.pair_template import pair_template
-from farthing.serving.pairs import PairPreparer
+from farthing.core.errors import EmptyInputError, UnknownPromptError
+from farthing.serving.collector import Collector
+from farthing.serving.local_model import ServedModel
 from farthing.serving.pipeline import Pipeline
-from farthing.serving.prompts import check_prompt
-from farthing.serving.rerank_request import Pair, Ranked, RerankRequest, RerankResult, check_top_n
-from farthing.serving.served import ServedModel
-from farthing.serving.slices import Collector
-from farthing.serving.tokenizer import TextTokenizer
+from farthing.serving.request import Pair, Ranked, RerankRequest, RerankResult, check_top_n, rank_request
+from farthing.serving.text.pairs import PairPreparer, pair_template
+from farthing.serving.text.prompts import check_prompt
+from farthing.serving.text.tokenizer import TextTokenizer
 
 
 class Reranker(ServedModel):
@@ -50,7 +49,7 @@ class Reranker(ServedModel):
         instruction: str | None = None,
         truncate: bool | None = None,
     ) -> list[Ranked]:
-        """The documents in order of how well they answer the query; the `top_n` best, all without.
+        """The `top_n` documents that answer the query best, or all of them without it, in order.
 
         Raises:
             InputError: a text or an argument cannot be served as it is.
@@ -80,7 +79,7 @@ class Reranker(ServedModel):
         truncate: bool | None = None,
         raw_scores: bool = False,
     ) -> np.ndarray:
-        """float32 [pairs] of pairs (query, document): scores from 0 to 1, or with `raw_scores` logits.
+        """The scores of pairs (query, document): float32 [pairs], from 0 to 1, or with `raw_scores` logits.
 
         Raises as `rank`.
         """
@@ -100,7 +99,7 @@ class Reranker(ServedModel):
         return result.logits if raw_scores else result.scores
 
     async def rerank_async(self, request: RerankRequest) -> RerankResult:
-        """One request, of at most `max_texts_per_request` pairs.
+        """The scores of one request of at most `max_texts_per_request` pairs.
 
         Raises what `rank` raises, `QueueFullError`, and `MemoryShortError` while no new work is taken.
         """
@@ -118,13 +117,14 @@ class Reranker(ServedModel):
         return result_of(collector)
 
     def _pipeline(self, request: RerankRequest) -> Pipeline:
-        """Of one request. Raises `InputError` for numbers of tokens that leave no room."""
+        """The pipeline for one request. Raises `InputError` for numbers of tokens that leave no room."""
         preparer = self._preparer.for_request(request.max_tokens, request.max_document_tokens)
         longest = min(self.context_length, request.max_tokens or self.context_length)
         return Pipeline(preparer, self._scheduler, self._pools, longest)
 
     def _instruction(self, request: RerankRequest) -> str:
-        """
+        """The instruction for the request's pairs; empty where the model takes none.
+
         Raises:
             EmptyInputError: there are no pairs.
             UnknownPromptError: the model takes no instruction.
@@ -139,19 +139,6 @@ class Reranker(ServedModel):
             check_prompt(request.instruction, "instruction", self._settings.max_text_chars)
             return request.instruction
         return default or ""
-
-
-def rank_request(query: str, documents: Sequence[str], instruction: str | None, truncate: bool | None) -> RerankRequest:
-    if isinstance(documents, str):
-        raise InputError("documents is a single text; give a list of texts.", param="documents")
-    if not isinstance(query, str):
-        raise InputError(f"query is {shown(query)}; it must be a text (str).", param="query")
-    for index, text in enumerate(documents):
-        if not isinstance(text, str):
-            raise InputError(
-                f"Document {index} is {shown(text)}; it must be a text (str).", param=f"documents[{index}]"
-            )
-    return RerankRequest([(query, text) for text in documents], instruction, truncate)
 
 
 def result_of(collector: Collector) -> RerankResult:

@@ -1,24 +1,28 @@
-"""Counters of the serving core, as plain numbers; exporting them is the server's business."""
+"""Counters of the serving core, as plain numbers; exporting them is the server's business.
+
+An `Observer` is told how long texts waited and batches ran while it happens; the counters are read later.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
+from typing import Protocol
 
 
 @dataclass(frozen=True)
 class QueueStats:
-    """What is told of the queue; totals only ever grow.
+    """The state of the queue; totals only ever grow.
 
     Attributes:
-        waiting_texts, waiting_tokens: in the queue, of both lanes.
-        waiting_bulk_texts, waiting_bulk_tokens: those of them in the bulk lane.
-        expected_wait_s: until all of the interactive lane is computed; 0 while the speed is not known.
-        expected_bulk_wait_s: until all of the bulk lane is, at the speed that it was seen to get.
-        tokens_per_s: present speed of full batches, each text with all of its tokens; 0 while not known.
-        expired_requests_total: whose time was over before they were finished.
-        queue_waits_total, queue_wait_seconds_total: of parts of requests, each from its submission to its batch.
+        waiting_texts, waiting_tokens: texts and tokens in the queue, in both lanes.
+        waiting_bulk_texts, waiting_bulk_tokens: the part of them that is in the bulk lane.
+        expected_wait_s: seconds until all of the interactive lane is computed; 0 while the speed is not known.
+        expected_bulk_wait_s: seconds until all of the bulk lane is computed, at the speed that it was seen to get.
+        tokens_per_s: present speed of full batches, each text with all of its tokens; 0 while it is not known.
+        expired_requests_total: requests whose time was over before they were finished.
+        queue_waits_total, queue_wait_seconds_total: waits of parts of requests, each from its submission to its batch.
     """
 
     waiting_texts: int = 0
@@ -37,12 +41,12 @@ class QueueStats:
 
 @dataclass(frozen=True)
 class ServingStats(QueueStats):
-    """A snapshot; what does not concern the queue only ever grows.
+    """A snapshot; the counters that do not concern the queue only ever grow.
 
     Attributes:
-        tokens_total: of the texts that were computed, each text with all of its tokens.
-        computed_tokens_total: that went through the model.
-        saved_tokens_total: that did not, because other texts, of this batch or an earlier one, have them too.
+        tokens_total: tokens of the texts that were computed, each text with all of its tokens.
+        computed_tokens_total: tokens that went through the model.
+        saved_tokens_total: tokens that did not, because other texts, of this batch or an earlier one, have them too.
     """
 
     texts_total: int = 0
@@ -58,13 +62,13 @@ class ServingStats(QueueStats):
 
 
 def in_all(stats: Iterable[ServingStats]) -> ServingStats:
-    """The counters of several models added up."""
+    """The sum of the counters of several models."""
     found = list(stats)
     return ServingStats(**{item.name: sum(getattr(one, item.name) for one in found) for item in fields(ServingStats)})
 
 
 def totals(stats: ServingStats) -> ServingStats:
-    """What remains of the counters of a model that is gone: nothing waits there any more."""
+    """What remains of the counters of a model that is gone, where nothing waits any more."""
     gauges = (item.name for item in fields(ServingStats) if not item.name.endswith("_total"))
     return replace(stats, **dict.fromkeys(gauges, 0))
 
@@ -85,3 +89,36 @@ class StatsCounter:
     def snapshot(self, queue: QueueStats) -> ServingStats:
         with self._lock:
             return replace(self._totals, **vars(queue))
+
+
+@dataclass(frozen=True)
+class Health:
+    """Whether a model can answer; `reason` is empty when it is ready."""
+
+    ready: bool
+    reason: str = ""
+
+
+class Observer(Protocol):
+    """Called from the worker's thread, once for each job's share and once for each batch.
+
+    It must be quick and must not raise.
+    """
+
+    def queue_wait_s(self, seconds: float) -> None:
+        """Note that a text was taken into a batch after that many seconds."""
+        ...
+
+    def batch(self, num_texts: int, num_tokens: int, seconds: float) -> None:
+        """Note that a forward pass over that many texts and computed tokens ended well."""
+        ...
+
+
+class NoObserver:
+    """An observer that does nothing."""
+
+    def queue_wait_s(self, seconds: float) -> None:
+        pass
+
+    def batch(self, num_texts: int, num_tokens: int, seconds: float) -> None:
+        pass

@@ -1,55 +1,19 @@
-"""The last steps from pooled rows to vectors: cut to the asked dimensions, then scale to length 1 (in this order)."""
+"""The last steps from pooled rows to vectors: cut to the asked dimensions, then scale to length 1 (in this order).
+
+Nothing here needs torch, so that a server whose models are elsewhere does without it.
+"""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from farthing.core.errors import DimensionsError
-from farthing.core.space import VectorSpace
-from farthing.models.ragged import ragged
 from farthing.models.spec import EmbeddingSpec
-from farthing.serving.request import EmbedRequest, EmbedResult
-from farthing.serving.slices import Collector
-
-if TYPE_CHECKING:
-    from farthing.engine.describe import ModelDescription
-
-
-class VectorCollector(Collector):
-    """Of a request for vectors. Raises `DimensionsError` when it is made."""
-
-    def __init__(self, request: EmbedRequest, description: ModelDescription) -> None:
-        hidden = description.spec.hidden
-        self._warnings = check_dimensions(request, hidden, description.embedding)
-        self._request = request
-        self._dimensions = request.dimensions or hidden
-        super().__init__(len(request.inputs), self._dimensions)
-        if request.per_token:
-            self.rows = ragged([np.zeros((0, self._dimensions), np.float32)] * len(request.inputs))
-
-    def finished(self, rows: np.ndarray) -> np.ndarray:
-        if self._request.per_token:
-            return ragged([finish_vectors(text, self._dimensions, self._request.normalize) for text in rows])
-        return finish_vectors(rows, self._dimensions, self._request.normalize)
-
-    def result(self, space: VectorSpace) -> EmbedResult:
-        return EmbedResult(
-            self.rows,
-            self.num_tokens,
-            self.num_computed_tokens,
-            space,
-            self.truncated,
-            self._warnings,
-            self.timings,
-            self.text_tokens,
-            self.unknown,
-        )
+from farthing.serving.request import EmbedRequest
 
 
 def check_dimensions(request: EmbedRequest, hidden: int, spec: EmbeddingSpec) -> tuple[str, ...]:
-    """Warnings about the asked dimensions. Raises `DimensionsError` outside 1..hidden."""
+    """Warnings about the asked dimensions. Raises `DimensionsError` for a number outside 1..hidden."""
     asked = request.dimensions
     if asked is None or asked == hidden:
         return ()
@@ -63,7 +27,7 @@ def check_dimensions(request: EmbedRequest, hidden: int, spec: EmbeddingSpec) ->
 
 
 def finish_vectors(rows: np.ndarray, dimensions: int, normalize: bool) -> np.ndarray:
-    """rows float32 [texts, hidden] -> float32 [texts, dimensions]."""
+    """Cut rows, float32 [texts, hidden], to float32 [texts, dimensions], and with `normalize` make them 1 long."""
     vectors: np.ndarray = rows[:, :dimensions]
     if not normalize:
         return vectors

@@ -1,8 +1,9 @@
 """The only thread that touches the device.
 
-Takes batches from the scheduler, runs them, hands back rows. A batch that finds no memory is run in halves; one that
-raises fails only the jobs that raise alone too. If the thread itself dies, every unanswered job is failed with
-`WorkerDiedError`, health says so, and a new life begins after a pause, or not, by setting. Nobody is left waiting.
+It takes batches from the scheduler, runs them, and hands back rows. A batch that runs out of memory is run in halves.
+When a batch raises an error, only the jobs that raise one when run alone fail. If the thread itself dies, every
+unanswered job fails with `WorkerDiedError`, health says so, and a new thread begins after a pause, or not, by setting.
+Nobody is left waiting.
 """
 
 from __future__ import annotations
@@ -15,13 +16,11 @@ from typing import Protocol
 
 from farthing.core.errors import BatchFailedError, ClosedError, EngineError, OutOfMemoryError, WorkerDiedError
 from farthing.engine.runner import BatchOutput
-from farthing.serving.batch import Batch
-from farthing.serving.health import Health
-from farthing.serving.observer import NoObserver, Observer
-from farthing.serving.scheduler import Scheduler
-from farthing.serving.speed import counted_tokens
-from farthing.serving.stats import StatsCounter
-from farthing.serving.token_budget import TokenBudget
+from farthing.serving.queue.batch import Batch
+from farthing.serving.queue.estimates import counted_tokens
+from farthing.serving.queue.scheduler import Scheduler
+from farthing.serving.queue.token_budget import TokenBudget
+from farthing.serving.stats import Health, NoObserver, Observer, StatsCounter
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +30,11 @@ class BatchRunner(Protocol):
 
 
 class Worker:
-    """Starts its thread when made.
+    """Runs the scheduler's batches on a thread of its own, which starts when the worker is made.
 
     Args:
-        restart: start a new thread after one died.
-        restart_pause_s: how long health is down and work refused before that.
+        restart: whether to start a new thread after one died.
+        restart_pause_s: seconds before that, in which health is down and work is refused.
 
     Attributes:
         observer: is told of every batch.
@@ -68,7 +67,7 @@ class Worker:
         return self._health
 
     def close(self) -> None:
-        """Finish what was accepted, refuse the rest, end the thread."""
+        """Finish what was accepted, refuse the rest, and end the thread."""
         self._closing.set()
         self._scheduler.refuse(ClosedError("This embedder was closed."), drop_open=False)
         self._thread.join()
@@ -77,7 +76,7 @@ class Worker:
         self._scheduler.refuse(ClosedError("This embedder was closed."), drop_open=True)
 
     def _live(self) -> None:
-        """Work until closed; after a death, recover and work again, or leave it at that."""
+        """Work until closed. After a death, recover and work again, or stop for good."""
         while True:
             try:
                 self._work()
@@ -97,7 +96,7 @@ class Worker:
             f"The worker thread died ({type(error).__name__}). Send the request again; the log has the details."
         )
         died.__cause__ = error
-        # Operators read the health; callers get the kind alone, since an error's words may hold somebody's data.
+        # Operators read the health; callers only get the kind of error, since its words may hold somebody's data.
         self._health = Health(ready=False, reason=f"The worker thread died ({type(error).__name__}: {error}).")
         self._scheduler.refuse(died, drop_open=True)
 
@@ -110,7 +109,7 @@ class Worker:
                 self._run(part)
 
     def _run(self, batch: Batch) -> None:
-        """Run a batch; if it raises, run each job's share alone, so that one text cannot fail its neighbours."""
+        """Run a batch; if it raises an error, run each job's share alone: one text must not fail its neighbours."""
         started = time.perf_counter()
         batch.begin(started)
         texts = batch.texts
@@ -147,7 +146,7 @@ class Worker:
             self._scheduler.put_back(job)
 
     def _run_in_halves(self, batch: Batch, error: OutOfMemoryError) -> None:
-        """After the batch found no memory; only a text that does not fit alone is failed."""
+        """Run a batch again after it ran out of memory; only a text that does not fit alone fails."""
         self._stats.add(out_of_memory_batches_total=1)
         halves = batch.halves()
         if halves is None:
@@ -159,7 +158,7 @@ class Worker:
 
 
 def typed(error: Exception) -> EngineError:
-    """The error itself if it is one of ours, else one that names its kind; its words may hold a user's data."""
+    """The error itself if it is one of ours, else one that names only its kind: its words may hold a user's data."""
     if isinstance(error, EngineError):
         return error
     failure = BatchFailedError(f"The forward pass failed ({type(error).__name__}). The log has the details.")

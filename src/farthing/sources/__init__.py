@@ -1,1 +1,1 @@
-"""Where models come from: local folders, hubs, the package index. Ends with a folder on this machine."""
+"""Where models come from: local folders, hubs, the package index. The result is a folder on this machine."""

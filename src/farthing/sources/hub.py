@@ -2,7 +2,7 @@
 
 In: a model id and the source settings. Out: a snapshot folder in the hub library's own cache layout, named after its
 commit. HF_ENDPOINT, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE work as the library documents them. Only safetensors and text
-files are fetched: never pickles, never code. Which other source to try when this one fails is not decided here.
+files are fetched: never pickles, never code. The caller decides which other source to try when this one fails.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from farthing.core.files import cache_folder
 from farthing.core.settings import SourceSettings
 
 WANTED = ["*.safetensors", "*.json", "*.txt", "*.model"]
-# Their json files match too, but belong to weights that are not fetched.
+# Folders whose json files match too, but belong to weights that are not fetched.
 UNWANTED = ["onnx/*", "openvino/*"]
-# What a model is and how its vectors are made.
+# Files that say what a model is and how its vectors are made.
 CONFIGURATION = [
     "config.json",
     "modules.json",
@@ -46,7 +46,8 @@ CONFIGURATION = [
     "adapter_config.json",
     "*_Transformer/*config.json",
 ]
-# Base of the network errors. Which HTTP library it comes from depends on the hub library's version, its place does not.
+# Base class of the network errors. Which HTTP library it comes from depends on the hub library's version; its place
+# does not.
 HTTPError: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]
 NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 OLD_FOLDER = "0_Transformer/"  # where early versions of sentence-transformers put the weights
@@ -61,17 +62,17 @@ class SilentBar(tqdm):
 
 
 def endpoint() -> str:
-    """Address of the hub that is asked."""
+    """The address of the hub that is asked."""
     return constants.ENDPOINT
 
 
 def hub_cache_folder(settings: SourceSettings) -> Path:
-    """Where snapshots are kept. Raises `SettingsError` where that is in a home folder, and there is none."""
+    """The folder where snapshots are kept. Raises `SettingsError` where it is in a home folder, and there is none."""
     return cache_folder(settings.cache_dir, constants.HF_HUB_CACHE, "HOME or HF_HOME")
 
 
 def check_id(repo_id: str) -> None:
-    """Raise `ModelNotFoundError` for what cannot be the id of a model."""
+    """Raise `ModelNotFoundError` for a name that cannot be the id of a model."""
     try:
         utils.validate_repo_id(repo_id)  # type: ignore[attr-defined]
     except HFValidationError as error:
@@ -82,7 +83,7 @@ def check_id(repo_id: str) -> None:
 
 
 def cached_snapshot(repo_id: str, settings: SourceSettings) -> Path:
-    """The snapshot downloaded earlier, without asking the hub. Raises `ModelNotFoundError` when there is no whole one.
+    """The whole snapshot that was downloaded earlier, without asking the hub. Raises `ModelNotFoundError` without one.
 
     A snapshot that another tool fetched in part is noticed only if its list of files was kept.
     """
@@ -126,7 +127,7 @@ def download_snapshot(
 
 
 def download_configuration(repo_id: str, settings: SourceSettings, folder: Path, *, answer_within_s: float) -> None:
-    """Put the files that say what the model is into `folder`: some kilobytes, and not into the library's cache.
+    """Put the files that say what the model is, some kilobytes, into `folder` and not into the library's cache.
 
     Raises:
         ModelNotFoundError: as `download_snapshot`.
@@ -143,10 +144,11 @@ def download_configuration(repo_id: str, settings: SourceSettings, folder: Path,
 
 
 def ask(repo_id: str, revision: str | None, within_s: float) -> ModelInfo:
-    """What the hub says of the model. Raises `FutureTimeoutError` after `within_s` seconds.
+    """What the hub says of the model. Raises `ModelNotFoundError` after `within_s` seconds.
 
     The library's own timeout does not bound the look-up of the host's name, and counts anew for each of its addresses,
-    so a network that drops packets would hold the caller for minutes. The thread is left behind then; it is a daemon.
+    so that a network which drops packets would hold the caller for minutes. The thread is left behind then; it is a
+    daemon.
     """
     answer: Future[ModelInfo] = Future()
 
@@ -212,6 +214,6 @@ def reason(error: Exception, repo_id: str, revision: str | None) -> str:
     if isinstance(error, ValueError):
         return f"what answers there is not a model hub ({type(error).__name__})"
     if isinstance(error, OSError) and error.errno in NOT_WRITABLE:
-        # The library's caches of other kinds lie beside that of models.
+        # The library keeps caches of other kinds beside that of models.
         return f"cannot write {error.filename}: {error.strerror}; set HF_HOME, or give a folder with --cache-dir"
     return f"{type(error).__name__}: {error}".splitlines()[0]

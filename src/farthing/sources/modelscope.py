@@ -21,7 +21,7 @@ def modelscope_snapshot(model_id: str, settings: SourceSettings, *, cached: bool
 
     Raises:
         MissingExtraError: the package `modelscope` is not installed.
-        ModelNotFoundError: it could not give the model. The message is one line.
+        ModelNotFoundError: the package could not give the model. The message is one line.
     """
     if importlib.util.find_spec("modelscope") is None:
         raise MissingExtraError(f"modelscope:{model_id}", "modelscope")

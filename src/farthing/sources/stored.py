@@ -1,6 +1,6 @@
 """Models that are on this machine already, as `find_model` would find them, and how they are removed.
 
-In: the source settings. Out: what lies in the hub library's cache, which other tools share, and in Farthing's own
+In: the source settings. Out: the models in the hub library's cache, which other tools share, and in Farthing's own
 folder for downloads. A folder that was given as a path is its user's own, and is not listed.
 """
 
@@ -28,10 +28,10 @@ SYNTHETIC = "synthetic"  # folder of models with random weights, which `farthing
 class StoredModel:
     """
     Attributes:
-        name: by which it is asked for.
+        name: name by which the model is asked for.
         origin: one phrase.
-        num_bytes: on disk.
-        remove: takes it away. Raises `OSError`.
+        num_bytes: size on disk.
+        remove: removes the model. Raises `OSError`.
     """
 
     name: str
@@ -42,7 +42,7 @@ class StoredModel:
 
 
 def stored_models(settings: SourceSettings, wheel: StarterWheel = STARTER_WHEEL) -> list[StoredModel]:
-    """All of them, by name. Raises `SettingsError` where there is no home folder to look into."""
+    """All stored models, by name. Raises `SettingsError` where there is no home folder to look into."""
     found = [*of_hub(hub_cache_folder(settings))]
     try:
         root = cache_folder(settings.cache_dir, FARTHING_CACHE, "HOME")
@@ -57,7 +57,7 @@ def stored_models(settings: SourceSettings, wheel: StarterWheel = STARTER_WHEEL)
 def of_hub(folder: Path) -> Iterator[StoredModel]:
     try:
         info = scan_cache_dir(folder)
-    except (CacheNotFound, ValueError):  # none yet, or something else of that name
+    except (CacheNotFound, ValueError):  # no cache yet, or something else of that name
         return
     for repo in info.repos:
         if repo.repo_type == "model" and any(is_model(revision.snapshot_path) for revision in repo.revisions):

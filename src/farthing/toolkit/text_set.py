@@ -1,7 +1,7 @@
-"""A whole file of texts in memory, with their records and their vectors.
+"""A whole file of texts in memory, with its records and its vectors.
 
-In: a file as `farthing embed` reads them; an encoder, or a file of vectors that `farthing embed` has made of it. Out:
-texts, records and unit vectors, row by row. Files that must not be in memory as a whole are read with
+In: a file of texts in a format that `farthing embed` reads; an encoder, or a file of vectors that `farthing embed` made
+of it. Out: texts, records and unit vectors, row by row. Files that are too large for memory are read with
 `farthing.toolkit.records` instead.
 """
 
@@ -18,16 +18,16 @@ import numpy as np
 from tqdm import tqdm
 
 from farthing.core.errors import EmptyInputError, InputError
-from farthing.serving.request import EmbedRequest, InputType
-from farthing.toolkit.encoder import RequestEncoder
+from farthing.serving.request import EmbedRequest, InputType, parts_of
+from farthing.toolkit.encoder import Encoder, check_unchanged
+from farthing.toolkit.records.fields import placed_error
 from farthing.toolkit.records.lines import USUAL_LAYOUT, Layout
-from farthing.toolkit.records.placed import placed_error
 from farthing.toolkit.records.read_lines import Wanted
 from farthing.toolkit.records.reader import open_reader, shown_name
 from farthing.toolkit.records.rows import Rows, readable
 from farthing.toolkit.records.skipped import STRICT, Skipped
 
-# Rows that are read at once, and texts that are embedded between two moves of the progress bar.
+# How many rows are read at once, and how many texts are embedded between two moves of the progress bar.
 ROWS_AT_A_TIME, TEXTS_AT_A_TIME = 8192, 1024
 
 
@@ -36,11 +36,11 @@ class TextSet:
     """
     Attributes:
         source: name of the input in messages.
-        field: of the records, that holds the text.
-        texts: in the order of the input; those that could be read.
-        rows: the same, with their records.
-        numbers: int64 [texts], the place of each among all records of the input, from 0.
-        num_records: of the input, those that could not be read included.
+        field: name of the records' field that holds the text.
+        texts: the texts that could be read, in the order of the input.
+        rows: the same texts, with their records.
+        numbers: int64 [texts], the place of each text among all records of the input, from 0.
+        num_records: the number of records in the input, including those that could not be read.
         layout: how the input is written.
     """
 
@@ -57,7 +57,7 @@ class TextSet:
 
     @functools.cached_property
     def starts(self) -> np.ndarray:
-        """The index of the first text of each of `rows`, and the number of texts: int64 [rows + 1]."""
+        """The index of the first text of each of `rows`, followed by the number of texts: int64 [rows + 1]."""
         starts: np.ndarray = np.cumsum([0, *map(len, self.rows)])
         return starts
 
@@ -71,7 +71,7 @@ class TextSet:
         return part, int(index - self.starts[part])
 
     def json_objects(self, indices: Iterable[int] | None = None) -> Iterator[str]:
-        """The records of these texts, or of all, each as a JSON object on one line."""
+        """The records of the texts at these indices, or of all texts, each as a JSON object on one line."""
         if indices is None:
             return itertools.chain.from_iterable(rows.json_objects() for rows in self.rows)
         return self._chosen_json_objects(indices)
@@ -84,7 +84,7 @@ class TextSet:
             yield of_part[part][place]
 
     def without(self, indices: Collection[int]) -> TextSet:
-        """Of these texts all but those of `indices`."""
+        """These texts without those at `indices`."""
         kept = np.setdiff1d(np.arange(len(self)), list(indices))
         bounds = np.searchsorted(kept, self.starts)
         parts = [
@@ -99,9 +99,10 @@ class TextSet:
 class TextVectors:
     """
     Attributes:
-        table: of length 1, float32 [texts, dimensions]; zero for texts that were not asked for.
-        unknown: bool [texts], whose vector says nothing, because the model knows none of their words.
-        errors: of texts that have no vector, because they cannot be embedded; each names the place.
+        table: unit vectors, float32 [texts, dimensions]; zero for texts that were not asked for.
+        unknown: bool [texts], true where the vector says nothing because the model knows none of the text's words.
+        errors: by index, the error of each text that has no vector because it cannot be embedded; it names the text's
+            place.
     """
 
     table: np.ndarray
@@ -110,7 +111,7 @@ class TextVectors:
 
     @property
     def says_nothing(self) -> np.ndarray:
-        """bool [texts], that cannot be told apart by their vectors."""
+        """bool [texts], true for texts that cannot be told apart by their vectors."""
         found: np.ndarray = self.unknown.copy()
         found[list(self.errors)] = True
         return found
@@ -119,11 +120,12 @@ class TextVectors:
 def read_text_set(
     name: str, given_format: str | None = None, field: str | None = None, skipped: Skipped = STRICT
 ) -> TextSet:
-    """
+    """Read a whole file of texts into memory.
+
     Args:
         name: a path, or "-" for standard input.
         given_format: one of `reader.SUFFIXES`; None to go by the suffix.
-        field: that holds the text; None for "text", or the only one.
+        field: name of the field that holds the text; None for "text", or the only field.
         skipped: is told of records that cannot be read; by default the first of them is an error.
 
     Raises what `open_reader` raises, and `EmptyInputError` when no record can be read.
@@ -147,27 +149,30 @@ def read_text_set(
 
 
 def embed_text_set(
-    encoder: RequestEncoder,
+    encoder: Encoder,
     data: TextSet,
     *,
     indices: np.ndarray | None = None,
     input_type: InputType | None = None,
     show_progress: bool = False,
 ) -> TextVectors:
-    """Of all texts, or only of those with these `indices`. Texts over the context are cut; what cannot be embedded has
+    """Embed all texts, or only those at `indices`. Texts over the context are cut; a text that cannot be embedded has
     no vector.
 
-    Raises what `Encoder.encode` raises, but for single texts.
+    Raises what `Encoder.encode_request` raises, except errors of single texts, and `SpaceChangedError`.
     """
+    space = encoder.space
     wanted = np.arange(len(data)) if indices is None else indices
     errors: dict[int, InputError] = {}
     table = np.zeros((len(data), encoder.dimensions), dtype=np.float32)
     found = TextVectors(table, np.zeros(len(data), dtype=bool), errors)
     with tqdm(total=len(wanted), desc="Embedding", unit=" texts", disable=not show_progress, dynamic_ncols=True) as bar:
-        for start in range(0, len(wanted), TEXTS_AT_A_TIME):
-            part = wanted[start : start + TEXTS_AT_A_TIME]
-            texts = [data.texts[index] for index in part]
-            result = encoder.encode_request(EmbedRequest(texts, input_type=input_type, truncate=True, leaves_out=True))
+        texts = [data.texts[int(index)] for index in wanted]
+        request = EmbedRequest(texts, input_type=input_type, truncate=True, leaves_out=True)
+        for number, asked in enumerate(parts_of(request, TEXTS_AT_A_TIME)):
+            part = wanted[number * TEXTS_AT_A_TIME :][: len(asked.inputs)]
+            result = encoder.encode_request(asked)
+            check_unchanged(space, result.space)
             found.table[part] = result.vectors
             found.unknown[part[list(result.unknown.texts)]] = True
             for place, error in result.errors.items():
@@ -178,9 +183,9 @@ def embed_text_set(
 
 
 def read_vectors(path: Path, data: TextSet) -> TextVectors:
-    """The vectors of `data` in a .npy file; of the file itself if they can be. Zero vectors are none.
+    """Read the vectors of `data` from a .npy file, without copying them if possible. A zero vector counts as no vector.
 
-    Raises `InputError` when the file is not one of as many vectors as there are records.
+    Raises `InputError` when the file does not hold as many vectors as there are records.
     """
     try:
         vectors: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -202,7 +207,8 @@ def read_vectors(path: Path, data: TextSet) -> TextVectors:
 
 
 def unit(vectors: np.ndarray, path: Path, data: TextSet) -> TextVectors:
-    """`vectors` if all are of length 1 or 0, or a copy in which they are. Raises `InputError` for what is no number."""
+    """`vectors` if all have length 1 or 0, or a copy in which they do. Raises `InputError` for a vector whose length is
+    not finite, and when all vectors are zero."""
     lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
     wrong = np.flatnonzero(~np.isfinite(lengths))
     if len(wrong):

@@ -1,8 +1,8 @@
 """An upstream's answer, read no further than an answer to what was asked can go.
 
-In: a response that is still coming. Out: its status, headers and content, or `AttemptFailedError` as soon as it is
-longer than allowed, compressed or not. Compression is undone here in bounded steps: a library that unpacks whatever
-comes would hold a thousand times what was received.
+In: a response that is still coming. Out: its status, headers and content, or `AttemptFailedError` as soon as the answer
+is longer than allowed, compressed or not. Compression is undone here in bounded steps: a library that unpacks whatever
+comes would hold a thousand times the bytes that were received.
 """
 
 from __future__ import annotations
@@ -13,15 +13,35 @@ from dataclasses import dataclass
 
 import httpx
 
-from farthing.upstream.attempt import AttemptFailedError
-
 ACCEPTED = "gzip"  # in the header accept-encoding; the one compression that is undone
 FLOOR_BYTES = 2**20
 CEILING_BYTES = 2**30
-ERROR_BYTES = FLOOR_BYTES  # of what is no vectors and no scores: errors, health, lists of models
-NUMBER_BYTES = 40  # of a number of a vector as indented JSON
-ITEM_BYTES = 1024  # around a vector or a score
-MOST_DIMENSIONS = 65_536  # where it is not known yet how many there are
+ERROR_BYTES = FLOOR_BYTES  # for answers without vectors and scores: errors, health, lists of models
+NUMBER_BYTES = 40  # for a number of a vector, as indented JSON
+ITEM_BYTES = 1024  # for what is around a vector or a score
+MOST_DIMENSIONS = 65_536  # of a vector, where it is not known yet how many there are
+
+
+class AttemptFailedError(Exception):
+    """The upstream broke off, answered 5xx, or answered something that makes no sense.
+
+    Attributes:
+        reason: one phrase, without anything that the upstream said.
+        detail: what the upstream said.
+        is_gone: whether it cannot be reached or does not answer, so that asking it again now is of no use.
+    """
+
+    def __init__(self, reason: str, *, detail: str = "", is_gone: bool = False) -> None:
+        super().__init__(reason)
+        self.reason, self.detail, self.is_gone = reason, detail, is_gone
+
+
+class AttemptBusyError(Exception):
+    """The upstream has too much to do, and wants to be left alone for `rest_s` seconds."""
+
+    def __init__(self, rest_s: float) -> None:
+        super().__init__("has too much to do (429)")
+        self.rest_s = rest_s
 
 
 @dataclass(frozen=True)
@@ -40,7 +60,7 @@ class Answer:
 
 
 def vectors_limit(num_inputs: int, dimensions: int | None) -> int:
-    """The longest answer, in bytes, that so many vectors can be."""
+    """The longest answer, in bytes, that this many vectors can be."""
     return bounded(num_inputs * ((dimensions or MOST_DIMENSIONS) * NUMBER_BYTES + ITEM_BYTES))
 
 
@@ -54,7 +74,8 @@ def bounded(num_bytes: int) -> int:
 
 
 async def read_answer(response: httpx.Response, max_bytes: int) -> Answer:
-    """
+    """Read a response up to its end.
+
     Raises:
         AttemptFailedError: it is longer than `max_bytes`, packed in a way that was not asked for, or cut short.
         httpx.RequestError: the connection broke.
@@ -73,7 +94,7 @@ async def read_answer(response: httpx.Response, max_bytes: int) -> Answer:
 
 
 def unpacker(response: httpx.Response) -> zlib._Decompress | None:
-    """None where the content comes as it is. Raises `AttemptFailedError` for other compressions."""
+    """What undoes the compression, or None where there is none. Raises `AttemptFailedError` for other compressions."""
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding in ("", "identity"):
         return None
@@ -83,7 +104,7 @@ def unpacker(response: httpx.Response) -> zlib._Decompress | None:
 
 
 def unpack(unpacked: zlib._Decompress, chunk: bytes, max_bytes: int) -> bytes:
-    """At most `max_bytes`, which is at least 1."""
+    """Unpack a chunk to at most `max_bytes`, which is at least 1."""
     try:
         return unpacked.decompress(chunk, max_bytes)
     except zlib.error as error:

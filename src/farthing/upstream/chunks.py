@@ -1,7 +1,7 @@
 """A request's inputs as they are sent to upstreams: made fit, and split into requests of their own.
 
-In: texts and token ids as clients send them. Out: chunks, which know the inputs' places. What comes back is the
-business of `farthing.upstream.embedder`.
+In: texts and token ids as clients send them. Out: chunks, which know the inputs' places. The answers are handled in
+`farthing.upstream.embedder`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 from farthing.core.errors import EmptyInputError, InputError
 from farthing.core.settings import ServingSettings
-from farthing.serving.text import fit_text
+from farthing.serving.text.clean import fit_text
 
 CHARS_PER_TOKEN = 4  # where an upstream does not say how many tokens there were
-
 Input = str | Sequence[int]
 
 
@@ -30,7 +29,7 @@ class Chunk:
         return sum(map(weight_of, self.inputs))
 
     def halves(self) -> list[Chunk]:
-        """The second half first."""
+        """The two halves of the chunk, the second one first."""
         middle = len(self.inputs) // 2
         return [
             Chunk(self.inputs[middle:], self.places[middle:]),
@@ -39,24 +38,31 @@ class Chunk:
 
 
 def weight_of(item: Input) -> int:
-    """About its number of characters."""
+    """The approximate number of characters of an input."""
     return len(item) if isinstance(item, str) else CHARS_PER_TOKEN * len(item)
 
 
-def estimate_tokens(text: str) -> int:
-    """Rather too many than too few: three letters of ASCII, or one of any other, make a token."""
+def generous_tokens(text: str) -> int:
+    """The estimated number of tokens of a text, rather too large than too small.
+
+    Three letters of ASCII, or one of any other script, count as a token.
+    """
     num_ascii = len(text.encode("ascii", "ignore"))
     return -(-num_ascii // 3) + len(text) - num_ascii
 
 
-def fit_input(item: Input, index: int, prefix: str, serving: ServingSettings) -> str | list[int] | None:
-    """As it is sent; None where a zero vector is the answer.
+def fit_input(
+    item: Input, index: int, prefix: str, serving: ServingSettings, *, is_clean: bool = False
+) -> str | list[int] | None:
+    """The input as it is sent; None where a zero vector is the answer.
+
+    With `is_clean`, a text has been through `fit_text` already.
 
     Raises:
-        InputError: it cannot be sent; `index` is its place in the request, for the message.
+        InputError: the input cannot be sent; `index` is its place in the request, for the message.
     """
     if isinstance(item, str):
-        text = fit_text(item, index, serving, len(prefix))
+        text = item if is_clean else fit_text(item, index, serving, len(prefix))
         return None if text is None else prefix + text
     if prefix:
         raise InputError(
@@ -70,7 +76,7 @@ def fit_input(item: Input, index: int, prefix: str, serving: ServingSettings) ->
 
 
 def split(items: Sequence[str | list[int] | None], size: int) -> list[Chunk]:
-    """Chunks of at most `size`; texts and token ids do not mix in one request of OpenAI's API."""
+    """Split inputs into chunks of at most `size`; texts and token ids do not mix in one request of OpenAI's API."""
     chunks = []
     for kind in (str, list):
         kept = [(index, item) for index, item in enumerate(items) if isinstance(item, kind)]

@@ -1,7 +1,7 @@
 """One upstream over HTTP: a body goes out, an answer comes in, or one of three kinds of failure.
 
-What an answer means is the business of `farthing.upstream.vectors` and `farthing.upstream.scores`; which upstream is
-asked, and how often, that of `farthing.upstream.pool`.
+`farthing.upstream.vectors` and `farthing.upstream.reranker` decide what an answer means; `farthing.upstream.pool`
+decides which upstream is asked, and how often.
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ import orjson
 
 from farthing.core.errors import SettingsError, UpstreamInputError, UpstreamLengthError
 from farthing.core.waiting import within
-from farthing.upstream.answer import ACCEPTED, ERROR_BYTES, Answer, read_answer
-from farthing.upstream.attempt import AttemptBusyError, AttemptFailedError
+from farthing.upstream.answer import ACCEPTED, ERROR_BYTES, Answer, AttemptBusyError, AttemptFailedError, read_answer
 
 CONNECT_S = 5.0
 HEALTH_S = 10.0
-DEFAULT_REST_S = 1.0  # after a 429 that does not say
+DEFAULT_REST_S = 1.0  # after a 429 that does not say how long
 KEEPALIVE_S = 2.0  # below uvicorn's 5 s, so that a connection is rarely closed just when it is used again
-REFUSED = (400, 413, 422)  # what the input is to blame for
-MOST_CONTEXT = 2**31 - 1  # tokens of one text, as a list of models may say it
+REFUSED = (400, 413, 422)  # statuses that blame the input
+MOST_CONTEXT = 2**31 - 1  # tokens of one text, as a list of models may give them
 MAX_SHOWN = 300  # characters of an upstream's own words
 LENGTH_CODE = b'"context_length_exceeded"'  # OpenAI's; its quotes keep a text that is shown again from matching
 LENGTH_WORDS = re.compile(
@@ -36,9 +35,9 @@ LENGTH_WORDS = re.compile(
 class UpstreamClient:
     """
     Attributes:
-        base: its URL up to and with /v1.
+        base: the upstream's URL up to and with /v1.
         as_base64: whether vectors are asked for as base64; some servers do not know that.
-        counts_characters: whether what it calls tokens are characters, as Infinity does.
+        counts_characters: whether what the upstream calls tokens are characters, as with Infinity.
         is_farthing: whether it takes our own fields; None until it has answered.
     """
 
@@ -56,11 +55,11 @@ class UpstreamClient:
 
     @property
     def root(self) -> httpx.URL:
-        """The URL without /v1, where servers have what is not OpenAI's."""
+        """The URL without /v1, under which servers have what is not OpenAI's."""
         return self.base.copy_with(path=self.base.path.removesuffix("/v1") or "/")
 
     async def post(self, url: httpx.URL, body: dict[str, Any], max_bytes: int) -> Answer:
-        """The answer to `body`, which fails when it has more than `max_bytes`.
+        """The answer to `body`. It fails when the answer has more than `max_bytes`.
 
         Raises:
             AttemptFailedError, AttemptBusyError: another upstream may answer.
@@ -89,7 +88,7 @@ class UpstreamClient:
             raise AttemptFailedError(f"answered {answer.status} to /health", detail=words(answer))
 
     async def max_tokens(self, model: str) -> int | None:
-        """Most tokens of one text, as SGLang and vLLM say it in the list of their models. None where it is not said."""
+        """The most tokens of one text, as SGLang and vLLM give them in their lists of models; None where not given."""
         try:
             request = self._http.build_request("GET", at(self.base, "models"))
             answer = await self._answer(request, HEALTH_S, ERROR_BYTES)
@@ -118,18 +117,18 @@ class UpstreamClient:
 
 
 def http_client(api_key: str | None) -> httpx.AsyncClient:
-    """Connections to any number of upstreams. Times are limited for whole answers, by `UpstreamClient`."""
+    """A client with connections to any number of upstreams. `UpstreamClient` limits the time of whole answers."""
     key = {"authorization": f"Bearer {api_key}"} if api_key else {}
     return httpx.AsyncClient(
         headers={"accept-encoding": ACCEPTED, **key},
         timeout=httpx.Timeout(None, connect=CONNECT_S),
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=KEEPALIVE_S),
-        trust_env=False,  # what is asked depends on the settings alone
+        trust_env=False,  # what is asked must depend on the settings alone
     )
 
 
 def parse_url(url: str) -> httpx.URL:
-    """Raises `SettingsError`."""
+    """The parsed URL of an upstream. Raises `SettingsError`."""
     try:
         parsed = httpx.URL(url.strip())
     except httpx.InvalidURL as error:
@@ -145,7 +144,7 @@ def at(url: httpx.URL, path: str) -> httpx.URL:
 
 
 def rest_s(answer: Answer) -> float:
-    """Seconds that Retry-After asks for. Its other form, a date, is not read."""
+    """The seconds that Retry-After asks for. Its other form, a date, is not read."""
     try:
         return max(0.0, float(answer.headers.get("retry-after", "")))
     except ValueError:

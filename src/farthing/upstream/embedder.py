@@ -1,13 +1,14 @@
 """A model on other servers that makes vectors: our prompts, cleaning, cutting and scaling around what they compute.
 
 In: requests as `farthing.serving.embedder` takes them. Out: the same results. Upstreams are asked for full vectors in
-parts of `upstream_batch_texts`; dimensions are cut and lengths made 1 here, so that they need not know how.
+parts of `upstream_batch_texts`. Vectors are cut and made 1 long here, so that upstreams need not know how.
 
-Truncation is the upstream's: OpenAI's API has no word for it, though another Farthing has. A text that one refuses for
-its length is an error of the request, with the upstream's message.
+Truncation is the upstream's business: OpenAI's API has no word for it, though another Farthing's has. When an upstream
+refuses a text for its length, that is an error of the request, with the upstream's message.
 
-Another Farthing says which space its vectors are of. All that are used must say the same, or all nothing; when the only
-one that is used changes its weights, as it does when its memory runs short, this model's space changes with it.
+Another Farthing says which space its vectors are of. All upstreams that are used must say the same, or all nothing.
+When only one upstream is used and it changes its weights, as it does when its memory runs short, this model's space
+changes with it.
 """
 
 from __future__ import annotations
@@ -19,22 +20,29 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from farthing.core.errors import InputError, UpstreamFailedError, UpstreamInputError, WrongTaskError
 from farthing.core.settings import ServingSettings, UpstreamSettings
 from farthing.core.space import ELSEWHERE, VectorSpace, elsewhere_fingerprint
 from farthing.models.spec import EmbeddingSpec
-from farthing.serving.request import EmbedRequest, EmbedResult, InputType, Terms, check_number
+from farthing.serving.request import (
+    CheckedRequest,
+    EmbedRequest,
+    EmbedResult,
+    Terms,
+    check_number,
+    joined,
+    parts_of,
+)
+from farthing.serving.text.vocabulary import Unknown
 from farthing.serving.vectors import check_dimensions, finish_vectors
-from farthing.serving.vocabulary import Unknown
-from farthing.upstream.attempt import AttemptFailedError
-from farthing.upstream.chunks import CHARS_PER_TOKEN, Chunk, estimate_tokens, fit_input, split, weight_of
+from farthing.upstream.answer import AttemptFailedError
+from farthing.upstream.chunks import CHARS_PER_TOKEN, Chunk, fit_input, generous_tokens, split, weight_of
 from farthing.upstream.client import UpstreamClient
-from farthing.upstream.encode import encode_all
-from farthing.upstream.farthing import MAX_LISTED
 from farthing.upstream.prompts import NOTHING_KNOWN, prompt_warnings, upstream_prefix
 from farthing.upstream.served import UpstreamModel, gather_bounded
-from farthing.upstream.vectors import Vectors, ask_vectors, share_out
+from farthing.upstream.vectors import MAX_LISTED, Vectors, ask_vectors, share_out
 
 logger = logging.getLogger(__name__)
 
@@ -42,13 +50,15 @@ PROBE = (
     "The quick brown fox jumps over the lazy dog.",
     "Farthing: a quarter of a penny, coined in silver, copper and bronze; 1/960 of a pound. 四分之一便士",
 )
-# Inputs one after another that an upstream refuses before it has taken any.
+# When an upstream has refused this many inputs one after another and has taken none, the refusal is no single input's
+# fault.
 MOST_REFUSED = 8
-MIN_COSINE = 0.99  # between upstreams of one model: fp16 and bf16 stay above, another model or pooling far below
+REQUEST_TEXTS = 1024  # texts that `encode_request` asks for at a time; their parts are asked for side by side
+MIN_COSINE = 0.99  # between upstreams of one model: fp16 and bf16 stay above it, another model or pooling far below
 
 
 class UpstreamEmbedder(UpstreamModel):
-    """A model on other servers, ready.
+    """A model on other servers that makes vectors, ready.
 
     Args:
         spec: the model's prompts; None where they are not known.
@@ -69,24 +79,27 @@ class UpstreamEmbedder(UpstreamModel):
     ) -> None:
         self._spec = spec
         self._reference: np.ndarray | None = None  # vectors of the probe, as the first upstream made them
-        self._told_space: str | None = None  # by the upstreams that are used
+        self._told_space: str | None = None  # which space the upstreams that are used say their vectors are of
         super().__init__(model, urls, settings, serving, **others)
 
     # --- facts ---------------------------------------------------------------------------------------------------
 
     @property
     def dimensions(self) -> int:
-        """Length of the full vectors."""
+        """The length of the full vectors."""
         assert self._reference is not None, "an upstream was asked"
         return int(self._reference.shape[1])
 
     @property
     def space(self) -> VectorSpace:
-        """Of full vectors of length 1."""
+        """The space of the full unit vectors that the upstreams make at the moment."""
         return self._space(self._told_space)
 
     def _space(self, told: str | None) -> VectorSpace:
-        """What the upstream calls the model stands for its weights, unless it tells more: nobody else knows."""
+        """The space of full unit vectors.
+
+        What the upstream calls the model stands for its weights, unless it tells more: nobody else knows.
+        """
         named = self._settings.upstream_space or told or self.upstream_model
         fingerprint = elsewhere_fingerprint(named, self.dimensions)
         return VectorSpace(self.model, fingerprint, ELSEWHERE, self.dimensions, normalized=True)
@@ -125,7 +138,7 @@ class UpstreamEmbedder(UpstreamModel):
         client.is_farthing = vectors.told.space is not None
 
     def _is_expected(self, vectors: Vectors) -> bool:
-        """Whether they are of the space that the upstreams in use tell, or the user says what their space is."""
+        """Whether vectors are of the space that the upstreams in use tell, or the user says what their space is."""
         return self._settings.upstream_space is not None or vectors.told.space == self._told_space
 
     async def _ask_probe(self, client: UpstreamClient) -> Vectors:
@@ -140,60 +153,59 @@ class UpstreamEmbedder(UpstreamModel):
 
     # --- work ----------------------------------------------------------------------------------------------------
 
-    def held(self, request: EmbedRequest) -> EmbedResult | None:  # noqa: ARG002
-        """None: upstreams have to be asked."""
-        return None
+    def check(self, request: EmbedRequest) -> CheckedRequest:
+        """Resolve the request's prompt, and find what lowers the quality of its vectors. No upstream is asked.
 
-    async def embed_async(self, request: EmbedRequest) -> EmbedResult:
-        """One request. Cancelling it takes back what is not computed yet.
-
-        Raises:
-            InputError: it cannot be served as it is; `UpstreamInputError` when it is the upstream that says so.
-            NoUpstreamError, UpstreamBusyError, UpstreamFailedError: no upstream can answer.
+        Raises `InputError` for what cannot be served whatever the texts are.
         """
         check_number(len(request.inputs), self._serving, "input")
-        return await self._on_own_loop(self._embed(request), len(request.inputs))
+        return CheckedRequest(request, self._terms(request))
 
-    def encode(
-        self,
-        texts: Sequence[str],
-        *,
-        instruction: str | None = None,
-        input_type: InputType | None = None,
-        dimensions: int | None = None,
-        truncate: bool | None = None,
-        show_progress: bool = False,
-    ) -> np.ndarray:
-        """Vectors of any number of texts: float32 [texts, dimensions]. Blocks; not for an event loop.
+    async def compute(self, checked: CheckedRequest) -> EmbedResult:
+        """The vectors of a request that `check` returned. Cancelling takes back what is not computed yet.
 
-        The arguments are those of `EmbedRequest`. Raises as `embed_async`, and `UpstreamFailedError` when the
-        upstream's weights change on the way.
+        Raises:
+            InputError: the request cannot be served as it is; `UpstreamInputError` when the upstream says so.
+            NoUpstreamError, UpstreamBusyError, UpstreamFailedError: no upstream can answer.
         """
-        wanted = EmbedRequest(
-            texts, instruction=instruction, input_type=input_type, dimensions=dimensions, truncate=truncate
-        )
-        return self.encode_request(wanted, show_progress=show_progress).vectors
+        return await self._on_own_loop(self._embed(checked), len(checked.request.inputs))
+
+    async def embed_async(self, request: EmbedRequest) -> EmbedResult:
+        """The vectors of one request. Raises as `check` and `compute`."""
+        return await self.compute(self.check(request))
 
     def encode_request(self, request: EmbedRequest, *, show_progress: bool = False) -> EmbedResult:
-        """As `encode`, with what is known of the vectors beside them."""
-        return encode_all(self._embed_and_wait, request, show_progress=show_progress)
+        """The vectors of a request of any number of texts. It blocks, so it is not for an event loop.
+
+        Raises as `embed_async`, and `UpstreamFailedError` when the upstream's weights change on the way.
+        """
+        found: list[EmbedResult] = []
+        with tqdm(total=len(request.inputs), unit=" texts", disable=not show_progress, dynamic_ncols=True) as bar:
+            for part in parts_of(request, REQUEST_TEXTS):
+                result = self._embed_and_wait(part)
+                if found and result.space.id != found[0].space.id:
+                    raise UpstreamFailedError("The server that computes this model has changed its weights. Try again.")
+                found.append(result)
+                bar.update(len(part.inputs))
+        return joined(found) if found else self._embed_and_wait(request)
 
     def count_tokens(self, text: str) -> int:
-        """About: the model's tokenizer is on another server."""
-        return estimate_tokens(text)
+        """The estimated number of tokens of a text: the model's tokenizer is on another server."""
+        return generous_tokens(text)
 
     def _embed_and_wait(self, request: EmbedRequest) -> EmbedResult:
-        return self._loop.run(self._tracked(self._embed(request)))
+        return self._loop.run(self._tracked(self._embed(CheckedRequest(request, self._terms(request)))))
 
-    async def _embed(self, request: EmbedRequest) -> EmbedResult:
+    async def _embed(self, checked: CheckedRequest) -> EmbedResult:
+        request = checked.request
         if request.per_token:
             raise WrongTaskError(
                 f"The model {self.model} runs in another server, which is asked for one vector a text."
             )
         dimensions = request.dimensions or self.dimensions
-        warnings = self._warnings(request)
+        warnings = checked.terms.warnings
         errors: dict[int, InputError] = {}
-        chunks = self._chunks(request, errors)
+        chunks = self._chunks(checked, errors)
         found = await self._ask_all(chunks, request, errors)
         rows = np.zeros((len(request.inputs), dimensions), dtype=np.float32)
         text_tokens = [0] * len(request.inputs)
@@ -224,9 +236,7 @@ class UpstreamEmbedder(UpstreamModel):
             errors=errors,
         )
 
-    def terms(self, request: EmbedRequest) -> Terms:
-        """What goes before the texts, and warnings. Raises `InputError`."""
-        check_number(len(request.inputs), self._serving, "input")
+    def _terms(self, request: EmbedRequest) -> Terms:
         return Terms(upstream_prefix(request, self._spec, self._serving.max_text_chars), self._warnings(request))
 
     def _warnings(self, request: EmbedRequest) -> tuple[str, ...]:
@@ -243,16 +253,20 @@ class UpstreamEmbedder(UpstreamModel):
             return ("whether this model was trained to be cut is not known here",)
         return found
 
-    def _chunks(self, request: EmbedRequest, errors: dict[int, InputError]) -> list[Chunk]:
-        """Raises `InputError` for the first input that cannot be sent, or puts it into `errors` and leaves it out."""
-        prefix = upstream_prefix(request, self._spec, self._serving.max_text_chars)
+    def _chunks(self, checked: CheckedRequest, errors: dict[int, InputError]) -> list[Chunk]:
+        """The request's inputs in chunks.
+
+        Raises `InputError` for the first input that cannot be sent, or puts the error into `errors` and leaves the
+        input out.
+        """
+        request, prefix = checked.request, checked.terms.prefix
         size = self._settings.upstream_batch_texts
         if any(client.is_farthing for client in self._clients):
             size = min(size, MAX_LISTED)
         items: list[str | list[int] | None] = []
         for index, item in enumerate(request.inputs):
             try:
-                items.append(fit_input(item, index, prefix, self._serving))
+                items.append(fit_input(item, index, prefix, self._serving, is_clean=checked.is_clean))
             except InputError as error:
                 if not request.leaves_out:
                     raise
@@ -263,7 +277,10 @@ class UpstreamEmbedder(UpstreamModel):
     async def _ask_all(
         self, chunks: Sequence[Chunk], request: EmbedRequest, errors: dict[int, InputError]
     ) -> list[tuple[Chunk, Vectors]]:
-        """Of one space: should the upstreams' weights change meanwhile, all are asked again, once."""
+        """The vectors of all chunks, of one space.
+
+        If the upstreams' weights change meanwhile, all are asked again, once.
+        """
         truncate = self._serving.truncate if request.truncate is None else request.truncate
         ask = functools.partial(self._ask, num_inputs=len(request.inputs), truncate=truncate)
         for _ in range(2):
@@ -280,9 +297,10 @@ class UpstreamEmbedder(UpstreamModel):
         ask: Callable[[Chunk], Awaitable[Vectors]],
         errors: dict[int, InputError],
     ) -> list[tuple[Chunk, Vectors]]:
-        """Where inputs are left out, those that the upstream refuses are found by halving what was sent.
+        """The vectors of a chunk.
 
-        Raises `UpstreamInputError` too when all that was sent so far is refused: that is no single input's fault.
+        Where inputs may be left out, those that the upstream refuses are found by halving what was sent. Raises
+        `UpstreamInputError` too when all that was sent so far is refused: that is no single input's fault.
         """
         found: list[tuple[Chunk, Vectors]] = []
         waiting, num_refused = [chunk], 0

@@ -1,7 +1,7 @@
 """An event loop in a thread of its own.
 
-Backends are made in a thread that loads them, asked from the server's loop, and closed from a third one. What they
-share (connections, who is up, who has what to do) lives on this loop alone, so that it needs no locks; and reading
+Backends are made in a thread that loads them, asked from the server's loop, and closed from a third thread. What they
+share (connections, which upstream is up and has what to do) lives on this loop alone and so needs no locks; and reading
 large answers does not hold up the server's loop.
 """
 
@@ -23,15 +23,15 @@ class LoopThread:
         self._thread.start()
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Cancelling the future cancels the work."""
+        """Run `work` on the loop. Cancelling the future cancels the work."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """What `work` returns; blocks, and is not for the loop itself."""
+        """What `work` returns. It blocks, so it must not be called on the loop itself."""
         return self.submit(work).result()
 
     def close(self) -> None:
-        """Cancel what still runs, and end. Closing twice is fine."""
+        """Cancel what still runs, and end the loop. Closing twice is fine."""
         if self._loop.is_closed():
             return
         self.run(cancel_others())

@@ -1,6 +1,7 @@
-"""A backend that is computed elsewhere, from a model's name and settings: by servers that run, or an engine to start.
+"""Opens a backend that is computed elsewhere: by servers that run already, or by an engine that is started here.
 
-It blocks until the first upstream is ready, and is made in a thread that may: the one that loads models.
+Opening it takes a model's name and settings. It blocks until the first upstream is ready, so it is done in a thread
+that may block: the one that loads models.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import Literal
 from farthing.core.errors import SettingsError
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings, UpstreamSettings
 from farthing.models.spec import EmbeddingSpec
+from farthing.upstream.child_engine.child import Engine
+from farthing.upstream.child_engine.command import engine_command, executable, free_port
 from farthing.upstream.embedder import UpstreamEmbedder
-from farthing.upstream.engine import Engine
-from farthing.upstream.engine_command import engine_command, executable, free_port
 from farthing.upstream.prompts import read_prompts
 from farthing.upstream.reranker import UpstreamReranker
 
@@ -31,11 +32,11 @@ def open_upstream(
     *,
     task: Task = "embed",
 ) -> UpstreamEmbedder | UpstreamReranker:
-    """The model that clients call `name`.
+    """The backend of the model that clients call `name`.
 
     Args:
-        settings: with `upstream`, or with an `engine` that computes the model `name`.
-        engine: of which only the context length is of use; a warning says what else was set.
+        settings: has either `upstream` set, or an `engine` that computes the model `name`.
+        engine: only its context length is of use; a warning says what else was set.
 
     Raises:
         NoUpstreamError: no upstream was ready in time, or the engine does not start.
@@ -61,7 +62,7 @@ def open_engine(
     serving: ServingSettings,
     task: Task,
 ) -> UpstreamEmbedder:
-    """As `open_upstream`, of an engine that is started here. It makes vectors alone."""
+    """As `open_upstream`, for an engine that is started here. Such an engine only makes vectors."""
     # These import torch, which a server whose models are elsewhere does not need otherwise.
     from farthing.sources.find import find_model
 
@@ -74,7 +75,7 @@ def open_engine(
     executable(settings.engine)  # before anything is downloaded
     found = find_model(name, source)
     spec = read_prompts(settings.upstream_prompts or name, source)
-    port = settings.engine_port or free_port()
+    port = free_port()
     child = Engine(settings.engine, engine_command(settings, found.path, name, port, engine.context_length))
     child.start()
     try:

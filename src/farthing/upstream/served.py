@@ -1,8 +1,8 @@
 """A model on other servers: what `UpstreamEmbedder` and `UpstreamReranker` have in common.
 
-In: URLs and settings. Out: a pool of upstreams that compute the same model, counters, facts. It is made in a thread
-that may block, until the first upstream is ready; it may then be asked from any event loop, and works on one of its
-own (`farthing.upstream.loop`).
+In: URLs and settings. Out: a pool of upstreams that compute the same model, counters, facts. The model is made in a
+thread that may block, until the first upstream is ready. Then it may be asked from any event loop, and works on a loop
+of its own (`farthing.upstream.loop`).
 """
 
 from __future__ import annotations
@@ -15,34 +15,32 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from farthing.core.errors import ClosedError, NoUpstreamError
 from farthing.core.settings import ServingSettings, UpstreamSettings
-from farthing.serving.health import Health
-from farthing.serving.stats import QueueStats, ServingStats, StatsCounter
-from farthing.upstream.attempt import AttemptFailedError
+from farthing.serving.stats import Health, QueueStats, ServingStats, StatsCounter
+from farthing.upstream.answer import AttemptFailedError
 from farthing.upstream.client import UpstreamClient, http_client, parse_url
 from farthing.upstream.loop import LoopThread
-from farthing.upstream.member import UpstreamState
-from farthing.upstream.pool import Call, Pool
+from farthing.upstream.pool import Call, Pool, UpstreamState
 
 T = TypeVar("T")
 Own = TypeVar("Own", bound="UpstreamModel")
 
-CHUNKS_AT_ONCE = 8  # of one request, so that a large one leaves turns to others
+CHUNKS_AT_ONCE = 8  # of one request, so that a large request leaves turns to others
 READY_POLL_S = 0.2
 FINISH_S = 5.0  # for what was accepted, when the model is closed
 
 
 class Starts(Protocol):
-    """What started an upstream, and ends it with us."""
+    """Something that started an upstream, and ends it with us."""
 
     @property
     def failure(self) -> str:
-        """Why it will not be ready; empty while it may yet be."""
+        """Why the upstream will not be ready; empty while it may yet be."""
         ...
 
     def facts(self) -> dict[str, str]: ...
 
     def expect_restarts(self) -> None:
-        """It was ready once: from now on start it again whenever it dies."""
+        """Note that the upstream was ready once: from now on it is started again whenever it dies."""
         ...
 
     def close(self) -> None: ...
@@ -51,14 +49,14 @@ class Starts(Protocol):
 class UpstreamModel:
     """
     Args:
-        model: what clients call it.
-        urls: of its upstreams.
+        model: what clients call the model.
+        urls: URLs of its upstreams.
         context_length: most tokens of one text; None for what the first upstream says.
         starter: what started the upstream, where we did.
 
     Raises:
-        NoUpstreamError: none was ready within `upstream_start_s`.
-        SettingsError: a URL is none.
+        NoUpstreamError: no upstream was ready within `upstream_start_s`.
+        SettingsError: one of the URLs is not a URL.
     """
 
     task: ClassVar[Literal["embed", "rerank"]]
@@ -119,11 +117,11 @@ class UpstreamModel:
 
     @property
     def local(self) -> None:
-        """It runs elsewhere (`farthing.serving.backend.Backend`)."""
+        """None: the model runs elsewhere (`farthing.serving.backend.Backend`)."""
 
     @property
     def context_length(self) -> int:
-        """Most tokens of one text, as far as it is known here; 0 where it is not. It is the upstream that refuses."""
+        """The most tokens of one text, or 0 where they are not known here. It is the upstream that refuses texts."""
         return self._context_length or 0
 
     def facts(self) -> dict[str, str]:
@@ -132,7 +130,7 @@ class UpstreamModel:
         return facts | ({} if self._starter is None else self._starter.facts())
 
     def upstreams(self) -> tuple[UpstreamState, ...]:
-        """Each upstream as it is now."""
+        """The state of each upstream now."""
         return self._pool.states()
 
     def health(self) -> Health:
@@ -141,11 +139,11 @@ class UpstreamModel:
         return Health(False, "No server that computes the model can be used; the log says why.")
 
     def memory(self) -> None:
-        """Nobody watches the memory of other servers."""
+        """None: nobody watches the memory of other servers."""
         return
 
     def stats(self) -> ServingStats:
-        """Batches are requests to upstreams."""
+        """The counters. Batches are requests to upstreams."""
         return self._stats.snapshot(QueueStats(waiting_texts=self._num_waiting_texts))
 
     # --- work ----------------------------------------------------------------------------------------------------
@@ -170,7 +168,7 @@ class UpstreamModel:
             self._running.discard(task)
 
     async def _call(self, call: Call[T], weight: int, num_texts: int) -> T:
-        """One request to whichever upstream answers it. Raises as `Pool.run`."""
+        """Send one request to whichever upstream answers it. Raises as `Pool.run`."""
 
         async def counted(client: UpstreamClient) -> T:
             started = time.monotonic()
@@ -189,7 +187,7 @@ class UpstreamModel:
     # --- end -----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Finish what was accepted, then refuse work; what we started is ended. Closing twice is fine."""
+        """Finish what was accepted, then refuse work, and end what we started. Closing twice is fine."""
         if not self._closed:
             self._closed = True
             self._loop.run(self._finish())
@@ -214,7 +212,10 @@ class UpstreamModel:
 
 
 async def gather_bounded(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """The results in order, `CHUNKS_AT_ONCE` at a time. When one raises, or this is cancelled, the others are too."""
+    """The results of `works` in order, with `CHUNKS_AT_ONCE` running at a time.
+
+    When one raises, or this is cancelled, the others are cancelled too.
+    """
     turns = asyncio.Semaphore(CHUNKS_AT_ONCE)
 
     async def in_turn(work: Coroutine[Any, Any, T]) -> T:
@@ -229,4 +230,4 @@ async def gather_bounded(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for work in works:
-            work.close()  # of those that were cancelled before their turn
+            work.close()  # for those that were cancelled before their turn

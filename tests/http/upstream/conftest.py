@@ -23,9 +23,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from farthing.core.resolve import Resolved
 from farthing.core.settings import ConnectionSettings, ServerSettings, ServingSettings, UpstreamSettings
 from farthing.server.app import create_app
-from farthing.server.listening import listen
+from farthing.server.http.listening import listen
+from farthing.server.models.service import Service
 from farthing.server.run import make_server
-from farthing.server.service import Service
 from farthing.serving.request import EmbedRequest, EmbedResult
 from farthing.upstream.embedder import UpstreamEmbedder
 

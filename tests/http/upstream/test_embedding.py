@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
+from processes import wait_for
 
+from farthing import embed_file
+from farthing.cli.embed import embed
 from farthing.core.errors import (
     DimensionsError,
     EmptyInputError,
     InputError,
     NoUpstreamError,
+    SpaceChangedError,
     TextTooShortError,
     TooManyTextsError,
     UnknownPromptError,
@@ -20,6 +28,8 @@ from farthing.core.errors import (
     WrongTaskError,
 )
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings, UpstreamSettings
+from farthing.serving.request import EmbedRequest
+from farthing.serving.text.prepare import Slice
 from farthing.toolkit.encoder import open_encoder
 from farthing.upstream.prompts import read_prompts
 
@@ -33,7 +43,7 @@ def test_vectors_are_the_upstreams_own_in_order(fronts: Any, ask: Any, server: A
     counts = [asked["input"] for front in fronts for asked in front.door.asked[1:]]
     assert sorted(map(len, counts)) == [6, *[16] * 9]
     assert all(len(front.door.asked) > 1 for front in fronts)
-    expected = server.embedder._preparer.prepare(TEXTS, 0, "", None).num_tokens
+    expected = server.embedder._preparer.prepare(Slice(TEXTS)).num_tokens
     assert result.num_tokens == sum(result.text_tokens) == expected
     assert min(result.text_tokens) > 0
     assert result.warnings == ()
@@ -172,8 +182,39 @@ def test_it_is_an_encoder_as_a_model_in_this_process_is(fronts: Any, server: Any
     encoder = open_encoder("minilm", *others, settings)
     try:
         texts = [f"{index} {text}" for index in range(10) for text in TEXTS]  # of more than one request
-        np.testing.assert_allclose(encoder.encode(texts), server.embedder.encode(texts), atol=2e-6)
-        assert encoder.encode([]).shape == (0, 384)
-        assert encoder.encode(["a"], dimensions=100).shape == (1, 100)
+        found = encoder.encode_request(EmbedRequest(texts)).vectors
+        np.testing.assert_allclose(found, server.embedder.encode(texts), atol=2e-6)
+        assert encoder.encode_request(EmbedRequest([])).vectors.shape == (0, 384)
+        assert encoder.encode_request(EmbedRequest(["a"], dimensions=100)).vectors.shape == (1, 100)
     finally:
         encoder.close()
+
+
+def test_a_file_is_embedded_by_another_server(server: Any, fronts: Any, tmp_path: Path) -> None:
+    source, output = tmp_path / "in.jsonl", tmp_path / "out.npy"
+    source.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
+    args = ["minilm", str(source), "-o", str(output), "--upstream", fronts[0].url]
+    result = CliRunner().invoke(embed, args)
+    assert result.exception is None, result.output
+    np.testing.assert_allclose(np.load(output), server.embedder.encode(TEXTS), atol=2e-6)
+    printed = CliRunner().invoke(embed, ["minilm", str(source), "-o", "-", "--upstream", fronts[0].url])
+    rows = [json.loads(line)["embedding"] for line in printed.stdout.splitlines()]
+    np.testing.assert_allclose(rows, np.load(output), atol=2e-6)
+
+
+def test_a_job_whose_server_changes_its_weights_ends_and_keeps_what_it_has(fronts: Any, tmp_path: Path) -> None:
+    source, output = tmp_path / "in.txt", tmp_path / "out.npy"
+    source.write_text("".join(f"text {number}\n" for number in range(4000)))
+    door = fronts[0].door
+
+    def change() -> None:
+        wait_for(lambda: len(door.asked) > 10)
+        door.space = "0123456789abcdef"
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    with pytest.raises(SpaceChangedError, match="another space"):
+        embed_file("minilm", source, output, upstream=fronts[0].url, chunk_rows=8)
+    thread.join()
+    assert not output.exists()
+    assert (tmp_path / "out.npy.partial").is_dir()

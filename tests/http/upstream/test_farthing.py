@@ -17,7 +17,7 @@ from farthing.cli.main import cli
 from farthing.core.errors import UpstreamLengthError, WrongSpaceError
 from farthing.core.settings import CacheSettings, ServingSettings
 from farthing.serving.cache.embedder import CachedEmbedder
-from farthing.serving.cache.opened import open_cache
+from farthing.serving.cache.vectors import open_cache
 from farthing.serving.request import EmbedRequest
 
 LONG = "word " * 600

@@ -14,6 +14,7 @@ from foreign import ForeignServer, infinity, llama_cpp
 from processes import Process, load_on, wait_for
 
 from farthing.core.errors import UnknownPromptError, UpstreamLengthError
+from farthing.serving.text.prepare import Slice
 
 OpenServer = Callable[[Path, Path], AbstractContextManager[ForeignServer]]
 
@@ -51,7 +52,7 @@ def test_its_vectors_are_those_that_are_computed_here(foreign: Any, ask: Any, se
     assert cosines(prompted.vectors, server.embedder.encode(["a"], prompt="query: ")).min() >= MIN_COSINE
     np.testing.assert_allclose(np.linalg.norm(cut.vectors, axis=1), 1, atol=1e-6)
     assert "left to the server" in warnings[0]
-    expected = server.embedder._preparer.prepare(TEXTS, 0, "", None).num_tokens
+    expected = server.embedder._preparer.prepare(Slice(TEXTS)).num_tokens
     if name == "llama.cpp":
         assert result.num_tokens == expected
     else:  # it counts characters, and tokens are estimated

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from farthing import Document, Index
+from farthing.cli.rerank import rerank
+from farthing.cli.search import search
 from farthing.core.errors import EmptyInputError, NoUpstreamError, UnknownPromptError, UpstreamFailedError
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings, UpstreamSettings
-from farthing.serving.rerank_request import RerankRequest
+from farthing.serving.request import RerankRequest
 from farthing.serving.reranker import Reranker
 from farthing.upstream.open import open_upstream
 from farthing.upstream.reranker import UpstreamReranker
@@ -51,6 +56,38 @@ def test_scores_are_the_upstreams_own_in_order(suffix: str, scorer: Any) -> None
             ask(reranker, [])
         with pytest.raises(UnknownPromptError, match="instruction"):
             ask(reranker, PAIRS, instruction="find")
+
+
+def test_a_file_is_ranked_by_another_server(scorer: Any, tiny_reranker: Path, tmp_path: Path) -> None:
+    texts = [document for _, document in PAIRS[:40]]
+    (tmp_path / "in.txt").write_text("\n".join(texts))
+    args = ["scorer", str(tmp_path / "in.txt"), "--query", "a query", "--json", "--upstream", f"{scorer.url}/v1"]
+    result = CliRunner().invoke(rerank, args)
+    assert result.exception is None, result.output
+    with Reranker(str(tiny_reranker)) as here:
+        expected = {found.index: found.score for found in here.rank("a query", texts)}
+    printed = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["score"] for line in printed] == sorted((line["score"] for line in printed), reverse=True)
+    assert {line["index"]: pytest.approx(line["score"], abs=1e-5) for line in printed} == expected
+
+
+def test_an_index_is_searched_with_a_reranker_on_another_server(
+    scorer: Any, tiny_qwen3: Path, tiny_reranker: Path, tmp_path: Path
+) -> None:
+    place = str(tmp_path / "index")
+    with Index.create(place, str(tiny_qwen3)) as index:
+        index.add([Document(str(number), f"a wren number {number}") for number in range(12)])
+    args = [place, "a wren", "--json", "--rerank"]
+    here = CliRunner().invoke(search, [*args, str(tiny_reranker)])
+    there = CliRunner().invoke(search, [*args, "scorer", "--rerank-upstream", f"{scorer.url}/v1"])
+    for result in (here, there):
+        assert result.exception is None, result.output
+    found = [[json.loads(line) for line in result.stdout.splitlines()] for result in (here, there)]
+    assert len(found[0]) == 10
+    for own, other in zip(*found, strict=True):
+        assert other["score"] == pytest.approx(own["score"], abs=1e-5)
+    alone = CliRunner().invoke(search, [place, "a wren", "--rerank-upstream", f"{scorer.url}/v1"])
+    assert "--rerank MODEL" in alone.output
 
 
 def test_a_failing_one_is_made_up_for_by_another(scorer: Any, open_front: Any) -> None:

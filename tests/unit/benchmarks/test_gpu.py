@@ -17,7 +17,12 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
     return small_setting(str(tmp_path_factory.mktemp("cache")))
 
 
-@pytest.mark.parametrize("section", gpu.SECTIONS)
+SLOW = ("speed", "peak")  # the command below runs the second too
+
+
+@pytest.mark.parametrize(
+    "section", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in gpu.SECTIONS]
+)
 def test_every_case_of_a_section_runs(section: str, setting: Setting) -> None:
     rows = dict(gpu.run_section(section, setting))
     assert rows

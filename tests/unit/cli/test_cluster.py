@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 from processes import end_at_once
 from pyarrow import parquet
 
-from farthing.cli import data_options
 from farthing.cli.cluster import cluster, fitting_layout
+from farthing.cli.common import data_options
 from farthing.cli.embed import embed
 from farthing.core.errors import (
     DoesNotFitError,

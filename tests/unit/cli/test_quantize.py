@@ -10,7 +10,7 @@ import pytest
 
 from farthing.checkpoint.manifest import read_manifest
 from farthing.cli.main import run
-from farthing.models.synth import find_shape, write_synthetic
+from farthing.models.synth.checkpoint import find_shape, write_synthetic
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,8 @@ def test_writing_and_measuring_have_a_bar_each_on_a_terminal_and_none_elsewhere(
 
 
 def test_it_says_what_nf4_was_calibrated_with(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "texts.jsonl").write_text('{"text": "A wren sings."}\n{"text": "A farthing is a coin."}\n')
+    lines = ['{"text": "A wren sings."}', '{"text": ', '{"text": "A farthing is a coin."}']
+    (tmp_path / "texts.jsonl").write_text("\n".join(lines))
     command = ["quantize", str(model), str(tmp_path / "out"), "--format", "nf4", "--no-measure"]
     assert run([*command, "--calibration", str(tmp_path / "texts.jsonl")]) == 0
     manifest = read_manifest(tmp_path / "out")

@@ -32,6 +32,21 @@ def engine(**origins: Any) -> EngineSettings:
     return resolve([EngineSettings], **origins).group(EngineSettings)
 
 
+@pytest.mark.parametrize(
+    ("origins", "spelt"),
+    [
+        ({"file": {"memory_high": 0.5}}, "memory_high (file)"),
+        ({"env": {"FARTHING_MEMORY_HIGH": "0.5"}}, "FARTHING_MEMORY_HIGH (environment)"),
+        ({"flags": {"memory_high": "0.5"}}, "memory_high (flag)"),
+    ],
+)
+def test_a_setting_that_is_gone_is_passed_over_with_a_warning(
+    origins: dict[str, Any], spelt: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert resolve(GROUPS, **origins).lines() == resolve(GROUPS).lines()
+    assert f"{spelt} is no setting any more: memory counts as short from 90%" in caplog.text
+
+
 def message(**origins: Any) -> str:
     with pytest.raises(SettingsError) as caught:
         resolve(GROUPS, **origins)
@@ -257,7 +272,7 @@ def test_variables_that_kubernetes_makes_of_a_service_are_no_settings() -> None:
         ("FARTHING_URL", "http://10.43.0.7"),
         ("FARTHING_SERVICE_PORT", "eighty"),
         ("FARTHING_API_KEYS", "10.43.0.7"),
-        ("FARTHING_ENGINE_PORT", "8080x"),
+        ("FARTHING_QUEUE_PORT", "8080x"),
     ],
 )
 def test_other_variables_of_the_prefix_must_be_settings(name: str, value: str) -> None:

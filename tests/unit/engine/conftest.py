@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from farthing.checkpoint.writer import TensorSpec, write_tensors
-from farthing.models.bert import BertFamily
-from farthing.models.synth import find_shape, write_synthetic
+from farthing.models.families.bert import BertFamily
+from farthing.models.synth.checkpoint import find_shape, write_synthetic
 
 BERT = {
     "architectures": ["BertModel"],

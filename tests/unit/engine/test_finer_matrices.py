@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 from farthing.checkpoint.manifest import FILE
 from farthing.core.settings import EngineSettings
 from farthing.engine.describe import ModelDescription, describe_model
-from farthing.engine.load import fingerprint, load_model
-from farthing.engine.quantise import write_quantised
 from farthing.engine.runner import Runner
-from farthing.models.bert import BertFamily
+from farthing.engine.weights.load import fingerprint, load_model
+from farthing.engine.weights.write_folder import write_quantised
+from farthing.models.families.bert import BertFamily
 from farthing.quant.nf4_packed import packed_bytes
 
 CONFIG = {

@@ -18,8 +18,8 @@ from farthing.checkpoint.tokenizer_file import MAX_TOKENIZER_BYTES
 from farthing.core.errors import CheckpointError, FarthingError, ModelError, TokenizerError
 from farthing.core.settings import EngineSettings
 from farthing.engine.describe import describe_model, read_shape
-from farthing.engine.load import load_model
-from farthing.serving.tokenizer import TextTokenizer
+from farthing.engine.weights.load import load_model
+from farthing.serving.text.tokenizer import TextTokenizer
 
 POOLING = "1_Pooling/config.json"
 FILES = (

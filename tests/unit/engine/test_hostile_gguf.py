@@ -11,8 +11,8 @@ from quantised_files import default_metadata, write_gguf
 from farthing.core.errors import CheckpointError, FarthingError
 from farthing.core.settings import EngineSettings
 from farthing.engine.describe import describe_model
-from farthing.engine.load import load_model
-from farthing.serving.tokenizer import TextTokenizer
+from farthing.engine.weights.load import load_model
+from farthing.serving.text.tokenizer import TextTokenizer
 
 SETTINGS = EngineSettings(device="cpu", memory="none", min_fidelity=0)
 KEYS = [*default_metadata(), "split.count", "qwen3.attention.causal", "qwen3.rope.scaling.type", "general.architecture"]

@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save_file
 from farthing.checkpoint.manifest import FILE
 from farthing.core.settings import EngineSettings
 from farthing.engine.describe import describe_model
-from farthing.engine.load import fingerprint
-from farthing.engine.quantise import write_quantised
-from farthing.models.synth import find_shape, write_synthetic
+from farthing.engine.weights.load import fingerprint
+from farthing.engine.weights.write_folder import write_quantised
+from farthing.models.synth.checkpoint import find_shape, write_synthetic
 
 
 def space(path: Path, **settings: Any) -> str:

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from farthing.core.settings import EngineSettings, SourceSettings
-from farthing.engine.choose import make_plan
 from farthing.engine.describe import ModelDescription, describe_model, shape_of_config
-from farthing.engine.device import DeviceFacts
 from farthing.engine.ladder import Rung, make_rungs
+from farthing.engine.plan.choose import make_plan
+from farthing.engine.plan.device import DeviceFacts
 from farthing.models.families import family_of
-from farthing.models.synth import SHAPES, find_shape, write_synthetic
-from farthing.serving.quantise import quantise_model
+from farthing.models.synth.checkpoint import SHAPES, find_shape, write_synthetic
+from farthing.serving.quantising.quantise import quantise_model
 
 GIB = 2**30
 A100 = DeviceFacts("cuda:0", "A100", 80 * GIB, 79 * GIB, True, True, num_threads=8)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farthing.engine.prefix_cache import MIN_HELD_TOKENS, PrefixCache, distinct_forest
-from farthing.models.forest import MIN_SHARED_TOKENS, Forest
+from farthing.models.batch.forest import MIN_SHARED_TOKENS, Forest
 
 RNG = np.random.default_rng(0)
 TOKEN_BYTES = 8

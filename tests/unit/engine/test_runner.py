@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -8,11 +9,12 @@ import pytest
 import torch
 
 from farthing.core.settings import EngineSettings
-from farthing.engine.load import LoadedModel, load_model, load_weights
 from farthing.engine.runner import Runner, non_finite
-from farthing.models.attention import attend_runs
-from farthing.models.batch import PackedBatch, pack
-from farthing.models.family import Compute, LayerWeights, PassStart
+from farthing.engine.weights.load import LoadedModel, load_model, load_weights
+from farthing.models.batch.packed import PackedBatch, pack
+from farthing.models.forward.attention import attend_runs
+from farthing.models.forward.forward_pass import Compute, LayerWeights, PassStart
+from farthing.models.forward.native_pass import begin_pass
 from farthing.quant.dense import DenseLinear
 
 RNG = np.random.default_rng(2)
@@ -47,6 +49,19 @@ def test_rows_come_in_the_callers_order(loaded: LoadedModel) -> None:
         assert output.rows.dtype == np.float32
         assert output.rows == pytest.approx(alone[picked], abs=1e-4)
         assert (output.errors, output.num_recomputed) == ({}, 0)
+
+
+@pytest.mark.parametrize("form", ["fp32", "int8"])
+def test_torch_has_as_many_threads_after_a_batch_as_before(qwen3: Any, form: str) -> None:
+    runner, before = Runner(load_model(qwen3.path, EngineSettings(format=form, num_threads=1))), torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        runner.run(TEXTS)
+        assert torch.get_num_threads() == 3
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 @EVERY_FAMILY
@@ -92,10 +107,17 @@ def test_a_row_that_fails_in_fp32_is_an_error_and_not_counted_as_computed_again(
 
 
 @EVERY_FAMILY
-def test_the_plans_threads_are_used(loaded: LoadedModel) -> None:
+def test_the_plans_threads_are_used(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, used = Runner._forward, list[int]()
+
+    def forward(runner: Runner, *args: Any) -> np.ndarray:
+        used.append(torch.get_num_threads())
+        return real(runner, *args)
+
+    monkeypatch.setattr(Runner, "_forward", forward)
     for number in (1, 2):
         Runner(planned(loaded, num_threads=number)).run([[1, 2]])
-        assert torch.get_num_threads() == number
+    assert used == [1, 2]
 
 
 def test_rows_with_nan_or_inf_are_found() -> None:
@@ -123,7 +145,7 @@ def test_a_pass_takes_all_that_its_layers_need_along_to_another_device(loaded: L
         return attend_runs(q, k, v, packed, causal)
 
     compute = Compute(torch.float32, torch.float32, chunk_tokens=8, attend=attend)
-    forward = loaded.family.begin(PassStart(loaded.spec, loaded.store.gather, batch, loaded.store.shared, compute))
+    forward = begin_pass(PassStart(loaded.spec, loaded.store.gather, batch, loaded.store.shared, compute))
     layout = loaded.description.layout
     matrices = {
         part.name: DenseLinear(

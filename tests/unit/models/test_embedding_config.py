@@ -10,9 +10,9 @@ from farthing.checkpoint.reader import Checkpoint
 from farthing.core.errors import CheckpointError
 from farthing.models.embedding_config import embedding_spec
 from farthing.models.families import family_of
-from farthing.models.qwen3 import DEFAULT_TASK, INSTRUCTION
+from farthing.models.families.qwen3 import DEFAULT_TASK, INSTRUCTION
 from farthing.models.spec import EmbeddingSpec
-from farthing.models.synth import find_shape
+from farthing.models.synth.checkpoint import find_shape
 
 CONFIG = find_shape("qwen3-tiny").config()
 BERT = {**CONFIG, "architectures": ["BertModel"], "max_position_embeddings": 512, "layer_norm_eps": 1e-12,
@@ -31,7 +31,7 @@ def spec_of(path: Path, config: dict[str, Any] = CONFIG, **files: object) -> Emb
         file.write_text(json.dumps(content))
     checkpoint = Checkpoint(path)
     family = family_of(config)
-    return embedding_spec(checkpoint, family.spec(config), family.fallback)
+    return embedding_spec(checkpoint, family.spec(config), family.fallback(checkpoint.config))
 
 
 def pooling_of(path: Path, pooling: dict[str, object]) -> str:
@@ -51,6 +51,16 @@ def test_what_no_file_states_comes_from_the_family(tmp_path: Path) -> None:
     )
 
 
+def test_what_is_made_of_qwen3_gets_no_words_of_qwen3_embedding(tmp_path: Path) -> None:
+    assert spec_of(tmp_path, {**CONFIG, "vocab_size": 151936}) == EmbeddingSpec("last", max_tokens=32768)
+
+
+def test_a_model_with_prompts_of_its_own_gets_none_of_qwen3_embedding(tmp_path: Path) -> None:
+    own = {"query": "Query: ", "document": "Document: "}
+    spec = spec_of(tmp_path, config_sentence_transformers__json={"prompts": own})
+    assert (spec.prompts, spec.instruction_template, spec.end_token) == (own, None, None)
+
+
 def test_a_bert_without_files_is_pooled_by_its_mean(tmp_path: Path) -> None:
     assert spec_of(tmp_path, BERT) == EmbeddingSpec(pooling="mean", max_tokens=512)
 
@@ -58,7 +68,7 @@ def test_a_bert_without_files_is_pooled_by_its_mean(tmp_path: Path) -> None:
 def test_the_starter_is_read_as_published(starter_dir: Path) -> None:
     checkpoint = Checkpoint(starter_dir)
     family = family_of(checkpoint.config)
-    spec = embedding_spec(checkpoint, family.spec(checkpoint.config), family.fallback)
+    spec = embedding_spec(checkpoint, family.spec(checkpoint.config), family.fallback(checkpoint.config))
     assert spec == EmbeddingSpec(pooling="mean", max_tokens=256)
 
 
@@ -167,10 +177,10 @@ def test_the_least_stated_length_counts(tmp_path: Path, files: dict[str, object]
     assert spec_of(tmp_path, BERT, **files).max_tokens == expected
 
 
-def test_stored_prompts_come_over_the_familys(tmp_path: Path) -> None:
+def test_stored_prompts_of_another_text_take_the_place_of_the_familys(tmp_path: Path) -> None:
     stored = {"prompts": {"query": "search: ", "sts": "same: ", "broken": None}, "default_prompt_name": "sts"}
     spec = spec_of(tmp_path, config_sentence_transformers__json=stored)
-    assert dict(spec.prompts) == {"query": "search: ", "document": "", "sts": "same: "}
+    assert dict(spec.prompts) == {"query": "search: ", "sts": "same: "}
     assert spec.default_prompt == "sts"
 
 

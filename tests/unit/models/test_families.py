@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 
 from farthing.core.errors import CheckpointError, UnknownArchitectureError
-from farthing.models.bert import BertFamily
 from farthing.models.families import FAMILIES, family_of
+from farthing.models.families.bert import BertFamily
+from farthing.models.families.qwen3 import Qwen3Family
 from farthing.models.family import Family
-from farthing.models.qwen3 import Qwen3Family
-from farthing.models.synth import find_shape
+from farthing.models.spec import AttentionSpec, FeedForwardSpec, InputSpec, NormSpec, RopeSpec
+from farthing.models.synth.checkpoint import find_shape
 
 QWEN3 = find_shape("qwen3-0.6b").config()
 BERT: dict[str, Any] = {
@@ -90,16 +91,45 @@ def test_a_qwen3_config_becomes_a_spec() -> None:
     assert (spec.family, spec.vocab, spec.hidden, spec.num_layers) == ("qwen3", 151669, 1024, 28)
     assert (spec.num_heads, spec.num_kv_heads, spec.head_dim) == (16, 8, 128)
     assert (spec.q_width, spec.kv_width, spec.intermediate) == (2048, 1024, 3072)
-    assert (spec.max_positions, spec.norm_eps, spec.activation, spec.rope_theta) == (32768, 1e-6, "silu", 1e6)
-    assert (spec.position_offset, spec.num_token_types) == (0, 0)
+    assert spec.max_positions == 32768
+    norm, layer = NormSpec("rms", 1e-6), spec.layers[0]
+    assert set(spec.layers) == {layer}
+    assert layer.attention == AttentionSpec(16, 8, 128, is_causal=True, head_norm=norm, rope=RopeSpec(1e6))
+    assert layer.feed_forward == FeedForwardSpec(3072, "silu", is_gated=True)
+    assert (layer.norm, layer.norm_place, spec.last_norm, spec.input) == (norm, "before", norm, InputSpec())
+
+
+@pytest.mark.parametrize(
+    ("stated", "is_causal"),
+    [
+        ({}, True),
+        ({"is_causal": True}, True),
+        ({"is_causal": False}, False),
+        ({"use_bidirectional_attention": True}, False),
+    ],
+)
+def test_what_is_made_of_qwen3_may_attend_both_ways(stated: dict[str, bool], is_causal: bool) -> None:
+    spec = Qwen3Family().spec({**QWEN3, **stated})
+    assert spec.is_causal is is_causal
+    assert all(layer.attention.is_causal is is_causal for layer in spec.layers)
+
+
+@pytest.mark.parametrize("wrong", [{"is_causal": "no"}, {"model_type": "bidirectional_pplx_qwen3"}])
+def test_what_is_made_of_qwen3_and_cannot_be_told_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(CheckpointError, match=next(iter(wrong))):
+        Qwen3Family().spec({**QWEN3, **wrong})
 
 
 def test_a_bert_config_becomes_a_spec() -> None:
     spec = BertFamily().spec(BERT)
     assert (spec.family, spec.vocab, spec.hidden, spec.num_layers) == ("bert", 30522, 384, 6)
     assert (spec.num_heads, spec.num_kv_heads, spec.head_dim, spec.intermediate) == (12, 12, 32, 1536)
-    assert (spec.max_positions, spec.norm_eps, spec.activation, spec.rope_theta) == (512, 1e-12, "gelu", 0.0)
-    assert (spec.position_offset, spec.num_token_types) == (0, 2)
+    assert spec.max_positions == 512
+    norm, layer = NormSpec("layer", 1e-12), spec.layers[0]
+    assert layer.attention == AttentionSpec(12, 12, 32, is_causal=False, has_biases=True)
+    assert layer.feed_forward == FeedForwardSpec(1536, "gelu", is_gated=False, has_biases=True)
+    assert (layer.norm, layer.norm_place, spec.last_norm) == (norm, "after", None)
+    assert spec.input == InputSpec(learns_positions=True, num_token_types=2, norm=norm)
 
 
 @pytest.mark.parametrize(("padding", "offset"), [(None, 2), (1, 2), (0, 1)])
@@ -107,7 +137,7 @@ def test_a_bert_config_becomes_a_spec() -> None:
 def test_robertas_positions_start_behind_the_padding_index(model_type: str, padding: int | None, offset: int) -> None:
     config = {**BERT, "model_type": model_type, "max_position_embeddings": 514}
     spec = BertFamily().spec(config if padding is None else {**config, "pad_token_id": padding})
-    assert (spec.position_offset, spec.max_positions) == (offset, 514 - offset)
+    assert (spec.input.position_offset, spec.max_positions) == (offset, 514 - offset)
 
 
 def test_widths_that_a_config_leaves_out_follow_from_the_others() -> None:
@@ -222,7 +252,7 @@ def test_a_value_that_is_not_computed_is_refused_by_name(name: str, changes: dic
     ],
 )
 def test_plain_rope_is_read_in_the_old_and_the_new_spelling(changes: dict[str, Any]) -> None:
-    assert Qwen3Family().spec({**QWEN3, **changes}).rope_theta == 1e6
+    assert Qwen3Family().spec({**QWEN3, **changes}).layers[0].attention.rope == RopeSpec(1e6)
 
 
 @pytest.mark.parametrize("key", ["torch_dtype", "dtype"])

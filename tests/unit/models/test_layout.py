@@ -23,7 +23,7 @@ from transformers import (
 
 from farthing.models.families import family_of
 from farthing.models.layout import Layout
-from farthing.models.synth import find_shape
+from farthing.models.synth.checkpoint import find_shape
 
 QWEN3 = replace(find_shape("qwen3-tiny"), vocab=500).config()
 BERT = {

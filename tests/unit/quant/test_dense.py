@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from farthing.quant.dense import DenseLinear, PrepackedLinear, can_prepack
-from farthing.quant.format import Linear, MatrixShape, WeightFormat
+from farthing.quant.format import Linear, MatrixShape, Region, WeightFormat
 from farthing.quant.formats import FORMATS
-from farthing.quant.region import Region
 
 OUT, IN = 48, 80
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -139,7 +138,7 @@ def test_products_of_many_sizes_are_not_all_kept_ready(measured: Callable[..., d
 import torch
 from farthing.quant.formats import FORMATS
 from farthing.quant.format import MatrixShape
-from farthing.quant.region import Region
+from farthing.quant.format import Region
 
 linear = FORMATS["fp32"].linear({"weight": torch.randn(1536, 384)}, None, MatrixShape(1536, 384), Region())
 resident = []

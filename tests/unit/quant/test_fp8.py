@@ -3,9 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from farthing.quant.format import MatrixShape
+from farthing.quant.format import MatrixShape, Region
 from farthing.quant.fp8 import Fp8Format, unpack
-from farthing.quant.region import Region
 
 
 def random(*shape: int) -> torch.Tensor:

@@ -8,11 +8,10 @@ import pytest
 import torch
 
 from farthing.quant import int8
-from farthing.quant.format import MatrixShape
+from farthing.quant.format import MatrixShape, Region
 from farthing.quant.int8 import Int8Format, NativeInt8Linear, TorchInt8Linear
+from farthing.quant.int8_packed import quantise_rows
 from farthing.quant.native.team import native_kernels
-from farthing.quant.packed import quantise_rows
-from farthing.quant.region import Region
 
 
 def random(*shape: int) -> torch.Tensor:
@@ -51,7 +50,7 @@ def test_native_and_torch_give_the_same(monkeypatch: pytest.MonkeyPatch, num_tok
 def test_the_native_team_has_the_threads_of_the_settings(tiny_qwen3: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from farthing.core.settings import EngineSettings\n"
-        "from farthing.engine.load import load_model; from farthing.quant.native.team import native_kernels\n"
+        "from farthing.engine.weights.load import load_model; from farthing.quant.native.team import native_kernels\n"
         "load_model(Path(sys.argv[1]), EngineSettings(format='int8', num_threads=1))\n"
         "print(native_kernels().num_threads)"
     )

@@ -4,11 +4,10 @@ import pytest
 import torch
 
 from farthing.quant import nf4
-from farthing.quant.format import MatrixShape
+from farthing.quant.format import MatrixShape, Region
 from farthing.quant.native.team import native_kernels
 from farthing.quant.nf4 import NativeNf4Linear, Nf4Format
 from farthing.quant.nf4_packed import unpack
-from farthing.quant.region import Region
 from farthing.quant.unpacked import UnpackedLinear
 
 needs_native = pytest.mark.skipif(

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from farthing.quant import nf4_packed
+from farthing.quant.int8_packed import ALIGNMENT
 from farthing.quant.nf4_packed import LEVELS, pack, packed_bytes, unpack
-from farthing.quant.packed import ALIGNMENT
 
 SHAPES = [(1, 1), (5, 7), (32, 64), (40, 65), (64, 192), (33, 513), (256, 1024)]
 

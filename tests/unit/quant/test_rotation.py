@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from farthing.quant.dense import DenseLinear
-from farthing.quant.format import MatrixShape
+from farthing.quant.format import MatrixShape, Region
 from farthing.quant.formats import weight_format
-from farthing.quant.region import Region
 from farthing.quant.rotation import RotatedLinear, can_rotate, hadamard, rotate
 
 

@@ -14,11 +14,11 @@ import pytest
 
 from farthing.core.errors import CheckpointError, ServingError, WrongTaskError
 from farthing.core.settings import ServingSettings
-from farthing.server import service as service_module
 from farthing.server.admin import model_object
-from farthing.server.directory import Directory
-from farthing.server.entry import ModelEntry, in_public
-from farthing.server.service import Service
+from farthing.server.models import service as service_module
+from farthing.server.models.directory import Directory
+from farthing.server.models.service import Service
+from farthing.server.models.slot import ModelEntry, in_public
 from farthing.serving.embedder import Embedder
 from farthing.serving.request import EmbedRequest
 
@@ -258,7 +258,7 @@ def test_a_route_is_answered_by_the_first_model_that_can(tiny_qwen3: Path, start
 
 
 def test_a_model_is_asked_only_for_what_it_does(tiny_qwen3: Path) -> None:
-    from farthing.serving.rerank_request import RerankRequest
+    from farthing.serving.request import RerankRequest
 
     with running(ModelEntry("m", Loads(tiny_qwen3))) as service:
         for name in (None, "m"):

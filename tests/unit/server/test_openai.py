@@ -9,10 +9,10 @@ import orjson
 import pytest
 
 from farthing.core.space import VectorSpace
-from farthing.server.dialects.openai import embeddings_object
+from farthing.server.dialects.answer import embed_headers
+from farthing.server.dialects.openai.routes import embeddings_object
 from farthing.server.dialects.writing import in_whole
-from farthing.server.service import Answer
-from farthing.server.work import embed_headers
+from farthing.server.models.service import Answer
 from farthing.serving.request import EmbedResult
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from farthing.core.errors import InputError
-from farthing.server.dialects.openai_schemas import ITEMS_AT_A_TIME, check_items
+from farthing.server.dialects.openai.schemas import ITEMS_AT_A_TIME, check_items
 
 
 @pytest.mark.parametrize("index", [0, ITEMS_AT_A_TIME - 1, ITEMS_AT_A_TIME, 2 * ITEMS_AT_A_TIME + 4])

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 
 from farthing.engine.runner import BatchOutput
-from farthing.models.forest import Forest, distinct, grow
-from farthing.models.token_key import token_key
-from farthing.serving.batch import Batch
-from farthing.serving.flow import Flow
-from farthing.serving.job import Job
-from farthing.serving.scheduler import Scheduler
-from farthing.serving.size import Size
-from farthing.serving.urgency import LaneName, Urgency
+from farthing.models.batch.forest import Forest, distinct, grow
+from farthing.models.batch.token_key import token_key
+from farthing.serving.queue.batch import Batch, Job
+from farthing.serving.queue.estimates import Size
+from farthing.serving.queue.lane import Flow
+from farthing.serving.queue.scheduler import Scheduler
+from farthing.serving.request import LaneName, Urgency
 
 numbers = itertools.count()
 

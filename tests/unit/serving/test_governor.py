@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 
 from farthing.core.settings import EngineSettings
-from farthing.engine.device import device_facts
 from farthing.engine.ladder import Rung, make_rungs
-from farthing.engine.live import LiveModel
-from farthing.engine.load import load_model
 from farthing.engine.meter import MemoryReading
-from farthing.serving.governor import FALLBACK, REFUSED, Governor, Pace
-from farthing.serving.scheduler import BatchLimits, Scheduler
-from farthing.serving.token_budget import TokenBudget
+from farthing.engine.plan.device import device_facts
+from farthing.engine.swappable import LiveModel
+from farthing.engine.weights.load import load_model
+from farthing.serving.governor import FALLBACK, REFUSED, Governor, Thresholds
+from farthing.serving.queue.scheduler import BatchLimits, Scheduler
+from farthing.serving.queue.token_budget import TokenBudget
 
 MIB = 2**20
-PACE = Pace(high=0.9, low=0.75, settle_s=2, relief_s=10)
+THRESHOLDS = Thresholds(high=0.9, low=0.75, settle_s=2, relief_s=10)
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Governed:
         self.scheduler = Scheduler(BatchLimits(live.plan.max_batch_tokens, 512))
         self.now_s = 0.0
         budget = TokenBudget(self.scheduler)
-        self.governor = Governor(live, rungs, budget, self.meter, self._move, PACE, has_fallback=has_fallback)
+        self.governor = Governor(live, rungs, budget, self.meter, self._move, THRESHOLDS, has_fallback=has_fallback)
 
     def _move(self, rung: Rung) -> bool:
         self.moves.append(rung.name)

@@ -17,14 +17,13 @@ from queueing import computed
 
 from farthing.core.errors import DeadlineError, NonFiniteError
 from farthing.engine.runner import BatchOutput
-from farthing.models.forest import MIN_SHARED_TOKENS
-from farthing.models.token_key import token_key
-from farthing.serving.batch import Batch
-from farthing.serving.flow import Flow
-from farthing.serving.job import Job
-from farthing.serving.scheduler import BatchLimits
-from farthing.serving.token_counter import TokenCounter
-from farthing.serving.urgency import LANES, LaneName
+from farthing.models.batch.forest import MIN_SHARED_TOKENS
+from farthing.models.batch.token_key import token_key
+from farthing.serving.queue.batch import Batch, Job
+from farthing.serving.queue.lane import Flow
+from farthing.serving.queue.scheduler import BatchLimits
+from farthing.serving.queue.token_counter import TokenCounter
+from farthing.serving.request import LANES, LaneName
 
 MAX_TOKENS, MAX_TEXTS = 40, 5
 # The longest text is 36 tokens of debt, which a share of 0.2 pays in 5 batches; then the other lane may be owed more.

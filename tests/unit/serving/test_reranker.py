@@ -23,8 +23,9 @@ from farthing.core.errors import (
     UnknownPromptError,
     WrongTaskError,
 )
-from farthing.serving.rerank_request import Ranked, RerankRequest, RerankResult
-from farthing.serving.tokenizer import TextTokenizer
+from farthing.serving.request import Ranked, RerankRequest, RerankResult
+from farthing.serving.text.prepare import Slice
+from farthing.serving.text.tokenizer import TextTokenizer
 
 DOCUMENTS = ["a wren", "yes", "a wren", "no bird at all"]
 CONTEXT = 400
@@ -43,7 +44,7 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def prepared(reranker: Reranker, query: str, documents: list[str], truncate: bool | None = None) -> Any:
     pairs = [(query, document) for document in documents]
-    return reranker._preparer.prepare(pairs, 0, reranker._template.instruction or "", truncate)
+    return reranker._preparer.prepare(Slice(pairs, prefix=reranker._template.instruction or "", truncate=truncate))
 
 
 def test_a_long_document_loses_the_end_that_is_asked_for(reranker: Reranker) -> None:
@@ -51,7 +52,8 @@ def test_a_long_document_loses_the_end_that_is_asked_for(reranker: Reranker) -> 
     whole = reranker._template.documents([document])[0]
     texts = {}
     for where in ("end", "start"):
-        pair = reranker._preparer.prepare([("q", document)], 0, reranker._template.instruction or "", True, where)
+        instruction = reranker._template.instruction or ""
+        pair = reranker._preparer.prepare(Slice([("q", document)], 0, instruction, True, where))
         assert pair.truncated == (0,)
         texts[where] = pair.texts[0]
         assert len(texts[where]) == CONTEXT

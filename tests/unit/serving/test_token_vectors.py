@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,17 +13,16 @@ import pytest
 from farthing import Embedder
 from farthing.core.errors import TooManyTokensError
 from farthing.core.settings import EngineSettings, ServingSettings
-from farthing.engine.live import LiveModel
-from farthing.engine.load import load_model
 from farthing.engine.runner import BatchOutput
-from farthing.serving.batch import Batch
+from farthing.engine.swappable import LiveModel
+from farthing.engine.weights.load import load_model
 from farthing.serving.cache.embedder import CachedEmbedder
 from farthing.serving.cache.memory import MemoryLevel
 from farthing.serving.cache.vectors import VectorCache
-from farthing.serving.job import Job
-from farthing.serving.prepare import Prepared
+from farthing.serving.queue.batch import Batch, Job
+from farthing.serving.queue.token_counter import TokenCounter
 from farthing.serving.request import EmbedRequest
-from farthing.serving.token_counter import TokenCounter
+from farthing.serving.text.prepare import Prepared, Slice
 
 SERVING = ServingSettings(max_token_vectors=700, short_text="zero")
 TEXTS = [f"text number {number}" for number in range(20)]  # of a token a letter, and one at the end
@@ -152,11 +150,11 @@ def test_a_request_that_is_computed_again_is_counted_once(
         output = real(texts, per_token)
         return BatchOutput(output.rows, output.errors, 0, next(fingerprints), output.computed)
 
-    def prepare_when_begun(inputs: Sequence[Any], start: int, *others: Any) -> Prepared:
-        if start:  # the second slice is not to come into the first one's batch
+    def prepare_when_begun(part: Slice) -> Prepared:
+        if part.start:  # the second slice is not to come into the first one's batch
             assert begun.wait(30)
             held.go_on.set()
-        return prepare(inputs, start, *others)
+        return prepare(part)
 
     held.run = changing  # type: ignore[method-assign]
     monkeypatch.setattr(embedder._preparer, "prepare", prepare_when_begun)

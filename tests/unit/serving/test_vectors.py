@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from farthing.core.errors import DimensionsError
-from farthing.models.bert import BertFamily
-from farthing.models.qwen3 import Qwen3Family
+from farthing.models.families.bert import BertFamily
+from farthing.models.families.qwen3 import EMBEDDING
+from farthing.models.spec import EmbeddingSpec
 from farthing.serving.request import EmbedRequest
 from farthing.serving.vectors import check_dimensions, finish_vectors
 
@@ -23,14 +24,15 @@ def test_a_row_of_zeros_stays_zeros() -> None:
 @pytest.mark.parametrize("asked", [0, -1, 1025])
 def test_dimensions_out_of_range_are_refused(asked: int) -> None:
     with pytest.raises(DimensionsError, match=f"dimensions is {asked}; this model has 1 to 1024"):
-        check_dimensions(EmbedRequest(["x"], dimensions=asked), 1024, Qwen3Family.fallback)
+        check_dimensions(EmbedRequest(["x"], dimensions=asked), 1024, EMBEDDING)
 
 
 def test_warnings_below_the_matryoshka_minimum_and_for_models_not_trained_to_be_cut() -> None:
-    def warnings(asked: int, family: Qwen3Family | BertFamily) -> tuple[str, ...]:
-        return check_dimensions(EmbedRequest(["x"], dimensions=asked), 1024, family.fallback)
+    def warnings(asked: int, spec: EmbeddingSpec) -> tuple[str, ...]:
+        return check_dimensions(EmbedRequest(["x"], dimensions=asked), 1024, spec)
 
-    assert warnings(32, Qwen3Family()) == ()
-    assert warnings(1024, BertFamily()) == ()
-    assert "below the 32" in warnings(31, Qwen3Family())[0]
-    assert "not trained to be cut" in warnings(512, BertFamily())[0]
+    bert = BertFamily().fallback({})
+    assert warnings(32, EMBEDDING) == ()
+    assert warnings(1024, bert) == ()
+    assert "below the 32" in warnings(31, EMBEDDING)[0]
+    assert "not trained to be cut" in warnings(512, bert)[0]

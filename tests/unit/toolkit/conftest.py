@@ -11,7 +11,7 @@ from few_documents import DOCUMENTS
 
 from farthing import Embedder
 from farthing.toolkit.index.index import VectorIndex
-from farthing.toolkit.stores.lance_database import LanceDatabase
+from farthing.toolkit.stores.lance.database import LanceDatabase
 
 
 @pytest.fixture(scope="session")

@@ -13,11 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farthing.core.errors import SettingsError
-from farthing.upstream.attempt import AttemptFailedError
+from farthing.upstream.answer import AttemptFailedError
 from farthing.upstream.client import UpstreamClient, parse_url, rest_s, words
-from farthing.upstream.farthing import NOTHING, Told, read_told
-from farthing.upstream.scores import logits_of, read_scores
-from farthing.upstream.vectors import read_vectors, share_out
+from farthing.upstream.reranker import logits_of, read_scores
+from farthing.upstream.vectors import NOTHING, Told, read_told, read_vectors, share_out
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.floats() | st.text(max_size=4),

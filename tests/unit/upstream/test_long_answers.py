@@ -12,10 +12,9 @@ import numpy as np
 import orjson
 import pytest
 
-from farthing.upstream.answer import CEILING_BYTES, FLOOR_BYTES, scores_limit, vectors_limit
-from farthing.upstream.attempt import AttemptFailedError
+from farthing.upstream.answer import CEILING_BYTES, FLOOR_BYTES, AttemptFailedError, scores_limit, vectors_limit
 from farthing.upstream.client import UpstreamClient, http_client
-from farthing.upstream.scores import RerankRoute
+from farthing.upstream.reranker import RerankRoute
 from farthing.upstream.vectors import Vectors, ask_vectors
 
 CHUNK = b"x" * 65536

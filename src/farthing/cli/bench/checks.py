@@ -1,6 +1,6 @@
-"""What keeps a figure from lying: nothing was spared that should have been computed, and no share is beyond the whole.
+"""Checks that keep figures honest: everything that should be computed was computed, and no share exceeds the whole.
 
-Benchmarks outside of this package use it too.
+Benchmarks outside of this package use this module too.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ import time
 from dataclasses import dataclass
 
 from farthing.core.errors import MeasurementError
-from farthing.engine.cpu import busy_seconds
+from farthing.engine.plan.cpu import busy_seconds
 
-LEAST_ELSEWHERE = 0.1  # cores that are worth a word: a machine that has nothing to do uses less
+LEAST_ELSEWHERE = 0.1  # busy cores; less is not reported, since even an idle machine uses a little
 
 
 def require_all_computed(num_computed: int, num_sent: int, what: str) -> None:
-    """Raises `MeasurementError` where texts that have nothing in common were not computed as a whole, or once each.
+    """Raise `MeasurementError` where not all tokens of texts that share nothing were computed, each exactly once.
 
-    A beginning that came before is held, and a figure would count its tokens as if they had been computed.
+    The engine holds prefixes that it has seen before; a figure would count their tokens as if they had been computed.
     """
     if num_computed != num_sent:
         raise MeasurementError(
@@ -27,7 +27,7 @@ def require_all_computed(num_computed: int, num_sent: int, what: str) -> None:
 
 
 def share_of_peak(reached: float, peak: float, what: str) -> float:
-    """What part of a peak was reached, of the same unit. Raises `MeasurementError` where it is more than all of it."""
+    """Return the share of a peak that was reached, both in the same unit. Raises `MeasurementError` if it is over 1."""
     share = reached / peak
     if share > 1:
         raise MeasurementError(
@@ -39,7 +39,7 @@ def share_of_peak(reached: float, peak: float, what: str) -> float:
 
 @dataclass(frozen=True)
 class Meter:
-    """Seconds of processor time that this process and the whole machine had used, and the time, at one moment."""
+    """The processor time that this process and the whole machine had used at one moment, and the moment, in seconds."""
 
     own_s: float
     machine_s: float | None
@@ -50,9 +50,9 @@ class Meter:
         return cls(time.process_time(), busy_seconds(), time.perf_counter())
 
     def cores_elsewhere(self) -> float | None:
-        """How many cores other processes kept busy since then, on average; None where the system does not tell.
+        """Return how many cores other processes have kept busy since then, on average; None where it is not known.
 
-        Of the whole machine, also where this process may use a part of it only.
+        All cores of the machine count, even if this process may use only some of them.
         """
         now = Meter.now()
         if self.machine_s is None or now.machine_s is None or now.at_s <= self.at_s:

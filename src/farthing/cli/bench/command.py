@@ -1,4 +1,4 @@
-"""`farthing bench`: the command. What it does is in the modules beside it."""
+"""`farthing bench`: the command and its options. The other modules of this package do the work."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict
 import click
 
 from farthing.cli.bench.workloads import WORKLOADS
-from farthing.cli.options import SettingsCommand, settings_options
+from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 from farthing.core.settings import EngineSettings, SourceSettings
 
@@ -38,8 +38,8 @@ def bench(model: str, names: tuple[str, ...], rounds: int | None, as_json: bool,
 
     MODEL_OR_SHAPE is a model as `serve` takes it: an id on the Hugging Face hub (Qwen/Qwen3-Embedding-0.6B),
     modelscope:ID, starter, or a local folder. Or it is the shape of a published model: qwen3-0.6b, qwen3-4b, qwen3-8b,
-    qwen3-tiny, or a reranker (qwen3-reranker-0.6b ...). Such a model gets random weights, which are made once and kept
-    in the cache; its speed and memory are those of the published one.
+    qwen3-tiny, or a reranker (qwen3-reranker-0.6b ...). A shape gets random weights, which are made once and kept in
+    the cache; its speed and memory are those of the published model.
 
     Texts longer than the model's context are cut to it.
     """
@@ -47,10 +47,10 @@ def bench(model: str, names: tuple[str, ...], rounds: int | None, as_json: bool,
     from farthing.cli.bench.model import find_bench_model
     from farthing.cli.bench.report import report_lines
     from farthing.cli.bench.run import run_bench
-    from farthing.engine.device import device_facts
+    from farthing.engine.plan.device import device_facts
 
     engine = settings.group(EngineSettings)
-    device_facts(engine.device)  # its error should not wait until weights are made
+    device_facts(engine.device)  # raises for an unknown device, which should not wait until weights are made
     found = find_bench_model(model, settings.group(SourceSettings))
     chosen = {name: workload for name, workload in WORKLOADS.items() if name in names}
     result = run_bench(model, found, engine, chosen, rounds)

@@ -1,8 +1,9 @@
 """Runs workloads through the engine and takes the time.
 
 In: a model's folder and settings, then texts as token ids. Out: seconds of every run. Workloads take turns round by
-round, so that a machine whose speed drifts slows all alike; the native kernels' peak is taken once a round for the same
-reason. Each round has texts of its own: the beginnings of those that came before are held, and would not be computed.
+round, so that a machine whose speed drifts slows them all alike; the native kernels' peak is measured once a round for
+the same reason. Each round has its own texts, because the engine holds prefixes of earlier texts and would not compute
+them again.
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ from farthing.cli.bench.checks import Meter, require_all_computed
 from farthing.core.errors import ClosedError
 from farthing.core.settings import ServingSettings
 from farthing.engine.describe import ModelDescription
-from farthing.engine.load import LoadedModel, load_weights
 from farthing.engine.runner import Runner
+from farthing.engine.weights.load import LoadedModel, load_weights
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.native.team import native_kernels
-from farthing.serving.job import Job
-from farthing.serving.scheduler import BatchLimits, Scheduler
-from farthing.serving.size import Size
-from farthing.serving.token_counter import TokenCounter
-from farthing.serving.urgency import Urgency
+from farthing.serving.queue.batch import Job
+from farthing.serving.queue.estimates import Size
+from farthing.serving.queue.scheduler import BatchLimits, Scheduler
+from farthing.serving.queue.token_counter import TokenCounter
+from farthing.serving.request import Urgency
 
 WARM_UP_ROUND = -1
-WARM_UP_TOKENS = 512  # of one text: a longer one warms up with its first tokens
+WARM_UP_TOKENS = 512  # most tokens of a text in the warm-up; of longer texts the first tokens are used
 
 Texts = Sequence[list[int]]
 
@@ -37,9 +38,9 @@ class Engine:
     """A model that is ready.
 
     Attributes:
-        kernels: where its matrix products run on them.
-        load_s: from the start of loading until it was ready.
-        first_vector_s: from the start of loading until it had embedded a short text.
+        kernels: the native kernels, if the model's matrix products run on them.
+        load_s: seconds from the start of loading until the model was ready.
+        first_vector_s: seconds from the start of loading until it had embedded a short text.
     """
 
     model: LoadedModel
@@ -55,13 +56,13 @@ class Task:
 
     Attributes:
         name: for messages.
-        batches_of: a round's texts as the scheduler hands them out; of each round others, of the same lengths.
-        rounds: timed runs to do.
+        batches_of: gives a round's texts as the scheduler hands them out; each round has other texts of equal lengths.
+        rounds: number of timed runs to do.
         shares: texts of a round begin alike, so that not all of their tokens are computed.
-        lengths: of a round's texts.
-        seconds: of each timed run.
-        cycles: of the native kernels by stage, over all timed runs.
-        num_computed_tokens: in all timed runs.
+        lengths: tokens of each text of a round.
+        seconds: duration of each timed run.
+        cycles: cycles of the native kernels by stage, over all timed runs.
+        num_computed_tokens: tokens computed in all timed runs.
     """
 
     name: str
@@ -79,8 +80,8 @@ class Beside:
     """What was measured beside the runs.
 
     Attributes:
-        peaks: of the kernels, operations/s, one a round.
-        cores_elsewhere: that other processes kept busy meanwhile, on average; None where the system does not tell.
+        peaks: the kernels' peak in operations/s, once for each round.
+        cores_elsewhere: cores that other processes kept busy meanwhile, on average; None where it is not known.
     """
 
     peaks: Sequence[float]
@@ -88,19 +89,19 @@ class Beside:
 
 
 def load_engine(describe: Callable[[], ModelDescription], short: list[int]) -> Engine:
-    """Raises what describing and loading raise."""
+    """Load the model, and embed the text `short` to take the time. Raises the errors of describing and loading."""
     started = time.perf_counter()
     model = load_weights(describe())
     runner = Runner(model)
     load_s = time.perf_counter() - started
     embed(runner, [short])
     first_vector_s = time.perf_counter() - started
-    kernels = native_kernels() if model.plan.is_native and model.plan.format.name == "int8" else None
+    kernels = native_kernels() if model.plan.is_native and model.plan.format.is_packed_int8 else None
     return Engine(model, runner, kernels, load_s, first_vector_s)
 
 
 def make_batches(texts: Texts, max_tokens: int, new_counter: Callable[[], TokenCounter]) -> list[Texts]:
-    """The texts as the scheduler hands them out when they come in one request and nothing else waits."""
+    """Return the batches that the scheduler makes of the texts when they come in one request and nothing else waits."""
     scheduler = Scheduler(BatchLimits(max_tokens, ServingSettings().max_batch_size), new_counter)
     with scheduler.open(Urgency(), Size(len(texts), 0)) as flow:
         scheduler.submit(Job(texts), flow, len(texts))
@@ -109,7 +110,7 @@ def make_batches(texts: Texts, max_tokens: int, new_counter: Callable[[], TokenC
 
 
 def run_rounds(engine: Engine, tasks: Sequence[Task], on_run: Callable[[Task], object]) -> Beside:
-    """Fill in the tasks' runs, after a warm-up of each.
+    """Warm up each task, then do its runs and fill in what they measure.
 
     Raises:
         NonFiniteError: a text has no vector, so that its time would mean nothing.
@@ -133,7 +134,7 @@ def run_rounds(engine: Engine, tasks: Sequence[Task], on_run: Callable[[Task], o
 def run_task(engine: Engine, task: Task, number: int) -> None:
     batches, num_computed = task.batches_of(number), 0
     if engine.kernels is not None:
-        engine.kernels.profile()  # what was counted before is not this task's
+        engine.kernels.profile()  # resets the counters: cycles counted before are not this task's
     started = time.perf_counter()
     for batch in batches:
         num_computed += embed(engine.runner, batch)
@@ -146,7 +147,7 @@ def run_task(engine: Engine, task: Task, number: int) -> None:
 
 
 def embed(runner: Runner, texts: Texts) -> int:
-    """Returns how many tokens were computed."""
+    """Embed the texts, and return how many tokens were computed."""
     output = runner.run(texts)
     for error in output.errors.values():
         raise error

@@ -1,4 +1,4 @@
-"""Which model is measured: one that `serve` takes, or the shape of one with synthetic weights.
+"""Finds the model to measure: one that `serve` takes, or the shape of one with synthetic weights.
 
 In: the name that the user gave. Out: a folder with a checkpoint. Synthetic weights are made once and kept in the cache.
 """
@@ -17,7 +17,7 @@ from tqdm import tqdm
 from farthing.core.errors import ModelNotFoundError
 from farthing.core.files import cache_folder
 from farthing.core.settings import SourceSettings
-from farthing.models.synth import SHAPES, num_parameters, write_synthetic
+from farthing.models.synth.checkpoint import SHAPES, num_parameters, write_synthetic
 from farthing.sources.find import FARTHING_CACHE, find_model, local_folder
 
 MODELS = "a local folder, an id on a hub (Qwen/Qwen3-Embedding-0.6B), modelscope:ID, starter"
@@ -25,17 +25,17 @@ MODELS = "a local folder, an id on a hub (Qwen/Qwen3-Embedding-0.6B), modelscope
 
 @dataclass(frozen=True)
 class BenchModel:
-    """`shape`: name of the shape, where the weights are synthetic."""
+    """`shape` is the name of the shape where the weights are synthetic, else None."""
 
     path: Path
     shape: str | None
 
 
 def find_bench_model(name: str, settings: SourceSettings) -> BenchModel:
-    """A local folder of that name, else the shape of that name, else what the hubs have.
+    """Return the local folder of that name, else the shape of that name, else the model of that name on a hub.
 
     Raises:
-        ModelNotFoundError: there is none of these; lists both shapes and kinds of models.
+        ModelNotFoundError: there is none of these; the message lists both shapes and kinds of models.
     """
     if local_folder(name) is None:
         shape = shape_name(name)
@@ -49,14 +49,14 @@ def find_bench_model(name: str, settings: SourceSettings) -> BenchModel:
 
 
 def check_mistyped(name: str) -> None:
-    """Raises `ModelNotFoundError` for what is nearly a shape: no hub needs to be asked about that."""
+    """Raise `ModelNotFoundError` for a name that is nearly a shape's: no hub needs to be asked about it."""
     near = difflib.get_close_matches(name.lower(), SHAPES, n=1, cutoff=0.8)
     if near and "/" not in name:
         raise ModelNotFoundError(f"There is no shape {name!r}. Did you mean {near[0]!r}?\n{choices()}")
 
 
 def shape_name(name: str) -> str | None:
-    """The shape meant: in any case, with or without "qwen3-"."""
+    """Return the shape that is meant by a name in any case, with or without "qwen3-"; None if it is no shape."""
     return next((key for key in (name.lower(), f"qwen3-{name.lower()}") if key in SHAPES), None)
 
 
@@ -65,16 +65,16 @@ def choices() -> str:
 
 
 def synthetic_checkpoint(shape: str, settings: SourceSettings) -> Path:
-    """The folder of the shape's synthetic checkpoint, which is made if it is not there yet.
+    """Return the folder of the shape's synthetic checkpoint, which is made if it does not exist yet.
 
-    It appears under its name only when it is whole; of two processes that want it, one makes it and the other waits.
+    The folder gets its name only when it is whole. Of two processes that want it, one makes it and the other waits.
     """
     root = cache_folder(settings.cache_dir, FARTHING_CACHE, "HOME") / "synthetic"
     folder, partial = root / shape, root / f".{shape}.partial"
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / f".{shape}.lock"):
         if not folder.is_dir():
-            shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+            shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
             try:
                 write_with_progress(shape, partial)
                 partial.rename(folder)

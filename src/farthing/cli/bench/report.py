@@ -1,4 +1,4 @@
-"""A benchmark's results in words, for people. The JSON line is made from the same objects."""
+"""Renders a benchmark's results for people. The JSON line is made from the same objects."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from farthing.cli.bench.checks import LEAST_ELSEWHERE
 from farthing.cli.bench.result import BenchResult
 from farthing.core.sizes import mebibytes
+from farthing.quant.formats import weight_format
 
 
 def report_lines(result: BenchResult) -> Iterator[str]:
@@ -27,7 +28,7 @@ def report_lines(result: BenchResult) -> Iterator[str]:
     yield f"loaded in {result.load_s:.2f} s, first vector after {result.first_vector_s:.2f} s"
     if result.peak_rss_bytes is not None and result.rss_bytes is not None:
         yield f"resident memory {mebibytes(result.rss_bytes)}, at its peak {mebibytes(result.peak_rss_bytes)}"
-    if result.format == "int8":
+    if weight_format(result.format).is_packed_int8:
         yield int8_line(result)
     if result.cores_elsewhere is not None and result.cores_elsewhere >= LEAST_ELSEWHERE:
         yield (
@@ -51,7 +52,7 @@ def int8_line(result: BenchResult) -> str:
 
 
 def stage_rows(result: BenchResult) -> list[tuple[str, ...]]:
-    """A row a stage, a column a workload."""
+    """Return a table with a row for each stage and a column for each workload."""
     shares = [found.stage_shares for found in result.workloads.values()]
     stages = dict.fromkeys(stage for found in shares for stage in found)
     return [
@@ -61,7 +62,7 @@ def stage_rows(result: BenchResult) -> list[tuple[str, ...]]:
 
 
 def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Lines with the first column to the left and numbers to the right."""
+    """Yield the rows as lines, the first column aligned to the left and the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for name, *cells in rows:
         numbers = (cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))

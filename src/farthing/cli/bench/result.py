@@ -1,6 +1,6 @@
-"""What a benchmark found, in numbers.
+"""The results of a benchmark in numbers.
 
-In: runs and a model. Out: frozen results that are printed by `farthing.cli.bench.report`.
+In: runs and a model. Out: frozen results, which `farthing.cli.bench.report` renders.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from pathlib import Path
 from statistics import median
 
 from farthing.cli.bench.measure import Task
-from farthing.engine.cgroup import read_lines
-from farthing.engine.load import LoadedModel
+from farthing.engine.plan.cgroup import read_lines
+from farthing.engine.weights.load import LoadedModel
 
 
 @dataclass(frozen=True)
 class WorkloadResult:
     """
     Attributes:
-        tokens: of all texts, shared ones in each.
-        saved_share: of these tokens, those that were not computed, because texts of a batch share them.
+        tokens: tokens of all texts; tokens that texts share count in each of them.
+        saved_share: share of these tokens that were not computed, because texts of a batch share them.
         longest: tokens of the longest text.
-        stage_shares: of the native kernels' cycles; empty unless they were built with -DFT_PROFILE.
+        stage_shares: each stage's share of the native kernels' cycles; empty unless built with -DFT_PROFILE.
     """
 
     texts: int
@@ -40,16 +40,17 @@ class WorkloadResult:
 class BenchResult:
     """
     Attributes:
-        model: as it was asked for.
-        shape: name of the shape, where the weights are synthetic.
+        model: the name that was asked for.
+        shape: name of the shape where the weights are synthetic, else None.
         int8_kernels: instruction set of the native kernels, where the model runs on them.
         load_s, first_vector_s: see `farthing.cli.bench.measure.Engine`.
-        peak_rss_bytes, rss_bytes: of this process, mapped files included; None where the system does not tell.
+        peak_rss_bytes, rss_bytes: resident memory of this process, with mapped files; None where it is not known.
         gemm_peak_gops: 10^9 int8 operations/s that all threads together reach from registers; None without kernels.
-        gemm_peak_share: share of it that `throughput` reaches, by `matrix_operations` in its whole time; None without
-            kernels or that workload.
-        cpus: of the machine, hyperthreads each.
-        cores_elsewhere: that other processes kept busy while runs were timed, on average; None where it is not known.
+        gemm_peak_share: share of this peak that `throughput` reaches, by `matrix_operations` in its whole time; None
+            without kernels or that workload.
+        cpus: processors of the machine; each hyperthread counts.
+        cores_elsewhere: cores that other processes kept busy while runs were timed, on average; None where it is not
+            known.
     """
 
     model: str
@@ -89,9 +90,9 @@ def workload_result(task: Task) -> WorkloadResult:
 
 
 def matrix_operations(model: LoadedModel, lengths: Sequence[int]) -> int:
-    """Multiplications and additions that the layers' matrix products need for texts of these lengths.
+    """Return how many multiplications and additions the layers' matrix products need for texts of these lengths.
 
-    In the last layer that is keys and values of all tokens, and everything else of the rows that become vectors. A pass
+    The last layer needs keys and values of all tokens, but everything else only of rows that become vectors. A pass
     that computes more gets no credit for it.
     """
     layout, num_tokens = model.description.layout, sum(lengths)
@@ -104,9 +105,9 @@ def matrix_operations(model: LoadedModel, lengths: Sequence[int]) -> int:
 
 
 def resident_bytes() -> tuple[int | None, int | None]:
-    """(peak, now) resident memory of this process; None where there is no /proc.
+    """Return this process's resident memory as (peak, now); None where there is no /proc.
 
-    Not `getrusage`, whose ru_maxrss starts from that of the process which started this one.
+    `getrusage` is no use here: its ru_maxrss starts from that of the process which started this one.
     """
     lines = [line.split() for line in read_lines(Path("/proc/self/status"))]
     sizes = {words[0]: int(words[1]) * 1024 for words in lines if words[0] in ("VmHWM:", "VmRSS:")}

@@ -1,4 +1,4 @@
-"""One benchmark from a folder to results; says on standard error what it is about to do, and how far it is."""
+"""Runs one benchmark, from a folder to results. It says on standard error what it will do, and how far it is."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from farthing.cli.bench.result import BenchResult, matrix_operations, resident_b
 from farthing.cli.bench.workloads import SHORTEST, Workload, make_texts
 from farthing.core.settings import EngineSettings
 from farthing.core.version import __version__
-from farthing.engine.cpu import cpu_name
 from farthing.engine.describe import ModelDescription, describe_model
-from farthing.engine.plan import summary
-from farthing.serving.token_counter import counter_of
-from farthing.serving.tokenizer import TextTokenizer
+from farthing.engine.plan.cpu import cpu_name
+from farthing.engine.plan.plan import summary
+from farthing.serving.queue.token_counter import counter_of
+from farthing.serving.text.tokenizer import TextTokenizer
 
 
 def run_bench(
     name: str, model: BenchModel, settings: EngineSettings, workloads: Mapping[str, Workload], rounds: int | None
 ) -> BenchResult:
-    """`name` is the model as it was asked for; `rounds` replaces every workload's own number.
+    """Run the benchmark. `name` is the model as it was asked for; `rounds` replaces every workload's own number.
 
     Raises:
         ModelError: the folder holds no whole model.

@@ -1,7 +1,7 @@
-"""What is measured: texts of given lengths and of given beginnings and ends alike, as token ids seeded by their round.
+"""What is measured: texts of given lengths, with prefixes and suffixes in common, as token ids seeded by their round.
 
-In: a workload's name, and what of the model bounds its texts. Out: token ids. Loads neither torch nor a model, so that
-the command's help can name the workloads.
+In: a workload, and the model's limits on its texts. Out: token ids. This module loads neither torch nor a model, so
+that the command's help can name the workloads.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class Workload:
     Attributes:
         lengths: tokens of each text, special tokens included.
         rounds: timed runs, unless the user says how many.
-        prefix_tokens: that all texts begin with alike, special tokens included.
-        query_tokens: the last ones of these, which are others in every round; those before them stay the same.
-        suffix_tokens: that all texts end with alike, special tokens included.
+        prefix_tokens: tokens that all texts begin with, special tokens included.
+        query_tokens: how many of the last prefix tokens are new in every round; those before them stay the same.
+        suffix_tokens: tokens that all texts end with, special tokens included.
     """
 
     help: str
@@ -35,7 +35,7 @@ class Workload:
 
 
 def queries() -> Workload:
-    """Short texts behind one instruction, with the token that ends every text of Qwen3-Embedding."""
+    """Return a workload of short texts behind one instruction, with the token that ends every Qwen3-Embedding text."""
     count, instruction, shortest, longest, end = 256, 24, 8, 16, 1
     own = (shortest + place % (longest - shortest + 1) for place in range(count))
     return Workload(
@@ -48,7 +48,10 @@ def queries() -> Workload:
 
 
 def rerank(count: int, shortest: int, longest: int) -> Workload:
-    """Documents in Qwen3-Reranker's template: system prompt and instruction, query; document; end of the template."""
+    """Return a workload of documents in Qwen3-Reranker's template.
+
+    Its parts are: system prompt and instruction, query; document; end of the template.
+    """
     prompt, query, end = 60, 12, 9
     own = (shortest + place * (longest - shortest) // (count - 1) for place in range(count))
     lengths = f"{shortest} to {longest}" if shortest < longest else f"{shortest}"
@@ -85,11 +88,11 @@ def make_texts(
     before: Sequence[int] = (),
     after: Sequence[int] = (),
 ) -> list[list[int]]:
-    """A text of each length, none longer than `max_tokens`, in an order and with ids that are the same for a number.
+    """Return a text of each length, none longer than `max_tokens`. The same `number` gives the same order and ids.
 
-    For another `number`, of a round, all ids are others but those of the prefix before the query, and of the suffix.
-    `before` and `after` are the special tokens that every text of the model begins and ends with. What all texts begin
-    and end with alike is cut only where a text has nothing else.
+    `number` is that of the round. In another round all ids are different, except those of the suffix and of the prefix
+    before the query. `before` and `after` are the special tokens that every text of the model begins and ends with. The
+    common prefix and suffix are cut only where a text has nothing else.
     """
     kept, fresh = random.Random(0), random.Random(f"round {number}")
 

@@ -1,1 +1,1 @@
-"""`farthing dedup`: what in a file of texts repeats something else, and the file without it."""
+"""`farthing dedup`: finds the texts of a file that repeat others, and writes the file without them."""

@@ -1,7 +1,7 @@
 """The command `farthing dedup` and its options.
 
-In: a file of texts, and a model or their vectors. Out: a report on standard output; where it is asked for, files of the
-records that are kept and of those that are dropped. What is a duplicate is decided in `farthing.toolkit.dedup`.
+In: a file of texts, and a model or their vectors. Out: a report on standard output and, if asked for, files of the kept
+and of the dropped records. `farthing.toolkit.dedup` decides which texts are duplicates.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from farthing.cli.data_options import (
+from farthing.cli.common.data_options import (
     ENCODER_GROUPS,
     FIELD,
     INPUT_FORMAT,
@@ -23,9 +23,9 @@ from farthing.cli.data_options import (
     progress_shown,
     say_left_out,
 )
+from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.cli.dedup.outputs import Outputs, as_object
 from farthing.cli.dedup.search import Search, distance_of
-from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 from farthing.toolkit.dedup.order import KEEP, Keep
 from farthing.toolkit.records.reader import format_of
@@ -89,14 +89,14 @@ def dedup(
 ) -> None:
     """Find the texts of DATA that repeat others, and write the rest.
 
-    DATA is a .txt file (a text a line), .jsonl, .csv, .tsv, .parquet, or - for standard input. First come texts that
-    are the same but for case, white space and Unicode form; then those whose vectors are near. Every dropped text is
-    within the threshold of the kept one that it names. Records that cannot be read are left out, and said. Without -o,
-    --dropped and --report nothing is written: the distances on standard output help to choose a threshold.
+    DATA is a .txt file (a text on each line), .jsonl, .csv, .tsv, .parquet, or - for standard input. First this finds
+    texts that are the same except for case, white space and Unicode form, then texts whose vectors are near. Every
+    dropped text is within the threshold of the kept text that it names. Records that cannot be read are left out and
+    reported. Without -o, --dropped and --report no file is written: the distances on standard output help to choose a
+    threshold.
     """
-    # Imported here, so that the help comes without loading what makes the report.
-    from farthing.toolkit.dedup.draw import draw
-    from farthing.toolkit.dedup.report import Side, make_report
+    # Imported here, so that the help comes without loading the modules that make the report.
+    from farthing.toolkit.dedup.report import Side, draw, make_report
     from farthing.toolkit.text_set import read_text_set
 
     check(model, vectors, exact_only, keep, time_field, against, against_vectors)
@@ -123,7 +123,7 @@ def dedup(
 
 
 def field_of(name: str, field: str | None) -> str | None:
-    """The field that was given counts for both files, but plain text has none."""
+    """Return the field to read in the second file: the field that was given, but None for plain text."""
     return None if format_of(name, None) == "txt" else field
 
 

@@ -1,7 +1,7 @@
 """The files that `farthing dedup` writes.
 
-In: `Duplicates` and the texts. Out: the kept records, the dropped ones with what each repeats, and the report as JSON;
-each file is there whole or not at all.
+In: `Duplicates` and the texts. Out: the kept records, the dropped records with the text that each repeats, and the
+report as JSON. Each file is either whole or not there.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from farthing.cli.bulk.progress import counted
 from farthing.core.errors import SettingsError
 from farthing.core.files import write_atomically
+from farthing.toolkit.bulk.progress import counted
 
 if TYPE_CHECKING:
     from farthing.toolkit.dedup.find import Duplicates
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outputs:
-    """`data_format` is that of the input; None for what is not to be written."""
+    """`data_format` is the format of the input. Paths are None for files that are not to be written."""
 
     data_format: str
     kept: Path | None
@@ -36,11 +36,11 @@ class Outputs:
 
     @property
     def dropped_format(self) -> str:
-        """Plain text has no place for what is added to a dropped record."""
+        """The format of the dropped records: JSON Lines for plain text, which has no place for added fields."""
         return "jsonl" if self.data_format == "txt" else self.data_format
 
     def check(self, *, overwrite: bool) -> None:
-        """Raise `SettingsError` when a file cannot be what is to be written."""
+        """Raise `SettingsError` when one of the files cannot be written as asked."""
         formats = {self.kept: self.data_format, self.dropped: self.dropped_format, self.report: "json"}
         given = [path.absolute() for path in (self.kept, self.dropped, self.report) if path is not None]
         if len(set(given)) < len(given):
@@ -50,7 +50,7 @@ class Outputs:
                 check_output(path, wanted, overwrite)
 
     def save(self, found: Duplicates, texts: TextSet, others: TextSet, report: Report) -> None:
-        """`others` are the texts that `found.nearest` points to. Raises what writing raises."""
+        """Write the files. `others` are the texts that `found.nearest` points to. Raises the errors of writing."""
         import numpy as np
 
         from farthing.toolkit.dedup.write import reasons, write_records
@@ -70,7 +70,7 @@ class Outputs:
 
 
 def as_object(report: Report, texts: TextSet, others: TextSet) -> dict[str, Any]:
-    """The report as JSON has it; `others` as in `Outputs.save`."""
+    """Return the report as an object for JSON; `others` as in `Outputs.save`."""
     return {"source": texts.source, "nearest_in": others.source} | asdict(report)
 
 

@@ -1,6 +1,6 @@
-"""One search for duplicates as the command line asks for it.
+"""Runs one search for duplicates as the command line asks for it.
 
-In: texts, and what was given. Out: `Duplicates`. A model is opened once for both sets.
+In: texts, and the options that were given. Out: `Duplicates`. A model is opened only once for both sets.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from farthing.cli.data_options import opened_encoder
+from farthing.cli.common.data_options import opened_encoder
 from farthing.core.resolve import Resolved
 from farthing.toolkit.dedup.order import Keep, read_times
 from farthing.toolkit.records.fields import require_field
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def distance_of(threshold: float | None, cosine: float | None) -> float | None:
-    """The greatest distance that was asked for, None for the default. Raises `click.UsageError` when both are given."""
+    """Return the greatest distance asked for, None for the default. Raises `click.UsageError` when both are given."""
     if cosine is None:
         return threshold
     if threshold is not None:
@@ -35,7 +35,7 @@ def distance_of(threshold: float | None, cosine: float | None) -> float | None:
 
 @dataclass(frozen=True)
 class Search:
-    """With neither `model` nor `vectors` only the same texts are looked for."""
+    """A search as it was asked for. With neither `model` nor `vectors` it looks only for the same texts."""
 
     model: str | None
     vectors: Path | None
@@ -47,8 +47,10 @@ class Search:
     def run(
         self, texts: TextSet, others: TextSet | None, settings: Resolved, untimed: Skipped, *, show_progress: bool
     ) -> Duplicates:
-        """`untimed` is told of records without a time. Raises what reading or making vectors raises, and `InputError`
-        where no record has a time."""
+        """Run the search. `untimed` is told of records without a time.
+
+        Raises the errors of reading or making vectors, and `InputError` where no record has a time.
+        """
         from farthing.toolkit.text_set import embed_text_set, read_vectors
 
         times = None if self.time_field is None else times_of(texts, self.time_field, untimed)
@@ -87,7 +89,7 @@ class Search:
 
 
 def times_of(texts: TextSet, field: str, untimed: Skipped) -> list[float]:
-    """As `read_times`; where no record has the field, the error says which ones there are."""
+    """Read the times as `read_times` does; where no record has the field, the error says which fields there are."""
     values, is_there = [], False
     for record in map(json.loads, texts.json_objects()):
         values.append(record.get(field))

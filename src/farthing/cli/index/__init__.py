@@ -1,4 +1,4 @@
-"""`farthing index`: make an index of documents, add to it, look after it.
+"""`farthing index`: makes an index of documents, adds to it, looks after it.
 
-What an index is, is in `farthing.toolkit.index`; `farthing search` asks it questions.
+The index itself is in `farthing.toolkit.index`; `farthing search` searches it.
 """

@@ -1,4 +1,4 @@
-"""`farthing index add`: documents of files and folders into an index."""
+"""`farthing index add`: adds the documents of files and folders to an index."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from tqdm import tqdm
 
-from farthing.cli.bulk.progress import counted
-from farthing.cli.data_options import (
+from farthing.cli.common.data_options import (
     ADD_BYTES,
     ENCODER_GROUPS,
     PROGRESS,
@@ -19,11 +18,12 @@ from farthing.cli.data_options import (
     index_encoder,
     progress_shown,
 )
+from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.cli.index.left_out import not_taken
 from farthing.cli.index.vocabulary import not_known
-from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.errors import InputError
 from farthing.core.resolve import Resolved
+from farthing.toolkit.bulk.progress import counted
 from farthing.toolkit.records.reader import INPUT_FORMATS, STANDARD_INPUT
 
 if TYPE_CHECKING:
@@ -64,12 +64,12 @@ def add(
     """Add the documents of FILES to the index STORE.
 
     FILES are records (.jsonl, .csv, .tsv, .parquet: a document each), Markdown, text, source code, folders of these, or
-    - for standard input. Long documents are split where their structure allows. A document is known by its id: what has
-    not changed since it was added costs nothing, what has changed takes its place. A command that was stopped goes on
-    where it was when it is given again. What cannot be read is left out, and said at the end.
+    - for standard input. Long documents are split where their structure allows. A document is known by its id: one that
+    has not changed since it was added costs nothing, and one that has changed replaces the old one. When a command was
+    stopped, the same command goes on where it stopped. What cannot be read is left out and reported at the end.
     """
     from farthing.toolkit.documents.inputs import Inputs
-    from farthing.toolkit.documents.read_records import RecordFields
+    from farthing.toolkit.documents.reading.records import RecordFields
     from farthing.toolkit.index.index import VectorIndex
     from farthing.toolkit.stores.database import open_database
 
@@ -77,7 +77,7 @@ def add(
     inputs = Inputs(files, RecordFields(field, id_field, title_field), input_format, exclude)
     inputs.left_out.records.strict = strict
     with index.database.writing():
-        pass  # another process that changes it, or files that cannot be written, are told before a model is loaded
+        pass  # raises before a model is loaded if another process changes the index or its files cannot be written
     with format_hinted(files, input_format):
         inputs.check()
     started = time.monotonic()
@@ -104,7 +104,7 @@ def add(
 
 @contextmanager
 def format_hinted(files: Sequence[str], input_format: str | None) -> Iterator[None]:
-    """Errors of standard input that is read as JSON Lines say that it could be read as something else."""
+    """Add a hint to errors of standard input that is read as JSON Lines: it could be read as another format."""
     try:
         yield
     except InputError as error:
@@ -126,7 +126,7 @@ def summary(added: Added, num_gone: int, seconds: float) -> str:
 
 
 def plainly_split(added: Added) -> list[str]:
-    """Documents whose structure was not looked at, in words."""
+    """Say which documents were split without regard to their structure; return no lines where there are none."""
     if not added.num_plain:
         return []
     more = ["…"] if added.num_plain > len(added.plain) else []

@@ -1,10 +1,10 @@
-"""`farthing index`: the group of its commands, which are imported when they are called for."""
+"""`farthing index`: the group of its commands, each imported only when it is called for."""
 
 from __future__ import annotations
 
 import click
 
-from farthing.cli.commands import HELP_NAMES, Entry, LazyGroup
+from farthing.cli.common.commands import HELP_NAMES, Entry, LazyGroup
 
 COMMANDS = {
     "create": Entry("farthing.cli.index.create:create", "Make an empty index in STORE, for vectors of one model."),

@@ -1,11 +1,11 @@
-"""`farthing index create`: an empty index for the vectors of one model."""
+"""`farthing index create`: makes an empty index for the vectors of one model."""
 
 from __future__ import annotations
 
 import click
 
-from farthing.cli.data_options import ENCODER_GROUPS, opened_encoder
-from farthing.cli.options import SettingsCommand, settings_options
+from farthing.cli.common.data_options import ENCODER_GROUPS, opened_encoder
+from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
 
 
@@ -28,9 +28,9 @@ def create(
 ) -> None:
     """Make an empty index in STORE, for vectors of one model.
 
-    STORE is a new or an empty folder, or milvus:URI/NAME: the address of a Milvus server
-    (milvus:http://localhost:19530/help) or a path of Milvus Lite that ends in .db (milvus:./vectors.db/help), and the
-    index's name there.
+    STORE is a new or an empty folder, or milvus:URI/NAME. URI is the address of a Milvus server
+    (milvus:http://localhost:19530/help) or a path of Milvus Lite that ends in .db (milvus:./vectors.db/help), and NAME
+    is the index's name there.
     """
     from farthing.toolkit.encoder import lasting_name
     from farthing.toolkit.index.index import VectorIndex, check_free

@@ -1,16 +1,16 @@
-"""What the inputs of `farthing index add` had that is not in the index, in words, with what to do about it."""
+"""Says what in the inputs of `farthing index add` was not added to the index, and what to do about it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from farthing.cli.bulk.progress import counted
-from farthing.cli.data_options import MOST_LISTED, left_out_lines
+from farthing.cli.common.data_options import MOST_LISTED, left_out_lines
+from farthing.toolkit.bulk.progress import counted
 from farthing.toolkit.records.not_text import format_named
 
 if TYPE_CHECKING:
-    from farthing.toolkit.documents.read_records import LeftOut
+    from farthing.toolkit.documents.reading.records import LeftOut
 
 
 def not_taken(left_out: LeftOut) -> list[str]:
@@ -40,7 +40,7 @@ def not_taken(left_out: LeftOut) -> list[str]:
 
 
 def no_text(suffixes: Mapping[str, int]) -> list[str]:
-    """Files of folders that were left out by their suffixes, and how to have the text of those that have any."""
+    """Say which files of folders were left out by their suffixes, and how to add those that have text in them."""
     if not suffixes:
         return []
     most = sorted(suffixes.items(), key=lambda item: (-item[1], item[0]))
@@ -58,7 +58,7 @@ def no_text(suffixes: Mapping[str, int]) -> list[str]:
 
 
 def listed(items: Iterable[str], what: str = "") -> str:
-    """The first of them, and how many more there are."""
+    """Return the first items with commas between them, and how many more there are."""
     every = list(items)
     more = f", and {len(every) - MOST_LISTED:,} {what}more" if len(every) > MOST_LISTED else ""
     return ", ".join(every[:MOST_LISTED]) + more

@@ -1,15 +1,22 @@
-"""`farthing index reindex`: the same passages with the vectors of another model."""
+"""`farthing index reindex`: gives the passages of an index the vectors of another model."""
 
 from __future__ import annotations
 
 import click
 from tqdm import tqdm
 
-from farthing.cli.bulk.progress import counted
-from farthing.cli.data_options import ADD_BYTES, ENCODER_GROUPS, PROGRESS, index_encoder, opened_encoder, progress_shown
+from farthing.cli.common.data_options import (
+    ADD_BYTES,
+    ENCODER_GROUPS,
+    PROGRESS,
+    index_encoder,
+    opened_encoder,
+    progress_shown,
+)
+from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.cli.index.vocabulary import not_known
-from farthing.cli.options import SettingsCommand, settings_options
 from farthing.core.resolve import Resolved
+from farthing.toolkit.bulk.progress import counted
 
 
 @click.command("reindex", cls=SettingsCommand, epilog="farthing index reindex ./help --model Qwen/Qwen3-Embedding-0.6B")
@@ -21,8 +28,8 @@ from farthing.core.resolve import Resolved
 def reindex(store: str, model: str | None, dimensions: int | None, progress: bool | None, settings: Resolved) -> None:
     """Embed all passages of the index STORE with another model.
 
-    Until all is done, searches are answered with the old vectors. A command that was stopped goes on where it was when
-    it is given again.
+    Until all passages are done, searches use the old vectors. When a command was stopped, the same command goes on
+    where it stopped.
     """
     from farthing.toolkit.encoder import lasting_name
     from farthing.toolkit.index.index import VectorIndex, held_manifest

@@ -1,4 +1,4 @@
-"""`farthing index list`, `info`, `delete` and `compact`: no model is needed for these."""
+"""`farthing index list`, `info`, `delete` and `compact`: the commands that need no model."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from farthing.cli.bulk.progress import counted
-from farthing.cli.commands import Command
+from farthing.cli.common.commands import Command
+from farthing.cli.index.left_out import listed
 from farthing.core.errors import IndexNotFoundError, IndexPlaceError, VectorIndexError
+from farthing.toolkit.bulk.progress import counted
 
 if TYPE_CHECKING:
     from farthing.toolkit.stores.database import Database
-
-MOST_LISTED = 10
 
 
 @click.command("info", cls=Command, epilog="farthing index info ./help")
@@ -57,7 +56,7 @@ def list_indexes(folder: str) -> None:
     place = user_path(folder)
     if not place.is_dir():
         raise IndexNotFoundError(f"There is no folder {folder}.")
-    # os.path and not Path, whose method raises for folders that may not be read.
+    # os.path, because Path's method raises for folders that may not be read.
     stores = [path for path in (place, *sorted(place.iterdir())) if os.path.isfile(path / f"{MANIFEST}.json")]  # noqa: PTH113
     for store in stores:
         try:
@@ -79,7 +78,7 @@ def list_indexes(folder: str) -> None:
 def delete(store: str, documents: tuple[str, ...], is_all: bool, yes: bool) -> None:
     """Take DOCUMENTS out of the index STORE, by their ids, or remove the whole index.
 
-    Removing it takes what Farthing made; other files in its folder stay.
+    Removing the index removes what Farthing made; other files in its folder stay.
     """
     from farthing.toolkit.index.index import VectorIndex
     from farthing.toolkit.stores.database import open_database
@@ -95,8 +94,7 @@ def delete(store: str, documents: tuple[str, ...], is_all: bool, yes: bool) -> N
     click.echo(f"Took out {counted(index.delete(documents), 'document')}.")
     missing = [name for name in dict.fromkeys(documents) if name not in held]
     if missing:
-        more = f" and {len(missing) - MOST_LISTED:,} more" if len(missing) > MOST_LISTED else ""
-        click.echo(f"Not in the index: {', '.join(missing[:MOST_LISTED])}{more}.", err=True)
+        click.echo(f"Not in the index: {listed(missing)}.", err=True)
 
 
 def remove(database: Database, store: str, *, is_sure: bool) -> None:
@@ -107,15 +105,13 @@ def remove(database: Database, store: str, *, is_sure: bool) -> None:
         click.confirm(f"Remove the index {store} {what}?", abort=True)
     kept = remove_index(database)
     if kept:
-        more = f" and {len(kept) - MOST_LISTED:,} more" if len(kept) > MOST_LISTED else ""
-        listed = ", ".join(kept[:MOST_LISTED]) + more
-        click.echo(f"Removed the index in {store}, but not what else is there: {listed}.")
+        click.echo(f"Removed the index in {store}, but not what else is there: {listed(kept)}.")
     else:
         click.echo(f"Removed {store}.")
 
 
 def description(database: Database) -> str:
-    """What is asked about before it is removed; an index that cannot be read can be removed all the same."""
+    """Say what is in the index, for the question before it is removed. One that cannot be read can be removed too."""
     from farthing.toolkit.index.index import VectorIndex
 
     try:
@@ -130,7 +126,7 @@ def description(database: Database) -> str:
 @click.command("compact", cls=Command, epilog="farthing index compact ./help")
 @click.argument("store")
 def compact(store: str) -> None:
-    """Make searches in STORE fast and give back the room of what was replaced. `add` does so when it pays."""
+    """Make searches in STORE fast, and free the room of what was replaced. `add` does this by itself when it pays."""
     from farthing.toolkit.index.index import VectorIndex
     from farthing.toolkit.stores.database import open_database
 

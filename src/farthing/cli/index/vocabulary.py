@@ -1,17 +1,17 @@
-"""What of an index's passages the model does not know, in words."""
+"""Says how much of an index's passages the model does not know."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from farthing.cli.bulk.progress import counted
+from farthing.toolkit.bulk.progress import counted
 
 if TYPE_CHECKING:
     from farthing.toolkit.index.unknown_words import UnknownWords
 
 
 def not_known(unknown: UnknownWords) -> list[str]:
-    """A sentence, or none where all is known. Of a model on another server no tokens are told."""
+    """Return one sentence, or none where all words are known. A model on another server reports no tokens."""
     passages = f"{counted(unknown.num_passages, 'passage')} of such words alone, of which vectors say nothing"
     if unknown.num_unknown_tokens:
         tokens = counted(unknown.num_unknown_tokens, "token")

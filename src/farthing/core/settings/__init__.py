@@ -3,7 +3,7 @@
 In: nothing. Out: dataclasses whose instances are valid by construction (`__post_init__` checks every field).
 `farthing.core.resolve` merges file, environment and flags into them; the command line and docs/settings.md are
 generated from the fields. Nothing here reads the environment, and nothing changes an instance after it was made:
-"auto" stays "auto" here and is resolved into a new object by `farthing.engine.plan`.
+"auto" stays "auto" here and is resolved into a new object by `farthing.engine.plan.plan`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,17 @@ from farthing.core.settings.telemetry import TelemetrySettings
 from farthing.core.settings.upstream import UpstreamSettings
 
 __all__ = [
-    "GROUPS", "QUANTISED_FORMATS", "AccessSettings", "CacheSettings", "Checked", "ConnectionSettings",
+    "GROUPS", "QUANTISED_FORMATS", "RETIRED", "AccessSettings", "CacheSettings", "Checked", "ConnectionSettings",
     "EngineSettings", "ModelSettings", "ServerSettings", "ServingSettings", "SourceSettings", "TelemetrySettings",
     "UpstreamSettings", "base_type", "check_field", "is_of_type",
 ]  # fmt: skip
 
+# Settings that nobody needed, with what takes their place. They are read for one more version, with a warning, and
+# change nothing.
+RETIRED: dict[str, tuple[type[Checked], str]] = {
+    "engine_port": (UpstreamSettings, "an engine gets any free port"),
+    "memory_high": (ServingSettings, "memory counts as short from 90% of what could be held"),
+}
 GROUPS: tuple[type[Checked], ...] = (
     SourceSettings, EngineSettings, ServingSettings, ServerSettings, AccessSettings, ConnectionSettings,
     CacheSettings, TelemetrySettings, UpstreamSettings,

@@ -65,7 +65,7 @@ class AccessSettings(Checked):
         return HostNames([*split_list(self.allowed_hosts), *more], param="allowed_hosts")
 
     def origins(self) -> Origins:
-        """Those of `cors_origins`. Raises `SettingsError`."""
+        """The origins of `cors_origins`. Raises `SettingsError`."""
         return Origins(split_list(self.cors_origins), param="cors_origins")
 
 
@@ -74,10 +74,10 @@ KEY_RULE = f"at least {MIN_KEY_CHARS} printable ASCII characters without spaces"
 
 
 def is_key(text: str) -> bool:
-    """Whether a header can carry it, and guessing it takes longer than anybody tries."""
+    """Whether a header can carry the key, and guessing it takes longer than anybody tries."""
     return len(text) >= MIN_KEY_CHARS and all("!" <= char <= "~" for char in text)
 
 
 def split_list(text: str | None) -> list[str]:
-    """What stands between commas."""
+    """The parts of a text between commas; empty ones are left out."""
     return [part.strip() for part in (text or "").split(",") if part.strip()]

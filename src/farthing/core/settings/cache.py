@@ -46,12 +46,12 @@ class CacheSettings(Checked):
 
     @property
     def scheme(self) -> str:
-        """Of the store's URL; empty without a store."""
+        """The scheme of the store's URL; empty without a store."""
         return urlsplit(self.cache).scheme if "://" in self.cache else ""
 
 
 def check_url(url: str) -> None:
-    """The message does not repeat the URL, which may hold a password."""
+    """Raise `SettingsError` unless `url` is a store's. The message does not repeat it, since it may hold a password."""
     try:
         parts = urlsplit(url)
         is_good = parts.scheme in REDIS_SCHEMES + MEMCACHED_SCHEMES and bool(parts.hostname) and parts.port != 0

@@ -45,7 +45,7 @@ class ConnectionSettings(Checked):
 
 
 def is_network(text: str) -> bool:
-    """Whether it is an address or a network, as `ipaddress` reads them."""
+    """Whether the text is an address or a network, as `ipaddress` reads them."""
     try:
         ipaddress.ip_network(text)
     except ValueError:

@@ -8,7 +8,7 @@ from farthing.core.errors import SettingsError
 from farthing.core.settings.field import Checked, option
 from farthing.core.sizes import parse_bytes
 
-QUANTISED_FORMATS = ("int8", "nf4", "fp8")  # that `farthing quantize` writes
+QUANTISED_FORMATS = ("int8", "nf4", "fp8")  # the formats that `farthing quantize` writes
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class EngineSettings(Checked):
             )
 
     def less_memory(self, num_bytes: int) -> EngineSettings:
-        """With a memory that was given as a size smaller by so much; what is free is less by itself."""
+        """The settings with `num_bytes` less memory, if it was given as a size; free memory shrinks by itself."""
         if self.memory in ("auto", "none"):
             return self
         left = (parse_bytes(self.memory) or 0) - num_bytes

@@ -1,6 +1,6 @@
 """What a settings field is: its help text, further spellings, and limits that are checked when a group is made.
 
-The value of a secret field stands in no message, start-up line or repr, and no password of an address does in a line.
+The value of a secret field appears in no message, start-up line or repr; a password in an address appears in no line.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def option(
 ) -> Any:
     """A settings field. `flags` are further spellings on the command line (`--name-of-field` always works).
 
-    A `repeatable` flag given several times has its values joined by commas. A `secret` value is shown nowhere.
+    The values of a `repeatable` flag that is given several times are joined by commas. A `secret` value is shown
+    nowhere.
     """
     metadata = {"help": help, "flags": flags, "choices": choices, "minimum": minimum, "maximum": maximum}
     metadata |= {"repeatable": repeatable, "secret": secret}
@@ -40,7 +41,7 @@ def option(
 
 
 def shown_value(item: Field[Any], value: object) -> str:
-    """`value` as it may stand in a log."""
+    """`value` as it may appear in a log."""
     if item.metadata.get("secret") and value is not None:
         return HIDDEN
     return PASSWORD.sub(f"{HIDDEN}@", str(value))
@@ -48,12 +49,12 @@ def shown_value(item: Field[Any], value: object) -> str:
 
 @cache
 def hints_of(kind: Any) -> dict[str, Any]:
-    """The types of a class's fields, which take long to find out."""
+    """The types of a class's fields, kept because finding them out takes long."""
     return get_type_hints(kind)
 
 
 def base_type(kind: type[Checked], name: str) -> type:
-    """The field's type without `| None`; of texts, tuple."""
+    """The field's type without `| None`; tuple for a tuple of texts."""
     anything: Any = kind  # mypy takes a class of unhashable instances for unhashable itself
     hint = hints_of(anything)[name]
     if get_origin(hint) is tuple:
@@ -74,7 +75,7 @@ def is_of_type(value: object, wanted: type) -> bool:
 
 
 def check_field(item: Field[Any], wanted: type, value: object) -> None:
-    """Raise `SettingsError` when `value` is of another type, none of the choices, or outside the limits."""
+    """Raise `SettingsError` when `value` is of another type, is none of the choices, or is outside the limits."""
     if value is None and item.default is None:
         return
     if not is_of_type(value, wanted):
@@ -84,7 +85,7 @@ def check_field(item: Field[Any], wanted: type, value: object) -> None:
     if choices and value not in choices:
         raise SettingsError(f"{item.name} is {shown(value)}; available: {', '.join(choices)}", param=item.name)
     what = "a whole number" if wanted is int else "a number"
-    # Negated, so that a NaN is refused too.
+    # The comparisons are negated, so that a NaN is refused too.
     if low is not None and not value >= low:
         raise SettingsError(f"{item.name} is {shown(value)}; it must be {what} of at least {low}", param=item.name)
     if high is not None and not value <= high:
@@ -95,7 +96,7 @@ def check_field(item: Field[Any], wanted: type, value: object) -> None:
 
 
 def check_http_url(name: str, url: str, example: str) -> None:
-    """Raise `SettingsError` when `url`, of the setting `name`, is no address of a web server."""
+    """Raise `SettingsError` when `url`, the value of the setting `name`, is no address of a web server."""
     try:
         parts = urlsplit(url)
         is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -107,7 +108,7 @@ def check_http_url(name: str, url: str, example: str) -> None:
 
 
 class Checked:
-    """Mixin: check every field when an instance is made."""
+    """A mixin that checks every field when an instance is made."""
 
     def __post_init__(self) -> None:
         for item in fields(self):  # type: ignore[arg-type]
@@ -116,5 +117,5 @@ class Checked:
 
     @classmethod
     def among(cls, values: Mapping[str, object]) -> dict[str, object]:
-        """Those of `values` that are of this group."""
+        """The entries of `values` that are settings of this group."""
         return {item.name: values[item.name] for item in fields(cls) if item.name in values}  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""One model of several."""
+"""Settings of one model of several."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The HTTP server."""
+"""Settings of the HTTP server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class ServerSettings(Checked):
     reranker: str | None = option(None, "A model that scores pairs, served beside MODEL and in the same memory.")
     served_reranker_name: str | None = option(None, "Name clients use for the reranker (default: as given).")
     index_folder: str | None = option(
-        None, "Folder of indexes that /v1/indexes answers for and makes new ones in (default: no such routes)."
+        None,
+        "Folder of indexes, or milvus:URI, that /v1/indexes answers for and adds new ones to (default: no routes).",
     )
     max_body_bytes: int = option(
         16 * 1024 * 1024,

@@ -67,9 +67,6 @@ class ServingSettings(Checked):
         "serving, round the weights too, which each answer says (all).",
         choices=("off", "exact", "all"),
     )
-    memory_high: float = option(
-        0.9, "Share of what could be held from which memory counts as short.", minimum=0.1, maximum=1
-    )
     fallback_model: str | None = option(
         None, "A small model that answers requests for the model auto while memory is very short."
     )

@@ -29,7 +29,9 @@ class UpstreamSettings(Checked):
         600.0, "Longest to wait at start for the first upstream, or the engine, to be ready, in seconds.", minimum=0
     )
     upstream_batch_texts: int = option(32, "Most texts of one request to an upstream; more are split.", minimum=1)
-    upstream_max_running: int = option(32, "Most requests at once, for each upstream; more wait their turn.", minimum=1)
+    upstream_max_running: int = option(
+        32, "Most requests at once, times the number of upstreams; more wait their turn.", minimum=1
+    )
     upstream_dimensions: int | None = option(
         None, "Length of the upstream's full vectors; one that makes others is not used (default: any).", minimum=1
     )
@@ -54,7 +56,6 @@ class UpstreamSettings(Checked):
         choices=("farthing", "sglang", "vllm"),
     )
     engine_args: str = option("", "Further flags for the engine's command line, quoted as in a shell.")
-    engine_port: int = option(0, "Port of the engine, on 127.0.0.1 (0: any free one).", minimum=0, maximum=65535)
     engine_memory_fraction: float | None = option(
         None,
         "Share of the card's memory that the engine may take (default: its own).",
@@ -76,7 +77,7 @@ class UpstreamSettings(Checked):
 
     @property
     def urls(self) -> list[str]:
-        """Of all upstreams."""
+        """The URLs of all upstreams."""
         return [url for part in (self.upstream or "").split(",") if (url := part.strip())]
 
     @property

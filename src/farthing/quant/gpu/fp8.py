@@ -1,6 +1,6 @@
-"""fp8 on cards that multiply it: rows in e4m3 with one scale a token, weights with one a channel.
+"""fp8 on cards that multiply it: rows in e4m3 with one scale for each token, weights with one for each channel.
 
-The block is multiplied as it is stored. Only bf16 rows are; rows in fp32, which are computed again because they
+The block is multiplied as it is stored, but only by bf16 rows. Rows in fp32, which are computed again because they
 overflowed, are multiplied by the unpacked weight.
 """
 
@@ -12,7 +12,7 @@ from farthing.quant.gpu.rows import E4M3, quantise
 from farthing.quant.rotation import QuantisingLinear, rotate_rows
 from farthing.quant.unpacked import UnpackedLinear
 
-ALIGNED_FEATURES = 16  # widths that torch._scaled_mm takes are multiples of it
+ALIGNED_FEATURES = 16  # torch._scaled_mm takes widths that are multiples of this
 
 
 def can_multiply(out_features: int, in_features: int) -> bool:
@@ -20,7 +20,7 @@ def can_multiply(out_features: int, in_features: int) -> bool:
 
 
 class GpuFp8Linear(QuantisingLinear):
-    """weight e4m3 [out, in], scales [out, 1] fp32; `unpacked` multiplies by the same weight."""
+    """Multiplies by weight e4m3 [out, in] with scales [out, 1] fp32; `unpacked` multiplies by the same weight."""
 
     def __init__(
         self, weight: torch.Tensor, scales: torch.Tensor, bias: torch.Tensor | None, unpacked: UnpackedLinear

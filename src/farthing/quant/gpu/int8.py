@@ -1,7 +1,8 @@
-"""int8 on a card: rows with one scale a token, weights with one a channel, sums exact in int32, all on tensor cores.
+"""int8 on a card: rows with a scale for each token, weights with one for each channel, exact sums on tensor cores.
 
-The same numbers as on a CPU, but that a row has one scale in every product: groups of inputs, as the CPU has them where
-a few values dwarf the rest, would make many small products of one. The block is unpacked once, when it is bound.
+The sums are int32, and the numbers are those of a CPU, except that a row has one scale in every product: groups of
+inputs, which the CPU uses where a few values dwarf the rest, would make many small products of one. The block is
+unpacked once, when it is bound.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from farthing.quant.format import MatrixShape
 from farthing.quant.gpu.rows import quantise
 from farthing.quant.gpu.support import triton_runs
-from farthing.quant.packed import padded, unpack
+from farthing.quant.int8_packed import padded, unpack
 from farthing.quant.rotation import QuantisingLinear
 
 # torch._int_mm on a card takes more than 16 rows, and widths that are multiples of 8: blocks are padded to 32 and 64.
@@ -43,7 +44,8 @@ def scaled_product(
     bias: torch.Tensor | None,
     dtype: torch.dtype,
 ) -> torch.Tensor:
-    """int8 rows [n, in] and weight [out, in], their scales [n, 1] and [out, 1] fp32, bias [out] fp32 -> [n, out]."""
+    """Multiply int8 rows [n, in] by weight [out, in] to [n, out]; the scales [n, 1] and [out, 1] and bias [out] are
+    fp32."""
     if triton_runs(rows.device):
         from farthing.quant.gpu import int8_kernel
 
@@ -59,7 +61,7 @@ def product_by_torch(
     bias: torch.Tensor | None,
     dtype: torch.dtype,
 ) -> torch.Tensor:
-    """As `scaled_product`: torch._int_mm writes the sums, and they are scaled after it."""
+    """Do as `scaled_product`: torch._int_mm writes the sums, and they are scaled after it."""
     y = torch.empty((rows.shape[0], weight.shape[0]), dtype=dtype, device=rows.device)
     parts = zip(*(torch.split(tensor, SCALED_ROWS) for tensor in (rows, row_scales, y)), strict=True)
     for some, some_scales, into in parts:

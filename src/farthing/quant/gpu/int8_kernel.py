@@ -1,7 +1,8 @@
-"""The product of int8 rows and int8 weights with its scales and bias, in one Triton kernel.
+"""The product of int8 rows and int8 weights, with its scales and bias, in one Triton kernel.
 
-torch._int_mm writes its sums as int32, which must be read and scaled again: for narrow models that takes as long as the
-product. Here sums are scaled where they are made. The walk over blocks is that of Triton's tutorial on matrix products.
+torch._int_mm writes its sums as int32, which must be read again to be scaled: for narrow models that takes as long as
+the product. Here sums are scaled where they are made. The walk over blocks is that of Triton's tutorial on matrix
+products.
 """
 
 # mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator"
@@ -12,7 +13,7 @@ import triton
 import triton.language as tl
 
 GROUP_ROWS = 8  # blocks of rows that take turns with the same weights, which stay in the L2 cache
-# Major compute capabilities with 227 KB of shared memory a program (Hopper, and Blackwell for data centres).
+# Major compute capabilities with 227 KB of shared memory for a program (Hopper, and Blackwell for data centres).
 LARGE_SHARED_MEMORY = (9, 10)
 
 
@@ -44,7 +45,7 @@ def product_kernel(
 
 
 def launch_options(num_rows: int, in_features: int, major: int) -> dict[str, int]:
-    """Sizes of the blocks that a program takes, for a card of that major compute capability."""
+    """The sizes of the blocks that a program takes, for a card of the major compute capability `major`."""
     block_rows = min(128, max(16, triton.next_power_of_2(num_rows)))
     is_large = major in LARGE_SHARED_MEMORY
     return {
@@ -65,7 +66,7 @@ def scaled_product(
     bias: torch.Tensor | None,
     dtype: torch.dtype,
 ) -> torch.Tensor:
-    """As `farthing.quant.gpu.int8.scaled_product`; in_features must be a multiple of 64."""
+    """Do as `farthing.quant.gpu.int8.scaled_product`; in_features must be a multiple of 64."""
     num_rows, (out_features, in_features) = rows.shape[0], weight.shape
     y = torch.empty((num_rows, out_features), dtype=dtype, device=rows.device)
     major = torch.cuda.get_device_capability(rows.device)[0] if rows.is_cuda else 0

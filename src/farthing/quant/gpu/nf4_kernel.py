@@ -1,4 +1,4 @@
-"""An nf4 block (`farthing.quant.nf4_packed`) to a matrix of 16 or 32 bit numbers, in one Triton kernel.
+"""Unpacks an nf4 block (`farthing.quant.nf4_packed`) to a matrix of 16 or 32 bit numbers, in one Triton kernel.
 
 A program takes the 32 channels of a panel and 128 of their inputs: each word of eight codes is read once. The numbers
 are those of `farthing.quant.nf4_packed.unpack` bit for bit.
@@ -13,11 +13,11 @@ import torch
 import triton
 import triton.language as tl
 
+from farthing.quant.int8_packed import PANEL_CHANNELS, padded
 from farthing.quant.nf4_packed import LEVELS, views
-from farthing.quant.packed import PANEL_CHANNELS, padded
 
 WORD_CODES = 8
-PROGRAM_WORDS = 16  # of each channel
+PROGRAM_WORDS = 16  # words of each channel that a program takes
 
 
 @triton.jit
@@ -43,7 +43,7 @@ def unpack_kernel(
 
 @functools.cache
 def levels_on(device: torch.device) -> torch.Tensor:
-    """[16] fp32. Copied once: a copy for each matrix would make the card wait for the host."""
+    """The levels [16] fp32, copied once: a copy for each matrix would make the card wait for the host."""
     return torch.tensor(LEVELS, device=device)
 
 

@@ -1,18 +1,18 @@
-"""Rows quantised on their way into a product on a card: one scale a row, by Triton's kernel or torch's own."""
+"""Quantises rows on their way into a product on a card: one scale for each row, by Triton's kernel or torch's own."""
 
 from __future__ import annotations
 
 import torch
 
 from farthing.quant.gpu.support import triton_runs
-from farthing.quant.packed import quantise_rows
+from farthing.quant.int8_packed import quantise_rows
 from farthing.quant.rotation import rotate_rows
 
 E4M3 = torch.float8_e4m3fn
 
 
 def quantise(rows: torch.Tensor, dtype: torch.dtype, *, rotates: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """rows [n, width] of any float dtype -> int8 or e4m3 [n, width], and scales [n, 1] fp32.
+    """Quantise rows [n, width] of any float dtype to int8 or e4m3 [n, width], and scales [n, 1] fp32.
 
     With `rotates` the rows are rotated first (`farthing.quant.rotation`). A NaN or Inf gives its row a scale of NaN or
     Inf.
@@ -26,7 +26,7 @@ def quantise(rows: torch.Tensor, dtype: torch.dtype, *, rotates: bool) -> tuple[
 
 
 def e4m3_rows(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """rows [n, width] fp32, with the largest magnitude on 448."""
+    """Quantise rows [n, width] fp32 to e4m3, with the largest magnitude on 448, and scales [n, 1]."""
     largest = rows.abs().amax(1, keepdim=True)
     limit = torch.finfo(E4M3).max
     inverse = torch.where(largest == 0, 0.0, torch.tensor(limit) / largest)

@@ -1,6 +1,6 @@
-"""Rows quantised in one pass over them, in Triton: rotated where asked, one scale a row.
+"""Quantises rows in one pass over them, in Triton: rotated where asked, with one scale for each row.
 
-A row is one program's; the rotation is the product of its blocks of 64 with the Hadamard matrix
+Each program takes a row. The rotation is the product of the row's blocks of 64 with the Hadamard matrix
 (`farthing.quant.rotation`). Numbers of 16 bits are exact in tf32, and so is the matrix: only the sums are rounded.
 """
 
@@ -14,7 +14,7 @@ import triton.language as tl
 from farthing.quant.rotation import BLOCK, hadamard
 
 LARGEST = {torch.int8: 127.0, torch.float8_e4m3fn: 448.0}
-LEAST_BLOCKS = 16  # that tl.dot multiplies at a time
+LEAST_BLOCKS = 16  # the fewest that tl.dot multiplies at a time
 SMALL_ROW_BLOCKS = 32
 
 
@@ -31,7 +31,7 @@ def quantise_kernel(
     if ROTATES:
         turn = tl.load(matrix + place[:, None] * WIDTH + place[None, :])
         x = tl.dot(x, turn, input_precision=PRECISION)
-    # A maximum passes over NaN; the row's scale must not.
+    # A maximum ignores NaN; the row's scale must not.
     is_nan = tl.max(tl.max((x != x).to(tl.int32), 1), 0)
     largest = tl.where(is_nan > 0, float("nan"), tl.max(tl.max(tl.abs(x), 1), 0))
     limit = tl.full((), LARGEST, tl.float32)
@@ -49,7 +49,7 @@ def launch_options(width: int) -> dict[str, int]:
 
 
 def quantise(rows: torch.Tensor, dtype: torch.dtype, *, rotates: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """rows [n, width] of any float dtype -> int8 or e4m3 [n, width], and scales [n, 1] fp32.
+    """Quantise rows [n, width] of any float dtype to int8 or e4m3 [n, width], and scales [n, 1] fp32.
 
     A NaN or Inf gives its row a scale of NaN or Inf.
     """

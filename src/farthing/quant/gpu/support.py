@@ -1,4 +1,4 @@
-"""What a card can do for quantised weights: fp8 tensor cores, and whether Triton's kernels run on it.
+"""What a card can do for quantised weights: whether it has fp8 tensor cores, and whether Triton's kernels run on it.
 
 Files named `*_kernel` import triton and are imported only where `triton_runs` says so.
 """
@@ -11,7 +11,8 @@ import logging
 
 import torch
 
-# The least that Triton compiles for (https://github.com/triton-lang/triton, "Compatibility"), and that multiplies e4m3.
+# The least compute capabilities that Triton compiles for (https://github.com/triton-lang/triton, "Compatibility"), and
+# that multiply e4m3.
 TRITON_CAPABILITY, FP8_CAPABILITY = (8, 0), (8, 9)
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ def triton_runs(device: torch.device) -> bool:
 
 @functools.cache
 def triton_problem(device: torch.device) -> str | None:
-    """Why Triton's kernels do not run on a card; None where they do. Compiles and runs one to find out."""
+    """Why Triton's kernels do not run on a card; None where they do. One is compiled and run to find out."""
     if importlib.util.find_spec("triton") is None:
         return "triton is not installed"
     major, minor = torch.cuda.get_device_capability(device)
@@ -39,7 +40,7 @@ def triton_problem(device: torch.device) -> str | None:
 
         quantise(torch.zeros(1, 64, device=device), torch.int8, rotates=False)
         torch.cuda.synchronize(device)
-    # Whatever Triton lacks (a C compiler, headers, a driver it knows) it raises in its own way.
+    # Triton raises in its own way for whatever it lacks (a C compiler, headers, a driver it knows).
     except Exception as error:  # noqa: BLE001
         log.warning("Triton's kernels do not run on %s, torch's own take their place: %s", device, error)
         return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"

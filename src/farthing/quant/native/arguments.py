@@ -1,4 +1,4 @@
-"""What the native layers are given: widths, packed weights, a batch; and their C form.
+"""The arguments of a native layer: its widths, packed weights, a batch; and their C form.
 
 In and out: contiguous CPU tensors that the caller owns and keeps alive during the call.
 """
@@ -8,95 +8,98 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 
 from farthing.quant.native.library import (
     BatchPointers,
-    BertPointers,
-    BertSpec,
     KnownPointers,
+    LayerPointers,
+    LayerSpec,
     PrefixPointers,
-    Qwen3Pointers,
-    Qwen3Spec,
 )
 
-KEY_PANEL = 32  # blocks of keys and values have room for a multiple of so many tokens
+KEY_PANEL = 32  # blocks of keys and values have room for a multiple of this many tokens
+NORM_CODES = {"rms": 0, "layer": 1}
 ACTIVATION_CODES = {"gelu": 0, "gelu_tanh": 1, "silu": 2}
 
 
 @dataclass(frozen=True)
-class Qwen3Shape:
-    """Widths of a Qwen3 layer: hidden and intermediate multiples of 64, head_dim 32, 64, 96 or 128."""
+class LayerShape:
+    """What a layer is (ft_layer_spec in native/include/farthing_native.h).
+
+    Attributes:
+        hidden, intermediate: multiples of 64.
+        head_dim: 32, 64, 96 or 128.
+        norms_sums: norms come after the halves of the layer, over the sum of the residual stream and what a half adds;
+            otherwise they come before the halves. Where they come after, all products have biases and rotated inputs.
+        is_plain: these fields can say everything about the layer.
+    """
 
     hidden: int
     intermediate: int
     q_heads: int
     kv_heads: int
     head_dim: int
-    rms_eps: float
-
-    def fits(self) -> bool:
-        return self.hidden % 64 == 0 and self.intermediate % 64 == 0 and self.head_dim in (32, 64, 96, 128)
-
-    def c_spec(self) -> Qwen3Spec:
-        return Qwen3Spec(self.hidden, self.intermediate, self.q_heads, self.kv_heads, self.head_dim, self.rms_eps)
-
-
-@dataclass(frozen=True)
-class Qwen3Weights:
-    """Norm gains in fp32 ([hidden], [hidden], [head_dim], [head_dim]), and matrices as `pack` returns them."""
-
-    input_norm: torch.Tensor
-    mlp_norm: torch.Tensor
-    q_norm: torch.Tensor
-    k_norm: torch.Tensor
-    qkv: torch.Tensor
-    o: torch.Tensor
-    gate_up: torch.Tensor
-    down: torch.Tensor
-
-    def pointers(self) -> Qwen3Pointers:
-        return Qwen3Pointers(*(getattr(self, field[0]).data_ptr() for field in Qwen3Pointers._fields_))
-
-
-@dataclass(frozen=True)
-class BertShape:
-    """Widths of a BERT layer: hidden and intermediate multiples of 64, hidden / heads 32, 64, 96 or 128."""
-
-    hidden: int
-    intermediate: int
-    heads: int
+    norm: str
+    norms_sums: bool
+    norms_heads: bool
+    turns_heads: bool
+    is_causal: bool
+    is_gated: bool
     activation: str
     norm_eps: float
+    is_plain: bool = True
 
     def fits(self) -> bool:
-        widths_fit = self.hidden % 64 == 0 and self.intermediate % 64 == 0
-        return widths_fit and self.hidden / self.heads in (32, 64, 96, 128) and self.activation in ACTIVATION_CODES
+        """Whether the kernels compute this layer."""
+        widths_fit = self.hidden % 64 == 0 and self.intermediate % 64 == 0 and self.head_dim in (32, 64, 96, 128)
+        norms_fit = self.norm == ("layer" if self.norms_sums else "rms") and self.norms_heads == self.turns_heads
+        return self.is_plain and widths_fit and norms_fit and self.activation in ACTIVATION_CODES
 
-    def c_spec(self) -> BertSpec:
-        return BertSpec(self.hidden, self.intermediate, self.heads, ACTIVATION_CODES[self.activation], self.norm_eps)
+    @cached_property
+    def c_spec(self) -> LayerSpec:
+        return LayerSpec(
+            self.hidden,
+            self.intermediate,
+            self.q_heads,
+            self.kv_heads,
+            self.head_dim,
+            NORM_CODES[self.norm],
+            self.norms_sums,
+            self.norms_heads,
+            self.turns_heads,
+            self.is_causal,
+            self.is_gated,
+            ACTIVATION_CODES[self.activation],
+            self.norms_sums,  # where sums are normed, the inputs of all matrices are rotated
+            self.norm_eps,
+        )
 
 
 @dataclass(frozen=True)
-class BertWeights:
-    """Matrices as `pack` returns them, of rotated weights (farthing.quant.rotation); biases and norms in fp32."""
+class NativeWeights:
+    """A layer's matrices as `pack` returns them; biases, norms and gains of queries and keys, if any, in fp32."""
 
     qkv: torch.Tensor
     o: torch.Tensor
     up: torch.Tensor
     down: torch.Tensor
-    qkv_bias: torch.Tensor
-    o_bias: torch.Tensor
-    up_bias: torch.Tensor
-    down_bias: torch.Tensor
     attention_norm_gain: torch.Tensor
-    attention_norm_bias: torch.Tensor
     mlp_norm_gain: torch.Tensor
-    mlp_norm_bias: torch.Tensor
+    qkv_bias: torch.Tensor | None = None
+    o_bias: torch.Tensor | None = None
+    up_bias: torch.Tensor | None = None
+    down_bias: torch.Tensor | None = None
+    attention_norm_bias: torch.Tensor | None = None
+    mlp_norm_bias: torch.Tensor | None = None
+    q_norm: torch.Tensor | None = None
+    k_norm: torch.Tensor | None = None
 
-    def pointers(self) -> BertPointers:
-        return BertPointers(*(getattr(self, field[0]).data_ptr() for field in BertPointers._fields_))
+    @cached_property
+    def pointers(self) -> LayerPointers:
+        return LayerPointers(*(pointer(getattr(self, field[0])) for field in LayerPointers._fields_))
 
 
 @dataclass(frozen=True)
@@ -104,9 +107,9 @@ class KnownKeys:
     """Keys and values of tokens from position 0 on, as an earlier call stored them.
 
     Attributes:
-        kv: uint8 [qwen3_kv_bytes(shape, held_tokens)], aligned to 64; its layout is the kernels' own.
-        num_tokens: how many of them are seen, at least 1.
-        held_tokens: how many there are.
+        kv: uint8 [kv_bytes(shape, held_tokens)], aligned to 64; its layout is the kernels' own.
+        num_tokens: the number of tokens that are seen, at least 1.
+        held_tokens: the number of tokens that are held.
     """
 
     kv: torch.Tensor
@@ -120,14 +123,14 @@ class KnownKeys:
 
 @dataclass(frozen=True)
 class NativePrefixes:
-    """Texts of a batch as segments, whose tokens see all of the parent's, and of its parents, before their own.
+    """Texts of a batch as segments, whose tokens see all tokens of the parent, and of its parents, before their own.
 
     Attributes:
         parents: [texts] int32; -1 for none, j < texts for segment j, which is not empty, texts + k for known[k].
         offsets: [texts] int32, the position of each segment's first token: the tokens of all its ancestors.
         known: prefixes that are not in the batch.
-        stored: by segment, one without a parent: uint8 [qwen3_kv_bytes(shape, its tokens)], aligned to 64, that its
-            keys and values are written to.
+        stored: by segment, for segments without a parent: uint8 [kv_bytes(shape, its tokens)], aligned to 64, to which
+            the segment's keys and values are written.
     """
 
     parents: torch.Tensor
@@ -149,13 +152,13 @@ class NativePrefixes:
 
 @dataclass(frozen=True)
 class NativeBatch:
-    """Texts end to end.
+    """The texts of a batch, end to end.
 
     Attributes:
         cu_seqlens: [texts + 1] int32, where each text starts.
-        cos: [positions, head_dim / 2] fp32, as sin; only for layers that turn heads by position.
+        cos: [positions, head_dim / 2] fp32, like sin; only for layers that turn heads by position.
         keep: [rows] int32 ascending, the only rows that go on after attention; None for all.
-        prefixes: None where each text stands alone; only for Qwen3, whose cos and sin then cover offset + length.
+        prefixes: None where each text stands alone; only for causal layers. cos and sin then cover offset + length.
     """
 
     cu_seqlens: torch.Tensor

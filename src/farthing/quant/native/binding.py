@@ -1,8 +1,8 @@
-"""Binding of the native int8 kernels (native/include/farthing_native.h) through ctypes.
+"""Binds the native int8 kernels (native/include/farthing_native.h) through ctypes.
 
-In and out: contiguous CPU tensors that the caller owns. Every call releases the interpreter's lock. What it does not
-do: pick weights, hold a model, or allocate beyond its results and the scratch memory, which grows to the largest batch
-seen.
+In and out: contiguous CPU tensors that the caller owns. Every call releases the interpreter's lock. The binding picks
+no weights, holds no model, and allocates nothing beyond its results and the scratch memory, which grows to the largest
+batch seen.
 """
 
 from __future__ import annotations
@@ -15,12 +15,10 @@ from pathlib import Path
 import torch
 
 from farthing.quant.native.arguments import (
-    BertShape,
-    BertWeights,
+    LayerShape,
     NativeBatch,
     NativePrefixes,
-    Qwen3Shape,
-    Qwen3Weights,
+    NativeWeights,
     pointer,
 )
 from farthing.quant.native.library import ERRORS, load
@@ -33,7 +31,7 @@ class NativeKernels:
 
     Raises:
         OSError: the library cannot be loaded.
-        RuntimeError: it refused a call; the message says why. Shapes are checked by callers, so this is a bug of ours.
+        RuntimeError: the library refused a call; the message says why. Callers check shapes, so this is a bug of ours.
     """
 
     def __init__(self, library: Path, num_threads: int, isa: str | None = None) -> None:
@@ -57,7 +55,7 @@ class NativeKernels:
         return int(self._library.ft_packed_bytes(out_features, in_features))
 
     def pack(self, weight: torch.Tensor) -> torch.Tensor:
-        """weight [out, in] in fp32 or bf16 -> its packed form, uint8 [bytes], aligned to 64."""
+        """Pack weight [out, in] in fp32 or bf16 into uint8 [bytes], aligned to 64."""
         assert weight.dtype in (torch.float32, torch.bfloat16)
         weight = weight.contiguous()
         n, k = weight.shape
@@ -89,7 +87,7 @@ class NativeKernels:
     def linear(
         self, x: torch.Tensor, packed: torch.Tensor, out_features: int, bias: torch.Tensor | None
     ) -> torch.Tensor:
-        """x [tokens, in] fp32 -> [tokens, out_features] fp32; each row of x is quantised with a scale of its own."""
+        """Multiply x [tokens, in] fp32 to [tokens, out_features] fp32; each row of x is quantised with one scale."""
         assert x.dtype is torch.float32
         x = x.contiguous()
         tokens, k = x.shape
@@ -111,67 +109,52 @@ class NativeKernels:
         self._check("ft_linear", status)
         return y
 
-    def qwen3_kv_bytes(self, shape: Qwen3Shape, num_tokens: int) -> int:
-        """Bytes of the keys and values of so many tokens of one layer, as `NativePrefixes` stores and knows them."""
-        return int(self._library.ft_qwen3_kv_bytes(ctypes.byref(shape.c_spec()), num_tokens))
+    def kv_bytes(self, shape: LayerShape, num_tokens: int) -> int:
+        """The bytes of one layer's keys and values of that many tokens, as `NativePrefixes` stores and knows them."""
+        return int(self._library.ft_layer_kv_bytes(ctypes.byref(shape.c_spec), num_tokens))
 
-    def qwen3_layer(self, shape: Qwen3Shape, weights: Qwen3Weights, batch: NativeBatch, hidden: torch.Tensor) -> None:
-        """Bring hidden [tokens, hidden] fp32 through one layer, in place; with `keep` only these rows are brought.
+    def layer(self, shape: LayerShape, weights: NativeWeights, batch: NativeBatch, hidden: torch.Tensor) -> None:
+        """Bring hidden [tokens, hidden] fp32 through one layer, in place; with `keep`, only those rows.
 
-        With prefixes each row comes out bit for bit as it does with all tokens that it sees in one text.
+        With prefixes, each row comes out bit for bit as it does when all tokens that it sees are in one text.
         """
-        if batch.prefixes is not None:
-            self._check_sizes(shape, batch.cu_seqlens, batch.prefixes)
-        self._layer("qwen3", shape.c_spec(), weights.pointers(), batch, hidden)
-
-    def bert_layer(self, shape: BertShape, weights: BertWeights, batch: NativeBatch, hidden: torch.Tensor) -> None:
-        """Likewise; `batch` needs no cos and sin."""
-        self._layer("bert", shape.c_spec(), weights.pointers(), batch, hidden)
-
-    def _layer(
-        self,
-        family: str,
-        spec: ctypes.Structure,
-        weights: ctypes.Structure,
-        batch: NativeBatch,
-        hidden: torch.Tensor,
-    ) -> None:
         assert hidden.dtype is torch.float32
         assert hidden.is_contiguous()
-        c_batch, c_spec = batch.pointers(hidden.shape[0]), ctypes.byref(spec)
-        scratch_bytes = getattr(self._library, f"ft_{family}_scratch_bytes")
-        layer = getattr(self._library, f"ft_{family}_layer")
+        if batch.prefixes is not None:
+            self._check_sizes(shape, batch.cu_seqlens, batch.prefixes)
+        c_batch, c_spec = batch.pointers(hidden.shape[0]), ctypes.byref(shape.c_spec)
+        num_tokens, num_texts = c_batch.num_tokens, c_batch.num_texts
         with self._turn:
-            scratch = self._reserve(scratch_bytes(self._pool, c_spec, c_batch.num_tokens, c_batch.num_texts))
-            status = layer(
+            scratch = self._reserve(self._library.ft_layer_scratch_bytes(self._pool, c_spec, num_tokens, num_texts))
+            status = self._library.ft_layer(
                 self._pool,
                 c_spec,
-                ctypes.byref(weights),
+                ctypes.byref(weights.pointers),
                 ctypes.byref(c_batch),
                 hidden.data_ptr(),
                 scratch.data_ptr(),
                 scratch.numel(),
             )
-        self._check(f"ft_{family}_layer", status)
+        self._check("ft_layer", status)
 
-    def _check_sizes(self, shape: Qwen3Shape, cu_seqlens: torch.Tensor, prefixes: NativePrefixes) -> None:
-        """What the library cannot see: it would write behind a block that is too short."""
+    def _check_sizes(self, shape: LayerShape, cu_seqlens: torch.Tensor, prefixes: NativePrefixes) -> None:
+        """Check what the library cannot see: it would write behind a block that is too short."""
         num_texts = (cu_seqlens.shape[0] - 1,)
         assert prefixes.parents.dtype is torch.int32
         assert prefixes.offsets.dtype is torch.int32
         assert prefixes.parents.shape == prefixes.offsets.shape == num_texts
         for known in prefixes.known:
-            assert known.kv.nbytes == self.qwen3_kv_bytes(shape, known.held_tokens)
+            assert known.kv.nbytes == self.kv_bytes(shape, known.held_tokens)
         for text, kv in prefixes.stored.items():
-            assert kv.nbytes == self.qwen3_kv_bytes(shape, int(cu_seqlens[text + 1] - cu_seqlens[text]))
+            assert kv.nbytes == self.kv_bytes(shape, int(cu_seqlens[text + 1] - cu_seqlens[text]))
 
     def peak_ops(self) -> float:
-        """Int8 operations a second that the team reaches from registers: what no matrix product can exceed."""
+        """The int8 operations a second that the team reaches from registers, which no matrix product can exceed."""
         with self._turn:
             return float(self._library.ft_peak_ops(self._pool))
 
     def profile(self) -> dict[str, int]:
-        """Cycles by stage since the last call, summed over threads; all 0 unless built with -DFT_PROFILE."""
+        """The cycles by stage since the last call, summed over threads; all 0 unless built with -DFT_PROFILE."""
         with self._turn:
             cycles = (ctypes.c_uint64 * self._library.ft_profile(self._pool, None, 0))()
             self._library.ft_profile(self._pool, cycles, len(cycles))

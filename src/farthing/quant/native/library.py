@@ -1,6 +1,6 @@
 """The C interface of the native library (native/include/farthing_native.h) in ctypes: structures, functions, errors.
 
-What it does not do: own memory, or know tensors (farthing.quant.native.binding does).
+This module owns no memory and does not know tensors (farthing.quant.native.binding does).
 """
 
 from __future__ import annotations
@@ -19,34 +19,23 @@ ERRORS = {
 }
 
 
-class Qwen3Spec(ctypes.Structure):
+class LayerSpec(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int32) for name in ("hidden", "intermediate", "q_heads", "kv_heads", "head_dim")),
-        ("rms_eps", ctypes.c_float),
-    )
-
-
-class Qwen3Pointers(ctypes.Structure):
-    _fields_ = tuple(
-        (name, ctypes.c_void_p)
-        for name in ("input_norm", "mlp_norm", "q_norm", "k_norm", "qkv", "o", "gate_up", "down")
-    )
-
-
-class BertSpec(ctypes.Structure):
-    _fields_ = (
-        *((name, ctypes.c_int32) for name in ("hidden", "intermediate", "heads", "activation")),
+        *((name, ctypes.c_int32) for name in ("norm", "norms_sums", "norms_heads", "turns_heads", "is_causal")),
+        *((name, ctypes.c_int32) for name in ("is_gated", "activation", "is_rotated")),
         ("norm_eps", ctypes.c_float),
     )
 
 
-class BertPointers(ctypes.Structure):
+class LayerPointers(ctypes.Structure):
     _fields_ = tuple(
         (name, ctypes.c_void_p)
         for name in (
             *("qkv", "o", "up", "down"),
             *("qkv_bias", "o_bias", "up_bias", "down_bias"),
             *("attention_norm_gain", "attention_norm_bias", "mlp_norm_gain", "mlp_norm_bias"),
+            *("q_norm", "k_norm"),
         )
     )
 
@@ -80,7 +69,7 @@ class BatchPointers(ctypes.Structure):
 
 
 def load(path: Path) -> ctypes.CDLL:
-    """Raises `OSError` when it cannot be loaded."""
+    """Load the library. Raises `OSError` when it cannot be loaded."""
     library = ctypes.CDLL(str(path))
     p, i, size = ctypes.c_void_p, ctypes.c_int32, ctypes.c_size_t
     signatures: dict[str, tuple[Any, Sequence[Any]]] = {
@@ -93,11 +82,9 @@ def load(path: Path) -> ctypes.CDLL:
         "ft_unpack_nf4": (ctypes.c_int, (p, p, i, i, p)),
         "ft_linear_scratch_bytes": (size, (p, i, i)),
         "ft_linear": (ctypes.c_int, (p, p, i, p, i, i, p, p, p, size)),
-        "ft_qwen3_scratch_bytes": (size, (p, p, i, i)),
-        "ft_qwen3_kv_bytes": (size, (p, i)),
-        "ft_qwen3_layer": (ctypes.c_int, (p, p, p, p, p, p, size)),
-        "ft_bert_scratch_bytes": (size, (p, p, i, i)),
-        "ft_bert_layer": (ctypes.c_int, (p, p, p, p, p, p, size)),
+        "ft_layer_scratch_bytes": (size, (p, p, i, i)),
+        "ft_layer_kv_bytes": (size, (p, i)),
+        "ft_layer": (ctypes.c_int, (p, p, p, p, p, p, size)),
         "ft_peak_ops": (ctypes.c_double, (p,)),
         "ft_profile": (i, (p, p, i)),
         "ft_profile_stage": (ctypes.c_char_p, (i,)),

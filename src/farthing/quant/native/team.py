@@ -1,6 +1,6 @@
 """The one team of native threads of this process, as torch has one.
 
-Two models in a process take turns on it: more threads than cores would only make them wait for each other.
+Two models in a process take turns with it: more threads than cores would only make them wait for each other.
 """
 
 from __future__ import annotations

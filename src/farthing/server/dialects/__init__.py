@@ -1,1 +1,1 @@
-"""One file a dialect: routes that read a body, ask `farthing.server.work` for the answer, and write it in its shape."""
+"""One folder per dialect: its routes read a body, ask `answer` for the answer, and write it in the dialect's shape."""

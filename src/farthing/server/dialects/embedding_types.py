@@ -1,12 +1,13 @@
 """Vectors in the number types that Cohere's embed API names.
 
-binary and ubinary are as Cohere documents them and sentence-transformers computes them (`quantize_embeddings`): a bit a
-component, 1 where it is positive, eight to a byte, the first one in the highest place; binary is ubinary minus 128.
+binary and ubinary are as Cohere documents them and sentence-transformers computes them (`quantize_embeddings`): one bit
+per component, 1 where it is positive, eight to a byte, the first component in the highest bit. binary is ubinary minus
+128.
 
-int8 and uint8: Cohere gives their ranges and no rule, and sentence-transformers takes the ranges of each component from
-texts it is calibrated with, which a server does not have; those of one request's texts would make vectors of two
-requests incomparable. Here each vector is scaled by itself, its largest component to 127, so that its direction is kept
-and nothing is clipped: compare such vectors by cosine. uint8 is int8 plus 128.
+For int8 and uint8, Cohere gives the ranges and no rule. sentence-transformers takes the range of each component from
+calibration texts, which a server does not have; ranges taken from the texts of one request would make the vectors of
+two requests incomparable. Here each vector is scaled by itself, so that its largest component becomes 127. This keeps
+its direction and clips nothing: compare such vectors by cosine. uint8 is int8 plus 128.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ LARGEST = 127
 
 
 def check_type(kind: EmbeddingType, dimensions: int, param: str = "output_dimension") -> None:
-    """Raise `DimensionsError` where components do not fill whole bytes; `param` is the field that says how many."""
+    """Raise `DimensionsError` where components do not fill whole bytes; `param` is the field for the dimensions."""
     if kind in ("binary", "ubinary") and dimensions % BITS:
         raise DimensionsError(
             f"{kind} packs {BITS} dimensions into a byte; {dimensions} is no multiple of {BITS}.",
@@ -35,7 +36,7 @@ def check_type(kind: EmbeddingType, dimensions: int, param: str = "output_dimens
 
 
 def as_type(vectors: np.ndarray, kind: EmbeddingType) -> Rows:
-    """float32 [texts, dimensions] as JSON's numbers or strings, one entry a text.
+    """Return float32 [texts, dimensions] as JSON numbers or strings, one entry per text.
 
     Raises `DimensionsError` as `check_type`.
     """
@@ -47,7 +48,7 @@ def as_type(vectors: np.ndarray, kind: EmbeddingType) -> Rows:
 
 
 def numbers(vectors: np.ndarray, kind: EmbeddingType) -> np.ndarray:
-    """float32 [texts, dimensions] -> [texts, dimensions] or, packed, uint8 or int8 [texts, dimensions / 8]."""
+    """Return float32 [texts, dimensions] as `kind`; if packed, uint8 or int8 [texts, dimensions / 8]."""
     if kind == "ubinary":
         packed: np.ndarray = np.packbits(vectors > 0, axis=-1)
         return packed

@@ -1,6 +1,6 @@
-"""Values of fields in the words of several servers: what inputs are, and what becomes of those that are too long.
+"""Values of fields in the terms of several servers: the type of the inputs, and how those that are too long are cut.
 
-In: values as clients send them. Out: those of `farthing.serving`, or an `InputError` that says what is wanted.
+In: values as clients send them. Out: values of `farthing.serving`, or an `InputError` that says what is wanted.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 from pydantic import PlainValidator, ValidationInfo
 
 from farthing.core.errors import InputError
-from farthing.server.body import shown
+from farthing.server.http.body import shown
 from farthing.serving.request import InputType, TextEnd
 
-# Ours, NVIDIA's, Cohere's. What is neither a query nor a document has the model's default prompt.
+# Our words, NVIDIA's and Cohere's. A type that is neither a query nor a document gets the model's default prompt.
 AnyInputType = Literal[
     "query", "document", "passage", "search_query", "search_document", "classification", "clustering"
 ]
@@ -24,9 +24,9 @@ INPUT_TYPES: dict[AnyInputType, InputType] = {
     "search_document": "document",
     "passage": "document",
 }
-# NVIDIA's and Cohere's: which end is cut.
+# NVIDIA's and Cohere's words for the end that is cut.
 Cut = Literal["END", "START", "NONE"]
-ALL_TOKENS = -1  # vLLM's: as many as the context has
+ALL_TOKENS = -1  # vLLM's value for as many tokens as the context has
 MAX_TOKENS = (
     "Cut inputs to so many tokens, special tokens and prompts included; -1 is the context's length, as truncate."
 )
@@ -37,7 +37,7 @@ def input_type_of(word: AnyInputType | None) -> InputType | None:
 
 
 def parse_truncate(value: Any, info: ValidationInfo) -> Any:
-    """Raises `InputError` for what is no `Truncate`."""
+    """Return `value`. Raises `InputError` where it is not a `Truncate`."""
     if value is None or isinstance(value, bool) or value in get_args(Cut):
         return value
     raise InputError(
@@ -47,7 +47,7 @@ def parse_truncate(value: Any, info: ValidationInfo) -> Any:
 
 
 def parse_flag(value: Any, info: ValidationInfo) -> bool | None:
-    """RAGFlow sends booleans to Xinference's route as texts. Raises `InputError`."""
+    """Return a boolean, which RAGFlow sends to Xinference's route as a text. Raises `InputError`."""
     if value is None or isinstance(value, bool):
         return value
     if value in ("true", "false"):
@@ -56,7 +56,7 @@ def parse_flag(value: Any, info: ValidationInfo) -> bool | None:
 
 
 def parse_num_tokens(value: Any, info: ValidationInfo) -> int | None:
-    """Raises `InputError` for what is no number of tokens."""
+    """Return `value`. Raises `InputError` where it is not a number of tokens."""
     if value is None or (type(value) is int and (value >= 1 or value == ALL_TOKENS)):
         return value
     raise InputError(
@@ -72,7 +72,7 @@ NumTokens = Annotated[int | None, PlainValidator(parse_num_tokens, json_schema_i
 
 
 class Cutting(NamedTuple):
-    """What becomes of inputs that are too long, as `EmbedRequest` and `RerankRequest` have it."""
+    """How inputs that are too long are cut, in the fields of `EmbedRequest` and `RerankRequest`."""
 
     truncate: bool | None
     truncate_from: TextEnd
@@ -80,7 +80,10 @@ class Cutting(NamedTuple):
 
 
 def cutting(truncate: bool | Cut | None, max_tokens: int | None = None, *, at_start: bool = False) -> Cutting:
-    """Of the values of a request. Raises `InputError` where a number of tokens is given and nothing may be cut."""
+    """Return how to cut by the values of a request.
+
+    Raises `InputError` where a number of tokens is given although nothing may be cut.
+    """
     if max_tokens is not None:
         if truncate is False or truncate == "NONE":
             raise InputError(

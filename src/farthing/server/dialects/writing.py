@@ -1,7 +1,7 @@
-"""Arrays of numbers into JSON without holding up other requests, and without holding the whole of it.
+"""Writes arrays of numbers as JSON without holding up other requests, and without holding all of the JSON at once.
 
-orjson holds the interpreter's lock while it works. Rows are written a few at a time, in a thread when there are many
-numbers, and go to the client as they are written: what is held is the array and one piece.
+orjson holds the interpreter's lock while it works. So rows are written a few at a time, in a thread when there are many
+numbers, and go to the client as they are written: only the array and one piece of JSON are held.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-LARGE_NUMBERS = 100_000  # a response that takes more than a few milliseconds to write
+LARGE_NUMBERS = 100_000  # a response with more takes more than a few milliseconds to write
 PIECE_BYTES = 64 * 1024
 
 
@@ -25,7 +25,7 @@ class Rows:
 
     Args:
         items: [rows, ...]
-        write: makes JSON of an item, given its index.
+        write: returns the JSON of an item, given its index and the item.
     """
 
     def __init__(self, items: Sequence[Any] | np.ndarray, write: Callable[[int, Any], bytes]) -> None:
@@ -36,7 +36,7 @@ class Rows:
 
 
 def json_rows(rows: np.ndarray) -> Rows:
-    """Each row of [rows, numbers], as a JSON list."""
+    """Return [rows, numbers] as a JSON list for each row."""
     return Rows(np.ascontiguousarray(rows), json_row)
 
 
@@ -45,21 +45,21 @@ def json_row(_: int, row: np.ndarray) -> bytes:
 
 
 async def respond(write: Callable[[], object], num_numbers: int, headers: Mapping[str, str]) -> Response:
-    """What `write` gives, which has about `num_numbers` numbers and may hold `Rows`, as JSON."""
+    """Return as JSON what `write` returns, which has about `num_numbers` numbers and may hold `Rows`."""
     if num_numbers > LARGE_NUMBERS:
         return StreamedJson(await run_in_threadpool(in_parts, write), headers)
     return Response(orjson.dumps(write(), default=in_whole), headers=dict(headers), media_type="application/json")
 
 
 def in_whole(value: object) -> orjson.Fragment:
-    """For orjson, which asks what it does not know to be made of."""
+    """Return `Rows` as JSON. orjson calls this for objects that it does not know."""
     if not isinstance(value, Rows):
         raise TypeError(type(value))
     return orjson.Fragment(b"[" + b",".join(value.written()) + b"]")
 
 
 def in_parts(write: Callable[[], object]) -> list[bytes | Rows]:
-    """JSON, with the rows apart from what stands around them."""
+    """Return JSON in parts, with the rows apart from the text around them."""
     mark = secrets.token_hex(16)  # stands for rows; no client can have it in its texts
     rows: list[Rows] = []
 
@@ -77,7 +77,7 @@ def in_parts(write: Callable[[], object]) -> list[bytes | Rows]:
 
 
 class StreamedJson(Response):
-    """An answer that is written while it is sent; chunked, since nobody knows its length before."""
+    """An answer that is written while it is sent; it is chunked, because its length is not known before."""
 
     media_type = "application/json"
 
@@ -88,7 +88,7 @@ class StreamedJson(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         pieces = self._pieces()
-        if scope.get("http_version") == "1.0":  # whose clients know no chunks
+        if scope.get("http_version") == "1.0":  # its clients know no chunks
             content = await run_in_threadpool(lambda: b"".join(pieces))
             await Response(content, headers=self.headers, media_type=self.media_type)(scope, receive, send)
             return
@@ -114,5 +114,5 @@ class StreamedJson(Response):
 
 
 def count_chars(inputs: Sequence[str | Sequence[int]]) -> int:
-    """Characters of texts; of token ids, their number."""
+    """Return the number of characters of texts; for token ids, the number of ids."""
     return sum(map(len, inputs))

@@ -1,1 +1,1 @@
-"""Indexes of documents behind the server's routes: those in one folder, with the models that are served."""
+"""The indexes of documents behind the server's routes, in one folder, with the models that are served."""

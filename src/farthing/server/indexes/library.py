@@ -1,7 +1,7 @@
-"""What clients do with a server's indexes: make, fill, search, remove.
+"""The operations of clients on a server's indexes: make, fill, search, remove.
 
 In: typed requests, and the service whose models make the vectors. Out: typed answers. Everything that blocks is done in
-threads of its own, with a bounded line of requests before them; changes of one index wait for each other.
+separate threads, with a bounded line of requests before them; changes of one index wait for each other.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 from weakref import WeakValueDictionary
 
@@ -21,7 +20,7 @@ from farthing.toolkit.index.index import IndexInfo, VectorIndex
 from farthing.toolkit.index.search import Query, search
 
 if TYPE_CHECKING:
-    from farthing.server.service import Service
+    from farthing.server.models.service import Service
     from farthing.serving.backend import EmbedBackend
     from farthing.toolkit.documents.document import Document
     from farthing.toolkit.index.adding import Added
@@ -29,31 +28,32 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Most of their time they wait for a model, or for the disk. A change holds the documents of its request.
+# The threads wait most of their time for a model, or for the disk. A change holds the documents of its request.
 SEARCH_THREADS_AND_PLACES = 16, 256
 CHANGE_THREADS_AND_PLACES = 8, 64
-# Of the searches that do not wait for a model, so many are at work at once.
+# How many searches may be at work at once, not counting those that wait for a model.
 SEARCHES_AT_ONCE = 4
 
 
 class Library:
-    """Cancelling a call of a method stops its work. Each of them raises also `QueueFullError`.
+    """The operations on indexes.
 
-    Raises `MissingExtraError` where what an index needs is not installed.
+    Cancelling a call of a method stops its work. Every method may also raise `QueueFullError`. The constructor raises
+    `MissingExtraError` where a package that an index needs is not installed.
     """
 
-    def __init__(self, folder: Path, service: Service) -> None:
-        self._catalogue = Catalogue(folder)
+    def __init__(self, place: str, service: Service) -> None:
+        self._catalogue = Catalogue(place)
         self._service = service
         # Changes have threads of their own, so that searches do not wait for them.
         self._readers = Workers("searches", *SEARCH_THREADS_AND_PLACES)
         self._writers = Workers("changes", *CHANGE_THREADS_AND_PLACES)
         self._turns = threading.Semaphore(SEARCHES_AT_ONCE)
-        # Only of what is being changed: clients may ask for any number of names.
+        # Only indexes that are being changed have a lock here: clients may ask for any number of names.
         self._changes: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def close(self) -> None:
-        """Stop all work; it ends soon after."""
+        """Stop all work; it ends soon after, and this does not wait for it."""
         self._readers.close()
         self._writers.close()
 
@@ -61,12 +61,12 @@ class Library:
         return self._changes.setdefault(name, asyncio.Lock())
 
     async def list(self, work: Work) -> dict[str, IndexInfo | FarthingError]:
-        """All indexes; for those that cannot be used, why."""
+        """Return all indexes; for an index that cannot be used, the reason."""
         call = self._readers.thread(lambda: self._catalogue.infos(work.check))
         return await self._readers.run(work, call)
 
     async def info(self, work: Work, name: str) -> IndexInfo:
-        """Raises `IndexNotFoundError`, `VectorIndexError`."""
+        """Return the facts of an index. Raises `IndexNotFoundError`, `VectorIndexError`."""
         return await self._readers.run(work, self._readers.thread(lambda: self._catalogue.open(name).info()))
 
     async def create(
@@ -78,7 +78,7 @@ class Library:
         max_tokens: int | None,
         overlap_tokens: int | None,
     ) -> IndexInfo:
-        """Raises what `VectorIndex.create` raises, and what finding the model raises."""
+        """Make an index. Raises what `VectorIndex.create` raises, and what finding the model raises."""
         database = self._catalogue.database(name)
 
         async def steps() -> IndexInfo:
@@ -94,7 +94,7 @@ class Library:
         return await self._writers.run(work, steps())
 
     async def add(self, work: Work, name: str, documents: Sequence[Document]) -> Added:
-        """Raises what `VectorIndex.add` raises."""
+        """Add documents to an index. Raises what `VectorIndex.add` raises."""
 
         async def steps() -> Added:
             async with self._changing(name):
@@ -105,11 +105,11 @@ class Library:
         return await self._writers.run(work, steps())
 
     async def delete(self, work: Work, name: str, documents: Sequence[str]) -> int:
-        """How many there were. Raises `IndexNotFoundError`, `IndexBusyError`."""
+        """Delete documents, and return how many of them there were. Raises `IndexNotFoundError`, `IndexBusyError`."""
         return await self._changed(work, name, lambda: self._catalogue.open(name).delete(documents))
 
     async def compact(self, work: Work, name: str) -> IndexInfo:
-        """Raises `IndexNotFoundError`, `IndexBusyError`."""
+        """Compact an index. Raises `IndexNotFoundError`, `IndexBusyError`."""
 
         def compact() -> IndexInfo:
             index = self._catalogue.open(name)
@@ -119,7 +119,10 @@ class Library:
         return await self._changed(work, name, compact)
 
     async def remove(self, work: Work, name: str) -> Sequence[str]:
-        """Names of what else is in its folder, and stays. Raises `IndexNotFoundError`, `IndexBusyError`."""
+        """Remove an index, and return the names of other files in its folder, which stay.
+
+        Raises `IndexNotFoundError`, `IndexBusyError`.
+        """
         return await self._changed(work, name, lambda: self._catalogue.remove(name))
 
     async def _changed(self, work: Work, name: str, change: Callable[[], T]) -> T:
@@ -137,7 +140,10 @@ class Library:
         rerank: str | bool,
         write: Callable[[Sequence[SearchResult]], T],
     ) -> T:
-        """What `write` makes of the results, in a thread. Raises what `farthing.toolkit.index.search.search` raises."""
+        """Return what `write`, called in a thread, makes of the results.
+
+        Raises what `farthing.toolkit.index.search.search` raises.
+        """
         ranker = ServedRanker(work, None if rerank is True else rerank) if rerank else None
 
         async def steps() -> T:
@@ -157,7 +163,7 @@ class Library:
         return ServedEncoder(work, name, cast("EmbedBackend", backend))
 
     async def _encoder_of(self, work: Work, index: VectorIndex) -> ServedEncoder:
-        """Of the served model whose vectors the index holds: the one of its name, or any that is loaded."""
+        """Return the served model whose vectors the index holds: the model of that name, or any that is loaded."""
         manifest = index.manifest
         names = [entry.name for entry in self._service.models.entries if manifest.model in (entry.name, *entry.aliases)]
         names += [entry.name for entry, backend in self._service.loaded if backend.task == "embed"]

@@ -1,7 +1,7 @@
 """The served models as the toolkit sees them: an encoder and a reranker whose calls block.
 
-For threads other than the event loop's, on which each call is run. What is asked goes through the service as a client's
-request does: its queue, its cache, its limits.
+They are for threads other than the event loop's; each call is run on the event loop. Requests go through the service as
+a client's requests do: through its queue, its cache and its limits.
 """
 
 from __future__ import annotations
@@ -14,31 +14,29 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-
 from farthing.core.errors import ClosedError
-from farthing.serving.request import EmbedRequest, InputType
-from farthing.serving.rerank_request import Ranked, RerankRequest
-from farthing.upstream.chunks import estimate_tokens
+from farthing.serving.request import EmbedRequest, EmbedResult, Ranked, RerankRequest, joined, parts_of
+from farthing.toolkit.encoder import check_unchanged
+from farthing.upstream.chunks import generous_tokens
 
 if TYPE_CHECKING:
     from farthing.core.space import VectorSpace
-    from farthing.server.service import Service
+    from farthing.server.models.service import Service
     from farthing.serving.backend import EmbedBackend
-    from farthing.serving.urgency import Urgency
+    from farthing.serving.request import Urgency
 
 T = TypeVar("T")
 TEXTS_AT_A_TIME = 256
-POLL_S = 0.2  # how soon a thread that waits for a model sees that its work was stopped
+POLL_S = 0.2  # how soon a thread that waits for a model notices that its work was stopped
 
 
 @dataclass
 class Work:
-    """What one client's request has the models do.
+    """The work that the models do for one client's request.
 
     Attributes:
-        loop: of the server.
-        num_tokens: that were asked for until now.
+        loop: the event loop of the server.
+        num_tokens: how many tokens the models were asked for until now.
     """
 
     service: Service
@@ -51,11 +49,11 @@ class Work:
     _has_turn: bool = False
 
     def stop(self) -> None:
-        """Nobody waits for the result any more: what is done for it shall end soon."""
+        """Stop the work soon, because nobody waits for the result any more."""
         self._is_stopped = True
 
     def check(self) -> None:
-        """To be called often. Raises `ClosedError` when the work was stopped, and `DeadlineError` after its time."""
+        """Raise `ClosedError` when the work was stopped, and `DeadlineError` after its time. Must be called often."""
         if self._is_stopped:
             raise ClosedError("The work was stopped: its client hung up, or the server ends.")
         if self.urgency.left_s() == 0:
@@ -63,9 +61,9 @@ class Work:
 
     @contextmanager
     def computing(self, turns: threading.Semaphore) -> Iterator[None]:
-        """For a thread: wait for its turn, and pass it on at the end, and while it waits for a model.
+        """Wait in a thread for its turn, and pass the turn on at the end, and while the thread waits for a model.
 
-        Threads that all want Python's lock have it for 5 ms each, one after the other, before those that answer
+        Threads that all want Python's lock hold it for 5 ms each, one after the other, before the threads that answer
         requests get it again. Raises what `check` raises.
         """
         self._turns = turns
@@ -88,7 +86,7 @@ class Work:
             self._turns.release()
 
     def wait_for(self, call: Coroutine[Any, Any, T]) -> T:
-        """Its result; for threads. Raises what `call` and `check` raise."""
+        """Return the result of `call`; must be called in a thread. Raises what `call` and `check` raise."""
         try:
             self.check()
         except BaseException:
@@ -111,53 +109,40 @@ class Work:
 
 
 class ServedEncoder:
-    """`farthing.toolkit.encoder.Encoder` over a served model. Its space is that of the last vectors it gave."""
+    """A `farthing.toolkit.encoder.Encoder` over a served model."""
 
     def __init__(self, work: Work, name: str, backend: EmbedBackend) -> None:
         self.model = name
         self.dimensions = backend.dimensions
         self.context_length = backend.context_length
-        self.space: VectorSpace = backend.space
-        self._work = work
+        self._backend, self._work = backend, work
         self._tokenizer = None if backend.local is None else backend.local.tokenizer
 
-    def count_tokens(self, text: str) -> int:
-        # As a batch: other threads run meanwhile.
-        return estimate_tokens(text) if self._tokenizer is None else len(self._tokenizer.encode_pieces([text])[0])
+    @property
+    def space(self) -> VectorSpace:
+        return self._backend.space
 
-    def encode(
-        self,
-        texts: Sequence[str],
-        *,
-        instruction: str | None = None,
-        input_type: InputType | None = None,
-        dimensions: int | None = None,
-        truncate: bool | None = None,
-        show_progress: bool = False,  # noqa: ARG002 - a server has nobody to show it to
-    ) -> np.ndarray:
-        request = EmbedRequest(
-            (),
-            instruction=instruction,
-            input_type=input_type,
-            dimensions=dimensions,
-            truncate=truncate,
-            urgency=self._work.urgency,
-        )
-        found = [np.zeros((0, dimensions or self.dimensions), dtype=np.float32)]
-        for start in range(0, len(texts), TEXTS_AT_A_TIME):
-            part = texts[start : start + TEXTS_AT_A_TIME]
-            result = self._work.wait_for(self._work.service.embed(replace(request, inputs=part), self.model)).result
-            self._work.note(len(part), result.num_tokens)
-            self.space = replace(result.space, dimensions=self.dimensions)
-            found.append(result.vectors)
-        return np.concatenate(found)
+    def count_tokens(self, text: str) -> int:
+        # The text is encoded as a batch, so that other threads run meanwhile.
+        return generous_tokens(text) if self._tokenizer is None else len(self._tokenizer.encode_pieces([text])[0])
+
+    def encode_request(self, request: EmbedRequest, *, show_progress: bool = False) -> EmbedResult:  # noqa: ARG002
+        """The vectors of a request. There is nobody to show its progress to."""
+        found = []
+        for part in parts_of(replace(request, urgency=self._work.urgency), TEXTS_AT_A_TIME):
+            result = self._work.wait_for(self._work.service.embed(part, self.model)).result
+            self._work.note(len(part.inputs), result.num_tokens)
+            found.append(result)
+        for result in found:
+            check_unchanged(found[0].space, result.space)
+        return joined(found)
 
     def close(self) -> None:
-        """The service goes on."""
+        """Do nothing: the service goes on."""
 
 
 class ServedRanker:
-    """A served reranker; `name` is the client's, None for the one there is."""
+    """A served reranker; `name` is the client's name for it, or None for the only one."""
 
     def __init__(self, work: Work, name: str | None) -> None:
         self._work = work

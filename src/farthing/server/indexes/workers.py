@@ -1,8 +1,8 @@
-"""Threads for what blocks, and a bounded line of requests before them.
+"""Threads for work that blocks, and a bounded line of requests before them.
 
-In: what a request has to do, as a coroutine whose blocking calls are run by `thread`. Out: its result. A request has
-its place in the line until its thread has really ended, whether or not the client is still there: who hangs up again
-and again cannot start any number of threads.
+In: the steps of a request, as a coroutine whose blocking calls `thread` runs. Out: its result. A request keeps its
+place in the line until its thread has really ended, whether or not the client is still there: a client that hangs up
+again and again cannot start any number of threads.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ T = TypeVar("T")
 
 
 class Workers:
-    """
+    """A pool of threads with its line of requests.
+
     Args:
         name: what the requests are, for messages.
-        max_requests: that are at work or wait, at most.
+        max_requests: how many requests may be at work or wait.
     """
 
     def __init__(self, name: str, num_threads: int, max_requests: int) -> None:
@@ -35,7 +36,7 @@ class Workers:
         self._is_closed = False
 
     async def run(self, work: Work, steps: Coroutine[Any, Any, T]) -> T:
-        """The result of `steps`. Cancelled, it stops `work` and leaves the line when the work has ended.
+        """Return the result of `steps`. If this is cancelled, it stops `work`, which leaves the line when it has ended.
 
         Raises what `steps` raises, and `QueueFullError`.
         """
@@ -56,7 +57,7 @@ class Workers:
             raise
 
     async def thread(self, call: Callable[[], T]) -> T:
-        """What `call` gives, run in a thread. Cancelled, it waits until the thread has ended.
+        """Return what `call` returns, run in a thread. If this is cancelled, it waits until the thread has ended.
 
         Raises what `call` raises, and `ClosedError`.
         """
@@ -69,11 +70,11 @@ class Workers:
         except asyncio.CancelledError:
             if not future.cancel():
                 await asyncio.wait([result])
-                result.exception()  # of work that nobody waits for any more: seen, and of no interest
+                result.exception()  # marks the error of work that nobody waits for as seen
             raise
 
     def close(self) -> None:
-        """Stop all work. It ends soon after; this does not wait."""
+        """Stop all work. It ends soon after; this does not wait for it."""
         self._is_closed = True
         for work in self._running.values():
             work.stop()

@@ -1,48 +1,125 @@
-"""A backend with a cache before it: the same surface, but texts that were seen before are not computed.
+"""A backend with a cache in front of it: the same surface, but texts that were seen before are not computed.
 
-In: requests for vectors. Out: what the backend would answer, rounded as the cache rounds it, whether a text was found
-or computed. Every vector of an answer is of one space: should the weights change meanwhile, the whole request is
-computed without the cache. Requests for vectors of every token pass by. So do those with token ids: a client that
-tokenises is sent another way's ids for the same text, and ids have to be checked against the vocabulary before they
-mean anything.
+In: requests for vectors. Out: what the backend would answer, rounded as the cache rounds it, no matter whether a text
+was found or computed. All vectors of an answer are of one space: if the weights change meanwhile, the whole request is
+computed without the cache. Requests for vectors of every token pass by the cache. So do requests with token ids: a
+client that tokenises may send other ids for the same text, and ids have to be checked against the vocabulary before
+they mean anything.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from farthing.core.errors import InputError
 from farthing.core.settings import ServingSettings
-from farthing.serving.cache.answer import AT_A_TIME, Answer, Lookup
-from farthing.serving.cache.entry import MOST_TOKENS, entry_type, is_truncated, write_entries
-from farthing.serving.cache.key import namespace, text_keys
-from farthing.serving.request import EmbedRequest, EmbedResult, Terms
-from farthing.serving.text import clean_input
-
-# Characters of a request whose keys are made on the event loop. Of more it would take milliseconds, in which nobody
-# else is served.
-SMALL_CHARS = 2**16
-# Of texts whose keys are made before it is seen whether anybody still waits for them.
-STEP_CHARS = 2**20
+from farthing.core.space import VectorSpace
+from farthing.serving.cache.entry import (
+    MOST_TOKENS,
+    entry_type,
+    is_truncated,
+    is_unknown,
+    namespace,
+    read_entries,
+    text_keys,
+    write_entries,
+)
+from farthing.serving.request import NOT_TIMED, CheckedRequest, EmbedRequest, EmbedResult, Timings
+from farthing.serving.text.clean import clean_input
+from farthing.serving.text.vocabulary import Unknown
 
 if TYPE_CHECKING:
-    from farthing.core.space import VectorSpace
-    from farthing.models.heads import Task
+    from farthing.models.forward.heads import Task
     from farthing.serving.backend import EmbedBackend
     from farthing.serving.cache.vectors import VectorCache
     from farthing.serving.governor import MemoryState
-    from farthing.serving.health import Health
-    from farthing.serving.served import ServedModel
-    from farthing.serving.stats import ServingStats
+    from farthing.serving.local_model import ServedModel
+    from farthing.serving.stats import Health, ServingStats
+
+# Characters of a request whose keys are made on the event loop. For more it would take milliseconds, in which nobody
+# else is served.
+SMALL_CHARS = 2**16
+# Characters of texts whose keys are made before it is checked whether anybody still waits for them.
+STEP_CHARS = 2**20
+# Texts that are worked on before the event loop does something else.
+AT_A_TIME = 256
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """What was found for a request.
+
+    Attributes:
+        space: space that the entries are of.
+        texts: the request's texts as they came out of `clean_input`.
+        keys: key of each text; None where a zero vector is the answer.
+        entries: entries by key: first those that were found, then also those that were computed.
+        num_cached: texts whose entry was found.
+        num_computed_tokens, num_unknown_tokens: tokens of the other texts; `timings` and `warnings` are theirs, too.
+    """
+
+    space: VectorSpace
+    texts: Sequence[Any]
+    keys: Sequence[bytes | None]
+    entries: dict[bytes, bytes]
+    num_cached: int = 0
+    num_computed_tokens: int = 0
+    num_unknown_tokens: int = 0
+    timings: Timings = NOT_TIMED
+    warnings: tuple[str, ...] = ()
+
+
+class Answer:
+    """An answer while it is made. `vectors` are zeros [texts, dimensions], which `fill` fills."""
+
+    def __init__(self, vectors: np.ndarray, num_texts: int) -> None:
+        self.vectors = vectors
+        self._text_tokens = [0] * num_texts
+        self._truncated: list[int] = []
+        self._unknown: list[int] = []
+
+    def fill(self, lookup: Lookup, start: int, *, normalize: bool) -> None:
+        """Read `AT_A_TIME` entries, beginning with that of text `start`."""
+        part = enumerate(lookup.keys[start : start + AT_A_TIME], start)
+        entries = {place: lookup.entries[key] for place, key in part if key is not None}
+        if not entries:
+            return
+        hidden, dimensions = lookup.space.dimensions, self.vectors.shape[1]
+        found = read_entries(list(entries.values()), hidden, dimensions, normalize=normalize)
+        self.vectors[list(entries)] = found.vectors
+        for place, num_tokens in zip(entries, found.num_tokens, strict=True):
+            self._text_tokens[place] = num_tokens
+        self._truncated += [place for place, entry in entries.items() if is_truncated(entry)]
+        self._unknown += [place for place, entry in entries.items() if is_unknown(entry)]
+
+    def result(self, checked: CheckedRequest, lookup: Lookup) -> EmbedResult:
+        terms, normalized = checked.terms, checked.request.normalize
+        num_texts = sum(key is not None for key in lookup.keys)
+        return EmbedResult(
+            self.vectors,
+            num_tokens=sum(self._text_tokens),
+            num_computed_tokens=lookup.num_computed_tokens,
+            space=replace(lookup.space, dimensions=self.vectors.shape[1], normalized=normalized),
+            truncated=tuple(self._truncated),
+            warnings=terms.warnings + tuple(text for text in lookup.warnings if text not in terms.warnings),
+            timings=lookup.timings,
+            text_tokens=tuple(self._text_tokens),
+            unknown=Unknown(tuple(self._unknown), lookup.num_unknown_tokens),
+            num_cached=lookup.num_cached,
+            num_uncached=num_texts - lookup.num_cached,
+        )
 
 
 class CachedEmbedder:
-    """`serving`: the backend's own settings, by which it cleans and refuses texts."""
+    """A backend with a cache in front of it.
+
+    `serving` is the backend's own settings, by which it cleans and refuses texts.
+    """
 
     task: ClassVar[Task] = "embed"
 
@@ -79,96 +156,107 @@ class CachedEmbedder:
     def memory(self) -> MemoryState | None:
         return self._backend.memory()
 
-    def terms(self, request: EmbedRequest) -> Terms:
-        return self._backend.terms(request)
-
     def close(self) -> None:
-        """The backend. The cache is its maker's, on the event loop (`VectorCache.close`)."""
+        """Close the backend. Whoever made the cache closes it, on the event loop (`VectorCache.close`)."""
         self._backend.close()
 
-    def held(self, request: EmbedRequest) -> EmbedResult | None:
-        """The answer to a request of some short texts that are all held in this process; None of any other."""
-        if len(request.inputs) > AT_A_TIME or not can_be_kept(request):
-            return None
-        terms, space = self._backend.terms(request), self._backend.space  # refused, whatever is in the cache
-        if sum(map(len, request.inputs), len(terms.prefix)) > SMALL_CHARS:
-            return None
-        keys = self._keys(request.inputs, 0, terms.prefix, text_keys(self._namespace(space), terms.prefix))
-        entries = self._cache.all_held({key for key in keys if key is not None})
-        if entries is None or not (self._cuts(request) or not any(map(is_truncated, entries.values()))):
-            return None
-        lookup = Lookup(keys, entries, sum(key is not None for key in keys))
-        answer = Answer(np.zeros((len(keys), request.dimensions or space.dimensions), dtype=np.float32), len(keys))
-        answer.fill(lookup, 0, space.dimensions, normalize=request.normalize)
-        return answer.result(request, terms, space, lookup)
-
-    async def embed_async(self, request: EmbedRequest) -> EmbedResult:
-        """As the backend's."""
+    def check(self, request: EmbedRequest) -> CheckedRequest:
+        """As the backend's `check`. A request of a few short texts that are all held in this process is answered."""
+        checked = self._backend.check(request)
         if not can_be_kept(request):
-            return await self._backend.embed_async(request)
-        terms, space = self._backend.terms(request), self._backend.space  # refused, whatever is in the cache
-        lookup = await self._look_up(request, terms.prefix, space)
+            return checked
+        lookup = Lookup(self._backend.space, (), (), {})
+        num_chars = sum(map(len, request.inputs), len(checked.terms.prefix))
+        if num_chars > SMALL_CHARS or len(request.inputs) > AT_A_TIME:
+            return replace(checked, lookup=lookup)
+        texts = self._clean(request.inputs, 0, checked.terms.prefix)
+        keys = keys_of(texts, text_keys(self._namespace(lookup.space), checked.terms.prefix))
+        entries = self._cache.held({key for key in keys if key is not None})
+        lookup = self._looked_up(checked, replace(lookup, texts=texts, keys=keys), entries)
+        if all(key is None or key in lookup.entries for key in keys):
+            return replace(checked, result=self._filled(checked, lookup))
+        return replace(checked, lookup=lookup)
+
+    async def compute(self, checked: CheckedRequest) -> EmbedResult:
+        """As the backend's `compute`."""
+        lookup = checked.lookup
+        if not isinstance(lookup, Lookup):
+            return await self._backend.compute(checked)
+        if not lookup.keys:
+            lookup = await self._look_up(checked, lookup)
+        lookup = await self._fetched(checked, lookup)
         missing = first_places(lookup)
         if missing:
-            computed = await self._compute(request, missing, space, lookup)
+            computed = await self._compute(checked, missing, lookup)
             if computed is None:
-                return await self._backend.embed_async(request)
+                return await self._backend.compute(replace(checked, lookup=None))
             lookup = computed
-        return await self._answer(request, terms, space, lookup)
+        return await self._answer(checked, lookup)
 
-    async def _look_up(self, request: EmbedRequest, prefix: str, space: VectorSpace) -> Lookup:
-        keys = await self._all_keys(request.inputs, prefix, self._namespace(space))
-        wanted = dict.fromkeys(key for key in keys if key is not None)
-        entries = self._cache.held(wanted)
-        if self._cache.has_store and len(entries) < len(wanted):
-            missing = [key for key in wanted if key not in entries]
-            # Servers elsewhere may know another context than this process, and their tokens may be estimated.
-            max_tokens = self.context_length if self.local is not None else MOST_TOKENS
-            entries |= await self._cache.fetch(missing, entry_type(space.dimensions).itemsize, max_tokens)
-        if not self._cuts(request):  # a text that is too long is refused, not answered
-            entries = {key: entry for key, entry in entries.items() if not is_truncated(entry)}
-        return Lookup(keys, entries, sum(key in entries for key in keys))
+    async def embed_async(self, request: EmbedRequest) -> EmbedResult:
+        """The vectors of one request. Raises as `check` and `compute`."""
+        checked = self.check(request)
+        return checked.result or await self.compute(checked)
 
-    async def _all_keys(self, inputs: Sequence[Any], prefix: str, space_key: bytes) -> list[bytes | None]:
-        """As `_keys`, of all texts of a request; of large ones in threads, with the event loop free meanwhile."""
-        if sum(map(len, inputs), len(prefix)) <= SMALL_CHARS:
-            key_of = text_keys(space_key, prefix)
-            keys: list[bytes | None] = []
-            for start in range(0, len(inputs), AT_A_TIME):
-                if start:
-                    await asyncio.sleep(0)
-                keys += self._keys(inputs[start : start + AT_A_TIME], start, prefix, key_of)
-            return keys
-        key_of, keys = await asyncio.to_thread(text_keys, space_key, prefix), []
+    async def _look_up(self, checked: CheckedRequest, lookup: Lookup) -> Lookup:
+        """Look for a large request's entries in this process.
+
+        Its texts are cleaned and hashed in threads, and the event loop is free meanwhile.
+        """
+        inputs, prefix = checked.request.inputs, checked.terms.prefix
+        key_of = await asyncio.to_thread(text_keys, self._namespace(lookup.space), prefix)
+        texts: list[Any] = []
+        keys: list[bytes | None] = []
+
+        def go_on(start: int, stop: int) -> None:
+            cleaned = self._clean(inputs[start:stop], start, prefix)
+            texts.extend(cleaned)
+            keys.extend(keys_of(cleaned, key_of))
+
         for start, stop in steps(inputs):
-            keys += await asyncio.to_thread(self._keys, inputs[start:stop], start, prefix, key_of)
-        return keys
+            await asyncio.to_thread(go_on, start, stop)
+        entries = self._cache.held(dict.fromkeys(key for key in keys if key is not None))
+        return self._looked_up(checked, replace(lookup, texts=texts, keys=keys), entries)
 
-    def _keys(
-        self, inputs: Sequence[Any], start: int, prefix: str, key_of: Callable[[str], bytes]
-    ) -> list[bytes | None]:
-        """Of a request's texts from index `start` on; None where a zero vector is the answer. Raises `InputError`."""
-        texts = (clean_input(item, index, self._serving, len(prefix)) for index, item in enumerate(inputs, start))
-        return [key_of(text) if isinstance(text, str) else None for text in texts]
+    async def _fetched(self, checked: CheckedRequest, lookup: Lookup) -> Lookup:
+        """The lookup with the entries that the store holds, where there is a store."""
+        if not self._cache.has_store:
+            return lookup
+        missing = [key for key in dict.fromkeys(lookup.keys) if key is not None and key not in lookup.entries]
+        if not missing:
+            return lookup
+        # Servers elsewhere may know another context than this process, and their tokens may be estimated.
+        max_tokens = self.context_length if self.local is not None else MOST_TOKENS
+        found = await self._cache.fetch(missing, entry_type(lookup.space.dimensions).itemsize, max_tokens)
+        return self._looked_up(checked, lookup, lookup.entries | found)
+
+    def _looked_up(self, checked: CheckedRequest, lookup: Lookup, entries: dict[bytes, bytes]) -> Lookup:
+        if not self._cuts(checked.request):  # a text that is too long is refused, not answered
+            entries = {key: entry for key, entry in entries.items() if not is_truncated(entry)}
+        return replace(lookup, entries=entries, num_cached=sum(key in entries for key in lookup.keys))
+
+    def _clean(self, inputs: Sequence[Any], start: int, prefix: str) -> list[Any]:
+        """The texts from index `start` on, cleaned; None where a zero vector is the answer. Raises `InputError`."""
+        return [clean_input(item, index, self._serving, len(prefix)) for index, item in enumerate(inputs, start)]
 
     def _cuts(self, request: EmbedRequest) -> bool:
         return self._serving.truncate if request.truncate is None else request.truncate
 
-    async def _compute(
-        self, request: EmbedRequest, places: Sequence[int], space: VectorSpace, lookup: Lookup
-    ) -> Lookup | None:
-        """With what was missing; None where the request has to be computed as a whole.
+    async def _compute(self, checked: CheckedRequest, places: Sequence[int], lookup: Lookup) -> Lookup | None:
+        """The lookup with what was missing; None where the request has to be computed as a whole.
 
-        That is when the weights changed, and when a text is refused: only then does its error name the right index.
+        That is the case when the weights changed, and when a text is refused: only then does its error name the right
+        index.
         """
-        wanted = replace(request, inputs=[request.inputs[place] for place in places], dimensions=None, normalize=False)
+        texts = [lookup.texts[place] for place in places]
+        request = replace(checked.request, inputs=texts, dimensions=None, normalize=False)
         try:
-            result = await self._backend.embed_async(wanted)
+            result = await self._backend.compute(CheckedRequest(request, replace(checked.terms, warnings=()), True))
         except InputError:
-            if len(places) == len(request.inputs):
+            if len(places) == len(lookup.keys):
                 raise
             return None
-        if result.space.fingerprint != space.fingerprint:
+        if result.space.fingerprint != lookup.space.fingerprint:
             return None
         made: dict[bytes, bytes] = {}
         truncated, unknown = set(result.truncated), set(result.unknown.texts)
@@ -195,15 +283,23 @@ class CachedEmbedder:
             warnings=result.warnings,
         )
 
-    async def _answer(self, request: EmbedRequest, terms: Terms, space: VectorSpace, lookup: Lookup) -> EmbedResult:
-        num_inputs = len(lookup.keys)
-        vectors = np.zeros((num_inputs, request.dimensions or space.dimensions), dtype=np.float32)
-        answer = Answer(vectors, num_inputs)
-        for start in range(0, num_inputs, AT_A_TIME):
+    async def _answer(self, checked: CheckedRequest, lookup: Lookup) -> EmbedResult:
+        answer = self._empty(checked, lookup)
+        for start in range(0, len(lookup.keys), AT_A_TIME):
             if start:
                 await asyncio.sleep(0)
-            answer.fill(lookup, start, space.dimensions, normalize=request.normalize)
-        return answer.result(request, terms, space, lookup)
+            answer.fill(lookup, start, normalize=checked.request.normalize)
+        return answer.result(checked, lookup)
+
+    def _filled(self, checked: CheckedRequest, lookup: Lookup) -> EmbedResult:
+        """As `_answer`, for so few texts that the event loop need not be left."""
+        answer = self._empty(checked, lookup)
+        answer.fill(lookup, 0, normalize=checked.request.normalize)
+        return answer.result(checked, lookup)
+
+    def _empty(self, checked: CheckedRequest, lookup: Lookup) -> Answer:
+        shape = len(lookup.keys), checked.request.dimensions or lookup.space.dimensions
+        return Answer(np.zeros(shape, dtype=np.float32), len(lookup.keys))
 
     def _namespace(self, space: VectorSpace) -> bytes:
         facts = space.fingerprint, self.context_length
@@ -212,8 +308,13 @@ class CachedEmbedder:
         return self._namespaces[facts]
 
 
+def keys_of(texts: Sequence[Any], key_of: Callable[[str], bytes]) -> list[bytes | None]:
+    """The keys of texts; None where a zero vector is the answer."""
+    return [key_of(text) if isinstance(text, str) else None for text in texts]
+
+
 def steps(inputs: Sequence[Any]) -> Iterator[tuple[int, int]]:
-    """Starts and stops of parts of about `STEP_CHARS` characters."""
+    """Yield starts and stops of parts of about `STEP_CHARS` characters."""
     start = num_chars = 0
     for stop, item in enumerate(inputs, 1):
         num_chars += len(item)
@@ -223,7 +324,7 @@ def steps(inputs: Sequence[Any]) -> Iterator[tuple[int, int]]:
 
 
 def first_places(lookup: Lookup) -> list[int]:
-    """Where each key that has no entry stands first."""
+    """The place of the first text of each key that has no entry."""
     places: dict[bytes, int] = {}
     for place, key in enumerate(lookup.keys):
         if key is not None and key not in lookup.entries:
@@ -232,8 +333,11 @@ def first_places(lookup: Lookup) -> list[int]:
 
 
 def can_be_kept(request: EmbedRequest) -> bool:
-    """Token ids and vectors of tokens pass by, and so do the rare wishes to cut texts at their start, or to fewer
-    tokens than the context has, which no key tells."""
+    """Whether the cache can answer a request.
+
+    Token ids and vectors of tokens pass it by. So do the rare wishes to cut texts at their start, or to fewer tokens
+    than the context has, because keys do not tell them apart.
+    """
     if request.per_token or request.truncate_from != "end" or request.max_tokens is not None:
         return False
     return bool(request.inputs) and all(isinstance(item, str) for item in request.inputs)

@@ -1,31 +1,42 @@
-"""What is kept of a text: its full vector in half precision, how long the vector was, and how many tokens the text has.
+"""What the cache keeps of a text, and the key that it is found by.
 
-In: rows as a model pools them. Out: bytes, and from bytes, found or just made, the vectors that are answered. Both ways
-lead through the same rounding, so that a hit and a miss give the same vector, bit for bit.
+An entry is the text's full vector in half precision, how long the vector was, and how many tokens the text has. In:
+rows as a model pools them. Out: bytes; and from bytes, found or just made, the vectors that are answered. Both ways
+lead through the same rounding, so that a hit and a miss give the same vector, bit for bit. The direction is stored as a
+unit vector, because fp16 ends at 65,504; the length is stored beside it in fp32.
 
-The direction is stored as a unit vector, because fp16 ends at 65,504; the length beside it in fp32.
+A key is a hash of all that fixes the vector, and of nothing else. In: what makes a model's vectors comparable, a
+prompt, texts. Out: 16 bytes a text. No text is stored anywhere. The hash is BLAKE2b (RFC 7693), keyed with what does
+not come from the request; its 128 bits make equal keys of different texts as unlikely as a wrong bit in memory.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from farthing.core.space import VectorSpace
 from farthing.serving.vectors import finish_vectors
 
 VERSION = 1
-# Of the flags: the text was cut to the context; the model knows none of its words.
+# Flags: the text was cut to the context; the model knows none of its words.
 TRUNCATED, UNKNOWN = 1, 2
 CHECKSUM_BYTES = 4
 MOST_TOKENS = 2**24  # of one text, where its context is not known
 UNIT_TOLERANCE = 0.01  # of a vector's length after rounding to fp16
+KEY_BYTES = 16
+# Version of the rules that lead from a text to its vector. It is raised when they change, so that older entries are not
+# found.
+RULES = 2
 
 
 def entry_type(dimensions: int) -> np.dtype[np.void]:
-    """Of an entry's bytes; all entries of a model have the same size."""
+    """The type of an entry's bytes; all entries of a model have the same size."""
     return np.dtype(
         [
             ("version", "u1"),
@@ -40,7 +51,8 @@ def entry_type(dimensions: int) -> np.dtype[np.void]:
 def write_entries(
     rows: np.ndarray, num_tokens: Sequence[int], truncated: Collection[int], unknown: Collection[int] = ()
 ) -> list[bytes]:
-    """
+    """Make an entry of each row.
+
     Args:
         rows: float32 [texts, hidden], finite, of any length.
         truncated: indices of texts that were cut.
@@ -51,7 +63,7 @@ def write_entries(
     table["flags"][list(truncated)] |= TRUNCATED
     table["flags"][list(unknown)] |= UNKNOWN
     table["num_tokens"] = [min(number, MOST_TOKENS) for number in num_tokens]
-    # Scaled first: squares of large numbers would not fit fp32.
+    # Rows are scaled first, because squares of large numbers would not fit fp32.
     largest = np.abs(rows).max(axis=1, keepdims=True)
     scaled = rows / np.where(largest > 0, largest, 1)
     norms = np.linalg.norm(scaled, axis=1, keepdims=True)
@@ -83,7 +95,7 @@ class Found:
 
 
 def read_entries(entries: Sequence[bytes], hidden: int, dimensions: int, *, normalize: bool) -> Found:
-    """All of them at once; `entries` are as `write_entries` gave them."""
+    """Read all entries at once; they are as `write_entries` returned them."""
     table = np.frombuffer(b"".join(entries), dtype=entry_type(hidden))
     vectors = table["vector"][:, :dimensions].astype(np.float32)
     if normalize:
@@ -94,12 +106,12 @@ def read_entries(entries: Sequence[bytes], hidden: int, dimensions: int, *, norm
 
 
 def seal(key: bytes, entry: bytes) -> bytes:
-    """As it goes to a store that others can write to."""
+    """The entry as it goes to a store that others can write to."""
     return checksum(key, entry) + entry
 
 
 def unseal(key: bytes, data: bytes | None, entry_bytes: int) -> bytes | None:
-    """The entry, or None for whatever else was found under its key."""
+    """The entry in `data`, or None for whatever else was found under its key."""
     if data is None or len(data) != CHECKSUM_BYTES + entry_bytes:
         return None
     entry = data[CHECKSUM_BYTES:]
@@ -107,8 +119,10 @@ def unseal(key: bytes, data: bytes | None, entry_bytes: int) -> bytes | None:
 
 
 def are_sound(entries: Sequence[bytes], entry_bytes: int, max_tokens: int = MOST_TOKENS) -> list[bool]:
-    """Of entries with the right checksum, whether each is what `write_entries` could have written: a finite unit vector
-    (or zeros), a finite length, and no more tokens than a text may have."""
+    """Whether each entry is what `write_entries` could have written; their checksums are right already.
+
+    That is a finite unit vector (or zeros), a finite length, and no more tokens than a text may have.
+    """
     if not entries:
         return []
     hidden = (entry_bytes - entry_type(0).itemsize) // entry_type(1)["vector"].itemsize
@@ -117,9 +131,37 @@ def are_sound(entries: Sequence[bytes], entry_bytes: int, max_tokens: int = MOST
     lengths = table["length"]
     is_unit = (np.abs(norms - 1) <= UNIT_TOLERANCE) | ((norms == 0) & (lengths == 0))
     sound = is_unit & np.isfinite(lengths) & (lengths >= 0) & (table["num_tokens"] <= max_tokens)
-    return [bool(is_sound) for is_sound in sound & (table["flags"] <= TRUNCATED)]
+    return [bool(is_sound) for is_sound in sound & (table["flags"] <= TRUNCATED | UNKNOWN)]
 
 
 def checksum(key: bytes, entry: bytes) -> bytes:
-    """Over the key too, so that an entry counts only in its own place. No defence against forgery."""
+    """The checksum of an entry and its key, so that an entry counts only in its own place.
+
+    It is no defence against forgery.
+    """
     return zlib.crc32(entry, zlib.crc32(key)).to_bytes(CHECKSUM_BYTES, "little")
+
+
+def namespace(space: VectorSpace, context_length: int) -> bytes:
+    """Return 32 bytes that differ between models, formats that round differently, poolings and contexts.
+
+    The context counts because it decides where long texts are cut.
+    """
+    facts = [RULES, space.fingerprint, space.pooling, space.dimensions, context_length]
+    return hashlib.blake2b(json.dumps(facts).encode(), digest_size=32).digest()
+
+
+def text_keys(space_key: bytes, prefix: str) -> Callable[[str], bytes]:
+    """A function that makes the key of a cleaned text which follows `prefix`.
+
+    The prefix goes in with its length, so that no text can pass for a prefix's end.
+    """
+    data = prefix.encode("utf-8", "surrogatepass")  # a prefix that is no text is refused where it is tokenised
+    begun = hashlib.blake2b(len(data).to_bytes(8, "little") + data, digest_size=KEY_BYTES, key=space_key)
+
+    def key(text: str) -> bytes:
+        digest = begun.copy()
+        digest.update(text.encode())
+        return digest.digest()
+
+    return key

@@ -25,7 +25,7 @@ class MemcachedStore:
     """
     Args:
         url: memcached://HOST:PORT, with USER:PASSWORD@ where the server asks for them.
-        ttl_s: after which entries go; None: when Memcached needs the room.
+        ttl_s: seconds after which entries go; with None they go when Memcached needs the room.
     """
 
     name = "memcached"
@@ -51,7 +51,7 @@ class MemcachedStore:
             await self._client.close()
 
     async def _connected(self) -> Client:
-        """Made when it is first used, because it belongs to the event loop it is made on."""
+        """The client. It is made when it is first used, because it belongs to the event loop that it is made on."""
         if self._client is None:
             username, password = self._url.username, self._url.password
             self._client = await create_client(

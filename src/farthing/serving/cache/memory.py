@@ -1,7 +1,7 @@
 """The level in this process: the entries that were used least recently go first.
 
-In: entries and a budget in bytes, which may shrink at any time. Out: entries. Safe from any thread; nothing waits.
-An ordered dictionary of our own rather than a library's: those keep two or three dictionaries for each entry, and the
+In: entries and a budget in bytes, which may shrink at any time. Out: entries. It is safe from any thread, and nothing
+waits. The ordered dictionary is our own, because libraries keep two or three dictionaries for each entry, and the
 budget is to be spent on vectors.
 """
 
@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
-from farthing.serving.cache.stats import MemoryStats
+from farthing.serving.cache.store import MemoryStats
 
 # What an entry takes beside its bytes: two bytes objects with what the allocator rounds up, and its place in an ordered
-# dictionary (tests/unit/serving/cache/test_memory_level.py holds it against what a process grows by).
+# dictionary (tests/unit/serving/cache/test_memory_level.py compares it with what a process grows by).
 OVERHEAD_BYTES = 240
 
 
@@ -26,7 +26,7 @@ class MemoryLevel:
         self._num_bytes = self._num_hits = self._num_misses = self._num_evictions = 0
 
     def get(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
-        """Those of them that are there."""
+        """The entries of these keys that are there."""
         entries, found = self._entries, {}
         num_misses = 0
         with self._lock:
@@ -41,20 +41,6 @@ class MemoryLevel:
             self._num_misses += num_misses
         return found
 
-    def get_all(self, keys: Collection[bytes]) -> dict[bytes, bytes] | None:
-        """All of them, or None, which counts as nothing found and nothing missed."""
-        entries, found = self._entries, {}
-        with self._lock:
-            for key in keys:
-                entry = entries.get(key)
-                if entry is None:
-                    return None
-                found[key] = entry
-            for key in found:
-                entries.move_to_end(key)
-            self._num_hits += len(found)
-        return found
-
     def put(self, entries: Mapping[bytes, bytes]) -> None:
         with self._lock:
             for key, entry in entries.items():
@@ -66,7 +52,7 @@ class MemoryLevel:
                 self._make_room()
 
     def trim(self, divisor: int) -> None:
-        """Hold no more than the budget divided by that, from now on; 1 gives all of it back."""
+        """Hold no more than the budget divided by `divisor` from now on; 1 gives all of it back."""
         with self._lock:
             self._limit_bytes = self._budget_bytes // divisor
             self._make_room()

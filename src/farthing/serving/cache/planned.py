@@ -1,14 +1,14 @@
-"""What a cache takes of the memory that models are planned with. Plain arithmetic."""
+"""How much the cache takes of the memory that models are planned with. Plain arithmetic."""
 
 from __future__ import annotations
 
 from farthing.core.settings import CacheSettings, EngineSettings
-from farthing.engine.budget import budget_bytes, host_budget_bytes
-from farthing.engine.device import DeviceFacts
-from farthing.serving.cache.opened import own_memory_bytes
+from farthing.engine.plan.budget import budget_bytes, host_budget_bytes
+from farthing.engine.plan.device import DeviceFacts
 from farthing.serving.cache.remote import PENDING_BYTES
+from farthing.serving.cache.vectors import own_memory_bytes
 
-MEMORY_SHARE = 64  # of the memory, no more is held unless the settings say so
+MEMORY_SHARE = 64  # the cache holds at most this part of the memory, unless the settings say otherwise
 
 
 def memory_bytes(settings: CacheSettings, engine: EngineSettings, facts: DeviceFacts) -> int:
@@ -21,7 +21,7 @@ def memory_bytes(settings: CacheSettings, engine: EngineSettings, facts: DeviceF
 
 
 def reserved_bytes(settings: CacheSettings, engine: EngineSettings, facts: DeviceFacts) -> int:
-    """What the cache and its unwritten entries may take of the memory that a model is planned with."""
+    """The most that the cache and its unwritten entries take of the memory that a model is planned with."""
     if not facts.is_cpu:
         return 0
     return memory_bytes(settings, engine, facts) + (PENDING_BYTES if settings.scheme else 0)

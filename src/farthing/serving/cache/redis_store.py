@@ -1,4 +1,4 @@
-"""Redis and Valkey, through redis-py: one MGET for what is asked, one pipeline of SETs for what is kept."""
+"""Redis and Valkey, through redis-py: one MGET for all that is asked, one pipeline of SETs for all that is kept."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RedisStore:
     """
     Args:
         url: redis:// or rediss://, valkey:// or valkeys://; redis-py's own parameters may follow (?ssl_ca_certs=...).
-        ttl_s: after which entries go; None: when Redis needs the room (its `maxmemory-policy`).
+        ttl_s: seconds after which entries go; with None they go when Redis needs the room (its `maxmemory-policy`).
     """
 
     name = "redis"
@@ -29,7 +29,7 @@ class RedisStore:
     def __init__(self, url: str, ttl_s: int | None) -> None:
         if url.startswith("valkey"):
             url = "redis" + url[len("valkey") :]
-        # No retries: whoever asked has not the time to wait for them.
+        # No retries: a caller does not have the time to wait for them.
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=MAX_CONNECTIONS,

@@ -1,47 +1,92 @@
 """The level that others share, which may be slow, away, or full of something else.
 
-In: keys and entries. Out: entries that are ours, within a time that the caller sets; whatever goes wrong is an entry
-that was not found. A store that fails several times in a row is left alone for a while. Entries are written in the
-background, up to a number of bytes that wait.
+In: keys and entries. Out: entries that are ours, within a time that the caller sets; when anything goes wrong, an entry
+counts as not found. Entries are written in the background, up to a number of bytes that wait.
 
-A question that took too long is not cancelled but goes on unheard until its client gives up: cancelling it would close
-its connection, and the first question, which has to open one, would never get there.
+A query that took too long is not cancelled but goes on unheard until its client gives up: cancelling it would close its
+connection, and the first query, which has to open one, would never get there.
+
+A store that fails several times in a row is left alone for a while, and tried again now and then. The pattern is the
+circuit breaker of Nygard, "Release It!". Clocks that jump do not matter: the time is monotonic.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
-from farthing.serving.cache.breaker import PAUSE_S, Breaker
 from farthing.serving.cache.entry import MOST_TOKENS, are_sound, seal, unseal
-from farthing.serving.cache.stats import StoreStats
-from farthing.serving.cache.store import GIVE_UP_S, Store
+from farthing.serving.cache.store import GIVE_UP_S, Store, StoreStats
 
 logger = logging.getLogger(__name__)
-
 T = TypeVar("T")
-
-# Keys of one question: the time that it takes must not grow with the request.
+# Keys of one query: the time that it takes must not grow with the request.
 MOST_KEYS = 512
-# Entries of one write, between which the event loop does other things.
+# Entries of one write; between two writes the event loop does other things.
 MOST_ENTRIES = 64
-# Entries that wait to be written.
+# Bytes of entries that wait to be written.
 PENDING_BYTES = 8 * 2**20
+MAX_FAILURES = 5
+PAUSE_S = 5.0
+
+
+class Breaker:
+    """Tells whether a service that fails may be asked. It is for one event loop.
+
+    Args:
+        max_failures: failures in a row after which nobody asks any more.
+        pause_s: seconds after which one caller may try again; if that fails too, the next one may after as long.
+    """
+
+    def __init__(
+        self,
+        max_failures: int = MAX_FAILURES,
+        pause_s: float = PAUSE_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._max_failures, self._pause_s, self._clock = max_failures, pause_s, clock
+        self._num_failures = 0
+        self._retry_at = 0.0
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether everybody may ask."""
+        return self._num_failures < self._max_failures
+
+    def allows(self) -> bool:
+        """Whether the caller may ask now. While the breaker is open, one caller a pause may."""
+        if self.is_closed:
+            return True
+        if self._clock() < self._retry_at:
+            return False
+        self._retry_at = self._clock() + self._pause_s
+        return True
+
+    def succeeded(self) -> bool:
+        """Note a success, and return whether it closed the breaker."""
+        was_open, self._num_failures = not self.is_closed, 0
+        return was_open
+
+    def failed(self) -> bool:
+        """Note a failure, and return whether it opened the breaker."""
+        self._num_failures += 1
+        self._retry_at = self._clock() + self._pause_s
+        return self._num_failures == self._max_failures
 
 
 class NonsenseError(Exception):
-    """The store answered something that is no answer to what it was asked."""
+    """The store's answer is no answer to what it was asked."""
 
 
 class RemoteLevel:
-    """For one event loop.
+    """The level of the cache that others share, for one event loop.
 
     Args:
-        timeout_s: the longest that `get` waits for one answer, and in all when there is none.
+        timeout_s: the longest that `get` waits for one answer, and the longest in all when there is no answer.
     """
 
     def __init__(self, store: Store, timeout_s: float, breaker: Breaker | None = None) -> None:
@@ -54,7 +99,7 @@ class RemoteLevel:
         self._num_hits = self._num_misses = self._num_refused = self._num_errors = self._num_dropped = 0
 
     async def get(self, keys: Sequence[bytes], entry_bytes: int, max_tokens: int = MOST_TOKENS) -> dict[bytes, bytes]:
-        """Those entries of `entry_bytes` that are there and ours, of texts of `max_tokens` at most. Raises nothing."""
+        """The entries that are there and ours: of `entry_bytes`, of texts with at most `max_tokens`. Raises nothing."""
         found: dict[bytes, bytes] = {}
         for start in range(0, len(keys), MOST_KEYS):
             asked = keys[start : start + MOST_KEYS]
@@ -75,7 +120,7 @@ class RemoteLevel:
         return found
 
     def put(self, entries: Mapping[bytes, bytes]) -> None:
-        """Write them when there is time, or drop them."""
+        """Write entries when there is time, or drop them."""
         for key, entry in entries.items():
             if not self._breaker.is_closed or self._pending_bytes + len(entry) > PENDING_BYTES:
                 self._num_dropped += 1
@@ -97,7 +142,7 @@ class RemoteLevel:
         )
 
     async def close(self) -> None:
-        """Write what waits, as far as a second goes, and disconnect."""
+        """Write what waits, as far as that goes in a second, and disconnect."""
         if self._writer is not None:
             await asyncio.wait({self._writer}, timeout=GIVE_UP_S)
             self._writer.cancel()
@@ -130,7 +175,7 @@ class RemoteLevel:
         return True
 
     async def _call(self, work: Coroutine[Any, Any, T], timeout_s: float) -> T | None:
-        """What `work` returns, None when it failed or took too long."""
+        """What `work` returns, or None when it failed or took too long."""
         loop = asyncio.get_running_loop()
         started_s = loop.time()
         task = loop.create_task(work)
@@ -144,7 +189,7 @@ class RemoteLevel:
             return task.result()
         self._num_errors += 1
         logger.debug("The cache's store (%s) failed: %r", self._store.name, error)
-        # A timer that rang late says that this process was busy, and nothing of the store.
+        # A timer that rang late says that this process was busy, and nothing about the store.
         was_busy = not task.done() and loop.time() - started_s > 2 * timeout_s
         if not was_busy and self._breaker.failed():
             logger.warning(
@@ -158,11 +203,11 @@ class RemoteLevel:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled():
-            task.exception()  # seen, so that nobody is told of an error that nobody waits for
+            task.exception()  # marks the error as seen, so that asyncio does not report it
 
 
 def failure(task: asyncio.Task[Any], timeout_s: float) -> BaseException | None:
-    """Why a task gave nothing within its time; None when it gave something."""
+    """Why a task gave no result within its time, or None when it gave one."""
     if not task.done():
         return TimeoutError(f"no answer within {timeout_s * 1000:g} ms")
     return ConnectionError("its client gave up") if task.cancelled() else task.exception()

@@ -1,1 +1,1 @@
-"""Clusters of a set of texts: by density of their vectors, named by their words, drawn as a map."""
+"""Clusters of a set of texts: found by the density of their vectors, named by their words, and drawn as a map."""

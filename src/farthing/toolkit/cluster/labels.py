@@ -1,9 +1,10 @@
 """What each cluster is about, in words: its characteristic terms.
 
-In: texts, the cluster and the script of each. Out: a few terms a cluster. A term is weighed by class-based tf-idf
-(Grootendorst, 2022, https://arxiv.org/abs/2203.05794): the share of the cluster's texts that have it, times the
-logarithm of how much rarer it is in clusters on the average. Texts of each script are weighed among themselves, and a
-cluster's scripts take turns, so that one of two languages is labelled in both. The words are `Segmenter`'s.
+In: texts, with the cluster and the script of each. Out: a few terms for each cluster. A term is weighed by class-based
+tf-idf (Grootendorst, 2022, https://arxiv.org/abs/2203.05794): the share of the cluster's texts that have the term,
+times the logarithm of how much rarer the term is in the average cluster. Texts of each script are weighed among
+themselves, and the scripts of a cluster take turns, so that a cluster in two languages is labelled in both. `Segmenter`
+finds the words.
 """
 
 from __future__ import annotations
@@ -15,22 +16,22 @@ from typing import Any
 
 import numpy as np
 
-from farthing.toolkit.extra import needed
 from farthing.toolkit.index.words import Segmenter
+from farthing.toolkit.optional import needed
 
 NUM_TERMS = 5
-# A script is labelled in when it has at least this share of a cluster's texts.
+# A cluster gets terms in a script if at least this share of its texts is in that script.
 MIN_SHARE = 0.2
-# Later words of a long text say little that its beginning does not, and take their time.
+# The later words of a long text add little to its beginning, and reading them takes time.
 CHARS_READ = 500
 
 
 def characteristic_terms(texts: Sequence[str], clusters: np.ndarray, writings: np.ndarray) -> list[list[str]]:
-    """At most `NUM_TERMS` terms of each cluster, the most characteristic first; none where no words were found.
+    """Return at most `NUM_TERMS` terms of each cluster, the most characteristic first; none where no words were found.
 
     Args:
-        clusters: int [texts]; those below 0 are left out.
-        writings: str [texts].
+        clusters: each text's cluster, int [texts]; texts with a number below 0 are left out.
+        writings: each text's script, str [texts].
 
     Raises `MissingExtraError` where a segmenter that the texts need is not installed.
     """
@@ -49,11 +50,11 @@ def characteristic_terms(texts: Sequence[str], clusters: np.ndarray, writings: n
 
 
 def terms_of(words: Sequence[dict[str, str]], clusters: np.ndarray, num_clusters: int) -> list[list[str]]:
-    """The terms of each cluster, best first, as they are most often written.
+    """Return the terms of each cluster, best first, in their most frequent spelling.
 
     Args:
-        words: of each text: the form that counts, and how it is written.
-        clusters: of each text.
+        words: for each text, a mapping from the form of a word that counts to how the text spells it.
+        clusters: the cluster of each text.
     """
     with needed("Clustering", "cluster"):
         from scipy.sparse import csr_matrix
@@ -83,20 +84,20 @@ def terms_of(words: Sequence[dict[str, str]], clusters: np.ndarray, num_clusters
 
 
 def without_parts(ranked: Sequence[str]) -> list[str]:
-    """The best `NUM_TERMS`, without those that a word with hyphens among them says as well: "top" beside "top-up"."""
+    """Return the best `NUM_TERMS`, without parts of hyphenated words that are among them: "top" beside "top-up"."""
     joined = [form.split("-") for form in ranked[:NUM_TERMS] if "-" in form]
     said = set(itertools.chain.from_iterable(joined))
     return [form for form in ranked if form not in said][:NUM_TERMS]
 
 
 def best_columns(weights: Any, row: int, count: int) -> list[int]:
-    """Of a sparse matrix' row, the columns with the largest entries; of equal ones the earlier column first."""
+    """Return the columns of the largest entries in a row of a sparse matrix; of equal ones the earlier column first."""
     part = slice(weights.indptr[row], weights.indptr[row + 1])
     columns, values = weights.indices[part], weights.data[part]
     return [int(column) for column in columns[np.lexsort((columns, -values))[:count]]]
 
 
 def take_turns(ranked: Sequence[tuple[int, Sequence[str]]]) -> list[str]:
-    """The first of each, the second of each, and so on, without repeating one: at most `NUM_TERMS`."""
+    """Return the first term of each list, then the second of each, and so on; at most `NUM_TERMS`, none twice."""
     turns = itertools.chain.from_iterable(itertools.zip_longest(*(terms for _, terms in ranked)))
     return list(dict.fromkeys(term for term in turns if term is not None))[:NUM_TERMS]

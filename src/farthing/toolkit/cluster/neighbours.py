@@ -1,8 +1,7 @@
-"""Which texts are near each other: exact nearest neighbours, and one graph of them.
+"""Which texts are near each other: exact nearest neighbours, and a graph of them.
 
-In: vectors. Out: `Neighbours`, which the map is drawn from, and a connected graph of distances, which clusters are
-found in. All distances are Euclidean. Neighbours are exact; the graph holds only some of all pairs, which is what
-makes it fast.
+In: vectors. Out: `Neighbours`, from which the map is drawn, and a connected graph of distances, in which clusters are
+found. All distances are Euclidean. The neighbours are exact; the graph is fast because it holds only some of all pairs.
 """
 
 from __future__ import annotations
@@ -12,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from farthing.toolkit.extra import needed
+from farthing.toolkit.optional import needed
 
-# Vectors that one text got in two batches (cosine 0.999999) are so far apart: what is no farther is the same.
+# Vectors of one text from two batches (cosine 0.999999) are this far apart; points no farther apart count as the same.
 SAME_DISTANCE = 0.0015
-# Rows and columns of a block of distances: 4 MiB, which stay in a core's cache.
+# Rows and columns of a block of distances: 4 MiB, which stays in a core's cache.
 BLOCK_ROWS, BLOCK_COLUMNS = 256, 4096
 
 
@@ -33,7 +32,7 @@ class Neighbours:
 
 
 def find_neighbours(points: np.ndarray, k: int) -> Neighbours:
-    """The `k` nearest others of each point, or all where there are not so many, by comparing it with every other.
+    """Find the `k` nearest other points of each point (all of them if there are fewer) by comparing all pairs.
 
     Args:
         points: float32 [points, dimensions], at least two.
@@ -46,12 +45,12 @@ def find_neighbours(points: np.ndarray, k: int) -> Neighbours:
 
 
 def connected_graph(points: np.ndarray, neighbours: Neighbours) -> Any:
-    """Distances to the neighbours as a `scipy.sparse.csr_matrix` [points, points], connected.
+    """Return the distances to the neighbours as a connected graph: a `scipy.sparse.csr_matrix` [points, points].
 
-    From parts that no neighbour leads out of, every point gets an edge to the nearest point outside of its part. The
-    distance of two points that are not neighbours is their mutual reachability too, as long as `k` is at least
-    HDBSCAN's `min_samples`: so the shortest edge out of a part is one that its spanning tree has. Joins between groups
-    of parts may be somewhat longer than the shortest.
+    Where no neighbour leads out of a part of the graph, every point of the part gets an edge to the nearest point
+    outside of it. The distance of two points that are not neighbours is also their mutual reachability, as long as `k`
+    is at least HDBSCAN's `min_samples`. So the shortest edge out of a part is one that HDBSCAN's spanning tree has.
+    Joins between groups of parts may be somewhat longer than the shortest.
     """
     with needed("Clustering", "cluster"):
         from scipy.sparse import coo_matrix
@@ -72,9 +71,9 @@ def connected_graph(points: np.ndarray, neighbours: Neighbours) -> Any:
 
 
 def edges_inside(points: np.ndarray, neighbours: Neighbours) -> tuple[np.ndarray, np.ndarray]:
-    """Edges that connect all points of one place, by no way around: int32 rows, columns.
+    """Return edges that connect all points of the same place without a detour: int32 rows, columns.
 
-    Where more than `k` others are at a point's place, its neighbours may be some that have only each other as theirs.
+    They are needed where more than `k` points are at one place: some of these may have only each other as neighbours.
     """
     with needed("Clustering", "cluster"):
         from scipy.sparse import coo_matrix
@@ -99,12 +98,14 @@ def edges_inside(points: np.ndarray, neighbours: Neighbours) -> tuple[np.ndarray
 
 
 def edges_out(points: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """From each point, except those of the largest part, to the nearest point of another part: int32 rows, columns.
+    """Return edges from each point to the nearest point of another part: int32 rows, columns.
+
+    Points of the largest part get none.
 
     Args:
-        parts: int [points], of 0 and up, which part each point belongs to.
+        parts: int [points], the part that each point belongs to, numbered from 0.
     """
-    # Parts lie one after the other, so that what is outside of one is what stands before and behind it.
+    # Points are sorted by part, so that the points outside of a part are those before and behind it.
     order = np.argsort(parts, kind="stable").astype(np.int32)
     # |a - b|^2 = |a|^2 - 2 (a.b - |b|^2 / 2): with one more component, the nearest b has the largest product.
     laid = points[order]
@@ -123,7 +124,7 @@ def edges_out(points: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def nearest_outside(asking: np.ndarray, others: np.ndarray, start: int, end: int) -> np.ndarray:
-    """For each row of `asking`, the row of `others` outside of `start:end` with the largest product: int64."""
+    """Return for each row of `asking` the row of `others` outside of `start:end` with the largest product: int64."""
     largest = np.full(len(asking), -np.inf, dtype=np.float32)
     found = np.zeros(len(asking), dtype=np.int64)
     for low, high in ((0, start), (end, len(others))):

@@ -1,7 +1,7 @@
 """A map of clusters as one HTML file that needs nothing else.
 
-In: texts and their `Clustering`. Out: page.html with page.css, page.js and the data inside, which loads nothing
-from anywhere: its own policy forbids it. Texts are data of the page, never markup.
+In: texts and their `Clustering`. Out: page.html with page.css, page.js and the data inside. The page loads nothing from
+anywhere; its own policy forbids it. Texts are data of the page, never markup.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from farthing.toolkit.cluster.clustering import Cluster, Clustering
 
-# A text has at most so many characters on the page, or the second number where many texts would make it too large.
+# Most characters of a text on the page; the second number counts where many texts would make the page too large.
 TEXT_CHARS, MANY_TEXTS_CHARS = 1_000, 240
 PAGE_CHARS = 10_000_000
 NAME_TERMS = 3
@@ -25,7 +25,7 @@ LAYOUT_NAMES = {"umap": "UMAP", "pca": "the first two principal components"}
 
 
 def render_page(title: str, texts: Sequence[str], clustering: Clustering) -> str:
-    """The page as text. `title` names the input."""
+    """Return the page as HTML. `title` names the input."""
     folder = files("farthing.toolkit.cluster")
     page, style, program = (
         folder.joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
@@ -37,12 +37,12 @@ def render_page(title: str, texts: Sequence[str], clustering: Clustering) -> str
         "__SUMMARY__": html.escape(summary(clustering)),
         "__DATA__": script_json(page_data(texts, clustering)),
     }
-    # In one pass: what is put in is not looked through again.
+    # In one pass, so that placeholders inside the inserted parts are not replaced.
     return re.sub("|".join(parts), lambda place: parts[place.group()], page)
 
 
 def summary(clustering: Clustering) -> str:
-    """One sentence for people: how many texts, clusters, and texts in none; what the map is."""
+    """Say for people how many texts there are, how many clusters, how many texts are in none, and what the map is."""
     count, num_clusters = len(clustering.cluster), len(clustering.clusters)
     return (
         f"{count:,} texts in {num_clusters:,} cluster{'' if num_clusters == 1 else 's'}; {clustering.num_noise:,} "
@@ -51,9 +51,9 @@ def summary(clustering: Clustering) -> str:
 
 
 def page_data(texts: Sequence[str], clustering: Clustering) -> dict[str, object]:
-    """Numbers are base64 of little-endian arrays, one entry a text."""
+    """Return the data of the page. Numbers are base64 of little-endian arrays with one entry for each text."""
     low, high = clustering.places.min(axis=0), clustering.places.max(axis=0)
-    # One scale for both axes, the smaller extent in the middle; y grows downwards on a screen.
+    # Both axes have one scale, with the smaller extent in the middle; y grows downwards on a screen.
     places = (clustering.places - (low + high) / 2) / max(float((high - low).max()), 1e-12)
     places = 0.5 + places * (1, -1)
     limit = chars_shown(texts)
@@ -73,12 +73,12 @@ def table_row(cluster: Cluster) -> dict[str, object]:
 
 
 def chars_shown(texts: Sequence[str]) -> int:
-    """Of each text at most: as many as the page has room for."""
+    """Return how many characters of each text the page has room for."""
     return TEXT_CHARS if sum(min(len(text), TEXT_CHARS) for text in texts) <= PAGE_CHARS else MANY_TEXTS_CHARS
 
 
 def cut(text: str, limit: int = TEXT_CHARS) -> str:
-    """On one line, with at most `limit` characters."""
+    """Return the text on one line, cut to `limit` characters."""
     line = " ".join(text[: 4 * limit].split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
@@ -88,5 +88,5 @@ def base64_of(values: np.ndarray, dtype: str) -> str:
 
 
 def script_json(value: object) -> str:
-    """JSON that cannot end the script element it stands in, nor begin a comment or another one."""
+    """Return JSON that can neither end the script element it stands in nor begin a comment or another script."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")

@@ -1,7 +1,7 @@
-"""The result as files: records with their clusters, the clusters, and the page.
+"""Writes the result as files: records with their clusters, the clusters, and the page.
 
-In: a `TextSet` and its `Clustering`. Out: a folder: `map.html`, and as JSON Lines, Parquet or both the records with
-what was found of each (`records.*`) and the clusters (`clusters.*`). Records keep all their fields.
+In: a `TextSet` and its `Clustering`. Out: a folder with `map.html`, and with the records (`records.*`) and the clusters
+(`clusters.*`) as JSON Lines, Parquet or both. Records keep all their fields and get fields for their clusters.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from farthing.core.errors import InputError, SettingsError
 from farthing.core.files import write_atomically
 from farthing.toolkit.cluster.clustering import Clustering
 from farthing.toolkit.cluster.page import render_page
-from farthing.toolkit.extra import needed
+from farthing.toolkit.optional import needed
+from farthing.toolkit.records.fields import with_fields
 from farthing.toolkit.text_set import TextSet
 
 FORMATS = ("jsonl", "parquet")
@@ -26,7 +27,7 @@ ADDED_FIELDS = ("cluster", "cluster_label", "cluster_probability", "map_x", "map
 
 
 def check_folder(folder: Path, *, overwrite: bool) -> None:
-    """Raise `SettingsError` when the result cannot be written there, before anything is computed."""
+    """Raise `SettingsError`, before anything is computed, when the result cannot be written to `folder`."""
     if folder.exists() and not folder.is_dir():
         raise SettingsError(f"{folder} is a file; the result is a folder of files. Give another --output.")
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
@@ -36,7 +37,7 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
 
 
 def check_records(data: TextSet, formats: Sequence[str]) -> None:
-    """Raise `InputError` when records cannot be written with what is added to them, before anything is computed."""
+    """Raise `InputError`, before anything is computed, when records cannot be written with the added fields."""
     for index, names in enumerate(itertools.chain.from_iterable(rows.names() for rows in data.rows)):
         taken = sorted(set(names) & set(ADDED_FIELDS))
         if taken:
@@ -55,9 +56,10 @@ def check_records(data: TextSet, formats: Sequence[str]) -> None:
 
 
 def write_result(folder: Path, data: TextSet, found: Clustering, formats: Sequence[str]) -> list[Path]:
-    """The files that were written; those of the same names are replaced, not what they link to, and others stay.
+    """Write the result to `folder`, and return the files that were written.
 
-    Raises what `check_records` raises.
+    Files of the same names are replaced (a link itself, not the file it points to), and other files stay. Raises the
+    errors of `check_records`.
     """
     folder.mkdir(exist_ok=True)
     written = [folder / "map.html"]
@@ -83,7 +85,7 @@ def write_tables(records: Path, clusters: Path, data: TextSet, found: Clustering
     for (name, column), kind in zip(added_columns(found).items(), kinds, strict=True):
         table = table.append_column(name, pyarrow.array(column, type=kind))
     write_atomically(records, lambda path: parquet.write_table(table, path))
-    # Types are named: where no cluster was found there are no values to tell them.
+    # Types are given, because without clusters there are no values to infer them from.
     kinds = (pyarrow.int32(), text, pyarrow.int64(), texts, texts)
     schema = pyarrow.schema(list(zip(("cluster", "label", "size", "terms", "central_texts"), kinds, strict=True)))
     rows = pyarrow.Table.from_pylist(cluster_rows(data, found), schema=schema)
@@ -99,17 +101,17 @@ def write_lines(path: Path, lines: Iterator[str]) -> None:
 
 
 def json_records(data: TextSet, found: Clustering) -> Iterator[str]:
-    """Each record as it came in, with the added fields at its end."""
+    """Yield each record as it came in, with the added fields at its end."""
     for record, *values in zip(data.json_objects(), *added_columns(found).values(), strict=True):
         added = json.dumps(dict(zip(ADDED_FIELDS, values, strict=True)), ensure_ascii=False)
-        yield record.rstrip().removesuffix("}").rstrip() + ", " + added.removeprefix("{")
+        yield with_fields(record, added.removeprefix("{").removesuffix("}"))
 
 
 def added_columns(found: Clustering) -> dict[str, list[Any]]:
-    """By the names of `ADDED_FIELDS`; the label of noise is null."""
+    """Return the values of each of `ADDED_FIELDS`, one for each text; the label of noise is None."""
     numbers = found.cluster.tolist()
     labels = [found.clusters[number].label if number >= 0 else None for number in numbers]
-    decimals = (found.probability, *found.places.T)  # doubles, which print as few digits as they were rounded to
+    decimals = (found.probability, *found.places.T)  # as doubles, which print no more digits than they are rounded to
     rounded = (column.astype(np.float64).round(4).tolist() for column in decimals)
     return dict(zip(ADDED_FIELDS, (numbers, labels, *rounded), strict=True))
 
@@ -128,7 +130,7 @@ def cluster_rows(data: TextSet, found: Clustering) -> list[dict[str, object]]:
 
 
 def record_table(data: TextSet) -> Any:
-    """The records as one `pyarrow.Table`. Raises `InputError` when their values do not fit into columns."""
+    """Return the records as one `pyarrow.Table`. Raises `InputError` when their values do not fit into columns."""
     with needed("Clustering", "cluster"):
         import pyarrow
     try:

@@ -1,1 +1,1 @@
-"""Finds what repeats something else in a set of texts: the same text, or nearly the same meaning."""
+"""Finds texts of a set that repeat others: by the same text, or by nearly the same meaning."""

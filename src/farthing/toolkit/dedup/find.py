@@ -1,7 +1,7 @@
-"""Duplicates of a set of texts: the same texts first, then those whose vectors are near.
+"""Duplicates in a set of texts: first the same texts, then texts whose vectors are near.
 
-In: texts, and their unit vectors or what makes them. Out: for each text what it repeats, how far away that is, and
-whether it is dropped. Vectors are asked for once for texts that are the same.
+In: texts, and their unit vectors or a function that makes them. Out: for each text the text that it repeats, the
+distance to that text, and whether it is dropped. Texts that are the same need only one vector.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from farthing.toolkit.text_set import TextVectors
 
 DEFAULT_THRESHOLD = 0.35
 
-# Vectors of all texts (an array: unit vectors, float32 [texts, dimensions]); or a function that is given indices
-# (int64) and returns such vectors, of which at least their rows are filled.
+# Vectors of all texts (as an array: unit vectors, float32 [texts, dimensions]), or a function that takes indices of
+# texts (int64) and returns such vectors, in which at least the rows of these indices are filled.
 Vectors = np.ndarray | TextVectors | Callable[[np.ndarray], TextVectors]
 
 
@@ -28,14 +28,14 @@ Vectors = np.ndarray | TextVectors | Callable[[np.ndarray], TextVectors]
 class Duplicates:
     """
     Attributes:
-        threshold: greatest distance of what is dropped; None where only the same texts were looked for.
+        threshold: greatest distance of dropped texts; None where only the same texts were looked for.
         dropped: bool [texts].
-        exact: bool [texts], dropped because the kept one is the same text.
-        nearest: int64 [texts], the kept text that a dropped one repeats; for others the nearest that is kept and comes
-            before; -1 where there is none. Of the other set, if there are two.
-        distances: float32 [texts], Euclidean, to that one; NaN where there is none. 0 for the same text.
-        num_unknown: different texts of which the model knows no word. They are told apart by spelling alone.
-        errors: of texts that cannot be embedded, which are told apart by spelling alone too.
+        exact: bool [texts], whether a text is dropped because it is the same as the kept one.
+        nearest: int64 [texts], the kept text that a dropped text repeats; for other texts the nearest of the kept texts
+            before it; -1 where there is none. These are texts of the other set, if there are two sets.
+        distances: float32 [texts], Euclidean, to the text in `nearest`; NaN where there is none, 0 for the same text.
+        num_unknown: how many different texts have no word that the model knows. They are told apart by spelling alone.
+        errors: of the texts that cannot be embedded. These are told apart by spelling alone too.
     """
 
     threshold: float | None
@@ -56,15 +56,15 @@ def find_duplicates(
     times: Sequence[float] | None = None,
     show_progress: bool = False,
 ) -> Duplicates:
-    """What in `texts` repeats something else in it.
+    """Find the texts that repeat another one of `texts`.
 
     Args:
-        vectors: None to look for the same texts only.
+        vectors: None to look only for the same texts.
         threshold: greatest Euclidean distance of unit vectors, sqrt(2 - 2 cosine).
-        keep: which of a group is kept, see `order_of`, and `times` for "newest".
+        keep: which text of a group is kept, see `order_of`, also for the `times` of "newest".
 
-    A dropped text is within the threshold of the kept one that it names: with the vector of that text which stands for
-    all that are the same. Raises `InputError` when there are not as many vectors as texts, and what making them raises.
+    A dropped text is within the threshold of the kept text that it names; one text's vector stands for all texts that
+    are the same. Raises `InputError` when there are not as many vectors as texts, and the errors of making them.
     """
     order = order_of(texts, keep, times)
     firsts, _ = first_of_each(texts, order.tolist())
@@ -98,9 +98,9 @@ def find_repeats(
     threshold: float = DEFAULT_THRESHOLD,
     show_progress: bool = False,
 ) -> Duplicates:
-    """What in `texts` repeats something in `others`. Texts of one set are not compared with each other.
+    """Find the texts of `texts` that repeat one of `others`. Texts of the same set are not compared with each other.
 
-    Arguments and errors are those of `find_duplicates`; vectors of two sizes are an `InputError` too.
+    Arguments and errors are as in `find_duplicates`; vectors of two different lengths are an `InputError` too.
     """
     other_firsts, by_digest = first_of_each(others, range(len(others)))
     firsts, _ = first_of_each(texts, range(len(texts)))
@@ -131,7 +131,7 @@ def find_repeats(
 
 
 def made(vectors: Vectors, rows: np.ndarray, texts: Sequence[str]) -> TextVectors:
-    """Those of which `rows` are filled."""
+    """Return vectors in which the rows `rows` are filled. Raises `InputError` when there are not as many as texts."""
     if isinstance(vectors, np.ndarray):
         found = TextVectors(vectors, np.zeros(len(vectors), dtype=bool))
     else:

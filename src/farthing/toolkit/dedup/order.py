@@ -1,8 +1,8 @@
-"""Which of several records that repeat each other is rather kept.
+"""Which of several records that repeat each other is preferred.
 
-In: the texts, the rule, and for "newest" a time a record. Out: all records, those rather kept first. Except for
-"first" the order does not follow from that of the input: records that the rule does not part are ordered by their
-texts.
+In: the texts, the rule, and for "newest" a time for each record. Out: all records, preferred ones first. Except with
+"first", the order does not depend on the order of the input: records that the rule does not tell apart are ordered by
+their texts.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ KEEP: tuple[Keep, ...] = ("first", "longest", "newest")
 
 
 def order_of(texts: Sequence[str], keep: Keep = "first", times: Sequence[float] | None = None) -> np.ndarray:
-    """Indices of all texts, int64.
+    """Return the indices of all texts, int64, those of preferred texts first.
 
     Args:
         keep: "first" in the input, "longest" in characters, or "newest".
-        times: seconds, or whatever grows with time, one a text; for "newest" alone.
+        times: one for each text, in seconds or anything else that grows with time; only for "newest".
     """
     if keep == "first":
         return np.arange(len(texts))
@@ -41,14 +41,15 @@ def order_of(texts: Sequence[str], keep: Keep = "first", times: Sequence[float] 
 def read_times(
     values: Sequence[object], field: str, place: Callable[[int], str], untimed: Skipped = STRICT
 ) -> list[float]:
-    """Times of records in a form that can be compared: numbers as they are, ISO 8601 dates as seconds since 1970 UTC.
+    """Return the times of records in a form that can be compared: numbers as they are, ISO 8601 dates as seconds since
+    1970 UTC.
 
-    What is neither counts as older than all others, as does a number among dates, or a date among numbers; the first
-    time says which of them it is.
+    The first time decides whether times are numbers or dates. A record whose time is of the other kind, or neither,
+    counts as older than all others.
 
     Args:
-        values: None where a record has no such field.
-        untimed: is told of records without a time, by `place(index)`; the first of them is an error where it is strict.
+        values: the field's value of each record; None where a record has no such field.
+        untimed: is told of each record without a time, by `place(index)`; if it is strict, the first one is an error.
 
     Raises `InputError` also where no record has a time.
     """
@@ -68,7 +69,10 @@ def read_times(
 
 
 def no_time(value: object, field: str, place: str, is_of_numbers: bool | None) -> InputError:
-    """`is_of_numbers`: what others are, where it is a time of the other kind."""
+    """Return the error for a value that is no time.
+
+    `is_of_numbers` says what the other times are, where this value is a time of the other kind.
+    """
     if is_of_numbers is not None:
         kind = "numbers" if is_of_numbers else "dates"
         reason = f"is {value!r}; others before it are {kind}. Give one kind of them."
@@ -80,7 +84,7 @@ def no_time(value: object, field: str, place: str, is_of_numbers: bool | None) -
 
 
 def read_time(value: object) -> tuple[float | None, bool]:
-    """The time, None if it is none, and whether it is a number."""
+    """Return the time, None if the value is none, and whether it is a number."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None, False
     try:

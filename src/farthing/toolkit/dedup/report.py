@@ -1,31 +1,33 @@
 """What was found, for people and programs: counts, a histogram of distances, and pairs on both sides of the threshold.
 
-In: `Duplicates` and the texts. Out: a `Report`. It is drawn by `farthing.toolkit.dedup.draw`.
+In: `Duplicates` and the texts. Out: a `Report`, and lines of text that `draw` makes from it.
 
-The histogram is there to choose a threshold by. It counts the distance of each text to the nearest one that was kept
-before it, exact duplicates apart. With another threshold others are kept, so that what it would drop is about, not
-exactly, what the bars say.
+The histogram helps to choose a threshold. It counts the distance of each text, exact duplicates apart, to the nearest
+text that was kept before it. Another threshold would keep other texts, so the bars say only approximately how many
+texts it would drop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from farthing.toolkit.dedup.find import Duplicates
 
-# The threshold is the upper edge of a bar; the bars go on to three times as far, for 0.35 in steps of 0.05.
+# The threshold is the upper edge of a bar. The bars go on to three times the threshold; for 0.35 each is 0.05 wide.
 BARS_TO_THRESHOLD, NUM_BARS = 7, 21
-BARS_OF_ZERO = 0.05  # width where the threshold is 0
+BARS_OF_ZERO = 0.05  # width of a bar where the threshold is 0
 LARGEST_DISTANCE = 2.0
 NUM_EXAMPLES = 20
+NUM_PAIRS = 3
+BAR_CHARS = 40
 
 
 @dataclass(frozen=True)
 class Bar:
-    """How many texts have a distance over `above` (the first bar: from 0), up to `up_to`."""
+    """How many texts have a distance over `above` (in the first bar: from 0) and up to `up_to`."""
 
     above: float
     up_to: float
@@ -34,7 +36,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Pair:
-    """A text and the kept one that is nearest to it, with their places in the input."""
+    """A text and the kept text that is nearest to it, with their places in the input."""
 
     distance: float
     text: str
@@ -47,10 +49,10 @@ class Pair:
 class Report:
     """
     Attributes:
-        threshold: None where only the same texts were looked for; the histogram is empty then.
-        histogram: with a last bar up to the greatest distance there is, 2.
-        dropped_pairs: not the same text, those nearest to the threshold first.
-        kept_pairs: likewise.
+        threshold: None where only the same texts were looked for; then the histogram is empty.
+        histogram: its last bar goes up to 2, the greatest distance there is.
+        dropped_pairs: of near duplicates, the pairs nearest to the threshold first.
+        kept_pairs: of kept texts, the pairs nearest to the threshold first.
         num_unknown: as in `Duplicates`.
     """
 
@@ -67,14 +69,14 @@ class Report:
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two sides of the pairs: text and place by index."""
+    """One of the two sides of the pairs: functions that give a text and its place by index."""
 
     text: Callable[[int], str]
     place: Callable[[int], str]
 
 
 def make_report(found: Duplicates, texts: Side, nearest: Side) -> Report:
-    """`nearest` are the texts that `found.nearest` points to: the same ones, or those of another set."""
+    """Make the report. `nearest` are the texts that `found.nearest` points to: the same set, or another one."""
     compared = np.flatnonzero(~found.exact & np.isfinite(found.distances))
     by_distance = compared[np.argsort(found.distances[compared], kind="stable")]
 
@@ -104,10 +106,55 @@ def pair(found: Duplicates, index: int, texts: Side, nearest: Side) -> Pair:
 def histogram(distances: np.ndarray, threshold: float) -> list[Bar]:
     widest = threshold or BARS_OF_ZERO * BARS_TO_THRESHOLD
     edges = [widest * number / BARS_TO_THRESHOLD for number in range(NUM_BARS + 1)]
-    edges[BARS_TO_THRESHOLD] = widest  # not a rounding beside it
+    edges[BARS_TO_THRESHOLD] = widest  # exactly, without a rounding error
     edges = [edge for edge in edges if edge < LARGEST_DISTANCE] + [LARGEST_DISTANCE]
-    # What is within the threshold is dropped: a bar has its upper edge, and the first one has 0 too.
+    # A distance equal to the threshold is dropped, so a bar includes its upper edge, and the first bar also 0.
     bars = np.searchsorted(np.array(edges[1:-1], dtype=distances.dtype), distances, side="left")
     counts = np.bincount(bars, minlength=len(edges) - 1)
     shown = [round(edge, 4) for edge in edges]
     return [Bar(above, up_to, int(count)) for above, up_to, count in zip(shown, shown[1:], counts, strict=False)]
+
+
+def draw(report: Report, width: int) -> Iterator[str]:
+    """Yield the report as lines of at most about `width` characters; texts are cut to fit."""
+    yield (
+        f"{report.num_texts:,} texts: {report.num_kept:,} are kept. Dropped: {report.num_exact:,} as the same text, "
+        f"{report.num_near:,} as near duplicates."
+    )
+    if report.num_unknown:
+        yield (
+            f"{report.num_unknown:,} have no word that the model knows: their vectors say nothing, and they are told "
+            "apart by spelling alone."
+        )
+    if report.threshold is None:
+        return
+    yield ""
+    yield "Distance to the nearest text kept before it:"
+    yield from draw_histogram(report.histogram, report.threshold)
+    for what, pairs in (("Dropped", report.dropped_pairs), ("Kept", report.kept_pairs)):
+        if pairs:
+            yield ""
+            yield f"{what}, nearest to the threshold:"
+            yield from draw_pairs(pairs[:NUM_PAIRS], width)
+
+
+def draw_histogram(histogram: Sequence[Bar], threshold: float) -> Iterator[str]:
+    largest = max(bar.num_texts for bar in histogram) or 1
+    for bar in histogram:
+        length = -(-bar.num_texts * BAR_CHARS // largest)  # rounded up, so that a single text can be seen
+        yield f"  {bar.above:.3f} - {bar.up_to:.3f} {bar.num_texts:>11,}  {'#' * length}".rstrip()
+        if bar.up_to == round(threshold, 4):
+            yield f"  --- {threshold:.4g}: what is above this line is dropped, what is below is kept ---"
+
+
+def draw_pairs(pairs: Sequence[Pair], width: int) -> Iterator[str]:
+    for pair in pairs:
+        yield f"  {pair.distance:.3f}  {pair.place}, {pair.nearest_place}"
+        for text in (pair.text, pair.nearest_text):
+            yield f"         {one_line(text, width - 9)}"
+
+
+def one_line(text: str, width: int) -> str:
+    """Return the text without line ends and control characters, cut to `width`."""
+    shown = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return shown if len(shown) <= width else shown[: max(1, width - 3)] + "..."

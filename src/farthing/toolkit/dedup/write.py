@@ -1,9 +1,8 @@
 """Writes chosen records of a set in the format of its input: .txt, .jsonl, .csv, .tsv or .parquet.
 
-JSON Lines and plain text come out letter for letter as they went in. CSV gets the same cells, quoted where that is
-needed, with the same separator. All of them keep their line ends and a byte-order mark, without which Excel does not
-know UTF-8. Parquet keeps the types of its columns. What is added to a record takes the place of fields of the same
-name.
+JSON Lines and plain text come out letter for letter as they went in. CSV gets the same cells and the same separator,
+quoted where that is needed. All three keep their line ends and their byte-order mark, without which Excel does not
+recognise UTF-8. Parquet keeps the types of its columns. Added fields replace fields of the same name.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ from typing import Any
 import numpy as np
 
 from farthing.core.errors import MissingExtraError
-from farthing.serving.text import SURROGATE
+from farthing.serving.text.clean import SURROGATE
 from farthing.toolkit.dedup.find import Duplicates
 from farthing.toolkit.records.lines import USUAL_LAYOUT
 from farthing.toolkit.text_set import TextSet
 
-# A value a record, by the name of the field.
+# Names of added fields, each with a value for every record.
 Added = dict[str, Sequence[Any]]
 
 
 def reasons(found: Duplicates, indices: np.ndarray, nearest: TextSet) -> Added:
-    """What is added to dropped records: `nearest` has the kept ones."""
+    """Return the fields that are added to dropped records. `nearest` has the kept texts."""
     others = found.nearest[indices].tolist()
     return {
         "duplicate_reason": ["exact" if exact else "near" for exact in found.exact[indices]],
@@ -38,13 +37,13 @@ def reasons(found: Duplicates, indices: np.ndarray, nearest: TextSet) -> Added:
 
 
 def write_records(data: TextSet, indices: np.ndarray, path: Path, format: str, added: Added | None = None) -> None:
-    """Write the records of `indices`, which ascend, each with what is `added` to it.
+    """Write the records of `indices`, which ascend, each with its `added` fields.
 
     Raises `MissingExtraError` for Parquet without pyarrow.
     """
     if format == "parquet":
         return write_parquet(data, indices, path, added or {})
-    # JSON Lines with something added may be of a file of another format, and JSON has no mark of its own.
+    # JSON Lines with added fields may come from a file of another format, and JSON has no byte-order mark.
     layout = USUAL_LAYOUT if format == "jsonl" and added is not None else data.layout
     with path.open("w", encoding="utf-8-sig" if layout.has_mark else "utf-8", newline="") as file:
         if format == "txt":
@@ -57,7 +56,7 @@ def write_records(data: TextSet, indices: np.ndarray, path: Path, format: str, a
 
 
 def json_lines(data: TextSet, indices: np.ndarray, added: Added | None) -> Iterator[str]:
-    """The records, with `added`, as JSON objects."""
+    """Yield the records, with their `added` fields, as JSON objects."""
     for place, record in enumerate(data.json_objects(indices)):
         if added is None:
             yield record
@@ -67,7 +66,7 @@ def json_lines(data: TextSet, indices: np.ndarray, added: Added | None) -> Itera
 
 
 def json_object(record: dict[str, Any]) -> str:
-    """On one line, readable; a lone surrogate, which UTF-8 has no place for, makes all of it ASCII."""
+    """Return the record on one readable line; a lone surrogate, which UTF-8 cannot hold, makes the line all ASCII."""
     line = json.dumps(record, ensure_ascii=False)
     return json.dumps(record) if SURROGATE.search(line) else line
 

@@ -1,4 +1,4 @@
-"""A document: what is added to an index, as a whole."""
+"""A document, which is added to an index as a whole."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from farthing.core.errors import InvalidTextError
 from farthing.toolkit.documents.values import said, words_of
 
 Value = str | int | float | bool
-# Of a field of metadata: one, or several such as tags.
+# The value of a metadata field: one value, or several, such as tags.
 FieldValue = Value | Sequence[Value]
 
 PLAIN_TEXT, MARKDOWN = "text", "markdown"
@@ -21,15 +21,16 @@ PLAIN_TEXT, MARKDOWN = "text", "markdown"
 class Document:
     """
     Attributes:
-        id: names it in an index: what is added under the same id takes its place.
-        text: all of it.
-        title: shown with its passages, and embedded before each of them.
-        source: where it came from, for readers: a file, and a line or row of it where it has several documents.
-        is_file: its text is all of the file that `source` names.
-        kind: what its text is, which decides where it may be split: "text", "markdown", or a programming language.
+        id: names the document in an index. A document that is added under the same id takes its place.
+        text: the whole text.
+        title: shown with the document's passages, and embedded before each of them.
+        source: where the document came from, for readers: a file, and the line or row in it where the file has several
+            documents.
+        is_file: whether the text is all of the file that `source` names.
+        kind: what the text is, which decides where it may be split: "text", "markdown", or a programming language.
         metadata: further fields, which a search can ask for: plain values, and lists of them.
 
-    What is None is as if it were left out, and so is an empty list; a whole number as an id is its decimal text.
+    A value of None, and an empty list, count as left out. A whole number as an id becomes its decimal text.
     """
 
     id: str

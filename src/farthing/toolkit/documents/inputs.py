@@ -1,9 +1,9 @@
-"""Documents of the files and folders that a user names.
+"""Reads documents from the files and folders that a user names.
 
-A file of records (JSON Lines, CSV, Parquet) has a document a row, any other file is one. A folder is walked: files that
-its .gitignore files name, hidden ones, and those of a kind that is not known to be text are left out, and counted; so
-are the files of an index, links to folders, and links to files that are added themselves. What cannot be read, a record
-or a file, is left out too, with the reason, and ends nothing.
+In a file of records (JSON Lines, CSV, Parquet) each row is a document; any other file is one document. A folder is
+walked. Left out of it are files that its .gitignore files name, hidden files, and files of a kind that is not known to
+be text, which are counted; also an index's own files, links to folders, and links to files that are added themselves. A
+record or file that cannot be read is left out too, with the reason, and does not end the job.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from typing import Any
 
 from farthing.core.errors import EmptyInputError, InputError
 from farthing.toolkit.documents.document import Document
-from farthing.toolkit.documents.kinds import kind_of_file, suffix_of
-from farthing.toolkit.documents.read_file import read_file
-from farthing.toolkit.documents.read_records import LeftOut, RecordFields, check_records, read_records
-from farthing.toolkit.extra import needed
+from farthing.toolkit.documents.kinds import suffix_of
+from farthing.toolkit.documents.reading.file import is_readable, read_file
+from farthing.toolkit.documents.reading.records import LeftOut, RecordFields, check_records, read_records
+from farthing.toolkit.optional import needed
 from farthing.toolkit.records.packed import name_inside
 from farthing.toolkit.records.reader import STANDARD_INPUT, is_stream
-from farthing.toolkit.stores.lance_names import index_names
+from farthing.toolkit.stores.lance.names import index_names
 
 RECORD_SUFFIXES = ("jsonl", "csv", "tsv", "parquet")
-# Packages of others, and what programs leave behind; seldom meant when a folder of one's own is named.
+# Folders of other people's packages, and of what programs leave behind: seldom meant when users name a folder of their
+# own.
 SKIPPED_FOLDERS = {"node_modules", "__pycache__", "venv"}
 
 
@@ -34,8 +35,8 @@ SKIPPED_FOLDERS = {"node_modules", "__pycache__", "venv"}
 class Inputs:
     """
     Args:
-        names: files, folders, or "-" for standard input, which has JSON Lines unless `input_format` says otherwise.
-        exclude: patterns as in a .gitignore of what in folders is left out too.
+        names: files, folders, or "-" for standard input, which holds JSON Lines unless `input_format` says otherwise.
+        exclude: patterns, as in a .gitignore, of what else is left out of folders.
     """
 
     names: Sequence[str]
@@ -43,9 +44,9 @@ class Inputs:
     input_format: str | None = None
     exclude: Sequence[str] = ()
     left_out: LeftOut = field(default_factory=LeftOut)
-    # Of each name that was looked into, about how many documents it has.
+    # About how many documents each name has, once it was looked into.
     _estimates: dict[str, int | None] = field(default_factory=dict)
-    # Files of each folder among the names that was walked, and where those are that are no links.
+    # The files of each folder among the names, once it was walked, and the real paths of the files that are not links.
     _walked: dict[str, list[Path]] = field(default_factory=dict)
     _own: set[str] | None = None
 
@@ -57,13 +58,14 @@ class Inputs:
 
     @property
     def folders(self) -> list[str]:
-        """Those among the names, as the ids of their documents begin."""
+        """The folders among the names, written as the ids of their documents begin."""
         return [id_of(name) for name in self.names if name != STANDARD_INPUT and Path(name).is_dir()]
 
     def __iter__(self) -> Iterator[Document]:
-        """
+        """Read the documents, one after another.
+
         Raises:
-            InputError: a name is nothing, a file of records is of another format, or, where `left_out.records` is
+            InputError: a name does not exist, a file of records has another format, or, where `left_out.records` is
                 strict, something cannot be read.
             EmptyInputError: everything is empty, or was left out.
         """
@@ -79,8 +81,8 @@ class Inputs:
             raise EmptyInputError(f"No document was found in {', '.join(map(id_of, self.names))}.{why}", param="input")
 
     def check(self) -> None:
-        """Raises `InputError` for a name that is nothing, and for a file of records in which none can be read, as where
-        their text is in another field; to be called before a model is loaded."""
+        """Raise `InputError` for a name that does not exist, and for a file of records of which none can be read, for
+        example because the text is in another field. Call this before a model is loaded."""
         for name in self.names:
             if name != STANDARD_INPUT and not Path(name).exists():
                 raise InputError(f"{name} does not exist; give files, folders, or - for standard input.", param="input")
@@ -124,20 +126,20 @@ class Inputs:
                 else:
                     yield self._of_file(path)
             except EmptyInputError:
-                self._leave(path, None)  # such as __init__.py, is no slip
+                self._leave(path, None)  # an empty file such as __init__.py is no slip
             except OSError as error:
                 self._leave(path, unreadable(str(path), error))
             except InputError as error:
                 self._leave(path, error)
 
     def _files_of(self, name: str) -> list[Path]:
-        """Of a folder. It is walked once."""
+        """The files of a folder, which is walked only once."""
         if name not in self._walked:
             self._walked[name] = list(self._known(self._walk(Path(name), ())))
         return self._walked[name]
 
     def _once(self, paths: Sequence[Path]) -> Iterator[Path]:
-        """Without links to files that are added themselves, whichever name they are of, or by a link before them."""
+        """The paths without links to files that are added anyway, under any of the names or through an earlier link."""
         for path in paths:
             if os.path.islink(path):  # noqa: PTH114 - Path's own raises where a folder may not be entered
                 if self._own is None:
@@ -150,7 +152,7 @@ class Inputs:
             yield path
 
     def _own_files(self) -> Iterator[str | Path]:
-        """Of all names those that are files, and of folders the files that are no links."""
+        """The names that are files, and the files in named folders that are not links."""
         for name in self.names:
             if name != STANDARD_INPUT and Path(name).is_dir():
                 yield from (path for path in self._files_of(name) if not os.path.islink(path))  # noqa: PTH114
@@ -158,16 +160,16 @@ class Inputs:
                 yield name
 
     def _known(self, paths: Iterable[Path]) -> Iterator[Path]:
-        """Those that are known to be text; the others are counted."""
+        """The files that are known to be text; the others are counted."""
         for path in paths:
-            if kind_of_file(path.name) is not None or is_records(path.name):
+            if is_readable(path.name) or is_records(path.name):
                 yield path
             else:
                 suffix = Path(name_inside(path.name)).suffix.lower() or path.name
                 self.left_out.suffixes[suffix] = self.left_out.suffixes.get(suffix, 0) + 1
 
     def _leave(self, path: Path, error: InputError | None) -> None:
-        """Leave out a file, or a folder, of a folder. Raises the error when nothing may be left out."""
+        """Leave out a file or folder that is in a named folder. Raises the error when nothing may be left out."""
         if error is None:
             return
         if self.left_out.records.strict:
@@ -175,7 +177,7 @@ class Inputs:
         self.left_out.files[id_of(path)] = str(error)
 
     def _walk(self, folder: Path, ignored: Sequence[tuple[Path, Any]]) -> Iterator[Path]:
-        """Files in order of their names, those of a folder before those of its folders."""
+        """The files of a folder in the order of their names; a folder's files come before those of its subfolders."""
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: (is_folder(entry), entry.name))
             os.stat(f"{folder}/.")  # noqa: PTH116 - raises where names can be listed and nothing behind them be opened
@@ -200,7 +202,8 @@ class Inputs:
                 yield path
 
     def _is_file(self, entry: os.DirEntry[str]) -> bool:
-        """And no pipe, no socket, no link that leads nowhere. One whose end nobody may look at is left out."""
+        """Whether the entry is a file, and not a pipe, a socket or a link that leads nowhere. An entry whose target
+        nobody may look at is left out."""
         try:
             return entry.is_file()
         except OSError as error:
@@ -208,7 +211,7 @@ class Inputs:
             return False
 
     def _patterns(self, folder: Path, *, is_first: bool) -> Iterator[tuple[Path, Any]]:
-        """The folder and a matcher of paths below it, for each list of patterns that holds there."""
+        """For each list of patterns that applies in a folder, that folder and a matcher of paths below it."""
         with needed("Reading folders"):
             from pathspec import GitIgnoreSpec
         if is_first and self.exclude:
@@ -231,12 +234,12 @@ def is_records(name: str) -> bool:
 def is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link whose end nobody may look at
+    except OSError:  # a link whose target nobody may look at
         return False
 
 
 def id_of(path: str | Path) -> str:
-    """The path as it was given, without what it could do without. Bytes that are not UTF-8 are shown as \\xe9."""
+    """The path as it was given, without redundant parts. Bytes that are not UTF-8 are shown as \\xe9."""
     return os.fsencode(Path(os.path.normpath(path)).as_posix()).decode("utf-8", "backslashreplace")
 
 

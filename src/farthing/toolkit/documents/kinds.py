@@ -1,15 +1,14 @@
-"""What kind of text a file holds, by its name; of a packed file, by the name of what is inside."""
+"""Tells what kind of text a file holds, by its name; for a packed file, by the name of what is inside."""
 
 from __future__ import annotations
 
 import re
 from pathlib import PurePath
 
-from farthing.toolkit.documents.document import MARKDOWN, PLAIN_TEXT
+from farthing.toolkit.documents.document import PLAIN_TEXT
 from farthing.toolkit.records.packed import name_inside
 
-HTML, NOTEBOOK = "html", "notebook"  # read as Markdown
-# Programming languages whose structure is known when a file is split, with their file suffixes.
+# Programming languages whose structure the splitter knows, with their file suffixes.
 LANGUAGES = {
     "bash": ("sh", "bash", "zsh"),
     "c": ("c", "h"),
@@ -28,14 +27,14 @@ LANGUAGES = {
     "typescript": ("ts", "mts", "cts"),
     "tsx": ("tsx",),
 }
-# Text in a structure that is not known here is split between paragraphs and lines.
+# Suffixes of text whose structure the splitter does not know: it is split between paragraphs and lines.
 OTHER_TEXT = (
     "adoc", "asc", "cfg", "clj", "cmake", "conf", "css", "dart", "ex", "exs", "gradle", "graphql", "hs", "ini", "jl",
     "json", "kdl", "log", "lua", "m", "ml", "nim", "nix", "org", "pl", "proto", "ps1", "r", "rst", "scss", "sql",
     "svelte", "tex", "tf", "toml", "txt", "vue", "yaml", "yml", "zig",
 )  # fmt: skip
 
-# Files that have a name and no suffix, or one that says nothing (README.Debian, LICENSE-MIT).
+# Names of files that have no suffix, or one that says nothing (README.Debian, LICENSE-MIT).
 TEXT_NAMES = frozenset({
     "authors", "bugs", "changelog", "changes", "codeowners", "containerfile", "contributing", "contributors", "copying",
     "copyright", "credits", "dockerfile", "faq", "gemfile", "hacking", "history", "install", "jenkinsfile", "justfile",
@@ -43,13 +42,10 @@ TEXT_NAMES = frozenset({
     "readme", "release", "releases", "security", "thanks", "todo", "vagrantfile", "version",
 })  # fmt: skip
 
-# Of which a name such as README does not make text.
+# Suffixes of files that are not text, even with a name such as README.
 NO_TEXT = frozenset({"zst", "zip", "pdf", "doc", "docx", "odt", "rtf", "png", "jpg", "svg"})
 
 KINDS = {
-    **dict.fromkeys(("md", "markdown", "mdx"), MARKDOWN),
-    **dict.fromkeys(("html", "htm", "xhtml"), HTML),
-    "ipynb": NOTEBOOK,
     **dict.fromkeys(OTHER_TEXT, PLAIN_TEXT),
     **{suffix: language for language, suffixes in LANGUAGES.items() for suffix in suffixes},
 }
@@ -59,8 +55,8 @@ def suffix_of(name: str) -> str:
     return PurePath(name).suffix.lower().removeprefix(".")
 
 
-def kind_of_file(name: str) -> str | None:
-    """None when the name does not say that it is text."""
+def kind_of_text(name: str) -> str | None:
+    """The kind of text that a name tells; None when the name does not say that the file is text."""
     name = name_inside(name)
     kind = KINDS.get(suffix_of(name))
     if kind is not None:

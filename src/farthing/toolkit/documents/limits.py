@@ -1,7 +1,7 @@
-"""What a document must be to be added: how large it and each of its fields may be, of a known kind, with a text.
+"""Checks a document before it is added: its size and that of each field, its kind, and whether it has text.
 
-Title, source and metadata are written down with every passage, so that a large one costs a multiple of what was sent.
-Whatever adds documents goes through here: files, programs, and clients of a server.
+Title, source and metadata are stored with every passage, so that a large one costs a multiple of what was sent. Every
+document goes through here, whether it comes from a file, a program, or a client of a server.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeGuard
 
 from farthing.core.errors import EmptyInputError, InputError
-from farthing.serving.text import INVISIBLE, JOINERS
+from farthing.serving.text.clean import INVISIBLE, JOINERS
 from farthing.toolkit.documents.document import MARKDOWN, PLAIN_TEXT, Document, FieldValue, Value
 from farthing.toolkit.documents.kinds import LANGUAGES
 
@@ -21,13 +21,14 @@ MAX_SOURCE_CHARS = 4_096
 MAX_METADATA_BYTES = 64 * 1024
 MAX_METADATA_FIELDS = 256
 MAX_FIELD_NAME_CHARS = 256
-MAX_LIST_VALUES = 256  # of a field
-# A number takes so many bytes, and what stands in a list at least.
+MAX_LIST_VALUES = 256  # in one field
+# The least bytes that a number, or a value in a list, counts for.
 LEAST_BYTES = 8
-# What all passages of a document may hold with what they repeat, for each character of its text, and in any case.
+# The most characters that all passages of a document may hold together with what they repeat: for each character of its
+# text, and in any case.
 COPIED_PER_CHAR, COPIED_ANYWAY = 20, 64 * 1024
 
-# White space of every script, and what `farthing.serving.text` leaves out of a text.
+# White space of every script, and the characters that `farthing.serving.text.clean` leaves out of a text.
 UNSEEN = "".join(filter(str.isspace, map(chr, range(0x3001)))) + INVISIBLE + JOINERS
 
 MAX_SHOWN = 64  # characters of a document's own words that a message repeats
@@ -35,9 +36,10 @@ METADATA_IS = "metadata is text, a number, true or false, or a list of these"
 
 
 def checked(document: Document) -> Document:
-    """The document itself.
+    """Check a document and return it.
 
-    Raises `InputError`, whose `param` is the field, for what is too large, has no text, or is of no known kind.
+    Raises `InputError`, whose `param` is the field, for a document that is too large, has no text, or is of an unknown
+    kind.
     """
     texts = (
         ("id", document.id, MAX_ID_CHARS, "Give it a shorter one."),
@@ -60,7 +62,7 @@ def checked(document: Document) -> Document:
 
 
 def check_ids(documents: Sequence[Document]) -> None:
-    """Raises `InputError`, whose `param` is the place, for two documents of one id that are not the same."""
+    """Raise `InputError`, whose `param` is the place, for two documents that have the same id and are not the same."""
     first: dict[str, int] = {}
     for index, document in enumerate(documents):
         before = first.setdefault(document.id, index)
@@ -73,7 +75,7 @@ def check_ids(documents: Sequence[Document]) -> None:
 
 
 def are_same(one: Document, other: Document) -> bool:
-    """Python takes 1, 1.0 and true for equal; an index does not."""
+    """Whether an index takes two documents as equal. Python takes 1, 1.0 and true for equal; an index does not."""
     return one == other and all(types(value) == types(other.metadata[name]) for name, value in one.metadata.items())
 
 
@@ -82,7 +84,7 @@ def types(value: FieldValue) -> list[type]:
 
 
 def check_kind(document: Document) -> None:
-    """Raises `InputError` for a kind of text that is not known."""
+    """Raise `InputError` for a kind of text that is not known."""
     if document.kind not in (PLAIN_TEXT, MARKDOWN, *LANGUAGES):
         raise InputError(
             f"The kind of a document is {document.kind[:MAX_SHOWN]!r}; it must be {PLAIN_TEXT}, {MARKDOWN} or one of "
@@ -92,7 +94,7 @@ def check_kind(document: Document) -> None:
 
 
 def is_blank(text: str) -> bool:
-    """Whether nothing of it is seen."""
+    """Whether nothing of the text can be seen."""
     return not text.lstrip(UNSEEN)
 
 
@@ -126,7 +128,7 @@ def check_metadata(document: Document) -> None:
 
 
 def misfit(value: object) -> str | None:
-    """What a value is that cannot be a field's, with what can be; None of one that can."""
+    """What is wrong with a value that a field cannot hold, and what it can hold; None for a value that fits."""
     if is_plain(value):
         return None
     if not isinstance(value, list):
@@ -141,15 +143,15 @@ def misfit(value: object) -> str | None:
 
 
 def is_plain(value: object) -> TypeGuard[Value]:
-    """True and false are whole numbers to Python."""
+    """Whether a value is a text, a number, or true or false, which are whole numbers to Python."""
     return isinstance(value, (str, int, float))
 
 
 def check_copies(document: Document, num_passages: int, num_chars: int) -> None:
-    """Raises `InputError` when what is repeated with every passage is out of all proportion to the text.
+    """Raise `InputError` when what is repeated with every passage is out of all proportion to the text.
 
     Args:
-        num_chars: of the texts and headings of all passages together.
+        num_chars: characters in the texts and headings of all passages together.
     """
     once = len(document.title) + len(document.source) + metadata_bytes(document.metadata)
     copied, most = once * (num_passages - 1) + num_chars, COPIED_PER_CHAR * len(document.text) + COPIED_ANYWAY
@@ -163,7 +165,7 @@ def check_copies(document: Document, num_passages: int, num_chars: int) -> None:
 
 
 def metadata_bytes(metadata: Mapping[str, FieldValue]) -> int:
-    """About what it takes, in UTF-8."""
+    """About how many bytes the metadata takes in UTF-8."""
     return sum(utf8_bytes(name) + value_bytes(value) for name, value in metadata.items())
 
 
@@ -180,12 +182,12 @@ def utf8_bytes(text: str) -> int:
 
 
 def fitting_title(title: str) -> str:
-    """A title that a file gives its document; a longer one is cut, since nobody wrote it for an index."""
+    """The title that a file gives its document, cut where it is too long, since nobody wrote it for an index."""
     return title if len(title) <= MAX_TITLE_CHARS else title[:MAX_TITLE_CHARS].rstrip()
 
 
 def named(document: Document) -> str:
-    """A document in messages, briefly."""
+    """A short name of a document for messages."""
     name = document.source or document.id
     shown = name if len(name) <= MAX_SHOWN else name[:MAX_SHOWN] + "…"
     return f"document {shown!r}" if name else "a document"

@@ -1,1 +1,1 @@
-"""How good an encoder's vectors are on labelled texts of one's own, and what they cost in memory and time."""
+"""Measures how good an encoder's vectors are on labelled texts of your own, and what they cost in memory and time."""

@@ -1,7 +1,7 @@
 """Several settings of an encoder on several sets, side by side.
 
-In: vectors of the sets (`farthing.toolkit.evaluate.embed`) and what is varied. Out: a row for each set and setting,
-with its figures and what it costs. Formats of weights are varied by whoever opens encoders (`farthing eval`).
+In: vectors of the sets (`farthing.toolkit.evaluate.embed`) and the settings to vary. Out: a row for each set and
+setting, with its figures and its costs. The caller varies weight formats by opening several encoders (`farthing eval`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from farthing.core.errors import DimensionsError
 from farthing.serving.vectors import finish_vectors
-from farthing.toolkit.encoder import RequestEncoder
+from farthing.toolkit.encoder import Encoder
 from farthing.toolkit.evaluate.embed import Embedded, embed_sets
 from farthing.toolkit.evaluate.labels import label_figures
 from farthing.toolkit.evaluate.pairs import pair_figures
@@ -25,7 +25,7 @@ from farthing.toolkit.evaluate.sets.pairs import PairSet
 from farthing.toolkit.evaluate.sets.retrieval import RetrievalSet
 from farthing.toolkit.evaluate.translation import translation_figures
 
-# The figure of each kind of set that stands for it where there is room for one.
+# The figure that stands for each kind of set where there is room for only one.
 MAIN_FIGURES = {"retrieval": "nDCG@10", "similarity": "Spearman", "labels": "accuracy", "translation": "top-1 mean"}
 BYTES_A_NUMBER = 4  # fp32
 
@@ -34,10 +34,10 @@ BYTES_A_NUMBER = 4  # fp32
 class Memory:
     """
     Attributes:
-        planned_bytes: the most that the plan counts, of the whole process with Python and torch, on a card of the
+        planned_bytes: the peak that the plan counts, for the whole process with Python and torch; on a card, for the
             card's memory.
-        measured_bytes: by which the process's resident memory had grown when the sets were embedded, without their
-            vectors; None where nobody measured it.
+        measured_bytes: how much the process's resident memory had grown once the sets were embedded, without their
+            vectors; None where it was not measured.
     """
 
     planned_bytes: int
@@ -49,18 +49,18 @@ class Row:
     """One setting on one set.
 
     Attributes:
-        kind: of the set: "retrieval", "similarity", "labels", "translation".
-        format: of the weights, or whatever tells this encoder from others; "" where there is one.
-        search: how documents were searched; None of sets that are not searched.
+        kind: kind of the set: "retrieval", "similarity", "labels", "translation".
+        format: weight format, or another name that tells this encoder from others; "" where there is only one.
+        search: how documents were searched; None for sets that are not searched.
         figures: by name, from 0 to 1 (correlations from -1).
-        num_texts: of the set.
-        num_kept: of these, whose vectors and time come from an earlier run.
-        texts_per_s: embedded, many at once.
-        one_text_ms: to embed one text, of a retrieval set a query, alone.
-        search_ms: for one query's documents (`retrieval.DEPTH`), without embedding it.
-        query_ms: the same with embedding the query alone, where the search needs its vector.
-        vector_bytes: of one vector, in fp32.
-        memory: of the model; None where it is not in this process.
+        num_texts: texts of the set.
+        num_kept: texts of the set whose vectors and time come from an earlier run.
+        texts_per_s: speed of embedding many texts at once.
+        one_text_ms: time to embed one text alone (in a retrieval set, a query).
+        search_ms: time to find one query's documents (`retrieval.DEPTH`), without embedding the query.
+        query_ms: the same, plus embedding the query alone where the search needs its vector.
+        vector_bytes: size of one vector in fp32.
+        memory: memory of the model; None where the model is not in this process.
     """
 
     set: str
@@ -85,7 +85,7 @@ class Row:
 
 
 def evaluate(
-    encoder: RequestEncoder,
+    encoder: Encoder,
     sets: Sequence[LabelledSet],
     *,
     instructions: Sequence[str | None] = (None,),
@@ -94,26 +94,26 @@ def evaluate(
     keep: Path | None = None,
     show_progress: bool = False,
 ) -> list[Row]:
-    """Figures of every set for every combination of what is given.
+    """Return a row of figures for every set with every combination of settings.
 
     Args:
         instructions: tasks in words, put before all texts but documents; None for the model's own prompts.
-        dimensions: to cut vectors to; none for the full ones.
+        dimensions: lengths to cut vectors to; empty for full vectors.
         searches: ways to search retrieval sets.
-        keep: a folder for vectors, for the next run.
+        keep: a folder in which vectors are kept for the next run.
 
     Raises:
-        DimensionsError: one of `dimensions` is more than the model has.
+        DimensionsError: one of `dimensions` is less than 1 or more than the model has.
         MissingExtraError: a package that a set's figures need is not installed.
-        What `Encoder.encode` raises.
+        The errors of `Encoder.encode_request`.
     """
     check_dimensions(encoder, dimensions)
     embedded = embed_sets(encoder, sets, instructions, keep=keep, show_progress=show_progress)
     return list(rows_of(embedded, dimensions, searches, show_progress=show_progress))
 
 
-def check_dimensions(encoder: RequestEncoder, dimensions: Sequence[int]) -> None:
-    """Raises `DimensionsError`."""
+def check_dimensions(encoder: Encoder, dimensions: Sequence[int]) -> None:
+    """Raise `DimensionsError` when the encoder cannot make vectors of one of these `dimensions`."""
     for wanted in dimensions:
         if not 1 <= wanted <= encoder.dimensions:
             raise DimensionsError(
@@ -130,7 +130,7 @@ def rows_of(
     memory: Memory | None = None,
     show_progress: bool = False,
 ) -> Iterator[Row]:
-    """Rows of sets whose vectors are there, in the order of the sets. Raises as `evaluate`."""
+    """Yield the rows of embedded sets, in the order of the sets. Raises the errors of `evaluate`."""
     for found in embedded:
         full = next(iter(found.parts.values())).rows.shape[1]
         for length in dimensions or (full,):
@@ -159,7 +159,7 @@ def rows_of(
 def measured(
     data: LabelledSet, vectors: dict[str, np.ndarray], searches: Sequence[Search], *, show_progress: bool
 ) -> Iterator[tuple[Search | None, dict[str, float], float | None]]:
-    """(way of searching, figures, milliseconds a search); one of sets that are not searched."""
+    """Yield (way of searching, figures, milliseconds per search), once for a set that is not searched."""
     if isinstance(data, RetrievalSet):
         with searcher(data, vectors["queries"], vectors["documents"], show_progress=show_progress) as search:
             for way in searches:

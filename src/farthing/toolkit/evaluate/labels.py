@@ -1,10 +1,10 @@
-"""Labels: whether vectors tell the labels of texts, learnt from a few, from all, or not at all.
+"""Labels: how well vectors predict the labels of texts, learnt from a few texts, from all, or from none.
 
-- accuracy: as MTEB's classification tasks have it (https://arxiv.org/abs/2210.07316): logistic regression on 8 texts a
+- accuracy: as in MTEB's classification tasks (https://arxiv.org/abs/2210.07316): logistic regression on 8 texts of each
   label, the mean of 10 draws;
-- kNN accuracy: what most of the 5 nearest of all texts to learn from have;
-- v-measure (Rosenberg and Hirschberg, EMNLP 2007): of k-means with as many clusters as labels, on the texts asked
-  about, with none of their labels.
+- kNN accuracy: a test text gets the label that most of the 5 nearest training texts have;
+- v-measure (Rosenberg and Hirschberg, EMNLP 2007): k-means with as many clusters as labels on the test texts, without
+  using their labels.
 
 All draws and starts are seeded.
 """
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from farthing.core.errors import InputError
-from farthing.toolkit.extra import needed
+from farthing.toolkit.optional import needed
 
 TEXTS_A_LABEL, NUM_DRAWS, MAX_ITERATIONS = 8, 10, 100
 NUM_NEIGHBOURS = 5
@@ -27,11 +27,12 @@ KMEANS_STARTS = 4
 def label_figures(
     train: np.ndarray, train_labels: Sequence[str], test: np.ndarray, test_labels: Sequence[str]
 ) -> dict[str, float]:
-    """
+    """Return accuracy, kNN accuracy and v-measure.
+
     Args:
         train, test: of length 1, float32 [texts, dimensions].
 
-    Raises `InputError` when there is only one label.
+    Raises `InputError` when the training texts have only one label.
     """
     with needed("Measuring labels", "eval"):
         from sklearn.cluster import KMeans
@@ -61,7 +62,7 @@ def few_shot_accuracy(train: np.ndarray, known: np.ndarray, test: np.ndarray, as
         order = random.permutation(len(train))
         drawn = np.concatenate([order[known[order] == label][:TEXTS_A_LABEL] for label in np.unique(known)])
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # MTEB stops after as many iterations
+            warnings.simplefilter("ignore", ConvergenceWarning)  # MTEB stops after the same number of iterations
             scores.append(
                 LogisticRegression(max_iter=MAX_ITERATIONS).fit(train[drawn], known[drawn]).score(test, asked)
             )

@@ -1,4 +1,4 @@
-"""An encoder as the `mteb` package (https://github.com/embeddings-benchmark/mteb) takes them: its tasks on this engine.
+"""Runs the tasks of the `mteb` package (https://github.com/embeddings-benchmark/mteb) on an encoder of this engine.
 
     import mteb
     from farthing import Embedder
@@ -8,7 +8,7 @@
         result = mteb.evaluate(MtebEncoder(embedder), mteb.get_tasks(tasks=["STS12", "SciFact"]))
 
 In: batches of texts with the task and the kind of input. Out: float32 vectors of length 1. Only texts are embedded;
-tasks on images and sound are refused by mteb, which asks for the modalities.
+mteb asks for the modalities, and refuses tasks on images and sound.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from farthing.toolkit.encoder import Encoder
-from farthing.toolkit.extra import needed
+from farthing.serving.request import EmbedRequest
+from farthing.toolkit.encoder import Encoder, check_unchanged
+from farthing.toolkit.optional import needed
 
 with needed("MtebEncoder", "mteb"):
     from mteb.models import ModelMeta
@@ -34,24 +35,26 @@ Instructions = Mapping[str, str] | Literal["of the tasks"]
 
 
 class MtebEncoder(AbsEncoder):
-    """
-    Args:
-        encoder: stays the caller's to close.
-        instructions: for models that take them. By names as mteb has them, the most specific counts: a task or its
-            type, a kind of input ("query", "document"), or both ("STS12-query"); "of the tasks" takes what each task
-            says of itself. None for the model's own prompts alone. Documents get no instruction.
+    """An encoder in the form that mteb takes.
 
-    The result's model name is the encoder's, its revision the id of the vector space, so that mteb's cache of results
-    does not mix formats of one model.
+    Args:
+        encoder: the caller closes it.
+        instructions: for models that take them, by mteb's names: a task or its type, a kind of input ("query",
+            "document"), or both ("STS12-query"); the most specific name counts. "of the tasks" takes each task's own
+            instruction, and None only the model's own prompts. Documents get no instruction.
+
+    In mteb's results the model has the encoder's name, and its revision is the id of the vector space, so that mteb's
+    cache does not mix the results of several formats of one model.
     """
 
     def __init__(self, encoder: Encoder, *, instructions: Instructions | None = None) -> None:
         self.model: Encoder = encoder
         self._instructions = instructions
+        self._space = encoder.space
         self.mteb_model_meta = ModelMeta.create_empty(
             {
                 "name": name_of(encoder),
-                "revision": encoder.space.id,
+                "revision": self._space.id,
                 "max_tokens": encoder.context_length,
                 "embed_dim": encoder.dimensions,
                 "similarity_fn_name": ScoringFunction.COSINE,
@@ -69,21 +72,23 @@ class MtebEncoder(AbsEncoder):
         prompt_type: PromptType | None = None,
         **kwargs: Any,
     ) -> np.ndarray:
-        """Vectors of all texts, float32 [texts, dimensions]; those over the context are cut.
+        """Return the vectors of all texts, float32 [texts, dimensions]; texts longer than the context are cut.
 
         Args:
-            kwargs: of mteb's `encode_kwargs` only `show_progress_bar` means anything: batches are made by the engine.
+            kwargs: mteb's `encode_kwargs`; only `show_progress_bar` has an effect, since the engine makes the batches.
 
-        Raises what `Encoder.encode` raises.
+        Raises the errors of `Encoder.encode_request`.
         """
         texts = [text for batch in inputs for text in batch["text"]]
-        return self.model.encode(
+        request = EmbedRequest(
             texts,
             instruction=self._instruction(task_metadata, prompt_type),
             input_type=None if prompt_type is None else prompt_type.value,
             truncate=True,
-            show_progress=bool(kwargs.get("show_progress_bar")),
         )
+        result = self.model.encode_request(request, show_progress=bool(kwargs.get("show_progress_bar")))
+        check_unchanged(self._space, result.space)
+        return result.vectors
 
     def _instruction(self, task: TaskMetadata, prompt_type: PromptType | None) -> str | None:
         if self._instructions is None or prompt_type is PromptType.document:
@@ -94,6 +99,6 @@ class MtebEncoder(AbsEncoder):
 
 
 def name_of(encoder: Encoder) -> str:
-    """mteb's names are of the form "organisation/model"."""
+    """Return the encoder's model name in the form that mteb expects, "organisation/model"."""
     name = encoder.model.rstrip("/").rsplit("/", 1)[-1]
     return encoder.model if encoder.model.count("/") == 1 and not encoder.model.startswith(".") else f"farthing/{name}"

@@ -1,4 +1,4 @@
-"""Similarity: how well cosines of pairs agree with what people said."""
+"""Similarity: how well the cosines of pairs agree with the scores that people gave."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from farthing.core.errors import InputError
-from farthing.toolkit.extra import needed
+from farthing.toolkit.optional import needed
 
 
 def pair_figures(first: np.ndarray, second: np.ndarray, scores: Sequence[float]) -> dict[str, float]:
-    """Spearman's and Pearson's correlation of the cosines with `scores`.
+    """Return Spearman's and Pearson's correlation of the cosines with `scores`.
 
     Args:
         first, second: of length 1, float32 [pairs, dimensions].
 
-    Raises `InputError` when all scores are the same: nothing correlates with them.
+    Raises `InputError` when all scores are the same, because nothing correlates with them.
     """
     with needed("Measuring similarity", "eval"):
         from scipy.stats import pearsonr, spearmanr

@@ -1,7 +1,7 @@
-"""A picture of an evaluation: quality against memory, speed and the time of a query. Needs matplotlib.
+"""Draws a picture of an evaluation: quality against memory, speed and the time of a query. Needs matplotlib.
 
-An SVG takes the width of the page it is shown on, and light or dark as its reader has set. What knows no such settings
-shows it light, as a PNG always is.
+An SVG takes the width of the page it is shown on, and is light or dark as its reader has set. Viewers without such a
+setting show it light; a PNG is always light.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from typing import Any
 from farthing.core.errors import SettingsError
 from farthing.core.files import write_atomically
 from farthing.toolkit.evaluate.grid import MAIN_FIGURES, Row
-from farthing.toolkit.extra import needed
+from farthing.toolkit.optional import needed
 
 SUFFIXES = (".svg", ".png")
 MIB = 2**20
-# To the right of the last point, for the numbers beside points.
+# The x axis goes this much beyond the last point, to leave room for the numbers beside points.
 ROOM_FOR_NUMBERS = 1.15
 QUERY_LABELS = {"retrieval": "ms a query, embedded alone and searched"}
 MARKERS = "osD^vP*X"
-# Where the numbers of a series stand beside its markers, in points, so that series near each other keep theirs apart.
+# Where the numbers of a series stand beside its markers, in points. They differ, so that near series do not overlap.
 BESIDE = (
     ((6, 0), "left", "center"),
     ((0, 6), "center", "bottom"),
     ((0, -6), "center", "top"),
     ((-6, 0), "right", "center"),
 )
-# The colours of the page around the points, light and dark, as on the map of clusters: ground, letters, lines.
+# The colours around the points, light and dark: ground, letters and lines. They are those of the map of clusters.
 GROUND, LETTERS, LINES = "#ffffff", "#1b1f24", "#d9dde2"
 DARK = {GROUND: "#14171a", LETTERS: "#e6e9ec", LINES: "#4a5159"}
-# Matplotlib's types list all its settings by name.
+# `Any`, because matplotlib's types list all its settings by name.
 LIGHT_STYLE: Any = {
     **dict.fromkeys(("figure.facecolor", "axes.facecolor"), GROUND),
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), LETTERS),
@@ -43,15 +43,15 @@ SIZE_OF_SVG = re.compile(r'(<svg\b[^>]*?) width="[^"]*"'), re.compile(r'(<svg\b[
 
 
 def check_suffix(path: Path) -> None:
-    """Raises `SettingsError` for a file that is not a picture here."""
+    """Raise `SettingsError` when the name of the file does not end in one of `SUFFIXES`."""
     if path.suffix.lower() not in SUFFIXES:
         raise SettingsError(f"A picture is written to a file named .svg or .png, not {path}.", param="plot")
 
 
 def plot(rows: Sequence[Row], path: Path, title: str) -> None:
-    """Write a picture with a line of panels a kind of set: its main figure against memory, speed and time.
+    """Write a picture with a row of panels for each kind of set: its main figure against memory, speed and time.
 
-    Memory is what is planned for the model, and the vectors of the set; without a model in this process the vectors
+    Memory is that planned for the model, plus the vectors of the set. Without a model in this process it is the vectors
     alone.
 
     Raises:
@@ -83,16 +83,16 @@ def plot(rows: Sequence[Row], path: Path, title: str) -> None:
         figure.savefig(picture, format=path.suffix[1:].lower(), dpi=120)
     content = picture.getvalue()
     if path.suffix.lower() == ".svg":
-        # The colours of "tab20" are those of "tab10", each with a lighter one behind it.
+        # "tab20" has the colours of "tab10", each followed by a lighter one.
         content = for_its_page(content.decode(), {**DARK, **dict(zip(colours, of_dark[1::2], strict=True))}).encode()
     write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
 def for_its_page(svg: str, dark: Mapping[str, str]) -> str:
-    """The picture without a size of its own, in other colours where the reader has set dark ones.
+    """Return the picture without a size of its own, and with other colours for readers who have set a dark page.
 
     Args:
-        dark: by the colours that matplotlib wrote, as `#rrggbb`.
+        dark: the dark colours, by the colours that matplotlib wrote, as `#rrggbb`.
     """
     for size in SIZE_OF_SVG:
         svg = size.sub(r"\1", svg, count=1)
@@ -115,7 +115,7 @@ def query_ms(row: Row) -> float:
 
 
 def series_of(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Rows that differ only in dimensions together, under what tells them from other rows."""
+    """Group rows that differ only in their dimensions, each group under a name that tells it from the others."""
     told = [(row.set, row.format, row.instruction or "", row.search or "") for row in rows]
     differ = [place == 0 or len(set(values)) > 1 for place, values in enumerate(zip(*told, strict=True))]
     series: dict[str, list[Row]] = {}
@@ -128,7 +128,7 @@ def series_of(rows: Sequence[Row]) -> dict[str, list[Row]]:
 def draw(
     panel: Any, series: Mapping[str, Sequence[Row]], measure: Callable[[Row], float], label: str, colours: Sequence[Any]
 ) -> None:
-    """A line a series through its dimensions, whose numbers stand beside the points where there are several."""
+    """Draw a line for each series. If it has several points, each has its number of dimensions beside it."""
     for number, (name, rows) in enumerate(series.items()):
         x, y = [measure(row) for row in rows], [row.main_figure for row in rows]
         colour, marker = colours[number % len(colours)], MARKERS[number % len(MARKERS)]

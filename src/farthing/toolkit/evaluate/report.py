@@ -1,4 +1,4 @@
-"""The rows of an evaluation in words: a Markdown table a kind of set, or one JSON object."""
+"""Renders the rows of an evaluation: as Markdown, with a table for each kind of set, or as one JSON object."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from farthing.toolkit.evaluate.retrieval import DEPTH
 from farthing.toolkit.evaluate.sets.find import LabelledSet
 
 MIB = 2**20
-KEYS = ("set", "format", "instruction", "dimensions", "search")  # columns that say what a row is of
+KEYS = ("set", "format", "instruction", "dimensions", "search")  # columns that identify a row
 NOTES = {
     "retrieval": f"Means over the queries, of the {DEPTH} documents found for each (trec_eval). ms a search: for these "
     f"{DEPTH}, without embedding the query; ms a query: with it, where the search needs its vector.",
@@ -34,7 +34,7 @@ KEPT = "{num_kept:,} of {num_texts:,} vectors, and the time they took, are of an
 class Report:
     """
     Attributes:
-        about: what the figures hold for: versions, the machine.
+        about: the versions and the machine that the figures hold for.
     """
 
     model: str
@@ -43,7 +43,7 @@ class Report:
     about: dict[str, str]
 
     def as_object(self) -> dict[str, Any]:
-        """For JSON; sizes in bytes, figures from 0 to 1."""
+        """Return the report as an object for JSON, with sizes in bytes and figures from 0 to 1."""
         return {
             "model": self.model,
             **self.about,
@@ -59,9 +59,9 @@ class Report:
         return "\n".join(parts)
 
     def tables(self, width: int | None = None) -> Iterator[str]:
-        """A table a kind of set, with what its columns mean below.
+        """Yield a table for each kind of set, with the meaning of its columns below it.
 
-        Where it is wider than `width`, its columns are in several tables below each other.
+        A table wider than `width` is split into several tables below each other.
         """
         for kind, note in NOTES.items():
             rows = [row for row in self.rows if row.kind == kind]
@@ -76,13 +76,13 @@ class Report:
 
 
 def set_lines(sets: Sequence[LabelledSet]) -> Iterator[str]:
-    """What each set was taken for, and from which files it was read."""
+    """Yield a line for each set: the kind it was recognised as, its size, and the files it was read from."""
     for data in sets:
         yield f"- {data.name}: {data.kind}, {data.size} ({', '.join(data.files)})"
 
 
 def cells_of(rows: Sequence[Row]) -> list[list[str]]:
-    """A header and a line a row; columns that say nothing are left out."""
+    """Return a header and a line of cells for each row; empty columns are left out."""
     columns = {
         "set": [row.set for row in rows],
         "format": [row.format for row in rows],
@@ -103,7 +103,7 @@ def cells_of(rows: Sequence[Row]) -> list[list[str]]:
 
 
 def parted(lines: Sequence[Sequence[str]], width: int | None) -> Iterator[list[list[str]]]:
-    """Tables of some columns each; those that say which row it is stand in all."""
+    """Split a table by its columns into tables of at most `width`; each has the columns that identify a row."""
     keys = [place for place, name in enumerate(lines[0]) if name in KEYS]
     others = [place for place in range(len(lines[0])) if place not in keys]
     chosen: list[int] = []
@@ -132,7 +132,7 @@ def mebibytes(num_bytes: int | None) -> str:
 
 
 def markdown(lines: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Lines of a table whose columns stand one below the other in plain text too."""
+    """Yield the lines of a Markdown table whose columns are aligned in plain text too."""
     escaped = [[cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
     widths = [max(map(len, column)) for column in zip(*escaped, strict=True)]
     for number, line in enumerate(escaped):

@@ -1,8 +1,8 @@
-"""Retrieval: whether what answers a query is found, and how early.
+"""Retrieval: whether the documents that answer a query are found, and how early.
 
-In: a set, vectors, and how documents are searched. Out: nDCG@10, recall@10, recall@100 and MRR@10, by trec_eval
-(pytrec_eval), and the time of a search. A search by vectors alone compares each query with every document; one that
-counts words too, or only them, goes through an index (`farthing.toolkit.index`) in a temporary folder.
+In: a set, vectors, and a way to search the documents. Out: nDCG@10, recall@10, recall@100 and MRR@10, by trec_eval
+(pytrec_eval), and the time of a search. A search by vectors alone compares each query with every document. A search
+that also counts words, or only words, goes through an index (`farthing.toolkit.index`) in a temporary folder.
 """
 
 from __future__ import annotations
@@ -18,23 +18,24 @@ import numpy as np
 from tqdm import tqdm
 
 from farthing.toolkit.evaluate.sets.retrieval import RetrievalSet
-from farthing.toolkit.extra import needed
 from farthing.toolkit.index.hybrid import Blend, by_both, by_vector, by_words
+from farthing.toolkit.optional import needed
 from farthing.toolkit.stores.passage import Passage
 
-# Documents that are asked for with each query.
+# Documents that each query asks for.
 DEPTH = 100
 MEASURES = {"ndcg_cut.10": "nDCG@10", "recall.10": "recall@10", "recall.100": "recall@100", "recip_rank": "MRR@10"}
 QUERIES_AT_A_TIME, PASSAGES_AT_A_TIME = 256, 4096
 
-Found = Sequence[Sequence[int]]  # of each query, documents by place, best first
+Found = Sequence[Sequence[int]]  # for each query, the places of documents, best first
 
 
 @dataclass(frozen=True)
 class Search:
-    """
+    """A way to search.
+
     Attributes:
-        blend: of vectors and words; None to compare vectors alone, without an index.
+        blend: how vectors and words are combined; None to compare vectors alone, without an index.
     """
 
     blend: Blend | None = None
@@ -53,7 +54,7 @@ class Search:
 
 
 def retrieval_figures(data: RetrievalSet, found: Found) -> dict[str, float]:
-    """Means over the queries, each from 0 to 1. Documents count in the order in which they were found."""
+    """Return the figures, each a mean over the queries from 0 to 1. Documents count in the order they were found."""
     with needed("Measuring retrieval", "eval"):
         import pytrec_eval
     run = {
@@ -65,13 +66,13 @@ def retrieval_figures(data: RetrievalSet, found: Found) -> dict[str, float]:
     figures = {}
     for measure, name in MEASURES.items():
         values = [results.get(query, {}).get(measure.replace(".", "_"), 0.0) for query in data.query_ids]
-        # trec_eval knows no depth of reciprocal ranks.
+        # trec_eval has no depth for reciprocal ranks, so ranks beyond 10 are taken out here.
         figures[name] = float(np.mean([value if name != "MRR@10" or value >= 0.1 else 0.0 for value in values]))
     return figures
 
 
 def by_comparing(queries: np.ndarray, documents: np.ndarray) -> Found:
-    """Places of the `DEPTH` nearest of `documents` for each row of `queries`; of equal ones the first comes first."""
+    """Return the places of the `DEPTH` documents nearest to each query; of equally near ones the first comes first."""
     depth = min(DEPTH, len(documents))
     found: list[list[int]] = []
     for start in range(0, len(queries), QUERIES_AT_A_TIME):
@@ -90,7 +91,7 @@ class IndexedSet:
 
     def __init__(self, data: RetrievalSet, vectors: np.ndarray, folder: Path, *, show_progress: bool = False) -> None:
         from farthing.toolkit.index.words import Segmenter
-        from farthing.toolkit.stores.lance_store import LanceStore
+        from farthing.toolkit.stores.lance.store import LanceStore
 
         self._data, self._segmenter = data, Segmenter()
         self._store = LanceStore(folder, vectors.shape[1])
@@ -105,7 +106,7 @@ class IndexedSet:
         self._store.build()
 
     def search(self, queries: np.ndarray, blend: Blend, *, show_progress: bool = False) -> Found:
-        """As `by_comparing`; a search for words alone may find fewer, or nothing."""
+        """Return places as `by_comparing` does; a search for words alone may find fewer documents, or none."""
         asked: Iterable[tuple[str, np.ndarray]] = zip(self._data.queries.texts, queries, strict=True)
         description = f"Searching {self._data.name}, {Search(blend).name}"
         asked = tqdm(asked, total=len(queries), desc=description, unit=" queries", disable=not show_progress)
@@ -130,9 +131,9 @@ Searcher = Callable[[Search], tuple[Found, float]]
 def searcher(
     data: RetrievalSet, queries: np.ndarray, documents: np.ndarray, *, show_progress: bool = False
 ) -> Iterator[Searcher]:
-    """What searches the set one way or another, and says how many milliseconds a query took on average.
+    """Give a function that searches the set in a given way, and says how many milliseconds a query took on average.
 
-    The index is made when it is first needed and removed at the end.
+    The index is made when it is first needed, and removed at the end.
     """
     with tempfile.TemporaryDirectory() as folder:
         indexed: list[IndexedSet] = []

@@ -1,4 +1,4 @@
-"""Translations: whether the sentence that is nearest in the other language is the translation, in both directions."""
+"""Translations: whether the nearest sentence in the other language is the translation, in both directions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROWS_AT_A_TIME = 1024
 def translation_figures(
     source: np.ndarray, target: np.ndarray, source_texts: Sequence[str], target_texts: Sequence[str]
 ) -> dict[str, float]:
-    """Shares of texts whose nearest is their translation, or the same words as that.
+    """Return the shares of texts whose nearest text is their translation, or has the same words as their translation.
 
     Args:
         source, target: of length 1, float32 [pairs, dimensions].

@@ -1,7 +1,8 @@
-"""Puts documents into a store: what is new or changed is split, embedded and segmented; the rest is left as it is.
+"""Puts documents into a store: new and changed ones are split, embedded and segmented; the others are left as they are.
 
-In: documents, one after another. Out: a store that holds them, batch by batch, and counts. Whoever is stopped begins
-again with the same documents and pays only for those that are missing. While one batch is embedded, the next is split.
+In: documents, one after another. Out: a store that holds them, batch by batch, and counts. After an interruption,
+adding the same documents again only costs the work for those that are missing. While one batch is embedded, the next is
+split.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ import numpy as np
 from farthing.core.errors import InputError
 from farthing.toolkit.documents.document import Document
 from farthing.toolkit.documents.limits import check_copies, checked
-from farthing.toolkit.documents.split import Part, Splitter, Splitting
-from farthing.toolkit.documents.split_process import CountTokens
+from farthing.toolkit.documents.splitting.split import Part, Splitter, Splitting
+from farthing.toolkit.documents.splitting.split_process import CountTokens
 from farthing.toolkit.index.embedding import BegunVectors, Embed, PassageEmbedder
 from farthing.toolkit.index.unknown_words import UnknownWords
 from farthing.toolkit.index.words import Segmenter
-from farthing.toolkit.records.placed import errors_placed
+from farthing.toolkit.records.fields import errors_placed
 from farthing.toolkit.records.skipped import STRICT, Skipped
 from farthing.toolkit.stores.passage import Passage
 from farthing.toolkit.stores.store import Store
 
-# Documents looked at together, fewer if they are long.
+# Documents that are looked at together, fewer if they are long.
 DOCUMENTS_AT_A_TIME, CHARS_AT_A_TIME = 512, 4_000_000
 
 
@@ -38,12 +39,12 @@ class Added:
     """What became of the documents so far.
 
     Attributes:
-        num_passages: of documents that were put.
-        num_begun: passages that were embedded of documents that are not put yet.
-        skipped: what was left out.
-        num_plain: of those that were split, how many were split without regard to their structure.
+        num_passages: passages of the documents that were put.
+        num_begun: passages that were embedded for documents that are not put yet.
+        skipped: the documents that were left out.
+        num_plain: of the documents that were split, how many were split without regard to their structure.
         plain: the first of these, each with the reason.
-        unknown: words of what was embedded that the model does not know.
+        unknown: counts the words of the embedded texts that the model does not know.
     """
 
     num_new: int = 0
@@ -66,9 +67,9 @@ class Prepared(NamedTuple):
     """Documents that are put together.
 
     Attributes:
-        passages, words: of those that are not held as they are.
-        held: the ids of those of them that are held otherwise.
-        num_unchanged: documents that are held as they are.
+        passages, words: those of the documents that are new or changed.
+        held: the ids of the documents that the store holds already.
+        num_unchanged: how many documents the store holds as they are.
     """
 
     passages: list[Passage]
@@ -80,10 +81,10 @@ class Prepared(NamedTuple):
 class Adder:
     """
     Args:
-        embed: the store's vectors of texts.
-        begun: keeps what is embedded of long documents until they are put.
+        embed: makes the store's vectors of texts.
+        begun: keeps the vectors of long documents until these are put.
         on_batch: called with the counts after each batch that was put, and each part that was embedded.
-        on_step: called often; what it raises ends the adding. From two threads.
+        on_step: called often, from two threads; an error that it raises ends the adding.
         skipped: is told of documents that cannot be added; the first of them is an error where it is strict.
         unknown: counts words that the model does not know.
 
@@ -113,7 +114,8 @@ class Adder:
         self._is_over = False
 
     def add(self, documents: Iterable[Document], count_tokens: CountTokens) -> Added:
-        """Raises what reading, splitting and embedding raise; what stands before that document is kept."""
+        """Add the documents. Raises what reading, splitting and embedding raise; the documents before the failure are
+        kept."""
         added = self.added
         is_built = self._store.facts().num_passages > 0
         with (
@@ -147,11 +149,12 @@ class Adder:
         added.num_passages += len(prepared.passages)
         added.num_begun = 0
         if prepared.passages and not is_built:
-            # By words only what was built is found: should this be killed, at least the rest is looked through.
+            # A search by words finds nothing before the first build. Should this process be killed after it, the
+            # passages that are not indexed are at least looked through.
             self._store.build()
 
     def _embedded(self, prepared: Prepared) -> tuple[Prepared, np.ndarray]:
-        """With vectors of the passages; without documents of which one cannot be embedded."""
+        """The documents with the vectors of their passages, without those of which a passage cannot be embedded."""
         try:
             return prepared, self._embed(prepared.passages)
         except InputError:
@@ -169,7 +172,7 @@ class Adder:
         return kept, np.array([vector for _, _, vector in good], dtype=np.float32)
 
     def _step(self) -> None:
-        """Raises what `on_step` raises; and ends the thread that prepares when the other one has failed."""
+        """Call `on_step`, and end the thread that prepares when the other one has failed."""
         self._on_step()
         if self._is_over:
             raise CancelledError
@@ -189,7 +192,7 @@ class Adder:
                 return
 
     def _checked(self, documents: Iterable[Document]) -> Iterator[Document]:
-        """Without those that are too large."""
+        """The documents without those that cannot be added, such as ones that are too large."""
         for document in documents:
             try:
                 yield checked(document)
@@ -197,7 +200,7 @@ class Adder:
                 self.added.skipped.add(error)
 
     def _unlike(self, batch: Sequence[Document], digests: dict[str, str]) -> dict[str, Document]:
-        """The documents by their ids, of two of one id the first."""
+        """The documents by their ids; of two with one id, the first."""
         found: dict[str, Document] = {}
         for document in batch:
             self._step()
@@ -219,7 +222,7 @@ class Adder:
         return document.digest(self._splitting.max_tokens, self._splitting.overlap_tokens)
 
     def _prepare(self, documents: dict[str, Document], splitter: Splitter) -> Iterator[Prepared]:
-        """What is not held as it is, in parts that are put together; what is, with the first of them."""
+        """The new and changed documents, in parts that are put together. The first part also counts the unchanged."""
         held = self._store.digests(list(documents))
         wanted = [document for name, document in documents.items() if held.get(name) != self._digest(document)]
         part, num_chars = Prepared([], [], set(held), len(documents) - len(wanted)), 0
@@ -234,7 +237,7 @@ class Adder:
             part.passages.extend(passages)
             part.words.extend(map(self._words, passages))
             num_chars += len(document.text)
-            if num_chars >= self._embedder.pace.num_chars:
+            if num_chars >= self._embedder.part_size.num_chars:
                 yield part
                 part, num_chars = Prepared([], [], set(held), 0), 0
         yield part
@@ -255,7 +258,7 @@ class Adder:
         try:
             with errors_placed(lambda index: passages[index].source or passages[index].document):
                 vectors = self._embedder.vectors([embedded_text(passage) for passage in passages])
-        except InputError:  # what is good among them is embedded again
+        except InputError:  # the good ones among them are embedded again
             self.added.unknown = before
             raise
         self.added.unknown.look_at(passage.text for passage in passages)
@@ -284,14 +287,14 @@ def passage_of(document: Document, digest: str, number: int, part: Part) -> Pass
 
 
 def embedded_text(passage: Passage) -> str:
-    """The passage under what it stands under, unless it begins with that itself."""
+    """The passage's text below its title and heading, unless the text begins with these itself."""
     first_line = passage.text.partition("\n")[0]
     above = [line for line in (passage.title, passage.heading) if line and line.split(" > ")[-1] not in first_line]
     return "\n".join([*above, passage.text])
 
 
 def taken(documents: Iterator[Document]) -> tuple[list[Document], Exception | None]:
-    """The next documents, and what kept the one after them from being read."""
+    """The next documents, and the error that kept the one after them from being read."""
     found: list[Document] = []
     num_chars = 0
     try:

@@ -1,6 +1,7 @@
 """`farthing.Index`: an index and its encoder in one object, for programs.
 
-In: documents as dicts or texts, files, queries. Out: results. It owns the encoder that it opened itself, and no other.
+In: documents as dicts or texts, files, queries. Out: results. It closes the encoder that it opened itself, and no
+other.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ class Index:
     """An index of documents, open.
 
     Args:
-        place: where it is, as `farthing index` takes it.
-        encoder: its model: an open encoder such as `farthing.Embedder`, or a name; None for the one that made it, which
-            is loaded when it is first needed.
+        place: where the index is, as `farthing index` takes it.
+        encoder: the index's model: an open encoder such as `farthing.Embedder`, or a name; None for the model that made
+            the index, which is loaded when it is first needed.
 
     Raises:
-        IndexNotFoundError: there is none; `Index.create` makes one.
+        IndexNotFoundError: there is no index; `Index.create` makes one.
     """
 
     def __init__(self, place: str, encoder: Encoder | str | None = None) -> None:
@@ -61,10 +62,11 @@ class Index:
         overlap_tokens: int | None = None,
         exist_ok: bool = False,
     ) -> Index:
-        """An empty index in a new place; with `exist_ok`, the index that is there already, with all that is in it.
+        """Make an empty index in a new place; with `exist_ok`, open the one that is there already, with all that is in
+        it.
 
-        The other arguments, and what is raised, are those of `VectorIndex.create`. One that is there must have vectors
-        of this model (`WrongSpaceError`) and the numbers that are given (`IndexExistsError`).
+        The other arguments, and the errors, are those of `VectorIndex.create`. An index that is there already must have
+        vectors of this model (`WrongSpaceError`) and the numbers that are given (`IndexExistsError`).
         """
         if exist_ok and open_database(str(place)).read(MANIFEST) is not None:
             return cls._existing(place, encoder, dimensions, max_tokens, overlap_tokens)
@@ -117,13 +119,13 @@ class Index:
         )
 
     def _current(self) -> VectorIndex:
-        """What is in the place now: another process may have moved the index to another model, or made it anew."""
+        """The index that is in the place now: another process may have moved it to another model, or made it anew."""
         self._index = self._index.current()
         return self._index
 
     @property
     def encoder(self) -> Encoder:
-        """Loaded when it is first asked for."""
+        """The encoder of the index, which is loaded when it is first asked for."""
         if self._given is not None and not isinstance(self._given, str):
             return self._given
         if self._own is None:
@@ -133,13 +135,13 @@ class Index:
         return self._own
 
     def add(self, documents: AnyDocument | Iterable[AnyDocument], *, show_progress: bool = False) -> Added:
-        """Put documents in; those that are held as they are cost nothing.
+        """Add documents; those that the index holds as they are cost nothing.
 
         Args:
             documents: one or several: `Document`s, texts, or dicts with a `text` and perhaps `id`, `title`, `source`
-                and `kind`; what else a dict has becomes metadata: texts, numbers, true and false, and lists of these.
-                Without an id a document is named by its content. An id may be a whole number, which is its decimal
-                text; what is None, and an empty list, is as if it were left out.
+                and `kind`. Everything else in a dict becomes metadata: texts, numbers, true and false, and lists of
+                these. A document without an id is named by its content. A whole number as an id becomes its decimal
+                text; None, and an empty list, count as left out.
             show_progress: draw a bar on standard error.
 
         Raises what `VectorIndex.add` raises.
@@ -150,7 +152,7 @@ class Index:
     def add_files(
         self, *names: str, exclude: Sequence[str] = (), strict: bool = False, show_progress: bool = False
     ) -> Added:
-        """Put the documents of files and folders in, as `farthing index add`. Raises also what `Inputs` raises.
+        """Add the documents of files and folders, as `farthing index add` does. Also raises what `Inputs` raises.
 
         Args:
             strict: raise an error for the first record or file that cannot be read, instead of leaving it out
@@ -185,20 +187,25 @@ class Index:
         return search(self._current(), asked, None if mode == "keyword" else self.encoder, reranker)
 
     def delete(self, *ids: str | int) -> int:
-        """Take documents out; returns how many there were. A number is the id that it was added under."""
+        """Remove documents, and return how many there were. A number stands for the id that it was added under."""
         return self._current().delete([words_of(name) for name in ids])
 
     def info(self) -> IndexInfo:
         return self._current().info()
 
     def compact(self) -> None:
-        """Make searches fast, and give back the room of what was replaced."""
+        """Make searches fast, and free the space of what was replaced."""
         self._current().compact()
 
     def reindex(self, encoder: Encoder | str, *, dimensions: int | None = None) -> None:
-        """Embed all passages with another model, which is the index's from then on. Raises what `reindex` raises."""
+        """Embed all passages with another model, which the index has from then on. Raises what `reindex` raises."""
         opened = opened_encoder(lasting_name(encoder)) if isinstance(encoder, str) else encoder
-        self._index = reindex(self._index.database, opened, dimensions=dimensions)
+        try:
+            self._index = reindex(self._index.database, opened, dimensions=dimensions)
+        except BaseException:
+            if opened is not encoder:
+                opened.close()
+            raise
         self.close()
         self._given, self._own = encoder, opened if isinstance(encoder, str) else None
 
@@ -217,19 +224,20 @@ class Index:
 
 @contextmanager
 def counting(is_shown: bool) -> Iterator[Callable[[Added], object]]:
-    """What is to be told of each batch, and draws how many documents were added."""
+    """A progress bar of the documents that were added; the function that it yields is called after each batch."""
     with tqdm(desc="Adding", unit=" documents", disable=not is_shown, dynamic_ncols=True) as bar:
         yield lambda added: bar.update(added.num_documents - bar.n)
 
 
 def opened_encoder(model: str, held_format: str = "") -> Encoder:
-    """In the format of vectors that are held, where that is one that can be chosen."""
+    """Open the model in the format of the vectors that are held, where that format can be chosen."""
     engine = EngineSettings(format=held_format) if held_format in ("none", *QUANTISED_FORMATS) else EngineSettings()
     return open_encoder(model, SourceSettings(), engine, ServingSettings(), UpstreamSettings())
 
 
 def as_documents(documents: AnyDocument | Iterable[AnyDocument]) -> Iterator[Document]:
-    """Raises `InputError` for what is no document, and for metadata that could not be asked for."""
+    """The items as documents. Raises `InputError` for an item that is no document, and for metadata that no search
+    could ask for."""
     several = [documents] if isinstance(documents, (Document, Mapping, str)) else documents
     for number, item in enumerate(several):
         if not isinstance(item, (Document, Mapping, str)):

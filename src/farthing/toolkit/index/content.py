@@ -1,22 +1,23 @@
-"""Which words say what a text is about, and which of a query do not count.
+"""Tells which words say what a text is about, and which words of a query do not count.
 
-Kinds of words, as the segmenters name them, and lists of English, Chinese and Japanese words.
+It holds kinds of words, as the segmenters name them, and lists of English, Chinese and Japanese words.
 """
 
-# Sudachi's kinds: nouns, verbs, adjectives; but neither numbers nor verbs that help others.
+# Sudachi's kinds of words that count: nouns, verbs and adjectives, but neither numbers nor verbs that help others.
 JAPANESE_CONTENT = ("名詞", "動詞", "形容詞", "形状詞")
 JAPANESE_HELPERS = ("数詞", "非自立可能", "助数詞可能", "助動詞語幹")
 # Nouns that only carry a sentence on: "the thing that", "the time when".
 FORMAL_NOUNS = "こと もの とき ため わけ はず ところ うち ほど まま くらい ぐらい つもり とおり"
 JAPANESE_FORMAL_NOUNS = frozenset(FORMAL_NOUNS.split())
-# jieba's marks of nouns, verbs, adjectives, idioms, short forms, times and places.
+# jieba's tags of nouns, verbs, adjectives, idioms, short forms, times and places.
 CHINESE_CONTENT = "nvaijts"
-# Auxiliaries that it marks as verbs, and "what to do" and "whether", as idioms.
+# Auxiliaries that jieba tags as verbs; and "what to do" and "whether", which it tags as idioms.
 AUXILIARIES = """
 应该 應該 可以 可能 能够 能夠 需要 没有 沒有 就是 不是 不能 不会 不會 不了 还有 還有 是否 怎么办 怎麼辦 想要
 """
 CHINESE_FUNCTION_WORDS = frozenset(AUXILIARIES.split())
-# Pronouns, question words, particles, prepositions and adverbs without a meaning of their own, for queries.
+# Chinese words without a meaning of their own, for queries: pronouns, question words, particles, prepositions and
+# adverbs.
 CHINESE_STOPS = """
 怎么 怎么样 怎样 怎么办 如何 什么 哪里 哪儿 哪个 哪些 哪 谁 为什么 为何 多少 几 吗 呢 吧 啊 呀 嘛 了 的 地 得 着 过
 怎麼 怎麼樣 怎樣 怎麼辦 什麼 哪裡 哪裏 哪個 為什麼 為何 幾 嗎 嘛 著 過
@@ -27,12 +28,13 @@ CHINESE_STOPS = """
 上 下 里 中 时 后 前 裡 裏 時 後
 """
 CHINESE_STOP_WORDS = frozenset(CHINESE_STOPS.split())
-# Of a Japanese query: "what", "where", "this", "and"; and verbs and adverbs that stand in any question.
+# The same for Japanese queries: words such as "what", "where", "this" and "and"; and verbs and adverbs that stand in
+# any question.
 JAPANESE_STOP_KINDS = ("代名詞", "連体詞", "接続詞", "感動詞")
 JAPANESE_STOPS = "どう つく 何 為る 有る 居る 成る 出来る 下さる 教える 事 物 時 為"
 JAPANESE_STOP_WORDS = frozenset(JAPANESE_STOPS.split())
-# Without a meaning of their own, for queries: articles, pronouns, auxiliaries, prepositions, conjunctions, question
-# words, and what the apostrophe leaves of them.
+# English words without a meaning of their own, for queries: articles, pronouns, auxiliaries, prepositions,
+# conjunctions, question words, and what the apostrophe leaves of them.
 ENGLISH_STOPS = """
 a about after all also am an and any are aren around as at be because been before being between but by can cannot could
 couldn d did didn do does doesn doing don done during for from had hadn has hasn have haven having he her here hers him
@@ -42,7 +44,7 @@ through to too under until up us ve very was wasn we were weren what when where 
 without won would wouldn you your yours
 """
 ENGLISH_STOP_WORDS = frozenset(ENGLISH_STOPS.split())
-# Further ones that say nothing of what a text is about, for people who read labels.
+# Further English words that say nothing of what a text is about, for labels that people read.
 ENGLISH = """
 a about above after again against all almost already also although always am among an and another any anyone anything
 are aren around as at be because been before being below between both but by can cannot could couldn did didn do does

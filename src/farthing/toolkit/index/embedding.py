@@ -1,7 +1,7 @@
-"""Embeds passages in parts that take some seconds each, and keeps the parts of what is not whole yet.
+"""Embeds passages in parts that take some seconds each, and keeps the parts of documents that are not whole yet.
 
-In: texts. Out: their vectors. A store takes whole documents, and one of many megabytes is embedded for minutes: whoever
-is stopped meanwhile finds its parts in a file of the index's, and embeds the rest alone.
+In: texts. Out: their vectors. A store takes whole documents, and a document of many megabytes is embedded for minutes.
+After an interruption, its finished parts are found in a file of the index, and only the rest is embedded.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from farthing.toolkit.stores.failures import file_errors
 
 Embed = Callable[[Sequence[str]], np.ndarray]
 
-# What is embedded and put together: what takes about so long, since it is lost when the process is killed. Known once
-# the first characters were embedded.
+# Passages are embedded and put together in amounts that take about so long, since the current amount is lost when the
+# process is killed. How many characters that is becomes known once the first ones were embedded.
 SECONDS_A_PUT, FIRST_CHARS, LEAST_CHARS, MOST_CHARS = 10.0, 20_000, 2_000, 4_000_000
 KEY_BYTES = 16
-PART = struct.Struct("<III")  # vectors of the part, dimensions, CRC-32 of what follows: keys, then float32 numbers
+PART = struct.Struct("<III")  # number of vectors, dimensions, CRC-32 of what follows: keys, then float32 numbers
 
 
-class Pace:
-    """How many characters are embedded in about `SECONDS_A_PUT`."""
+class PartSize:
+    """The number of characters that are embedded in about `SECONDS_A_PUT`."""
 
     def __init__(self) -> None:
         self.num_chars = FIRST_CHARS
 
     def note(self, num_chars: int, seconds: float) -> None:
-        """So many took so many seconds. A small part of what is usual tells little."""
+        """Take note that so many characters took so many seconds. A part much smaller than usual tells little."""
         if num_chars >= self.num_chars / 4:
             fitting = int(num_chars * SECONDS_A_PUT / max(seconds, 1e-3))
             self.num_chars = max(LEAST_CHARS, min(fitting, 4 * self.num_chars, MOST_CHARS))
@@ -48,20 +48,22 @@ class Pace:
 class PassageEmbedder:
     """
     Args:
-        embed: the store's vectors of texts.
-        begun: keeps the parts of what is embedded in several; None where they cannot be kept.
-        on_part: called with the number of vectors that a call of `vectors` has so far, before each of its parts.
+        embed: makes the store's vectors of texts.
+        begun: keeps the parts of what is embedded in several parts; None where they cannot be kept.
+        on_part: called before each part of a call of `vectors`, with the number of vectors that the call has made so
+            far.
     """
 
     def __init__(
         self, embed: Embed, begun: BegunVectors | None, on_part: Callable[[int], object] = lambda _: None
     ) -> None:
         self._embed, self._begun, self._on_part = embed, begun, on_part
-        self.pace = Pace()
+        self.part_size = PartSize()
         self._num_parts = 0  # of the last call
 
     def vectors(self, texts: Sequence[str]) -> np.ndarray:
-        """float32 [texts, dimensions]. Raises what embedding raises, and `VectorIndexError` of the file."""
+        """The vectors of the texts: float32 [texts, dimensions]. Raises what embedding raises, and `VectorIndexError`
+        for the file of the kept parts."""
         parts: list[np.ndarray] = []
         first = 0
         while first < len(texts):
@@ -73,7 +75,7 @@ class PassageEmbedder:
         return np.concatenate(parts)
 
     def are_put(self, *, is_end: bool = False) -> None:
-        """What the last call made is in the store, and at the end all that there was: its parts are not needed."""
+        """Drop the kept parts, since the store has the vectors of the last call, or at the end all vectors."""
         if self._begun is not None and (is_end or self._num_parts > 1):
             self._begun.clear()
 
@@ -81,7 +83,7 @@ class PassageEmbedder:
         num_chars = 0
         for number in range(first, len(texts)):
             num_chars += len(texts[number])
-            if num_chars >= self.pace.num_chars:
+            if num_chars >= self.part_size.num_chars:
                 return number - first + 1
         return len(texts) - first
 
@@ -91,7 +93,7 @@ class PassageEmbedder:
         if missing:
             started = time.monotonic()
             found = self._embed(missing)
-            self.pace.note(sum(map(len, missing)), time.monotonic() - started)
+            self.part_size.note(sum(map(len, missing)), time.monotonic() - started)
             if not is_all and self._begun is not None:
                 self._begun.keep(missing, found)
             if not held:
@@ -103,25 +105,25 @@ class PassageEmbedder:
 class BegunVectors:
     """Vectors by the texts that they are of, in a file that one process at a time writes.
 
-    A part that was cut off, or whose checksum is wrong, counts for nothing, nor does what stands after it.
+    A part that was cut off, or whose checksum is wrong, is ignored, and so is everything after it.
 
     Args:
-        file: made when the first part is kept. What somebody else put there is neither read nor changed.
-        place: of the index, for messages.
-        space: names the vectors; those of others are not found.
+        file: made when the first part is kept. A file that somebody else put there is neither read nor changed.
+        place: the index's place, for messages.
+        space: names the space of the vectors; vectors of other spaces are not found.
     """
 
     def __init__(self, file: Path, place: str, space: str) -> None:
         self._file, self._place = file, place
         self._space = blake2b(space.encode(), digest_size=KEY_BYTES).digest()
-        self._starts: dict[bytes, tuple[int, int]] = {}  # of a vector: its first byte in the file, and its dimensions
-        self._end = 0  # of the last whole part
+        self._starts: dict[bytes, tuple[int, int]] = {}  # by key, a vector's first byte and its dimensions
+        self._end = 0  # where the last whole part ends
         with self._opened(os.O_RDONLY) as stream:
             if stream is not None:
                 self._look_through(stream)
 
     def held(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
-        """Vectors of those of the texts that are held."""
+        """The vectors of those texts whose vectors are held, by text."""
         found: dict[str, np.ndarray] = {}
         if not self._starts:
             return found
@@ -134,7 +136,7 @@ class BegunVectors:
         return found
 
     def keep(self, texts: Sequence[str], vectors: np.ndarray) -> None:
-        """`vectors`: float32 [texts, dimensions]."""
+        """Keep the vectors of these texts: float32 [texts, dimensions]."""
         keys, dimensions = [self._key(text) for text in texts], vectors.shape[1]
         content = b"".join(keys) + vectors.astype("<f4").tobytes()
         with self._opened(os.O_RDWR | os.O_CREAT) as stream:
@@ -157,7 +159,7 @@ class BegunVectors:
         return blake2b(text.encode(), digest_size=KEY_BYTES, key=self._space).digest()
 
     def _note(self, keys: Sequence[bytes], dimensions: int) -> None:
-        """The part that stands after those before it."""
+        """Note where the vectors of the next part are in the file, and where that part ends."""
         first = self._end + PART.size + KEY_BYTES * len(keys)
         self._starts.update((key, (first + 4 * dimensions * number, dimensions)) for number, key in enumerate(keys))
         self._end = first + 4 * dimensions * len(keys)
@@ -179,7 +181,7 @@ class BegunVectors:
 
     @contextmanager
     def _opened(self, flags: int) -> Iterator[BinaryIO | None]:
-        """The file; None where there is none, or none of ours."""
+        """The open file; None where there is no file, or one that is not ours."""
         with file_errors(self._place):
             stream = opened(self._file, flags)
             if stream is None:
@@ -192,7 +194,7 @@ class BegunVectors:
 
 
 def opened(file: Path, flags: int) -> BinaryIO | None:
-    """None where there is none, and for a link or what is no plain file."""
+    """Open the file; None where there is none, and for a link or anything but a plain file."""
     try:
         descriptor = os.open(file, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, PRIVATE_FILE)
     except FileNotFoundError:

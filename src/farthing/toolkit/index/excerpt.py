@@ -1,7 +1,7 @@
-"""What to show of a passage: the part that answers, with the words of the query marked.
+"""Picks what to show of a passage: the part that answers, with the words of the query marked.
 
-In: a passage's text and a query. Out: a stretch of the text and the places of matching words in it. Words match as
-keyword search counts them, so that "resets" is marked for "reset"; a query in another language marks nothing.
+In: a passage's text and a query. Out: a stretch of the text and the places of matching words in it. Words match as in
+keyword search, so that "resets" is marked for "reset"; a query in another language marks nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from farthing.toolkit.index.words import MAX_WORD_CHARS, RUN, Segmenter
 from farthing.toolkit.spelling import search_form
 
 LENGTH = 280
-# Of `OTHER_TEXT`, those whose lines are broken anywhere.
+# The suffixes of `OTHER_TEXT` whose lines are broken anywhere.
 PROSE = frozenset({"adoc", "asc", "org", "rst", "tex", "txt"})
 WORD_START = re.compile(r"(?<=\s)\S")
 # Shorter words say little: they are marked only where the query has no others.
@@ -25,13 +25,13 @@ MIN_SPACED_CHARS, MIN_UNSPACED_CHARS = 3, 2
 
 
 def is_of_lines(source: str) -> bool:
-    """Whether a passage's lines mean something, by the file that it came from: code, settings, a log."""
+    """Whether a passage's lines mean something, as in code, settings or a log, by the file that it came from."""
     suffix = suffix_of(source.rpartition(":")[0] or source)
     return KINDS.get(suffix) in LANGUAGES or (suffix in OTHER_TEXT and suffix not in PROSE)
 
 
 class Excerpt(NamedTuple):
-    """`marks` are (start, end) of the words in `text` that match, in order."""
+    """A stretch of a passage; `marks` are (start, end) of the words in `text` that match, in order."""
 
     text: str
     marks: list[tuple[int, int]]
@@ -40,7 +40,7 @@ class Excerpt(NamedTuple):
 
 
 class Wanted:
-    """What is marked: the words of a query, found once for all results.
+    """The words of a query that are to be marked, found once for all results.
 
     Raises `MissingExtraError` where a segmenter that the query needs is not installed.
     """
@@ -50,16 +50,16 @@ class Wanted:
         self._words = longer(segmenter.asked(query).content, MIN_SPACED_CHARS)
         surfaces = [word for word in segmenter.surfaces(query) if len(word) <= MAX_WORD_CHARS]
         self._surfaces = longer(surfaces, MIN_UNSPACED_CHARS)
-        # Of the surfaces that begin with a letter, the longest first.
+        # The lengths of the surfaces that begin with each letter, the longest first.
         self._lengths: dict[str, list[int]] = {}
         for first, length in sorted({(word[0], len(word)) for word in self._surfaces}, reverse=True):
             self._lengths.setdefault(first, []).append(length)
 
     def excerpt(self, text: str, length: int = LENGTH, *, keeps_lines: bool = False) -> Excerpt:
-        """The `length` characters in which most different words of the query stand.
+        """The `length` characters that hold the most different words of the query.
 
         White space is made single, unless the text `keeps_lines`: then whole lines are taken where they are not too
-        long, without what all are indented by.
+        long, without the indentation that they all share.
         """
         line = dedent(text.strip("\n").expandtabs(4)).rstrip() if keeps_lines else " ".join(text.split())
         marks = self._marks(line)
@@ -76,7 +76,7 @@ class Wanted:
 
     def _marks(self, line: str) -> list[tuple[int, int]]:
         found: list[tuple[int, int]] = []
-        is_wanted: dict[str, bool] = {}  # words come again and again
+        is_wanted: dict[str, bool] = {}  # the same words come again and again
         for run in RUN.finditer(line):
             word = run.group()
             if run.lastgroup != "spaced":
@@ -89,7 +89,7 @@ class Wanted:
         return found
 
     def _literal(self, run: str) -> Iterator[tuple[int, int]]:
-        """Where the longest of the surfaces stand in a text without spaces, from left to right."""
+        """The places of the longest surfaces in a text without spaces, from left to right."""
         at = 0
         while at < len(run):
             lengths = self._lengths.get(run[at], ())
@@ -100,19 +100,19 @@ class Wanted:
 
 
 def longer(words: Iterable[str], num_chars: int) -> set[str]:
-    """Those of at least so many characters, or all where there are none."""
+    """The words of at least so many characters, or all words where there are none."""
     every = set(words)
     return {word for word in every if len(word) >= num_chars} or every
 
 
 def best_start(line: str, marks: list[tuple[int, int]], length: int) -> int:
-    """Of the stretch with most different marked words; a little before the first of them."""
+    """The start of the stretch with the most different marked words, a little before the first of them."""
     if len(line) <= length or not marks:
         return 0
     words = [search_form(line[first:last]) for first, last in marks]
     best, most = 0, 0
     inside: Counter[str] = Counter()
-    behind = 0  # the first mark behind the stretch that begins at the mark
+    behind = 0  # the first mark after the stretch that begins at this mark
     for index, (first, _) in enumerate(marks):
         while behind < len(marks) and marks[behind][1] <= first + length:
             inside[words[behind]] += 1
@@ -120,7 +120,7 @@ def best_start(line: str, marks: list[tuple[int, int]], length: int) -> int:
         if len(inside) > most:
             best, most = first, len(inside)
         if behind == index:
-            behind += 1  # a word that is longer than the stretch
+            behind += 1  # the word is longer than the stretch
             continue
         inside[words[index]] -= 1
         if not inside[words[index]]:

@@ -1,10 +1,10 @@
-"""Passages by meaning, by words, or by both in one order.
+"""Finds passages by meaning, by words, or by both in one order.
 
-In: a query as a vector and as words. Out: passages, best first, each with both of its scores where both were asked
-for. A hybrid search takes the best candidates of both kinds and fuses them: as a weighted sum of scores that are first
-brought to 0..1 for the query (Bruch, Gai and Ingber, https://arxiv.org/abs/2210.11934, find it better than ranks), or
-by reciprocal ranks (Cormack, Clarke and Büttcher, SIGIR 2009), for which scores do not matter. In both, words count the
-less, the less of the query even the best passages have.
+In: a query as a vector and as words. Out: passages, best first, each with both of its scores where both were asked for.
+A hybrid search takes the best candidates of both kinds and fuses them in one of two ways: as a weighted sum of scores
+that are first brought to 0..1 for the query (Bruch, Gai and Ingber, https://arxiv.org/abs/2210.11934, find it better
+than ranks), or by reciprocal ranks (Cormack, Clarke and Büttcher, SIGIR 2009), for which scores do not matter. In both,
+the less of the query even the best passages have, the less words count.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ Mode = Literal["hybrid", "vector", "keyword"]
 Fusion = Literal["sum", "ranks"]
 Key = TypeVar("Key", bound=Hashable)
 
-# Candidates of each kind, for each result that is asked for, and at least.
+# How many candidates of each kind are taken, for each result that is asked for, and at least.
 CANDIDATES_PER_RESULT, MIN_CANDIDATES = 4, 40
 RANK_CONSTANT = 60.0
-# Of each kind, the candidates by which it is judged how rare a word is; and of those by words, which must have much of
-# the query.
+# How many candidates of each kind are used to judge how rare a word is; and how many of the best by words are looked at
+# for the share of the query that they have.
 SAMPLED, NUM_BEST = 40, 3
-# Shares of the query, by the rarity of its words: up to the first words count nothing, from the second on they count
-# in full. docs/log.md has what other numbers did.
+# Shares of the query, by the rarity of its words: up to the first share, words count nothing; from the second share on,
+# they count in full. docs/log.md has what other numbers did.
 LEAST_COVERED, WELL_COVERED = 0.25, 0.5
 
 
@@ -44,7 +44,7 @@ class Blend:
     """
     Attributes:
         fusion: "sum" of scores, or reciprocal "ranks".
-        vector_weight: of the cosine; the rest is the words', where passages have much of the query.
+        vector_weight: the weight of the cosine; the words have the rest, where passages have much of the query.
     """
 
     fusion: Fusion = "sum"
@@ -60,9 +60,9 @@ class Blend:
 class Hit(NamedTuple):
     """
     Attributes:
-        score: what the order is by: the cosine, BM25's, or the fused one.
+        score: the score that decides the order: the cosine, BM25's, or the fused one.
         cosine: None where it was not asked for.
-        bm25: None where it was not asked for; 0 of a passage that is not among the candidates by words.
+        bm25: None where it was not asked for; 0 for a passage that is not among the candidates by words.
     """
 
     passage: Passage
@@ -87,9 +87,10 @@ def by_both(
     where: Sequence[Condition] = (),
     blend: Blend | None = None,
 ) -> list[Hit]:
-    """
+    """The best passages by meaning and words together.
+
     Args:
-        vector: of the query, of length 1, float32 [dimensions].
+        vector: the query's unit vector, float32 [dimensions].
         asked: the words of the query, segmented as the passages were.
     """
     blend = blend or Blend()
@@ -106,17 +107,17 @@ def by_both(
 
 
 class Weights(NamedTuple):
-    """Of the two scores; their sum is 1."""
+    """The weights of the two scores; their sum is 1."""
 
     cosine: float
     words: float
 
 
 def weighed(blend: Blend, found: Candidates, words: Sequence[str]) -> Weights:
-    """The blend's weights, of which that of the words is less the less of the query any passage has.
+    """The blend's weights. The less of the query any passage has, the less weight words get.
 
-    The best BM25 of a query is the best there is, and may be next to nothing: one word of ten in a question that was
-    not asked in the words of the answer.
+    The best BM25 of a query is only the best there is, and may be next to nothing: one word of ten in a question that
+    was not asked in the words of the answer.
     """
     if blend.vector_weight in (0, 1) or not found.bm25:
         return Weights(blend.vector_weight, 1 - blend.vector_weight)
@@ -128,10 +129,10 @@ def weighed(blend: Blend, found: Candidates, words: Sequence[str]) -> Weights:
 
 
 def covered(found: Candidates, words: Sequence[str]) -> float:
-    """How much of the query the passages have that match it best: the share of its words, the rarer the more.
+    """The largest share of the query's words that one of its best matching passages has; rare words count more.
 
-    How rare a word is among the candidates stands for how rare it is among all passages, which a store would have to be
-    asked for word by word. All words of the query count, those too that no passage has.
+    How rare a word is among the candidates stands for how rare it is among all passages, for which a store would have
+    to be asked word by word. All words of the query count, even those that no passage has.
     """
     best = sorted(found.bm25, key=found.bm25.__getitem__, reverse=True)[:SAMPLED]
     sample = list(dict.fromkeys((*best, *itertools.islice(found.cosines, SAMPLED))))
@@ -146,10 +147,11 @@ def covered(found: Candidates, words: Sequence[str]) -> float:
 
 
 def fuse_scores(cosines: Mapping[Key, float], bm25: Mapping[Key, float], weights: Weights) -> dict[Key, float]:
-    """Cosines run from the least of the candidates' to the greatest; BM25 from 0, which no shared word gives."""
+    """The weighted sums of the scores. Cosines are scaled from the candidates' least to their greatest; BM25 from 0,
+    the score of a passage that shares no word."""
     least, greatest = min(cosines.values(), default=0.0), max(cosines.values(), default=0.0)
     if least == greatest:
-        least -= 1.0  # they are all the best
+        least -= 1.0  # all candidates are the best
     span, most = greatest - least, max(bm25.values(), default=0.0) or 1.0
     return {
         name: weights.cosine * (cosine - least) / span + weights.words * bm25.get(name, 0.0) / most

@@ -1,8 +1,8 @@
 """An index of documents: made once, added to, searched by meaning and by words.
 
-In: documents, and queries as texts. Out: passages, best first. What is in an index is of one vector space, and nothing
-else is compared with it. Every change is there whole or not at all: a process that is killed leaves an index that
-opens.
+In: documents, and queries as texts. Out: passages, best first. All vectors in an index are of one vector space, and
+nothing else is compared with them. Every change takes effect as a whole or not at all: a process that is killed leaves
+an index that opens.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from farthing.core.errors import (
 from farthing.core.space import VectorSpace
 from farthing.serving.request import EmbedRequest, EmbedResult
 from farthing.toolkit.documents.document import Document
-from farthing.toolkit.documents.split import splitting_for
+from farthing.toolkit.documents.splitting.split import splitting_for
 from farthing.toolkit.encoder import Encoder
 from farthing.toolkit.index import words
 from farthing.toolkit.index.adding import Added, Adder
@@ -38,7 +38,8 @@ from farthing.toolkit.stores.failures import unreadable
 from farthing.toolkit.stores.store import Store, StoreFacts
 
 FIRST_DATA = "data-1"
-# Up to so many passages an index is built whenever something was added; beyond, when so many are not indexed.
+# An index of at most so many passages is built whenever something was added; a larger index when so many passages are
+# not indexed.
 SMALL_PASSAGES, MANY_UNINDEXED = 20_000, 5_000
 
 
@@ -48,7 +49,7 @@ class IndexInfo(NamedTuple):
 
 
 class VectorIndex:
-    """One index, open. `farthing.toolkit.index.search` asks it questions; here is what is in it.
+    """An open index and what is in it; `farthing.toolkit.index.search` searches it.
 
     Use `create` or `open`. Raises `UnreadableIndexError` when the data that the manifest names is not there.
     """
@@ -71,15 +72,15 @@ class VectorIndex:
         max_tokens: int | None = None,
         overlap_tokens: int | None = None,
     ) -> VectorIndex:
-        """An empty index in a place of its own. When it cannot be made, the place is as it was before.
+        """Make an empty index in a place of its own. When it cannot be made, the place is left as it was before.
 
         Args:
-            dimensions: of the vectors that are kept, for models that are trained to be cut.
-            max_tokens: of a passage; None for what suits search, within the model's context.
-            overlap_tokens: that neighbouring passages of a document share; None for an eighth.
+            dimensions: the length of the vectors that are kept, for models that are trained to be cut.
+            max_tokens: the most tokens of a passage; None for what suits search, within the model's context.
+            overlap_tokens: the tokens that neighbouring passages of a document share; None for an eighth.
 
         Raises:
-            IndexExistsError: there is one already.
+            IndexExistsError: there is an index already.
             IndexPlaceError: something else is there.
             InputError: a number makes no sense.
             DimensionsError: the model cannot make vectors of this length.
@@ -87,8 +88,7 @@ class VectorIndex:
         """
         check_free(database)
         splitting = splitting_for(encoder.context_length, max_tokens, overlap_tokens)
-        encoder.encode(["a wren"], dimensions=dimensions)  # raises for dimensions that the model does not have
-        space = space_of(encoder, dimensions)
+        space = tried_space(encoder, dimensions)
         manifest = Manifest(FIRST_DATA, encoder.model, space, splitting, words.VERSION, secrets.token_hex(16))
         with database.making():
             check_free(database)
@@ -104,7 +104,8 @@ class VectorIndex:
 
     @classmethod
     def open(cls, database: Database, segmenter: words.Segmenter | None = None) -> VectorIndex:
-        """
+        """Open the index in a place.
+
         Raises:
             IndexNotFoundError: there is none.
             UnreadableIndexError: it is damaged, or this version cannot read it.
@@ -119,8 +120,12 @@ class VectorIndex:
         return cls(database, manifest, segmenter)
 
     def check(self, encoder: Encoder) -> None:
-        """Raises `WrongSpaceError` when the encoder's vectors are not of the index's space."""
+        """Raise `WrongSpaceError` when the encoder's vectors are not of the index's space."""
         self.manifest.check_space(encoder.space, encoder.model)
+
+    def check_made(self, result: EmbedResult, encoder: Encoder) -> None:
+        """Raise `WrongSpaceError` when vectors that the encoder made, of any length, are not of the index's space."""
+        self.manifest.check_space(replace(result.space, dimensions=encoder.dimensions), encoder.model)
 
     @property
     def dimensions(self) -> int:
@@ -137,20 +142,22 @@ class VectorIndex:
         on_step: Callable[[], object] = lambda: None,
         skipped: Skipped = STRICT,
     ) -> Added:
-        """Put documents in; those that are held as they are cost nothing.
+        """Add documents; those that the index holds as they are cost nothing.
 
         Args:
-            on_batch: called with the counts after each batch that was put, and each part of one that was embedded.
-            skipped: is told of documents that cannot be added, which are left out; by default the first is an error.
-            on_step: called often, from two threads; what it raises ends the adding, and what was put before is kept.
+            on_batch: called with the counts after each batch that was put, and each part of a batch that was embedded.
+            skipped: is told of documents that cannot be added, which are left out; by default the first of them is an
+                error.
+            on_step: called often, from two threads; an error that it raises ends the adding, and what was put before is
+                kept.
 
         Raises:
             WrongSpaceError: the encoder's vectors are not of the index's space.
             IndexBusyError: another process changes the index.
-            InputError: of reading, splitting or embedding a document; those before it are kept.
+            InputError: a document cannot be read, split or embedded; the documents before it are kept.
             EngineError, ServingError: the computation failed; what was put before is kept.
-            DiskFullError, IndexAccessError, UnreadableIndexError: of the index's files; the message says how many
-                documents were put before and are kept.
+            DiskFullError, IndexAccessError, UnreadableIndexError: the index's files cannot be read or written; the
+                message says how many documents were put before and are kept.
         """
         self.check(encoder)
         with self._changing():
@@ -161,7 +168,7 @@ class VectorIndex:
                 try:
                     added = adder.add(documents, encoder.count_tokens)
                 except VectorIndexError:
-                    raise  # of the store itself, which could not be built either
+                    raise  # the store itself fails, so that it could not be built either
                 except BaseException:
                     self._build_where_it_pays()
                     raise
@@ -169,40 +176,39 @@ class VectorIndex:
         return added
 
     def _build_where_it_pays(self) -> None:
-        """What is not indexed yet is found all the same, by looking through it; building a large index takes a minute,
-        however little is new (LanceDB writes its tables anew)."""
+        """Build the index if it is small, or if much of it is not indexed. Passages that are not indexed yet are found
+        all the same, by looking through them, and building a large index takes a minute, however little is new (LanceDB
+        writes its tables anew)."""
         facts = self.store.facts()
         if facts.num_passages <= SMALL_PASSAGES or facts.num_unindexed > MANY_UNINDEXED:
             self.store.build()
 
-    def embed_with(self, encoder: Encoder, on_result: Callable[[EmbedResult], object] | None = None) -> Embed:
-        """Vectors of passages as they are kept. An encoder may change its weights: none but those of the space are.
+    def embed_with(self, encoder: Encoder, on_result: Callable[[EmbedResult], object]) -> Embed:
+        """A function that makes vectors of passages as they are kept. It checks each time that they are of the index's
+        space, since an encoder may change its weights.
 
-        `on_result` is told what else is known of them, where the encoder is a `RequestEncoder`.
+        `on_result` is told what else is known of the vectors.
         """
-        ask = getattr(encoder, "encode_request", None)
 
         def embed(texts: Sequence[str]) -> np.ndarray:
-            if ask is None or on_result is None:
-                vectors = encoder.encode(texts, input_type="document", dimensions=self.dimensions, truncate=True)
-            else:
-                request = EmbedRequest(texts, input_type="document", dimensions=self.dimensions, truncate=True)
-                result: EmbedResult = ask(request)
-                vectors = result.vectors
-                on_result(result)
-            self.check(encoder)
-            return vectors
+            request = EmbedRequest(texts, input_type="document", dimensions=self.dimensions, truncate=True)
+            result = encoder.encode_request(request)
+            self.check_made(result, encoder)
+            on_result(result)
+            return result.vectors
 
         return embed
 
     def begun_vectors(self) -> BegunVectors | None:
-        """To be used while the index is changed."""
+        """The vectors of documents that are not whole yet, to be used while the index is changed; None where they
+        cannot be kept."""
         file = self.database.begun_file()
         return None if file is None else BegunVectors(file, self.database.place, self.manifest.space.id)
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        """Raises `IndexBusyError` when another process changes the index, or has put another one in its place."""
+        """Keep others from changing the index meanwhile. Raises `IndexBusyError` when another process changes it, or
+        has put another index in its place."""
         with self.database.writing():
             if not self.is_current():
                 raise IndexBusyError(
@@ -212,25 +218,25 @@ class VectorIndex:
             yield
 
     def is_current(self) -> bool:
-        """Whether this is what is in its place now. Raises as `open`."""
+        """Whether this index is what is in its place now. Raises what `open` raises."""
         return held_manifest(self.database) == self.manifest
 
     def current(self) -> VectorIndex:
-        """This index, or the one that has taken its place, or what has become of it. Raises as `open`."""
+        """This index, or the one that has taken its place. Raises what `open` raises."""
         return self if self.is_current() else VectorIndex.open(self.database, self.segmenter)
 
     def delete(self, documents: Sequence[str]) -> int:
-        """Take documents out, by their ids; returns how many there were. Raises `IndexBusyError`."""
+        """Remove documents by their ids, and return how many of them there were. Raises `IndexBusyError`."""
         with self._changing():
             return self.store.delete(documents)
 
     def prune(self, folders: Sequence[str], kept: Collection[str], unread: Collection[str] = ()) -> int:
-        """Take out documents whose ids are paths in these folders and that are not among `kept`.
+        """Remove documents whose ids are paths in these folders and that are not among `kept`.
 
         Args:
-            unread: paths of files and folders that could not be read: what is of them stays.
+            unread: paths of files and folders that could not be read; documents of these stay.
 
-        Returns how many there were. Raises `IndexBusyError`.
+        Returns how many documents were removed. Raises `IndexBusyError`.
         """
         inside = tuple("" if folder == "." else folder + "/" for folder in folders)
         staying = tuple("" if folder == "." else folder + "/" for folder in unread)
@@ -245,19 +251,19 @@ class VectorIndex:
         return self.delete(gone)
 
     def remove(self) -> list[str]:
-        """The index with all that is in it, as `remove_index`."""
+        """Remove the index with all that is in it, as `remove_index` does."""
         self.store.close()
         return remove_index(self.database)
 
     def compact(self) -> None:
-        """Make searches fast, and give back the room of what was replaced. Raises `IndexBusyError`."""
+        """Make searches fast, and free the space of what was replaced. Raises `IndexBusyError`."""
         with self._changing():
             self.store.build()
-            self.database.drop(before(self.manifest.data))  # where a move to another model was killed at its very end
+            self.database.drop(before(self.manifest.data))  # left where a move to another model was killed at its end
 
 
 def check_free(database: Database) -> None:
-    """Raises `IndexExistsError` or `IndexPlaceError` where no index can be made, before anything is done for it."""
+    """Raise `IndexExistsError` or `IndexPlaceError` where no index can be made, before anything is done for it."""
     if database.read(MANIFEST) is not None:
         raise IndexExistsError(
             f"There is an index in {database.place} already. Add to it, delete it, or choose another place."
@@ -266,7 +272,7 @@ def check_free(database: Database) -> None:
 
 
 def remove_index(database: Database) -> list[str]:
-    """Remove an index, also one that cannot be opened. What else is in its place stays; returns names of that.
+    """Remove an index, even one that cannot be opened. What else is in its place stays; the names of that are returned.
 
     Raises:
         IndexNotFoundError: there is none.
@@ -286,7 +292,7 @@ def remove_index(database: Database) -> list[str]:
 
 @contextmanager
 def kept_told(added: Added) -> Iterator[None]:
-    """Errors of the index's files say how many documents were put before. `added`: what is done so far."""
+    """Let errors of the index's files say how many documents were put before; `added` is what is done so far."""
     try:
         yield
     except VectorIndexError as error:
@@ -295,8 +301,12 @@ def kept_told(added: Added) -> Iterator[None]:
         raise type(error)(f"{error} {kept}", param=error.param) from error
 
 
-def space_of(encoder: Encoder, dimensions: int | None) -> VectorSpace:
-    return replace(encoder.space, dimensions=dimensions or encoder.dimensions)
+def tried_space(encoder: Encoder, dimensions: int | None) -> VectorSpace:
+    """The space of the encoder's vectors of so many dimensions. A text is embedded to find out.
+
+    Raises `DimensionsError` for dimensions that the model does not have, and the errors of `Encoder.encode_request`.
+    """
+    return encoder.encode_request(EmbedRequest(["a wren"], dimensions=dimensions)).space
 
 
 def before(data: str) -> str:
@@ -313,7 +323,8 @@ def numbered(data: str, step: int) -> str:
 
 
 def held_manifest(database: Database) -> Manifest:
-    """Raises `IndexNotFoundError` where there is none, and `UnreadableIndexError` for one that cannot be read."""
+    """The manifest of a place. Raises `IndexNotFoundError` where there is none, and `UnreadableIndexError` if it cannot
+    be read."""
     content = database.read(MANIFEST)
     if content is None:
         raise not_found(database)

@@ -1,6 +1,6 @@
-"""What an index says of itself: which space its vectors are of, how documents are split, where its data is.
+"""The manifest of an index: which space its vectors are of, how documents are split, where its data is.
 
-It may have been copied, cut off or written by somebody else: each field is checked before anything is done with it.
+A manifest may have been copied, cut off or written by somebody else, so each field is checked before it is used.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 
 from farthing.core.errors import InputError, ModelNotFoundError, UnreadableIndexError, WrongSpaceError
 from farthing.core.space import VectorSpace
-from farthing.toolkit.documents.split import Splitting
+from farthing.toolkit.documents.splitting.split import Splitting
 
 LAYOUT = 1
 MAX_NAME_CHARS = 4_096
 MAX_DIMENSIONS = 65_536
-# Of passages and of versions: far beyond what there is, and far from what would overflow.
+# The largest number of tokens or version: far beyond what there is, and far from what would overflow.
 MAX_NUMBER = 2**24
 DATA = re.compile(r"data-[0-9]{1,9}")
 ID = re.compile(r"[0-9a-f]{32}|")
@@ -30,12 +30,12 @@ class Manifest:
     """
     Attributes:
         data: name of the store's data in the index's place.
-        model: that made the vectors, as it was asked for.
-        space: of the vectors.
-        splitting: of documents that are added.
-        words_version: of `farthing.toolkit.index.words`, which segmented what is in it.
-        id: random, given when the index is made: one that is made anew in the same place has another. Those of the
-            first versions have none.
+        model: the model that made the vectors, as it was asked for.
+        space: the space of the vectors.
+        splitting: how documents that are added are split.
+        words_version: the version of `farthing.toolkit.index.words` that segmented what is in the index.
+        id: random, given when the index is made: an index that is made anew in the same place has another id. Indexes
+            of the first versions have none.
     """
 
     data: str
@@ -49,9 +49,10 @@ class Manifest:
         return json.dumps({"layout": LAYOUT, **asdict(self)}, indent=2, ensure_ascii=False) + "\n"
 
     def is_of(self, space: VectorSpace) -> bool:
-        """Whether the vectors that are held are of this space, cut to as many dimensions.
+        """Whether the vectors that are held are of this space, cut to as many dimensions as they have.
 
-        It does not matter which of the two a Farthing elsewhere makes, where it said that they are of the other.
+        One of the two spaces may also be that of a Farthing elsewhere, if that Farthing said that its vectors are of
+        the other.
         """
         held = self.space
         return (
@@ -61,7 +62,7 @@ class Manifest:
         )
 
     def check_space(self, space: VectorSpace, model: str) -> None:
-        """Raises `WrongSpaceError` when `model` makes vectors of another space than those that are held."""
+        """Raise `WrongSpaceError` when `model` makes vectors of another space than those that are held."""
         if not self.is_of(space):
             raise WrongSpaceError(
                 f"The index holds vectors of {self.model} ({described(self.space)}); {model} makes others "
@@ -72,8 +73,9 @@ class Manifest:
 
 @contextmanager
 def own_model_told(manifest: Manifest, given: str | None, remedy: str) -> Iterator[None]:
-    """Around opening an index's encoder: an error that its own model, whose name the user did not write, is not to be
-    found says whose it is. `given`: another name that the user wrote; `remedy`: how to write one."""
+    """Wrap the opening of an index's encoder. If the index's own model, whose name the user did not write, cannot be
+    found, the error says that the index was made with it. `given`: another name that the user wrote; `remedy`: how to
+    write one."""
     try:
         yield
     except ModelNotFoundError as error:
@@ -90,7 +92,7 @@ def described(space: VectorSpace) -> str:
 
 
 def read_manifest(content: str, place: str) -> Manifest:
-    """Raises `UnreadableIndexError` for what this version cannot read."""
+    """Read a manifest. Raises `UnreadableIndexError` for one that this version cannot read."""
     try:
         found = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -144,7 +146,7 @@ def part(manifest: Mapping[str, Any], name: str, place: str) -> dict[str, Any]:
 
 
 def refuse(place: str, prefix: str, found: Mapping[str, Any], checked: Mapping[str, bool]) -> None:
-    """Raises `UnreadableIndexError` for fields that are wrong or missing, and for those that are not known."""
+    """Raise `UnreadableIndexError` for fields that are wrong, missing or unknown."""
     wrong = [name for name, is_right in checked.items() if not is_right]
     if wrong:
         values = ", ".join(f"{prefix}{name} ({shown(found.get(name))})" for name in wrong)

@@ -1,4 +1,4 @@
-"""What a search answers with."""
+"""A result of a search."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from farthing.toolkit.stores.passage import Passage
 class SearchResult:
     """
     Attributes:
-        score: what the order is by: the reranker's score, else the fused one, the cosine, or BM25's.
-        cosine, bm25, relevance: parts of it, None where they were not asked for; relevance is the reranker's, 0 to 1.
-        excerpt: of the passage, with the matching words.
+        score: the score that decides the order: the reranker's, else the fused one, the cosine, or BM25's.
+        cosine, bm25, relevance: parts of the score, None where they were not asked for; relevance is the reranker's, 0
+            to 1.
+        excerpt: the part of the passage to show, with the matching words.
     """
 
     passage: Passage
@@ -26,7 +27,7 @@ class SearchResult:
     excerpt: Excerpt
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The result as a dict, for JSON."""
         passage = self.passage
         return {
             "id": passage.id,

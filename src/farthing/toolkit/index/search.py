@@ -1,7 +1,8 @@
-"""Questions to an index.
+"""Searches an index.
 
-In: a query in words. Out: passages, best first, with the part of each that answers. By meaning needs the index's
-encoder; by words alone needs no model at all. A reranker, where there is one, orders the best candidates anew.
+In: a query in words. Out: passages, best first, with the part of each that answers. A search by meaning needs the
+index's encoder; a search by words alone needs no model at all. A reranker, where there is one, orders the best
+candidates anew.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from farthing.core.errors import EmptyInputError, InputError
+from farthing.serving.request import EmbedRequest
 from farthing.toolkit.encoder import Encoder
 from farthing.toolkit.index.adding import embedded_text
 from farthing.toolkit.index.excerpt import Wanted, is_of_lines
@@ -21,13 +23,13 @@ from farthing.toolkit.index.unmet import check_met
 from farthing.toolkit.index.words import Asked
 from farthing.toolkit.stores.where import Condition
 
-# Passages that a reranker looks at, for each result that is asked for, and at least.
+# How many passages a reranker looks at, for each result that is asked for, and at least.
 RERANKED_PER_RESULT, MIN_RERANKED = 3, 30
 MAX_QUERY_CHARS, MAX_RESULTS = 10_000, 1_000
 
 
 class Ranked(Protocol):
-    """What a reranker says of one document: its place in what was given, and its score from 0 to 1."""
+    """What a reranker says of one document: its index in the list that was given, and its score from 0 to 1."""
 
     @property
     def index(self) -> int: ...
@@ -37,7 +39,7 @@ class Ranked(Protocol):
 
 
 class Ranker(Protocol):
-    """`farthing.Reranker` is one."""
+    """A reranker, such as `farthing.Reranker`."""
 
     def rank(self, query: str, documents: Sequence[str]) -> Sequence[Ranked]: ...
 
@@ -46,11 +48,12 @@ class Ranker(Protocol):
 class Query:
     """
     Attributes:
-        text: at most `MAX_QUERY_CHARS` characters, and so is the instruction.
-        num_results: at most, from 1 to `MAX_RESULTS`.
-        where: all of them must hold.
+        text: the query, of at most `MAX_QUERY_CHARS` characters; the instruction may have as many.
+        num_results: the most results, from 1 to `MAX_RESULTS`.
+        where: conditions, all of which must hold.
         instruction: the task in words, for models that take one with a query.
-        all_passages: several passages of one document may be results; otherwise the best of each.
+        all_passages: whether several passages of one document may be results; otherwise only the best of each document
+            is.
     """
 
     text: str
@@ -91,14 +94,16 @@ def search(
     reranker: Ranker | None = None,
     on_step: Callable[[], object] = lambda: None,
 ) -> list[SearchResult]:
-    """
+    """Search an index; the best results come first.
+
     Args:
-        encoder: the index's; not needed in the mode "keyword".
-        on_step: called often; what it raises ends the search.
+        encoder: the index's encoder; not needed in the mode "keyword".
+        on_step: called often; an error that it raises ends the search.
 
     Raises:
         WrongSpaceError: the encoder's vectors are not of the index's space.
-        InputError: the query cannot be embedded, or no document can meet a condition, for want of such a field.
+        InputError: the query cannot be embedded, or no document can meet a condition, for example because none has the
+            field.
     """
     wanted = max(MIN_RERANKED, RERANKED_PER_RESULT * query.num_results) if reranker else query.num_results
     hits = candidates(index, query, encoder, wanted, on_step)
@@ -116,7 +121,8 @@ def search(
 def candidates(
     index: VectorIndex, query: Query, encoder: Encoder | None, num: int, on_step: Callable[[], object]
 ) -> list[Hit]:
-    """The best hits; unless all passages are wanted, looks for more until there are `num` documents or no more hits."""
+    """The best hits. Unless all passages are wanted, the search goes on until there are `num` documents or no more
+    hits."""
     ask = asking(index, query, encoder)
     depth = num if query.all_passages else 2 * num
     while True:
@@ -129,15 +135,16 @@ def candidates(
 
 
 def asking(index: VectorIndex, query: Query, encoder: Encoder | None) -> Asking:
-    """What gives any number of hits; the query is embedded and segmented once."""
+    """A function that returns any number of hits; the query is embedded and segmented only once."""
     asked = Asked([], []) if query.mode == "vector" else index.segmenter.asked(query.text)
     if query.mode == "keyword":
         return lambda num: by_words(index.store, asked.content, num, query.where)
     assert encoder is not None, "only a search by words needs no encoder"
-    index.check(encoder)
-    vector = encoder.encode(
-        [query.text], input_type="query", instruction=query.instruction, dimensions=index.dimensions
-    )[0]
+    index.check(encoder)  # before anything is computed
+    request = EmbedRequest([query.text], input_type="query", instruction=query.instruction, dimensions=index.dimensions)
+    result = encoder.encode_request(request)
+    index.check_made(result, encoder)
+    vector = result.vectors[0]
     if query.mode == "vector":
         return lambda num: by_vector(index.store, vector, num, query.where)
     return lambda num: by_both(index.store, vector, asked, num, query.where, query.blend)

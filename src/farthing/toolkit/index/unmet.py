@@ -1,7 +1,7 @@
-"""Why no document meets the conditions of a search: a field that none has, or one that holds values of another kind.
+"""Finds out why no document meets a search's conditions: none has the field, or the field holds values of another kind.
 
-In: a store and conditions with which nothing was found. Out: nothing, or an error that names the field. It is looked
-for only then, since each field may take a look at all passages.
+In: a store, and conditions with which nothing was found. Out: nothing, or an error that names the field. The reason is
+looked for only when nothing was found, since each field may take a look at all passages.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from farthing.toolkit.stores.comparable import comparisons
 from farthing.toolkit.stores.store import Store
 from farthing.toolkit.stores.where import SHOWN_CHARS, Condition, shown
 
-# Conditions of a search that are looked at, passages whose fields are named, and names in a message.
+# The most conditions of a search that are looked at, passages whose fields are named, and names in a message.
 MAX_CHECKED, NUM_SAMPLED, MAX_NAMED = 8, 1_000, 20
 KINDS = {"text": "texts", "number": "numbers", "bool": "true or false"}
 
 
 def check_met(store: Store, where: Sequence[Condition]) -> None:
-    """Raises `InputError` for the first condition that no document can meet, whatever its value is."""
+    """Raise `InputError` for the first condition that no document can meet, whatever its value is."""
     for condition in where[:MAX_CHECKED]:
         field = condition.field
         if store.has_any([comparison.key for those in comparisons(condition) for comparison in those]):

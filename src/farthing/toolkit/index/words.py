@@ -1,12 +1,13 @@
 """The words of a text, as keyword search counts them, in any language.
 
 In: a text. Out: its words in order, folded to one form (`farthing.toolkit.spelling.search_form`). Chinese is segmented
-by jieba's dictionary (rjieba), Japanese by Sudachi's, whose words come in the form that the dictionary lists; other
-scripts are cut between letters with their marks and everything else, and English endings are taken off (Snowball; words
-of other languages in Latin script lose what looks like one, in queries and documents alike). Scripts that are written
-without spaces and have no segmenter here (Thai, Lao, Khmer, Burmese) are counted by pairs of letters.
+by jieba's dictionary (rjieba), Japanese by Sudachi's, whose words come in the form that the dictionary lists. In other
+scripts a word is a run of letters with their marks, and English endings are taken off (Snowball; words of other
+languages in Latin script lose what looks like an English ending, in queries and documents alike). Scripts that are
+written without spaces and have no segmenter here (Thai, Lao, Khmer, Burmese) are counted by pairs of letters.
 
-What is indexed and what is asked for must come from the same version of this: `VERSION` is kept with an index.
+The words that are indexed and the words that are asked for must come from the same version of this module: `VERSION` is
+kept with an index.
 """
 
 from __future__ import annotations
@@ -18,8 +19,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
-from farthing.serving.text import JOINERS
-from farthing.toolkit.extra import needed
+from farthing.serving.text.clean import JOINERS
 from farthing.toolkit.index.content import (
     CHINESE_CONTENT,
     CHINESE_FUNCTION_WORDS,
@@ -32,6 +32,7 @@ from farthing.toolkit.index.content import (
     JAPANESE_STOP_KINDS,
     JAPANESE_STOP_WORDS,
 )
+from farthing.toolkit.optional import needed
 from farthing.toolkit.spelling import IGNORABLE, compatible, marks, search_form
 
 VERSION = 2
@@ -45,19 +46,19 @@ LETTER = rf"[^\W_{HAN}{KANA}{UNSPACED}]"
 SPACED = rf"{LETTER}(?:{LETTER}|[{marks()}{JOINERS}{IGNORABLE}])*"
 UNLIKE_SPACED = rf"(?P<han>[{HAN}{KANA}]+)|(?P<unspaced>[{UNSPACED}]+)"
 RUN = re.compile(rf"{UNLIKE_SPACED}|(?P<spaced>{SPACED})")
-# For people to read, words that hyphens join are one: "top-up".
+# In what people read, words that hyphens join are one word: "top-up".
 HYPHEN = re.compile("[-\u2010\u2011]")
 SHOWN_RUN = re.compile(rf"{UNLIKE_SPACED}|(?P<spaced>{SPACED}(?:{HYPHEN.pattern}{SPACED})*)")
 HAS_KANA = re.compile(rf"[{KANA}]")
 IS_WORD = re.compile(r"\w")
-# Of a Japanese text's words: particles, auxiliary verbs, marks and blanks say nothing of what it is about.
+# The kinds of Japanese words that say nothing of what a text is about: particles, auxiliary verbs, marks and blanks.
 FUNCTION_WORDS = ("助詞", "助動詞", "補助記号", "空白")
-# Longer pieces are no words; a run of letters without an end must not become one.
+# A longer piece is not a word: a run of letters without an end must not become one.
 MAX_WORD_CHARS = 64
-# "state-of-the-art"; more words with hyphens between them are an address or a code.
+# As in "state-of-the-art"; more words with hyphens between them are an address or a code.
 MAX_JOINED_WORDS = 4
-# Texts are cut into words by so many characters at a time: what cuts them lets no other thread run meanwhile, at worst
-# 20 ms for these, and Sudachi takes no more than 49,149 bytes.
+# Texts are segmented so many characters at a time. A segmenter lets no other thread run meanwhile, which takes at worst
+# 20 ms for so many, and Sudachi takes no more than 49,149 bytes.
 PIECE_CHARS = 2_000
 
 
@@ -65,8 +66,8 @@ class Asked(NamedTuple):
     """The words of a query.
 
     Attributes:
-        every: as `Segmenter.words` of a passage gives them.
-        content: without those that have no meaning of their own ("how do I"), unless there are no others.
+        every: all words, as `Segmenter.words` gives those of a passage.
+        content: the words without those that have no meaning of their own ("how do I"), unless there are no others.
     """
 
     every: list[str]
@@ -80,13 +81,15 @@ class Segmenter:
         self._lock = threading.Lock()
 
     def words(self, text: str) -> list[str]:
-        """Raises `MissingExtraError` where a segmenter that the text needs is not installed."""
+        """The words of a text, in order. Raises `MissingExtraError` where a segmenter that the text needs is not
+        installed."""
         return [word[:MAX_WORD_CHARS] for word in self._of_pieces(text, search_form, self._words_of)]
 
     def asked(self, query: str) -> Asked:
-        """The words of a query; English, Chinese and Japanese ones without a meaning of their own are told apart.
+        """The words of a query; English, Chinese and Japanese words without a meaning of their own are told apart.
 
-        English ones in capital letters, in a query that has others, are names: IT, WHO, US. Raises what `words` raises.
+        English words in capital letters are names (IT, WHO, US), unless the whole query is in capitals. Raises what
+        `words` raises.
         """
         names = {search_form(run.group()) for run in RUN.finditer(query) if run.group().isupper() and len(run[0]) > 1}
         if query.isupper():
@@ -97,28 +100,29 @@ class Segmenter:
         return Asked(every, content or every)
 
     def surfaces(self, query: str) -> list[str]:
-        """The words of its scripts without spaces, as they are written: to be found again in another text.
+        """The words of the query in scripts without spaces, as they are written, to be found again in another text.
 
-        Those without a meaning of their own are left out, unless there are no others.
+        Words without a meaning of their own are left out, unless there are no others.
         """
         found = self._of_pieces(query, str, self._asked_surfaces_of)
         return found or self._of_pieces(query, str, self._surfaces_of)
 
     def load_dictionaries(self) -> None:
-        """Load now what the first Chinese and the first Japanese text would: 65 MiB in 0.2 s.
+        """Load now what the first Chinese and the first Japanese text would load: 65 MiB in 0.2 s.
 
-        Each is one call that holds the interpreter's lock, which a server with clients cannot wait for. Raises what
-        `words` raises.
+        Each dictionary is loaded in one call that holds the interpreter's lock, for which a server with clients cannot
+        wait. Raises what `words` raises.
         """
         with self._lock:
             self._chinese.cut("")
             self._japanese.tokenize("")
 
     def content_words(self, text: str) -> list[tuple[str, str]]:
-        """Words that say what a text is about, for people to read: (the form that counts, as it is written) of each.
+        """The words that say what a text is about, for people to read: (the form that counts, the form as written) of
+        each.
 
-        Pronouns, particles, numbers and the like are left out, in English, Chinese and Japanese; so are scripts
-        without spaces that have no segmenter here. What hyphens join is one word, unlike in searches. Raises what
+        Pronouns, particles, numbers and the like are left out, in English, Chinese and Japanese; so are scripts without
+        spaces that have no segmenter here. Words that hyphens join are one word, unlike in searches. Raises what
         `words` raises.
         """
         return self._of_pieces(text, compatible, self._content_of, SHOWN_RUN)
@@ -130,8 +134,9 @@ class Segmenter:
         cut: Callable[[re.Match[str], bool], Iterator[T]],
         run_of_letters: re.Pattern[str] = RUN,
     ) -> list[T]:
-        """What `cut` makes of each run of letters in the changed text. Others have their turn after each piece."""
-        # Twice: a character may become many.
+        """What `cut` makes of each run of letters in the changed text. Other threads have their turn after each
+        piece."""
+        # The text is cut again after the change: a character may become many.
         changed = [part for piece in pieces(text) for part in pieces(change(piece))]
         is_japanese = any(HAS_KANA.search(piece) for piece in changed)
         found: list[T] = []
@@ -180,7 +185,7 @@ class Segmenter:
                     yield word, word
 
     def _shown_word(self, parts: list[str]) -> Iterator[tuple[str, str]]:
-        """A word for people to read, or none: what hyphens join is one, whichever hyphens they are."""
+        """The word for people to read, or nothing. Parts that hyphens join are one word, whichever hyphens they are."""
         word = "-".join(parts)
         folded = [search_form(part) for part in parts]
         if not 1 < len(word) <= MAX_WORD_CHARS or all(part.isdigit() for part in parts):
@@ -192,7 +197,7 @@ class Segmenter:
         return (word for word, _, _ in self._asked_of(run, is_japanese))
 
     def _asked_of(self, run: re.Match[str], is_japanese: bool) -> Iterator[tuple[str, str, bool]]:
-        """(the form that counts, as it is written, whether it has no meaning of its own) of each word."""
+        """(the form that counts, the form as written, whether it has no meaning of its own) of each word."""
         found = run.group()
         if run.lastgroup == "spaced":
             yield self._english.stemWord(found), found, found in ENGLISH_STOP_WORDS
@@ -232,7 +237,7 @@ def is_japanese_stop(morpheme: Any) -> bool:
 
 
 def pieces(text: str) -> Iterator[str]:
-    """The text in parts of at most `PIECE_CHARS`, cut at blanks or marks if there are any in the second half of one."""
+    """The text in parts of at most `PIECE_CHARS`, each cut at a blank or mark if there is one in its second half."""
     start = 0
     while len(text) - start > PIECE_CHARS:
         end = start + PIECE_CHARS
@@ -243,5 +248,5 @@ def pieces(text: str) -> Iterator[str]:
 
 
 def is_border(letter: str) -> bool:
-    """Whether no word goes on behind it; the dot stands inside of Japanese names."""
+    """Whether no word goes on after this letter. The dot ・ stands inside of Japanese names."""
     return letter.isspace() or (unicodedata.category(letter) in ("Po", "Ps", "Pe") and letter != "・")

@@ -1,1 +1,1 @@
-"""Files of texts: records of txt, JSON Lines, CSV and Parquet, with the place of whatever is wrong in them."""
+"""Reads files of texts: records of txt, JSON Lines, CSV and Parquet, with the place of whatever is wrong in them."""

@@ -1,4 +1,5 @@
-"""In what a file is encoded that is not UTF-8: by the byte-order mark at its beginning, or by a guess that is said."""
+"""Finds a file's encoding other than UTF-8: by the byte-order mark at its beginning, or by a guess that users are
+told."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import BinaryIO
 from farthing.core.errors import InputError
 from farthing.toolkit.records.not_text import check_is_text
 
-# The longer marks first: they begin as shorter ones do.
+# Longer marks come first, since they begin as shorter ones do.
 MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -17,19 +18,19 @@ MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 HEAD_BYTES = 8192
-# Encodings that people's files have, those that are met most first.
+# The encodings that people's files have, the most common first.
 GUESSED = (
     "cp1252", "gb18030", "shift_jis", "euc_kr", "big5", "euc_jp", "cp1251", "koi8_r", "cp1250", "cp1253", "cp1254",
     "cp1255", "cp1256", "cp874",
 )  # fmt: skip
-# Of those that are as likely. Latin letters are the same in several.
+# Among encodings that are equally likely, these are taken first. Latin letters are the same in several.
 PREFERRED = ("gb18030", "cp1252")
 GUESSED_BYTES = 2**16
 
 
 def encoding_of(head: bytes, name: str) -> str | None:
-    """Of what begins with these bytes; None of UTF-8. Raises `InputError` for what is no text: by how it begins, or by
-    its zero bytes."""
+    """The encoding of a file that begins with these bytes; None for UTF-8. Raises `InputError` for a file that is not
+    text, told by how it begins or by zero bytes."""
     check_is_text(head, name)
     for mark, encoding in MARKS:
         if head.startswith(mark):
@@ -44,7 +45,7 @@ def encoding_of(head: bytes, name: str) -> str | None:
 
 
 def guessed_encoding(content: bytes) -> str | None:
-    """What text that is not UTF-8 is probably encoded in, by its beginning; None where that cannot be told."""
+    """The likely encoding of text that is not UTF-8, by its beginning; None where it cannot be told."""
     from charset_normalizer import from_bytes  # takes 50 ms, which few files need
 
     first = next((place for place, byte in enumerate(content) if byte >= 0x80), 0)
@@ -65,7 +66,7 @@ def not_encoded(name: str, encoding: str, error: UnicodeDecodeError) -> InputErr
 
 
 class Recoded:
-    """Lines of a stream in another encoding, in UTF-8."""
+    """The lines of a stream in another encoding, as UTF-8."""
 
     def __init__(self, stream: BinaryIO, encoding: str, name: str) -> None:
         self._text = io.TextIOWrapper(stream, encoding, newline="")
@@ -73,7 +74,8 @@ class Recoded:
         self._is_over = False
 
     def readline(self, limit: int) -> bytes:
-        """At most `limit` characters. Raises `InputError` once for what is not of the encoding, and ends there."""
+        """The next line, of at most `limit` characters. Raises `InputError` once, for bytes of another encoding, and
+        ends there."""
         if self._is_over:
             return b""
         try:

@@ -1,7 +1,7 @@
-"""Lines of a UTF-8 byte stream, counted, with the place of a wrong byte in the error.
+"""Reads lines of a UTF-8 byte stream and counts them; an error names the place of a wrong byte.
 
-Where that is asked for, lines of another encoding are read by a guess that is said. A file that has letters in UTF-8 is
-one of UTF-8: a line of it that is something else is damaged, and an error.
+On request, lines in another encoding are read by a guess that the user is told. A file that has letters in UTF-8 counts
+as UTF-8: a line of it that is something else is damaged, and an error.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class Stream(Protocol):
 
 
 class Layout(NamedTuple):
-    """How a file of lines is written, beside what it says.
+    """How a file of lines is written, apart from what it says.
 
     Attributes:
-        has_mark: it begins with the byte-order mark of UTF-8.
-        line_end: of its first line.
-        separator: between the columns of CSV.
+        has_mark: whether it begins with the byte-order mark of UTF-8.
+        line_end: the end of its first line.
+        separator: what stands between the columns of CSV.
     """
 
     has_mark: bool = False
@@ -47,7 +47,7 @@ USUAL_LAYOUT = Layout()
 
 
 class Lines:
-    """Iterates over decoded lines with their line ends; only "\\n" ends a line. After an error it goes on.
+    """Iterates over decoded lines with their line ends; only "\\n" ends a line. Iteration goes on after an error.
 
     Args:
         on_remark: is told, in a sentence, how the input is read where that is not as usual.
@@ -56,11 +56,11 @@ class Lines:
         source: name of the input in messages.
         number: 1-based number of the last line handed out.
         num_bytes: bytes handed out so far.
-        keeps_bytes: bytes that are not UTF-8 become lone surrogates, for `require_utf8`, and are no error here: where a
-            line end may stand inside a record, a line must not be missing.
-        takes_guess: lines that are not UTF-8 are read in the encoding that the file seems to have.
-        guessed: encoding of the first line that is not UTF-8.
-        layout: of what was handed out; who reads columns sets their separator.
+        keeps_bytes: whether bytes that are not UTF-8 become lone surrogates, for `require_utf8`, instead of an error:
+            where a line end may stand inside a record, a line must not be missing.
+        takes_guess: whether lines that are not UTF-8 are read in the encoding that the file seems to have.
+        guessed: the encoding that the first line that is not UTF-8 seems to have.
+        layout: the layout of what was handed out; a parser of columns sets the separator.
     """
 
     def __init__(self, stream: Stream, source: str, on_remark: Callable[[str], object] = logger.warning) -> None:
@@ -70,7 +70,7 @@ class Lines:
         self.layout = USUAL_LAYOUT
         self.takes_guess = False
         self._num_utf8 = 0  # lines with letters of UTF-8
-        self._encoding: str | None = None  # by which lines that are not UTF-8 are read
+        self._encoding: str | None = None  # in which lines that are not UTF-8 are read
         self.number = 0
         self.num_bytes = 0
         self.keeps_bytes = False
@@ -84,7 +84,7 @@ class Lines:
         return self
 
     def __next__(self) -> str:
-        """Raises `InputError` for a line that is too long or not UTF-8."""
+        """The next line. Raises `InputError` for a line that is too long or not UTF-8."""
         line = self.stream.readline(MAX_LINE_BYTES + 1)
         if not line:
             raise StopIteration
@@ -120,7 +120,7 @@ class Lines:
         return text
 
     def _by_guess(self, content: bytes) -> str | None:
-        """What a line that is not UTF-8 says; None where that cannot be told, or is not asked for."""
+        """The text of a line that is not UTF-8; None where it cannot be told, or no guess is asked for."""
         if self.guessed is None:
             self._guess(content)
         if self._encoding is None:
@@ -131,8 +131,8 @@ class Lines:
             return None
 
     def _guess(self, content: bytes) -> None:
-        """By the first line that is not UTF-8, and some that follow: a guess takes milliseconds, and there may be
-        millions of lines."""
+        """Guess the encoding by the first line that is not UTF-8, and some that follow. This is done once: a guess
+        takes milliseconds, and there may be millions of lines."""
         following = self._following() if self.takes_guess else b""
         found = guessed_encoding(content + following)
         self.guessed = found or "LATIN1"
@@ -144,8 +144,8 @@ class Lines:
             )
 
     def _is_utf8(self, following: bytes) -> bool:
-        """Whether the line that was handed out is damaged, rather than the file of another encoding, of which a short
-        line may look like UTF-8."""
+        """Whether the file is UTF-8 and the line that was handed out is damaged. Otherwise the file is in another
+        encoding, in which a short line may look like UTF-8."""
         if self.layout.has_mark:
             return True
         lines = [line for line in following.splitlines() if not line.isascii()]
@@ -153,14 +153,14 @@ class Lines:
         return 0 < self._num_utf8 + num_utf8 >= 1 + len(lines) - num_utf8
 
     def _following(self) -> bytes:
-        """Whole lines behind the one that was handed out, where they are at hand; of a pipe nothing is waited for."""
+        """The whole lines after the one that was handed out, where they are at hand; a pipe is not waited for."""
         if not isinstance(self.stream, io.BufferedReader) or not self.stream.seekable():
             return b""
         following = self.stream.peek(GUESSED_BYTES)
         return following[: following.rfind(b"\n") + 1]
 
     def _pass_over(self, line: bytes) -> None:
-        """To the end of a line, of which this is the beginning."""
+        """Read to the end of a line that begins with `line`."""
         while line and not line.endswith(b"\n"):
             line = self.stream.readline(MAX_LINE_BYTES)
             self.num_bytes += len(line)
@@ -184,7 +184,7 @@ def is_utf8(line: bytes) -> bool:
 
 
 def require_utf8(text: str, place: str, lines: Lines) -> None:
-    """Raises `InputError` for text of `lines` with bytes that were kept."""
+    """Raise `InputError` for a text of `lines` in which bytes were kept that are not UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError as error:

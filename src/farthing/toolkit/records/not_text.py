@@ -1,4 +1,4 @@
-"""Files that are known and are no text: by their first bytes or their suffix, with what to do to have their text."""
+"""Tells known files that are not text, by their first bytes or their suffix, and says how to get their text."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from farthing.core.errors import InputError
 class Format(NamedTuple):
     """
     Attributes:
-        name: what a file of it is, in words.
-        remedy: how to have its text, a sentence; empty where it has none.
+        name: what a file of this format is, in words.
+        remedy: how to get its text, as a sentence; empty where it has no text.
         starts: what such files begin with.
-        suffixes: of their names, without the dot.
+        suffixes: the suffixes of their names, without the dot.
     """
 
     name: str
@@ -23,7 +23,7 @@ class Format(NamedTuple):
 
 
 ZIP, OLE = (b"PK\x03\x04", b"PK\x05\x06"), b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-# Of those that begin alike, one that has the file's suffix counts, else the last.
+# Of formats that begin alike, the one that has the file's suffix counts, else the last.
 FORMATS = (
     Format("a PDF", "Make text of it first, for example: pdftotext OLD.pdf NEW.txt", (b"%PDF-",), ("pdf",)),
     Format(
@@ -63,7 +63,7 @@ FORMATS = (
 
 
 def check_is_text(head: bytes, name: str) -> None:
-    """Raises `InputError` for a file that begins with `head` as none of text does."""
+    """Raise `InputError` for a file whose first bytes, `head`, are those of a format that is not text."""
     found = [known for known in FORMATS if head.startswith(known.starts)]
     if found:
         suffix = name.lower().rpartition(".")[2]
@@ -72,5 +72,5 @@ def check_is_text(head: bytes, name: str) -> None:
 
 
 def format_named(suffix: str) -> Format | None:
-    """Of files with this suffix, such as ".pdf"; None where it is not known."""
+    """The format of files with this suffix, such as ".pdf"; None where it is not known."""
     return next((known for known in FORMATS if suffix.removeprefix(".") in known.suffixes), None)

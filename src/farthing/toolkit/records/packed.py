@@ -1,4 +1,4 @@
-"""Files that are packed by themselves (gzip and its like): by their suffix, read as what they hold."""
+"""Files that are each packed by themselves (gzip and the like): known by their suffix, and read as what they hold."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def name_inside(name: str) -> str:
 
 
 class Unpacked(io.BufferedIOBase):
-    """What a packed file holds, as a stream. `name` is what messages call it.
+    """What a packed file holds, as a stream. `name` is what messages call the file.
 
-    Reading raises `InputError` once where the file is cut off or not what its suffix says; it ends there.
+    Reading raises `InputError` once where the file is cut off or not what its suffix says; the stream ends there.
     """
 
     def __init__(self, path: Path, name: str) -> None:
@@ -62,7 +62,7 @@ class Unpacked(io.BufferedIOBase):
         try:
             return read(count)
         except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-            if isinstance(error, OSError) and error.errno is not None:  # of the disk, not of what is packed
+            if isinstance(error, OSError) and error.errno is not None:  # an error of the disk, not of what is packed
                 raise
             self._is_over = True
             raise InputError(f"{self._name} cannot be unpacked: {error}.", param="input") from error

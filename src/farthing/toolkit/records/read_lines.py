@@ -1,7 +1,7 @@
 """Parsers of the line formats: plain text, JSON Lines, CSV and its kin.
 
-In: `Lines` and the field asked for. Out: the field to embed and an iterator of records. A line that is not what its
-format asks for is an `InputError` among the records, with the line number: what follows it is read all the same.
+In: `Lines` and the field asked for. Out: the field to embed and an iterator of records. A line that does not fit its
+format is an `InputError` among the records, with the line number; the lines after it are read all the same.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from farthing.toolkit.records.rows import Record
 LARGEST_CELL_CHARS = MAX_LINE_BYTES
 # A quote that is not closed within so many lines was not meant to open a cell.
 MAX_ROW_LINES = 10_000
-# A file with no good line among its first ones is of another format, or has no such field.
+# A file with no good line among its first ones has another format, or no such field.
 MOST_TRIED = 1_000
-# What may stand between columns of CSV, the usual one first: in one word, and one of them.
+# What may stand between columns of CSV, the usual one first, each with the words for several of it and for one.
 SEPARATORS = {",": ("commas", "a comma"), ";": ("semicolons", "a semicolon"), "\t": ("tabs", "a tab")}
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ Parser = Callable[[Lines, Wanted], Parsed]
 
 
 def tried(items: Iterator[T], read: Callable[[T], U]) -> Iterator[U | InputError]:
-    """What each item is read as, or the error of reading it, or of getting it: `items` goes on after errors."""
+    """What each item is read as, or the error of reading it or of getting it: `items` goes on after errors."""
     while True:
         found: U | InputError
         try:
@@ -55,7 +55,7 @@ def tried(items: Iterator[T], read: Callable[[T], U]) -> Iterator[U | InputError
 
 
 def parse_txt(lines: Lines, wanted: Wanted) -> Parsed:
-    """A text a line; an empty line is an empty text."""
+    """Parse a text from each line; an empty line is an empty text."""
     if wanted.field not in (None, DEFAULT_FIELD):
         raise SettingsError(
             f"--field {wanted.field} was given, but plain text has no fields. If the input is not plain text, "
@@ -71,7 +71,7 @@ def text_record(line: int, text: str) -> Record:
 
 
 class JsonLine(NamedTuple):
-    """A JSON object as it stands in the input, on one line, and what it says."""
+    """A JSON object as it stands in the input, on one line, and its fields."""
 
     number: int
     place: str
@@ -80,8 +80,8 @@ class JsonLine(NamedTuple):
 
 
 def parse_jsonl(lines: Lines, wanted: Wanted) -> Parsed:
-    """A JSON object a line, which may have any further fields; blank lines are skipped. JSON is UTF-8 by definition:
-    no other encoding is guessed."""
+    """Parse a JSON object from each line, which may have any further fields; blank lines are skipped. JSON is UTF-8 by
+    definition, so no other encoding is guessed."""
     filled = filter(None, map(str.strip, lines))
     found = tried(filled, lambda content: json_line(content, lines))
     head, field = until_chosen(found, wanted, lines)
@@ -92,7 +92,7 @@ def parse_jsonl(lines: Lines, wanted: Wanted) -> Parsed:
 def json_line(content: str, lines: Lines) -> JsonLine:
     odd: list[str] = []
     fields = json_object(content, lines, odd.append)
-    if odd:  # NaN and the like, which Python writes and takes and JSON does not have
+    if odd:  # NaN and the like, which Python writes and reads and JSON does not have
         content = json.dumps(fields, ensure_ascii=False)
     return JsonLine(lines.number, lines.place, content, fields)
 
@@ -102,8 +102,8 @@ def until_chosen(
 ) -> tuple[list[JsonLine | InputError], str]:
     """The first lines up to one that has the field to embed, and that field.
 
-    Raises the first error when none of the first `MOST_TRIED` has: then the input is of another format, or the field
-    has another name.
+    Raises the first error when none of the first `MOST_TRIED` lines has the field: then the input has another format,
+    or the field has another name.
     """
     head: list[JsonLine | InputError] = []
     errors: list[InputError] = []
@@ -133,7 +133,8 @@ def record_of(item: JsonLine | InputError, field: str, wanted: Wanted) -> Record
 
 
 def json_object(content: str, lines: Lines, on_constant: Callable[[str], object] = lambda _: None) -> dict[str, object]:
-    """Raises `InputError`. What is no JSON though Python reads it (NaN, Infinity) is null; `on_constant` is told."""
+    """The JSON object in a line. Raises `InputError`. What is not JSON though Python reads it (NaN, Infinity) is null;
+    `on_constant` is told."""
     try:
         value = json.loads(content, parse_constant=lambda name: on_constant(name))
     except json.JSONDecodeError as error:
@@ -155,10 +156,10 @@ def parse_tsv(lines: Lines, wanted: Wanted) -> Parsed:
 
 
 def parse_csv(lines: Lines, wanted: Wanted, separator: str | None = None) -> Parsed:
-    """Values under a header line; a quoted cell may hold separators and line ends.
+    """Parse values under a header line; a quoted cell may hold separators and line ends.
 
     Args:
-        separator: of the columns; None to go by the header line.
+        separator: what stands between the columns; None to go by the header line.
     """
     csv.field_size_limit(LARGEST_CELL_CHARS)
     lines.keeps_bytes = lines.takes_guess = True
@@ -187,13 +188,13 @@ def parse_csv(lines: Lines, wanted: Wanted, separator: str | None = None) -> Par
 
 
 class CsvRows:
-    """Iterates over (line it starts at, cells) of each row that is not blank. After an error it goes on with the line
-    behind the one at which the bad row begins. Sets the separator of the lines' layout."""
+    """Iterates over (line it starts at, cells) of each row that is not blank. After an error, iteration goes on with
+    the line after the one at which the bad row begins. Sets the separator of the lines' layout."""
 
     def __init__(self, lines: Lines, separator: str | None) -> None:
         self._lines = lines
-        self._again: deque[str] = deque()  # lines of a bad row, and the header's
-        self._row: list[str] = []  # lines of this one
+        self._again: deque[str] = deque()  # lines to be read again: those of a bad row, and the header's
+        self._row: list[str] = []  # lines of the current row
         self._number = 0
         found = separator or self._separator_of_header()
         lines.layout = lines.layout._replace(separator=found)
@@ -206,7 +207,7 @@ class CsvRows:
         return csv.reader(iter(self._line, None), strict=True, delimiter=self._lines.layout.separator)
 
     def _separator_of_header(self) -> str:
-        """By the first line that is not blank."""
+        """The separator of the header, which is the first line that is not blank."""
         for line in self._lines:
             self._again.append(line)
             if line.strip():
@@ -217,12 +218,12 @@ class CsvRows:
         return self
 
     def __next__(self) -> tuple[int, list[str]]:
-        """Raises `InputError` for a bad row."""
+        """The next row. Raises `InputError` for a bad row."""
         while True:
             start, self._row = self._number + 1, []
             try:
                 cells = next(self._reader)
-            except InputError:  # of a line
+            except InputError:  # a line cannot be read
                 self._take_back()
                 raise
             except csv.Error as error:
@@ -245,7 +246,7 @@ class CsvRows:
         return line
 
     def _take_back(self) -> None:
-        """All lines of this row but its first."""
+        """Put back all lines of this row but its first."""
         self._again.extendleft(reversed(self._row[1:]))
         self._number -= len(self._row[1:])
         self._reader = self._new_reader()
@@ -259,8 +260,8 @@ def check_header(header: list[str], lines: Lines) -> None:
 
 
 def separator_of(header: str) -> str:
-    """What makes the most columns of this line; a comma where nothing does."""
-    outside = header.split('"')[::2]  # of quotes
+    """The separator that makes the most columns of this line; a comma where none makes any."""
+    outside = header.split('"')[::2]  # outside of quotes
     return max(SEPARATORS, key=lambda mark: sum(part.count(mark) for part in outside))
 
 

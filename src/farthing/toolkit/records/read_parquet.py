@@ -11,7 +11,7 @@ from farthing.toolkit.records.lines import USUAL_LAYOUT
 from farthing.toolkit.records.read_lines import Wanted
 from farthing.toolkit.records.rows import ArrowRows, Rows
 
-# Rows decoded at once; what a chunk does not take waits in memory.
+# How many rows are decoded at once; those that a chunk does not take wait in memory.
 BATCH_ROWS = 1024
 
 
@@ -20,11 +20,11 @@ class ParquetReader:
 
     Raises:
         MissingExtraError: pyarrow is not installed.
-        InputError: not a Parquet file, no such column, or one that does not hold strings.
-        EmptyInputError: no rows.
+        InputError: the file is not a Parquet file, or has no such column, or one that does not hold strings.
+        EmptyInputError: it has no rows.
     """
 
-    layout = USUAL_LAYOUT  # nothing of it is lost when it is written anew
+    layout = USUAL_LAYOUT  # Parquet has no layout that is lost when it is written anew
 
     def __init__(self, path: Path, source: str, wanted: Wanted) -> None:
         try:

@@ -21,7 +21,7 @@ from farthing.toolkit.records.rows import UNREAD, Record, RecordRows, Rows
 
 STANDARD_INPUT = "-"
 INPUT_FORMATS = ("txt", "jsonl", "csv", "parquet")
-# CSV by this suffix has tabs, whatever its header looks like; where it has another, the header tells.
+# A .tsv file is CSV with tabs, whatever its header looks like; for other suffixes, the header tells.
 SUFFIXES = (*INPUT_FORMATS, "tsv")
 
 logger = logging.getLogger(__name__)
@@ -34,22 +34,22 @@ class Reader(Protocol):
 
     @property
     def layout(self) -> Layout:
-        """Of what was read so far."""
+        """The layout of what was read so far."""
         ...
 
     def take(self, count: int) -> Rows | None:
-        """The next `count` rows, fewer only at the end, None after it. Those that cannot be read are among them."""
+        """The next `count` rows, fewer only at the end, None after it. Rows that cannot be read are among them."""
         ...
 
     def estimate_rows(self) -> int | None:
-        """About how many rows the whole input has, where that can be told."""
+        """About how many rows the whole input has; None where that cannot be told."""
         ...
 
     def close(self) -> None: ...
 
 
 class LineReader:
-    """Rows of a line format; `num_bytes` is the size of the whole input where it is known."""
+    """Hands out the rows of a line format; `num_bytes` is the size of the whole input where it is known."""
 
     def __init__(self, lines: Lines, field: str, items: Iterator[Record | InputError], num_bytes: int | None) -> None:
         self.lines = lines
@@ -88,9 +88,9 @@ def open_reader(
 
     Raises:
         SettingsError: the format cannot be told.
-        InputError: no such file, no such field, or none of the first rows is what the format asks for.
-        EmptyInputError: no rows.
-        MissingExtraError: Parquet without pyarrow.
+        InputError: there is no such file or no such field, or none of the first rows is what the format asks for.
+        EmptyInputError: there are no rows.
+        MissingExtraError: the input is Parquet and pyarrow is not installed.
     """
     if name != STANDARD_INPUT and (Path(name).is_dir() or not Path(name).exists()):
         what = "is a folder" if Path(name).is_dir() else "does not exist"
@@ -113,7 +113,7 @@ def open_reader(
 
 
 def lines_of(stream: Any, source: str, on_remark: Callable[[str], object]) -> Lines:
-    """In UTF-8. Raises `InputError` for what is no text."""
+    """The lines of a stream, in UTF-8. Raises `InputError` for a stream that is not text."""
     encoding = encoding_of(stream.peek(HEAD_BYTES) if hasattr(stream, "peek") else b"", source)
     return Lines(stream if encoding is None else Recoded(stream, encoding, source), source, on_remark)
 
@@ -127,12 +127,12 @@ def open_lines(lines: Lines, input_format: str, wanted: Wanted, num_bytes: int |
 
 
 def is_stream(name: str) -> bool:
-    """Whether it is read once, from its beginning to its end: standard input, a pipe, a device."""
+    """Whether the input is read only once, from its beginning to its end: standard input, a pipe, a device."""
     return name == STANDARD_INPUT or not Path(name).is_file()
 
 
 def format_of(name: str, given: str | None) -> str:
-    """The input's format: as given, or by its suffix; standard input and the like have plain text."""
+    """The input's format: as given, or by its suffix; standard input and the like count as plain text."""
     if given:
         return given
     if is_stream(name) and (name == STANDARD_INPUT or Path(name).exists()):

@@ -2,8 +2,8 @@
 
 A row is a text and the record it came in. Records of line formats are JSON objects kept as text, so that JSON Lines
 come out as they went in; records of Parquet stay Arrow tables, so that no column loses its type. A row that cannot be
-read keeps its place among the others, with the error in the place of its text: whoever takes the rows decides whether
-that ends the job.
+read keeps its place among the others, with the error in the place of its text. The code that takes the rows decides
+whether that ends the job.
 """
 
 from __future__ import annotations
@@ -21,38 +21,38 @@ from farthing.core.errors import InputError
 
 
 class Rows(Protocol):
-    """Rows of the input, in its order. Records are asked for only where `errors` has none."""
+    """Rows of the input, in its order. Records are asked for only where `errors` has no error."""
 
     @property
     def texts(self) -> Sequence[str]:
-        """Empty for a row that could not be read."""
+        """The texts of the rows; empty for a row that could not be read."""
         ...
 
     @property
     def errors(self) -> Mapping[int, InputError]:
-        """Of the rows that could not be read, by their index; each names the place."""
+        """The errors of the rows that could not be read, by their index; each names the place."""
         ...
 
     def __len__(self) -> int: ...
 
     def chosen(self, indices: Sequence[int]) -> Rows:
-        """Of these rows those of `indices`, which could be read."""
+        """The rows at `indices`, all of which could be read."""
         ...
 
     def place(self, index: int) -> str:
-        """Where row `index` of these stands, for messages: "Line 3 of texts.jsonl"."""
+        """The place of row `index` of these, for messages: "Line 3 of texts.jsonl"."""
         ...
 
     def identities(self) -> list[bytes]:
-        """What a row must have kept to count as unchanged when a job goes on."""
+        """What must stay the same in each row for it to count as unchanged when a job goes on."""
         ...
 
     def names(self) -> Iterator[Collection[str]]:
-        """Of the fields of each record."""
+        """The field names of each record."""
         ...
 
     def objects(self) -> Iterator[dict[str, Any]]:
-        """Each record as a dict. Values that JSON has no type for are texts, but bytes, which stay bytes."""
+        """Each record as a dict. Values that JSON has no type for are texts, except bytes, which stay bytes."""
         ...
 
     def json_objects(self) -> list[str]:
@@ -128,7 +128,7 @@ class RecordRows:
 
 @dataclass(frozen=True)
 class ArrowRows:
-    """Rows of a Parquet file; `numbers` are theirs in the file, from 1."""
+    """Rows of a Parquet file; `numbers` are their numbers in the file, from 1."""
 
     source: str
     numbers: Sequence[int]
@@ -168,7 +168,7 @@ class ArrowRows:
 
 
 def readable(rows: Rows) -> list[int]:
-    """Indices of the rows that could be read."""
+    """The indices of the rows that could be read."""
     return [index for index in range(len(rows)) if index not in rows.errors]
 
 
@@ -179,7 +179,8 @@ def with_errors(identities: list[bytes], errors: Mapping[int, InputError]) -> li
 
 
 def plain_value(value: Any) -> Any:
-    """A value as JSON takes it: a day is a text, and what is no number (NaN, infinite) is null. Bytes stay bytes."""
+    """A value as JSON takes it: dates, times and decimals become texts, NaN and infinity become null. Bytes stay
+    bytes."""
     if isinstance(value, dict):
         return {name: plain_value(item) for name, item in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,5 @@
-"""Records that a job leaves out because they cannot be read or used: counted, the first of them with the reason."""
+"""Counts the records that a job leaves out because they cannot be read or used, and keeps the first of them with
+reasons."""
 
 from __future__ import annotations
 
@@ -13,9 +14,9 @@ MOST_NAMED = 20
 class Skipped:
     """
     Attributes:
-        strict: nothing is left out: what is wrong is an error.
-        num: records that were left out.
-        reasons: of the first `MOST_NAMED`, each with its place.
+        strict: whether nothing may be left out: what is wrong is an error.
+        num: how many records were left out.
+        reasons: the reasons for the first `MOST_NAMED` records, each with the record's place.
     """
 
     strict: bool = False
@@ -23,7 +24,7 @@ class Skipped:
     reasons: list[str] = field(default_factory=list)
 
     def add(self, error: InputError) -> None:
-        """Leave out the record that the error is of. Raises it when `strict`."""
+        """Leave out the record that the error is about. Raises the error when `strict`."""
         if self.strict:
             raise error
         self.num += 1
@@ -31,4 +32,4 @@ class Skipped:
             self.reasons.append(str(error))
 
 
-STRICT = Skipped(strict=True)  # holds nothing
+STRICT = Skipped(strict=True)  # collects nothing, so that it can be shared

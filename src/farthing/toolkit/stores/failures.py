@@ -1,7 +1,7 @@
-"""What the operating system and LanceDB say when something cannot be done, as errors of ours.
+"""Turns errors of the operating system and of LanceDB into errors of ours.
 
 In: an `OSError`, or whatever LanceDB raises, whose texts hold paths and places in its source. Out: an error that names
-the index as its user does, and says what to do; the original one is its cause.
+the index as its user does, and says what to do; the original error is its cause.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ OS_ERROR = re.compile(r"\(os error (\d{1,4})\)")  # as Rust writes it
 
 @contextmanager
 def file_errors(place: str) -> Iterator[None]:
-    """Around what is done with files of the index in `place`. Raises `FarthingError` for each `OSError`."""
+    """Wrap work on the files of the index in `place`. Raises a `FarthingError` for each `OSError`."""
     try:
         yield
     except OSError as error:
@@ -38,7 +38,7 @@ def file_errors(place: str) -> Iterator[None]:
 
 @contextmanager
 def lance_errors(place: str) -> Iterator[None]:
-    """Around what LanceDB does. Raises `VectorIndexError` for what it raises, which has no common class."""
+    """Wrap calls of LanceDB. Raises `VectorIndexError` for LanceDB's errors, which have no common class."""
     try:
         yield
     except (FarthingError, MemoryError, AssertionError):

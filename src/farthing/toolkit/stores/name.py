@@ -1,7 +1,8 @@
-"""What an index may be called, where it has a name of its own: on a server, and in a database of several.
+"""Says what an index may be called, where it has a name of its own: on a server, and in a database of several.
 
 A name stands in addresses, is a folder's name and, in Milvus, a collection's. Letters outside of ASCII have several
-spellings in Unicode, which file systems tell apart or not, so that one name could be two indexes, or two names one.
+spellings in Unicode. Some file systems tell these apart and others do not, so that one name could be two indexes, or
+two names one.
 """
 
 from __future__ import annotations
@@ -21,6 +22,6 @@ def is_name(name: str) -> bool:
 
 
 def check_name(name: str) -> None:
-    """Raises `InputError` for what cannot be the name of an index."""
+    """Raise `InputError` for a text that cannot be the name of an index."""
     if not is_name(name):
         raise InputError(f"{name[:80]!r} cannot be the name of an index. {NAME_RULE}", param="name")

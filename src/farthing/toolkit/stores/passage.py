@@ -1,4 +1,4 @@
-"""A passage of a document: what is embedded, found and shown."""
+"""A passage of a document, which is embedded, found and shown."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from farthing.toolkit.documents.document import FieldValue
 class Passage:
     """
     Attributes:
-        id: unlike any other passage's of the index.
-        document: id of the document it is of.
-        digest: of all that the document's passages are made from; a document with the same one is not embedded again.
+        id: different from that of any other passage of the index.
+        document: the id of the passage's document.
+        digest: stands for all that the document's passages are made from; a document with the same one is not embedded
+            again.
         text: as it stands in the document.
-        title: of the document.
-        source: where the document came from: a file, and a line or row of it where it has several documents.
-        heading: of the section that it stands in, where the document has any.
-        start, end: characters of the document's text.
+        title: the document's title.
+        source: where the document came from: a file, and the line or row in it where the file has several documents.
+        heading: the heading of the section in which the passage stands, where the document has any.
+        start, end: the passage's place in the document's text, in characters.
         metadata: further fields of the document, which a search can ask for.
     """
 

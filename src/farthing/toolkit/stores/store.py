@@ -1,7 +1,7 @@
-"""Where passages and their vectors are kept, and found by meaning or by words.
+"""The interface of stores, which keep passages and their vectors, and find them by meaning or by words.
 
-A store knows passages, vectors and words as they are given to it: it neither embeds nor splits nor segments. One file a
-kind of store.
+A store takes passages, vectors and words as they are given to it: it neither embeds nor splits nor segments. Each kind
+of store has a folder of its own.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from farthing.toolkit.stores.where import Condition
 
 
 class Found(NamedTuple):
-    """`score` is the cosine, or BM25's."""
+    """A passage that was found; `score` is its cosine, or its BM25."""
 
     passage: Passage
     score: float
 
 
 class Candidates(NamedTuple):
-    """Passages that are near or matching, by keys that only `read` understands.
+    """Passages that are near or matching, by keys that only `held` and `read` understand.
 
     Attributes:
-        cosines: of all of them, exact; the nearest come first.
-        bm25: of those that match.
-        held: of some words, those that each of the passages with these keys has.
+        cosines: the exact cosines of all of them; the nearest come first.
+        bm25: the BM25 scores of those that match.
+        held: for keys and some words, which of the words each of the passages with these keys has.
         read: the passages with these keys, as they were at the time of the search, in the order of the keys.
     """
 
@@ -39,7 +39,8 @@ class Candidates(NamedTuple):
 
 
 class StoreFacts(NamedTuple):
-    """`num_unindexed` passages are searched one by one until `build` is called; by words only once it was called.
+    """What a store holds. Until `build` is called, `num_unindexed` passages are searched one by one; a search by words
+    finds passages only once `build` was called.
 
     `num_bytes` is None where the store does not know.
     """
@@ -51,7 +52,8 @@ class StoreFacts(NamedTuple):
 
 
 class Store(Protocol):
-    """One writer at a time. A process that is killed leaves what it had put, whole documents each.
+    """A store of passages, with one writer at a time. A process that is killed leaves what it had put, in whole
+    documents.
 
     Attributes:
         keeps_replaced_s: for how long what was replaced stays on disk, for searches that read it.
@@ -63,21 +65,21 @@ class Store(Protocol):
         """Put whole documents in place of what is held of them, in one step.
 
         Args:
-            words: of each passage, with spaces in between, as `matching` is asked for them.
-            vectors: of length 1, float32 [passages, dimensions].
+            words: the words of each passage, with spaces in between, as `matching` takes them.
+            vectors: unit vectors, float32 [passages, dimensions].
         """
         ...
 
     def delete(self, documents: Sequence[str]) -> int:
-        """Returns how many of these documents there were."""
+        """Delete documents, and return how many of these there were."""
         ...
 
     def digests(self, documents: Sequence[str]) -> dict[str, str]:
-        """Of those of the documents that are held."""
+        """The digests of those documents that are held."""
         ...
 
     def documents(self) -> list[str]:
-        """Ids of all that is held."""
+        """The ids of all documents that are held."""
         ...
 
     def nearest(self, vector: np.ndarray, num: int, where: Sequence[Condition] = ()) -> list[Found]:
@@ -85,11 +87,12 @@ class Store(Protocol):
         ...
 
     def matching(self, words: str, num: int, where: Sequence[Condition] = ()) -> list[Found]:
-        """Passages by BM25 of the words, best first; those with none of them are not found, nor any before `build`."""
+        """Passages by BM25 of the words, best first. Passages with none of them are not found, nor any before
+        `build`."""
         ...
 
     def candidates(self, vector: np.ndarray, words: str, num: int, where: Sequence[Condition] = ()) -> Candidates:
-        """Both the `num` nearest and the `num` best matching, without reading them: few of them will be shown."""
+        """The `num` nearest and the `num` best matching passages, without reading them: few of them will be shown."""
         ...
 
     def has_any(self, keys: Sequence[str]) -> bool:
@@ -97,15 +100,15 @@ class Store(Protocol):
         ...
 
     def sample_fields(self, num_passages: int) -> set[str]:
-        """Names of the fields of some passages, of at most so many."""
+        """The names of the fields of at most `num_passages` passages."""
         ...
 
     def passages(self, batch_size: int = 1024) -> Iterator[list[Passage]]:
-        """All that is held, those of a document one after the other."""
+        """All passages that are held, with those of a document one after the other."""
         ...
 
     def build(self) -> None:
-        """Make searches fast for what is held now, and give back the room of what was replaced."""
+        """Make searches fast for what is held now, and free the space of what was replaced."""
         ...
 
     def facts(self) -> StoreFacts: ...

@@ -1,6 +1,6 @@
 """Conditions on the fields of documents: `shop = books`, `price <= 20`, `in_print = true`.
 
-They come from clients: their number and length have limits, they are read from left to right without regular
+Conditions come from clients. So their number and length have limits, they are read from left to right without regular
 expressions, and a filter of them nests only as deep as the logarithm of their number.
 """
 
@@ -18,7 +18,7 @@ Operator = Literal["=", "!=", "<", "<=", ">", ">="]
 
 MAX_CONDITIONS = 64
 MAX_CONDITION_CHARS = 4_096
-# Of a number as it is written. One of more digits would not be told from its neighbours anyway.
+# The length of a number as it is written. A number of more digits would not be told from its neighbours anyway.
 MAX_NUMBER_CHARS = 64
 SHOWN_CHARS = 80
 OPERATOR_MARKS = "=!<>"
@@ -30,9 +30,9 @@ QUOTES = "\"'"
 
 
 class Condition(NamedTuple):
-    """A document without the field meets none, not even `!=`.
+    """A condition on a field. A document without the field meets no condition, not even `!=`.
 
-    Of a list one value has to meet it; `!=` is met when none is that value.
+    If the field holds a list, one of its values has to meet the condition; `!=` is met when none of them is the value.
     """
 
     field: str
@@ -41,16 +41,16 @@ class Condition(NamedTuple):
 
 
 def parse_conditions(texts: Sequence[str]) -> list[Condition]:
-    """Raises `InputError` as `parse_condition`, and for more than `MAX_CONDITIONS`."""
+    """Parse several conditions. Raises `InputError` as `parse_condition` does, and for more than `MAX_CONDITIONS`."""
     check_number(len(texts))
     return [parse_condition(text) for text in texts]
 
 
 def parse_condition(text: str) -> Condition:
-    """Of `FIELD OPERATOR VALUE`. A value is a number, true or false, or else a text, with quotes or without.
+    """Parse `FIELD OPERATOR VALUE`. A value is a number, true or false, or else a text, with quotes or without.
 
-    In quotes a backslash before a quote or another backslash makes it a letter; null without quotes is no value.
-    Raises `InputError` for anything else.
+    In quotes, a backslash before a quote or another backslash makes that character literal; null without quotes is no
+    value. Raises `InputError` for anything else.
     """
     if len(text) > MAX_CONDITION_CHARS:
         raise InputError(
@@ -78,7 +78,8 @@ def parse_condition(text: str) -> Condition:
 
 
 def value_of(text: str) -> Value:
-    """Raises `InputError` for a number that is too large, and for a quote inside of quotes."""
+    """The value that a text spells. Raises `InputError` for a number that is too large, and for a quote within
+    quotes."""
     if is_quoted(text):
         return unquoted(text)
     if (truth := spelled_truth(text)) is not None:
@@ -101,9 +102,9 @@ def is_quoted(text: str) -> bool:
 
 
 def unquoted(text: str) -> str:
-    """What stands between the quotes. Any other backslash, as in "C:\\temp", is one.
+    """The text between the quotes. Any other backslash, as in "C:\\temp", stays a backslash.
 
-    Raises `InputError` where the quotes do not enclose all of it.
+    Raises `InputError` where the quotes do not enclose all of the text.
     """
     quote, place = text[0], 1
     found: list[str] = []
@@ -124,12 +125,12 @@ def unquoted(text: str) -> str:
 
 
 def spelled_truth(text: str) -> bool | None:
-    """`true`, `True` and `TRUE`, and the same of false; None of any other text."""
+    """True for `true`, `True` and `TRUE`, False for the same spellings of false; None for any other text."""
     return TRUTHS.get(text)
 
 
 def spelled_number(text: str) -> int | float | None:
-    """The number that a text spells; None of any other text, and where it is too large or too long."""
+    """The number that a text spells; None for any other text, and for a number that is too large or too long."""
     if len(text) > MAX_NUMBER_CHARS or not is_number(text):
         return None
     number = number_of(text)
@@ -137,7 +138,7 @@ def spelled_number(text: str) -> int | float | None:
 
 
 def is_number(text: str) -> bool:
-    """Digits, with a sign, a fraction and an exponent, or without. Not 007, which is a code: it is not 7."""
+    """Whether a text is digits, with or without sign, fraction and exponent. 007 is a code, not the number 7."""
     mantissa, mark, exponent = text.replace("E", "e").partition("e")
     whole, point, fraction = unsigned(mantissa).partition(".")
     return (
@@ -157,7 +158,7 @@ def unsigned(text: str) -> str:
 
 
 def check_conditions(where: Sequence[Condition]) -> None:
-    """Raises `InputError` for conditions that `parse_conditions` would not give; a program may make others."""
+    """Raise `InputError` for conditions that `parse_conditions` would not give; a program may make others."""
     check_number(len(where))
     for field, operator, value in where:
         if operator not in get_args(Operator):
@@ -175,7 +176,7 @@ def check_conditions(where: Sequence[Condition]) -> None:
 
 
 def check_kind(field: str, value: object) -> None:
-    if not isinstance(value, (str, Real)):  # numbers of numpy are some
+    if not isinstance(value, (str, Real)):  # numpy's numbers are `Real` too
         raise InputError(
             f"A condition on {shown(field)} has a value of type {type(value).__name__}; it must be a text, a number or "
             "a truth value. A document without the field meets no condition on it.",
@@ -210,7 +211,7 @@ def shown(text: str) -> str:
 
 
 def balanced(parts: Sequence[str], word: str) -> str:
-    """All of the expressions with a word such as AND in between, in brackets that nest as little as possible."""
+    """All expressions with a word such as AND in between, in brackets that nest as little as possible."""
     if len(parts) <= 2:
         return f" {word} ".join(parts)
     half = len(parts) // 2

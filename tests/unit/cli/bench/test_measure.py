@@ -15,8 +15,8 @@ from farthing.cli.bench.result import matrix_operations
 from farthing.core.errors import MeasurementError, NonFiniteError
 from farthing.core.settings import EngineSettings
 from farthing.engine.describe import describe_model
-from farthing.models.synth import find_shape, write_synthetic
-from farthing.serving.token_counter import TokenCounter
+from farthing.models.synth.checkpoint import find_shape, write_synthetic
+from farthing.serving.queue.token_counter import TokenCounter
 
 
 def fresh(num_batches: int) -> Callable[[int], list[list[list[int]]]]:

@@ -431,7 +431,7 @@ def big(tiny_qwen3: Path) -> Path:
     return Path("s")
 
 
-@pytest.mark.parametrize("num_documents", [1, 1024])
+@pytest.mark.parametrize("num_documents", [pytest.param(1, marks=pytest.mark.slow), 1024])
 def test_killed_while_adding_the_index_opens_and_adding_goes_on(num_documents: int, big: Path) -> None:
     command = [sys.executable, "-m", "farthing", "index", "add", "s", "big.jsonl"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

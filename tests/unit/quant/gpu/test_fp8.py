@@ -4,11 +4,10 @@ import pytest
 import torch
 
 from farthing.quant import fp8
-from farthing.quant.format import MatrixShape
+from farthing.quant.format import MatrixShape, Region
 from farthing.quant.gpu.fp8 import GpuFp8Linear, can_multiply
 from farthing.quant.gpu.rows import e4m3_rows
 from farthing.quant.gpu.support import multiplies_fp8
-from farthing.quant.region import Region
 from farthing.quant.rotation import RotatedLinear, rotate
 from farthing.quant.unpacked import UnpackedLinear
 

@@ -6,7 +6,7 @@ import torch
 from farthing.quant.format import MatrixShape
 from farthing.quant.gpu.int8 import GpuInt8Linear
 from farthing.quant.int8 import Int8Format, TorchInt8Linear
-from farthing.quant.packed import unpack
+from farthing.quant.int8_packed import unpack
 from farthing.quant.rotation import RotatedLinear, rotate
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from farthing.quant.gpu.rows import E4M3, e4m3_rows
-from farthing.quant.packed import quantise_rows
+from farthing.quant.int8_packed import quantise_rows
 from farthing.quant.rotation import rotate
 
 pytest.importorskip("triton", reason="triton is not installed")

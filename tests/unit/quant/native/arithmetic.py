@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from farthing.quant.native.arguments import LayerShape
 from farthing.quant.rotation import rotate
 
 
@@ -57,3 +58,15 @@ def attend_texts(q: np.ndarray, k: np.ndarray, v: np.ndarray, lengths: list[int]
 
 def distance(got: np.ndarray, want: np.ndarray) -> float:
     return float(np.linalg.norm(got - want) / np.linalg.norm(want))
+
+
+def causal_shape(hidden: int, intermediate: int, q_heads: int, kv_heads: int, head_dim: int, eps: float) -> LayerShape:
+    """Of a Qwen3 layer."""
+    widths = hidden, intermediate, q_heads, kv_heads, head_dim
+    return LayerShape(*widths, "rms", False, True, True, True, True, "silu", eps)
+
+
+def bidirectional_shape(hidden: int, intermediate: int, heads: int, activation: str, eps: float) -> LayerShape:
+    """Of a BERT layer."""
+    widths = hidden, intermediate, heads, heads, hidden // heads
+    return LayerShape(*widths, "layer", True, False, False, False, False, activation, eps)

@@ -8,17 +8,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from arithmetic import attend_texts, grouped_linear, int8_linear, rotated
+from arithmetic import attend_texts, bidirectional_shape, grouped_linear, int8_linear, rotated
 
-from farthing.quant.native.arguments import BertShape, BertWeights, NativeBatch
+from farthing.quant.native.arguments import LayerShape, NativeBatch, NativeWeights
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.native.team import LIBRARY
 from farthing.quant.rotation import rotate
 
 SHAPES = [
-    BertShape(128, 192, 4, "gelu", 1e-12),
-    BertShape(192, 512, 3, "gelu_tanh", 1e-5),
-    BertShape(384, 640, 4, "silu", 1e-5),
+    bidirectional_shape(128, 192, 4, "gelu", 1e-12),
+    bidirectional_shape(192, 512, 3, "gelu_tanh", 1e-5),
+    bidirectional_shape(384, 640, 4, "silu", 1e-5),
 ]
 LENGTHS = [
     [1],
@@ -54,9 +54,9 @@ def layer_norm(x: np.ndarray, gain: np.ndarray, bias: np.ndarray, eps: float) ->
     return (centred / np.sqrt((centred**2).mean(-1, keepdims=True) + eps) * gain + bias).astype(np.float32)
 
 
-def layer(x: np.ndarray, w: dict[str, np.ndarray], shape: BertShape, lengths: list[int]) -> np.ndarray:
+def layer(x: np.ndarray, w: dict[str, np.ndarray], shape: LayerShape, lengths: list[int]) -> np.ndarray:
     qkv = int8_linear(rotated(x), w["qkv"]) + w["qkv_bias"]
-    q, k, v = (part.reshape(len(x), shape.heads, -1) for part in np.split(qkv, 3, axis=1))
+    q, k, v = (part.reshape(len(x), shape.q_heads, -1) for part in np.split(qkv, 3, axis=1))
     attended = attend_texts(q, k, v, lengths, causal=False).reshape(len(x), -1)
     x = x + int8_linear(rotated(attended), w["o"]) + w["o_bias"]
     x = layer_norm(x, w["attention_norm_gain"], w["attention_norm_bias"], shape.norm_eps)
@@ -65,7 +65,7 @@ def layer(x: np.ndarray, w: dict[str, np.ndarray], shape: BertShape, lengths: li
     return layer_norm(x, w["mlp_norm_gain"], w["mlp_norm_bias"], shape.norm_eps)
 
 
-def random_layer(kernels: NativeKernels, shape: BertShape) -> tuple[dict[str, np.ndarray], BertWeights]:
+def random_layer(kernels: NativeKernels, shape: LayerShape) -> tuple[dict[str, np.ndarray], NativeWeights]:
     """Rotated weights as plain numbers, and packed."""
     rng = np.random.default_rng(0)
     hidden, inner = shape.hidden, shape.intermediate
@@ -79,17 +79,17 @@ def random_layer(kernels: NativeKernels, shape: BertShape) -> tuple[dict[str, np
     for name, vector in vectors.items():
         w[name] = vector.astype(np.float32)
         given[name] = torch.from_numpy(w[name])
-    return w, BertWeights(**given)
+    return w, NativeWeights(**given)
 
 
-def random_rows(shape: BertShape, lengths: list[int]) -> np.ndarray:
+def random_rows(shape: LayerShape, lengths: list[int]) -> np.ndarray:
     return np.random.default_rng(1).standard_normal((sum(lengths), shape.hidden)).astype(np.float32)
 
 
 def run(
     kernels: NativeKernels,
-    shape: BertShape,
-    weights: BertWeights,
+    shape: LayerShape,
+    weights: NativeWeights,
     x: np.ndarray,
     lengths: list[int],
     keep: np.ndarray | None = None,
@@ -97,14 +97,14 @@ def run(
     hidden = torch.from_numpy(x.copy())
     cu_seqlens = torch.from_numpy(np.cumsum([0, *lengths], dtype=np.int32))
     kept = None if keep is None else torch.from_numpy(keep)
-    kernels.bert_layer(shape, weights, NativeBatch(cu_seqlens, keep=kept), hidden)
+    kernels.layer(shape, weights, NativeBatch(cu_seqlens, keep=kept), hidden)
     return hidden.numpy()
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: f"d{s.hidden // s.heads}-{s.activation}")
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: f"d{s.hidden // s.q_heads}-{s.activation}")
 @pytest.mark.parametrize("lengths", LENGTHS, ids=str)
 def test_a_layer_is_the_same_arithmetic_as_the_reference(
-    kernels: NativeKernels, shape: BertShape, lengths: list[int]
+    kernels: NativeKernels, shape: LayerShape, lengths: list[int]
 ) -> None:
     w, packed = random_layer(kernels, shape)
     x = random_rows(shape, lengths)
@@ -158,7 +158,7 @@ def test_nan_stays_in_its_text(kernels: NativeKernels) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda s: s.activation)
-def test_activations_are_accurate_to_fp32(kernels: NativeKernels, shape: BertShape) -> None:
+def test_activations_are_accurate_to_fp32(kernels: NativeKernels, shape: LayerShape) -> None:
     # One argument for all inner channels, +-1 / intermediate for all weights: nothing is lost to int8. With a huge eps
     # and a gain to match, LayerNorm only subtracts the mean, which is zero.
     signs = torch.ones(shape.hidden).index_fill_(0, torch.arange(0, shape.hidden, 2), -1)

@@ -8,9 +8,9 @@ import time
 import numpy as np
 import pytest
 import torch
-from arithmetic import attend_texts, bf16, distance, grouped_linear, int8_linear, rotated
+from arithmetic import attend_texts, bf16, causal_shape, distance, grouped_linear, int8_linear, rotated
 
-from farthing.quant.native.arguments import NativeBatch, Qwen3Shape, Qwen3Weights
+from farthing.quant.native.arguments import LayerShape, NativeBatch, NativeWeights
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.native.team import LIBRARY
 
@@ -39,10 +39,10 @@ def rotate(x: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> np.ndarray:  # x 
 
 
 def layer(
-    x: np.ndarray, w: dict[str, np.ndarray], spec: Qwen3Shape, lengths: list[int], cos: np.ndarray, sin: np.ndarray
+    x: np.ndarray, w: dict[str, np.ndarray], spec: LayerShape, lengths: list[int], cos: np.ndarray, sin: np.ndarray
 ) -> np.ndarray:
     qw, kw = spec.q_heads * spec.head_dim, spec.kv_heads * spec.head_dim
-    qkv = int8_linear(rms_norm(x, w["input_norm"]), w["qkv"])
+    qkv = int8_linear(rms_norm(x, w["attention_norm_gain"]), w["qkv"])
     q, k, v = np.split(qkv.reshape(len(x), -1, spec.head_dim), [spec.q_heads, spec.q_heads + spec.kv_heads], axis=1)
     positions = np.concatenate([np.arange(n) for n in lengths])
     c, s = cos[positions][:, None], sin[positions][:, None]
@@ -50,7 +50,7 @@ def layer(
     attended = attend_texts(q, k, v, lengths, causal=True).reshape(len(x), qw)
     assert kw == v.shape[1] * spec.head_dim
     x = x + int8_linear(attended, w["o"])
-    gate, up = np.split(int8_linear(rms_norm(x, w["mlp_norm"]), w["gate_up"]), 2, axis=-1)
+    gate, up = np.split(int8_linear(rms_norm(x, w["mlp_norm_gain"]), w["up"]), 2, axis=-1)
     return x + grouped_linear(rotated(gate / (1 + np.exp(-gate)) * up), w["down"])
 
 
@@ -59,22 +59,29 @@ def rope_tables(positions: int, head_dim: int) -> tuple[np.ndarray, np.ndarray]:
     return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
 
 
-def random_layer(kernels: NativeKernels, spec: Qwen3Shape, seed: int = 0) -> tuple[dict[str, np.ndarray], Qwen3Weights]:
+def random_layer(
+    kernels: NativeKernels, spec: LayerShape, seed: int = 0
+) -> tuple[dict[str, np.ndarray], NativeWeights]:
     rng = np.random.default_rng(seed)
     qw, kw = spec.q_heads * spec.head_dim, spec.kv_heads * spec.head_dim
     shapes = {
         "qkv": (qw + 2 * kw, spec.hidden),
         "o": (spec.hidden, qw),
-        "gate_up": (2 * spec.intermediate, spec.hidden),
+        "up": (2 * spec.intermediate, spec.hidden),
         "down": (spec.hidden, spec.intermediate),
     }
     w = {name: (rng.standard_normal(shape) / np.sqrt(shape[1])).astype(np.float32) for name, shape in shapes.items()}
     packed = {name: kernels.pack(torch.from_numpy(weight)) for name, weight in w.items()}
-    widths = {"input_norm": spec.hidden, "mlp_norm": spec.hidden, "q_norm": spec.head_dim, "k_norm": spec.head_dim}
+    widths = {
+        "attention_norm_gain": spec.hidden,
+        "mlp_norm_gain": spec.hidden,
+        "q_norm": spec.head_dim,
+        "k_norm": spec.head_dim,
+    }
     for name, n in widths.items():
         w[name] = (1 + 0.2 * rng.standard_normal(n)).astype(np.float32)
         packed[name] = torch.from_numpy(w[name])
-    return w, Qwen3Weights(**packed)
+    return w, NativeWeights(**packed)
 
 
 @pytest.mark.parametrize("tokens", [1, 2, 13, 14, 15, 16, 17, 31, 32, 33, 128, 129, 255, 257])
@@ -106,10 +113,10 @@ def test_bf16_weights_pack_as_their_fp32_values_do(kernels: NativeKernels) -> No
 
 
 SPECS = [
-    Qwen3Shape(128, 192, 4, 2, 32, EPS),
-    Qwen3Shape(256, 320, 4, 1, 64, EPS),
-    Qwen3Shape(192, 128, 6, 3, 128, EPS),
-    Qwen3Shape(64, 64, 2, 2, 96, EPS),
+    causal_shape(128, 192, 4, 2, 32, EPS),
+    causal_shape(256, 320, 4, 1, 64, EPS),
+    causal_shape(192, 128, 6, 3, 128, EPS),
+    causal_shape(64, 64, 2, 2, 96, EPS),
 ]
 LENGTHS = [
     [1],
@@ -132,7 +139,7 @@ LENGTHS = [
 @pytest.mark.parametrize("spec", SPECS, ids=lambda s: f"d{s.head_dim}")
 @pytest.mark.parametrize("lengths", LENGTHS, ids=str)
 def test_a_layer_is_the_same_arithmetic_as_the_reference(
-    kernels: NativeKernels, spec: Qwen3Shape, lengths: list[int]
+    kernels: NativeKernels, spec: LayerShape, lengths: list[int]
 ) -> None:
     w, packed = random_layer(kernels, spec)
     x = np.random.default_rng(1).standard_normal((sum(lengths), spec.hidden)).astype(np.float32)
@@ -140,7 +147,7 @@ def test_a_layer_is_the_same_arithmetic_as_the_reference(
     want = layer(x, w, spec, lengths, cos, sin)
     cu = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
     got = x.copy()
-    kernels.qwen3_layer(spec, packed, batch(cu, cos, sin), torch.from_numpy(got))
+    kernels.layer(spec, packed, batch(cu, cos, sin), torch.from_numpy(got))
     errors = np.linalg.norm(got - want, axis=1) / np.linalg.norm(want, axis=1)
     # A value on the edge between two int8 steps may fall either way; a flipped one shows in its row at about 0.5%.
     assert errors.max() < 2e-2
@@ -149,7 +156,7 @@ def test_a_layer_is_the_same_arithmetic_as_the_reference(
     ends = np.array([n - 1 for n in cu[1:] if n > 0], np.int32)
     keep = np.unique(ends)
     kept = x.copy()
-    kernels.qwen3_layer(spec, packed, batch(cu, cos, sin, keep), torch.from_numpy(kept))
+    kernels.layer(spec, packed, batch(cu, cos, sin, keep), torch.from_numpy(kept))
     np.testing.assert_array_equal(kept[keep], got[keep])
     others = np.delete(np.arange(len(x)), keep)
     np.testing.assert_array_equal(kept[others], x[others])
@@ -162,7 +169,7 @@ def test_offsets_that_do_not_ascend_are_refused(kernels: NativeKernels) -> None:
     x = np.zeros((8, spec.hidden), np.float32)
     for cu in ([0, 9], [0, 5, 3, 8], [1, 8]):
         with pytest.raises(RuntimeError, match="ascend"):
-            kernels.qwen3_layer(spec, packed, batch(np.array(cu, np.int32), cos, sin), torch.from_numpy(x))
+            kernels.layer(spec, packed, batch(np.array(cu, np.int32), cos, sin), torch.from_numpy(x))
 
 
 def peak(num_threads: int) -> tuple[float, float]:
@@ -188,7 +195,7 @@ def test_the_profile_names_every_stage_and_starts_anew_when_read(kernels: Native
     _, packed = random_layer(kernels, SPECS[0])
     cos, sin = rope_tables(8, 32)
     x = torch.zeros((8, SPECS[0].hidden))
-    kernels.qwen3_layer(SPECS[0], packed, batch(np.array([0, 8], np.int32), cos, sin), x)
+    kernels.layer(SPECS[0], packed, batch(np.array([0, 8], np.int32), cos, sin), x)
     counted = kernels.profile()
     assert {"qkv", "attention", "o", "down", "wait"} <= set(counted)
     assert kernels.profile() == dict.fromkeys(counted, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from farthing.quant.int8_packed import lay_out, padded
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.nf4_packed import (
     LEVELS,
@@ -16,7 +17,6 @@ from farthing.quant.nf4_packed import (
     unpack_codes,
     views,
 )
-from farthing.quant.packed import lay_out, padded
 
 SHAPES = [(1, 1), (5, 7), (32, 64), (40, 65), (33, 513), (64, 256), (256, 1024)]
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from arithmetic import bidirectional_shape
 from test_kernels import SPECS, random_layer, rope_tables
 
-from farthing.quant.native.arguments import BertShape, BertWeights, KnownKeys, NativeBatch, NativePrefixes, Qwen3Shape
+from farthing.quant.native.arguments import KnownKeys, LayerShape, NativeBatch, NativePrefixes, NativeWeights
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.native.team import LIBRARY
 
@@ -38,7 +39,7 @@ class Model:
     """Two layers of random weights, and rows of random numbers for the tokens of each segment."""
 
     kernels: NativeKernels
-    shape: Qwen3Shape
+    shape: LayerShape
     layers: list[Any]
 
     def run(self, rows: list[torch.Tensor], keep: torch.Tensor | None = None,
@@ -51,20 +52,20 @@ class Model:
             batch = NativeBatch(cu_seqlens, cos, sin, keep if index == NUM_LAYERS - 1 else None)
             if prefixes is not None:
                 batch = replace(batch, prefixes=prefixes(index))
-            self.kernels.qwen3_layer(self.shape, weights, batch, hidden)
+            self.kernels.layer(self.shape, weights, batch, hidden)
         return torch.split(hidden, lengths)
 
     def blocks(self, num_tokens: int) -> list[torch.Tensor]:
         """One for each layer, of bytes that nothing should read."""
-        num_bytes = self.kernels.qwen3_kv_bytes(self.shape, num_tokens)
+        num_bytes = self.kernels.kv_bytes(self.shape, num_tokens)
         return [torch.full((num_bytes,), 255, dtype=torch.uint8) for _ in range(NUM_LAYERS)]
 
 
-def make_model(kernels: NativeKernels, shape: Qwen3Shape) -> Model:
+def make_model(kernels: NativeKernels, shape: LayerShape) -> Model:
     return Model(kernels, shape, [random_layer(kernels, shape, seed)[1] for seed in range(NUM_LAYERS)])
 
 
-def random_rows(shape: Qwen3Shape, lengths: Sequence[int], seed: int = 1) -> list[torch.Tensor]:
+def random_rows(shape: LayerShape, lengths: Sequence[int], seed: int = 1) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return [torch.randn((length, shape.hidden), generator=generator) for length in lengths]
 
@@ -95,7 +96,7 @@ def same_rows(got: Sequence[torch.Tensor], texts: Sequence[torch.Tensor]) -> boo
 
 @pytest.mark.parametrize("shape", SPECS[::2], ids=lambda shape: f"d{shape.head_dim}")
 @pytest.mark.parametrize("name", FORESTS)
-def test_shared_prefixes_give_the_bits_of_whole_texts(kernels: NativeKernels, shape: Qwen3Shape, name: str) -> None:
+def test_shared_prefixes_give_the_bits_of_whole_texts(kernels: NativeKernels, shape: LayerShape, name: str) -> None:
     model, forest = make_model(kernels, shape), FORESTS[name]
     rows = random_rows(shape, [length for _, length in forest])
     leaves = [segment for segment in range(len(forest)) if name != "tokens one by one" or segment in (20, 299)]
@@ -185,7 +186,7 @@ def ints(*lists: list[int]) -> tuple[torch.Tensor, ...]:
     return tuple(torch.tensor(values, dtype=torch.int32) for values in lists)
 
 
-def known(shape: Qwen3Shape, num_tokens: int, held_tokens: int = 32, misaligned: int = 0) -> KnownKeys:
+def known(shape: LayerShape, num_tokens: int, held_tokens: int = 32, misaligned: int = 0) -> KnownKeys:
     num_bytes = 4 * shape.kv_heads * shape.head_dim * held_tokens
     return KnownKeys(torch.zeros(num_bytes + 64, dtype=torch.uint8)[misaligned : misaligned + num_bytes], num_tokens,
                      held_tokens)  # fmt: skip
@@ -219,9 +220,7 @@ def run_segments(kernels: NativeKernels, prefixes: NativePrefixes) -> None:
     (cu_seqlens,) = ints([0, *np.cumsum(lengths)])
     cos, sin = (torch.from_numpy(table) for table in rope_tables(64, SHAPE.head_dim))
     weights = random_layer(kernels, SHAPE)[1]
-    kernels.qwen3_layer(
-        SHAPE, weights, NativeBatch(cu_seqlens, cos, sin, prefixes=prefixes), torch.zeros(8, SHAPE.hidden)
-    )
+    kernels.layer(SHAPE, weights, NativeBatch(cu_seqlens, cos, sin, prefixes=prefixes), torch.zeros(8, SHAPE.hidden))
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -238,19 +237,17 @@ def test_segments_that_follow_on_each_other_are_taken(kernels: NativeKernels) ->
 
 
 def test_bidirectional_layers_refuse_prefixes(kernels: NativeKernels) -> None:
-    shape = BertShape(64, 64, 2, "gelu", 1e-6)
+    shape = bidirectional_shape(64, 64, 2, "gelu", 1e-6)
     packed, zeros = kernels.pack(torch.zeros(192, 64)), torch.zeros(192)
-    weights = BertWeights(*[packed] * 4, *[zeros] * 8)
+    weights = NativeWeights(*[packed] * 4, *[zeros] * 8)
     cos, sin = (torch.from_numpy(table) for table in rope_tables(4, 32))
     batch = NativeBatch(ints([0, 4])[0], cos, sin)
-    kernels.bert_layer(shape, weights, batch, torch.zeros(4, 64))
+    kernels.layer(shape, weights, batch, torch.zeros(4, 64))
     with pytest.raises(RuntimeError, match="parent that does not fit"):
-        kernels.bert_layer(
-            shape, weights, replace(batch, prefixes=NativePrefixes(*ints([-1], [0]))), torch.zeros(4, 64)
-        )
+        kernels.layer(shape, weights, replace(batch, prefixes=NativePrefixes(*ints([-1], [0]))), torch.zeros(4, 64))
 
 
 def test_a_block_has_keys_and_values_of_whole_panels_in_bf16(kernels: NativeKernels) -> None:
-    sizes = [kernels.qwen3_kv_bytes(SHAPE, num_tokens) for num_tokens in (0, 1, 32, 33)]
+    sizes = [kernels.kv_bytes(SHAPE, num_tokens) for num_tokens in (0, 1, 32, 33)]
     token = 2 * SHAPE.kv_heads * SHAPE.head_dim * 2
     assert sizes == [0, 32 * token, 32 * token, 64 * token]

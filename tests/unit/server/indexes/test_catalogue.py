@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from farthing.core.space import VectorSpace
-from farthing.server.indexes.catalogue import LANCE_THREADS, Catalogue
+from farthing.server.indexes.catalogue import Catalogue
+from farthing.serving.request import EmbedResult
+from farthing.toolkit.stores.lance.shelf import LANCE_THREADS
 from farthing.toolkit.documents.document import Document
 from farthing.toolkit.index.index import VectorIndex
 
@@ -21,9 +23,11 @@ class Encoder:
     model, dimensions, context_length = "m", 4, 100
     space = VectorSpace("m", "f", "mean", 4, True)
     def count_tokens(self, text): return len(text)
-    def encode(self, texts, **_): return np.eye(4, dtype=np.float32)[[0] * len(texts)]
+    def encode_request(self, request, **_):
+        num = len(request.inputs)
+        return EmbedResult(np.eye(4, dtype=np.float32)[[0] * num], num, num, self.space)
 
-catalogue = Catalogue(Path(sys.argv[1]))
+catalogue = Catalogue(sys.argv[1])
 VectorIndex.create(catalogue.database("a"), Encoder())
 index = catalogue.open("a")
 index.add([Document("1", "one wren")], Encoder())  # which starts threads of Lance's threads
@@ -54,7 +58,7 @@ from farthing.server.indexes.catalogue import Catalogue
 from farthing.toolkit.index.words import Segmenter
 
 before = set(sys.modules)
-catalogue = Catalogue(Path(sys.argv[1]))
+catalogue = Catalogue(sys.argv[1])
 mapped = Path("/proc/self/maps").read_text()
 print(json.dumps({"chinese": "rjieba" in set(sys.modules) - before, "japanese": "sudachidict" in mapped}))
 """

@@ -11,7 +11,7 @@ import pytest
 from farthing.core.errors import ClosedError, DeadlineError, QueueFullError
 from farthing.server.indexes.models import Work
 from farthing.server.indexes.workers import Workers
-from farthing.serving.urgency import Urgency
+from farthing.serving.request import Urgency
 
 
 @pytest.fixture

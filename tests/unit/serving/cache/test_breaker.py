@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from farthing.serving.cache.breaker import Breaker
+from farthing.serving.cache.remote import Breaker
 
 
 class Clock:

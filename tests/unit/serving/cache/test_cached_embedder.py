@@ -27,8 +27,8 @@ from farthing.serving.cache.embedder import STEP_CHARS, CachedEmbedder, steps
 from farthing.serving.cache.memory import MemoryLevel
 from farthing.serving.cache.vectors import VectorCache
 from farthing.serving.embedder import Embedder
-from farthing.serving.request import EmbedRequest, EmbedResult, Terms
-from farthing.serving.text import clean_input
+from farthing.serving.request import CheckedRequest, EmbedRequest, EmbedResult
+from farthing.serving.text.clean import clean_input
 
 SERVING = ServingSettings(max_texts_per_request=1000)
 TEXTS = ["one", "a second text", "and the third one of them"]
@@ -45,12 +45,15 @@ class Counting:
     def __getattr__(self, name: str) -> object:
         return getattr(self._embedder, name)
 
-    def terms(self, request: EmbedRequest) -> Terms:
-        return self._embedder.terms(request)
+    def check(self, request: EmbedRequest) -> CheckedRequest:
+        return self._embedder.check(request)
 
     async def embed_async(self, request: EmbedRequest) -> EmbedResult:
-        self.asked.append(request)
-        result = await self._embedder.embed_async(request)
+        return await self.compute(self.check(request))
+
+    async def compute(self, checked: CheckedRequest) -> EmbedResult:
+        self.asked.append(checked.request)
+        result = await self._embedder.compute(checked)
         if self.fingerprint is None:
             return result
         return replace(result, space=replace(result.space, fingerprint=self.fingerprint))
@@ -283,10 +286,10 @@ def test_large_texts_are_cleaned_and_hashed_in_threads_and_small_ones_at_once(
     small, large = ["a" * 1000] * 20, ["a" * 1000] * 70
     ask(cached, small, truncate=True)
     assert set(threads) == own
-    assert cached.held(EmbedRequest(small, truncate=True)) is not None
+    assert cached.check(EmbedRequest(small, truncate=True)).result is not None
     threads.clear()
     for request in (EmbedRequest(large, truncate=True), EmbedRequest(small[:1], prompt="é" * 70_000, truncate=True)):
-        assert cached.held(request) is None
+        assert cached.check(request).result is None
     assert threads == []
     found = ask(cached, large, truncate=True)
     assert (len(threads), found.num_cached) == (70, 70)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farthing.core.space import VectorSpace
-from farthing.serving.cache.key import KEY_BYTES, namespace, text_keys
+from farthing.serving.cache.entry import KEY_BYTES, namespace, text_keys
 
 SPACE = VectorSpace("a-model", "0123456789abcdef", "last", 1024, normalized=True)
 KEY = namespace(SPACE, 512)

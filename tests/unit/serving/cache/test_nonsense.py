@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 
 from farthing.core.settings import CacheSettings
-from farthing.serving.cache.breaker import Breaker
 from farthing.serving.cache.entry import MOST_TOKENS, are_sound, entry_type, read_entries, seal, write_entries
-from farthing.serving.cache.opened import open_store
-from farthing.serving.cache.remote import RemoteLevel
+from farthing.serving.cache.remote import Breaker, RemoteLevel
+from farthing.serving.cache.vectors import open_store
 
 ROWS = np.random.default_rng(3).standard_normal((5, 64)).astype(np.float32)
 ENTRIES = write_entries(ROWS, [3] * len(ROWS), ())
@@ -196,7 +195,7 @@ def test_whatever_is_written_is_sound(dimensions: int, scale: float) -> None:
     rows = (np.random.default_rng(dimensions).standard_normal((20, dimensions)) * scale).astype(np.float32)
     rows[0] = 0
     rows[1, 1:] = 0
-    entries = write_entries(rows, [512] * 20, {3})
+    entries = write_entries(rows, [512] * 20, {3, 4}, {4, 5})
     assert are_sound(entries, len(entries[0]), 512) == [True] * 20
     assert are_sound([], len(entries[0])) == []
 

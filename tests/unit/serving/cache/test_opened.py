@@ -9,10 +9,10 @@ import pytest
 from farthing.core.errors import SettingsError
 from farthing.core.resolve import resolve
 from farthing.core.settings import CacheSettings, EngineSettings
-from farthing.engine.device import device_facts
-from farthing.serving.cache.opened import LOOK_S, open_cache, why_absent
+from farthing.engine.plan.device import device_facts
 from farthing.serving.cache.planned import memory_bytes, reserved_bytes
 from farthing.serving.cache.remote import PENDING_BYTES
+from farthing.serving.cache.vectors import LOOK_S, open_cache, why_absent
 
 MIB, GIB = 2**20, 2**30
 FACTS = replace(device_facts("cpu"), free_bytes=10 * GIB)

@@ -12,11 +12,10 @@ import pytest
 from store_servers import StoreServer, memcached_server, redis_server
 
 from farthing.core.settings import CacheSettings
-from farthing.serving.cache.breaker import Breaker
 from farthing.serving.cache.entry import write_entries
-from farthing.serving.cache.opened import open_store
-from farthing.serving.cache.remote import MOST_KEYS, PENDING_BYTES, RemoteLevel
+from farthing.serving.cache.remote import MOST_KEYS, PENDING_BYTES, Breaker, RemoteLevel
 from farthing.serving.cache.store import name_of
+from farthing.serving.cache.vectors import open_store
 
 ROWS = np.random.default_rng(3).standard_normal((1500, 64)).astype(np.float32)
 ENTRIES = {

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from farthing.toolkit.cluster.labels import NUM_TERMS, characteristic_terms
-from farthing.toolkit.cluster.writing import writings_of
+from farthing.toolkit.cluster.scripts import writings_of
 
 ENGLISH = {
     0: ["How do I change my PIN?", "Can I change the PIN of my card?", "I want to change my PIN", "PIN change please"],

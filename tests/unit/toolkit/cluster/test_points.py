@@ -8,10 +8,9 @@ from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 from sklearn.cluster import HDBSCAN
 from sklearn.metrics import adjusted_rand_score
 
-from farthing.toolkit.cluster.group import NOISE, by_size, group
+from farthing.toolkit.cluster.clustering import NOISE, by_size, group, reduce
 from farthing.toolkit.cluster.neighbours import connected_graph, find_neighbours
-from farthing.toolkit.cluster.reduce import reduce
-from farthing.toolkit.cluster.writing import without_writing
+from farthing.toolkit.cluster.scripts import without_writing
 
 
 def blobs(sizes: tuple[int, ...], dimensions: int = 8, seed: int = 0) -> np.ndarray:

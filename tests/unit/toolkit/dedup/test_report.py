@@ -3,9 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from farthing.toolkit.dedup.draw import draw
 from farthing.toolkit.dedup.find import Duplicates, find_duplicates
-from farthing.toolkit.dedup.report import Report, Side, histogram, make_report
+from farthing.toolkit.dedup.report import Report, Side, draw, histogram, make_report
 
 TEXTS = ["start", "near", "nearer", "far", "START", "line\nend \x1b[31m" + "long " * 50]
 ANGLES = np.array([0, 0.3, 0.1, 0.6, 0, 0.5])

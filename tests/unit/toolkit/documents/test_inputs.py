@@ -19,7 +19,7 @@ from pyarrow import parquet
 from farthing.core.errors import EmptyInputError, InputError
 from farthing.toolkit.documents.document import Document
 from farthing.toolkit.documents.inputs import Inputs
-from farthing.toolkit.documents.read_records import RecordFields
+from farthing.toolkit.documents.reading.records import RecordFields
 
 NO_TEXT = bytes(range(0x80, 0x100)) * 4  # in no encoding that people write
 

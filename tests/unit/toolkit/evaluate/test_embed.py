@@ -10,7 +10,7 @@ from farthing.core.errors import InputError
 from farthing.toolkit.evaluate import embed
 from farthing.toolkit.evaluate.embed import embed_sets
 from farthing.toolkit.evaluate.sets.find import find_sets
-from farthing.toolkit.evaluate.sets.wanted import Wanted
+from farthing.toolkit.evaluate.sets.records import Wanted
 
 
 def test_vectors_are_those_of_the_texts_and_the_time_is_told(retrieval_dir: Path, starter: Embedder) -> None:

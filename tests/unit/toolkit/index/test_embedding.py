@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from farthing.toolkit.index.embedding import FIRST_CHARS, LEAST_CHARS, SECONDS_A_PUT, BegunVectors, Pace
+from farthing.toolkit.index.embedding import FIRST_CHARS, LEAST_CHARS, SECONDS_A_PUT, BegunVectors, PartSize
 from farthing.toolkit.stores.database import BEGUN_MARK
 
 TEXTS = [f"text {number}" for number in range(6)]
@@ -16,16 +16,16 @@ VECTORS = np.arange(24, dtype=np.float32).reshape(6, 4)
 
 
 def test_as_much_is_put_as_takes_some_seconds() -> None:
-    pace = Pace()
-    pace.note(FIRST_CHARS, 1.0)
-    assert pace.num_chars == min(4 * FIRST_CHARS, FIRST_CHARS * SECONDS_A_PUT)
+    part_size = PartSize()
+    part_size.note(FIRST_CHARS, 1.0)
+    assert part_size.num_chars == min(4 * FIRST_CHARS, FIRST_CHARS * SECONDS_A_PUT)
     for _ in range(5):
-        pace.note(pace.num_chars, pace.num_chars / 1000)  # a thousand characters a second
-    assert pace.num_chars == 1000 * SECONDS_A_PUT
-    pace.note(10, 100.0)  # a rest tells nothing
-    assert pace.num_chars == 1000 * SECONDS_A_PUT
-    pace.note(pace.num_chars, 1e9)
-    assert pace.num_chars == LEAST_CHARS
+        part_size.note(part_size.num_chars, part_size.num_chars / 1000)  # a thousand characters a second
+    assert part_size.num_chars == 1000 * SECONDS_A_PUT
+    part_size.note(10, 100.0)  # a rest tells nothing
+    assert part_size.num_chars == 1000 * SECONDS_A_PUT
+    part_size.note(part_size.num_chars, 1e9)
+    assert part_size.num_chars == LEAST_CHARS
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from farthing.core.errors import InputError
 from farthing.toolkit.index.hybrid import Blend, Weights, by_both, by_vector, by_words, fuse_ranks, fuse_scores
 from farthing.toolkit.index.words import Asked, Segmenter
-from farthing.toolkit.stores.lance_store import LanceStore
+from farthing.toolkit.stores.lance.store import LanceStore
 from farthing.toolkit.stores.passage import Passage
 
 COSINES = {"a": 0.9, "b": 0.5, "c": 0.1}

@@ -5,7 +5,7 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,9 +28,9 @@ from farthing.core.errors import (
     UnreadableIndexError,
     WrongSpaceError,
 )
-from farthing.models.synth import find_shape, write_synthetic
+from farthing.models.synth.checkpoint import find_shape, write_synthetic
 from farthing.serving.request import EmbedRequest, EmbedResult
-from farthing.serving.vocabulary import Unknown
+from farthing.serving.text.vocabulary import Unknown
 from farthing.toolkit.documents.document import Document
 from farthing.toolkit.documents.limits import MAX_TEXT_CHARS
 from farthing.toolkit.index import adding, embedding, words
@@ -40,7 +40,7 @@ from farthing.toolkit.index.index import VectorIndex, remove_index
 from farthing.toolkit.index.reindex import reindex
 from farthing.toolkit.index.search import Query, search
 from farthing.toolkit.records.skipped import Skipped
-from farthing.toolkit.stores.lance_database import LanceDatabase
+from farthing.toolkit.stores.lance.database import LanceDatabase
 from farthing.toolkit.stores.passage import Passage
 
 
@@ -197,7 +197,7 @@ def test_an_index_that_cannot_be_made_leaves_nothing(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("farthing.toolkit.stores.lance_database.write_atomically", lambda *_, **__: full())
+    monkeypatch.setattr("farthing.toolkit.stores.lance.database.write_atomically", lambda *_, **__: full())
     with pytest.raises(DiskFullError):
         VectorIndex.create(LanceDatabase(str(place)), embedder)
     assert list(tmp_path.iterdir()) == []
@@ -439,14 +439,13 @@ def test_vectors_of_another_space_are_refused_with_both_names(
 def test_a_space_that_changes_on_the_way_is_noticed_before_anything_is_put(
     index: VectorIndex, embedder: Embedder, other: Embedder
 ) -> None:
-    class Changing:
+    class Changing:  # which says that it makes the vectors that it made before
         model, dimensions, context_length = embedder.model, embedder.dimensions, embedder.context_length
         space = embedder.space
         count_tokens = embedder.count_tokens
 
-        def encode(self, texts: Sequence[str], **_: object) -> np.ndarray:
-            self.space = other.space
-            return other.encode(texts)
+        def encode_request(self, request: EmbedRequest, *, show_progress: bool = False) -> EmbedResult:
+            return other.encode_request(request, show_progress=show_progress)
 
         def close(self) -> None: ...
 

@@ -14,7 +14,7 @@ from farthing.toolkit.index.index import VectorIndex
 from farthing.toolkit.index.reindex import reindex
 from farthing.toolkit.index.search import Query, search
 from farthing.toolkit.index.unknown_words import UnknownWords
-from farthing.toolkit.stores.lance_database import LanceDatabase
+from farthing.toolkit.stores.lance.database import LanceDatabase
 from farthing.toolkit.stores.passage import Passage
 from farthing.toolkit.stores.where import Condition
 

@@ -17,7 +17,7 @@ from farthing.toolkit.index.index import VectorIndex
 from farthing.toolkit.index.result import SearchResult
 from farthing.toolkit.index.search import Query, Ranker, search
 from farthing.toolkit.index.words import Segmenter
-from farthing.toolkit.stores.lance_database import LanceDatabase
+from farthing.toolkit.stores.lance.database import LanceDatabase
 from farthing.toolkit.stores.where import Condition
 
 

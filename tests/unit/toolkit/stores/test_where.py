@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from farthing.core.errors import InputError
-from farthing.toolkit.stores.lance_rows import filtered
-from farthing.toolkit.stores.milvus_rows import filter_of
+from farthing.toolkit.stores.lance.rows import filtered
+from farthing.toolkit.stores.milvus.rows import filter_of
 from farthing.toolkit.stores.where import (
     MAX_CONDITION_CHARS,
     MAX_CONDITIONS,

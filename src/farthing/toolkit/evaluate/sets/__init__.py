@@ -1,1 +1,1 @@
-"""Labelled sets: what a folder of files is, and its texts and labels."""
+"""Labelled sets: recognises what kind of set a folder of files is, and reads its texts and labels."""

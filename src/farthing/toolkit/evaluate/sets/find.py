@@ -1,7 +1,7 @@
-"""What the sets of a folder are: told by the names of their files and the fields of their records.
+"""Finds the sets of a folder, recognising their kinds by the names of the files and the fields of the records.
 
-In: a folder of one set, or of folders with one each. Out: the sets, read. A kind is a module here with `LOOKED_FOR`,
-`recognises` and `read`, and a row in `KINDS`.
+In: a folder that holds one set, or folders with one set each. Out: the sets, read. Each kind of set is a module of this
+package with `LOOKED_FOR`, `recognises` and `read`, and is listed in `KINDS`.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from farthing.core.errors import InputError
 from farthing.toolkit.evaluate.sets import labels, pairs, retrieval, translation
 from farthing.toolkit.evaluate.sets.labels import LabelSet
 from farthing.toolkit.evaluate.sets.pairs import PairSet
+from farthing.toolkit.evaluate.sets.records import Wanted
 from farthing.toolkit.evaluate.sets.retrieval import RetrievalSet
 from farthing.toolkit.evaluate.sets.translation import TranslationSet
-from farthing.toolkit.evaluate.sets.wanted import Wanted
 
 LabelledSet = RetrievalSet | PairSet | LabelSet | TranslationSet
 
 
 class Kind(Protocol):
-    """A module of this package that knows one kind of set; `LOOKED_FOR` is what it is known by, in words."""
+    """A module of this package that knows one kind of set. `LOOKED_FOR` says in words how the kind is recognised."""
 
     LOOKED_FOR: str
 
@@ -35,10 +35,10 @@ KINDS: tuple[Kind, ...] = (retrieval, labels, pairs, translation)
 
 
 def find_sets(folder: Path, names: Sequence[str] = (), wanted: Wanted | None = None) -> list[LabelledSet]:
-    """The sets of `folder`, or of those folders in it that `names` has; of all without.
+    """Read the set in `folder`, or the sets in its folders: in those with the given `names`, or in all without names.
 
     Raises:
-        InputError: there is no such folder, one is no set, a file of one cannot be read, or no set has a pair of
+        InputError: there is no such folder, a folder is no set, a file of a set cannot be read, or no set has a pair of
             languages that is wanted.
     """
     wanted = wanted or Wanted()

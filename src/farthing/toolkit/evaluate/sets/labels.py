@@ -1,4 +1,4 @@
-"""Texts with labels, in `train.jsonl` and `test.jsonl`: `text` and `label`."""
+"""Texts with labels: `train.jsonl` and `test.jsonl`, whose records have `text` and `label`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from farthing.toolkit.evaluate.sets.records import Part, first_fields, label_of, read_records, text_of
-from farthing.toolkit.evaluate.sets.wanted import Wanted
+from farthing.toolkit.evaluate.sets.records import Part, Wanted, first_fields, label_of, read_records, text_of
 
 LOOKED_FOR = "labels: train.jsonl and test.jsonl with text and label"
 FILES = ("train.jsonl", "test.jsonl")
@@ -15,7 +14,7 @@ FILES = ("train.jsonl", "test.jsonl")
 
 @dataclass(frozen=True)
 class LabelSet:
-    """`train_labels` are those of `train.texts`, `test_labels` those of `test.texts`."""
+    """`train_labels` are the labels of `train.texts`, `test_labels` the labels of `test.texts`."""
 
     name: str
     files: tuple[str, ...]
@@ -42,7 +41,7 @@ def recognises(folder: Path) -> bool:
 
 
 def read(folder: Path, wanted: Wanted) -> list[LabelSet]:
-    """Raises `InputError` as `read_records`."""
+    """Read the set. Raises the errors of `read_records`."""
     fields = {"text": text_of, "label": label_of}
     train, test = (read_records(folder / name, wanted.skipped, fields) for name in FILES)
     sources = (train.source, test.source)

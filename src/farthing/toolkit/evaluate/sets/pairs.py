@@ -1,4 +1,4 @@
-"""Pairs of texts with a score of how much alike they are: `s1`, `s2` and `score`, or the names that other sets have."""
+"""Pairs of texts with a score of how similar they are: `s1`, `s2` and `score`, or the names that other sets use."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 from farthing.toolkit.evaluate.sets.records import (
     Part,
+    Wanted,
     first_fields,
     json_lines_files,
     number_of,
     read_records,
     text_of,
 )
-from farthing.toolkit.evaluate.sets.wanted import Wanted
 
 LOOKED_FOR = "similarity: .jsonl files with s1, s2 (or sentence1, sentence2; text1, text2) and score"
 SIDES = (("s1", "s2"), ("sentence1", "sentence2"), ("text1", "text2"))
@@ -22,7 +22,7 @@ SIDES = (("s1", "s2"), ("sentence1", "sentence2"), ("text1", "text2"))
 
 @dataclass(frozen=True)
 class PairSet:
-    """`scores[i]` says how much alike `first.texts[i]` and `second.texts[i]` are, on any scale."""
+    """`scores[i]` says how similar `first.texts[i]` and `second.texts[i]` are, on any scale."""
 
     name: str
     files: tuple[str, ...]
@@ -45,7 +45,7 @@ def recognises(folder: Path) -> bool:
 
 
 def read(folder: Path, wanted: Wanted) -> list[PairSet]:
-    """A set for each file. Raises `InputError` as `read_records`."""
+    """Read a set from each file. Raises the errors of `read_records`."""
     found = [path for path in json_lines_files(folder) if sides_of(path)]
     names = [folder.name if len(found) == 1 else f"{folder.name} {path.stem}" for path in found]
     return [read_pairs(path, name, wanted) for path, name in zip(found, names, strict=True)]

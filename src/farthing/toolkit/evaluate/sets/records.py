@@ -1,13 +1,12 @@
-"""Records of a JSON Lines file, as labelled sets are made of them.
+"""Reads the records of a JSON Lines file, from which labelled sets are made.
 
-In: a file. Out: its records with the line that each stands at, and columns of them that are checked. Whole files are
-held in memory.
+In: a file. Out: its records, each with its line number, and checked columns of them. Whole files are held in memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from farthing.core.errors import InputError
@@ -15,16 +14,20 @@ from farthing.serving.request import InputType
 from farthing.toolkit.records.fields import require_field, require_text
 from farthing.toolkit.records.lines import Lines
 from farthing.toolkit.records.read_lines import JsonLine, empty, json_line, json_object, tried
-from farthing.toolkit.records.skipped import Skipped
+from farthing.toolkit.records.skipped import STRICT, Skipped
+
+# Takes the value of a record's field, given the record, the field and the record's place. Raises `InputError` where the
+# field is missing or has the wrong type.
+Take = Callable[[Mapping[str, object], str, str], object]
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Texts of a set that are embedded in one way.
+    """Texts of a set that are all embedded in the same way.
 
     Attributes:
         input_type: None for texts that are neither queries nor documents.
-        place: where text `index` stands, for messages: "Line 3 of scifact/corpus.jsonl".
+        place: gives for an index where the text is in the input, for messages: "Line 3 of scifact/corpus.jsonl".
     """
 
     texts: Sequence[str]
@@ -40,7 +43,7 @@ class Records:
     """
     Attributes:
         source: folder and name of the file, for messages.
-        lines: 1-based, of each record.
+        lines: the line number of each record, from 1.
     """
 
     source: str
@@ -51,19 +54,19 @@ class Records:
         return f"Line {self.lines[index]} of {self.source}"
 
     def texts(self, field: str) -> list[str]:
-        """The strings of a field. Raises `InputError` for a record without it, or with another type."""
+        """Return the strings of a field. Raises `InputError` for a record without the field, or with another type."""
         return [text_of(record, field, self.place(index)) for index, record in enumerate(self.objects)]
 
     def numbers(self, field: str) -> list[float]:
-        """The numbers of a field. Raises `InputError` for a record without it, or with another type."""
+        """Return the numbers of a field. Raises `InputError` for a record without the field, or with another type."""
         return [number_of(record, field, self.place(index)) for index, record in enumerate(self.objects)]
 
     def labels(self, field: str) -> list[str]:
-        """The labels of a field, strings or whole numbers. Raises `InputError` as `texts`."""
+        """Return the labels of a field, strings or whole numbers. Raises `InputError` as `texts` does."""
         return [label_of(record, field, self.place(index)) for index, record in enumerate(self.objects)]
 
     def ids(self) -> list[str]:
-        """Of `_id` or `id`, strings or whole numbers. Raises `InputError` for a record without one."""
+        """Return the ids, from `_id` or `id`, as strings. Raises `InputError` for a record without an id."""
         return [id_of(record, "id", self.place(index)) for index, record in enumerate(self.objects)]
 
     def part(self, field: str, input_type: InputType | None = None) -> Part:
@@ -92,23 +95,21 @@ def label_of(record: Mapping[str, object], field: str, place: str) -> str:
 
 
 def id_of(record: Mapping[str, object], field: str, place: str) -> str:
-    """Of the field, or of the one that has a line before its name."""
+    """Return the id in the field, or in the field of that name with an underscore before it."""
     if f"_{field}" not in record:
         require_field(list(record), field, place)
     return str(record.get(f"_{field}", record.get(field)))
 
 
-# What is taken from a field of a record. Raises `InputError` where it is not there or not of the right type.
-Take = Callable[[Mapping[str, object], str, str], object]
-
-
 def read_records(path: Path, skipped: Skipped, fields: Mapping[str, Take]) -> Records:
-    """Blank lines are left out; so are, where `skipped` does not end at them, lines that are not UTF-8 or no JSON
-    object, and records without one of the `fields`. Ids (a field taken by `id_of`) differ from one another.
+    """Read the records of a file. Blank lines are left out.
+
+    So are lines that are not UTF-8 or no JSON object, records without one of the `fields`, and records whose id (a
+    field taken by `id_of`) came before. `skipped` is told of each of these, and may end the reading with an error.
 
     Raises:
-        EmptyInputError: no records.
-        InputError: the first record that is wrong, or all of them; the message names it.
+        EmptyInputError: there are no records.
+        InputError: a record is wrong and `skipped` is strict, or all records are wrong; the message names the first.
     """
     objects: list[Mapping[str, object]] = []
     numbers: list[int] = []
@@ -137,14 +138,14 @@ def read_records(path: Path, skipped: Skipped, fields: Mapping[str, Take]) -> Re
 
 
 def check_id(name: str, item: JsonLine, lines: dict[str, int]) -> None:
-    """`lines` are those of the ids before it. Raises `InputError` when it is one of them."""
+    """Add the id `name` to `lines`, the line of each id so far. Raises `InputError` when it is there already."""
     if name in lines:
         raise InputError(f"{item.place} has the id {name!r} of line {lines[name]}; ids must differ.")
     lines[name] = item.number
 
 
 def first_fields(path: Path) -> set[str]:
-    """Names of the fields of the first record that can be read. Raises `InputError` when there is none."""
+    """Return the fields' names of the first record that can be read. Raises `InputError` when there is none."""
     with path.open("rb") as stream:
         lines = Lines(stream, source_of(path))
         first_error: InputError | None = None
@@ -161,3 +162,18 @@ def source_of(path: Path) -> str:
 
 def json_lines_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.jsonl") if path.is_file())
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """
+    Attributes:
+        pairs: pairs of languages: of queries and corpus, or of the two sides of translations. Empty for each language
+            with itself, and for all translations. Sets without languages are read in any case.
+        max_queries: take only so many queries of each retrieval set, the first ones; None for all.
+        skipped: is told of records that cannot be read; by default the first of them is an error.
+    """
+
+    pairs: Sequence[tuple[str, str]] = ()
+    max_queries: int | None = None
+    skipped: Skipped = field(default_factory=lambda: STRICT)

@@ -1,9 +1,9 @@
 """Retrieval sets in BEIR's layout (https://github.com/beir-cellar/beir), in one language or several.
 
-`corpus.jsonl` and `queries.jsonl` hold `_id` or `id`, `text`, and a corpus perhaps `title`, which goes before its text;
-`qrels.tsv` or `qrels/test.tsv` say which document answers which query, and how well. With several languages there are
-`corpus.LANGUAGE.jsonl` and `queries.LANGUAGE.jsonl`, whose ids and `qrels.tsv` are shared. Queries without a relevant
-document are left out.
+Records of `corpus.jsonl` and `queries.jsonl` have `_id` or `id`, and `text`. A document may also have a `title`, which
+goes before its text. `qrels.tsv` or `qrels/test.tsv` says which document answers which query, and how well. In several
+languages there are `corpus.LANGUAGE.jsonl` and `queries.LANGUAGE.jsonl`, which share their ids and `qrels.tsv`. Queries
+without a relevant document are left out.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from farthing.core.errors import EmptyInputError, InputError
-from farthing.toolkit.evaluate.sets.records import Part, Records, id_of, read_records, source_of, text_of
-from farthing.toolkit.evaluate.sets.wanted import Wanted
+from farthing.toolkit.evaluate.sets.records import Part, Records, Wanted, id_of, read_records, source_of, text_of
 from farthing.toolkit.records.lines import Lines, without_end
 from farthing.toolkit.records.read_lines import tried
 from farthing.toolkit.records.skipped import Skipped
@@ -32,9 +31,9 @@ Languages = tuple[str | None, str | None]
 class RetrievalSet:
     """
     Attributes:
-        files: that it was read from.
-        languages: of queries and documents; None where files have none in their names.
-        query_ids, document_ids: of the parts' texts.
+        files: the files that the set was read from.
+        languages: of queries and of documents; None where the files' names have none.
+        query_ids, document_ids: the ids of the texts of `queries` and `documents`.
         grades: by query id, then document id; greater is better, 0 is not relevant.
     """
 
@@ -71,7 +70,7 @@ def recognises(folder: Path) -> bool:
 
 
 def read(folder: Path, wanted: Wanted) -> list[RetrievalSet]:
-    """One set, or one for each language or wanted pair of them. Raises `InputError` as `read_records`."""
+    """Read one set, or one for each language or wanted pair of languages. Raises the errors of `read_records`."""
     corpora, queries, qrels = languages(folder, "corpus"), languages(folder, "queries"), qrels_of(folder)
     assert qrels is not None, "the folder was recognised"
     if None in corpora and None in queries:
@@ -118,7 +117,7 @@ def assemble(
 
 
 def known_grades(grades: Grades, queries: Corpus, documents: Corpus, qrels: Path, skipped: Skipped) -> Grades:
-    """Those of queries and documents that are there. Raises `InputError` for the first other one if strict."""
+    """Return the grades of queries and documents that exist. Raises `InputError` for the first other one if strict."""
     known_queries, known = set(queries.ids), set(documents.ids)
     kept: dict[str, Mapping[str, int]] = {}
     for query, found in grades.items():
@@ -126,7 +125,7 @@ def known_grades(grades: Grades, queries: Corpus, documents: Corpus, qrels: Path
             message = f"{source_of(qrels)} grades the query {query!r}, which is not in {queries.file}."
             skipped.add(InputError(message))
             continue
-        for missing in found.keys() - known:
+        for missing in sorted(found.keys() - known):
             message = f"{source_of(qrels)} grades the document {missing!r}, which is not in {documents.file}."
             skipped.add(InputError(message))
         kept[query] = {document: grade for document, grade in found.items() if document in known}
@@ -141,7 +140,7 @@ def set_name(folder: Path, pair: Languages) -> str:
 
 
 def languages(folder: Path, what: str) -> dict[str | None, Path]:
-    """Files of `what` by language; None for the one without."""
+    """Return the files of `what` by language; the file without a language is under None."""
     found = ((NAMES.fullmatch(path.name), path) for path in sorted(folder.glob(f"{what}*.jsonl")))
     return {match["language"]: path for match, path in found if match}
 
@@ -166,8 +165,10 @@ def read_queries(path: Path, skipped: Skipped) -> Corpus:
 
 
 def read_grades(path: Path, skipped: Skipped) -> Grades:
-    """A line is query, document, grade with tabs between; the first may be names. Raises `InputError` for another one
-    where that is strict."""
+    """Read the grades. A line is query, document and grade with tabs between them; the first line may be a header.
+
+    Other lines are left out; if `skipped` is strict, the first of them raises `InputError`.
+    """
     grades: dict[str, dict[str, int]] = {}
     with path.open("rb") as stream:
         lines = Lines(stream, source_of(path))

@@ -1,12 +1,14 @@
-"""Translations: a file a pair of languages (`cmn-eng.jsonl`), each record a sentence in both: `src` and `tgt`."""
+"""Translations: a file for each pair of languages (`cmn-eng.jsonl`).
+
+Each record has a sentence in both languages, `src` and `tgt`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from farthing.toolkit.evaluate.sets.records import Part, first_fields, json_lines_files, read_records, text_of
-from farthing.toolkit.evaluate.sets.wanted import Wanted
+from farthing.toolkit.evaluate.sets.records import Part, Wanted, first_fields, json_lines_files, read_records, text_of
 
 LOOKED_FOR = "translations: .jsonl files with src and tgt (cmn-eng.jsonl, ...)"
 SIDES = ("src", "tgt")
@@ -14,7 +16,7 @@ SIDES = ("src", "tgt")
 
 @dataclass(frozen=True)
 class TranslationSet:
-    """`target.texts[i]` translates `source.texts[i]`; `languages` are of both sides, as the file's name says."""
+    """`target.texts[i]` translates `source.texts[i]`. `languages` are those of both sides, from the file's name."""
 
     name: str
     files: tuple[str, ...]
@@ -37,7 +39,7 @@ def recognises(folder: Path) -> bool:
 
 
 def read(folder: Path, wanted: Wanted) -> list[TranslationSet]:
-    """A set for each file, or for those of the wanted languages. Raises `InputError` as `read_records`."""
+    """Read a set from each file, or from the files of wanted languages. Raises the errors of `read_records`."""
     found = [path for path in json_lines_files(folder) if set(SIDES) <= first_fields(path)]
     return [read_translations(path, wanted) for path in found if not wanted.pairs or languages_of(path) in wanted.pairs]
 

@@ -6,7 +6,7 @@ import pytest
 
 from farthing.core.errors import EmptyInputError, InputError
 from farthing.toolkit.evaluate.sets.find import find_sets
-from farthing.toolkit.evaluate.sets.wanted import Wanted
+from farthing.toolkit.evaluate.sets.records import Wanted
 
 
 def test_a_folder_s_kind_is_told_by_its_files_and_fields(

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from farthing.toolkit.evaluate.sets.pairs import read
-from farthing.toolkit.evaluate.sets.wanted import Wanted
+from farthing.toolkit.evaluate.sets.records import Wanted
 
 
 def test_texts_and_scores_are_read_by_any_of_the_usual_names(pairs_dir: Path) -> None:

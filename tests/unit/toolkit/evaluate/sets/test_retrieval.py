@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from farthing.core.errors import EmptyInputError, InputError
+from farthing.toolkit.evaluate.sets.records import Wanted
 from farthing.toolkit.evaluate.sets.retrieval import RetrievalSet, read, read_grades, recognises
-from farthing.toolkit.evaluate.sets.wanted import Wanted
 from farthing.toolkit.records.skipped import STRICT, Skipped
 
 

@@ -1,0 +1,132 @@
+"""How a model will be run: every "auto" resolved, with the reason. Pure arithmetic, nothing is loaded.
+
+In: settings and device facts. Out: the parts of a frozen `Plan`, which the loader and the runner follow to the letter.
+`farthing.engine.plan.choose` chooses, by memory, among the ways that there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from farthing.core.errors import SettingsError
+from farthing.core.settings import EngineSettings
+from farthing.core.sizes import mebibytes
+from farthing.engine.plan.device import DeviceFacts
+from farthing.engine.plan.ledger import Ledger
+from farthing.engine.plan.run_mode import Way
+from farthing.models.spec import ModelSpec
+
+COMPUTE_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+FETCHED = {
+    "resident": "resident",
+    "host": "in pinned host memory, copied for each batch",
+    "disk": "read from disk for each batch",
+}
+
+
+@dataclass(frozen=True)
+class Plan(Way):
+    """The chosen way to run a model.
+
+    Attributes:
+        flash_attention: one variable-length kernel does all attention of a batch.
+        ledger: what the model will hold in memory.
+        budget_bytes: the most bytes that the model may hold, on a card in the card's memory; None: no limit.
+        reasons: one sentence for each choice that was not the user's.
+        faster: what the user could choose to run the model faster; empty where there is nothing.
+        is_rounded: weights are rounded to fit the memory, though no setting asked for it.
+    """
+
+    flash_attention: bool
+    ledger: Ledger
+    budget_bytes: int | None
+    reasons: tuple[str, ...]
+    faster: str = ""
+    is_rounded: bool = False
+
+
+def plan_of(way: Way, ledger: Ledger, facts: DeviceFacts, budget_bytes: int | None, reasons: tuple[str, ...]) -> Plan:
+    return Plan(
+        **{name: getattr(way, name) for name in Way.__dataclass_fields__},
+        flash_attention=facts.flash_attention and way.dtype is not torch.float32,
+        ledger=ledger,
+        budget_bytes=budget_bytes,
+        reasons=reasons,
+    )
+
+
+def choose_format(settings: EngineSettings, facts: DeviceFacts) -> tuple[str, str | None]:
+    if settings.format not in ("auto", "none"):
+        return settings.format, None
+    return fastest_format(facts)
+
+
+def fastest_format(facts: DeviceFacts) -> tuple[str, str]:
+    """The fastest format that loses nothing, and why it is that one."""
+    if facts.is_cpu and facts.fast_bf16:
+        return "fp32", "fp32, because bf16 products round what is computed, by another amount in each batch"
+    if facts.is_cpu:
+        return "fp32", "fp32, because bf16 products are slower than fp32 ones on a CPU without AMX"
+    if facts.fast_bf16:
+        return "bf16", f"bf16, because {facts.name} computes it fastest"
+    return "fp16", f"fp16 with an fp32 residual stream, because {facts.name} has no fast bf16"
+
+
+def compute_dtype(format_name: str, facts: DeviceFacts) -> torch.dtype:
+    """The dtype that products are computed in.
+
+    On a CPU it is fp32, whatever is stored: a text's vector must not depend on its batch. On a card, half-precision
+    formats compute in their own dtype where that is fast, and in fp32 where it is not; quantised formats compute in the
+    dtype that the card computes fastest.
+    """
+    if facts.is_cpu:
+        return torch.float32
+    if format_name not in COMPUTE_DTYPES:
+        format_name, _ = fastest_format(facts)
+    if format_name == "bf16" and not facts.fast_bf16:
+        return torch.float32
+    return COMPUTE_DTYPES[format_name]
+
+
+def choose_context(asked: int | None, spec: ModelSpec, max_tokens: int) -> tuple[int, str | None]:
+    if asked is None:
+        return max_tokens, None
+    if asked > spec.max_positions:
+        raise SettingsError(
+            f"context_length is {asked}; this model's positions reach {spec.max_positions}", param="context_length"
+        )
+    if asked > max_tokens:
+        return asked, f"context of {asked} tokens as asked, beyond the {max_tokens} that the model's files recommend"
+    return asked, None
+
+
+def speed(way: Way) -> str:
+    """The class of a way's speed: what multiplies, and what must happen before."""
+    if way.is_native:
+        multiplied = "int8 kernels"
+    elif way.format.quantises and way.main_place == "device" and (way.format.is_packed_int8 or not way.unpacks):
+        multiplied = f"{way.format.name} tensor cores"
+    elif way.format.name in COMPUTE_DTYPES and COMPUTE_DTYPES[way.format.name] is way.dtype:
+        multiplied = "full"
+    else:
+        multiplied = "converting"
+    return multiplied if way.residency == "resident" else f"{multiplied}, fetching"
+
+
+def summary(plan: Plan) -> Mapping[str, str]:
+    """The plan in words, for start-up output."""
+    entries = ", ".join(f"{entry.name} {mebibytes(entry.num_bytes)}" for entry in plan.ledger.entries)
+    total, budget = mebibytes(plan.ledger.total(plan.main_place)), plan.budget_bytes
+    return {
+        "device": ", ".join((plan.device, *plan.others)),
+        "format": f"{plan.format.name}, computed in {str(plan.dtype).removeprefix('torch.')}",
+        "layers": FETCHED[plan.residency],
+        **({"reason": "; ".join(plan.reasons)} if plan.reasons else {}),
+        **({"faster": plan.faster} if plan.faster else {}),
+        "context": f"{plan.context_length:,} tokens",
+        "batch": f"up to {plan.max_batch_tokens:,} tokens",
+        "memory": f"{entries}: at most {total}" + ("" if budget is None else f" of {mebibytes(budget)}"),
+    }

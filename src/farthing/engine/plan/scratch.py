@@ -1,0 +1,105 @@
+"""The bytes that a pass needs beside the weights, in arithmetic that follows the code of the passes.
+
+In: a model's spec and how it is computed. Out: upper estimates, close enough to plan by (benchmarks/memory_matrix.py
+holds them against measured peaks). Weights, the token table, the interpreter and libraries are not counted.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from farthing.models.forward.attention import ALL_HEADS_TOKENS
+from farthing.models.spec import ModelSpec
+from farthing.quant.dense import CONVERTED_BYTES
+from farthing.quant.int8_packed import GROUP_INPUTS
+
+FP32_BYTES, BF16_BYTES = 4, 2
+# Constants of the native kernels (native/src/tile.h, kv.h): the rows of a tile, and the multiple to which a text's keys
+# are padded.
+TILE_ROWS, KEY_PANEL = 126, 32
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One batch on its way through the layers.
+
+    Attributes:
+        num_tokens, num_texts, longest: the tokens of the batch, its texts, and the tokens of its longest text.
+        chunk_tokens: the number of rows taken at a time between two attentions.
+        dtype_bytes, residual_bytes: the size of a number in products and in the residual stream.
+        converts: weights are converted piece by piece when they are multiplied.
+        on_card: the whole result of attention is there at once, or that of some heads with their keys and values
+            repeated.
+    """
+
+    spec: ModelSpec
+    num_tokens: int
+    num_texts: int
+    longest: int
+    chunk_tokens: int
+    dtype_bytes: int
+    residual_bytes: int
+    converts: bool
+    on_card: bool = False
+
+    @property
+    def residual(self) -> int:
+        return self.num_tokens * self.spec.hidden * self.residual_bytes
+
+    @property
+    def positions(self) -> int:
+        """The bytes of cos and sin of every token, or of the positions in models that learned them."""
+        return self.num_tokens * (2 * self.spec.head_dim * FP32_BYTES if self.spec.turns_heads else 8)
+
+
+def torch_pass_bytes(run: Pass) -> int:
+    """The peak of `farthing.models.forward.torch_pass.TorchPass` in bytes."""
+    spec, chunk = run.spec, min(run.num_tokens, run.chunk_tokens)
+    projections = run.num_tokens * (spec.q_width + 2 * spec.kv_width) * run.dtype_bytes
+    in_projections = chunk * (3 * spec.hidden + 3 * spec.q_width + 2 * spec.kv_width) * FP32_BYTES
+    attended = min(run.num_tokens, max(ALL_HEADS_TOKENS, run.longest // spec.num_kv_heads))
+    if run.on_card:
+        attended = max(run.num_tokens, 3 * attended)
+    in_attention = attended * spec.q_width * run.dtype_bytes
+    # Either the steps of the norm, or the norm's result, gate and up and their product, and the output.
+    inner = 2 * spec.hidden * FP32_BYTES + 3 * spec.intermediate * run.dtype_bytes
+    feed_forward = chunk * max(4 * spec.hidden * FP32_BYTES, inner)
+    after_attention = run.num_tokens * spec.q_width * run.dtype_bytes + feed_forward
+    peak = max(projections + max(in_projections, in_attention), after_attention)
+    return run.residual + run.positions + peak + (CONVERTED_BYTES if run.converts else 0)
+
+
+def native_pass_bytes(run: Pass, num_threads: int) -> int:
+    """The peak of a pass on the native int8 kernels in bytes."""
+    spec, chunk = run.spec, min(run.num_tokens, run.chunk_tokens)
+    starting = 4 * chunk * spec.hidden * FP32_BYTES + run.longest * 2 * spec.head_dim * FP32_BYTES
+    tables = run.longest * spec.head_dim * FP32_BYTES if spec.turns_heads else 0
+    return run.residual + tables + max(starting, native_scratch_bytes(run, num_threads))
+
+
+def native_scratch_bytes(run: Pass, num_threads: int) -> int:
+    """The bytes that ft_layer_scratch_bytes reports (native/src/layer_scratch.h)."""
+    spec = run.spec
+    norms_sums = any(layer.norm_place == "after" for layer in spec.layers)
+    padded_tokens = run.num_tokens + min(run.num_tokens, run.num_texts) * (KEY_PANEL - 1)
+    kv = [2 * padded_tokens * spec.kv_width] * 2 + [4 * (run.num_texts + 1)]
+    widest, group = max(spec.hidden, spec.q_width), spec.num_heads // spec.num_kv_heads
+    tile = (
+        TILE_ROWS * aligned(widest),
+        TILE_ROWS * FP32_BYTES,
+        TILE_ROWS * spec.intermediate,
+        TILE_ROWS * math.ceil(spec.intermediate / GROUP_INPUTS) * FP32_BYTES,
+        widest * FP32_BYTES,
+        TILE_ROWS * (spec.head_dim + 16) * FP32_BYTES,
+        TILE_ROWS * (GROUP_INPUTS + 16) * FP32_BYTES,
+        TILE_ROWS * (spec.hidden + 16) * FP32_BYTES if norms_sums else 0,
+        TILE_ROWS * spec.q_width * BF16_BYTES,
+        TILE_ROWS * group * spec.head_dim * FP32_BYTES,
+        *[TILE_ROWS * group * FP32_BYTES] * 2,
+    )
+    return sum(map(aligned, kv)) + num_threads * sum(map(aligned, tile))
+
+
+def aligned(num_bytes: int) -> int:
+    return math.ceil(num_bytes / 64) * 64

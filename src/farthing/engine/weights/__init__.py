@@ -1,0 +1,1 @@
+"""Weights: read, converted, quantised, and handed to the pass layer by layer."""

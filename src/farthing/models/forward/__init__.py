@@ -1,0 +1,1 @@
+"""The forward pass: what a model's spec says, computed in torch or on the native kernels."""

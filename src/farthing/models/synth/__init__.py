@@ -1,0 +1,1 @@
+"""Synthetic checkpoints: the shape of a published model with seeded random weights."""

@@ -1,0 +1,1 @@
+"""Which callers are let in: keys, addresses behind proxies, and web pages."""

@@ -1,0 +1,1 @@
+"""Farthing's own API for indexes of documents."""

@@ -1,0 +1,1 @@
+"""APIs that score pairs of texts."""

@@ -1,0 +1,1 @@
+"""Limits on the requests, tokens and memory that a caller may use."""

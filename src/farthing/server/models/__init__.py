@@ -1,0 +1,1 @@
+"""The served models: how they are loaded, watched, and chosen by name."""

@@ -1,0 +1,1 @@
+"""What the server tells of requests: log lines, metrics and traces."""

@@ -1,0 +1,1 @@
+"""Readers of each kind of file, which make documents of them."""

@@ -1,0 +1,1 @@
+"""Keeps indexes in a folder, with LanceDB."""

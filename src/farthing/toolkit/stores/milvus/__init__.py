@@ -1,0 +1,1 @@
+"""Keeps indexes on Milvus."""

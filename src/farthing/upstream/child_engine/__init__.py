@@ -1,0 +1,1 @@
+"""Another engine as a child process."""
