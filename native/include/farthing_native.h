@@ -129,10 +129,11 @@ FT_API size_t ft_layer_scratch_bytes(const ft_pool* pool, const ft_layer_spec* s
 /* Bytes of a segment's keys and values in ft_prefixes.stored; 0 where the spec does not fit. */
 FT_API size_t ft_layer_kv_bytes(const ft_layer_spec* spec, int32_t num_tokens);
 
-/* hidden [num_tokens, hidden] fp32, in and out. Prefixes are for causal layers; cos, sin and rope_positions for such as turn
- * heads. */
-FT_API int ft_layer(ft_pool* pool, const ft_layer_spec* spec, const ft_layer_weights* weights, const ft_batch* batch,
-                    float* hidden, void* scratch, size_t scratch_bytes);
+/* hidden [num_tokens, hidden] fp32, in and out, goes through layers of one spec, one after the other. Prefixes are for causal
+ * layers; cos, sin and rope_positions for such as turn heads. With `keep` or prefixes, a call is for one layer: other rows
+ * are behind then, and the keys and values are a layer's own. */
+FT_API int ft_layers(ft_pool* pool, const ft_layer_spec* spec, const ft_layer_weights* const* weights, int32_t num_layers,
+                     const ft_batch* batch, float* hidden, void* scratch, size_t scratch_bytes);
 
 /* Int8 multiplications and additions a second that all threads of the pool together reach from registers, measured while
  * all of them run: what a GEMM cannot exceed. */

@@ -153,15 +153,17 @@ size_t ft_layer_kv_bytes(const ft_layer_spec* spec, int32_t num_tokens) {
     return 2 * sizeof(uint16_t) * LayerShape(*spec).kv_width() * round_up(num_tokens, kKeyPanel);
 }
 
-int ft_layer(ft_pool* pool, const ft_layer_spec* spec, const ft_layer_weights* weights, const ft_batch* batch,
-             float* hidden, void* scratch, size_t scratch_bytes) {
-    if (!pool || !spec || !weights || !batch || !hidden || !aligned(scratch)) return FT_BAD_ARGUMENT;
+int ft_layers(ft_pool* pool, const ft_layer_spec* spec, const ft_layer_weights* const* weights, int32_t num_layers,
+              const ft_batch* batch, float* hidden, void* scratch, size_t scratch_bytes) {
+    if (!pool || !spec || !weights || num_layers < 1 || !batch || !hidden || !aligned(scratch)) return FT_BAD_ARGUMENT;
+    if (num_layers > 1 && (batch->keep || batch->prefixes)) return FT_BAD_ARGUMENT;
     if (!spec_fits(*spec)) return FT_BAD_SHAPE;
-    if (!weights_fit(*spec, *weights) || !batch_fits(*spec, *batch)) return FT_BAD_ARGUMENT;
+    const auto fits = [&](const ft_layer_weights* layer) { return layer && weights_fit(*spec, *layer); };
+    if (!std::all_of(weights, weights + num_layers, fits) || !batch_fits(*spec, *batch)) return FT_BAD_ARGUMENT;
     if (const int error = check_batch(*batch, spec->turns_heads ? batch->rope_positions : batch->num_tokens)) return error;
     if (scratch_bytes < ft_layer_scratch_bytes(pool, spec, batch->num_tokens, batch->num_texts)) return FT_SCRATCH_SMALL;
-    if (batch->num_tokens > 0)
-        pool->kernels.layer({pool->threads, *spec, *weights, *batch, hidden, static_cast<char*>(scratch)});
+    for (int32_t layer = 0; layer < num_layers && batch->num_tokens > 0; ++layer)
+        pool->kernels.layer({pool->threads, *spec, *weights[layer], *batch, hidden, static_cast<char*>(scratch)});
     return FT_OK;
 }
 

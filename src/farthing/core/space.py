@@ -49,6 +49,12 @@ class VectorSpace:
         """Sixteen hexadecimal digits that differ when the space differs; the model's name does not count."""
         return space_id(self.fingerprint, self.pooling, self.dimensions, self.normalized)
 
+    def of_vectors(self, dimensions: int, *, normalized: bool) -> VectorSpace:
+        """The space of vectors that were cut to that many dimensions, and normalised or not."""
+        if (dimensions, normalized) == (self.dimensions, self.normalized):
+            return self
+        return replace(self, dimensions=dimensions, normalized=normalized)
+
     def is_what_tells(self, elsewhere: VectorSpace) -> bool:
         """Whether the vectors of another server, a Farthing that says which space they are of, are of this space."""
         said = replace(self, dimensions=elsewhere.dimensions).id

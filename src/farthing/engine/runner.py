@@ -25,7 +25,7 @@ from farthing.models.batch.packed import PackedBatch, pack, pack_forest
 from farthing.models.forward.attention import attend_runs, attend_varlen
 from farthing.models.forward.forward_pass import Compute, PassStart
 from farthing.models.forward.heads import checked_logits
-from farthing.models.forward.native_pass import begin_pass
+from farthing.models.forward.native_pass import pass_of
 from farthing.models.forward.pooling import mean_pool, pooled_rows, rows_of_tokens
 from farthing.quant.native.team import native_kernels
 
@@ -63,14 +63,15 @@ class Runner:
             chunk_tokens=plan.chunk_tokens,
             attend=attend_varlen if plan.flash_attention else attend_runs,
             rotation=model.description.rotation,
-            native=native_kernels() if plan.format.multiplies_int8 and plan.device == "cpu" else None,
         )
+        kernels = native_kernels() if plan.format.multiplies_int8 and plan.device == "cpu" else None
+        self._begin_pass = pass_of(model.spec, kernels)
         self._exact = replace(self._compute, dtype=torch.float32, residual_dtype=torch.float32, attend=attend_runs)
         self._prefixes = None
         if model.description.shares_prefixes:
             self._prefixes = PrefixCache(plan.prefix_bytes, held_token_bytes(model.spec, plan))
         # After an operation torch's own threads spin for milliseconds, on the cores that the native team needs by then.
-        self._torch_threads = plan.num_threads if self._compute.native is None else 1
+        self._torch_threads = plan.num_threads if kernels is None else 1
         self._trimmer = Trimmer()
 
     def limit_prefixes(self, num_bytes: int) -> None:
@@ -146,7 +147,7 @@ class Runner:
         store, last = model.store, model.spec.num_layers - 1
         keep = pooled_rows(model.embedding.pooling, batch)
         start = PassStart(model.spec, store.gather, batch, store.shared, compute)
-        forward = begin_pass(start)
+        forward = self._begin_pass(start)
         layers = store.layers()
         for device, indices in model.plan.shares(model.spec.num_layers):
             forward.move_to(torch.device(device))
@@ -186,4 +187,6 @@ def non_finite(rows: np.ndarray) -> list[int]:
     """The indices of rows that hold NaN or Inf, in an array [n, hidden] or a ragged one."""
     if rows.dtype == object:
         return [index for index, text in enumerate(rows) if not np.isfinite(text).all()]
+    if np.isfinite(np.add.reduce(rows, axis=None)):  # unless a number is not, or it overflows
+        return []
     return [int(index) for index in np.flatnonzero(~np.isfinite(rows).all(axis=1))]

@@ -78,6 +78,8 @@ def create_app(
         redirect_slashes=False,  # see Variants
         dependencies=guard.dependencies,
         lifespan=lifespan,
+        # Traces and metrics are our own (`farthing.server.observe`); FastAPI would look for others at every request.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.guard = guard
     errors.install(app)

@@ -269,9 +269,11 @@ class Embedder(ServedModel):
     def _finish(
         self, request: EmbedRequest, collector: VectorCollector, leaving: LeavingPreparer | None
     ) -> EmbedResult:
-        space = replace(self.space, dimensions=request.dimensions or self.dimensions, normalized=request.normalize)
+        space = self.space.of_vectors(request.dimensions or self.dimensions, normalized=request.normalize)
         if request.per_token:
             space = replace(space, pooling="none")
-        result = collector.result(replace(space, fingerprint=collector.fingerprint or space.fingerprint))
+        if collector.fingerprint not in (None, space.fingerprint):
+            space = replace(space, fingerprint=collector.fingerprint)
+        result = collector.result(space)
         self._vocabulary.note(result.num_tokens - self.tokenizer.special.count * len(request.inputs), result.unknown)
         return result if leaving is None else replace(result, errors=leaving.errors)

@@ -228,7 +228,7 @@ class UpstreamEmbedder(UpstreamModel):
             rows,
             num_tokens=sum(text_tokens),
             num_computed_tokens=num_computed,
-            space=replace(self._space(told), dimensions=dimensions, normalized=request.normalize),
+            space=self._space(told).of_vectors(dimensions, normalized=request.normalize),
             truncated=tuple(sorted(truncated)),
             warnings=tuple(dict.fromkeys(warnings)),
             text_tokens=tuple(text_tokens),

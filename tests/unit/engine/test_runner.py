@@ -14,7 +14,7 @@ from farthing.engine.weights.load import LoadedModel, load_model, load_weights
 from farthing.models.batch.packed import PackedBatch, pack
 from farthing.models.forward.attention import attend_runs
 from farthing.models.forward.forward_pass import Compute, LayerWeights, PassStart
-from farthing.models.forward.native_pass import begin_pass
+from farthing.models.forward.native_pass import pass_of
 from farthing.quant.dense import DenseLinear
 
 RNG = np.random.default_rng(2)
@@ -145,7 +145,8 @@ def test_a_pass_takes_all_that_its_layers_need_along_to_another_device(loaded: L
         return attend_runs(q, k, v, packed, causal)
 
     compute = Compute(torch.float32, torch.float32, chunk_tokens=8, attend=attend)
-    forward = begin_pass(PassStart(loaded.spec, loaded.store.gather, batch, loaded.store.shared, compute))
+    start = PassStart(loaded.spec, loaded.store.gather, batch, loaded.store.shared, compute)
+    forward = pass_of(loaded.spec, None)(start)
     layout = loaded.description.layout
     matrices = {
         part.name: DenseLinear(

@@ -115,6 +115,8 @@ class ResidentStore(GatheringStore):
         super().__init__(table, device, keeps_table)
         self.shared = shared
         self._layers = layers
+        for layer in layers:
+            layer.stays = True
 
     def layers(self) -> Iterator[LayerWeights]:
         return iter(self._layers)

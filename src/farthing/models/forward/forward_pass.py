@@ -19,7 +19,6 @@ from farthing.models.forward.rotation import Rotation
 from farthing.models.spec import ModelSpec
 from farthing.quant.format import Linear
 from farthing.quant.native.arguments import NativeWeights
-from farthing.quant.native.binding import NativeKernels
 
 
 @dataclass(eq=False)
@@ -31,11 +30,13 @@ class LayerWeights:
         vector: the norms' and other vectors, by part name.
         native: all of these as the native kernels take them; None before a first batch, and where matrices are unpacked
             for each.
+        stays: the layer stays in memory when the next one is asked for.
     """
 
     matrix: Mapping[str, Linear]
     vector: Mapping[str, torch.Tensor]
     native: NativeWeights | None = None
+    stays: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,6 @@ class Compute:
         residual_dtype: the dtype of the residual stream.
         chunk_tokens: the rows of the feed-forward part computed at a time, which bounds its scratch memory.
         rotation: the rotation of the residual stream, where the weights that read and write it were rotated.
-        native: the kernels that compute whole layers, where the weights are packed for them.
     """
 
     dtype: torch.dtype
@@ -55,7 +55,6 @@ class Compute:
     chunk_tokens: int
     attend: Attend
     rotation: Rotation | None = None
-    native: NativeKernels | None = None
 
 
 @dataclass(frozen=True)

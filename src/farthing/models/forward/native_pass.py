@@ -7,7 +7,8 @@ can).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 
@@ -19,6 +20,9 @@ from farthing.quant.int8 import NativeLinear
 from farthing.quant.native.arguments import KnownKeys, LayerShape, NativeBatch, NativePrefixes, NativeWeights
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.rotation import RotatedLinear
+
+# Of a batch whose layers are computed in one call: it takes two cores about 10 ms.
+MOST_PRODUCTS = 10**10
 
 
 def fits(spec: ModelSpec) -> bool:
@@ -66,38 +70,61 @@ def layer_shape(spec: ModelSpec, layer: LayerSpec) -> LayerShape:
     )
 
 
-def begin_pass(start: PassStart) -> ForwardPass:
-    """The pass of a batch: on the native kernels, where they are there and compute the model; otherwise in torch."""
-    kernels, shapes = start.compute.native, layer_shapes(start.spec)
+def pass_of(spec: ModelSpec, kernels: NativeKernels | None) -> Callable[[PassStart], ForwardPass]:
+    """What begins the pass of a batch: on the kernels, where there are some and they compute the model, or in torch."""
+    shapes = layer_shapes(spec)
     if kernels is None or not all(shape.fits() for shape in shapes.values()):
-        return TorchPass(start)
-    return NativePass(start, kernels, shapes)
+        return TorchPass
+    short_tokens = MOST_PRODUCTS // sum(shapes[id(layer)].num_weights for layer in spec.layers)
+    return partial(NativePass, kernels=kernels, shapes=shapes, short_tokens=short_tokens)
 
 
 class NativePass:
-    """A `farthing.models.forward.forward_pass.ForwardPass` on the native kernels."""
+    """A `farthing.models.forward.forward_pass.ForwardPass` on the native kernels.
 
-    def __init__(self, start: PassStart, kernels: NativeKernels, shapes: Mapping[int, LayerShape]) -> None:
+    A batch of at most `short_tokens` goes through all layers in one call, where they are there: between calls Python
+    needs its turn, which so few tokens do not hide. A longer one goes layer by layer, so that the batches of other
+    models, which compute on the same team of threads, get between.
+    """
+
+    def __init__(
+        self, start: PassStart, kernels: NativeKernels, shapes: Mapping[int, LayerShape], short_tokens: int
+    ) -> None:
         self._start, self._kernels, self._shapes = start, kernels, shapes
         self._hidden = first_input(start).contiguous()  # [tokens, hidden]
         self._tables: dict[tuple[int, float], tuple[torch.Tensor, torch.Tensor]] = {}
         self._num_layers_done = 0
+        self._waiting: list[NativeWeights] = []  # the layers of the next call
+        self._waits = start.batch.num_tokens <= short_tokens and start.batch.prefixes is None
 
     def move_to(self, device: torch.device) -> None:
         assert device.type == "cpu", "native kernels compute on the CPU"
 
     def layer(self, weights: LayerWeights, keep: torch.Tensor | None) -> None:
-        layer = self._start.spec.layers[self._num_layers_done]
+        layers, place = self._start.spec.layers, self._num_layers_done
+        native = native_weights(weights)
+        if self._waiting and (keep is not None or layers[place] is not layers[place - 1]):
+            self._compute()
+        self._waiting.append(native)
+        self._num_layers_done += 1
+        if keep is not None or not self._waits or not weights.stays or weights.native is None:
+            self._compute(keep)
+
+    def finish(self) -> torch.Tensor:
+        if self._waiting:
+            self._compute()
+        return finished(self._start, self._hidden)
+
+    def _compute(self, keep: torch.Tensor | None = None) -> None:
+        """Go through the layers that wait."""
+        layer = self._start.spec.layers[self._num_layers_done - 1]
         shape, (cos, sin) = self._shapes[id(layer)], self._rotary_tables(layer)
         kept = None if keep is None else keep.to(torch.int32)
         batch = NativeBatch(self._start.batch.cu_seqlens, cos, sin, kept, self._prefixes(shape))
-        self._kernels.layer(shape, native_weights(weights), batch, self._hidden)
+        self._kernels.layers(shape, self._waiting, batch, self._hidden)
+        self._waiting = []
         if keep is not None:
             self._hidden = self._hidden[keep]
-        self._num_layers_done += 1
-
-    def finish(self) -> torch.Tensor:
-        return finished(self._start, self._hidden)
 
     def _rotary_tables(self, layer: LayerSpec) -> tuple[torch.Tensor, torch.Tensor] | tuple[None, None]:
         """cos and sin, [positions, head_dim / 2] each; None where heads are not turned."""
@@ -120,7 +147,7 @@ class NativePass:
             num_bytes = self._kernels.kv_bytes(shape, held.num_tokens)
             held.layers.append((torch.empty(num_bytes, dtype=torch.uint8),))
         known = [
-            KnownKeys(prefix.held.layers[self._num_layers_done][0], prefix.num_tokens, prefix.held.num_tokens)
+            KnownKeys(prefix.held.layers[self._num_layers_done - 1][0], prefix.num_tokens, prefix.held.num_tokens)
             for prefix in prefixes.known
         ]
         parents, offsets = (torch.tensor(values, dtype=torch.int32) for values in (prefixes.parents, prefixes.offsets))

@@ -8,7 +8,8 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
+from typing import Any
 
 import torch
 
@@ -58,6 +59,12 @@ class LayerShape:
         norms_fit = self.norm == ("layer" if self.norms_sums else "rms") and self.norms_heads == self.turns_heads
         return self.is_plain and widths_fit and norms_fit and self.activation in ACTIVATION_CODES
 
+    @property
+    def num_weights(self) -> int:
+        """The numbers in the layer's matrices."""
+        heads = 2 * (self.q_heads + self.kv_heads) * self.head_dim
+        return self.hidden * (heads + (2 + self.is_gated) * self.intermediate)
+
     @cached_property
     def c_spec(self) -> LayerSpec:
         return LayerSpec(
@@ -100,6 +107,10 @@ class NativeWeights:
     @cached_property
     def pointers(self) -> LayerPointers:
         return LayerPointers(*(pointer(getattr(self, field[0])) for field in LayerPointers._fields_))
+
+    @cached_property
+    def address(self) -> int:
+        return ctypes.addressof(self.pointers)
 
 
 @dataclass(frozen=True)
@@ -145,8 +156,8 @@ class NativePrefixes:
             self.parents.data_ptr(),
             self.offsets.data_ptr(),
             len(self.known),
-            (KnownPointers * len(self.known))(*(known.pointers() for known in self.known)),
-            None if blocks is None else (ctypes.c_void_p * num_texts)(*blocks),
+            array_of(KnownPointers, len(self.known))(*(known.pointers() for known in self.known)),
+            None if blocks is None else array_of(ctypes.c_void_p, num_texts)(*blocks),
         )
 
 
@@ -179,6 +190,12 @@ class NativeBatch:
             pointer(self.keep),
             None if self.prefixes is None else ctypes.pointer(self.prefixes.pointers()),
         )
+
+
+@cache
+def array_of(kind: type[Any], count: int) -> Any:
+    """The type of `count` of that kind side by side; each new type costs time, and is left to the garbage collector."""
+    return kind * count
 
 
 def pointer(tensor: torch.Tensor | None) -> int | None:

@@ -19,6 +19,7 @@ from farthing.quant.native.arguments import (
     NativeBatch,
     NativePrefixes,
     NativeWeights,
+    array_of,
     pointer,
 )
 from farthing.quant.native.library import ERRORS, load
@@ -113,10 +114,13 @@ class NativeKernels:
         """The bytes of one layer's keys and values of that many tokens, as `NativePrefixes` stores and knows them."""
         return int(self._library.ft_layer_kv_bytes(ctypes.byref(shape.c_spec), num_tokens))
 
-    def layer(self, shape: LayerShape, weights: NativeWeights, batch: NativeBatch, hidden: torch.Tensor) -> None:
-        """Bring hidden [tokens, hidden] fp32 through one layer, in place; with `keep`, only those rows.
+    def layers(
+        self, shape: LayerShape, weights: Sequence[NativeWeights], batch: NativeBatch, hidden: torch.Tensor
+    ) -> None:
+        """Bring hidden [tokens, hidden] fp32 through layers of one shape, in place; with `keep`, only those rows.
 
-        With prefixes, each row comes out bit for bit as it does when all tokens that it sees are in one text.
+        With `keep` or prefixes, a call is for one layer. With prefixes, each row comes out bit for bit as it does when
+        all tokens that it sees are in one text.
         """
         assert hidden.dtype is torch.float32
         assert hidden.is_contiguous()
@@ -126,16 +130,17 @@ class NativeKernels:
         num_tokens, num_texts = c_batch.num_tokens, c_batch.num_texts
         with self._turn:
             scratch = self._reserve(self._library.ft_layer_scratch_bytes(self._pool, c_spec, num_tokens, num_texts))
-            status = self._library.ft_layer(
+            status = self._library.ft_layers(
                 self._pool,
                 c_spec,
-                ctypes.byref(weights.pointers),
+                array_of(ctypes.c_void_p, len(weights))(*(one.address for one in weights)),
+                len(weights),
                 ctypes.byref(c_batch),
                 hidden.data_ptr(),
                 scratch.data_ptr(),
                 scratch.numel(),
             )
-        self._check("ft_layer", status)
+        self._check("ft_layers", status)
 
     def _check_sizes(self, shape: LayerShape, cu_seqlens: torch.Tensor, prefixes: NativePrefixes) -> None:
         """Check what the library cannot see: it would write behind a block that is too short."""

@@ -84,7 +84,7 @@ def load(path: Path) -> ctypes.CDLL:
         "ft_linear": (ctypes.c_int, (p, p, i, p, i, i, p, p, p, size)),
         "ft_layer_scratch_bytes": (size, (p, p, i, i)),
         "ft_layer_kv_bytes": (size, (p, i)),
-        "ft_layer": (ctypes.c_int, (p, p, p, p, p, p, size)),
+        "ft_layers": (ctypes.c_int, (p, p, p, i, p, p, p, size)),
         "ft_peak_ops": (ctypes.c_double, (p,)),
         "ft_profile": (i, (p, p, i)),
         "ft_profile_stage": (ctypes.c_char_p, (i,)),

@@ -41,6 +41,8 @@ READ_BYTES, READ_BODY_BYTES = 4096, 64 * 1024
 # Data and requests that wait on all connections behind requests in work: beyond this limit, a connection that adds to
 # them is closed if it has more than a few requests waiting. A request that was read takes about `WAITING_BYTES`.
 MAX_WAITING_BYTES, FEW_WAITING_BYTES, WAITING_BYTES = 32 * 2**20, 64 * 1024, 4096
+# What a client waits for before it sends its body; the answer is still to come.
+CONTINUE = b"HTTP/1.1 100 "
 LINGER_S = 2.0  # how long the rest of a refused request is received and dropped: closing at once could lose the answer
 
 
@@ -77,12 +79,14 @@ class Wire(NamedTuple):
         abort: closes the connection at once, whatever is still to be sent.
         is_full: whether the client has yet to take what was given to the connection.
         drain: returns when the client has taken it, or is gone.
+        when_gone: sets what is called when the client hangs up, or nothing. The request's body must have been received.
     """
 
     wake: Callable[[], None]
     abort: Callable[[], None]
     is_full: Callable[[], bool]
     drain: Callable[[], Coroutine[Any, Any, None]]
+    when_gone: Callable[[Callable[[], None] | None], None]
 
 
 class HeadTooLarge(Exception):
@@ -118,6 +122,40 @@ class Flow(FlowControl):
             super().resume_reading()
 
 
+class Answers:
+    """The transport of a connection's answers: the head of each goes out together with what follows it.
+
+    uvicorn writes the two one after the other, and each write is a call to the system, the most costly part of a small
+    answer. The application sends no head before it has a part of the body (`farthing.server.limits.in_flight`), so that
+    nothing is held back for long.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head: bytes | None = None
+        self._has_begun = False
+        self.is_closing = transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        if self._head is not None:
+            data, self._head = self._head + data, None
+        elif not self._has_begun and not data.startswith(CONTINUE):
+            self._head, self._has_begun = data, True
+            return
+        self._transport.write(data)
+
+    def end(self) -> None:
+        """Write what is left of an answer, which is a head without a body."""
+        self._has_begun = False
+        if self._head is not None:
+            head, self._head = self._head, None
+            self._transport.write(head)
+
+    def close(self) -> None:
+        self.end()
+        self._transport.close()
+
+
 class Connection(HttpToolsProtocol):
     def __init__(self, *args: Any, limits: ConnectionLimits, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -135,12 +173,14 @@ class Connection(HttpToolsProtocol):
         self._unread: deque[memoryview] = deque()  # received data whose turn has not come
         self._waiting_bytes = 0  # the bytes of this connection in `waiting_bytes` of the limits
         self._running: RequestResponseCycle | None = None  # the request that is being answered
+        self._when_gone: Callable[[], None] | None = None  # that request wants to know when the client hangs up
         self._deadline: asyncio.TimerHandle | None = None
         self._write_deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.flow = Flow(transport, lambda: bool(self._unread))
+        self._answers = Answers(transport)
         self.logger = WithAddress(self.logger, {"client": self.client})  # type: ignore[assignment]
         if len(self.connections) > self._settings.max_connections:
             most = self._settings.max_connections
@@ -160,6 +200,9 @@ class Connection(HttpToolsProtocol):
             # uvicorn tells only the last request of the connection, which may be one that waits behind the running one.
             self._running.disconnected = True
             self._running.message_event.set()
+        if self._when_gone is not None:
+            self._when_gone()
+            self._when_gone = None
         super().connection_lost(exc)
 
     # --- what is received -------------------------------------------------------------------------------------------
@@ -187,6 +230,7 @@ class Connection(HttpToolsProtocol):
             self.flow.pause_reading()
 
     def on_response_complete(self) -> None:
+        self._answers.end()
         super().on_response_complete()
         if not self.transport.is_closing():
             self._read_on()
@@ -248,7 +292,17 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
         # The request's task begins in a later turn of the loop.
         flow, wake = self.flow, self.cycle.message_event.set
-        self.scope["state"][WIRE] = Wire(wake, self.transport.abort, lambda: flow.write_paused, flow.drain)
+        self.cycle.transport = self._answers  # type: ignore[assignment]
+        self.scope["state"][WIRE] = Wire(
+            wake, self.transport.abort, lambda: flow.write_paused, flow.drain, self._call_when_gone
+        )
+
+    def _call_when_gone(self, call: Callable[[], None] | None) -> None:
+        self._when_gone = call
+        if call is not None:
+            self.flow.resume_reading()  # a connection that is not read does not tell that it has ended
+            if self._running is not None and self._running.disconnected:
+                self.loop.call_soon(call)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle

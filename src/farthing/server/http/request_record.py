@@ -6,14 +6,12 @@ In: the request's scope when its head has arrived, and what routes note on the w
 
 from __future__ import annotations
 
+import random
 import re
 import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
-
-from starlette.datastructures import Headers
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -67,8 +65,8 @@ class Exchange:
     @classmethod
     def begin(cls, scope: Scope) -> Exchange:
         """Make a record, with the client's request id if it sent a usable one, and leave it in the scope's state."""
-        asked_id = Headers(scope=scope).get("x-request-id", "")
-        request_id = asked_id if REQUEST_ID.fullmatch(asked_id) else uuid.uuid4().hex
+        asked_id = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
+        request_id = asked_id if REQUEST_ID.fullmatch(asked_id) else f"{random.getrandbits(128):032x}"
         exchange = cls(scope, request_id)
         state = scope.setdefault("state", {})
         state["request_id"], state["exchange"] = request_id, exchange

@@ -21,9 +21,10 @@ from farthing.core.settings import ServingSettings
 from farthing.core.space import VectorSpace
 from farthing.serving.cache.entry import (
     MOST_TOKENS,
+    TRUNCATED,
+    UNKNOWN,
     entry_type,
     is_truncated,
-    is_unknown,
     namespace,
     read_entries,
     text_keys,
@@ -75,36 +76,51 @@ class Lookup:
 
 
 class Answer:
-    """An answer while it is made. `vectors` are zeros [texts, dimensions], which `fill` fills."""
+    """The answer to a request while it is made of what was found for it."""
 
-    def __init__(self, vectors: np.ndarray, num_texts: int) -> None:
-        self.vectors = vectors
-        self._text_tokens = [0] * num_texts
+    def __init__(self, checked: CheckedRequest, lookup: Lookup) -> None:
+        self._checked, self._lookup = checked, lookup
+        self._dimensions = checked.request.dimensions or lookup.space.dimensions
+        self._vectors: np.ndarray | None = None  # [texts, dimensions]; zeros where a text has no key
+        self._text_tokens = [0] * len(lookup.keys)
         self._truncated: list[int] = []
         self._unknown: list[int] = []
 
-    def fill(self, lookup: Lookup, start: int, *, normalize: bool) -> None:
+    def fill(self, start: int) -> None:
         """Read `AT_A_TIME` entries, beginning with that of text `start`."""
-        part = enumerate(lookup.keys[start : start + AT_A_TIME], start)
-        entries = {place: lookup.entries[key] for place, key in part if key is not None}
-        if not entries:
+        lookup, request = self._lookup, self._checked.request
+        keys = {
+            place: key for place, key in enumerate(lookup.keys[start : start + AT_A_TIME], start) if key is not None
+        }
+        if not keys:
             return
-        hidden, dimensions = lookup.space.dimensions, self.vectors.shape[1]
-        found = read_entries(list(entries.values()), hidden, dimensions, normalize=normalize)
-        self.vectors[list(entries)] = found.vectors
-        for place, num_tokens in zip(entries, found.num_tokens, strict=True):
+        entries = [lookup.entries[key] for key in keys.values()]
+        found = read_entries(entries, lookup.space.dimensions, self._dimensions, normalize=request.normalize)
+        if len(keys) == len(lookup.keys):
+            self._vectors = found.vectors
+        else:
+            self._vectors = self._so_far()
+            self._vectors[list(keys)] = found.vectors
+        for place, num_tokens, flags in zip(keys, found.num_tokens, found.flags, strict=True):
             self._text_tokens[place] = num_tokens
-        self._truncated += [place for place, entry in entries.items() if is_truncated(entry)]
-        self._unknown += [place for place, entry in entries.items() if is_unknown(entry)]
+            if flags & TRUNCATED:
+                self._truncated.append(place)
+            if flags & UNKNOWN:
+                self._unknown.append(place)
 
-    def result(self, checked: CheckedRequest, lookup: Lookup) -> EmbedResult:
-        terms, normalized = checked.terms, checked.request.normalize
+    def _so_far(self) -> np.ndarray:
+        if self._vectors is None:
+            return np.zeros((len(self._lookup.keys), self._dimensions), dtype=np.float32)
+        return self._vectors
+
+    def result(self) -> EmbedResult:
+        lookup, terms = self._lookup, self._checked.terms
         num_texts = sum(key is not None for key in lookup.keys)
         return EmbedResult(
-            self.vectors,
+            self._so_far(),
             num_tokens=sum(self._text_tokens),
             num_computed_tokens=lookup.num_computed_tokens,
-            space=replace(lookup.space, dimensions=self.vectors.shape[1], normalized=normalized),
+            space=lookup.space.of_vectors(self._dimensions, normalized=self._checked.request.normalize),
             truncated=tuple(self._truncated),
             warnings=terms.warnings + tuple(text for text in lookup.warnings if text not in terms.warnings),
             timings=lookup.timings,
@@ -165,14 +181,13 @@ class CachedEmbedder:
         checked = self._backend.check(request)
         if not can_be_kept(request):
             return checked
-        lookup = Lookup(self._backend.space, (), (), {})
-        num_chars = sum(map(len, request.inputs), len(checked.terms.prefix))
+        space, prefix = self._backend.space, checked.terms.prefix
+        num_chars = sum(map(len, request.inputs), len(prefix))
         if num_chars > SMALL_CHARS or len(request.inputs) > AT_A_TIME:
-            return replace(checked, lookup=lookup)
-        texts = self._clean(request.inputs, 0, checked.terms.prefix)
-        keys = keys_of(texts, text_keys(self._namespace(lookup.space), checked.terms.prefix))
-        entries = self._cache.held({key for key in keys if key is not None})
-        lookup = self._looked_up(checked, replace(lookup, texts=texts, keys=keys), entries)
+            return replace(checked, lookup=Lookup(space, (), (), {}))
+        texts = self._clean(request.inputs, 0, prefix)
+        lookup = self._held(checked, space, texts, keys_of(texts, text_keys(self._namespace(space), prefix)))
+        keys = lookup.keys
         if all(key is None or key in lookup.entries for key in keys):
             return replace(checked, result=self._filled(checked, lookup))
         return replace(checked, lookup=lookup)
@@ -215,8 +230,14 @@ class CachedEmbedder:
 
         for start, stop in steps(inputs):
             await asyncio.to_thread(go_on, start, stop)
-        entries = self._cache.held(dict.fromkeys(key for key in keys if key is not None))
-        return self._looked_up(checked, replace(lookup, texts=texts, keys=keys), entries)
+        return self._held(checked, lookup.space, texts, keys)
+
+    def _held(
+        self, checked: CheckedRequest, space: VectorSpace, texts: Sequence[Any], keys: Sequence[bytes | None]
+    ) -> Lookup:
+        """What this process holds for cleaned texts and their keys."""
+        entries = self._usable(checked, self._cache.held(dict.fromkeys(key for key in keys if key is not None)))
+        return Lookup(space, texts, keys, entries, num_cached=sum(key in entries for key in keys))
 
     async def _fetched(self, checked: CheckedRequest, lookup: Lookup) -> Lookup:
         """The lookup with the entries that the store holds, where there is a store."""
@@ -228,19 +249,19 @@ class CachedEmbedder:
         # Servers elsewhere may know another context than this process, and their tokens may be estimated.
         max_tokens = self.context_length if self.local is not None else MOST_TOKENS
         found = await self._cache.fetch(missing, entry_type(lookup.space.dimensions).itemsize, max_tokens)
-        return self._looked_up(checked, lookup, lookup.entries | found)
-
-    def _looked_up(self, checked: CheckedRequest, lookup: Lookup, entries: dict[bytes, bytes]) -> Lookup:
-        if not self._cuts(checked.request):  # a text that is too long is refused, not answered
-            entries = {key: entry for key, entry in entries.items() if not is_truncated(entry)}
+        entries = self._usable(checked, lookup.entries | found)
         return replace(lookup, entries=entries, num_cached=sum(key in entries for key in lookup.keys))
+
+    def _usable(self, checked: CheckedRequest, entries: dict[bytes, bytes]) -> dict[bytes, bytes]:
+        truncate = checked.request.truncate
+        if self._serving.truncate if truncate is None else truncate:
+            return entries
+        # A text that is too long is refused, not answered.
+        return {key: entry for key, entry in entries.items() if not is_truncated(entry)}
 
     def _clean(self, inputs: Sequence[Any], start: int, prefix: str) -> list[Any]:
         """The texts from index `start` on, cleaned; None where a zero vector is the answer. Raises `InputError`."""
         return [clean_input(item, index, self._serving, len(prefix)) for index, item in enumerate(inputs, start)]
-
-    def _cuts(self, request: EmbedRequest) -> bool:
-        return self._serving.truncate if request.truncate is None else request.truncate
 
     async def _compute(self, checked: CheckedRequest, places: Sequence[int], lookup: Lookup) -> Lookup | None:
         """The lookup with what was missing; None where the request has to be computed as a whole.
@@ -284,22 +305,18 @@ class CachedEmbedder:
         )
 
     async def _answer(self, checked: CheckedRequest, lookup: Lookup) -> EmbedResult:
-        answer = self._empty(checked, lookup)
+        answer = Answer(checked, lookup)
         for start in range(0, len(lookup.keys), AT_A_TIME):
             if start:
                 await asyncio.sleep(0)
-            answer.fill(lookup, start, normalize=checked.request.normalize)
-        return answer.result(checked, lookup)
+            answer.fill(start)
+        return answer.result()
 
     def _filled(self, checked: CheckedRequest, lookup: Lookup) -> EmbedResult:
         """As `_answer`, for so few texts that the event loop need not be left."""
-        answer = self._empty(checked, lookup)
-        answer.fill(lookup, 0, normalize=checked.request.normalize)
-        return answer.result(checked, lookup)
-
-    def _empty(self, checked: CheckedRequest, lookup: Lookup) -> Answer:
-        shape = len(lookup.keys), checked.request.dimensions or lookup.space.dimensions
-        return Answer(np.zeros(shape, dtype=np.float32), len(lookup.keys))
+        answer = Answer(checked, lookup)
+        answer.fill(0)
+        return answer.result()
 
     def _namespace(self, space: VectorSpace) -> bytes:
         facts = space.fingerprint, self.context_length

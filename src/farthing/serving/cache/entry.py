@@ -17,6 +17,7 @@ import json
 import zlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -35,6 +36,7 @@ KEY_BYTES = 16
 RULES = 2
 
 
+@lru_cache(maxsize=256)  # asked for with every answer
 def entry_type(dimensions: int) -> np.dtype[np.void]:
     """The type of an entry's bytes; all entries of a model have the same size."""
     return np.dtype(
@@ -78,20 +80,18 @@ def is_truncated(entry: bytes) -> bool:
     return bool(entry[1] & TRUNCATED)
 
 
-def is_unknown(entry: bytes) -> bool:
-    return bool(entry[1] & UNKNOWN)
-
-
 @dataclass(frozen=True)
 class Found:
     """
     Attributes:
         vectors: float32 [entries, dimensions].
         num_tokens: [entries]
+        flags: [entries], `TRUNCATED` and `UNKNOWN` in each.
     """
 
     vectors: np.ndarray
     num_tokens: Sequence[int]
+    flags: Sequence[int]
 
 
 def read_entries(entries: Sequence[bytes], hidden: int, dimensions: int, *, normalize: bool) -> Found:
@@ -102,7 +102,7 @@ def read_entries(entries: Sequence[bytes], hidden: int, dimensions: int, *, norm
         vectors = finish_vectors(vectors, dimensions, normalize=True)
     else:
         vectors *= table["length"][:, np.newaxis]
-    return Found(vectors, table["num_tokens"].tolist())
+    return Found(vectors, table["num_tokens"].tolist(), table["flags"].tolist())
 
 
 def seal(key: bytes, entry: bytes) -> bytes:

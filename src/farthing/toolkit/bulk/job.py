@@ -9,7 +9,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -260,5 +260,5 @@ def define(job: Job, encoder: AsyncEncoder, space: VectorSpace, field: str) -> J
 def metadata(request: EmbedRequest, encoder: AsyncEncoder, space: VectorSpace) -> dict[str, str]:
     """Return the facts about the vectors that go into the output, where its format has a place for them."""
     dimensions = request.dimensions or encoder.dimensions
-    made = replace(space, dimensions=dimensions, normalized=request.normalize)
+    made = space.of_vectors(dimensions, normalized=request.normalize)
     return {"farthing.model": encoder.model, "farthing.space": made.id}

@@ -97,7 +97,7 @@ def run(
     hidden = torch.from_numpy(x.copy())
     cu_seqlens = torch.from_numpy(np.cumsum([0, *lengths], dtype=np.int32))
     kept = None if keep is None else torch.from_numpy(keep)
-    kernels.layer(shape, weights, NativeBatch(cu_seqlens, keep=kept), hidden)
+    kernels.layers(shape, [weights], NativeBatch(cu_seqlens, keep=kept), hidden)
     return hidden.numpy()
 
 

@@ -147,7 +147,7 @@ def test_a_layer_is_the_same_arithmetic_as_the_reference(
     want = layer(x, w, spec, lengths, cos, sin)
     cu = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
     got = x.copy()
-    kernels.layer(spec, packed, batch(cu, cos, sin), torch.from_numpy(got))
+    kernels.layers(spec, [packed], batch(cu, cos, sin), torch.from_numpy(got))
     errors = np.linalg.norm(got - want, axis=1) / np.linalg.norm(want, axis=1)
     # A value on the edge between two int8 steps may fall either way; a flipped one shows in its row at about 0.5%.
     assert errors.max() < 2e-2
@@ -156,7 +156,7 @@ def test_a_layer_is_the_same_arithmetic_as_the_reference(
     ends = np.array([n - 1 for n in cu[1:] if n > 0], np.int32)
     keep = np.unique(ends)
     kept = x.copy()
-    kernels.layer(spec, packed, batch(cu, cos, sin, keep), torch.from_numpy(kept))
+    kernels.layers(spec, [packed], batch(cu, cos, sin, keep), torch.from_numpy(kept))
     np.testing.assert_array_equal(kept[keep], got[keep])
     others = np.delete(np.arange(len(x)), keep)
     np.testing.assert_array_equal(kept[others], x[others])
@@ -169,7 +169,7 @@ def test_offsets_that_do_not_ascend_are_refused(kernels: NativeKernels) -> None:
     x = np.zeros((8, spec.hidden), np.float32)
     for cu in ([0, 9], [0, 5, 3, 8], [1, 8]):
         with pytest.raises(RuntimeError, match="ascend"):
-            kernels.layer(spec, packed, batch(np.array(cu, np.int32), cos, sin), torch.from_numpy(x))
+            kernels.layers(spec, [packed], batch(np.array(cu, np.int32), cos, sin), torch.from_numpy(x))
 
 
 def peak(num_threads: int) -> tuple[float, float]:
@@ -195,7 +195,7 @@ def test_the_profile_names_every_stage_and_starts_anew_when_read(kernels: Native
     _, packed = random_layer(kernels, SPECS[0])
     cos, sin = rope_tables(8, 32)
     x = torch.zeros((8, SPECS[0].hidden))
-    kernels.layer(SPECS[0], packed, batch(np.array([0, 8], np.int32), cos, sin), x)
+    kernels.layers(SPECS[0], [packed], batch(np.array([0, 8], np.int32), cos, sin), x)
     counted = kernels.profile()
     assert {"qkv", "attention", "o", "down", "wait"} <= set(counted)
     assert kernels.profile() == dict.fromkeys(counted, 0)

@@ -52,7 +52,7 @@ class Model:
             batch = NativeBatch(cu_seqlens, cos, sin, keep if index == NUM_LAYERS - 1 else None)
             if prefixes is not None:
                 batch = replace(batch, prefixes=prefixes(index))
-            self.kernels.layer(self.shape, weights, batch, hidden)
+            self.kernels.layers(self.shape, [weights], batch, hidden)
         return torch.split(hidden, lengths)
 
     def blocks(self, num_tokens: int) -> list[torch.Tensor]:
@@ -220,7 +220,7 @@ def run_segments(kernels: NativeKernels, prefixes: NativePrefixes) -> None:
     (cu_seqlens,) = ints([0, *np.cumsum(lengths)])
     cos, sin = (torch.from_numpy(table) for table in rope_tables(64, SHAPE.head_dim))
     weights = random_layer(kernels, SHAPE)[1]
-    kernels.layer(SHAPE, weights, NativeBatch(cu_seqlens, cos, sin, prefixes=prefixes), torch.zeros(8, SHAPE.hidden))
+    kernels.layers(SHAPE, [weights], NativeBatch(cu_seqlens, cos, sin, prefixes=prefixes), torch.zeros(8, SHAPE.hidden))
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -242,9 +242,9 @@ def test_bidirectional_layers_refuse_prefixes(kernels: NativeKernels) -> None:
     weights = NativeWeights(*[packed] * 4, *[zeros] * 8)
     cos, sin = (torch.from_numpy(table) for table in rope_tables(4, 32))
     batch = NativeBatch(ints([0, 4])[0], cos, sin)
-    kernels.layer(shape, weights, batch, torch.zeros(4, 64))
+    kernels.layers(shape, [weights], batch, torch.zeros(4, 64))
     with pytest.raises(RuntimeError, match="parent that does not fit"):
-        kernels.layer(shape, weights, replace(batch, prefixes=NativePrefixes(*ints([-1], [0]))), torch.zeros(4, 64))
+        kernels.layers(shape, [weights], replace(batch, prefixes=NativePrefixes(*ints([-1], [0]))), torch.zeros(4, 64))
 
 
 def test_a_block_has_keys_and_values_of_whole_panels_in_bf16(kernels: NativeKernels) -> None:
