@@ -9,10 +9,11 @@ again: single texts on 64 and on 200 connections, 32 texts a request, as base64.
 its part of the cores. `computed` starts the server without a cache and sends requests of 8 new texts of about 128
 tokens one after the other: the client's time against the time that the forward passes took, as /metrics counts it.
 
-With --against another version is served beside this one, and both are asked in turn, a second each (`cached`) or one
-round of requests each (`computed`, with one client and with four); the version that goes first changes from pair to
-pair. SRC is that version's PYTHONPATH: its folder `src`, and what else it needs. The ratio of a pair is how many
-requests a second this version answers for one of the other; the table has the median and the quartiles of all pairs.
+With --against another version is served beside this one, and wrk asks both in turn, a second each: for kept texts as
+above, or for 8 new texts of `--words` words a request, on one connection and on four. The version that goes first
+changes from pair to pair. SRC is that version's PYTHONPATH: its folder `src`, and what else it needs. The ratio of a
+pair is how many requests a second this version answers for one of the other; the table has the median and the quartiles
+of all pairs.
 One table and one JSON line each.
 """
 
@@ -31,7 +32,6 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -50,9 +50,23 @@ request = function()
   return wrk.format(nil, nil, nil, bodies[next])
 end
 """
+NEW_LUA = """
+wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/json"
+math.randomseed(%d)
+request = function()
+  local texts = {}
+  for text = 1, 8 do
+    local words = {}
+    for word = 1, %d do words[word] = "w" .. math.random(0, 999999) end
+    texts[text] = '"' .. table.concat(words, " ") .. '"'
+  end
+  return wrk.format(nil, nil, nil, '{"input": [' .. table.concat(texts, ",") .. '], "encoding_format": "base64"}')
+end
+"""
 UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 COMPUTE = ("--cache", "off", "--share-prefixes", "off")
-CLIENTS = (1, 4)
+CONNECTIONS = (1, 4)
 
 Body = dict[str, Any]
 
@@ -89,12 +103,16 @@ def post(url: str, body: dict[str, Any]) -> dict[str, Any]:
         return found
 
 
-def wrk(url: str, bodies: list[Body], connections: int, seconds: int) -> dict[str, float]:
+def wrk_of(url: str, bodies: list[Body], connections: int, seconds: int) -> dict[str, float]:
+    """As `wrk`, for these bodies in turn."""
+    return wrk(url, LUA % ", ".join(f"[==[{json.dumps(body)}]==]" for body in bodies), connections, seconds)
+
+
+def wrk(url: str, lua: str, connections: int, seconds: int) -> dict[str, float]:
     """Requests a second, and milliseconds of the median and the 99th percentile."""
-    quoted = ", ".join(f"[==[{json.dumps(body)}]==]" for body in bodies)
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "bodies.lua"
-        script.write_text(LUA % quoted)
+        script.write_text(lua)
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script)]
         output = subprocess.run([*command, f"{url}/v1/embeddings"], capture_output=True, text=True, check=True).stdout
     assert "Non-2xx" not in output, output
@@ -128,7 +146,7 @@ def cached(options: argparse.Namespace) -> tuple[list[list[str]], dict[str, Any]
             post(url, body)
         for _ in range(options.rounds):
             for name, (bodies, connections, _) in loads.items():
-                found[name].append(wrk(url, bodies, connections, options.seconds))
+                found[name].append(wrk_of(url, bodies, connections, options.seconds))
     rows, row = [], {}
     for name, (_, _, num_texts) in loads.items():
         middle = {key: statistics.median(run[key] for run in found[name]) for key in found[name][0]}
@@ -186,7 +204,10 @@ def compared(options: argparse.Namespace) -> dict[str, Any]:
                     post(url, body)
             loads = {name: partial(wrk_rate, bodies, connections) for name, (bodies, connections, _) in cases.items()}
         else:
-            loads = {f"8 texts, clients: {clients}": partial(rate, clients, options.words) for clients in CLIENTS}
+            loads = {
+                f"8 new texts, connections: {number}": partial(new_rate, number, options.words)
+                for number in CONNECTIONS
+            }
         found = {
             name: in_turn(partial(load, this), partial(load, other), options.pairs) for name, load in loads.items()
         }
@@ -207,20 +228,12 @@ def compared(options: argparse.Namespace) -> dict[str, Any]:
 
 def wrk_rate(bodies: list[Body], connections: int, url: str) -> float:
     """Requests a second, over one second."""
-    return wrk(url, bodies, connections, 1)["rate"]
+    return wrk_of(url, bodies, connections, 1)["rate"]
 
 
-def rate(clients: int, words: int, url: str) -> float:
-    """Requests a second, of four that each client sends one after the other, with new texts."""
-
-    def body() -> Body:
-        return {"input": [" ".join(f"w{random.randrange(10**6)}" for _ in range(words)) for _ in range(8)]}
-
-    bodies = [[body() for _ in range(4)] for _ in range(clients)]
-    started = time.perf_counter()
-    with ThreadPoolExecutor(clients) as pool:
-        list(pool.map(lambda own: [post(url, body) for body in own], bodies))
-    return 4 * clients / (time.perf_counter() - started)
+def new_rate(connections: int, words: int, url: str) -> float:
+    """Requests a second, over one second, with new texts."""
+    return wrk(url, NEW_LUA % (random.randrange(10**9), words), connections, 1)["rate"]
 
 
 def main() -> None:
@@ -235,7 +248,7 @@ def main() -> None:
     parser.add_argument("--against", metavar="SRC")
     parser.add_argument("--pairs", type=int, default=40)
     options = parser.parse_args()
-    if options.what == "cached":
+    if options.what == "cached" or options.against is not None:
         assert shutil.which("wrk"), "wrk is not installed (Debian package wrk)"
     if options.against is not None:
         row = compared(options)

@@ -21,8 +21,9 @@ namespace {
 constexpr const char* kIsas[] = {"portable", "avx2", "avx512vnni", "avx512bf16", "amx"};
 constexpr int kMaxThreads = 4;
 constexpr int kHidden = 64, kIntermediate = 128;
-constexpr ft_qwen3_spec kQwen3{kHidden, kIntermediate, 2, 1, 32, 1e-6f};
-constexpr ft_bert_spec kBert{kHidden, kIntermediate, 2, FT_GELU, 1e-6f};
+// Norms before the halves, heads normed and turned, causal, gated; and norms behind the halves, seen from both sides.
+constexpr ft_layer_spec kBefore{kHidden, kIntermediate, 2, 1, 32, FT_RMS_NORM, 0, 1, 1, 1, 1, FT_SILU, 0, 1e-6f};
+constexpr ft_layer_spec kBehind{kHidden, kIntermediate, 2, 2, 32, FT_LAYER_NORM, 1, 0, 0, 0, 0, FT_GELU, 1, 1e-6f};
 
 void require(bool holds, const char* what, const char* isa, int num_threads) {
     if (holds) return;
@@ -121,7 +122,7 @@ struct Texts {
             longest = std::max(longest, length);
             if (keep_last) keep.push_back(cu_seqlens.back() - 1);
         }
-        cos = random_floats(static_cast<size_t>(longest) * kQwen3.head_dim / 2);
+        cos = random_floats(static_cast<size_t>(longest) * kBefore.head_dim / 2);
         hidden = random_floats(static_cast<size_t>(cu_seqlens.back()) * kHidden);
         batch = {cu_seqlens.back(), static_cast<int32_t>(lengths.size()), cu_seqlens.data(), cos.data(), cos.data(),
                  longest, static_cast<int32_t>(keep.size()), keep.empty() ? nullptr : keep.data(), nullptr};
@@ -135,7 +136,7 @@ struct Texts {
 
 // Keys and values of so many tokens, as a call may know them.
 Block random_keys(int num_tokens) {
-    const size_t bytes = ft_qwen3_kv_bytes(&kQwen3, num_tokens);
+    const size_t bytes = ft_layer_kv_bytes(&kBefore, num_tokens);
     Block kv = block(bytes);
     const std::vector<float> values = random_floats(bytes / sizeof(uint16_t));
     for (size_t i = 0; i < values.size(); ++i) std::memcpy(kv.get() + 2 * i, reinterpret_cast<const char*>(&values[i]) + 2, 2);
@@ -145,7 +146,7 @@ Block random_keys(int num_tokens) {
 // Texts as segments that see their parents; the first, which has none, is stored. -2: a known parent.
 struct Forest : Texts {
     Forest(const std::vector<int>& lengths, const std::vector<int32_t>& parents, bool keep_last)
-        : Texts(lengths, keep_last), stored_bytes(ft_qwen3_kv_bytes(&kQwen3, lengths[0])) {
+        : Texts(lengths, keep_last), stored_bytes(ft_layer_kv_bytes(&kBefore, lengths[0])) {
         const int num_texts = static_cast<int>(lengths.size());
         for (int text = 0; text < num_texts; ++text) {
             const int32_t parent = parents[text];
@@ -153,7 +154,7 @@ struct Forest : Texts {
             this->parents.push_back(parent == -2 ? num_texts : parent);
             batch.rope_positions = std::max(batch.rope_positions, offsets[text] + lengths[text]);
         }
-        cos = random_floats(static_cast<size_t>(batch.rope_positions) * kQwen3.head_dim / 2);
+        cos = random_floats(static_cast<size_t>(batch.rope_positions) * kBefore.head_dim / 2);
         batch.cos = batch.sin = cos.data();
     }
 
@@ -164,25 +165,37 @@ struct Forest : Texts {
     std::vector<int32_t> parents, offsets;
 };
 
-struct Qwen3Layer {
+// `num_layers` times the same layer, in one call.
+struct Layers {
+    Layers(const ft_layer_spec& spec, const Texts& texts, int num_layers = 1) : spec(spec), texts(texts), num_layers(num_layers) {}
+
     std::vector<float> run(const Pool& team, const ft_prefixes* prefixes = nullptr) const {
-        const ft_qwen3_weights weights{gain.data(), gain.data(), gain.data(), gain.data(),
-                                       qkv.get(),   o.get(),     gate_up.get(), down.get()};
+        const float* const ones = gain.data();
+        const float* const biases = spec.norms_sums ? bias.data() : nullptr;
+        ft_layer_weights weights{};
+        weights.qkv = qkv.get(), weights.o = o.get(), weights.up = up.get(), weights.down = down.get();
+        weights.qkv_bias = weights.o_bias = weights.up_bias = weights.down_bias = biases;
+        weights.attention_norm_gain = weights.mlp_norm_gain = weights.q_norm = weights.k_norm = ones;
+        weights.attention_norm_bias = weights.mlp_norm_bias = biases;
+        const std::vector<const ft_layer_weights*> layers(num_layers, &weights);
         ft_batch batch = texts.batch;
         batch.prefixes = prefixes;
-        const size_t bytes = ft_qwen3_scratch_bytes(team.pool, &kQwen3, batch.num_tokens, batch.num_texts);
+        const size_t bytes = ft_layer_scratch_bytes(team.pool, &spec, batch.num_tokens, batch.num_texts);
         const Block scratch = block(bytes);
         std::vector<float> result = texts.hidden;
-        const int status = ft_qwen3_layer(team.pool, &kQwen3, &weights, &batch, result.data(), scratch.get(), bytes);
-        require(status == FT_OK, "ft_qwen3_layer", team.isa, team.num_threads);
+        const int status =
+            ft_layers(team.pool, &spec, layers.data(), num_layers, &batch, result.data(), scratch.get(), bytes);
+        require(status == FT_OK, "ft_layers", team.isa, team.num_threads);
         return result;
     }
 
+    const ft_layer_spec& spec;
     const Texts& texts;
-    const Block qkv = random_matrix((kQwen3.q_heads + 2 * kQwen3.kv_heads) * kQwen3.head_dim, kHidden);
-    const Block o = random_matrix(kHidden, kQwen3.q_heads * kQwen3.head_dim);
-    const Block gate_up = random_matrix(2 * kIntermediate, kHidden), down = random_matrix(kHidden, kIntermediate);
-    const std::vector<float> gain = std::vector<float>(kHidden, 1.0f);
+    const int num_layers;
+    const Block qkv = random_matrix((spec.q_heads + 2 * spec.kv_heads) * spec.head_dim, kHidden);
+    const Block o = random_matrix(kHidden, spec.q_heads * spec.head_dim);
+    const Block up = random_matrix((1 + spec.is_gated) * kIntermediate, kHidden), down = random_matrix(kHidden, kIntermediate);
+    const std::vector<float> gain = std::vector<float>(kHidden, 1.0f), bias = random_floats(3 * kHidden);
 };
 
 struct SharedPrefixes {
@@ -197,27 +210,7 @@ struct SharedPrefixes {
     }
 
     const Forest& forest;
-    const Qwen3Layer layer{forest};
-};
-
-struct BertLayer {
-    std::vector<float> run(const Pool& team) const {
-        const float* const ones = gain.data();
-        const ft_bert_weights weights{qkv.get(),   o.get(),     up.get(), down.get(), bias.data(), bias.data(),
-                                      bias.data(), bias.data(), ones,     bias.data(), ones,        bias.data()};
-        const ft_batch& batch = texts.batch;
-        const size_t bytes = ft_bert_scratch_bytes(team.pool, &kBert, batch.num_tokens, batch.num_texts);
-        const Block scratch = block(bytes);
-        std::vector<float> result = texts.hidden;
-        const int status = ft_bert_layer(team.pool, &kBert, &weights, &batch, result.data(), scratch.get(), bytes);
-        require(status == FT_OK, "ft_bert_layer", team.isa, team.num_threads);
-        return result;
-    }
-
-    const Texts& texts;
-    const Block qkv = random_matrix(3 * kHidden, kHidden), o = random_matrix(kHidden, kHidden);
-    const Block up = random_matrix(kIntermediate, kHidden), down = random_matrix(kHidden, kIntermediate);
-    const std::vector<float> gain = std::vector<float>(kHidden, 1.0f), bias = random_floats(3 * kHidden);
+    const Layers layer{kBefore, forest};
 };
 
 template <class Call>
@@ -232,7 +225,7 @@ void hammer(const char* name, const Call& call, const char* isa, int rounds) {
     }
 }
 
-void call_from_several_threads(const Linear& linear, const Qwen3Layer& layer, const char* isa) {
+void call_from_several_threads(const Linear& linear, const Layers& layer, const char* isa) {
     const Pool team(3, isa);
     std::mutex turn;
     std::vector<std::thread> callers;
@@ -274,12 +267,13 @@ int main() {
         hammer("nf4, ragged", ragged, isa, 20);
         for (const Texts* texts : {&one_text, &one_tile, &long_texts, &last_tokens}) {
             const int rounds = texts->batch.num_tokens > 100 ? 10 : 40;
-            hammer("qwen3 layer", Qwen3Layer{*texts}, isa, rounds);
-            hammer("bert layer", BertLayer{*texts}, isa, rounds);
+            hammer("norms before", Layers(kBefore, *texts), isa, rounds);
+            hammer("norms behind", Layers(kBehind, *texts), isa, rounds);
+            if (!texts->batch.keep) hammer("three layers", Layers(kBehind, *texts, 3), isa, rounds);
         }
         for (const Forest* forest : {&few_segments, &segments, &last_of_segments})
             hammer("shared prefixes", SharedPrefixes{*forest}, isa, forest->batch.num_tokens > 100 ? 10 : 40);
-        call_from_several_threads(few_rows, Qwen3Layer{one_tile}, isa);
+        call_from_several_threads(few_rows, Layers(kBefore, one_tile), isa);
         std::printf("%s\n", isa);
     }
     return 0;

@@ -101,8 +101,11 @@ class Collector:
         """Add the rows of a slice, and return how many texts of the request were not there yet."""
         prepared, start = running.prepared, running.slice.start
         if found is not None:
-            places = [start + place for place in prepared.places]
-            self.rows[places] = self.finished(found.rows)
+            rows, places = self.finished(found.rows), [start + place for place in prepared.places]
+            if len(places) == len(self.rows):
+                self.rows = rows
+            else:
+                self.rows[places] = rows
             self.fingerprint = found.fingerprint
         is_new = start not in self._done
         fingerprint, num_computed = (found.fingerprint, found.num_computed_tokens) if found else (None, 0)

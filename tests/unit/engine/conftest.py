@@ -13,6 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from farthing.checkpoint.writer import TensorSpec, write_tensors
+from farthing.core.settings import EngineSettings
+from farthing.engine.describe import describe_model
+from farthing.engine.weights.write_folder import write_quantised
 from farthing.models.families.bert import BertFamily
 from farthing.models.synth.checkpoint import find_shape, write_synthetic
 
@@ -67,10 +70,26 @@ def qwen3(tmp_path: Path) -> Folder:
 
 
 @pytest.fixture
+def quantised_qwen3(tmp_path: Path, qwen3: Folder) -> Folder:
+    """The same in int8."""
+    description = describe_model(qwen3.path, EngineSettings(format="int8", device="cpu", memory="none", min_fidelity=0))
+    out = tmp_path / "quantised"
+    write_quantised(description, out, source="qwen3", farthing_version="0").write(out)
+    return Folder(out)
+
+
+@pytest.fixture
 def bert(tmp_path: Path) -> Folder:
     """Stored in fp32."""
     write_bert(tmp_path / "bert", BERT)
     return Folder(tmp_path / "bert")
+
+
+@pytest.fixture
+def native_bert(tmp_path: Path) -> Folder:
+    """As `bert`, of widths that the native kernels compute."""
+    write_bert(tmp_path / "native", {**BERT, "hidden_size": 64, "num_attention_heads": 2, "intermediate_size": 128})
+    return Folder(tmp_path / "native")
 
 
 @pytest.fixture

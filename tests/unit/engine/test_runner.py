@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -12,10 +13,13 @@ from farthing.core.settings import EngineSettings
 from farthing.engine.runner import Runner, non_finite
 from farthing.engine.weights.load import LoadedModel, load_model, load_weights
 from farthing.models.batch.packed import PackedBatch, pack
+from farthing.models.forward import native_pass
 from farthing.models.forward.attention import attend_runs
 from farthing.models.forward.forward_pass import Compute, LayerWeights, PassStart
 from farthing.models.forward.native_pass import pass_of
 from farthing.quant.dense import DenseLinear
+from farthing.quant.native.binding import NativeKernels
+from farthing.quant.native.team import native_kernels
 
 RNG = np.random.default_rng(2)
 TEXTS = [RNG.integers(1, 90, size=length).tolist() for length in (9, 1, 4, 33, 4, 1, 17, 4)]
@@ -62,6 +66,51 @@ def test_torch_has_as_many_threads_after_a_batch_as_before(qwen3: Any, form: str
             assert pool.submit(torch.get_num_threads).result() == 3
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of layers in each call to the native kernels."""
+    calls: list[int] = []
+    layers = NativeKernels.layers
+
+    def counted(kernels: NativeKernels, shape: Any, weights: Sequence[Any], *rest: Any) -> None:
+        calls.append(len(weights))
+        layers(kernels, shape, weights, *rest)
+
+    monkeypatch.setattr(NativeKernels, "layers", counted)
+    return calls
+
+
+@pytest.mark.skipif(native_kernels() is None, reason="the native kernels were not built (no C++ compiler)")
+@pytest.mark.parametrize(
+    ("family", "settings", "in_one_call"),
+    [
+        # Of the last token's row alone the last layer computes all, so that it is a call of its own.
+        ("qwen3", {"format": "int8"}, [2, 1]),
+        ("native_bert", {"format": "int8"}, [2]),
+        ("quantised_qwen3", {"format": "int8", "residency": "disk"}, [1, 1, 1]),
+        ("qwen3", {"format": "nf4"}, [1, 1, 1]),
+    ],
+    ids=str,
+)
+def test_a_short_batch_takes_the_layers_that_are_there_in_one_call_and_gives_the_same_bits(
+    family: str,
+    settings: dict[str, Any],
+    in_one_call: list[int],
+    calls: list[int],
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded = load_model(
+        request.getfixturevalue(family).path, EngineSettings(num_threads=1, share_prefixes="off", **settings)
+    )
+    rows = Runner(loaded).run(TEXTS).rows
+    assert calls == in_one_call
+    calls.clear()
+    monkeypatch.setattr(native_pass, "MOST_PRODUCTS", 0)
+    assert np.array_equal(Runner(loaded).run(TEXTS).rows, rows)
+    assert calls == [1] * sum(in_one_call)
 
 
 @EVERY_FAMILY

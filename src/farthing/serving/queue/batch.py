@@ -63,7 +63,7 @@ class Job:
         self.keys, self.lengths = [token_key(text) for text in texts], list(map(len, texts))
         self.future: Future[Rows] = Future()
         self._missing = set(range(len(texts)))
-        self._computed = np.zeros(len(texts), dtype=np.int64)
+        self._computed = [0] * len(texts)
         self._rows: np.ndarray | None = None
         self._fingerprint = ""
         self._made_s = time.perf_counter()
@@ -82,14 +82,18 @@ class Job:
         if self._fingerprint not in ("", fingerprint):
             return False
         self._fingerprint = fingerprint
-        if self._rows is None:
-            self._rows = np.empty((len(self.texts), *rows.shape[1:]), dtype=rows.dtype)
-        self._rows[list(indices)] = rows
-        self._computed[list(indices)] = computed
+        if len(indices) == len(self.texts) and list(indices) == sorted(indices):  # all of them, as they lie
+            self._rows = rows
+        else:
+            if self._rows is None:
+                self._rows = np.empty((len(self.texts), *rows.shape[1:]), dtype=rows.dtype)
+            self._rows[list(indices)] = rows
+        for index, num_tokens in zip(indices, computed, strict=True):
+            self._computed[index] = num_tokens
         self._missing.difference_update(indices)
         if not self._missing:
             with suppress(InvalidStateError):  # cancelled or failed while this batch ran: nobody waits for it
-                self.future.set_result(Rows(self._rows, fingerprint, int(self._computed.sum()), *self._times()))
+                self.future.set_result(Rows(self._rows, fingerprint, sum(self._computed), *self._times()))
         return True
 
     def _times(self) -> tuple[float, float]:

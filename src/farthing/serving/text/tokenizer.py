@@ -151,6 +151,8 @@ class TextTokenizer:
             first_chars: characters of a text that are tried at first; more are tried when they do not have enough
                 tokens.
         """
+        if all(len(text) <= PART_GROWTH * LEAST_PART_CHARS for text in texts):  # no text has a part to be tried first
+            return [Encoded(ids, False) for ids in self._ids(texts, add_special_tokens=add_special_tokens)]
         found: dict[int, Encoded] = {}
         wanted = dict.fromkeys(range(len(texts)), max(first_chars, LEAST_PART_CHARS))
         margin = min(num_tokens, RUN_MARGIN)
