@@ -135,6 +135,9 @@ FT_API size_t ft_layer_kv_bytes(const ft_layer_spec* spec, int32_t num_tokens);
 FT_API int ft_layers(ft_pool* pool, const ft_layer_spec* spec, const ft_layer_weights* const* weights, int32_t num_layers,
                      const ft_batch* batch, float* hidden, void* scratch, size_t scratch_bytes);
 
+/* means [num_texts, width] fp32 of the texts' rows [tokens, width]; each text has at least one. */
+FT_API int ft_mean_rows(const float* rows, int32_t width, const int32_t* cu_seqlens, int32_t num_texts, float* means);
+
 /* Int8 multiplications and additions a second that all threads of the pool together reach from registers, measured while
  * all of them run: what a GEMM cannot exceed. */
 FT_API double ft_peak_ops(ft_pool* pool);

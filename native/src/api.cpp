@@ -14,6 +14,7 @@
 #include "batch_check.h"
 #include "isa.h"
 #include "layer_scratch.h"
+#include "mean.h"
 
 using namespace farthing;
 
@@ -164,6 +165,14 @@ int ft_layers(ft_pool* pool, const ft_layer_spec* spec, const ft_layer_weights* 
     if (scratch_bytes < ft_layer_scratch_bytes(pool, spec, batch->num_tokens, batch->num_texts)) return FT_SCRATCH_SMALL;
     for (int32_t layer = 0; layer < num_layers && batch->num_tokens > 0; ++layer)
         pool->kernels.layer({pool->threads, *spec, *weights[layer], *batch, hidden, static_cast<char*>(scratch)});
+    return FT_OK;
+}
+
+int ft_mean_rows(const float* rows, int32_t width, const int32_t* cu_seqlens, int32_t num_texts, float* means) {
+    if (!rows || !cu_seqlens || !means || width < 1 || num_texts < 0) return FT_BAD_ARGUMENT;
+    for (int32_t text = 0; text < num_texts; ++text)
+        if (cu_seqlens[text] < 0 || cu_seqlens[text + 1] <= cu_seqlens[text]) return FT_BAD_ARGUMENT;
+    mean_rows(rows, width, cu_seqlens, num_texts, means);
     return FT_OK;
 }
 

@@ -8,6 +8,7 @@ normalisation.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -26,7 +27,7 @@ from farthing.models.forward.attention import attend_runs, attend_varlen
 from farthing.models.forward.forward_pass import Compute, PassStart
 from farthing.models.forward.heads import checked_logits
 from farthing.models.forward.native_pass import pass_of
-from farthing.models.forward.pooling import mean_pool, pooled_rows, rows_of_tokens
+from farthing.models.forward.pooling import pooled_rows, rows_of_tokens
 from farthing.quant.native.team import native_kernels
 
 logger = logging.getLogger(__name__)
@@ -66,6 +67,8 @@ class Runner:
         )
         kernels = native_kernels() if plan.format.multiplies_int8 and plan.device == "cpu" else None
         self._begin_pass = pass_of(model.spec, kernels)
+        shares = plan.shares(model.spec.num_layers)
+        self._shares = [(torch.device(device), indices) for device, indices in shares]  # the layers on each device
         self._exact = replace(self._compute, dtype=torch.float32, residual_dtype=torch.float32, attend=attend_runs)
         self._prefixes = None
         if model.description.shares_prefixes:
@@ -149,8 +152,8 @@ class Runner:
         start = PassStart(model.spec, store.gather, batch, store.shared, compute)
         forward = self._begin_pass(start)
         layers = store.layers()
-        for device, indices in model.plan.shares(model.spec.num_layers):
-            forward.move_to(torch.device(device))
+        for device, indices in self._shares:
+            forward.move_to(device)
             for index in indices:
                 # The layer gets no name here: one that is not resident must be freed before the next one comes.
                 forward.layer(next(layers), keep if index == last else None)
@@ -158,7 +161,7 @@ class Runner:
         hidden = forward.finish()
         if batch.token_rows is not None:
             return hidden
-        rows = hidden if keep is not None else mean_pool(hidden, batch)
+        rows = hidden if keep is not None else forward.means(hidden)
         return rows if model.head is None else checked_logits(model.head, rows, store.shared)
 
 
@@ -187,6 +190,6 @@ def non_finite(rows: np.ndarray) -> list[int]:
     """The indices of rows that hold NaN or Inf, in an array [n, hidden] or a ragged one."""
     if rows.dtype == object:
         return [index for index, text in enumerate(rows) if not np.isfinite(text).all()]
-    if np.isfinite(np.add.reduce(rows, axis=None)):  # unless a number is not, or it overflows
+    if math.isfinite(np.add.reduce(rows, axis=None)):  # unless a number is not, or it overflows
         return []
     return [int(index) for index in np.flatnonzero(~np.isfinite(rows).all(axis=1))]

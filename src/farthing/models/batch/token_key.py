@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ TOKEN_BYTES = 4
 
 def token_key(ids: Sequence[int]) -> bytes:
     """The key of token ids [tokens], each below 2^32: four bytes for a token, the highest first."""
-    return np.asarray(ids, dtype=">u4").tobytes()
+    return struct.pack(f">{len(ids)}I", *ids)
 
 
 def common_tokens(first: bytes, second: bytes) -> int:

@@ -105,3 +105,7 @@ class ForwardPass(Protocol):
     def finish(self) -> torch.Tensor:
         """Do what the model does after its last layer, row by row; returns [rows, hidden] fp32."""
         ...
+
+    def means(self, rows: torch.Tensor) -> torch.Tensor:
+        """The means [texts, hidden] of the rows [tokens, hidden] fp32 of each text; no text has a prefix."""
+        ...

@@ -115,6 +115,9 @@ class NativePass:
             self._compute()
         return finished(self._start, self._hidden)
 
+    def means(self, rows: torch.Tensor) -> torch.Tensor:
+        return self._kernels.mean_rows(rows, self._start.batch.cu_seqlens)
+
     def _compute(self, keep: torch.Tensor | None = None) -> None:
         """Go through the layers that wait."""
         layer = self._start.spec.layers[self._num_layers_done - 1]

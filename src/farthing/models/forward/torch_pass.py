@@ -12,6 +12,7 @@ import torch
 from farthing.core.errors import CheckpointError
 from farthing.models.forward.forward_pass import LayerWeights, PassStart
 from farthing.models.forward.ops import ACTIVATIONS, chunks, layer_norm, rms_norm, rotary_tables, rotate
+from farthing.models.forward.pooling import mean_pool
 from farthing.models.forward.prefix_attention import attend_prefixes
 from farthing.models.spec import LayerSpec, ModelSpec, NormSpec
 
@@ -88,6 +89,9 @@ class TorchPass:
 
     def finish(self) -> torch.Tensor:
         return finished(self._start, self._hidden)
+
+    def means(self, rows: torch.Tensor) -> torch.Tensor:
+        return mean_pool(rows, self._batch)
 
     def _norms_before(self, spec: LayerSpec, weights: LayerWeights, attended: torch.Tensor) -> None:
         for rows in chunks(self._hidden.shape[0], self._compute.chunk_tokens):

@@ -142,6 +142,16 @@ class NativeKernels:
             )
         self._check("ft_layers", status)
 
+    def mean_rows(self, rows: torch.Tensor, cu_seqlens: torch.Tensor) -> torch.Tensor:
+        """The means [texts, width] of the rows [tokens, width] fp32 of each text, to the bit as torch makes them."""
+        assert rows.dtype is torch.float32
+        assert cu_seqlens.dtype is torch.int32
+        rows, num_texts, width = rows.contiguous(), cu_seqlens.shape[0] - 1, rows.shape[1]
+        means = torch.empty((num_texts, width), dtype=torch.float32)
+        status = self._library.ft_mean_rows(rows.data_ptr(), width, cu_seqlens.data_ptr(), num_texts, means.data_ptr())
+        self._check("ft_mean_rows", status)
+        return means
+
     def _check_sizes(self, shape: LayerShape, cu_seqlens: torch.Tensor, prefixes: NativePrefixes) -> None:
         """Check what the library cannot see: it would write behind a block that is too short."""
         num_texts = (cu_seqlens.shape[0] - 1,)

@@ -85,6 +85,7 @@ def load(path: Path) -> ctypes.CDLL:
         "ft_layer_scratch_bytes": (size, (p, p, i, i)),
         "ft_layer_kv_bytes": (size, (p, i)),
         "ft_layers": (ctypes.c_int, (p, p, p, i, p, p, p, size)),
+        "ft_mean_rows": (ctypes.c_int, (p, i, p, i, p)),
         "ft_peak_ops": (ctypes.c_double, (p,)),
         "ft_profile": (i, (p, p, i)),
         "ft_profile_stage": (ctypes.c_char_p, (i,)),

@@ -172,6 +172,24 @@ def test_offsets_that_do_not_ascend_are_refused(kernels: NativeKernels) -> None:
             kernels.layers(spec, [packed], batch(np.array(cu, np.int32), cos, sin), torch.from_numpy(x))
 
 
+@pytest.mark.parametrize("width", [1, 64, 100, 384])
+def test_means_have_the_bits_of_torch(kernels: NativeKernels, width: int) -> None:
+    """torch adds the rows of one text as here; a version that adds in another order may differ in the last bits."""
+    lengths = [1, 2, 15, 16, 17, 33, 255, 256, 257, 700, 4097]
+    rows = torch.randn((sum(lengths), width), generator=torch.Generator().manual_seed(width))
+    cu_seqlens = torch.tensor([0, *np.cumsum(lengths)], dtype=torch.int32)
+    got, want = kernels.mean_rows(rows, cu_seqlens), torch.stack([text.mean(0) for text in rows.split(lengths)])
+    torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
+    if width % 64 == 0 and torch.__version__.startswith("2.13"):  # torch adds what is left of a row in another order
+        assert torch.equal(got, want)
+
+
+def test_means_of_texts_without_rows_are_refused(kernels: NativeKernels) -> None:
+    for starts in ([0, 0, 4], [0, 3, 2], [-1, 4]):
+        with pytest.raises(RuntimeError, match="ft_mean_rows"):
+            kernels.mean_rows(torch.zeros((4, 8)), torch.tensor(starts, dtype=torch.int32))
+
+
 def peak(num_threads: int) -> tuple[float, float]:
     """Operations a second, and the processor's seconds that measuring them took."""
     kernels = NativeKernels(LIBRARY, num_threads)
