@@ -23,6 +23,7 @@ take_own_processors()
 
 import torch  # noqa: E402
 
+import tiers  # noqa: E402
 from farthing.core.settings import SourceSettings  # noqa: E402
 from farthing.models.synth.checkpoint import find_shape, write_synthetic  # noqa: E402
 from farthing.sources.find import find_model  # noqa: E402
@@ -35,6 +36,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--slow", action="store_true", help="run the tests marked slow too, and all examples of the others"
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    tiers.FULL = bool(config.getoption("--slow"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

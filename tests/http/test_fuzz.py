@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tiers import examples
+
 FIELDS = (
     "input",
     "model",
@@ -51,7 +53,10 @@ bodies = st.fixed_dictionaries(
 ) | st.dictionaries(st.sampled_from(FIELDS) | texts, values, max_size=6)
 
 FUZZ = settings(
-    max_examples=250, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(250),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 
@@ -96,7 +101,7 @@ def documented(client: httpx.Client) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", POST_PATHS)
-@settings(FUZZ, max_examples=40)
+@settings(FUZZ, max_examples=examples(40))
 @given(data=st.data())
 def test_every_route_answers_as_its_document_says(
     client: httpx.Client, documented: dict[str, Any], path: str, data: st.DataObject

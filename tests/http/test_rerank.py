@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from farthing import Embedder, Reranker
 from farthing.engine.runner import Runner
 from farthing.server.models.slot import ModelEntry
+from tiers import examples
 
 QUERY = "which bird?"
 DOCUMENTS = ["a wren", "yes", "", "no bird at all", "a wren"]
@@ -264,7 +265,10 @@ FIELDS = {
 
 
 @settings(
-    max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(200),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     path=st.sampled_from(["/v1/rerank", "/rerank", "/score"]),

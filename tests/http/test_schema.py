@@ -14,6 +14,7 @@ from farthing.core.settings import AccessSettings, ServerSettings
 from farthing.server.models.slot import ModelEntry
 from farthing.serving.embedder import Embedder
 from farthing.serving.reranker import Reranker
+from tiers import examples
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis needs Python 3.11")
 
@@ -22,7 +23,7 @@ KEY = "sk-of-the-schema-test"
 # What the server says when it has too much to do, and when the time that a request allowed itself is over.
 DOCUMENTED_FAILURES = ["503", "504"]
 EXAMPLES = settings(
-    max_examples=10, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=examples(10), deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
 
 

@@ -17,7 +17,7 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
     return small_setting(str(tmp_path_factory.mktemp("cache")))
 
 
-SLOW = ("speed", "peak")  # the command below runs the second too
+SLOW = ("speed", "closeness", "peak")  # the command below runs the last too
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from farthing.checkpoint.reader import Checkpoint
 from farthing.checkpoint.writer import DTYPE_NAMES, TensorSpec, split, write_tensors
+from tiers import examples
 
 MIB = 2**20
 
@@ -109,7 +110,7 @@ def test_a_tensor_larger_than_a_shard_gets_one_of_its_own(tmp_path: Path) -> Non
     assert [info.file.name[6:11] for info in Checkpoint(tmp_path).tensors.values()] == ["00001", "00002", "00003"]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(sizes=st.lists(st.integers(0, 50), min_size=1, max_size=20), limit=st.integers(1, 120))
 def test_splitting_keeps_the_order_and_the_limit(sizes: list[int], limit: int) -> None:
     specs = [TensorSpec(str(number), (size,), torch.uint8, lambda: torch.empty(0)) for number, size in enumerate(sizes)]

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from farthing.engine.prefix_cache import MIN_HELD_TOKENS, PrefixCache, distinct_forest
 from farthing.models.batch.forest import MIN_SHARED_TOKENS, Forest
+from tiers import examples
 
 RNG = np.random.default_rng(0)
 TOKEN_BYTES = 8
@@ -121,7 +122,7 @@ texts = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(texts, min_size=1, max_size=8), st.sampled_from([0, BUDGET, 100 * BUDGET]))
 def test_every_text_of_any_batches_is_spelled_and_memory_is_bounded(
     batches: list[list[list[int]]], budget: int

@@ -24,6 +24,7 @@ from farthing.serving.queue.lane import Flow
 from farthing.serving.queue.scheduler import BatchLimits
 from farthing.serving.queue.token_counter import TokenCounter
 from farthing.serving.request import LANES, LaneName
+from tiers import examples
 
 MAX_TOKENS, MAX_TEXTS = 40, 5
 # The longest text is 36 tokens of debt, which a share of 0.2 pays in 5 batches; then the other lane may be owed more.
@@ -182,5 +183,5 @@ class Queue(RuleBasedStateMachine):
             assert found.num_computed_tokens == sum(len(text) - 1 for text in job.texts)
 
 
-Queue.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+Queue.TestCase.settings = settings(max_examples=examples(60), stateful_step_count=25, deadline=None)
 TestQueue = Queue.TestCase

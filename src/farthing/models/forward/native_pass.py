@@ -102,7 +102,7 @@ class NativePass:
 
     def layer(self, weights: LayerWeights, keep: torch.Tensor | None) -> None:
         layers, place = self._start.spec.layers, self._num_layers_done
-        native = native_weights(weights)
+        native = weights.native or native_weights(weights)
         if self._waiting and (keep is not None or layers[place] is not layers[place - 1]):
             self._compute()
         self._waiting.append(native)
@@ -159,9 +159,7 @@ class NativePass:
 
 
 def native_weights(weights: LayerWeights) -> NativeWeights:
-    """A layer as the kernels take it; put together once, where its matrices stay in memory as they are."""
-    if weights.native is not None:
-        return weights.native
+    """A layer as the kernels take it; the weights hold it from then on, where their matrices stay as they are."""
     blocks: dict[str, torch.Tensor] = {}
     stay = True
     for name, linear in weights.matrix.items():

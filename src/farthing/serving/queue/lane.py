@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 from farthing.serving.queue.batch import Filling, Job, QueuedText
 from farthing.serving.queue.estimates import Arrivals, Size, Speed, counted_tokens
@@ -99,44 +99,41 @@ class Lane:
     """Requests of one urgency; `share` of every batch is for the longest-waiting one. The scheduler's lock guards it.
 
     Attributes:
+        flows: its requests, in order of arrival.
         speed: speed at which the lane is served; not known when nothing waited in it after the last batch was filled.
         arrivals: the requests that arrived lately.
     """
 
     def __init__(self, share: float) -> None:
         self.share = share
-        self._flows: dict[Flow, None] = {}  # in order of arrival
+        self.flows: dict[Flow, None] = {}
         self.credit = 0.0  # tokens
         self.speed, self.arrivals = Speed(), Arrivals()
         self._num_taken = self._num_computed = 0  # tokens of the lane in the last batch
         self._since_s, self._left_some = 0.0, False  # when that batch was filled, and whether texts still waited then
 
     @property
-    def flows(self) -> Iterable[Flow]:
-        return self._flows
-
-    @property
     def has_waiting(self) -> bool:
-        return any(flow.waiting for flow in self._flows)
+        return any(flow.waiting for flow in self.flows)
 
     @property
     def waiting(self) -> Size:
         """The size of the texts that wait in the queue."""
         return Size(
-            sum(len(flow.waiting) for flow in self._flows), sum(flow.num_waiting_tokens for flow in self._flows)
+            sum(len(flow.waiting) for flow in self.flows), sum(flow.num_waiting_tokens for flow in self.flows)
         )
 
     @property
     def num_tokens_left(self) -> int:
         """The number of tokens of texts that wait or are still to come."""
-        return sum(flow.left.num_tokens for flow in self._flows)
+        return sum(flow.left.num_tokens for flow in self.flows)
 
     def add(self, flow: Flow, now_s: float) -> None:
-        self._flows[flow] = None
+        self.flows[flow] = None
         self.arrivals.note(flow.left.num_tokens, now_s)
 
     def remove(self, flow: Flow) -> None:
-        del self._flows[flow]
+        del self.flows[flow]
 
     def begin(self, num_tokens: int, now_s: float) -> None:
         """Note that a batch of that token budget is filled now. A lane in which nothing waits saves nothing up."""
@@ -154,7 +151,7 @@ class Lane:
 
     def claim(self, filling: Filling) -> None:
         """Take the lane's share of the batch, from the longest-waiting requests."""
-        for flow in self._flows:
+        for flow in self.flows:
             while flow.waiting and self.credit > 0:
                 text = next(iter(flow.waiting))
                 added = filling.claim(text)
@@ -165,7 +162,7 @@ class Lane:
 
     def fill(self, filling: Filling) -> None:
         """Take more texts that fit, beginning with the request that has the fewest tokens left."""
-        for flow in sorted(self._flows, key=turn):
+        for flow in sorted(self.flows, key=turn):
             taken = []
             for text in flow.waiting:
                 if filling.is_over:
@@ -220,15 +217,14 @@ class Lanes:
 
     @property
     def has_waiting(self) -> bool:
-        return any(flow.waiting for flow in self.flows())
+        return any(flow.waiting for lane in self._lanes.values() for flow in lane.flows)
 
     @property
     def waiting(self) -> Size:
         return sum((lane.waiting for lane in self._lanes.values()), Size(0, 0))
 
-    def flows(self) -> Iterator[Flow]:
-        for lane in self._lanes.values():
-            yield from lane.flows
+    def flows(self) -> list[Flow]:
+        return [flow for lane in self._lanes.values() for flow in lane.flows]
 
     def before(self, name: LaneName) -> list[Lane]:
         """The lanes that go before this one."""

@@ -12,6 +12,7 @@ from quantised_files import default_metadata, write_gguf
 
 from farthing.checkpoint.gguf.header import is_gguf, read_header
 from farthing.core.errors import CheckpointError
+from tiers import examples
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def test_broken_files_are_refused_with_the_reason(tmp_path: Path, content: bytes
 
 
 @given(st.data())
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damage_anywhere_in_the_header_is_a_typed_error_or_read(
     file: Path, tmp_path: Path, data: st.DataObject
 ) -> None:

@@ -15,6 +15,7 @@ from farthing.engine.plan.choose import Option, make_plan, options
 from farthing.engine.plan.device import DeviceFacts
 from farthing.engine.plan.plan import Plan, speed, summary
 from farthing.models.synth.checkpoint import SHAPES
+from tiers import examples
 
 GIB = 2**30
 CPU = DeviceFacts("cpu", "AMD EPYC", 64 * GIB, 60 * GIB, False, False, num_threads=2, has_native=True)
@@ -46,7 +47,7 @@ def position(model: Any, device: DeviceFacts, chosen: dict[str, Any], num_bytes:
     return next((index for index, option in enumerate(found) if option.fits), None)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(models, facts, asked, sizes)
 def test_a_plan_never_exceeds_the_memory_and_keeps_to_what_was_asked(
     model: Any, device: DeviceFacts, chosen: dict[str, Any], num_bytes: int
@@ -64,7 +65,7 @@ def test_a_plan_never_exceeds_the_memory_and_keeps_to_what_was_asked(
     assert chosen["max_batch_tokens"] in (None, plan.max_batch_tokens)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(models, facts, asked, sizes, sizes)
 def test_more_memory_never_leads_to_a_worse_plan(
     model: Any, device: DeviceFacts, chosen: dict[str, Any], one: int, other: int

@@ -14,6 +14,7 @@ from farthing.engine.plan.choose import make_plan
 from farthing.engine.plan.device import DeviceFacts
 from farthing.engine.plan.split_memory import Sharer, least_bytes, share_memory
 from farthing.models.synth.checkpoint import SHAPES
+from tiers import examples
 
 GB = 10**9
 CPU = DeviceFacts("cpu", "AMD EPYC", 64 * GB, 60 * GB, False, False, num_threads=2, has_native=True)
@@ -35,7 +36,7 @@ def taken(sharers: list[Sharer], facts: DeviceFacts, budget: int) -> int:
     return sum(own) + max(plan.ledger.total(plan.main_place) - num for plan, num in zip(plans, own, strict=True))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(st.lists(models, min_size=2, max_size=4), st.integers(3 * 10**8, 60 * GB), st.sampled_from([CPU, CARD]))
 def test_all_plans_stay_inside_the_budget_together(shapes: list[Any], budget: int, facts: DeviceFacts) -> None:
     sharers = [sharer(str(index), shape) for index, shape in enumerate(shapes)]

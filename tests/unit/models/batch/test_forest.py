@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from farthing.models.batch.forest import MIN_SHARED_TOKENS, Forest, distinct, grow
 from farthing.models.batch.token_key import token_key
+from tiers import examples
 
 PREFIX = list(range(100, 100 + 2 * MIN_SHARED_TOKENS))
 few_tokens = st.lists(st.integers(0, 2), min_size=1, max_size=5)
@@ -48,7 +49,7 @@ def num_computed(texts: list[list[int]]) -> int:
     return sum(segment.num_tokens for segment in grown(texts).segments)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(texts_that_share)
 @example([PREFIX, PREFIX])
 @example([PREFIX[:n] for n in range(1, len(PREFIX) + 1)])
@@ -58,7 +59,7 @@ def test_every_text_is_spelled_by_its_segments(texts: list[list[int]]) -> None:
     assert all(segment.num_tokens > 0 for segment in forest.segments)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(texts_that_share)
 def test_computed_tokens_are_those_of_the_segments(texts: list[list[int]]) -> None:
     forest = grown(texts)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from farthing.models.batch.packed import pack
 from farthing.models.forward.attention import attend_runs, attend_varlen, has_varlen
+from tiers import examples
 
 HEAD_DIM = 8
 MIB = 2**20
@@ -35,7 +36,7 @@ def random_qkv(num_tokens: int, heads: int, kv_heads: int) -> Tensors:
     return q, k, v
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     lengths=st.lists(st.integers(1, 20), min_size=1, max_size=8),
     kv_heads=st.integers(1, 3),

@@ -9,6 +9,7 @@ from farthing.models.batch.forest import Forest, Segment
 from farthing.models.batch.held_keys import HeldKeys, KnownPrefix
 from farthing.models.batch.packed import pack_forest
 from farthing.models.forward.prefix_attention import attend, attend_by_scores, attend_prefixes
+from tiers import examples
 
 HEAD_DIM = 8
 CPU = torch.device("cpu")
@@ -41,7 +42,7 @@ def forests(draw: st.DrawFn) -> Forest:
     return Forest(texts, segments, list(range(len(segments))), known)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(forests(), st.integers(1, 3), st.integers(1, 2), st.integers(0, 2**31))
 def test_every_segment_attends_to_all_that_comes_before_it(
     forest: Forest, kv_heads: int, group: int, seed: int

@@ -15,9 +15,10 @@ from farthing.serving.queue.batch import Job
 from farthing.serving.queue.lane import OLDEST_SHARE
 from farthing.serving.queue.scheduler import BatchLimits
 from farthing.serving.queue.token_counter import TokenCounter
+from tiers import examples
 
 BUDGET = 100
-unhurried = settings(deadline=None, max_examples=25)
+unhurried = settings(deadline=None, max_examples=examples(25))
 sizes = st.lists(st.integers(1, BUDGET + 20), min_size=1, max_size=12)
 
 

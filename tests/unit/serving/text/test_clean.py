@@ -11,6 +11,7 @@ from farthing.core.errors import InvalidTextError, TextTooLargeError
 from farthing.core.settings import ServingSettings
 from farthing.serving.text import clean as text_module
 from farthing.serving.text.clean import clean_text, fit_text, without_invisible
+from tiers import examples
 
 # What is removed, in one expression, which takes time that grows with the square of a run of joiners.
 REFERENCE = re.compile(
@@ -65,7 +66,7 @@ def test_cleaning_in_pieces_removes_what_one_expression_removes(
 ) -> None:
     monkeypatch.setattr(text_module, "PIECE_CHARS", piece_chars)
 
-    @settings(max_examples=500)
+    @settings(max_examples=examples(500))
     @given(st.text(st.sampled_from("aé你\n\u200b\ufeff\u200c\u200d👩"), max_size=14))
     def check(text: str) -> None:
         assert without_invisible(text) == REFERENCE.sub("", text)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from farthing import Embedder
+from tiers import examples
 
 RunJob = Callable[..., Path]
 MOST_ROWS = 30
@@ -43,7 +44,7 @@ def vectors(embedder: Embedder) -> np.ndarray:
 
 
 @pytest.mark.parametrize("suffix", ["npy", "jsonl", "parquet"])
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=examples(25))
 @given(
     num_rows=st.integers(1, MOST_ROWS),
     runs=st.lists(st.tuples(st.integers(1, 12), st.integers(1, 25)), max_size=5),

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from farthing.toolkit.dedup import near
 from farthing.toolkit.dedup.near import near_duplicates, near_duplicates_of
+from tiers import examples
 
 
 def unit_rows(count: int, dimensions: int, spread: float, seed: int) -> np.ndarray:
@@ -27,7 +28,7 @@ def greedy(vectors: np.ndarray, order: np.ndarray, threshold: float) -> list[int
     return kept
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(
     count=st.integers(1, 60),
     spread=st.floats(0.01, 1),

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from farthing.toolkit.index.excerpt import Excerpt, Wanted, is_of_lines
 from farthing.toolkit.index.words import Segmenter
+from tiers import examples
 
 segmenter = Segmenter()
 
@@ -56,7 +57,7 @@ def test_a_text_in_which_nothing_matches_is_shown_from_its_start() -> None:
     assert (found.is_start, found.is_end) == (True, False)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.text(max_size=400), st.text(min_size=1, max_size=20), st.integers(10, 100))
 def test_an_excerpt_of_anything_is_a_part_of_it(text: str, query: str, length: int) -> None:
     found = Wanted(query, segmenter).excerpt(text, length)
@@ -75,7 +76,7 @@ def test_code_keeps_its_lines_without_their_common_indent() -> None:
     assert (found.is_start, found.is_end) == (True, False)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.text("ab \n\t", max_size=400), st.integers(10, 100))
 def test_an_excerpt_of_lines_is_no_longer_than_it_may_be(text: str, length: int) -> None:
     found = Wanted("ab", segmenter).excerpt(text, length, keeps_lines=True)

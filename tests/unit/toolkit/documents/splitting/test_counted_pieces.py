@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from farthing.toolkit.documents.splitting.counted_pieces import Sizes, counted_pieces
 from farthing.toolkit.documents.splitting.structure import structural_pieces
+from tiers import examples
 
 SIZES = Sizes(max_tokens=60, overlap_tokens=12, max_chars=32 * 61 - 1)
 PROSE = "\n\n".join(
@@ -79,7 +80,7 @@ def test_no_piece_is_too_long_whatever_sums_say(text: str, count: Callable[[str]
     assert all(place in covered for place, letter in enumerate(text) if not letter.isspace())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.text(st.sampled_from("ab .\n\tあ。"), max_size=2_000), st.sampled_from([in_words, in_pairs, with_more]))
 def test_any_text_is_split_into_pieces_that_fit(text: str, count: Callable[[str], int]) -> None:
     sizes = Sizes(max_tokens=16, overlap_tokens=4, max_chars=32 * 17 - 1)

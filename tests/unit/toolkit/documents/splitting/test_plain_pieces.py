@@ -7,13 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farthing.toolkit.documents.splitting.plain_pieces import plain_pieces
+from tiers import examples
 
 
 def count_chars(text: str) -> int:
     return len(text)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.text(" \n.ab", max_size=300), st.integers(4, 60), st.floats(0, 0.5))
 def test_pieces_fit_and_nothing_is_lost(text: str, most: int, overlap: float) -> None:
     pieces = list(plain_pieces(text, most, int(most * overlap), 10_000, count_chars))

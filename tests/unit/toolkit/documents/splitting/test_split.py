@@ -12,6 +12,7 @@ from farthing.toolkit.documents.document import Document
 from farthing.toolkit.documents.kinds import KINDS, LANGUAGES
 from farthing.toolkit.documents.splitting.split import Part, Splitter, Splitting, splitting_for
 from farthing.toolkit.documents.splitting.structure import grammar_of
+from tiers import examples
 
 GUIDE = """# The guide
 
@@ -113,7 +114,7 @@ def splitter() -> Iterator[Splitter]:
         yield opened
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.text(max_size=300), st.sampled_from(["text", "markdown", "python"]))
 def test_no_letter_of_any_text_is_lost(splitter: Splitter, text: str, kind: str) -> None:
     assert_nothing_is_lost(text, splitter.split(Document("a", text, kind=kind)))

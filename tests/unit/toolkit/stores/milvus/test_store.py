@@ -25,6 +25,7 @@ from farthing.toolkit.stores.milvus.rows import expression, schema, vector_index
 from farthing.toolkit.stores.milvus.store import MilvusStore
 from farthing.toolkit.stores.passage import Passage
 from farthing.toolkit.stores.where import Condition, Operator
+from tiers import examples
 
 texts = st.text(st.characters(exclude_categories=["Cs"])) | st.text("\\\"'`\n\r\t[]{}$%_ aé战\u0000", min_size=1)
 values = texts | st.booleans() | st.integers() | st.floats(allow_nan=False)
@@ -143,7 +144,7 @@ def test_what_a_killed_writer_had_put_is_there(tmp_path: Path) -> None:
 
 
 @given(field=texts, value=values)
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=examples(60), deadline=None, derandomize=True)
 def test_any_field_and_value_can_be_asked_for(shared_store: MilvusStore, field: str, value: str | float) -> None:
     other = f"{value}x"
     put(shared_store, passages_of("a", 1, metadata={field: value}))
