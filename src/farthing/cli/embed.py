@@ -75,7 +75,7 @@ def embed(
     # Imported here, so that the help comes without loading torch.
     from farthing.cli.common.print_vectors import print_vectors
     from farthing.serving.request import EmbedRequest
-    from farthing.toolkit.bulk.job import Job, run_job
+    from farthing.toolkit.bulk.job import BulkJob, run_job
     from farthing.toolkit.records.fields import EMBEDDING_FIELD
     from farthing.toolkit.records.read_lines import Wanted
     from farthing.toolkit.records.reader import open_reader
@@ -87,7 +87,7 @@ def embed(
         reader = open_reader(input, input_format, Wanted(field, EMBEDDING_FIELD))
         print_vectors(reader, EmbedRequest(inputs=(), **request), load, strict=strict)
         return
-    job = Job(
+    job = BulkJob(
         input=input,
         input_format=input_format,
         field=field,

@@ -180,7 +180,7 @@ def evaluate(
     """
     from farthing.toolkit.evaluate import plot as plots
     from farthing.toolkit.evaluate.grid import rows_of
-    from farthing.toolkit.evaluate.report import Report, set_lines
+    from farthing.toolkit.evaluate.report import EvaluationReport, set_lines
     from farthing.toolkit.evaluate.sets.find import find_sets
     from farthing.toolkit.evaluate.sets.records import Wanted
 
@@ -197,12 +197,12 @@ def evaluate(
 
     require(searches)
     asked = [text or None for text in instructions] or [None]
-    wanted = Asked(found, asked, lengths, keep, progress_shown(progress), skipped)
+    wanted = AskedEvaluation(found, asked, lengths, keep, progress_shown(progress), skipped)
     rows: list[Row] = []
     for name, chosen, chosen_settings in variants(model, formats, settings):
         embedded, memory = embed_with(chosen, chosen_settings, wanted)
         rows += rows_of(embedded, lengths, searches, format=name, memory=memory, show_progress=wanted.show_progress)
-    report = Report(model, found, rows, about())
+    report = EvaluationReport(model, found, rows, about())
     rendered = json.dumps(report.as_object(), indent=2, ensure_ascii=False)
     click.echo(rendered if as_json else "\n".join(report.tables(terminal_width())), nl=as_json)
     if output is not None:
@@ -228,7 +228,7 @@ def require(searches: Sequence[Search]) -> None:
             import_module("lancedb")
 
 
-class Asked(NamedTuple):
+class AskedEvaluation(NamedTuple):
     """What every format is asked to embed, and how."""
 
     sets: Sequence[LabelledSet]
@@ -239,7 +239,7 @@ class Asked(NamedTuple):
     skipped: Skipped
 
 
-def embed_with(model: str, settings: Resolved, asked: Asked) -> tuple[list[Embedded], Memory | None]:
+def embed_with(model: str, settings: Resolved, asked: AskedEvaluation) -> tuple[list[Embedded], Memory | None]:
     """Open a model, make the vectors, and measure its memory. The model is closed before the vectors are scored.
 
     Raises `DimensionsError`, and the errors of opening the model and of embedding.

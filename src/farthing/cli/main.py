@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import click
 
-from farthing.cli.common.commands import HELP_NAMES, Entry, LazyGroup
+from farthing.cli.common.commands import HELP_NAMES, LazyCommand, LazyGroup
 from farthing.cli.common.flags import in_flags
 from farthing.core.errors import FarthingError, InputError, SettingsError
 from farthing.core.version import __version__
@@ -24,22 +24,26 @@ ESCAPED = "farthing.escaped"  # our name, for `codecs`, of the way to treat char
 
 
 COMMANDS = {
-    "serve": Entry("farthing.cli.serve:serve", "Serve a model over HTTP."),
-    "embed": Entry("farthing.cli.embed:embed", "Embed a file of texts; a job that was stopped goes on."),
-    "rerank": Entry("farthing.cli.rerank:rerank", "Order the texts of a file by how well they answer a query."),
-    "index": Entry("farthing.cli.index.command:index", "Make an index of documents, add to it, look after it."),
-    "search": Entry("farthing.cli.search:search", "Find passages of an index by meaning and by words."),
-    "dedup": Entry("farthing.cli.dedup.command:dedup", "Find the texts of a file that repeat others."),
-    "cluster": Entry("farthing.cli.cluster:cluster", "Find clusters of the texts of a file, and draw a map of them."),
-    "eval": Entry("farthing.cli.evaluate:evaluate", "Measure a model on labelled texts, several settings at once."),
-    "quantize": Entry("farthing.cli.quantize:quantize", "Write a folder of int8 weights that loads at once."),
-    "pull": Entry("farthing.cli.pull:pull", "Download a model."),
-    "models": Entry("farthing.cli.models:models", "Show which models are on this machine, or remove one."),
-    "synth": Entry("farthing.cli.synth:synth", "Write a small random model, for trials and tests."),
-    "bench": Entry("farthing.cli.bench.command:bench", "Measure how fast a model runs on this machine."),
-    "plan": Entry("farthing.cli.plan:plan", "Show how a model would be run in the memory there is."),
-    "config": Entry("farthing.cli.config:config", "Check a config file."),
-    "info": Entry("farthing.cli.info:info", "Show versions, devices and installed extras."),
+    "serve": LazyCommand("farthing.cli.serve:serve", "Serve a model over HTTP."),
+    "embed": LazyCommand("farthing.cli.embed:embed", "Embed a file of texts; a job that was stopped goes on."),
+    "rerank": LazyCommand("farthing.cli.rerank:rerank", "Order the texts of a file by how well they answer a query."),
+    "index": LazyCommand("farthing.cli.index.command:index", "Make an index of documents, add to it, look after it."),
+    "search": LazyCommand("farthing.cli.search:search", "Find passages of an index by meaning and by words."),
+    "dedup": LazyCommand("farthing.cli.dedup.command:dedup", "Find the texts of a file that repeat others."),
+    "cluster": LazyCommand(
+        "farthing.cli.cluster:cluster", "Find clusters of the texts of a file, and draw a map of them."
+    ),
+    "eval": LazyCommand(
+        "farthing.cli.evaluate:evaluate", "Measure a model on labelled texts, several settings at once."
+    ),
+    "quantize": LazyCommand("farthing.cli.quantize:quantize", "Write a folder of int8 weights that loads at once."),
+    "pull": LazyCommand("farthing.cli.pull:pull", "Download a model."),
+    "models": LazyCommand("farthing.cli.models:models", "Show which models are on this machine, or remove one."),
+    "synth": LazyCommand("farthing.cli.synth:synth", "Write a small random model, for trials and tests."),
+    "bench": LazyCommand("farthing.cli.bench.command:bench", "Measure how fast a model runs on this machine."),
+    "plan": LazyCommand("farthing.cli.plan:plan", "Show how a model would be run in the memory there is."),
+    "config": LazyCommand("farthing.cli.config:config", "Check a config file."),
+    "info": LazyCommand("farthing.cli.info:info", "Show versions, devices and installed extras."),
 }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from farthing.serving.queue.batch import Job, Rows
+from farthing.serving.queue.batch import Job, JobRows
 from farthing.serving.request import Timings, mean_timings
 from farthing.serving.text.vocabulary import Unknown
 
@@ -97,7 +97,7 @@ class Collector:
         """The model's rows [n, any] as they are to be kept: [n, width]."""
         return rows
 
-    def add(self, running: Running, found: Rows | None) -> int:
+    def add(self, running: Running, found: JobRows | None) -> int:
         """Add the rows of a slice, and return how many texts of the request were not there yet."""
         prepared, start = running.prepared, running.slice.start
         if found is not None:
@@ -124,14 +124,14 @@ class Collector:
         return [done.slice for done in self._done.values() if done.fingerprint not in (None, self.fingerprint)]
 
 
-def wait(running: Running) -> Rows | None:
+def wait(running: Running) -> JobRows | None:
     return None if running.job is None else running.job.future.result()
 
 
-async def wait_async(running: Running) -> Rows | None:
+async def wait_async(running: Running) -> JobRows | None:
     if running.job is None:
         return None
-    rows: Rows = await asyncio.wrap_future(running.job.future)
+    rows: JobRows = await asyncio.wrap_future(running.job.future)
     return rows
 
 

@@ -21,7 +21,7 @@ from farthing.core.errors import EmptyInputError, InputError
 from farthing.serving.request import EmbedRequest, InputType, parts_of
 from farthing.toolkit.encoder import Encoder, check_unchanged
 from farthing.toolkit.records.fields import placed_error
-from farthing.toolkit.records.lines import USUAL_LAYOUT, Layout
+from farthing.toolkit.records.lines import USUAL_LAYOUT, LineLayout
 from farthing.toolkit.records.read_lines import Wanted
 from farthing.toolkit.records.reader import open_reader, shown_name
 from farthing.toolkit.records.rows import Rows, readable
@@ -50,7 +50,7 @@ class TextSet:
     rows: Sequence[Rows]
     numbers: np.ndarray
     num_records: int
-    layout: Layout = USUAL_LAYOUT
+    layout: LineLayout = USUAL_LAYOUT
 
     def __len__(self) -> int:
         return len(self.texts)

@@ -45,7 +45,7 @@ class AttemptBusyError(Exception):
 
 
 @dataclass(frozen=True)
-class Answer:
+class UpstreamAnswer:
     status: int
     headers: Mapping[str, str]
     content: bytes
@@ -73,7 +73,7 @@ def bounded(num_bytes: int) -> int:
     return min(max(num_bytes, FLOOR_BYTES), CEILING_BYTES)
 
 
-async def read_answer(response: httpx.Response, max_bytes: int) -> Answer:
+async def read_answer(response: httpx.Response, max_bytes: int) -> UpstreamAnswer:
     """Read a response up to its end.
 
     Raises:
@@ -90,7 +90,7 @@ async def read_answer(response: httpx.Response, max_bytes: int) -> Answer:
             raise AttemptFailedError(f"answered more than the {limit:,} bytes that an answer can have")
     if unpacked is not None and num_received and not unpacked.eof:
         raise AttemptFailedError("broke off", detail="the compressed answer ended early")
-    return Answer(response.status_code, response.headers, bytes(content))
+    return UpstreamAnswer(response.status_code, response.headers, bytes(content))
 
 
 def unpacker(response: httpx.Response) -> zlib._Decompress | None:

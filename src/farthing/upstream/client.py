@@ -15,7 +15,14 @@ import orjson
 
 from farthing.core.errors import SettingsError, UpstreamInputError, UpstreamLengthError
 from farthing.core.waiting import within
-from farthing.upstream.answer import ACCEPTED, ERROR_BYTES, Answer, AttemptBusyError, AttemptFailedError, read_answer
+from farthing.upstream.answer import (
+    ACCEPTED,
+    ERROR_BYTES,
+    AttemptBusyError,
+    AttemptFailedError,
+    UpstreamAnswer,
+    read_answer,
+)
 
 CONNECT_S = 5.0
 HEALTH_S = 10.0
@@ -58,7 +65,7 @@ class UpstreamClient:
         """The URL without /v1, under which servers have what is not OpenAI's."""
         return self.base.copy_with(path=self.base.path.removesuffix("/v1") or "/")
 
-    async def post(self, url: httpx.URL, body: dict[str, Any], max_bytes: int) -> Answer:
+    async def post(self, url: httpx.URL, body: dict[str, Any], max_bytes: int) -> UpstreamAnswer:
         """The answer to `body`. It fails when the answer has more than `max_bytes`.
 
         Raises:
@@ -98,8 +105,8 @@ class UpstreamClient:
             return None
         return value if type(value) is int and 0 < value <= MOST_CONTEXT else None
 
-    async def _answer(self, request: httpx.Request, timeout_s: float, max_bytes: int) -> Answer:
-        async def ask() -> Answer:
+    async def _answer(self, request: httpx.Request, timeout_s: float, max_bytes: int) -> UpstreamAnswer:
+        async def ask() -> UpstreamAnswer:
             response = await self._http.send(request, stream=True)
             try:
                 return await read_answer(response, max_bytes)
@@ -143,7 +150,7 @@ def at(url: httpx.URL, path: str) -> httpx.URL:
     return url.copy_with(path=f"{url.path.rstrip('/')}/{path}")
 
 
-def rest_s(answer: Answer) -> float:
+def rest_s(answer: UpstreamAnswer) -> float:
     """The seconds that Retry-After asks for. Its other form, a date, is not read."""
     try:
         return max(0.0, float(answer.headers.get("retry-after", "")))
@@ -151,7 +158,7 @@ def rest_s(answer: Answer) -> float:
         return DEFAULT_REST_S
 
 
-def words(answer: Answer) -> str:
+def words(answer: UpstreamAnswer) -> str:
     """What an error's body says, in whichever of the usual shapes."""
     try:
         content = orjson.loads(answer.content)

@@ -42,7 +42,7 @@ from farthing.upstream.chunks import CHARS_PER_TOKEN, Chunk, fit_input, generous
 from farthing.upstream.client import UpstreamClient
 from farthing.upstream.prompts import NOTHING_KNOWN, prompt_warnings, upstream_prefix
 from farthing.upstream.served import UpstreamModel, gather_bounded
-from farthing.upstream.vectors import MAX_LISTED, Vectors, ask_vectors, share_out
+from farthing.upstream.vectors import MAX_LISTED, UpstreamVectors, ask_vectors, share_out
 
 logger = logging.getLogger(__name__)
 
@@ -137,11 +137,11 @@ class UpstreamEmbedder(UpstreamModel):
         client.counts_characters = vectors.num_tokens == sum(map(len, PROBE))
         client.is_farthing = vectors.told.space is not None
 
-    def _is_expected(self, vectors: Vectors) -> bool:
+    def _is_expected(self, vectors: UpstreamVectors) -> bool:
         """Whether vectors are of the space that the upstreams in use tell, or the user says what their space is."""
         return self._settings.upstream_space is not None or vectors.told.space == self._told_space
 
-    async def _ask_probe(self, client: UpstreamClient) -> Vectors:
+    async def _ask_probe(self, client: UpstreamClient) -> UpstreamVectors:
         dimensions = self._settings.upstream_dimensions or (None if self._reference is None else self.dimensions)
         try:
             return await ask_vectors(client, self.upstream_model, PROBE, dimensions=dimensions)
@@ -276,7 +276,7 @@ class UpstreamEmbedder(UpstreamModel):
 
     async def _ask_all(
         self, chunks: Sequence[Chunk], request: EmbedRequest, errors: dict[int, InputError]
-    ) -> list[tuple[Chunk, Vectors]]:
+    ) -> list[tuple[Chunk, UpstreamVectors]]:
         """The vectors of all chunks, of one space.
 
         If the upstreams' weights change meanwhile, all are asked again, once.
@@ -294,15 +294,15 @@ class UpstreamEmbedder(UpstreamModel):
         self,
         chunk: Chunk,
         request: EmbedRequest,
-        ask: Callable[[Chunk], Awaitable[Vectors]],
+        ask: Callable[[Chunk], Awaitable[UpstreamVectors]],
         errors: dict[int, InputError],
-    ) -> list[tuple[Chunk, Vectors]]:
+    ) -> list[tuple[Chunk, UpstreamVectors]]:
         """The vectors of a chunk.
 
         Where inputs may be left out, those that the upstream refuses are found by halving what was sent. Raises
         `UpstreamInputError` too when all that was sent so far is refused: that is no single input's fault.
         """
-        found: list[tuple[Chunk, Vectors]] = []
+        found: list[tuple[Chunk, UpstreamVectors]] = []
         waiting, num_refused = [chunk], 0
         while waiting:
             part = waiting.pop()
@@ -318,8 +318,8 @@ class UpstreamEmbedder(UpstreamModel):
                 num_refused += 1
         return found
 
-    async def _ask(self, chunk: Chunk, num_inputs: int, truncate: bool) -> Vectors:
-        async def call(client: UpstreamClient) -> Vectors:
+    async def _ask(self, chunk: Chunk, num_inputs: int, truncate: bool) -> UpstreamVectors:
+        async def call(client: UpstreamClient) -> UpstreamVectors:
             vectors = await ask_vectors(client, self.upstream_model, chunk.inputs, truncate, self.dimensions)
             if vectors.rows.shape[1] != self.dimensions:
                 raise AttemptFailedError(f"answered {vectors.rows.shape[1]} dimensions, not {self.dimensions}")

@@ -43,7 +43,7 @@ NOTHING = Told()
 
 
 @dataclass(frozen=True)
-class Vectors:
+class UpstreamVectors:
     """
     Attributes:
         rows: float32 [texts, dimensions], finite, in the order of the texts.
@@ -64,7 +64,7 @@ async def ask_vectors(
     inputs: Sequence[str | Sequence[int]],
     truncate: bool = False,
     dimensions: int | None = None,
-) -> Vectors:
+) -> UpstreamVectors:
     """The full vectors of `inputs`.
 
     Args:
@@ -88,7 +88,7 @@ def most_tokens(inputs: Sequence[str | Sequence[int]]) -> int:
     return sum(len(item) * MAX_UTF8_BYTES + MOST_AROUND for item in inputs)
 
 
-def read_vectors(content: bytes, num_inputs: int, max_tokens: int = MOST_TOKENS) -> Vectors:
+def read_vectors(content: bytes, num_inputs: int, max_tokens: int = MOST_TOKENS) -> UpstreamVectors:
     """Read the vectors of an answer.
 
     Args:
@@ -115,7 +115,7 @@ def read_vectors(content: bytes, num_inputs: int, max_tokens: int = MOST_TOKENS)
     if not stacked.any(axis=1).all():  # no cosine can be computed of them
         raise AttemptFailedError("answered a vector of zeros")
     num_tokens, num_cached = usage(answer, max_tokens)
-    return Vectors(stacked, num_tokens, num_cached)
+    return UpstreamVectors(stacked, num_tokens, num_cached)
 
 
 def in_order(items: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -15,7 +15,7 @@ import pytest
 from farthing.upstream.answer import CEILING_BYTES, FLOOR_BYTES, AttemptFailedError, scores_limit, vectors_limit
 from farthing.upstream.client import UpstreamClient, http_client
 from farthing.upstream.reranker import RerankRoute
-from farthing.upstream.vectors import Vectors, ask_vectors
+from farthing.upstream.vectors import UpstreamVectors, ask_vectors
 
 CHUNK = b"x" * 65536
 GOOD = orjson.dumps({"data": [{"index": 0, "embedding": [0.5] * 384}], "usage": {"prompt_tokens": 3}})
@@ -70,7 +70,7 @@ def once(content: bytes) -> Callable[[], Iterator[bytes]]:
     return lambda: iter([content])
 
 
-async def ask(client: UpstreamClient) -> Vectors:
+async def ask(client: UpstreamClient) -> UpstreamVectors:
     return await ask_vectors(client, "m", ["a text"], dimensions=384)
 
 
@@ -157,7 +157,7 @@ def test_a_long_answer_within_the_limit_is_read() -> None:
     content = orjson.dumps({"data": [{"embedding": row.tolist()} for row in rows]})
     assert len(content) > FLOOR_BYTES
 
-    async def asking(client: UpstreamClient) -> Vectors:
+    async def asking(client: UpstreamClient) -> UpstreamVectors:
         return await ask_vectors(client, "m", ["a"] * 64, dimensions=1024)
 
     found = asyncio.run(Sender(once(content)).run(asking))

@@ -34,7 +34,7 @@ Texts = Sequence[list[int]]
 
 
 @dataclass(frozen=True)
-class Engine:
+class MeasuredEngine:
     """A model that is ready.
 
     Attributes:
@@ -88,7 +88,7 @@ class Beside:
     cores_elsewhere: float | None
 
 
-def load_engine(describe: Callable[[], ModelDescription], short: list[int]) -> Engine:
+def load_engine(describe: Callable[[], ModelDescription], short: list[int]) -> MeasuredEngine:
     """Load the model, and embed the text `short` to take the time. Raises the errors of describing and loading."""
     started = time.perf_counter()
     model = load_weights(describe())
@@ -97,7 +97,7 @@ def load_engine(describe: Callable[[], ModelDescription], short: list[int]) -> E
     embed(runner, [short])
     first_vector_s = time.perf_counter() - started
     kernels = native_kernels() if model.plan.is_native and model.plan.format.is_packed_int8 else None
-    return Engine(model, runner, kernels, load_s, first_vector_s)
+    return MeasuredEngine(model, runner, kernels, load_s, first_vector_s)
 
 
 def make_batches(texts: Texts, max_tokens: int, new_counter: Callable[[], TokenCounter]) -> list[Texts]:
@@ -109,7 +109,7 @@ def make_batches(texts: Texts, max_tokens: int, new_counter: Callable[[], TokenC
         return [batch.texts for batch in iter(scheduler.take, None)]
 
 
-def run_rounds(engine: Engine, tasks: Sequence[Task], on_run: Callable[[Task], object]) -> Beside:
+def run_rounds(engine: MeasuredEngine, tasks: Sequence[Task], on_run: Callable[[Task], object]) -> Beside:
     """Warm up each task, then do its runs and fill in what they measure.
 
     Raises:
@@ -131,7 +131,7 @@ def run_rounds(engine: Engine, tasks: Sequence[Task], on_run: Callable[[Task], o
     return Beside(peaks, meter.cores_elsewhere())
 
 
-def run_task(engine: Engine, task: Task, number: int) -> None:
+def run_task(engine: MeasuredEngine, task: Task, number: int) -> None:
     batches, num_computed = task.batches_of(number), 0
     if engine.kernels is not None:
         engine.kernels.profile()  # resets the counters: cycles counted before are not this task's

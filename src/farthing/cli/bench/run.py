@@ -13,7 +13,7 @@ import click
 from tqdm import tqdm
 
 from farthing.cli.bench.checks import share_of_peak
-from farthing.cli.bench.measure import Beside, Engine, Task, Texts, load_engine, make_batches, run_rounds
+from farthing.cli.bench.measure import Beside, MeasuredEngine, Task, Texts, load_engine, make_batches, run_rounds
 from farthing.cli.bench.model import BenchModel
 from farthing.cli.bench.result import BenchResult, matrix_operations, resident_bytes, workload_result
 from farthing.cli.bench.workloads import SHORTEST, Workload, make_texts
@@ -55,7 +55,7 @@ def run_bench(
     return bench_result(name, model.shape, engine, tasks, beside)
 
 
-def make_tasks(engine: Engine, workloads: Mapping[str, Workload], rounds: int | None) -> dict[str, Task]:
+def make_tasks(engine: MeasuredEngine, workloads: Mapping[str, Workload], rounds: int | None) -> dict[str, Task]:
     model, plan = engine.model, engine.model.plan
     vocab, longest = model.spec.vocab, max(max(workload.lengths) for workload in workloads.values())
     if longest > plan.context_length:
@@ -83,7 +83,7 @@ def make_tasks(engine: Engine, workloads: Mapping[str, Workload], rounds: int | 
 
 
 def bench_result(
-    name: str, shape: str | None, engine: Engine, tasks: Mapping[str, Task], beside: Beside
+    name: str, shape: str | None, engine: MeasuredEngine, tasks: Mapping[str, Task], beside: Beside
 ) -> BenchResult:
     plan, kernels = engine.model.plan, engine.kernels
     workloads = {key: workload_result(task) for key, task in tasks.items()}

@@ -60,7 +60,7 @@ class Group(Command, click.Group):
         return super().resolve_command(ctx, args)
 
 
-class Entry(NamedTuple):
+class LazyCommand(NamedTuple):
     """A command that is not imported yet."""
 
     target: str  # "module:attribute"
@@ -70,7 +70,7 @@ class Entry(NamedTuple):
 class LazyGroup(Group):
     """A group that imports a command only when it is called for, and lists its commands without importing any."""
 
-    entries: ClassVar[Mapping[str, Entry]]
+    entries: ClassVar[Mapping[str, LazyCommand]]
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(self.entries)

@@ -37,7 +37,7 @@ from farthing.toolkit.records.skipped import Skipped
 from farthing.upstream.child_engine.guard import end_with_parent
 
 if TYPE_CHECKING:
-    from farthing.toolkit.index.manifest import Manifest
+    from farthing.toolkit.index.manifest import IndexManifest
     from farthing.toolkit.text_set import TextSet, TextVectors
 
 Command = Callable[..., Any]
@@ -122,7 +122,7 @@ def opened_reranker(model: str, settings: Resolved, upstream: UpstreamSettings) 
 
 @contextmanager
 def index_encoder(
-    manifest: Manifest, model: str | None, settings: Resolved, others_bytes: int
+    manifest: IndexManifest, model: str | None, settings: Resolved, others_bytes: int
 ) -> Iterator[AsyncEncoder]:
     """As `opened_encoder`, for the model of an index.
 

@@ -25,7 +25,7 @@ from farthing.cli.common.data_options import (
 )
 from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.cli.dedup.outputs import Outputs, as_object
-from farthing.cli.dedup.search import Search, distance_of
+from farthing.cli.dedup.search import DuplicateSearch, distance_of
 from farthing.core.resolve import Resolved
 from farthing.toolkit.dedup.order import KEEP, Keep
 from farthing.toolkit.records.reader import format_of
@@ -100,7 +100,9 @@ def dedup(
     from farthing.toolkit.text_set import read_text_set
 
     check(model, vectors, exact_only, keep, time_field, against, against_vectors)
-    search = Search(model, vectors, against_vectors, distance_of(threshold, cosine), keep or "first", time_field)
+    search = DuplicateSearch(
+        model, vectors, against_vectors, distance_of(threshold, cosine), keep or "first", time_field
+    )
     outputs = Outputs(format_of(data, input_format), kept=output, dropped=dropped, report=report)
     outputs.check(overwrite=overwrite)
     unread, unembedded, untimed = Skipped(strict), Skipped(strict), Skipped(strict)

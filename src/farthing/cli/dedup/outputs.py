@@ -21,7 +21,7 @@ from farthing.toolkit.bulk.progress import counted
 
 if TYPE_CHECKING:
     from farthing.toolkit.dedup.find import Duplicates
-    from farthing.toolkit.dedup.report import Report
+    from farthing.toolkit.dedup.report import DedupReport
     from farthing.toolkit.text_set import TextSet
 
 
@@ -49,7 +49,7 @@ class Outputs:
             if path is not None:
                 check_output(path, wanted, overwrite)
 
-    def save(self, found: Duplicates, texts: TextSet, others: TextSet, report: Report) -> None:
+    def save(self, found: Duplicates, texts: TextSet, others: TextSet, report: DedupReport) -> None:
         """Write the files. `others` are the texts that `found.nearest` points to. Raises the errors of writing."""
         import numpy as np
 
@@ -69,7 +69,7 @@ class Outputs:
             written(self.report, lambda path: path.write_text(content + "\n", encoding="utf-8"), "the report")
 
 
-def as_object(report: Report, texts: TextSet, others: TextSet) -> dict[str, Any]:
+def as_object(report: DedupReport, texts: TextSet, others: TextSet) -> dict[str, Any]:
     """Return the report as an object for JSON; `others` as in `Outputs.save`."""
     return {"source": texts.source, "nearest_in": others.source} | asdict(report)
 

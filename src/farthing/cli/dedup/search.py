@@ -34,7 +34,7 @@ def distance_of(threshold: float | None, cosine: float | None) -> float | None:
 
 
 @dataclass(frozen=True)
-class Search:
+class DuplicateSearch:
     """A search as it was asked for. With neither `model` nor `vectors` it looks only for the same texts."""
 
     model: str | None

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import click
 
-from farthing.cli.common.commands import HELP_NAMES, Entry, LazyGroup
+from farthing.cli.common.commands import HELP_NAMES, LazyCommand, LazyGroup
 
 COMMANDS = {
-    "create": Entry("farthing.cli.index.create:create", "Make an empty index in STORE, for vectors of one model."),
-    "add": Entry("farthing.cli.index.add:add", "Add the documents of FILES to the index STORE."),
-    "list": Entry("farthing.cli.index.upkeep:list_indexes", "Say which indexes are in a folder, and what is in them."),
-    "info": Entry("farthing.cli.index.upkeep:info", "Say what is in the index STORE."),
-    "delete": Entry("farthing.cli.index.upkeep:delete", "Take documents out of STORE, or remove the whole index."),
-    "compact": Entry("farthing.cli.index.upkeep:compact", "Make searches fast, and give back room."),
-    "reindex": Entry("farthing.cli.index.reindex:reindex", "Embed all passages of STORE with another model."),
+    "create": LazyCommand(
+        "farthing.cli.index.create:create", "Make an empty index in STORE, for vectors of one model."
+    ),
+    "add": LazyCommand("farthing.cli.index.add:add", "Add the documents of FILES to the index STORE."),
+    "list": LazyCommand(
+        "farthing.cli.index.upkeep:list_indexes", "Say which indexes are in a folder, and what is in them."
+    ),
+    "info": LazyCommand("farthing.cli.index.upkeep:info", "Say what is in the index STORE."),
+    "delete": LazyCommand(
+        "farthing.cli.index.upkeep:delete", "Take documents out of STORE, or remove the whole index."
+    ),
+    "compact": LazyCommand("farthing.cli.index.upkeep:compact", "Make searches fast, and give back room."),
+    "reindex": LazyCommand("farthing.cli.index.reindex:reindex", "Embed all passages of STORE with another model."),
 }
 
 

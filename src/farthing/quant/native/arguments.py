@@ -15,9 +15,9 @@ import torch
 
 from farthing.quant.native.library import (
     BatchPointers,
+    CLayerSpec,
     KnownPointers,
     LayerPointers,
-    LayerSpec,
     PrefixPointers,
 )
 
@@ -66,8 +66,8 @@ class LayerShape:
         return self.hidden * (heads + (2 + self.is_gated) * self.intermediate)
 
     @cached_property
-    def c_spec(self) -> LayerSpec:
-        return LayerSpec(
+    def c_spec(self) -> CLayerSpec:
+        return CLayerSpec(
             self.hidden,
             self.intermediate,
             self.q_heads,

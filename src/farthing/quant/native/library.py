@@ -19,7 +19,7 @@ ERRORS = {
 }
 
 
-class LayerSpec(ctypes.Structure):
+class CLayerSpec(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int32) for name in ("hidden", "intermediate", "q_heads", "kv_heads", "head_dim")),
         *((name, ctypes.c_int32) for name in ("norm", "norms_sums", "norms_heads", "turns_heads", "is_causal")),

@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 
 from farthing.core.errors import DimensionsError
-from farthing.server.dialects.writing import Rows, json_rows
+from farthing.server.dialects.writing import JsonRows, json_rows
 
 EmbeddingType = Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]
 
@@ -35,7 +35,7 @@ def check_type(kind: EmbeddingType, dimensions: int, param: str = "output_dimens
         )
 
 
-def as_type(vectors: np.ndarray, kind: EmbeddingType) -> Rows:
+def as_type(vectors: np.ndarray, kind: EmbeddingType) -> JsonRows:
     """Return float32 [texts, dimensions] as JSON numbers or strings, one entry per text.
 
     Raises `DimensionsError` as `check_type`.
@@ -43,7 +43,7 @@ def as_type(vectors: np.ndarray, kind: EmbeddingType) -> Rows:
     check_type(kind, vectors.shape[1])
     if kind == "base64":
         little = np.ascontiguousarray(vectors, dtype="<f4")
-        return Rows(little, lambda _, vector: b'"' + base64.b64encode(vector.tobytes()) + b'"')
+        return JsonRows(little, lambda _, vector: b'"' + base64.b64encode(vector.tobytes()) + b'"')
     return json_rows(numbers(vectors, kind))
 
 

@@ -20,7 +20,7 @@ LARGE_NUMBERS = 100_000  # a response with more takes more than a few millisecon
 PIECE_BYTES = 64 * 1024
 
 
-class Rows:
+class JsonRows:
     """A JSON list whose items are written when it is their turn.
 
     Args:
@@ -35,9 +35,9 @@ class Rows:
         return map(self._write, range(len(self._items)), self._items)
 
 
-def json_rows(rows: np.ndarray) -> Rows:
+def json_rows(rows: np.ndarray) -> JsonRows:
     """Return [rows, numbers] as a JSON list for each row."""
-    return Rows(np.ascontiguousarray(rows), json_row)
+    return JsonRows(np.ascontiguousarray(rows), json_row)
 
 
 def json_row(_: int, row: np.ndarray) -> bytes:
@@ -45,32 +45,32 @@ def json_row(_: int, row: np.ndarray) -> bytes:
 
 
 async def respond(write: Callable[[], object], num_numbers: int, headers: Mapping[str, str]) -> Response:
-    """Return as JSON what `write` returns, which has about `num_numbers` numbers and may hold `Rows`."""
+    """Return as JSON what `write` returns, which has about `num_numbers` numbers and may hold `JsonRows`."""
     if num_numbers > LARGE_NUMBERS:
         return StreamedJson(await run_in_threadpool(in_parts, write), headers)
     return Response(orjson.dumps(write(), default=in_whole), headers=dict(headers), media_type="application/json")
 
 
 def in_whole(value: object) -> orjson.Fragment:
-    """Return `Rows` as JSON. orjson calls this for objects that it does not know."""
-    if not isinstance(value, Rows):
+    """Return `JsonRows` as JSON. orjson calls this for objects that it does not know."""
+    if not isinstance(value, JsonRows):
         raise TypeError(type(value))
     return orjson.Fragment(b"[" + b",".join(value.written()) + b"]")
 
 
-def in_parts(write: Callable[[], object]) -> list[bytes | Rows]:
+def in_parts(write: Callable[[], object]) -> list[bytes | JsonRows]:
     """Return JSON in parts, with the rows apart from the text around them."""
     mark = secrets.token_hex(16)  # stands for rows; no client can have it in its texts
-    rows: list[Rows] = []
+    rows: list[JsonRows] = []
 
     def keep(value: object) -> str:
-        if not isinstance(value, Rows):
+        if not isinstance(value, JsonRows):
             raise TypeError(type(value))
         rows.append(value)
         return mark
 
     around = orjson.dumps(write(), default=keep).split(f'"{mark}"'.encode())
-    parts: list[bytes | Rows] = [around[0]]
+    parts: list[bytes | JsonRows] = [around[0]]
     for value, after in zip(rows, around[1:], strict=True):
         parts += [value, after]
     return parts
@@ -81,7 +81,7 @@ class StreamedJson(Response):
 
     media_type = "application/json"
 
-    def __init__(self, parts: Sequence[bytes | Rows], headers: Mapping[str, str]) -> None:
+    def __init__(self, parts: Sequence[bytes | JsonRows], headers: Mapping[str, str]) -> None:
         super().__init__(headers=dict(headers))
         del self.headers["content-length"]
         self._parts = parts

@@ -109,7 +109,7 @@ class WithAddress(logging.LoggerAdapter):  # type: ignore[type-arg]
         return f"{client[0] if client else 'unix'}: {msg}", kwargs
 
 
-class Flow(FlowControl):
+class ReadFlow(FlowControl):
     """uvicorn's flow control, which receives more whenever a request is answered or waits. This one does not while
     received data is still unread."""
 
@@ -122,7 +122,7 @@ class Flow(FlowControl):
             super().resume_reading()
 
 
-class Answers:
+class AnswerTransport:
     """The transport of a connection's answers: the head of each goes out together with what follows it.
 
     uvicorn writes the two one after the other, and each write is a call to the system, the most costly part of a small
@@ -179,8 +179,8 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.flow = Flow(transport, lambda: bool(self._unread))
-        self._answers = Answers(transport)
+        self.flow = ReadFlow(transport, lambda: bool(self._unread))
+        self._answers = AnswerTransport(transport)
         self.logger = WithAddress(self.logger, {"client": self.client})  # type: ignore[assignment]
         if len(self.connections) > self._settings.max_connections:
             most = self._settings.max_connections

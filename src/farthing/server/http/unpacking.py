@@ -43,7 +43,7 @@ def received_by(receive: Receive, coding: str) -> Receive:
     if coding in ("", "identity"):
         return receive
     if coding in CODINGS:
-        return Unpacked(receive).receive
+        return UnpackedBody(receive).receive
 
     async def refuse() -> Message:
         raise HTTPException(
@@ -56,7 +56,7 @@ def received_by(receive: Receive, coding: str) -> Receive:
     return refuse
 
 
-class Unpacked:
+class UnpackedBody:
     """The unpacked body of one request."""
 
     def __init__(self, receive: Receive) -> None:

@@ -48,7 +48,7 @@ class InFlight:
         state = scope.setdefault("state", {})
         state[CLAIM] = claim = self.memory.claim()
         wire = state.get(WIRE)
-        answer = Answer(claim, scope, receive, send, wire)
+        answer = SentAnswer(claim, scope, receive, send, wire)
         try:
             await self.app(scope, self._received(scope, state, claim, receive, wire), answer.send)
             await answer.taken()
@@ -95,7 +95,7 @@ class InFlight:
         )
 
 
-class Answer:
+class SentAnswer:
     """An answer on its way to the client.
 
     Its head is held back until the first part of its body is there, so that an answer for which there is no room can

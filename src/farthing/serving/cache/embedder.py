@@ -75,7 +75,7 @@ class Lookup:
     warnings: tuple[str, ...] = ()
 
 
-class Answer:
+class CachedAnswer:
     """The answer to a request while it is made of what was found for it."""
 
     def __init__(self, checked: CheckedRequest, lookup: Lookup) -> None:
@@ -305,7 +305,7 @@ class CachedEmbedder:
         )
 
     async def _answer(self, checked: CheckedRequest, lookup: Lookup) -> EmbedResult:
-        answer = Answer(checked, lookup)
+        answer = CachedAnswer(checked, lookup)
         for start in range(0, len(lookup.keys), AT_A_TIME):
             if start:
                 await asyncio.sleep(0)
@@ -314,7 +314,7 @@ class CachedEmbedder:
 
     def _filled(self, checked: CheckedRequest, lookup: Lookup) -> EmbedResult:
         """As `_answer`, for so few texts that the event loop need not be left."""
-        answer = Answer(checked, lookup)
+        answer = CachedAnswer(checked, lookup)
         answer.fill(0)
         return answer.result()
 

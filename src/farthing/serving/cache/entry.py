@@ -81,7 +81,7 @@ def is_truncated(entry: bytes) -> bool:
 
 
 @dataclass(frozen=True)
-class Found:
+class ReadEntries:
     """
     Attributes:
         vectors: float32 [entries, dimensions].
@@ -94,7 +94,7 @@ class Found:
     flags: Sequence[int]
 
 
-def read_entries(entries: Sequence[bytes], hidden: int, dimensions: int, *, normalize: bool) -> Found:
+def read_entries(entries: Sequence[bytes], hidden: int, dimensions: int, *, normalize: bool) -> ReadEntries:
     """Read all entries at once; they are as `write_entries` returned them."""
     table = np.frombuffer(b"".join(entries), dtype=entry_type(hidden))
     vectors = table["vector"][:, :dimensions].astype(np.float32)
@@ -102,7 +102,7 @@ def read_entries(entries: Sequence[bytes], hidden: int, dimensions: int, *, norm
         vectors = finish_vectors(vectors, dimensions, normalize=True)
     else:
         vectors *= table["length"][:, np.newaxis]
-    return Found(vectors, table["num_tokens"].tolist(), table["flags"].tolist())
+    return ReadEntries(vectors, table["num_tokens"].tolist(), table["flags"].tolist())
 
 
 def seal(key: bytes, entry: bytes) -> bytes:

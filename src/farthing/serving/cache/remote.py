@@ -20,7 +20,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from farthing.serving.cache.entry import MOST_TOKENS, are_sound, seal, unseal
-from farthing.serving.cache.store import GIVE_UP_S, Store, StoreStats
+from farthing.serving.cache.store import GIVE_UP_S, CacheStore, StoreStats
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -89,7 +89,7 @@ class RemoteLevel:
         timeout_s: the longest that `get` waits for one answer, and the longest in all when there is no answer.
     """
 
-    def __init__(self, store: Store, timeout_s: float, breaker: Breaker | None = None) -> None:
+    def __init__(self, store: CacheStore, timeout_s: float, breaker: Breaker | None = None) -> None:
         self._store, self._timeout_s = store, timeout_s
         self._breaker = breaker or Breaker()
         self._running: set[asyncio.Task[Any]] = set()

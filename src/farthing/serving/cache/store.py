@@ -15,7 +15,7 @@ GIVE_UP_S = 1.0
 PREFIX = b"farthing:"
 
 
-class Store(Protocol):
+class CacheStore(Protocol):
     @property
     def name(self) -> str:
         """The store's name in metrics."""

@@ -18,7 +18,7 @@ from farthing.core.waiting import within
 from farthing.serving.cache.entry import MOST_TOKENS
 from farthing.serving.cache.memory import MemoryLevel
 from farthing.serving.cache.remote import RemoteLevel
-from farthing.serving.cache.store import GIVE_UP_S, CacheStats, Store
+from farthing.serving.cache.store import GIVE_UP_S, CacheStats, CacheStore
 
 # While a step to save memory is in force, this process holds this many times less.
 SHORT_OF_MEMORY = 4
@@ -99,7 +99,7 @@ def open_cache(settings: CacheSettings, memory_bytes: int) -> VectorCache | None
     return VectorCache(memory, RemoteLevel(open_store(settings), settings.cache_timeout_ms / 1000))
 
 
-def open_store(settings: CacheSettings) -> Store:
+def open_store(settings: CacheSettings) -> CacheStore:
     if settings.scheme in MEMCACHED_SCHEMES:
         from farthing.serving.cache.memcached_store import MemcachedStore
 

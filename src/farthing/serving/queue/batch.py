@@ -29,7 +29,7 @@ LOOK_AHEAD_TEXTS = 1024
 
 
 @dataclass(frozen=True)
-class Rows:
+class JobRows:
     """
     Attributes:
         rows: float32 [texts, hidden], or ragged as in `BatchOutput`.
@@ -61,7 +61,7 @@ class Job:
         assert texts
         self.texts, self.per_token = texts, per_token
         self.keys, self.lengths = [token_key(text) for text in texts], list(map(len, texts))
-        self.future: Future[Rows] = Future()
+        self.future: Future[JobRows] = Future()
         self._missing = set(range(len(texts)))
         self._computed = [0] * len(texts)
         self._rows: np.ndarray | None = None
@@ -93,7 +93,7 @@ class Job:
         self._missing.difference_update(indices)
         if not self._missing:
             with suppress(InvalidStateError):  # cancelled or failed while this batch ran: nobody waits for it
-                self.future.set_result(Rows(self._rows, fingerprint, sum(self._computed), *self._times()))
+                self.future.set_result(JobRows(self._rows, fingerprint, sum(self._computed), *self._times()))
         return True
 
     def _times(self) -> tuple[float, float]:

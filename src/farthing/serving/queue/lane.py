@@ -119,9 +119,7 @@ class Lane:
     @property
     def waiting(self) -> Size:
         """The size of the texts that wait in the queue."""
-        return Size(
-            sum(len(flow.waiting) for flow in self.flows), sum(flow.num_waiting_tokens for flow in self.flows)
-        )
+        return Size(sum(len(flow.waiting) for flow in self.flows), sum(flow.num_waiting_tokens for flow in self.flows))
 
     @property
     def num_tokens_left(self) -> int:

@@ -50,7 +50,7 @@ class ChunkSize:
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningChunk:
     """A chunk in flight: `task` computes the vectors of its `good` rows, the ones that could be read."""
 
     rows: Rows
@@ -58,7 +58,7 @@ class Running:
     task: asyncio.Task[EmbedResult]
 
 
-class Pipeline:
+class BulkPipeline:
     """Embeds the rows that `reader` has left. `request` is sent with each chunk's texts as its inputs.
 
     All vectors are of `space`, however long they are.
@@ -97,7 +97,7 @@ class Pipeline:
             SpaceChangedError: the encoder has changed its weights.
             EngineError, ServingError: the computation failed.
         """
-        in_flight: deque[Running] = deque()
+        in_flight: deque[RunningChunk] = deque()
         try:
             while (rows := await asyncio.to_thread(self.reader.take, self.chunk_size.rows)) is not None:
                 in_flight.append(self.start(rows))
@@ -110,13 +110,13 @@ class Pipeline:
                 running.task.cancel()
             await asyncio.gather(*(running.task for running in in_flight), return_exceptions=True)
 
-    def start(self, rows: Rows) -> Running:
+    def start(self, rows: Rows) -> RunningChunk:
         good = readable(rows)
         texts = rows.texts
         request = replace(self.request, inputs=[texts[index] for index in good], leaves_out=True)
-        return Running(rows, good, asyncio.create_task(self.encoder.embed_async(request)))
+        return RunningChunk(rows, good, asyncio.create_task(self.encoder.embed_async(request)))
 
-    async def commit(self, running: Running) -> None:
+    async def commit(self, running: RunningChunk) -> None:
         rows, good, result = running.rows, running.good, await running.task
         check_unchanged(self.space, result.space)
         lost = dict(rows.errors)

@@ -41,7 +41,7 @@ MAX_JOB_BYTES = 16 * 2**20
 CHUNK = re.compile(r"([0-9]{12})-([0-9]{12})\.[a-z]+")
 
 
-class Chunk(NamedTuple):
+class StoredChunk(NamedTuple):
     """The committed rows `start` to `stop`: `data` holds their vectors (and records), `digests` their digests. `lost`,
     if that file exists, says why some of them have no vector."""
 
@@ -173,7 +173,7 @@ class PartialFolder:
 
     # --- chunks --------------------------------------------------------------------------------------------------
 
-    def chunks(self) -> list[Chunk]:
+    def chunks(self) -> list[StoredChunk]:
         """Return the committed chunks, in order."""
         found = [CHUNK.fullmatch(path.name) for path in sorted(self.path.glob(f"*{DIGESTS_SUFFIX}"))]
         return [self.chunk(int(name[1]), int(name[2])) for name in found if name]
@@ -183,10 +183,10 @@ class PartialFolder:
         chunks = self.chunks()
         return chunks[-1].stop if chunks else 0
 
-    def chunk(self, start: int, stop: int) -> Chunk:
+    def chunk(self, start: int, stop: int) -> StoredChunk:
         name = f"{start:012d}-{stop:012d}"
         data, digests, lost = (self.path / (name + end) for end in (self.output.suffix, DIGESTS_SUFFIX, LOST_SUFFIX))
-        return Chunk(start, stop, data, digests, lost)
+        return StoredChunk(start, stop, data, digests, lost)
 
     def commit(
         self,

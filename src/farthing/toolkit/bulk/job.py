@@ -19,7 +19,7 @@ from farthing.core.settings import EngineSettings, ServingSettings, SourceSettin
 from farthing.core.space import VectorSpace
 from farthing.serving.request import EmbedRequest
 from farthing.toolkit.bulk.definition import JobDefinition
-from farthing.toolkit.bulk.embedding import ChunkSize, Pipeline
+from farthing.toolkit.bulk.embedding import BulkPipeline, ChunkSize
 from farthing.toolkit.bulk.folder import LEFT_OUT, PartialFolder
 from farthing.toolkit.bulk.progress import Progress, counted
 from farthing.toolkit.bulk.verify import skip_done
@@ -34,7 +34,7 @@ ASKED = ("prompt", "prompt_name", "instruction", "input_type", "dimensions", "no
 
 
 @dataclass(frozen=True)
-class Job:
+class BulkJob:
     """
     Attributes:
         input: a path, or "-" for standard input.
@@ -84,7 +84,7 @@ def embed_file(
 ) -> None:
     """Embed the texts of a file, as `farthing embed` does. When it was stopped, the same call goes on.
 
-    The arguments are those of `Job`.
+    The arguments are those of `BulkJob`.
 
     Args:
         model: a local folder, a Hugging Face id, `modelscope:ID`, or what the server at `upstream` calls it.
@@ -101,7 +101,7 @@ def embed_file(
     request = EmbedRequest((), **{name: options.pop(name) for name in ASKED if name in options})
     settings = resolve((SourceSettings, EngineSettings, ServingSettings, UpstreamSettings), flags=options)
     serving = settings.group(ServingSettings)
-    job = Job(
+    job = BulkJob(
         str(input),
         Path(output),
         request,
@@ -124,7 +124,7 @@ def embed_file(
     run_job(job, load)
 
 
-def run_job(job: Job, load: Callable[[], AbstractContextManager[AsyncEncoder]]) -> None:
+def run_job(job: BulkJob, load: Callable[[], AbstractContextManager[AsyncEncoder]]) -> None:
     """Do the rest of the job, and put the output in its place.
 
     Raises:
@@ -158,7 +158,7 @@ def run_job(job: Job, load: Callable[[], AbstractContextManager[AsyncEncoder]]) 
 
 
 def embed_rest(
-    job: Job,
+    job: BulkJob,
     encoder: AsyncEncoder,
     space: VectorSpace,
     reader: Reader,
@@ -172,7 +172,7 @@ def embed_rest(
         job.say(f"Going on after {counted(folder.num_rows, 'row')}.")
     try:
         with closing(Progress(folder.num_rows, shown=job.show_progress, say=job.say)) as progress:
-            pipeline = Pipeline(
+            pipeline = BulkPipeline(
                 encoder, space, job.request, reader, writer, folder, chunk_size, progress, strict=job.strict
             )
             asyncio.run(pipeline.run())
@@ -192,7 +192,7 @@ def embed_rest(
         )
 
 
-def check_any(job: Job, folder: PartialFolder) -> None:
+def check_any(job: BulkJob, folder: PartialFolder) -> None:
     """Raise `InputError`, and discard all rows, when none of them has a vector."""
     num_rows = folder.num_rows
     if num_rows and sum(1 for _ in folder.lost()) == num_rows:
@@ -205,7 +205,7 @@ def first_reason(folder: PartialFolder) -> str:
     return str(json.loads(next(folder.lost()))["reason"])
 
 
-def say_what_is_kept(job: Job, folder: PartialFolder) -> None:
+def say_what_is_kept(job: BulkJob, folder: PartialFolder) -> None:
     if folder.num_rows:
         without = " without --restart" if job.restart else ""
         job.say(
@@ -214,7 +214,7 @@ def say_what_is_kept(job: Job, folder: PartialFolder) -> None:
         )
 
 
-def check_free(job: Job) -> None:
+def check_free(job: BulkJob) -> None:
     """Raise `SettingsError` when the output or its list of left-out rows exists and may not be replaced."""
     for path in (job.output, job.output.with_name(job.output.name + LEFT_OUT)):
         if path.exists() and not job.overwrite:
@@ -224,7 +224,7 @@ def check_free(job: Job) -> None:
             )
 
 
-def chunk_limit(job: Job) -> int:
+def chunk_limit(job: BulkJob) -> int:
     """Return the largest number of rows in a chunk. Raises `SettingsError` when the job asks for more."""
     limit = min(job.serving.max_texts_per_request, max(1, job.serving.max_queue_texts // 2))
     if job.chunk_rows and job.chunk_rows > limit:
@@ -236,7 +236,7 @@ def chunk_limit(job: Job) -> int:
     return min(limit, LARGEST_CHUNK_ROWS)
 
 
-def define(job: Job, encoder: AsyncEncoder, space: VectorSpace, field: str) -> JobDefinition:
+def define(job: BulkJob, encoder: AsyncEncoder, space: VectorSpace, field: str) -> JobDefinition:
     request, serving = job.request, job.serving
     return JobDefinition(
         model=encoder.model,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from farthing.core.errors import InputError
-from farthing.toolkit.bulk.folder import DIGEST_BYTES, Chunk, PartialFolder, digest
+from farthing.toolkit.bulk.folder import DIGEST_BYTES, PartialFolder, StoredChunk, digest
 from farthing.toolkit.records.reader import Reader
 
 
@@ -30,7 +30,7 @@ def skip_done(reader: Reader, folder: PartialFolder) -> None:
             )
 
 
-def digests_of(chunk: Chunk) -> Iterator[bytes]:
+def digests_of(chunk: StoredChunk) -> Iterator[bytes]:
     content = chunk.digests.read_bytes()
     return (content[start : start + DIGEST_BYTES] for start in range(0, len(content), DIGEST_BYTES))
 

@@ -1,6 +1,6 @@
 """What was found, for people and programs: counts, a histogram of distances, and pairs on both sides of the threshold.
 
-In: `Duplicates` and the texts. Out: a `Report`, and lines of text that `draw` makes from it.
+In: `Duplicates` and the texts. Out: a `DedupReport`, and lines of text that `draw` makes from it.
 
 The histogram helps to choose a threshold. It counts the distance of each text, exact duplicates apart, to the nearest
 text that was kept before it. Another threshold would keep other texts, so the bars say only approximately how many
@@ -46,7 +46,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Report:
+class DedupReport:
     """
     Attributes:
         threshold: None where only the same texts were looked for; then the histogram is empty.
@@ -75,7 +75,7 @@ class Side:
     place: Callable[[int], str]
 
 
-def make_report(found: Duplicates, texts: Side, nearest: Side) -> Report:
+def make_report(found: Duplicates, texts: Side, nearest: Side) -> DedupReport:
     """Make the report. `nearest` are the texts that `found.nearest` points to: the same set, or another one."""
     compared = np.flatnonzero(~found.exact & np.isfinite(found.distances))
     by_distance = compared[np.argsort(found.distances[compared], kind="stable")]
@@ -84,7 +84,7 @@ def make_report(found: Duplicates, texts: Side, nearest: Side) -> Report:
         return [pair(found, int(index), texts, nearest) for index in indices[:NUM_EXAMPLES]]
 
     dropped, exact = int(found.dropped.sum()), int(found.exact.sum())
-    return Report(
+    return DedupReport(
         num_texts=len(found.dropped),
         num_exact=exact,
         num_near=dropped - exact,
@@ -115,7 +115,7 @@ def histogram(distances: np.ndarray, threshold: float) -> list[Bar]:
     return [Bar(above, up_to, int(count)) for above, up_to, count in zip(shown, shown[1:], counts, strict=False)]
 
 
-def draw(report: Report, width: int) -> Iterator[str]:
+def draw(report: DedupReport, width: int) -> Iterator[str]:
     """Yield the report as lines of at most about `width` characters; texts are cut to fit."""
     yield (
         f"{report.num_texts:,} texts: {report.num_kept:,} are kept. Dropped: {report.num_exact:,} as the same text, "

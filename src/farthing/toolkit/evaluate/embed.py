@@ -24,7 +24,7 @@ from farthing.core.space import VectorSpace
 from farthing.serving.request import EmbedRequest, EmbedResult
 from farthing.toolkit.encoder import Encoder, check_unchanged
 from farthing.toolkit.evaluate.sets.find import LabelledSet
-from farthing.toolkit.evaluate.sets.records import Part
+from farthing.toolkit.evaluate.sets.records import SetPart
 from farthing.toolkit.records.fields import placed_error
 from farthing.toolkit.records.skipped import STRICT, Skipped
 
@@ -98,7 +98,7 @@ def embed_sets(
     """
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
-    done: dict[tuple[Part, str | None], Vectors] = {}
+    done: dict[tuple[SetPart, str | None], Vectors] = {}
     space = encoder.space
     found = []
     for instruction in instructions:
@@ -114,18 +114,18 @@ def embed_sets(
     return found
 
 
-def asked_part(data: LabelledSet) -> Part:
+def asked_part(data: LabelledSet) -> SetPart:
     return next(part for part in data.parts.values() if part.input_type != "document")
 
 
-def instruction_for(part: Part, instruction: str | None) -> str | None:
+def instruction_for(part: SetPart, instruction: str | None) -> str | None:
     return None if part.input_type == "document" else instruction
 
 
 def embed_part(
     encoder: Encoder,
     space: VectorSpace,
-    part: Part,
+    part: SetPart,
     instruction: str | None,
     keep: Path | None,
     description: str | None,
@@ -155,21 +155,23 @@ def embed_part(
     return Vectors(rows, seconds, num_kept)
 
 
-def timed(encoder: Encoder, part: Part, instruction: str | None, texts: Sequence[str]) -> tuple[EmbedResult, float]:
+def timed(encoder: Encoder, part: SetPart, instruction: str | None, texts: Sequence[str]) -> tuple[EmbedResult, float]:
     started = time.perf_counter()
     request = EmbedRequest(texts, instruction=instruction, input_type=part.input_type, truncate=True, leaves_out=True)
     result = encoder.encode_request(request)
     return result, time.perf_counter() - started
 
 
-def time_of_one_ms(encoder: Encoder, part: Part, instruction: str | None) -> float:
+def time_of_one_ms(encoder: Encoder, part: SetPart, instruction: str | None) -> float:
     """Return the median time of single texts. A first text is not counted, since its time includes loading."""
     texts = [part.texts[0], *part.texts[:TIMED_TEXTS]]
     times = [timed(encoder, part, instruction, [text])[1] for text in texts]
     return float(np.median(times[1:])) * 1e3
 
 
-def key_of(space: VectorSpace, context_length: int, part: Part, instruction: str | None, texts: Sequence[str]) -> str:
+def key_of(
+    space: VectorSpace, context_length: int, part: SetPart, instruction: str | None, texts: Sequence[str]
+) -> str:
     fixed = [space.id, context_length, part.input_type, instruction, list(texts)]
     return hashlib.sha256(json.dumps(fixed).encode()).hexdigest()[:32]
 

@@ -31,7 +31,7 @@ KEPT = "{num_kept:,} of {num_texts:,} vectors, and the time they took, are of an
 
 
 @dataclass(frozen=True)
-class Report:
+class EvaluationReport:
     """
     Attributes:
         about: the versions and the machine that the figures hold for.

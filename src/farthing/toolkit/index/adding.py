@@ -63,7 +63,7 @@ class Added:
         return self.num_new + self.num_changed + self.num_unchanged
 
 
-class Prepared(NamedTuple):
+class PreparedDocument(NamedTuple):
     """Documents that are put together.
 
     Attributes:
@@ -136,7 +136,7 @@ class Adder:
         self._embedder.are_put(is_end=True)
         return added
 
-    def _put(self, prepared: Prepared, added: Added, *, is_built: bool) -> None:
+    def _put(self, prepared: PreparedDocument, added: Added, *, is_built: bool) -> None:
         if prepared.passages:
             prepared, vectors = self._embedded(prepared)
             if prepared.passages:
@@ -153,7 +153,7 @@ class Adder:
             # passages that are not indexed are at least looked through.
             self._store.build()
 
-    def _embedded(self, prepared: Prepared) -> tuple[Prepared, np.ndarray]:
+    def _embedded(self, prepared: PreparedDocument) -> tuple[PreparedDocument, np.ndarray]:
         """The documents with the vectors of their passages, without those of which a passage cannot be embedded."""
         try:
             return prepared, self._embed(prepared.passages)
@@ -177,7 +177,9 @@ class Adder:
         if self._is_over:
             raise CancelledError
 
-    def _prepared(self, documents: Iterable[Document], splitter: Splitter, seen: set[str]) -> Iterator[Prepared]:
+    def _prepared(
+        self, documents: Iterable[Document], splitter: Splitter, seen: set[str]
+    ) -> Iterator[PreparedDocument]:
         remaining = self._checked(documents)
         digests: dict[str, str] = {}
         while True:
@@ -221,11 +223,11 @@ class Adder:
     def _digest(self, document: Document) -> str:
         return document.digest(self._splitting.max_tokens, self._splitting.overlap_tokens)
 
-    def _prepare(self, documents: dict[str, Document], splitter: Splitter) -> Iterator[Prepared]:
+    def _prepare(self, documents: dict[str, Document], splitter: Splitter) -> Iterator[PreparedDocument]:
         """The new and changed documents, in parts that are put together. The first part also counts the unchanged."""
         held = self._store.digests(list(documents))
         wanted = [document for name, document in documents.items() if held.get(name) != self._digest(document)]
-        part, num_chars = Prepared([], [], set(held), len(documents) - len(wanted)), 0
+        part, num_chars = PreparedDocument([], [], set(held), len(documents) - len(wanted)), 0
         for document in wanted:
             try:
                 passages = self._passages(document, splitter)
@@ -239,7 +241,7 @@ class Adder:
             num_chars += len(document.text)
             if num_chars >= self._embedder.part_size.num_chars:
                 yield part
-                part, num_chars = Prepared([], [], set(held), 0), 0
+                part, num_chars = PreparedDocument([], [], set(held), 0), 0
         yield part
 
     def _passages(self, document: Document, splitter: Splitter) -> list[Passage]:
@@ -308,7 +310,7 @@ def taken(documents: Iterator[Document]) -> tuple[list[Document], Exception | No
     return found, None
 
 
-def one_ahead(items: Iterator[Prepared]) -> Generator[Prepared, None, None]:
+def one_ahead(items: Iterator[PreparedDocument]) -> Generator[PreparedDocument, None, None]:
     """The same items; each is made in a thread while the one before it is used."""
     with ThreadPoolExecutor(1, thread_name_prefix="prepare") as pool:
         following = pool.submit(next, items, None)

@@ -30,7 +30,7 @@ from farthing.toolkit.encoder import Encoder
 from farthing.toolkit.index import words
 from farthing.toolkit.index.adding import Added, Adder
 from farthing.toolkit.index.embedding import BegunVectors, Embed
-from farthing.toolkit.index.manifest import Manifest, read_manifest
+from farthing.toolkit.index.manifest import IndexManifest, read_manifest
 from farthing.toolkit.index.unknown_words import UnknownWords
 from farthing.toolkit.records.skipped import STRICT, Skipped
 from farthing.toolkit.stores.database import MANIFEST, Database
@@ -44,7 +44,7 @@ SMALL_PASSAGES, MANY_UNINDEXED = 20_000, 5_000
 
 
 class IndexInfo(NamedTuple):
-    manifest: Manifest
+    manifest: IndexManifest
     facts: StoreFacts
 
 
@@ -54,7 +54,7 @@ class VectorIndex:
     Use `create` or `open`. Raises `UnreadableIndexError` when the data that the manifest names is not there.
     """
 
-    def __init__(self, database: Database, manifest: Manifest, segmenter: words.Segmenter | None = None) -> None:
+    def __init__(self, database: Database, manifest: IndexManifest, segmenter: words.Segmenter | None = None) -> None:
         self.database = database
         self.manifest = manifest
         self.segmenter = segmenter or words.Segmenter()
@@ -89,7 +89,7 @@ class VectorIndex:
         check_free(database)
         splitting = splitting_for(encoder.context_length, max_tokens, overlap_tokens)
         space = tried_space(encoder, dimensions)
-        manifest = Manifest(FIRST_DATA, encoder.model, space, splitting, words.VERSION, secrets.token_hex(16))
+        manifest = IndexManifest(FIRST_DATA, encoder.model, space, splitting, words.VERSION, secrets.token_hex(16))
         with database.making():
             check_free(database)
             try:
@@ -322,7 +322,7 @@ def numbered(data: str, step: int) -> str:
     return f"{name}-{(int(number) + step) % 10**9}"  # as many digits as a manifest may have
 
 
-def held_manifest(database: Database) -> Manifest:
+def held_manifest(database: Database) -> IndexManifest:
     """The manifest of a place. Raises `IndexNotFoundError` where there is none, and `UnreadableIndexError` if it cannot
     be read."""
     content = database.read(MANIFEST)

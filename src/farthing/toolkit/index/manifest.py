@@ -26,7 +26,7 @@ ID = re.compile(r"[0-9a-f]{32}|")
 
 
 @dataclass(frozen=True)
-class Manifest:
+class IndexManifest:
     """
     Attributes:
         data: name of the store's data in the index's place.
@@ -72,7 +72,7 @@ class Manifest:
 
 
 @contextmanager
-def own_model_told(manifest: Manifest, given: str | None, remedy: str) -> Iterator[None]:
+def own_model_told(manifest: IndexManifest, given: str | None, remedy: str) -> Iterator[None]:
     """Wrap the opening of an index's encoder. If the index's own model, whose name the user did not write, cannot be
     found, the error says that the index was made with it. `given`: another name that the user wrote; `remedy`: how to
     write one."""
@@ -91,7 +91,7 @@ def described(space: VectorSpace) -> str:
     return f"space {space.id}, {rounded}{space.pooling} pooling, {space.dimensions} dimensions"
 
 
-def read_manifest(content: str, place: str) -> Manifest:
+def read_manifest(content: str, place: str) -> IndexManifest:
     """Read a manifest. Raises `UnreadableIndexError` for one that this version cannot read."""
     try:
         found = json.loads(content)
@@ -112,7 +112,7 @@ def read_manifest(content: str, place: str) -> Manifest:
         "id": is_text(found.get("id", ""), 100) and ID.fullmatch(found.get("id", "")) is not None,
     }
     refuse(place, "", found, checked | dict.fromkeys(("space", "splitting"), True))
-    return Manifest(**found | {"space": space_in(found, place), "splitting": splitting_in(found, place)})
+    return IndexManifest(**found | {"space": space_in(found, place), "splitting": splitting_in(found, place)})
 
 
 def space_in(manifest: Mapping[str, Any], place: str) -> VectorSpace:

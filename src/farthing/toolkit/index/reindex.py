@@ -17,7 +17,7 @@ from farthing.toolkit.index import words
 from farthing.toolkit.index.adding import DOCUMENTS_AT_A_TIME, embedded_text
 from farthing.toolkit.index.embedding import PartSize, PassageEmbedder
 from farthing.toolkit.index.index import VectorIndex, after, held_manifest, tried_space
-from farthing.toolkit.index.manifest import Manifest, read_manifest
+from farthing.toolkit.index.manifest import IndexManifest, read_manifest
 from farthing.toolkit.index.unknown_words import UnknownWords
 from farthing.toolkit.stores.database import MANIFEST, NEXT_MANIFEST, Database
 from farthing.toolkit.stores.passage import Passage
@@ -74,7 +74,7 @@ def reindex(
     return new
 
 
-def next_manifest(database: Database, old: Manifest, encoder: Encoder, space: VectorSpace) -> Manifest:
+def next_manifest(database: Database, old: IndexManifest, encoder: Encoder, space: VectorSpace) -> IndexManifest:
     """The manifest of the move that was begun, if that move is to the same space; else of a move that begins now.
 
     The index keeps its own model where the new one is another server's that makes vectors of the index's own space.
@@ -90,7 +90,7 @@ def next_manifest(database: Database, old: Manifest, encoder: Encoder, space: Ve
     return wanted
 
 
-def begun_manifest(database: Database) -> Manifest | None:
+def begun_manifest(database: Database) -> IndexManifest | None:
     """The manifest of a move that was begun; None where there is none, or none that can be read and gone on with."""
     try:
         begun = database.read(NEXT_MANIFEST)

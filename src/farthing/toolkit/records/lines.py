@@ -29,7 +29,7 @@ class Stream(Protocol):
     def close(self) -> None: ...
 
 
-class Layout(NamedTuple):
+class LineLayout(NamedTuple):
     """How a file of lines is written, apart from what it says.
 
     Attributes:
@@ -43,7 +43,7 @@ class Layout(NamedTuple):
     separator: str = ","
 
 
-USUAL_LAYOUT = Layout()
+USUAL_LAYOUT = LineLayout()
 
 
 class Lines:

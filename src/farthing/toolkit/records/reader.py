@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from farthing.core.errors import InputError, SettingsError
 from farthing.toolkit.records.encoding import HEAD_BYTES, Recoded, encoding_of
-from farthing.toolkit.records.lines import Layout, Lines
+from farthing.toolkit.records.lines import LineLayout, Lines
 from farthing.toolkit.records.packed import Unpacked, name_inside, packing_of
 from farthing.toolkit.records.read_lines import LINE_PARSERS, Wanted, empty
 from farthing.toolkit.records.read_parquet import ParquetReader
@@ -33,7 +33,7 @@ class Reader(Protocol):
     field: str
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> LineLayout:
         """The layout of what was read so far."""
         ...
 
@@ -59,7 +59,7 @@ class LineReader:
         self.num_taken = 0
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> LineLayout:
         return self.lines.layout
 
     def take(self, count: int) -> Rows | None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from farthing.cli.bench.measure import Engine, Task, load_engine, make_batches, run_rounds
+from farthing.cli.bench.measure import MeasuredEngine, Task, load_engine, make_batches, run_rounds
 from farthing.cli.bench.result import matrix_operations
 from farthing.core.errors import MeasurementError, NonFiniteError
 from farthing.core.settings import EngineSettings
@@ -32,7 +32,7 @@ def _threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def load(path: Path, weight_format: str = "fp32", **settings: str) -> Engine:
+def load(path: Path, weight_format: str = "fp32", **settings: str) -> MeasuredEngine:
     chosen = EngineSettings(device="cpu", format=weight_format, **settings)  # type: ignore[arg-type]
     return load_engine(partial(describe_model, path, chosen), [1] * 4)
 

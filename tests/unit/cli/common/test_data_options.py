@@ -14,14 +14,14 @@ from farthing.core.resolve import Resolved
 from farthing.core.settings import EngineSettings, UpstreamSettings
 from farthing.core.space import ELSEWHERE, VectorSpace
 from farthing.toolkit.documents.splitting.split import Splitting
-from farthing.toolkit.index.manifest import Manifest
+from farthing.toolkit.index.manifest import IndexManifest
 
 SERVER = UpstreamSettings(upstream="http://127.0.0.1:1/v1")
 
 
-def manifest(pooling: str) -> Manifest:
+def manifest(pooling: str) -> IndexManifest:
     space = VectorSpace("./model", "0123456789abcdef-int8", pooling, 8, True)
-    return Manifest("data-1", "./model", space, Splitting(64, 8), 1)
+    return IndexManifest("data-1", "./model", space, Splitting(64, 8), 1)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from farthing import Embedder
 from farthing.core.settings import ServingSettings
 from farthing.serving.request import EmbedRequest
-from farthing.toolkit.bulk.job import Job, run_job
+from farthing.toolkit.bulk.job import BulkJob, run_job
 
 RunJob = Callable[..., Path]
 TEXTS = [f"text number {number}" for number in range(23)]
@@ -34,7 +34,7 @@ def run(embedder: Embedder) -> RunJob:
     def run_with(
         input: Path, output: Path, *, opened: AbstractContextManager[Embedder] = shared, **changes: object
     ) -> Path:
-        job = Job(
+        job = BulkJob(
             input=str(input),
             output=output,
             request=EmbedRequest(()),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from farthing.toolkit.dedup.find import Duplicates, find_duplicates
-from farthing.toolkit.dedup.report import Report, Side, draw, histogram, make_report
+from farthing.toolkit.dedup.report import DedupReport, Side, draw, histogram, make_report
 
 TEXTS = ["start", "near", "nearer", "far", "START", "line\nend \x1b[31m" + "long " * 50]
 ANGLES = np.array([0, 0.3, 0.1, 0.6, 0, 0.5])
@@ -17,18 +17,18 @@ def found() -> Duplicates:
 
 
 @pytest.fixture
-def report(found: Duplicates) -> Report:
+def report(found: Duplicates) -> DedupReport:
     side = Side(TEXTS.__getitem__, lambda index: f"Line {index + 1}")
     return make_report(found, side, side)
 
 
-def test_every_text_is_counted_once(report: Report) -> None:
+def test_every_text_is_counted_once(report: DedupReport) -> None:
     assert (report.num_texts, report.num_exact, report.num_near, report.num_kept) == (6, 1, 3, 2)
     # All but the first, which has none before it, and the exact duplicate.
     assert sum(bar.num_texts for bar in report.histogram) == 4
 
 
-def test_pairs_come_with_those_nearest_to_the_threshold_first(report: Report) -> None:
+def test_pairs_come_with_those_nearest_to_the_threshold_first(report: DedupReport) -> None:
     assert [(pair.text, pair.nearest_text) for pair in report.dropped_pairs] == [
         ("near", "start"),
         ("nearer", "start"),
@@ -59,7 +59,7 @@ def test_bars_up_to_the_threshold_count_what_is_dropped() -> None:
         assert sum(bar.num_texts for bar in bars[:7]) == found.dropped.sum()
 
 
-def test_lines_fit_the_terminal_and_hold_no_control_characters(report: Report) -> None:
+def test_lines_fit_the_terminal_and_hold_no_control_characters(report: DedupReport) -> None:
     lines = list(draw(report, 80))
     assert lines[0] == "6 texts: 2 are kept. Dropped: 1 as the same text, 3 as near duplicates."
     assert max(map(len, lines[1:])) <= 80

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from farthing.toolkit.evaluate.grid import Memory, Row
-from farthing.toolkit.evaluate.report import Report, markdown
+from farthing.toolkit.evaluate.report import EvaluationReport, markdown
 from farthing.toolkit.evaluate.sets.find import find_sets
 
 ROW = Row(
@@ -32,7 +32,7 @@ PAIRS = replace(
 
 def tables(*rows: Row) -> list[list[str]]:
     """Cells of all lines of tables."""
-    lines = "\n".join(Report("model", [], rows, {}).tables()).splitlines()
+    lines = "\n".join(EvaluationReport("model", [], rows, {}).tables()).splitlines()
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
 
 
@@ -54,13 +54,13 @@ def test_columns_that_say_nothing_are_left_out() -> None:
 
 def test_vectors_of_an_earlier_run_are_told_once_a_setting() -> None:
     kept = replace(ROW, num_kept=5)
-    text = "\n".join(Report("model", [], [kept, replace(kept, dimensions=96), PAIRS], {}).tables())
+    text = "\n".join(EvaluationReport("model", [], [kept, replace(kept, dimensions=96), PAIRS], {}).tables())
     assert "5 of 14 vectors, and the time they took, are of an earlier run." in text
-    assert "earlier run" not in "\n".join(Report("model", [], [ROW], {}).tables())
+    assert "earlier run" not in "\n".join(EvaluationReport("model", [], [ROW], {}).tables())
 
 
 def test_a_report_says_what_each_folder_was_taken_for(retrieval_dir: Path) -> None:
-    report = Report("minilm", find_sets(retrieval_dir), [ROW], {"farthing": "1.0"})
+    report = EvaluationReport("minilm", find_sets(retrieval_dir), [ROW], {"farthing": "1.0"})
     written = report.as_markdown()
     assert written.startswith("# minilm\n\nfarthing 1.0\n")
     assert "- birds: retrieval, 4 documents, 3 queries (birds/corpus.jsonl, birds/queries.jsonl" in written
@@ -75,7 +75,7 @@ def test_cells_cannot_break_a_table() -> None:
 
 
 def test_on_a_narrow_terminal_columns_stand_in_several_tables() -> None:
-    report = Report("model", [], [ROW, PAIRS], {})
+    report = EvaluationReport("model", [], [ROW, PAIRS], {})
     narrow = "\n".join(report.tables(80))
     assert max(map(len, narrow.splitlines())) <= 80
     headers = [line for line in narrow.splitlines() if line.startswith("| set")]

@@ -10,14 +10,14 @@ from farthing import Embedder
 from farthing.toolkit.evaluate import retrieval
 from farthing.toolkit.evaluate.retrieval import Search, by_comparing, retrieval_figures, searcher
 from farthing.toolkit.evaluate.sets.find import find_sets
-from farthing.toolkit.evaluate.sets.records import Part
+from farthing.toolkit.evaluate.sets.records import SetPart
 from farthing.toolkit.evaluate.sets.retrieval import RetrievalSet
 from farthing.toolkit.index.hybrid import Blend
 
 
 def made(grades: dict[str, dict[str, int]], num_documents: int) -> RetrievalSet:
     ids = [f"d{place}" for place in range(num_documents)]
-    documents, queries = Part(ids, "document", str), Part(list(grades), "query", str)
+    documents, queries = SetPart(ids, "document", str), SetPart(list(grades), "query", str)
     return RetrievalSet("made", (), (None, None), list(grades), queries, ids, documents, grades)
 
 

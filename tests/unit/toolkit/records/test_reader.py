@@ -13,7 +13,7 @@ import pytest
 from pyarrow import parquet
 
 from farthing.core.errors import EmptyInputError, FarthingError, InputError, SettingsError
-from farthing.toolkit.records.lines import USUAL_LAYOUT, Layout, Lines
+from farthing.toolkit.records.lines import USUAL_LAYOUT, LineLayout, Lines
 from farthing.toolkit.records.read_lines import Wanted
 from farthing.toolkit.records.reader import Reader, open_reader
 from farthing.toolkit.records.rows import Rows
@@ -259,13 +259,13 @@ def test_a_pipe_is_not_waited_for_to_guess() -> None:
     ("name", "content", "layout"),
     [
         ("a.csv", b"id,text\n1,a\n", USUAL_LAYOUT),
-        ("a.csv", b"\xef\xbb\xbfid;text\r\n1;a\r\n", Layout(True, "\r\n", ";")),
-        ("a.tsv", b"id\ttext\n1\ta\n", Layout(separator="\t")),
-        ("a.txt", b"a\r\n", Layout(line_end="\r\n")),
-        ("a.jsonl", b'\xef\xbb\xbf{"text": "a"}\n', Layout(has_mark=True)),
+        ("a.csv", b"\xef\xbb\xbfid;text\r\n1;a\r\n", LineLayout(True, "\r\n", ";")),
+        ("a.tsv", b"id\ttext\n1\ta\n", LineLayout(separator="\t")),
+        ("a.txt", b"a\r\n", LineLayout(line_end="\r\n")),
+        ("a.jsonl", b'\xef\xbb\xbf{"text": "a"}\n', LineLayout(has_mark=True)),
     ],
 )
-def test_a_reader_knows_how_its_file_is_written(name: str, content: bytes, layout: Layout, write: Write) -> None:
+def test_a_reader_knows_how_its_file_is_written(name: str, content: bytes, layout: LineLayout, write: Write) -> None:
     with closing(opened(write(name, content))) as reader:
         assert reader.layout == layout
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NEVER = "9999-12-31T23:59:59Z"  # when a model that stays loaded is unloaded
 
 
-class Models:
+class NamedModels:
     """Ollama's view of the models. Their date is the time at which this was made, when the server starts."""
 
     def __init__(self, service: Service) -> None:

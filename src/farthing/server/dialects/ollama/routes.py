@@ -18,7 +18,7 @@ from starlette.responses import Response
 from farthing.core.errors import EmptyInputError
 from farthing.core.version import __version__
 from farthing.server.dialects import answer as work
-from farthing.server.dialects.ollama.models import Models
+from farthing.server.dialects.ollama.models import NamedModels
 from farthing.server.dialects.ollama.schemas import (
     OllamaEmbedBody,
     OllamaEmbedResponse,
@@ -32,7 +32,7 @@ from farthing.server.dialects.ollama.schemas import (
     OllamaVersion,
 )
 from farthing.server.dialects.route import DialectRoute, errors_of, json_fault, request_body
-from farthing.server.dialects.writing import Rows, json_row, json_rows, respond
+from farthing.server.dialects.writing import JsonRows, json_row, json_rows, respond
 from farthing.server.http.body import read_body
 from farthing.server.http.errors import Fault
 from farthing.server.http.urgency import urgency_of
@@ -53,7 +53,7 @@ class OllamaRoute(DialectRoute):
 def router(service: Service, checks: Sequence[Any]) -> APIRouter:
     """Return the routes of this dialect over `service`, each with the dependencies `checks`."""
     routes = APIRouter(tags=["Ollama"], route_class=OllamaRoute, dependencies=checks)
-    models = Models(service)
+    models = NamedModels(service)
 
     async def embed(request: Request) -> Response:
         """Returns one vector of length 1 per text, and none for an empty input."""
@@ -114,7 +114,7 @@ def router(service: Service, checks: Sequence[Any]) -> APIRouter:
     return routes
 
 
-def embedded(model: str, rows: Rows | list[Any], num_tokens: int, started_ns: int) -> dict[str, object]:
+def embedded(model: str, rows: JsonRows | list[Any], num_tokens: int, started_ns: int) -> dict[str, object]:
     """Return the response body. Durations are in nanoseconds; models are loaded before anything is answered."""
     return {
         "model": model,

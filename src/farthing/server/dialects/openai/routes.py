@@ -26,7 +26,7 @@ from farthing.server.dialects.openai.schemas import (
     ModelList,
 )
 from farthing.server.dialects.route import RequestRoute, errors_of
-from farthing.server.dialects.writing import Rows, json_row, respond
+from farthing.server.dialects.writing import JsonRows, json_row, respond
 from farthing.server.http.body import read_body
 from farthing.server.models.service import Service
 from farthing.serving.request import EmbedResult, RerankResult
@@ -136,7 +136,7 @@ def embeddings_object(
         embedding = b'"%b"' % b2a_base64(vector.data, newline=False) if as_base64 else json_row(index, vector)
         return b'{"object":"embedding","index":%d,"embedding":%b}' % (index, embedding)
 
-    return {"object": "list", "data": Rows(vectors, write), "model": model, "usage": usage(result)}
+    return {"object": "list", "data": JsonRows(vectors, write), "model": model, "usage": usage(result)}
 
 
 def usage(result: EmbedResult | RerankResult) -> dict[str, object]:

@@ -26,7 +26,7 @@ class Content:
     keeps_lines: bool = True
 
 
-class Reader(Protocol):
+class ContentReader(Protocol):
     def __call__(self, content: bytes, name: str, on_guess: OnGuess) -> Content:
         """Read a file from its bytes, which are unpacked already; messages call the file `name`.
 

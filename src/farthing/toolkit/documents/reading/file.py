@@ -10,7 +10,7 @@ from farthing.core.errors import EmptyInputError, InputError
 from farthing.toolkit.documents.document import Document
 from farthing.toolkit.documents.kinds import kind_of_text, suffix_of
 from farthing.toolkit.documents.limits import MAX_TEXT_CHARS, fitting_title
-from farthing.toolkit.documents.reading.content import Reader
+from farthing.toolkit.documents.reading.content import ContentReader
 from farthing.toolkit.documents.reading.html import read_html
 from farthing.toolkit.documents.reading.notebook import read_notebook
 from farthing.toolkit.documents.reading.text import read_markdown, read_rst, read_text
@@ -20,7 +20,7 @@ MAX_BYTES = 4 * MAX_TEXT_CHARS  # a character takes at most four bytes
 
 # To add a kind of file, add a reader in a file beside this one, and a row here. Other files that are known to be text
 # (`farthing.toolkit.documents.kinds`) are read by `read_text`.
-READERS: dict[str, Reader] = {
+READERS: dict[str, ContentReader] = {
     **dict.fromkeys(("md", "markdown", "mdx"), read_markdown),
     **dict.fromkeys(("html", "htm", "xhtml"), read_html),
     "ipynb": read_notebook,

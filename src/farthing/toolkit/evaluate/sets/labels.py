@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from farthing.toolkit.evaluate.sets.records import Part, Wanted, first_fields, label_of, read_records, text_of
+from farthing.toolkit.evaluate.sets.records import SetPart, Wanted, first_fields, label_of, read_records, text_of
 
 LOOKED_FOR = "labels: train.jsonl and test.jsonl with text and label"
 FILES = ("train.jsonl", "test.jsonl")
@@ -18,14 +18,14 @@ class LabelSet:
 
     name: str
     files: tuple[str, ...]
-    train: Part
+    train: SetPart
     train_labels: Sequence[str]
-    test: Part
+    test: SetPart
     test_labels: Sequence[str]
     kind = "labels"
 
     @property
-    def parts(self) -> dict[str, Part]:
+    def parts(self) -> dict[str, SetPart]:
         return {"train": self.train, "test": self.test}
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from farthing.toolkit.evaluate.sets.records import (
-    Part,
+    SetPart,
     Wanted,
     first_fields,
     json_lines_files,
@@ -26,13 +26,13 @@ class PairSet:
 
     name: str
     files: tuple[str, ...]
-    first: Part
-    second: Part
+    first: SetPart
+    second: SetPart
     scores: Sequence[float]
     kind = "similarity"
 
     @property
-    def parts(self) -> dict[str, Part]:
+    def parts(self) -> dict[str, SetPart]:
         return {"first": self.first, "second": self.second}
 
     @property

@@ -22,7 +22,7 @@ Take = Callable[[Mapping[str, object], str, str], object]
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class SetPart:
     """Texts of a set that are all embedded in the same way.
 
     Attributes:
@@ -69,8 +69,8 @@ class Records:
         """Return the ids, from `_id` or `id`, as strings. Raises `InputError` for a record without an id."""
         return [id_of(record, "id", self.place(index)) for index, record in enumerate(self.objects)]
 
-    def part(self, field: str, input_type: InputType | None = None) -> Part:
-        return Part(self.texts(field), input_type, self.place)
+    def part(self, field: str, input_type: InputType | None = None) -> SetPart:
+        return SetPart(self.texts(field), input_type, self.place)
 
 
 def text_of(record: Mapping[str, object], field: str, place: str) -> str:

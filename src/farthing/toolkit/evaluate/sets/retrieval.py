@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from farthing.core.errors import EmptyInputError, InputError
-from farthing.toolkit.evaluate.sets.records import Part, Records, Wanted, id_of, read_records, source_of, text_of
+from farthing.toolkit.evaluate.sets.records import Records, SetPart, Wanted, id_of, read_records, source_of, text_of
 from farthing.toolkit.records.lines import Lines, without_end
 from farthing.toolkit.records.read_lines import tried
 from farthing.toolkit.records.skipped import Skipped
@@ -41,14 +41,14 @@ class RetrievalSet:
     files: tuple[str, ...]
     languages: Languages
     query_ids: Sequence[str]
-    queries: Part
+    queries: SetPart
     document_ids: Sequence[str]
-    documents: Part
+    documents: SetPart
     grades: Grades
     kind = "retrieval"
 
     @property
-    def parts(self) -> dict[str, Part]:
+    def parts(self) -> dict[str, SetPart]:
         return {"documents": self.documents, "queries": self.queries}
 
     @property
@@ -62,7 +62,7 @@ class Corpus:
 
     file: str
     ids: Sequence[str]
-    part: Part
+    part: SetPart
 
 
 def recognises(folder: Path) -> bool:
@@ -101,7 +101,7 @@ def assemble(
     if not judged:
         raise EmptyInputError(f"No query of {queries.file} has a relevant document in {source_of(qrels)}.")
     indices = [places[query] for query in judged]
-    part = Part(
+    part = SetPart(
         [queries.part.texts[index] for index in indices], "query", lambda index: queries.part.place(indices[index])
     )
     return RetrievalSet(
@@ -152,7 +152,7 @@ def qrels_of(folder: Path) -> Path | None:
 def read_corpus(path: Path, skipped: Skipped) -> Corpus:
     records = read_records(path, skipped, {"text": text_of, "id": id_of})
     texts = [f"{title} {text}".strip() for title, text in zip(titles(records), records.texts("text"), strict=True)]
-    return Corpus(records.source, records.ids(), Part(texts, "document", records.place))
+    return Corpus(records.source, records.ids(), SetPart(texts, "document", records.place))
 
 
 def titles(records: Records) -> Iterator[str]:

@@ -8,7 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from farthing.toolkit.evaluate.sets.records import Part, Wanted, first_fields, json_lines_files, read_records, text_of
+from farthing.toolkit.evaluate.sets.records import (
+    SetPart,
+    Wanted,
+    first_fields,
+    json_lines_files,
+    read_records,
+    text_of,
+)
 
 LOOKED_FOR = "translations: .jsonl files with src and tgt (cmn-eng.jsonl, ...)"
 SIDES = ("src", "tgt")
@@ -21,12 +28,12 @@ class TranslationSet:
     name: str
     files: tuple[str, ...]
     languages: tuple[str, str]
-    source: Part
-    target: Part
+    source: SetPart
+    target: SetPart
     kind = "translation"
 
     @property
-    def parts(self) -> dict[str, Part]:
+    def parts(self) -> dict[str, SetPart]:
         return {"source": self.source, "target": self.target}
 
     @property

@@ -28,7 +28,7 @@ BM25_K1, BM25_B = 1.2, 0.75
 OPERATORS = {"=": "=="}
 
 
-class Part(NamedTuple):
+class RowPart(NamedTuple):
     """What one row holds of a document."""
 
     key: str

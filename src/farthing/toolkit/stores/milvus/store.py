@@ -20,7 +20,7 @@ from farthing.toolkit.stores.milvus.connection import MilvusConnection
 from farthing.toolkit.stores.milvus.rows import (
     PART,
     SHOWN,
-    Part,
+    RowPart,
     filter_of,
     having,
     one_of,
@@ -72,7 +72,7 @@ class MilvusStore:
 
     def digests(self, documents: Sequence[str]) -> dict[str, str]:
         """Like `Store.digests`; the digest of a document that is not whole is empty."""
-        parts: dict[str, list[Part]] = defaultdict(list)
+        parts: dict[str, list[RowPart]] = defaultdict(list)
         for part in self._parts(documents):
             parts[part.document].append(part)
         return {document: digest_of(found) for document, found in parts.items()}
@@ -151,10 +151,10 @@ class MilvusStore:
 
     # --- rows ---------------------------------------------------------------------------------------------------------
 
-    def _parts(self, documents: Iterable[str]) -> list[Part]:
+    def _parts(self, documents: Iterable[str]) -> list[RowPart]:
         """All rows of these documents, as they are now."""
         return [
-            Part(row["id"], row["document"], row["digest"], row["num_passages"])
+            RowPart(row["id"], row["document"], row["digest"], row["num_passages"])
             for batch in batches(documents)
             for row in self._query(one_of("document", batch), ["id", *PART])
         ]
@@ -184,7 +184,7 @@ class MilvusStore:
         return self._milvus.call(method, self._collection, *args, **kwargs)
 
 
-def digest_of(parts: Sequence[Part]) -> str:
+def digest_of(parts: Sequence[RowPart]) -> str:
     """The digest of a document, from all its rows; empty when it is not whole, since a process was killed while putting
     it."""
     is_whole = len({part.digest for part in parts}) == 1 and len(parts) == parts[0].num_passages
