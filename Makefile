@@ -31,10 +31,10 @@ clients: ## Make .clients with the client libraries that tests/http/test_client_
 serve: $(INSTALLED) ## Serve MODEL (default: the starter model) on PORT (default: 30000)
 	$(BIN)/farthing serve $(MODEL) --port $(PORT)
 
-# Four tests at a time, on two processors: half of the tests wait for processes that they have started. Each of the four
+# Three tests at a time, on two processors: half of the tests wait for processes that they have started. Each of the three
 # begins with a part of all tests, and who is done takes over what another has left.
 test: $(INSTALLED) ## Run the test suite
-	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal --durations 40 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal --durations 40 $(PYTEST_ARGS)
 
 test-full: $(INSTALLED) ## Run the slow tests too, and all examples of the others
 	$(MAKE) test PYTEST_ARGS="--slow $(PYTEST_ARGS)"

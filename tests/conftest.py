@@ -9,14 +9,18 @@ import pytest
 
 
 def take_own_processors() -> None:
-    """Where several processes run tests, give this one its share of the processors, before torch counts them.
+    """Where several processes run tests, give this one its share of the processors, before torch counts them; or, where
+    there are more processes than processors, one thread to compute with.
 
     Threads that wait for each other in turns would otherwise wait for those of the other processes, too.
     """
     worker, count = os.environ.get("PYTEST_XDIST_WORKER", ""), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if worker and hasattr(os, "sched_setaffinity"):
         processors, number = sorted(os.sched_getaffinity(0)), int(worker.removeprefix("gw"))
-        os.sched_setaffinity(0, processors[number::count] or [processors[number % len(processors)]])
+        if count > len(processors):
+            os.environ.setdefault("OMP_NUM_THREADS", "1")
+        else:
+            os.sched_setaffinity(0, processors[number::count])
 
 
 take_own_processors()
