@@ -47,7 +47,8 @@ def test_an_attack_harms_nobody_else(name: str, server: attacks.Server) -> None:
     assert row["peak_mib"] < MOST_MIB
 
 
-@pytest.mark.parametrize("name", [STOPPED[0], *(pytest.param(name, marks=pytest.mark.slow) for name in STOPPED[1:])])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STOPPED)
 def test_a_server_ends_in_the_middle_of_an_attack(name: str, starter_dir: Path, tmp_path: Path) -> None:
     server = attacks.Server(str(starter_dir), tmp_path, MEMORY)
     try:

@@ -17,7 +17,6 @@ from farthing.checkpoint.gguf.tokenizer import BYTE_LEVEL, SPLITS
 from farthing.serving.request import TextEnd
 from farthing.serving.text import tokenizer as tokenizer_module
 from farthing.serving.text.tokenizer import TextTokenizer
-from tiers import examples
 
 SENTENCES = [
     "The quick brown fox jumps over the lazy dog, and then it's asleep. 12345 wrens!",
@@ -116,7 +115,7 @@ def assert_exact(tokenizer: TextTokenizer) -> None:
     boundaries, num_parts = tokenizer._boundaries, 0
     assert boundaries is not None
 
-    @settings(max_examples=examples(300), deadline=None)
+    @settings(max_examples=300, deadline=None)
     @given(
         text=texts(), limit=st.integers(3, 12), first_chars=st.integers(1, 20), where=st.sampled_from(["end", "start"])
     )
