@@ -3,7 +3,7 @@
 In: the token ids of a batch. Out: a `Forest` in which shared tokens are there once, and in which prefixes that came
 back (an instruction, a reranker's prompt) continue from keys and values held since. A prefix is held when a text of an
 earlier batch had it too; the least recently used prefix goes first. This works for causal models only: for others,
-nothing but identical texts is found (`distinct_forest`).
+nothing but identical texts is found (`farthing.models.batch.forest.distinct_forest`).
 """
 
 from __future__ import annotations
@@ -141,25 +141,6 @@ def stored_start(key: bytes, num_tokens: int, groups: dict[Start, list[int]]) ->
     if len(stored) >= STORED_OF_A_BATCH:
         return None
     return Start(num_tokens, stored=key[: num_tokens * TOKEN_BYTES])
-
-
-def batch_forest(texts: Sequence[Sequence[int]]) -> Forest:
-    """The forest of what texts of a causal model share with each other, but not with earlier batches."""
-    keys = [token_key(text) for text in texts]
-    first, like = distinct(keys)
-    forest = Forest(texts, ends=[-1] * len(texts))
-    grow(forest, keys, first)
-    forest.ends = [forest.ends[index] for index in like]
-    return forest
-
-
-def distinct_forest(texts: Sequence[Sequence[int]]) -> Forest:
-    """The forest in which identical texts are there once, and nothing else is shared."""
-    first, like = distinct([token_key(text) for text in texts])
-    forest = Forest(texts, [Segment(index, 0, len(texts[index])) for index in first])
-    places = {index: place for place, index in enumerate(first)}
-    forest.ends = [places[index] for index in like]
-    return forest
 
 
 def longest(ordered: Sequence[bytes], key: bytes) -> tuple[bytes, int]:

@@ -19,9 +19,9 @@ import torch
 from farthing.core.errors import NonFiniteError, OutOfMemoryError
 from farthing.engine.memory import Trimmer, is_out_of_memory, release_cached
 from farthing.engine.plan.prefix_memory import held_token_bytes
-from farthing.engine.prefix_cache import PrefixCache, batch_forest, distinct_forest
+from farthing.engine.prefix_cache import PrefixCache
 from farthing.engine.weights.load import LoadedModel
-from farthing.models.batch.forest import Forest
+from farthing.models.batch.forest import Forest, batch_forest, distinct_forest
 from farthing.models.batch.packed import PackedBatch, pack, pack_forest
 from farthing.models.forward.attention import attend_runs, attend_varlen
 from farthing.models.forward.forward_pass import Compute, PassStart
@@ -190,6 +190,8 @@ def non_finite(rows: np.ndarray) -> list[int]:
     """The indices of rows that hold NaN or Inf, in an array [n, hidden] or a ragged one."""
     if rows.dtype == object:
         return [index for index, text in enumerate(rows) if not np.isfinite(text).all()]
-    if math.isfinite(np.add.reduce(rows, axis=None)):  # unless a number is not, or it overflows
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = np.add.reduce(rows, axis=None)
+    if math.isfinite(total):  # it is not where a number is not, or where it overflows
         return []
     return [int(index) for index in np.flatnonzero(~np.isfinite(rows).all(axis=1))]

@@ -103,7 +103,7 @@ class Collector:
         if found is not None:
             rows, places = self.finished(found.rows), [start + place for place in prepared.places]
             if len(places) == len(self.rows):
-                self.rows = rows
+                self.rows = rows if rows.base is None else rows.copy()  # a view would keep the rows of a whole batch
             else:
                 self.rows[places] = rows
             self.fingerprint = found.fingerprint

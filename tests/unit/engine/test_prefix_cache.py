@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farthing.engine.prefix_cache import MIN_HELD_TOKENS, PrefixCache, distinct_forest
-from farthing.models.batch.forest import MIN_SHARED_TOKENS, Forest
+from farthing.engine.prefix_cache import MIN_HELD_TOKENS, PrefixCache
+from farthing.models.batch.forest import MIN_SHARED_TOKENS, Forest, distinct_forest
 from tiers import examples
 
 RNG = np.random.default_rng(0)

@@ -174,6 +174,8 @@ def test_rows_with_nan_or_inf_are_found() -> None:
     rows[1, 2], rows[3, 0], rows[4, 1] = np.nan, np.inf, -np.inf
     assert non_finite(rows) == [1, 3, 4]
     assert non_finite(rows[[0, 2]]) == []
+    assert non_finite(rows[[0, 3, 4]]) == [1, 2]  # infinite both ways, which has no sum
+    assert non_finite(np.full((2, 3), 3e38, dtype=np.float32)) == []  # whose sum is infinite
 
 
 @EVERY_FAMILY

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from farthing.engine.runner import BatchOutput
-from farthing.models.batch.forest import Forest, distinct, grow
-from farthing.models.batch.token_key import token_key
+from farthing.models.batch.forest import batch_forest
 from farthing.serving.queue.batch import Batch, Job
 from farthing.serving.queue.estimates import Size
 from farthing.serving.queue.lane import Flow
@@ -58,9 +57,4 @@ def run(batch: Batch | None) -> None:
 
 def computed(batch: Sequence[list[int]]) -> int:
     """What the engine makes of it."""
-    keys = [token_key(text) for text in batch]
-    forest = Forest(batch, ends=[-1] * len(batch))
-    first, like = distinct(keys)
-    grow(forest, keys, first)
-    forest.ends = [forest.ends[index] for index in like]
-    return sum(forest.computed())
+    return sum(batch_forest(batch).computed())

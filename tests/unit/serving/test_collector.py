@@ -52,6 +52,12 @@ def test_a_slice_has_so_many_texts_or_characters(embedder: Embedder, slices: lis
     assert result.text_tokens[:1] + result.text_tokens[-2:] == (3, CONTEXT, 3)
 
 
+@pytest.mark.parametrize("normalize", [True, False])
+def test_an_answer_keeps_no_more_than_its_own_vectors(embedder: Embedder, *, normalize: bool) -> None:
+    result = embedder.encode_request(EmbedRequest(["a wren", "two wrens"], normalize=normalize))
+    assert result.vectors.base is None  # else it would be a part of the rows of its whole batch
+
+
 def test_a_prompt_counts_for_each_text(embedder: Embedder, slices: list[tuple[int, int]]) -> None:
     prompt = "\u0301" * (SLICE_CHARS // 4)  # a long prompt of one token: nothing but marks that are taken off
     result = asyncio.run(embedder.embed_async(EmbedRequest(["a wren"] * 10, prompt=prompt)))

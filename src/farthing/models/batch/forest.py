@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from farthing.models.batch.held_keys import HeldKeys, KnownPrefix
-from farthing.models.batch.token_key import common_tokens
+from farthing.models.batch.token_key import common_tokens, token_key
 
 # Each segment costs each layer a little, so fewer shared tokens than this are computed again instead
 # (`python benchmarks/shared_prefixes.py`).
@@ -127,3 +127,22 @@ def finish(forest: Forest, text: int, offset: int, parent: int, known: int) -> N
         parent = forest.add(Segment(text, offset, length, parent, known))
     assert parent >= 0, "a text that is known to its end has no row"
     forest.ends[text] = parent
+
+
+def batch_forest(texts: Sequence[Sequence[int]]) -> Forest:
+    """The forest of what texts of a causal model share with each other, but not with earlier batches."""
+    keys = [token_key(text) for text in texts]
+    first, like = distinct(keys)
+    forest = Forest(texts, ends=[-1] * len(texts))
+    grow(forest, keys, first)
+    forest.ends = [forest.ends[index] for index in like]
+    return forest
+
+
+def distinct_forest(texts: Sequence[Sequence[int]]) -> Forest:
+    """The forest in which identical texts are there once, and nothing else is shared."""
+    first, like = distinct([token_key(text) for text in texts])
+    forest = Forest(texts, [Segment(index, 0, len(texts[index])) for index in first])
+    places = {index: place for place, index in enumerate(first)}
+    forest.ends = [places[index] for index in like]
+    return forest

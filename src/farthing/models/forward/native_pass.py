@@ -1,4 +1,5 @@
-"""A batch's pass on the native int8 kernels: a layer is one call, in which everything between its products is fused.
+"""A batch's pass on the native int8 kernels: a layer is one call, in which everything between its products is fused. A
+short batch takes all layers in one call.
 
 It computes the same function as `farthing.models.forward.torch_pass` on int8 matrices; only the rounding differs (the
 inner rows of the feed-forward part have a scale for each 256 inputs, and attention multiplies in bf16 where the CPU

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -192,7 +192,7 @@ class NativeBatch:
         )
 
 
-@cache
+@lru_cache(maxsize=256)
 def array_of(kind: type[Any], count: int) -> Any:
     """The type of `count` of that kind side by side; each new type costs time, and is left to the garbage collector."""
     return kind * count

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from farthing.models.batch.forest import MIN_SHARED_TOKENS, Forest, distinct, grow
-from farthing.models.batch.token_key import token_key
+from farthing.models.batch.forest import MIN_SHARED_TOKENS, Forest, batch_forest
 from tiers import examples
 
 PREFIX = list(range(100, 100 + 2 * MIN_SHARED_TOKENS))
@@ -24,15 +23,6 @@ texts_that_share = st.lists(
 )
 
 
-def grown(texts: list[list[int]]) -> Forest:
-    keys = [token_key(text) for text in texts]
-    first, like = distinct(keys)
-    forest = Forest(texts, ends=[-1] * len(texts))
-    grow(forest, keys, first)
-    forest.ends = [forest.ends[index] for index in like]
-    return forest
-
-
 def spelled(forest: Forest, text: int) -> list[int]:
     """A text's tokens, from its last segment up to its first."""
     tokens: list[int] = []
@@ -46,7 +36,7 @@ def spelled(forest: Forest, text: int) -> list[int]:
 
 
 def num_computed(texts: list[list[int]]) -> int:
-    return sum(segment.num_tokens for segment in grown(texts).segments)
+    return sum(segment.num_tokens for segment in batch_forest(texts).segments)
 
 
 @settings(max_examples=examples(300), deadline=None)
@@ -54,7 +44,7 @@ def num_computed(texts: list[list[int]]) -> int:
 @example([PREFIX, PREFIX])
 @example([PREFIX[:n] for n in range(1, len(PREFIX) + 1)])
 def test_every_text_is_spelled_by_its_segments(texts: list[list[int]]) -> None:
-    forest = grown(texts)
+    forest = batch_forest(texts)
     assert [spelled(forest, index) for index in range(len(texts))] == texts
     assert all(segment.num_tokens > 0 for segment in forest.segments)
 
@@ -62,7 +52,7 @@ def test_every_text_is_spelled_by_its_segments(texts: list[list[int]]) -> None:
 @settings(max_examples=examples(300), deadline=None)
 @given(texts_that_share)
 def test_computed_tokens_are_those_of_the_segments(texts: list[list[int]]) -> None:
-    forest = grown(texts)
+    forest = batch_forest(texts)
     assert sum(forest.computed()) == sum(segment.num_tokens for segment in forest.segments)
     assert all(0 <= count <= len(text) for count, text in zip(forest.computed(), texts, strict=True))
 
@@ -78,12 +68,12 @@ def test_beginnings_nest() -> None:
 
 
 def test_identical_texts_are_there_once() -> None:
-    forest = grown([PREFIX, [1, 2], PREFIX, PREFIX])
+    forest = batch_forest([PREFIX, [1, 2], PREFIX, PREFIX])
     assert forest.computed() == (len(PREFIX), 2, 0, 0)
 
 
 def test_a_text_that_another_begins_with_ends_within_it() -> None:
-    forest = grown([PREFIX, [*PREFIX, 5]])
+    forest = batch_forest([PREFIX, [*PREFIX, 5]])
     assert [forest.segments[end].num_tokens for end in forest.ends] == [len(PREFIX), 1]
 
 
@@ -96,7 +86,7 @@ def test_few_tokens_are_not_worth_a_segment_of_their_own() -> None:
 def test_nothing_is_shared_but_by_beginnings() -> None:
     texts = [[1, *PREFIX], [2, *PREFIX]]
     assert num_computed(texts) == sum(map(len, texts))
-    assert not grown(texts).has_prefixes
+    assert not batch_forest(texts).has_prefixes
 
 
 @pytest.mark.parametrize("kind", ["distinct", "chain", "pairs"])
@@ -109,6 +99,6 @@ def test_thousands_of_texts_take_milliseconds(kind: str) -> None:
     elif kind == "pairs":
         texts = [[*text[:12], other] for text in texts for other in (1, 2)]
     started = time.perf_counter()
-    forest = grown(texts)
+    forest = batch_forest(texts)
     assert time.perf_counter() - started < 5  # the chain is quadratic in bytes, and still no loop over tokens
     assert len(forest.ends) == len(texts)
