@@ -34,7 +34,8 @@ def to_float32(array: Array) -> Array:
         wide = array.astype(np.uint32)
         wide <<= 16
         return wide.view(np.float32)
-    return array.astype(np.float32, copy=False)
+    numbers: Array = array.astype(np.float32, copy=False)
+    return numbers
 
 
 def to_bf16(array: Array) -> Array:
