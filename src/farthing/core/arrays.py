@@ -33,8 +33,9 @@ def to_float32(array: Array) -> Array:
     if array.dtype == BF16:
         wide = array.astype(np.uint32)
         wide <<= 16
-        return wide.view(np.float32)
-    numbers: Array = array.astype(np.float32, copy=False)
+        numbers: Array = wide.view(np.float32)
+        return numbers
+    numbers = array.astype(np.float32, copy=False)
     return numbers
 
 
