@@ -19,7 +19,7 @@ import click
 from farthing.cli.common.commands import Command
 from farthing.core.errors import ModelNotFoundError
 from farthing.core.settings import EngineSettings, SourceSettings
-from farthing.core.version import __version__
+from farthing.core.version import __version__, version_of
 from farthing.toolkit.bulk.progress import counted
 
 # The distributions of each extra in pyproject.toml that its code imports.
@@ -61,21 +61,22 @@ def info(model: str | None, device: str, as_json: bool) -> None:
 
 def gather(device: str) -> dict[str, dict[str, object]]:
     """Return all facts that do not concern a model, by section. Raises `SettingsError` when there is no such device."""
-    # Imported here because they load torch, and the help of other commands should not wait for that.
-    from farthing.engine.plan.device import device_facts, gpu_kernels
+    # Imported here, since the help of other commands should not wait for it.
+    from farthing.engine.plan.device import device_facts, is_card_unused
     from farthing.quant.formats import FORMATS
     from farthing.quant.native.team import native_kernels
 
     versions = {"farthing": __version__, "python": platform.python_version(), "platform": platform.platform()}
-    kernels, described = native_kernels(), device_facts(device)
-    formats = {
-        "available": ", ".join(FORMATS),
-        "int8_kernels": "torch's own (the native ones were not built)" if kernels is None else kernels.isa,
-    }
-    if not described.is_cpu:
+    described = device_facts(device)
+    formats = {"available": ", ".join(FORMATS), "cpu_kernels": native_kernels(described.num_threads).isa}
+    if described.on_card:
+        from farthing.engine.cards.facts import gpu_kernels
+
         formats["gpu_kernels"] = gpu_kernels(described)
+    if is_card_unused(described):
+        formats["gpu_kernels"] = "none: a card seems to be there, but torch is not. Run: pip install 'farthing[cuda]'"
     return {
-        "versions": {**versions, "torch": version("torch")},
+        "versions": {**versions, "numpy": version("numpy"), "torch": version_of("torch")},
         "formats": formats,
         "device": asdict(described),
         "extras": {extra: all(map(is_installed, names)) for extra, names in EXTRAS.items()},
@@ -132,14 +133,14 @@ def is_installed(distribution: str) -> bool:
 
 def device_words(facts: Mapping[str, Any]) -> dict[str, object]:
     """Return the facts about a device that people ask for; `--json` shows all of them."""
-    is_cpu = facts["device"] == "cpu"
+    is_cpu = facts["device"] in ("cpu", "torch-cpu")
     words: dict[str, object] = {
         "name": f"{facts['device']}: {facts['name']}",
         "memory": f"{gibibytes(facts['total_bytes'])}, {gibibytes(facts['free_bytes'])} free",
         "threads": facts["num_threads"],
     }
     if is_cpu:
-        return {**words, "fast int8": facts["has_native"]}
+        return words
     if facts["host_free_bytes"] is not None:
         words["host memory"] = f"{gibibytes(facts['host_free_bytes'])} free"
     if facts["others"]:

@@ -1,1 +1,1 @@
-"""Loading a model onto a device, and running batches through it. Imports only torch, numpy, safetensors, tokenizers."""
+"""Loading a model onto a device, and running batches through it. Imports only numpy, safetensors, tokenizers; torch for cards."""

@@ -11,8 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from farthing.checkpoint.files import ModelFiles, open_files
 from farthing.checkpoint.manifest import FILE as MANIFEST_FILE
 from farthing.checkpoint.manifest import Manifest, read_manifest, remedy
@@ -28,12 +26,13 @@ from farthing.engine.plan.device import device_facts
 from farthing.engine.plan.plan import Plan
 from farthing.engine.plan.run_mode import ModelShape
 from farthing.engine.task import head_for, own_task, pooling_and_prompts, with_head
+from farthing.models.computed import check_spec
 from farthing.models.config import shown, stored_format
 from farthing.models.families import family_of
 from farthing.models.family import Family
 from farthing.models.forward.heads import Head, Task
 from farthing.models.forward.rotation import Rotation
-from farthing.models.forward.torch_pass import check_spec
+from farthing.models.forward.native_pass import check_widths
 from farthing.models.layout import Layout
 from farthing.models.spec import EmbeddingSpec, ModelSpec
 from farthing.quant.formats import FORMATS
@@ -128,8 +127,8 @@ def describe_model(path: Path, settings: EngineSettings, task: Task | None = "em
     if head is not None:
         spec, layout = with_head(checkpoint, spec, layout, head)
     facts = device_facts(settings.device)
-    # This comes before anything asks for the native kernels: their team gets as many threads as torch has then.
-    torch.set_num_threads(settings.num_threads or facts.num_threads)
+    if facts.is_native:
+        check_widths(spec)
     plan = make_plan(settings, facts, model_shape(checkpoint, manifest, spec, layout, embedding.max_tokens))
     if manifest:
         plan = replace(plan, reasons=(f"{manifest.format}, because the folder holds it", *plan.reasons))

@@ -84,7 +84,7 @@ def lower_residencies(
     if settings.residency != "auto" or facts.others:
         return
     for residency in RESIDENCIES[RESIDENCIES.index(plan.residency) + 1 :]:
-        is_same = residency == "host" and facts.is_cpu
+        is_same = residency == "host" and not facts.on_card
         must_convert = residency == "disk" and plan.format.quantises and description.manifest is None
         if not is_same and not must_convert:
             yield residency
@@ -94,7 +94,7 @@ def rounded_residency(plan: Plan, facts: DeviceFacts) -> Residency:
     """The residency of rounded weights: not the disk, since weights cannot be quantised anew for each batch."""
     if plan.residency != "disk":
         return plan.residency
-    return "resident" if facts.is_cpu else "host"
+    return "resident" if not facts.on_card else "host"
 
 
 def add_if_less(

@@ -1,4 +1,4 @@
-"""Giving freed memory back to the system, and telling which errors mean that there was none."""
+"""Giving freed memory back to the system."""
 
 from __future__ import annotations
 
@@ -8,12 +8,7 @@ import gc
 import time
 from collections.abc import Callable
 
-import torch
-
 from farthing.core.collector import looks_at_little
-
-# The messages of torch's allocator for the host, in a RuntimeError (c10/core/impl/alloc_cpu.cpp).
-HOST_ALLOCATOR = ("can't allocate memory", "not enough memory")
 
 # The time between trims after batches. Walking the heap takes some milliseconds, and pages that are used again have to
 # be mapped again.
@@ -62,19 +57,6 @@ class Trimmer:
         if self._clock() >= self._due_s:
             trim_heap()
             self._due_s = self._clock() + TRIM_INTERVAL_S
-
-
-def release_cached() -> None:
-    """Give back the memory that allocators keep for later, on the host and on cards."""
-    trim_heap()
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.empty_cache()
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in HOST_ALLOCATOR)
 
 
 @functools.cache

@@ -11,16 +11,13 @@ says what is free, counting all processes, as NVML would; memory that torch's al
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import torch
-
 from farthing.engine.plan.cgroup import ROOT, groups, read_lines
 from farthing.engine.plan.cpu import host_memory_bytes
-from farthing.engine.plan.device import card_free_bytes
 
 
 @dataclass(frozen=True)
@@ -68,22 +65,6 @@ class HostMeter:
         if self._budget_bytes is None:
             return [host]
         return [host, MemoryReading("budget", sizes.get("VmRSS", 0), self._budget_bytes)]
-
-
-class CardMeter:
-    """Reads the memory of the cards and of the host; each card has the whole budget. Not run on a card yet."""
-
-    def __init__(self, devices: Sequence[str], budget_bytes: int | None = None) -> None:
-        self._devices, self._budget_bytes, self._host = devices, budget_bytes, HostMeter()
-
-    def read(self) -> Sequence[MemoryReading]:
-        return [reading for device in self._devices for reading in self._read_card(device)] + [*self._host.read()]
-
-    def _read_card(self, device: str) -> Iterator[MemoryReading]:
-        used = torch.cuda.memory_allocated(device)
-        yield MemoryReading("device", used, used + card_free_bytes(device))
-        if self._budget_bytes is not None:
-            yield MemoryReading("budget", torch.cuda.memory_reserved(device), self._budget_bytes)
 
 
 def process_bytes(root: Path = ROOT) -> dict[str, int]:

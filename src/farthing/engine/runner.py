@@ -9,26 +9,21 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 
+from farthing.core.arrays import Array
 from farthing.core.errors import NonFiniteError, OutOfMemoryError
-from farthing.engine.memory import Trimmer, is_out_of_memory, release_cached
+from farthing.engine.memory import Trimmer
 from farthing.engine.plan.prefix_memory import held_token_bytes
 from farthing.engine.prefix_cache import PrefixCache
-from farthing.engine.weights.load import LoadedModel
+from farthing.engine.weights.load import LoadedModel, release_cached
 from farthing.models.batch.forest import Forest, batch_forest, distinct_forest
 from farthing.models.batch.packed import PackedBatch, pack, pack_forest
-from farthing.models.forward.attention import attend_runs, attend_varlen
-from farthing.models.forward.forward_pass import Compute, PassStart
 from farthing.models.forward.heads import checked_logits
-from farthing.models.forward.native_pass import pass_of
-from farthing.models.forward.pooling import pooled_rows, rows_of_tokens
-from farthing.quant.native.team import native_kernels
+from farthing.models.forward.pooling import rows_of_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -55,26 +50,10 @@ class BatchOutput:
 
 class Runner:
     def __init__(self, model: LoadedModel) -> None:
-        plan = model.plan
-        self._model = model
-        self._device = torch.device(plan.device)
-        self._compute = Compute(
-            dtype=plan.dtype,
-            residual_dtype=plan.residual_dtype,
-            chunk_tokens=plan.chunk_tokens,
-            attend=attend_varlen if plan.flash_attention else attend_runs,
-            rotation=model.description.rotation,
-        )
-        kernels = native_kernels() if plan.format.multiplies_int8 and plan.device == "cpu" else None
-        self._begin_pass = pass_of(model.spec, kernels)
-        shares = plan.shares(model.spec.num_layers)
-        self._shares = [(torch.device(device), indices) for device, indices in shares]  # the layers on each device
-        self._exact = replace(self._compute, dtype=torch.float32, residual_dtype=torch.float32, attend=attend_runs)
+        self._model, self._computing = model, model.computing
         self._prefixes = None
         if model.description.shares_prefixes:
-            self._prefixes = PrefixCache(plan.prefix_bytes, held_token_bytes(model.spec, plan))
-        # After an operation torch's own threads spin for milliseconds, on the cores that the native team needs by then.
-        self._torch_threads = plan.num_threads if kernels is None else 1
+            self._prefixes = PrefixCache(model.plan.prefix_bytes, held_token_bytes(model.spec, model.plan))
         self._trimmer = Trimmer()
 
     def limit_prefixes(self, num_bytes: int) -> None:
@@ -91,29 +70,26 @@ class Runner:
             OutOfMemoryError: the batch needs more memory than there is; memory that was kept for later is given back.
         """
         try:
-            with torch_threads(self._torch_threads):
-                output = self._run(texts, per_token)
+            output = self._run(texts, per_token)
             self._trimmer.after_batch()
             return output
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
+        except MemoryError as error:
             failure = OutOfMemoryError(out_of_memory_message(texts))
-            # `error` is not raised as the cause: its traceback would keep the batch's tensors alive.
+            # `error` is not raised as the cause: its traceback would keep the batch's arrays alive.
             logger.warning("%s (%s)", failure, error)
-        release_cached()
+        release_cached(self._model.plan)
         raise failure
 
     def _run(self, texts: Sequence[Sequence[int]], per_token: bool) -> BatchOutput:
         forest = self._forest(texts, per_token)
-        rows = self._forward(pack_forest(forest, self._device, per_token=per_token), self._compute)
+        rows = self._forward(pack_forest(forest, per_token=per_token))
         if self._prefixes is not None:
             self._prefixes.keep(forest)
         bad = non_finite(rows)
-        again = bad if self._compute.dtype is not torch.float32 else []
+        again = [] if self._computing.is_exact else bad
         if again:
-            packed = pack([texts[index] for index in again], self._device, per_token=per_token)
-            rows[again] = self._forward(packed, self._exact)
+            packed = pack([texts[index] for index in again], per_token=per_token)
+            rows[again] = self._forward(packed, exactly=True)
             bad = non_finite(rows)
         errors = {
             index: NonFiniteError(
@@ -136,45 +112,14 @@ class Runner:
             return distinct_forest(texts)
         return batch_forest(texts) if per_token else self._prefixes.forest(texts)
 
-    @torch.inference_mode()
-    def _forward(self, batch: PackedBatch, compute: Compute) -> np.ndarray:
+    def _forward(self, batch: PackedBatch, *, exactly: bool = False) -> Array:
         """The rows of a batch as in `BatchOutput.rows`, in the caller's order."""
-        rows = self._rows(batch, compute).cpu().numpy()
+        rows = self._computing.rows(batch, exactly=exactly)
         if batch.token_rows is not None:
             return rows_of_tokens(rows, batch.token_rows)
+        if self._model.head is not None:
+            rows = checked_logits(self._model.head, rows, self._computing.shared)
         return np.asarray(rows[batch.text_rows])
-
-    def _rows(self, batch: PackedBatch, compute: Compute) -> torch.Tensor:
-        """The pooled rows of a batch, or the rows of all its tokens."""
-        model = self._model
-        store, last = model.store, model.spec.num_layers - 1
-        keep = pooled_rows(model.embedding.pooling, batch)
-        start = PassStart(model.spec, store.gather, batch, store.shared, compute)
-        forward = self._begin_pass(start)
-        layers = store.layers()
-        for device, indices in self._shares:
-            forward.move_to(device)
-            for index in indices:
-                # The layer gets no name here: one that is not resident must be freed before the next one comes.
-                forward.layer(next(layers), keep if index == last else None)
-        forward.move_to(self._device)
-        hidden = forward.finish()
-        if batch.token_rows is not None:
-            return hidden
-        rows = hidden if keep is not None else forward.means(hidden)
-        return rows if model.head is None else checked_logits(model.head, rows, store.shared)
-
-
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Have torch compute with that many threads; the number counts for threads that are started later, too, and must
-    therefore be given back to a program that computes something else."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def out_of_memory_message(texts: Sequence[Sequence[int]]) -> str:

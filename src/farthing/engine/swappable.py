@@ -14,10 +14,9 @@ from dataclasses import dataclass
 
 from farthing.core.errors import EngineError
 from farthing.engine.describe import ModelDescription
-from farthing.engine.memory import release_cached
 from farthing.engine.plan.plan import Plan
 from farthing.engine.runner import BatchOutput, Runner
-from farthing.engine.weights.load import LoadedModel, load_weights
+from farthing.engine.weights.load import LoadedModel, load_weights, release_cached
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class LiveModel:
 
     def _load(self) -> None:
         self._loaded = None
-        release_cached()
+        release_cached(self._description.plan)
         model = load_weights(self._description)
         self._loaded = Loaded(model, Runner(model))
 

@@ -28,10 +28,11 @@ import numpy as np
 from farthing.core.settings import EngineSettings, ServingSettings
 from farthing.core.sizes import parse_bytes
 from farthing.engine.ladder import Rung, make_rungs
-from farthing.engine.memory import Trimmer, release_cached
-from farthing.engine.meter import CardMeter, HostMeter, MemoryMeter, MemoryReading
-from farthing.engine.plan.device import device_facts
+from farthing.engine.memory import Trimmer
+from farthing.engine.meter import HostMeter, MemoryMeter, MemoryReading
+from farthing.engine.plan.device import DeviceFacts, device_facts
 from farthing.engine.swappable import LiveModel
+from farthing.engine.weights.load import release_cached
 from farthing.models.synth.checkpoint import is_synthetic
 from farthing.serving.quantising.closeness import compare, sample_texts
 from farthing.serving.queue.token_budget import TokenBudget
@@ -226,7 +227,7 @@ class Governor:
     def _is_short_after_release(self) -> bool:
         """Give back memory that was freed and is only kept for later, and return whether memory is still short."""
         gc.collect()  # of what failed requests hold in circles
-        release_cached()
+        release_cached(self._live.plan)
         self._readings = tuple(self._meter.read())
         return self._is_any_short()
 
@@ -306,7 +307,7 @@ class Governor:
         self._budget.set_ceiling(self._rungs[rung].plan.max_batch_tokens)
         for call in self._on_step:
             call(rung + resort)
-        release_cached()
+        release_cached(self._live.plan)
         if rung != self._rung and not self._move(self._rungs[rung]):
             self._unusable.add(rung)
             return
@@ -350,6 +351,14 @@ def make_governor(
     facts = device_facts(",".join(devices))
     rungs = make_rungs(live.description, engine, facts, may_round=may_round)
     limit = parse_bytes(engine.memory) if engine.memory not in ("auto", "none") else None
-    meter = HostMeter(limit) if facts.is_cpu else CardMeter(devices, limit)
+    meter = meter_of(facts, limit)
     move = Mover(live, tokenizer, engine.min_fidelity)
     return Governor(live, rungs, budget, meter, move, Thresholds(), has_fallback=serving.fallback_model is not None)
+
+
+def meter_of(facts: DeviceFacts, limit_bytes: int | None) -> MemoryMeter:
+    if not facts.on_card:
+        return HostMeter(limit_bytes)
+    from farthing.engine.cards.meter import CardMeter
+
+    return CardMeter((facts.device, *facts.others), limit_bytes)

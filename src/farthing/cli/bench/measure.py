@@ -96,7 +96,10 @@ def load_engine(describe: Callable[[], ModelDescription], short: list[int]) -> M
     load_s = time.perf_counter() - started
     embed(runner, [short])
     first_vector_s = time.perf_counter() - started
-    kernels = native_kernels() if model.plan.is_native and model.plan.format.is_packed_int8 else None
+    plan = model.plan
+    # Where matrices are unpacked for each batch, products are only a part of the time.
+    multiplies = plan.is_native and not plan.format.unpacks_natively
+    kernels = native_kernels(plan.num_threads) if multiplies else None
     return MeasuredEngine(model, runner, kernels, load_s, first_vector_s)
 
 
@@ -123,7 +126,7 @@ def run_rounds(engine: MeasuredEngine, tasks: Sequence[Task], on_run: Callable[[
     peaks, meter = [], Meter.now()
     for number in range(max(task.rounds for task in tasks)):
         if engine.kernels is not None:
-            peaks.append(engine.kernels.peak_ops())
+            peaks.append(engine.kernels.peak_ops(engine.model.plan.format.form))
         for task in tasks:
             if number < task.rounds:
                 run_task(engine, task, number)

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from farthing.cli.bench.checks import LEAST_ELSEWHERE
 from farthing.cli.bench.result import BenchResult
 from farthing.core.sizes import mebibytes
-from farthing.quant.formats import weight_format
 
 
 def report_lines(result: BenchResult) -> Iterator[str]:
@@ -28,23 +27,21 @@ def report_lines(result: BenchResult) -> Iterator[str]:
     yield f"loaded in {result.load_s:.2f} s, first vector after {result.first_vector_s:.2f} s"
     if result.peak_rss_bytes is not None and result.rss_bytes is not None:
         yield f"resident memory {mebibytes(result.rss_bytes)}, at its peak {mebibytes(result.peak_rss_bytes)}"
-    if weight_format(result.format).is_packed_int8:
-        yield int8_line(result)
+    if result.gemm_peak_gops is not None:
+        yield peak_line(result, result.gemm_peak_gops)
     if result.cores_elsewhere is not None and result.cores_elsewhere >= LEAST_ELSEWHERE:
         yield (
             f"Other programs kept {result.cores_elsewhere:.1f} of the machine's {result.cpus} processors busy "
             "meanwhile, so these figures may be too low. Measure again while nothing else runs."
         )
     if any(found.stage_shares for found in result.workloads.values()):
-        yield "share of the int8 kernels' cycles:"
+        yield "share of the kernels' cycles:"
         yield from columns(stage_rows(result))
 
 
-def int8_line(result: BenchResult) -> str:
-    if result.gemm_peak_gops is None:
-        return "int8 by torch's own kernels (the native ones were not built)"
+def peak_line(result: BenchResult, peak_gops: float) -> str:
     threads = "1 thread" if result.threads == 1 else f"{result.threads} threads"
-    line = f"int8 peak {result.gemm_peak_gops:,.0f} GOP/s (registers, {threads}, {result.int8_kernels})"
+    line = f"{result.format} peak {peak_gops:,.0f} GOP/s (registers, {threads}, {result.kernels})"
     if result.gemm_peak_share is None:
         return line
     measured = result.workloads["throughput"]

@@ -42,10 +42,10 @@ class BenchResult:
     Attributes:
         model: the name that was asked for.
         shape: name of the shape where the weights are synthetic, else None.
-        int8_kernels: instruction set of the native kernels, where the model runs on them.
+        kernels: instruction set of the native kernels, where the model runs on them.
         load_s, first_vector_s: see `farthing.cli.bench.measure.Engine`.
         peak_rss_bytes, rss_bytes: resident memory of this process, with mapped files; None where it is not known.
-        gemm_peak_gops: 10^9 int8 operations/s that all threads together reach from registers; None without kernels.
+        gemm_peak_gops: 10^9 operations/s that all threads together reach from registers; None without kernels.
         gemm_peak_share: share of this peak that `throughput` reaches, by `matrix_operations` in its whole time; None
             without kernels or that workload.
         cpus: processors of the machine; each hyperthread counts.
@@ -59,7 +59,7 @@ class BenchResult:
     device: str
     cpu: str
     threads: int
-    int8_kernels: str | None
+    kernels: str | None
     versions: Mapping[str, str]
     date: str
     load_s: float

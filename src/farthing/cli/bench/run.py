@@ -18,7 +18,7 @@ from farthing.cli.bench.model import BenchModel
 from farthing.cli.bench.result import BenchResult, matrix_operations, resident_bytes, workload_result
 from farthing.cli.bench.workloads import SHORTEST, Workload, make_texts
 from farthing.core.settings import EngineSettings
-from farthing.core.version import __version__
+from farthing.core.version import __version__, version_of
 from farthing.engine.describe import ModelDescription, describe_model
 from farthing.engine.plan.cpu import cpu_name
 from farthing.engine.plan.plan import summary
@@ -100,8 +100,8 @@ def bench_result(
         device=plan.device,
         cpu=cpu_name(),
         threads=plan.num_threads,
-        int8_kernels=None if kernels is None else kernels.isa,
-        versions={"farthing": __version__, "torch": version("torch")},
+        kernels=None if kernels is None else kernels.isa,
+        versions={"farthing": __version__, "numpy": version("numpy"), "torch": version_of("torch")},
         date=date.today().isoformat(),
         load_s=engine.load_s,
         first_vector_s=engine.first_vector_s,

@@ -19,6 +19,6 @@ def budget_bytes(settings: EngineSettings, facts: DeviceFacts) -> int | None:
 
 def host_budget_bytes(settings: EngineSettings, facts: DeviceFacts) -> int | None:
     """The most bytes of the host's memory that may be held beside a card; None without a limit, or on a CPU."""
-    if facts.is_cpu or facts.host_free_bytes is None or settings.memory == "none":
+    if not facts.on_card or facts.host_free_bytes is None or settings.memory == "none":
         return None
     return int(facts.host_free_bytes * (1 - MARGIN))

@@ -11,16 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import torch
-
 from farthing.core.errors import DoesNotFitError, SettingsError
 from farthing.core.settings import EngineSettings
 from farthing.core.sizes import mebibytes
 from farthing.engine.plan.budget import MARGIN, budget_bytes, host_budget_bytes
 from farthing.engine.plan.device import DeviceFacts
-from farthing.engine.plan.ledger import Ledger, make_ledger, weight_bytes
+from farthing.engine.plan.ledger import Ledger, make_ledger, stored_weight_bytes
 from farthing.engine.plan.plan import (
-    COMPUTE_DTYPES,
     FETCHED,
     Plan,
     choose_context,
@@ -30,7 +27,6 @@ from farthing.engine.plan.plan import (
 )
 from farthing.engine.plan.prefix_memory import prefix_bytes, shares_prefixes
 from farthing.engine.plan.run_mode import RESIDENCIES, ModelShape, Residency, Way
-from farthing.models.forward import native_pass
 from farthing.quant.formats import FORMATS, weight_format
 
 # A CPU is saturated by about a thousand tokens; more only makes other requests wait. A GPU wants many more.
@@ -125,7 +121,7 @@ def possible(names: Sequence[str], residency: Residency, model: ModelShape) -> S
 
 def savings(residency: Residency, facts: DeviceFacts) -> Sequence[tuple[bool, int]]:
     """(keeps_table, chunk_tokens) to try; what saves memory at the least cost comes first."""
-    if not facts.is_cpu:
+    if facts.on_card:
         return (True, GPU_CHUNK_TOKENS), (False, GPU_CHUNK_TOKENS), (False, SMALL_GPU_CHUNK_TOKENS)
     saved = (False, CPU_CHUNK_TOKENS)
     return (saved,) if residency == "disk" else ((True, CPU_CHUNK_TOKENS), saved)
@@ -149,14 +145,13 @@ def make_way(
         format=form,
         residency=residency,
         dtype=dtype,
-        residual_dtype=torch.float32 if dtype is torch.float16 else dtype,
+        residual_dtype="fp32" if dtype == "fp16" else dtype,
         context_length=context_length,
         max_batch_tokens=max_batch_tokens,
         chunk_tokens=chunk_tokens,
         num_threads=settings.num_threads or facts.num_threads,
-        keeps_table=keeps_table and (facts.is_cpu or model.has_plain_table),
-        is_native=form.multiplies_int8 and facts.is_cpu and facts.has_native and native_pass.fits(model.spec),
-        unpacks=form.unpacks(on_card=not facts.is_cpu, is_resident=residency == "resident", fast_fp8=facts.fast_fp8),
+        keeps_table=keeps_table and (not facts.on_card or model.has_plain_table),
+        unpacks=form.unpacks(on_card=facts.on_card, is_resident=residency == "resident", fast_fp8=facts.fast_fp8),
         shares_prefixes=shares_prefixes(settings, facts, model.spec),
         prefix_bytes=prefix_bytes(settings, facts, model.spec),
     )
@@ -169,7 +164,7 @@ def formats(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> 
         return (best,), ()
     exact = [best]
     # On a card the fastest format rounds as much as a smaller one would; on a CPU the stored one needs no rounding.
-    if facts.is_cpu and weight_format(model.stored).num_bytes(64, 64) < weight_format(best).num_bytes(64, 64):
+    if not facts.on_card and weight_format(model.stored).num_bytes(64, 64) < weight_format(best).num_bytes(64, 64):
         exact.append(model.stored)
     quantised = sorted((form for form in FORMATS.values() if form.quantises), key=lambda form: -form.num_bytes(64, 64))
     return exact, [form.name for form in quantised] if settings.format == "auto" else ()
@@ -178,7 +173,7 @@ def formats(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> 
 def lengths(settings: EngineSettings, facts: DeviceFacts, model: ModelShape, least: int) -> Iterator[tuple[int, int]]:
     """(context, token budget of a batch) to try: as asked for or usual, then with halves of what nobody asked for."""
     context, _ = choose_context(settings.context_length, model.spec, model.max_tokens)
-    batch = settings.max_batch_tokens or (CPU_BATCH_TOKENS if facts.is_cpu else GPU_BATCH_TOKENS)
+    batch = settings.max_batch_tokens or (GPU_BATCH_TOKENS if facts.on_card else CPU_BATCH_TOKENS)
     longest = max(context, batch)
     while True:
         yield (
@@ -194,8 +189,8 @@ def residencies(settings: EngineSettings, facts: DeviceFacts) -> Sequence[Reside
     if facts.others:
         return ("resident",)
     if settings.residency == "auto":
-        return ("resident", "disk") if facts.is_cpu else ("resident", "host", "disk")
-    if settings.residency == "host" and facts.is_cpu:
+        return ("resident", "host", "disk") if facts.on_card else ("resident", "disk")
+    if settings.residency == "host" and not facts.on_card:
         return ("resident",)
     return [name for name in RESIDENCIES if name == settings.residency]
 
@@ -248,13 +243,12 @@ def reasons(settings: EngineSettings, facts: DeviceFacts, model: ModelShape, way
 def stored_bytes(model: ModelShape) -> int:
     """The bytes of the layers in the model's files."""
     form = weight_format(model.stored)
-    return weight_bytes(model.layout, form, COMPUTE_DTYPES.get(model.stored, torch.float32))
+    return stored_weight_bytes(model.layout, form)
 
 
 def faster(settings: EngineSettings, facts: DeviceFacts, model: ModelShape, way: Way) -> str:
     """What would be faster, but was not chosen because it rounds the weights; empty where there is nothing."""
-    native = facts.is_cpu and facts.has_native and native_pass.fits(model.spec)
-    if settings.format != "auto" or way.format.quantises or model.is_quantised or not native:
+    if settings.format != "auto" or way.format.quantises or model.is_quantised or not facts.is_native:
         return ""
     return "format int8 is several times as fast here, with vectors that differ a little (--format int8)"
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 import platform
 from pathlib import Path
-
-import torch
 
 from farthing.engine.plan.cgroup import ROOT, cpu_quota, memory_limits, read_lines
 
@@ -16,13 +13,15 @@ from farthing.engine.plan.cgroup import ROOT, cpu_quota, memory_limits, read_lin
 def cpu_threads(root: Path = ROOT) -> int:
     """The number of threads worth computing with: one for each physical core of the affinity mask, within limits.
 
-    The limits are the CPU quota and torch's choice. Two hyperthreads share one core's multipliers. torch's choice is
-    OMP_NUM_THREADS where that is set, else MKL's, or in builds without MKL all logical CPUs (torch's
-    aten/src/ATen/ParallelOpenMP.cpp and ParallelCommon.cpp).
+    The limits are the CPU quota and OMP_NUM_THREADS. Two hyperthreads share one core's multipliers.
     """
-    quota = cpu_quota(root)
-    allowed = physical_cores(root) if quota is None else min(physical_cores(root), max(1, math.ceil(quota)))
-    return min(default_threads(), allowed)
+    quota, asked = cpu_quota(root), os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    limits = [physical_cores(root)]
+    if quota is not None:
+        limits.append(max(1, math.ceil(quota)))
+    if asked.isdecimal() and int(asked) > 0:
+        limits.append(int(asked))
+    return min(limits)
 
 
 def physical_cores(root: Path = ROOT) -> int:
@@ -36,12 +35,6 @@ def physical_cores(root: Path = ROOT) -> int:
 def siblings(cpu: Path) -> str:
     """The CPUs that share this one's core. Unlike core_id, it is unique on machines of several dies too."""
     return "".join(read_lines(cpu / "topology/thread_siblings_list"))
-
-
-@functools.cache
-def default_threads() -> int:
-    """torch's number of threads before any `Runner` changed it; it is one number for the whole process."""
-    return torch.get_num_threads()
 
 
 def host_memory_bytes(root: Path = ROOT) -> tuple[int, int]:

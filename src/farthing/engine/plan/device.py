@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-import torch
-
-from farthing.core.errors import SettingsError
+from farthing.core.errors import MissingExtraError, SettingsError
 from farthing.engine.plan.cpu import cpu_name, cpu_threads, host_memory_bytes
-from farthing.models.forward.attention import has_varlen
-from farthing.quant.gpu.support import multiplies_fp8, triton_problem
-from farthing.quant.native.team import LIBRARY
+
+# What the drivers of NVIDIA's and AMD's cards put there. Importing torch to ask it takes more than a second.
+CARD_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd", "/proc/driver/nvidia/version")
 
 
 @dataclass(frozen=True)
 class DeviceFacts:
     """
     Attributes:
-        device: "cpu" or "cuda:N".
+        device: "cpu", "torch-cpu" or "cuda:N".
         name: the name of the processor or card.
         total_bytes, free_bytes: device memory; on a CPU, the limits of the control groups count.
-        fast_bf16: bf16 products are faster than fp32 ones (on CPUs: only with AMX).
+        fast_bf16: the card's bf16 products are faster than its fp32 ones.
         flash_attention: the variable-length attention kernel runs here (CUDA, compute capability 8.0 and up).
         num_threads: threads worth using on the CPU.
-        has_native: the native int8 kernels were built.
         fast_fp8: e4m3 weights are multiplied as they are stored (CUDA, compute capability 8.9 and up).
         host_free_bytes: free memory of the machine that a card is in; None where it does not limit.
         others: further cards, which share the layers with this one; each has at least `free_bytes`.
@@ -37,25 +36,31 @@ class DeviceFacts:
     fast_bf16: bool
     flash_attention: bool
     num_threads: int
-    has_native: bool = False
     fast_fp8: bool = False
     host_free_bytes: int | None = None
     others: tuple[str, ...] = ()
 
     @property
-    def is_cpu(self) -> bool:
+    def is_native(self) -> bool:
+        """Whether the native kernels compute."""
         return self.device == "cpu"
+
+    @property
+    def on_card(self) -> bool:
+        return self.device not in ("cpu", "torch-cpu")
 
 
 def device_facts(device: str) -> DeviceFacts:
-    """The facts about "cpu", "cuda", "cuda:N", several cards ("cuda:0,cuda:1"), or the best device there is ("auto").
+    """The facts about "cpu", "torch-cpu", "cuda", "cuda:N", several cards ("cuda:0,cuda:1"), or the best there is
+    ("auto").
 
     Raises:
         SettingsError: there is no such device; the message says which devices there are.
+        MissingExtraError: the device computes with torch, which is not installed.
     """
     first, *others = [one_device(name) for name in device.split(",")]
     names = [facts.device for facts in (first, *others)]
-    if others and ("cpu" in names or len(set(names)) < len(names)):
+    if others and (not all(facts.on_card for facts in (first, *others)) or len(set(names)) < len(names)):
         raise SettingsError(f"device is {device!r}; several devices must be different cards", param="device")
     return together(first, others)
 
@@ -75,64 +80,49 @@ def together(first: DeviceFacts, others: Sequence[DeviceFacts]) -> DeviceFacts:
 
 
 def one_device(device: str) -> DeviceFacts:
+    if device == "cpu" or (device == "auto" and not may_have_card()):
+        return cpu_facts("cpu")
+    if not has_torch():
+        if device == "auto":
+            return cpu_facts("cpu")
+        raise MissingExtraError(f"The device {device!r}", "cuda")
+    if device == "torch-cpu":
+        return cpu_facts(device)
+    from farthing.engine.cards.facts import card_count, card_facts
+
+    count = card_count()
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cpu":
-        return cpu_facts()
+        return card_facts(0) if count else cpu_facts("cpu")
     kind, _, index = device.partition(":")
-    count = torch.cuda.device_count()
-    if kind != "cuda" or not (index or "0").isdigit() or int(index or 0) >= count:
+    if kind != "cuda" or not (index or "0").isdecimal() or int(index or 0) >= count:
         available = ", ".join(["cpu", *(f"cuda:{number}" for number in range(count))])
         raise SettingsError(f"device is {device!r}; available: {available}", param="device")
-    return cuda_facts(int(index or 0))
+    return card_facts(int(index or 0))
 
 
-def cpu_facts() -> DeviceFacts:
+def may_have_card() -> bool:
+    """Whether a driver of cards is there, so that it is worth asking torch."""
+    return any(Path(file).exists() for file in CARD_FILES)
+
+
+def has_torch() -> bool:
+    return importlib.util.find_spec("torch") is not None
+
+
+def is_card_unused(facts: DeviceFacts) -> bool:
+    """Whether there seems to be a card, which is not used because torch is missing."""
+    return facts.is_native and may_have_card() and not has_torch()
+
+
+def cpu_facts(device: str) -> DeviceFacts:
     total, free = host_memory_bytes()
     return DeviceFacts(
-        device="cpu",
+        device=device,
         name=cpu_name(),
         total_bytes=total,
         free_bytes=free,
-        fast_bf16=torch.cpu._is_amx_tile_supported(),
+        fast_bf16=False,
         flash_attention=False,
         num_threads=cpu_threads(),
-        has_native=LIBRARY.is_file(),
         host_free_bytes=free,
     )
-
-
-def cuda_facts(index: int) -> DeviceFacts:
-    modern = torch.cuda.get_device_capability(index) >= (8, 0)
-    return DeviceFacts(
-        device=f"cuda:{index}",
-        name=torch.cuda.get_device_name(index),
-        total_bytes=torch.cuda.mem_get_info(index)[1],
-        free_bytes=card_free_bytes(index),
-        fast_bf16=modern,
-        flash_attention=modern and has_varlen(),
-        num_threads=cpu_threads(),
-        fast_fp8=multiplies_fp8(torch.device("cuda", index)),
-        host_free_bytes=host_memory_bytes()[1],
-    )
-
-
-def gpu_kernels(facts: DeviceFacts) -> str:
-    """Says whose kernels quantise rows and unpack and multiply weights on a card."""
-    problem = triton_problem(torch.device(facts.device))
-    return "Triton's" if problem is None else f"torch's own ({problem})"
-
-
-def card_free_bytes(device: int | str) -> int:
-    """The bytes that this process may still take of a card, whose memory other processes may use too."""
-    free, total = torch.cuda.mem_get_info(device)
-    limit_bytes = int(torch.cuda.get_per_process_memory_fraction(device) * total)
-    return free_on_card(free, limit_bytes, torch.cuda.memory_reserved(device), torch.cuda.memory_allocated(device))
-
-
-def free_on_card(free_bytes: int, limit_bytes: int, reserved_bytes: int, allocated_bytes: int) -> int:
-    """The bytes that this process may still take of a card: free ones, and unused ones of torch's, up to its limit.
-
-    The limit is that of torch.cuda.set_per_process_memory_fraction.
-    """
-    return max(0, min(free_bytes + reserved_bytes, limit_bytes) - allocated_bytes)

@@ -15,21 +15,19 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
-
-from farthing.engine.plan.run_mode import ModelShape, Place, Way
+from farthing.engine.plan.run_mode import DTYPE_BYTES, Dtype, ModelShape, Place, Way
 from farthing.engine.plan.scratch import FP32_BYTES, Pass, native_pass_bytes, torch_pass_bytes
 from farthing.models.layout import Layout, MatrixPart
 from farthing.models.spec import ModelSpec
-from farthing.quant.format import WeightFormat
+from farthing.quant.format import WeightFormat, block_bytes
 from farthing.quant.int8_packed import packed_bytes
 
 MIB = 2**20
-# Python with torch, tokenizers and the server, what they allocate when they first run, and what the allocator keeps for
+# Python with numpy, tokenizers and the server, what they allocate when they first run, and what the allocator keeps for
 # later: measured peaks less the other entries (`python benchmarks/memory_matrix.py FOLDER ...`).
-RUNTIME_BYTES = 245 * MIB
-# What torch's own products keep beside that, where the native kernels do not replace them.
-TORCH_PRODUCTS_BYTES = 55 * MIB
+RUNTIME_BYTES = 80 * MIB
+# What torch takes beside that, where it computes.
+TORCH_BYTES = 220 * MIB
 # The memory that torch gives cuBLAS and cuBLASLt to work in, on the cards where it gives most (Hopper, 32 MiB each).
 CARD_LIBRARY_BYTES = 64 * MIB
 # A tokenizer in memory takes at most this many bytes for each byte of its file.
@@ -70,9 +68,8 @@ def make_ledger(model: ModelShape, way: Way) -> Ledger:
 
 def entries(model: ModelShape, way: Way) -> Iterator[Entry]:
     layout, main = model.layout, way.main_place
-    layer, whole = layer_bytes(layout, way.format, way.dtype), weight_bytes(layout, way.format, way.dtype)
-    shared = whole - layout.num_layers * layer
-    yield Entry("runtime", "host", RUNTIME_BYTES + (0 if way.is_native else TORCH_PRODUCTS_BYTES))
+    layer, shared = layer_bytes(layout, way), shared_bytes(layout)
+    yield Entry("runtime", "host", RUNTIME_BYTES + (0 if way.is_native else TORCH_BYTES))
     if main == "device":
         yield Entry("libraries", main, CARD_LIBRARY_BYTES)
     yield Entry("tokenizer", "host", tokenizer_bytes(model))
@@ -98,32 +95,56 @@ def token_table(model: ModelShape, way: Way) -> Entry:
 
 
 def unpacked_bytes(layout: Layout, way: Way) -> int:
-    """The bytes of a layer as it is multiplied, where that differs from how it is stored (`farthing.quant.format`)."""
+    """The bytes of a layer as it is multiplied, where that is made for each batch (`farthing.quant.format`)."""
+    if way.is_native:
+        stored = [(part, part.stored_in(way.format)) for part in layout.matrices]
+        made = [(part, form) for part, form in stored if form.unpacks_natively or lays_out_again(form, way)]
+        return sum(block_bytes(form.form, *sizes(part)) for part, form in made)
     if not way.unpacks:
         return 0
-    # On a CPU the finer format is int8, whose matrices are multiplied as they are stored.
-    parts = [part for part in layout.matrices if way.device != "cpu" or part.stored_in(way.format) is way.format]
-    counts = [(sum(part.out_features), part.in_features) for part in parts]
-    if way.is_native or way.format.is_packed_int8:
-        return sum(packed_bytes(*count) for count in counts)
-    return sum(way.dtype.itemsize * out * inputs for out, inputs in counts)
+    if way.format.is_packed_int8:
+        return sum(packed_bytes(*sizes(part)) for part in layout.matrices)
+    return sum(DTYPE_BYTES[way.dtype] * math.prod(sizes(part)) for part in layout.matrices)
+
+
+def lays_out_again(form: WeightFormat, way: Way) -> bool:
+    """Whether matrices, which are stored as plain numbers, are laid out for the native kernels for each batch."""
+    return way.residency == "disk" and not form.quantises
+
+
+def sizes(part: MatrixPart) -> tuple[int, int]:
+    return part.shape.out_features, part.in_features
 
 
 def table_bytes(spec: ModelSpec) -> int:
     return spec.vocab * spec.hidden * spec.stored_bytes
 
 
-def layer_bytes(layout: Layout, form: WeightFormat, dtype: torch.dtype) -> int:
-    """The bytes of a layer: its matrices in their format, their biases in `dtype`, its vectors in fp32."""
-    matrices = sum(part.num_bytes(form) for part in layout.matrices)
-    biases = sum(dtype.itemsize * sum(part.out_features) for part in layout.matrices if part.bias)
-    return matrices + biases + sum(FP32_BYTES * math.prod(part.shape) for part in layout.vectors)
+def layer_bytes(layout: Layout, way: Way) -> int:
+    """The bytes of a layer as it is held: its matrices, their biases and its vectors."""
+    is_laid_out = way.is_native and not way.format.quantises and way.residency == "resident"
+    matrices = sum(
+        block_bytes(way.format.form, *sizes(part)) if is_laid_out else part.num_bytes(way.format)
+        for part in layout.matrices
+    )
+    return matrices + small_bytes(layout, way.dtype)
 
 
-def weight_bytes(layout: Layout, form: WeightFormat, dtype: torch.dtype) -> int:
-    """The bytes of all weights but the token embeddings."""
-    shared = sum(FP32_BYTES * math.prod(part.shape) for part in layout.shared)
-    return layout.num_layers * layer_bytes(layout, form, dtype) + shared
+def small_bytes(layout: Layout, dtype: Dtype) -> int:
+    """The bytes of a layer's biases, in `dtype`, and of its vectors, in fp32."""
+    biases = sum(DTYPE_BYTES[dtype] * sum(part.out_features) for part in layout.matrices if part.bias)
+    return biases + sum(FP32_BYTES * math.prod(part.shape) for part in layout.vectors)
+
+
+def shared_bytes(layout: Layout) -> int:
+    """The bytes of the vectors that belong to no layer."""
+    return sum(FP32_BYTES * math.prod(part.shape) for part in layout.shared)
+
+
+def stored_weight_bytes(layout: Layout, form: WeightFormat) -> int:
+    """The bytes of all weights but the token embeddings in files of that format."""
+    layer = sum(part.num_bytes(form) for part in layout.matrices) + small_bytes(layout, "fp32")
+    return layout.num_layers * layer + shared_bytes(layout)
 
 
 def pinned_bytes(layout: Layout, way: Way) -> int:
@@ -163,10 +184,11 @@ def make_pass(model: ModelShape, way: Way, num_tokens: int, num_texts: int, long
         min(num_texts, num_tokens),
         min(num_tokens, longest),
         way.chunk_tokens,
-        way.dtype.itemsize,
-        way.residual_dtype.itemsize,
-        converts=way.device == "cpu" and way.dtype.itemsize > stored_itemsize(way.format),
-        on_card=way.device != "cpu",
+        DTYPE_BYTES[way.dtype],
+        DTYPE_BYTES[way.residual_dtype],
+        converts=not way.on_card and DTYPE_BYTES[way.dtype] > stored_itemsize(way.format),
+        on_card=way.on_card,
+        form=way.format.form,
     )
 
 
@@ -184,16 +206,13 @@ def converting_bytes(model: ModelShape, way: Way) -> int:
 def matrix_converting_bytes(model: ModelShape, way: Way, part: MatrixPart) -> int:
     """The bytes that converting a matrix takes: its stored pieces (mapped), the joined pieces, and the result.
 
-    On a CPU, fp32 is laid out again at the end.
+    The native kernels' blocks are held, or made in a region, and count there.
     """
     count, stored = sum(part.out_features) * part.in_features, model.spec.stored_bytes
     if way.format.quantises:
         # Each piece is treated in fp32 (farthing.engine.weights.convert) with gains and rotations; then all are joined.
         return count * stored + 3 * count * FP32_BYTES
     is_joined = len(part.sources) > 1
-    if way.device == "cpu" and way.format.is_laid_out_again:
-        packed = way.format.num_bytes(sum(part.out_features), part.in_features)
-        return max(count * stored * (1 + is_joined), packed)
     if way.format.name == model.stored:  # nothing is made: the layer uses the joined pieces, or the one as it lies
         return count * stored if is_joined else 0
     return count * stored * (1 + is_joined)

@@ -9,17 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
-
 from farthing.core.errors import SettingsError
 from farthing.core.settings import EngineSettings
 from farthing.core.sizes import mebibytes
 from farthing.engine.plan.device import DeviceFacts
 from farthing.engine.plan.ledger import Ledger
-from farthing.engine.plan.run_mode import Way
+from farthing.engine.plan.run_mode import DTYPE_BYTES, Dtype, Way
 from farthing.models.spec import ModelSpec
 
-COMPUTE_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 FETCHED = {
     "resident": "resident",
     "host": "in pinned host memory, copied for each batch",
@@ -51,7 +48,7 @@ class Plan(Way):
 def plan_of(way: Way, ledger: Ledger, facts: DeviceFacts, budget_bytes: int | None, reasons: tuple[str, ...]) -> Plan:
     return Plan(
         **{name: getattr(way, name) for name in Way.__dataclass_fields__},
-        flash_attention=facts.flash_attention and way.dtype is not torch.float32,
+        flash_attention=facts.flash_attention and way.dtype != "fp32",
         ledger=ledger,
         budget_bytes=budget_bytes,
         reasons=reasons,
@@ -66,29 +63,26 @@ def choose_format(settings: EngineSettings, facts: DeviceFacts) -> tuple[str, st
 
 def fastest_format(facts: DeviceFacts) -> tuple[str, str]:
     """The fastest format that loses nothing, and why it is that one."""
-    if facts.is_cpu and facts.fast_bf16:
-        return "fp32", "fp32, because bf16 products round what is computed, by another amount in each batch"
-    if facts.is_cpu:
-        return "fp32", "fp32, because bf16 products are slower than fp32 ones on a CPU without AMX"
+    if not facts.on_card:
+        return "fp32", "fp32, which is exact, and the fastest of what is on a CPU"
     if facts.fast_bf16:
         return "bf16", f"bf16, because {facts.name} computes it fastest"
     return "fp16", f"fp16 with an fp32 residual stream, because {facts.name} has no fast bf16"
 
 
-def compute_dtype(format_name: str, facts: DeviceFacts) -> torch.dtype:
+def compute_dtype(format_name: str, facts: DeviceFacts) -> Dtype:
     """The dtype that products are computed in.
 
     On a CPU it is fp32, whatever is stored: a text's vector must not depend on its batch. On a card, half-precision
     formats compute in their own dtype where that is fast, and in fp32 where it is not; quantised formats compute in the
     dtype that the card computes fastest.
     """
-    if facts.is_cpu:
-        return torch.float32
-    if format_name not in COMPUTE_DTYPES:
-        format_name, _ = fastest_format(facts)
-    if format_name == "bf16" and not facts.fast_bf16:
-        return torch.float32
-    return COMPUTE_DTYPES[format_name]
+    if not facts.on_card:
+        return "fp32"
+    named: Dtype | None = next((dtype for dtype in DTYPE_BYTES if dtype == format_name), None)
+    if named is None:
+        return "bf16" if facts.fast_bf16 else "fp16"
+    return "fp32" if named == "bf16" and not facts.fast_bf16 else named
 
 
 def choose_context(asked: int | None, spec: ModelSpec, max_tokens: int) -> tuple[int, str | None]:
@@ -106,14 +100,19 @@ def choose_context(asked: int | None, spec: ModelSpec, max_tokens: int) -> tuple
 def speed(way: Way) -> str:
     """The class of a way's speed: what multiplies, and what must happen before."""
     if way.is_native:
-        multiplied = "int8 kernels"
-    elif way.format.quantises and way.main_place == "device" and (way.format.is_packed_int8 or not way.unpacks):
+        multiplied = f"{way.format.form} kernels"
+    elif way.format.quantises and way.on_card and (way.format.is_packed_int8 or not way.unpacks):
         multiplied = f"{way.format.name} tensor cores"
-    elif way.format.name in COMPUTE_DTYPES and COMPUTE_DTYPES[way.format.name] is way.dtype:
+    elif way.format.name == way.dtype:
         multiplied = "full"
     else:
         multiplied = "converting"
     return multiplied if way.residency == "resident" else f"{multiplied}, fetching"
+
+
+def computed_in(way: Way) -> str:
+    """In what products are computed, for people."""
+    return "int8" if way.is_native and way.format.form == "int8" else way.dtype
 
 
 def summary(plan: Plan) -> Mapping[str, str]:
@@ -122,7 +121,7 @@ def summary(plan: Plan) -> Mapping[str, str]:
     total, budget = mebibytes(plan.ledger.total(plan.main_place)), plan.budget_bytes
     return {
         "device": ", ".join((plan.device, *plan.others)),
-        "format": f"{plan.format.name}, computed in {str(plan.dtype).removeprefix('torch.')}",
+        "format": f"{plan.format.name}, computed in {computed_in(plan)}",
         "layers": FETCHED[plan.residency],
         **({"reason": "; ".join(plan.reasons)} if plan.reasons else {}),
         **({"faster": plan.faster} if plan.faster else {}),

@@ -6,13 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import torch
-
 from farthing.models.layout import Layout
 from farthing.models.spec import ModelSpec
 from farthing.quant.format import WeightFormat
 
 Place = Literal["host", "device"]
+Dtype = Literal["fp32", "bf16", "fp16"]
+DTYPE_BYTES: dict[Dtype, int] = {"fp32": 4, "bf16": 2, "fp16": 2}
 Residency = Literal["resident", "host", "disk"]
 RESIDENCIES: tuple[Residency, ...] = get_args(Residency)
 
@@ -43,12 +43,11 @@ class Way:
     """A way to run a model.
 
     Attributes:
-        device: "cpu", or a card.
+        device: "cpu", which computes with the native kernels; a card; or "torch-cpu", which computes on the CPU as cards do.
         others: further cards, which share the layers with `device`.
         dtype, residual_dtype: the dtypes of rows in products and of the residual stream.
         keeps_table: the token table stays in the device's memory: on a CPU those of its pages that were read, on a card
             a copy. Otherwise rows are gathered on the host.
-        is_native: layers are computed by the native int8 kernels.
         unpacks: matrices are unpacked before they are multiplied.
         shares_prefixes: the prefixes that texts share are computed once.
         prefix_bytes: the most bytes that the keys and values of held prefixes may take, on the device.
@@ -58,21 +57,29 @@ class Way:
     others: tuple[str, ...]
     format: WeightFormat
     residency: Residency
-    dtype: torch.dtype
-    residual_dtype: torch.dtype
+    dtype: Dtype
+    residual_dtype: Dtype
     context_length: int
     max_batch_tokens: int
     chunk_tokens: int
     num_threads: int
     keeps_table: bool
-    is_native: bool
     unpacks: bool
     shares_prefixes: bool
     prefix_bytes: int
 
     @property
+    def is_native(self) -> bool:
+        """Whether layers are computed by the native kernels."""
+        return self.device == "cpu"
+
+    @property
+    def on_card(self) -> bool:
+        return self.device not in ("cpu", "torch-cpu")
+
+    @property
     def main_place(self) -> Place:
-        return "host" if self.device == "cpu" else "device"
+        return "device" if self.on_card else "host"
 
     def shares(self, num_layers: int) -> list[tuple[str, range]]:
         """Each device with its layers; all but the last have the same number of them."""

@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from farthing.models.forward.attention import ALL_HEADS_TOKENS
 from farthing.models.spec import ModelSpec
-from farthing.quant.dense import CONVERTED_BYTES
+from farthing.models.torch_pass.sizes import ALL_HEADS_TOKENS, CONVERTED_BYTES
 from farthing.quant.int8_packed import GROUP_INPUTS
 
 FP32_BYTES, BF16_BYTES = 4, 2
@@ -42,6 +41,7 @@ class Pass:
     residual_bytes: int
     converts: bool
     on_card: bool = False
+    form: str = "fp32"
 
     @property
     def residual(self) -> int:
@@ -54,7 +54,7 @@ class Pass:
 
 
 def torch_pass_bytes(run: Pass) -> int:
-    """The peak of `farthing.models.forward.torch_pass.TorchPass` in bytes."""
+    """The peak of `farthing.models.torch_pass.run.TorchPass` in bytes."""
     spec, chunk = run.spec, min(run.num_tokens, run.chunk_tokens)
     projections = run.num_tokens * (spec.q_width + 2 * spec.kv_width) * run.dtype_bytes
     in_projections = chunk * (3 * spec.hidden + 3 * spec.q_width + 2 * spec.kv_width) * FP32_BYTES

@@ -1,7 +1,7 @@
 """Splits one budget of memory between several models in one process.
 
 In: the models' shapes and settings. Out: for each model the settings to plan with, whose memory is its part of the
-budget. What Python and torch take is there once, but counts in every part. Pure arithmetic, nothing is loaded.
+budget. What Python and libraries take is there once, but counts in every part. Pure arithmetic, nothing is loaded.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def share_memory(sharers: Sequence[Sharer], facts: DeviceFacts, budget_bytes: in
         DoesNotFitError: not all models fit together, or one does not fit its part.
         SettingsError: the given parts are more than the whole.
     """
-    once = RUNTIME_BYTES if facts.is_cpu else 0
+    once = RUNTIME_BYTES if not facts.on_card else 0
     said = {index: said_bytes(sharer, budget_bytes, once) for index, sharer in enumerate(sharers)}
     left = budget_bytes - once - sum(max(0, part - once) for part in said.values() if part is not None)
     open_ones = sorted((index for index, part in said.items() if part is None), key=lambda i: sharers[i].num_weights)
@@ -75,8 +75,8 @@ def share_rest(
     if sum(needs) > left:
         raise too_much(sharers, budget_bytes, sum(needs) - left)
     planned = []
-    place: Place = "host" if facts.is_cpu else "device"
     torch_bytes = 0  # what torch takes that was counted already
+    place: Place = "device" if facts.on_card else "host"
     for index, sharer in enumerate(sharers):
         fair = left * sharer.num_weights // sum(other.num_weights for other in sharers[index:])
         part = min(max(fair, needs[index]), left - sum(needs[index + 1 :]))
@@ -89,7 +89,7 @@ def share_rest(
 
 
 def said_bytes(sharer: Sharer, budget_bytes: int, once: int) -> int | None:
-    """The part that was given for a model, with what Python and torch take; None where none was given."""
+    """The part that was given for a model, with what Python and libraries take; None where none was given."""
     if sharer.has_own_memory:
         return parse_bytes(sharer.settings.memory)
     return None if sharer.share is None else once + int(sharer.share * (budget_bytes - once))

@@ -10,20 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-import torch
+import numpy as np
 
 from farthing.checkpoint.table import Table
+from farthing.core.arrays import Array, to_float32
+from farthing.core.pages import let_go
 from farthing.engine.describe import ModelDescription
-from farthing.engine.weights.store import let_go
 from farthing.engine.weights.tensor_names import NamedWeights
 from farthing.models.forward.rotation import Rotation
 from farthing.models.layout import MatrixPart, RowsPart
 from farthing.quant.format import WeightFormat
+from farthing.quant.native.team import native_kernels
 from farthing.quant.rotation import can_rotate, rotate
 
 
 class ConvertedTensors:
-    """`ModelTensors` of a checkpoint in the plan's format, on the plan's device.
+    """`ModelTensors` of a checkpoint in the plan's format.
 
     Raises:
         CheckpointError: on construction, when the tensors do not fit the description.
@@ -36,101 +38,101 @@ class ConvertedTensors:
         # Layers that are read again for every pass are mapped once; otherwise each tensor's mapping goes with it.
         streams = description.plan.residency == "disk"
         self._weights = NamedWeights(description.checkpoint, description.layout, keeps_mapping=streams)
-        self._device = torch.device(description.plan.device)
+        self._kernels = native_kernels(description.plan.num_threads)
 
     def table(self) -> Table:
         return self._weights.rows(self._layout.table.source)
 
-    def shared(self) -> dict[str, torch.Tensor]:
+    def shared(self) -> dict[str, Array]:
         shared = {part.name: self._vector(part.source) for part in self._layout.shared}
         part = self._layout.rows
         return shared if part is None else {**shared, part.name: self._rows(part)}
 
-    def vectors(self, layer: int) -> dict[str, torch.Tensor]:
+    def vectors(self, layer: int) -> dict[str, Array]:
         prefix = self._layout.prefix(layer)
         vectors = {part.name: self._vector(prefix + part.source) for part in self._layout.vectors}
         for part in self._layout.matrices:
             if part.gain and self._plan.format.quantises:
-                vectors[part.gain] = torch.ones_like(vectors[part.gain])
+                vectors[part.gain] = np.ones_like(vectors[part.gain])
         return vectors
 
-    def packed(self, layer: int, part: MatrixPart) -> Mapping[str, torch.Tensor]:
-        return self.packed_by(part.stored_in(self._plan.format).pack, layer, part)
+    def packed(self, layer: int, part: MatrixPart) -> Mapping[str, Array]:
+        form = part.stored_in(self._plan.format)
+        return self.packed_by(lambda weight: form.pack(weight, self._kernels), layer, part)
 
     def packed_by(
-        self, pack: Callable[[torch.Tensor], Mapping[str, torch.Tensor]], layer: int, part: MatrixPart
-    ) -> Mapping[str, torch.Tensor]:
+        self, pack: Callable[[Array], Mapping[str, Array]], layer: int, part: MatrixPart
+    ) -> Mapping[str, Array]:
         """The tensors that `pack` makes of a layer's matrix [out_features, in_features], treated for the format."""
         form, prefix = self._plan.format, self._layout.prefix(layer)
         stored = [self._weights.read(f"{prefix}{stem}.weight") for stem in part.sources]
-        weights = [weight.to(self._device) for weight in stored]
+        weights = stored
         if form.quantises:
             gain = self._gain(prefix, part)
             weights = [
-                self._treated(weight, gain, stem, part) for weight, stem in zip(weights, part.sources, strict=True)
+                self._treated(weight, gain, stem, part) for weight, stem in zip(stored, part.sources, strict=True)
             ]
-        packed = pack(weights[0] if len(weights) == 1 else torch.cat(weights))
-        used_as_it_lies = {tensor.data_ptr() for tensor in packed.values()}
+        packed = pack(weights[0] if len(weights) == 1 else np.concatenate(weights))
+        used_as_it_lies = {array.ctypes.data for array in packed.values()}
         for weight in stored:
-            if self._weights.mapped and weight.data_ptr() not in used_as_it_lies:
+            if self._weights.mapped and weight.ctypes.data not in used_as_it_lies:
                 let_go(weight)
         return packed
 
-    def bias(self, layer: int, part: MatrixPart) -> torch.Tensor | None:
+    def bias(self, layer: int, part: MatrixPart) -> Array | None:
         if not part.bias:
             return None
         prefix = self._layout.prefix(layer)
         biases = [self._weights.read(f"{prefix}{stem}.bias") for stem in part.sources]
-        return torch.cat(biases).to(self._device, self._plan.dtype)
+        return np.concatenate([to_float32(bias) for bias in biases])
 
-    def mapped(self, layer: int) -> Iterator[torch.Tensor]:
+    def mapped(self, layer: int) -> Iterator[Array]:
         prefix = self._layout.prefix(layer)
         for part in self._layout.matrices if self._weights.mapped else ():
             for name, _ in part.tensors(prefix):
                 yield self._weights.read(name)
 
-    def _treated(self, weight: torch.Tensor, gain: torch.Tensor | None, stem: str, part: MatrixPart) -> torch.Tensor:
+    def _treated(self, weight: Array, gain: Array | None, stem: str, part: MatrixPart) -> Array:
         """weight [out, in] with its gain folded in, and rotated to match the rows that it reads and writes."""
+        weight = to_float32(weight)
         if gain is not None:
             weight = weight * gain
         if self._rotation is not None and part.residual == "reads":
-            weight = rotate_inputs(weight, self._rotation)
+            weight = self._rotated_inputs(weight, self._rotation)
         if self._rotation is not None and part.residual == "writes":
-            weight = rotate_outputs(weight, self._rotation)
+            weight = self._rotated_outputs(weight, self._rotation)
         if self._value_rotation is not None and self._layout.values is not None:
             if stem == self._layout.values.source:
-                weight = rotate_outputs(weight, self._value_rotation)
+                weight = self._rotated_outputs(weight, self._value_rotation)
             if part.name == self._layout.values.reader:
-                weight = rotate_inputs(weight, self._value_rotation)
-        return rotate(weight) if rotates_inputs(self._plan.format, part) else weight
+                weight = self._rotated_inputs(weight, self._value_rotation)
+        return rotate(weight, self._kernels) if rotates_inputs(self._plan.format, part) else weight
 
-    def _gain(self, prefix: str, part: MatrixPart) -> torch.Tensor | None:
+    def _rotated_inputs(self, weight: Array, rotation: Rotation) -> Array:
+        """The weight [out, n * width] for inputs whose n pieces are rotated: W R^T."""
+        return rotation.apply(weight.reshape(-1, rotation.width), self._kernels).reshape(weight.shape)
+
+    def _rotated_outputs(self, weight: Array, rotation: Rotation) -> Array:
+        """The weight [n * width, in] that makes the n pieces of its outputs come out rotated: R W."""
+        return self._rotated_inputs(np.ascontiguousarray(weight.T), rotation).T
+
+    def _gain(self, prefix: str, part: MatrixPart) -> Array | None:
         sources = {vector.name: vector.source for vector in self._layout.vectors}
         return None if part.gain is None else self._vector(prefix + sources[part.gain])
 
-    def _rows(self, part: RowsPart) -> torch.Tensor:
-        return gathered(self._weights.rows(part.source), part).to(self._device)
+    def _rows(self, part: RowsPart) -> Array:
+        return gathered(self._weights.rows(part.source), part)
 
-    def _vector(self, name: str) -> torch.Tensor:
-        # Copied, so that small tensors do not each keep a mapping of the file.
-        return self._weights.read(name).to(self._device, torch.float32, copy=True)
+    def _vector(self, name: str) -> Array:
+        # Copied, so that small arrays do not each keep a mapping of the file.
+        return np.array(to_float32(self._weights.read(name)))
 
 
-def gathered(table: Table, part: RowsPart) -> torch.Tensor:
+def gathered(table: Table, part: RowsPart) -> Array:
     """The part's rows of its matrix, [rows, width] fp32 on the host."""
-    return table.index_select(0, torch.tensor(part.rows)).float()
+    return to_float32(table.take(np.array(part.rows), axis=0))
 
 
 def rotates_inputs(form: WeightFormat, part: MatrixPart) -> bool:
     """Whether the part's input rows are rotated when they come, so that its weight must be rotated too."""
     return form.quantises and part.rotates_inputs and can_rotate(part.in_features)
-
-
-def rotate_inputs(weight: torch.Tensor, rotation: Rotation) -> torch.Tensor:
-    """The weight [out, n * width] for inputs whose n pieces are rotated: W R^T."""
-    return rotation.apply(weight.float().reshape(-1, rotation.width)).view(weight.shape)
-
-
-def rotate_outputs(weight: torch.Tensor, rotation: Rotation) -> torch.Tensor:
-    """The weight [n * width, in] that makes the n pieces of its outputs come out rotated: R W."""
-    return rotate_inputs(weight.T, rotation).T

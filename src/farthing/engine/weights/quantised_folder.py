@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
-import torch
+import numpy as np
 
 from farthing.checkpoint.manifest import remedy
 from farthing.checkpoint.reader import Checkpoint
+from farthing.core.arrays import ALIGNMENT, NAMES, Array, aligned_empty
 from farthing.core.errors import CheckpointError
 from farthing.engine.describe import ModelDescription
 from farthing.engine.weights.convert import gathered
@@ -22,9 +24,8 @@ from farthing.engine.weights.tensor_names import STORED_DTYPES, some
 from farthing.engine.weights.tensors import ModelTensors
 from farthing.models.layout import Layout, MatrixPart, RowsPart
 from farthing.quant.format import WeightFormat
-from farthing.quant.int8_packed import ALIGNMENT
 
-DTYPE_NAMES = {torch.uint8: "U8", torch.float32: "F32"}  # safetensors' names
+UINT8, FLOAT32 = np.dtype(np.uint8), np.dtype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class StoredTensor:
 
     name: str
     shape: tuple[int, ...]
-    dtype: torch.dtype
-    take: Callable[[ModelTensors], torch.Tensor]
+    dtype: np.dtype[Any]
+    take: Callable[[ModelTensors], Array]
 
 
 class PreparedTensors:
@@ -49,7 +50,7 @@ class PreparedTensors:
         self._checkpoint, self._layout = description.checkpoint, description.layout
         found = {name: (info.shape, info.dtype) for name, info in self._checkpoint.tensors.items()}
         wanted = {
-            stored.name: (stored.shape, DTYPE_NAMES[stored.dtype])
+            stored.name: (stored.shape, NAMES[stored.dtype])
             for stored in stored_tensors(description.layout, description.plan.format)
         }
         table = description.layout.table
@@ -62,38 +63,45 @@ class PreparedTensors:
                 f"{self._checkpoint.path} is damaged: {some(wrong or [table.source])} not as "
                 f"{description.plan.format.name} stores it. {remedy(source)}"
             )
-        self._device = torch.device(description.plan.device)
         self._mapped = self._checkpoint.map(name for name in wanted if name != table.source)
 
-    def table(self) -> torch.Tensor:
+    def table(self) -> Array:
         return self._checkpoint.read(self._layout.table.source)
 
-    def shared(self) -> dict[str, torch.Tensor]:
+    def shared(self) -> dict[str, Array]:
         shared = {part.name: self._copy(part.source) for part in self._layout.shared}
         part = self._layout.rows
         if part is None:
             return shared
         if part.source == self._layout.table.source:
-            return {**shared, part.name: gathered(self.table(), part).to(self._device)}
+            return {**shared, part.name: gathered(self.table(), part)}
         return {**shared, part.name: self._copy(rows_name(part))}
 
-    def vectors(self, layer: int) -> dict[str, torch.Tensor]:
+    def vectors(self, layer: int) -> dict[str, Array]:
         prefix = self._layout.prefix(layer)
         return {part.name: self._copy(prefix + part.source) for part in self._layout.vectors}
 
-    def packed(self, layer: int, part: MatrixPart) -> Mapping[str, torch.Tensor]:
-        block = self._mapped[block_name(self._layout, layer, part)].to(self._device)
-        return {"packed": block if block.data_ptr() % ALIGNMENT == 0 else block.clone()}
+    def packed(self, layer: int, part: MatrixPart) -> Mapping[str, Array]:
+        return {"packed": aligned(self._mapped[block_name(self._layout, layer, part)])}
 
-    def bias(self, layer: int, part: MatrixPart) -> torch.Tensor | None:
+    def bias(self, layer: int, part: MatrixPart) -> Array | None:
         return self._copy(bias_name(self._layout, layer, part)) if part.bias else None
 
-    def _copy(self, name: str) -> torch.Tensor:
-        return self._mapped[name].to(self._device, copy=True)
+    def _copy(self, name: str) -> Array:
+        return self._mapped[name].copy()
 
-    def mapped(self, layer: int) -> Iterator[torch.Tensor]:
+    def mapped(self, layer: int) -> Iterator[Array]:
         for part in self._layout.matrices:
             yield self._mapped[block_name(self._layout, layer, part)]
+
+
+def aligned(block: Array) -> Array:
+    """The block itself where it is aligned, as in folders that Farthing wrote; else a copy that is."""
+    if block.ctypes.data % ALIGNMENT == 0:
+        return block
+    copy = aligned_empty(block.nbytes)
+    copy[:] = block
+    return copy
 
 
 def stored_tensors(layout: Layout, form: WeightFormat) -> Iterator[StoredTensor]:
@@ -102,39 +110,39 @@ def stored_tensors(layout: Layout, form: WeightFormat) -> Iterator[StoredTensor]
     for layer in layers:
         for part in layout.matrices:
             take = partial(take_block, layer=layer, part=part)
-            yield StoredTensor(block_name(layout, layer, part), (part.num_bytes(form),), torch.uint8, take)
+            yield StoredTensor(block_name(layout, layer, part), (part.num_bytes(form),), UINT8, take)
     for layer in layers:
         for part in layout.matrices:
             if part.bias:
                 name, shape = bias_name(layout, layer, part), (part.shape.out_features,)
-                yield StoredTensor(name, shape, torch.float32, partial(take_bias, layer=layer, part=part))
+                yield StoredTensor(name, shape, FLOAT32, partial(take_bias, layer=layer, part=part))
         for vector in layout.vectors:
             name = layout.prefix(layer) + vector.source
             take = partial(take_vector, layer=layer, name=vector.name)
-            yield StoredTensor(name, vector.shape, torch.float32, take)
+            yield StoredTensor(name, vector.shape, FLOAT32, take)
     for vector in layout.shared:
-        yield StoredTensor(vector.source, vector.shape, torch.float32, partial(take_shared, name=vector.name))
+        yield StoredTensor(vector.source, vector.shape, FLOAT32, partial(take_shared, name=vector.name))
     rows = layout.rows
     if rows is not None and rows.source != layout.table.source:
         used = (len(rows.rows), *rows.shape[1:])
-        yield StoredTensor(rows_name(rows), used, torch.float32, partial(take_shared, name=rows.name))
+        yield StoredTensor(rows_name(rows), used, FLOAT32, partial(take_shared, name=rows.name))
 
 
-def take_block(tensors: ModelTensors, layer: int, part: MatrixPart) -> torch.Tensor:
+def take_block(tensors: ModelTensors, layer: int, part: MatrixPart) -> Array:
     return tensors.packed(layer, part)["packed"]
 
 
-def take_bias(tensors: ModelTensors, layer: int, part: MatrixPart) -> torch.Tensor:
+def take_bias(tensors: ModelTensors, layer: int, part: MatrixPart) -> Array:
     bias = tensors.bias(layer, part)
     assert bias is not None
     return bias
 
 
-def take_vector(tensors: ModelTensors, layer: int, name: str) -> torch.Tensor:
+def take_vector(tensors: ModelTensors, layer: int, name: str) -> Array:
     return tensors.vectors(layer)[name]
 
 
-def take_shared(tensors: ModelTensors, name: str) -> torch.Tensor:
+def take_shared(tensors: ModelTensors, name: str) -> Array:
     return tensors.shared()[name]
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-import torch
-
 from farthing.checkpoint.files import ModelFiles
 from farthing.checkpoint.quantiser import REMEDY, quantised_by
 from farthing.checkpoint.reader import Checkpoint
 from farthing.checkpoint.table import Table
+from farthing.core.arrays import Array
 from farthing.core.errors import CheckpointError
 from farthing.models.config import assumed_note
 from farthing.models.layout import Layout
@@ -60,11 +59,11 @@ class NamedWeights:
                     f"{name} is stored as {stored.dtype}{by}; checkpoints in {', '.join(STORED_DTYPES)} can be read."
                     f"{remedy}"
                 )
-        self.mapped: Mapping[str, torch.Tensor] = {}
+        self.mapped: Mapping[str, Array] = {}
         if keeps_mapping and isinstance(checkpoint, Checkpoint):
             self.mapped = checkpoint.map(map(self._stored_name.__getitem__, wanted))
 
-    def read(self, name: str) -> torch.Tensor:
+    def read(self, name: str) -> Array:
         stored = self._stored_name[name]
         return self.mapped[stored] if stored in self.mapped else self._checkpoint.read(stored)
 

@@ -12,12 +12,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from farthing.checkpoint.manifest import Manifest
 from farthing.checkpoint.reader import Checkpoint
 from farthing.checkpoint.table import pieces
 from farthing.checkpoint.writer import TensorSpec, write_tensors
+from farthing.core.arrays import Array
 from farthing.engine.describe import ModelDescription
 from farthing.engine.memory import trim_heap
 from farthing.engine.weights.calibrate import CalibratedTensors
@@ -45,7 +44,7 @@ def write_quantised(
     """
     tensors = CalibratedTensors(description, calibration) if calibration else ConvertedTensors(description)
 
-    def make(stored: StoredTensor) -> torch.Tensor:
+    def make(stored: StoredTensor) -> Array:
         trim_heap()
         return stored.take(tensors)
 

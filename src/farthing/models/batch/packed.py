@@ -8,13 +8,12 @@ the same place lie side by side, and attention takes each such run as one dense 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
 import numpy as np
-import torch
 
+from farthing.core.arrays import Array
 from farthing.models.batch.forest import Forest
 from farthing.models.batch.held_keys import HeldKeys, KnownPrefix
 
@@ -54,26 +53,26 @@ class Prefixes:
 class PackedBatch:
     """
     Attributes:
-        ids: [tokens] int64, on the host: embeddings are gathered there.
-        positions: [tokens] int64, on the device, the place of each token in its text.
+        ids: [tokens] int32.
+        positions: [tokens] int32, the place of each token in its text.
         lengths: [segments] the number of tokens in each segment, in packed order.
         runs: segments of equal length with the same parent, in packed order.
         order: the forest's index of each packed segment.
-        cu_seqlens: [segments + 1] int32, where each segment starts; for variable-length kernels.
+        cu_seqlens: [segments + 1] int32, where each segment starts.
         ends: [n] int64, ascending, the segments that texts end with.
         text_rows: [texts] int64, for each text the place of its last segment in `ends`.
         prefixes: None where every segment is a whole text.
         token_rows: for each text, where its tokens lie, in order; None where each text gets one row.
     """
 
-    ids: torch.Tensor
-    positions: torch.Tensor
+    ids: Array
+    positions: Array
     lengths: tuple[int, ...]
     runs: tuple[Run, ...]
     order: tuple[int, ...]
-    cu_seqlens: torch.Tensor
-    ends: torch.Tensor
-    text_rows: np.ndarray
+    cu_seqlens: Array
+    ends: Array
+    text_rows: Array
     prefixes: Prefixes | None = None
     token_rows: tuple[tuple[slice, ...], ...] | None = None
 
@@ -96,25 +95,23 @@ class PackedBatch:
         start = int(self.cu_seqlens[segment])
         return slice(start, start + self.lengths[segment])
 
-    def to(self, device: torch.device) -> PackedBatch:
-        """The batch with its tensors on the device moved to another device."""
-        return replace(self, positions=self.positions.to(device), cu_seqlens=self.cu_seqlens.to(device))
+    def first_rows(self) -> Array:
+        """The rows [n] int32 of the first tokens of the segments that texts end with, ascending."""
+        rows: Array = self.cu_seqlens[:-1][self.ends]
+        return rows
 
-    def first_rows(self) -> torch.Tensor:
-        """The rows [n] int64 of the first tokens of the segments that texts end with."""
-        return self.cu_seqlens[:-1].long()[self.ends.to(self.cu_seqlens.device)]
-
-    def last_rows(self) -> torch.Tensor:
-        """The rows [n] int64 of the last tokens of the segments that texts end with."""
-        return self.cu_seqlens[1:].long()[self.ends.to(self.cu_seqlens.device)] - 1
+    def last_rows(self) -> Array:
+        """The rows [n] int32 of the last tokens of the segments that texts end with, ascending."""
+        rows: Array = self.cu_seqlens[1:][self.ends] - 1
+        return rows
 
 
-def pack(texts: Sequence[Sequence[int]], device: torch.device, *, per_token: bool = False) -> PackedBatch:
+def pack(texts: Sequence[Sequence[int]], *, per_token: bool = False) -> PackedBatch:
     """Pack token ids, each text by itself; every text must have at least one token."""
-    return pack_forest(Forest.plain(texts), device, per_token=per_token)
+    return pack_forest(Forest.plain(texts), per_token=per_token)
 
 
-def pack_forest(forest: Forest, device: torch.device, *, per_token: bool = False) -> PackedBatch:
+def pack_forest(forest: Forest, *, per_token: bool = False) -> PackedBatch:
     """Pack the segments of a forest, which has at least one; no segment is empty.
 
     With `per_token` every token gets a row, so no tokens may be held since an earlier batch.
@@ -123,7 +120,7 @@ def pack_forest(forest: Forest, device: torch.device, *, per_token: bool = False
     assert segments and all(segment.num_tokens > 0 for segment in segments), (
         "a batch needs texts, and every text needs tokens"
     )
-    # Little is asked of numpy and torch here: beside a short batch, their calls take long.
+    # Little is asked of numpy here: beside a short batch, their calls take long.
     order = sorted(range(len(segments)), key=lambda i: (segments[i].num_tokens, segments[i].parent, segments[i].known))
     places = [0] * len(order)
     for place, index in enumerate(order):
@@ -157,19 +154,14 @@ def pack_forest(forest: Forest, device: torch.device, *, per_token: bool = False
         tokens = [slice(starts[place], starts[place + 1]) for place in places]
         token_rows = tuple(tuple(tokens[segment] for segment in forest.way_to(end)) for end in forest.ends)
     return PackedBatch(
-        ids=tensor(ids, np.int64),
-        positions=tensor(positions, np.int64).to(device),
+        ids=np.array(ids, dtype=np.int32),
+        positions=np.array(positions, dtype=np.int32),
         lengths=tuple(lengths),
         runs=tuple(runs),
         order=tuple(order),
-        cu_seqlens=tensor(starts, np.int32).to(device),
-        ends=tensor(ends, np.int64),
+        cu_seqlens=np.array(starts, dtype=np.int32),
+        ends=np.array(ends, dtype=np.int64),
         text_rows=np.array([rows[place] for place in last]),
         prefixes=prefixes,
         token_rows=token_rows,
     )
-
-
-def tensor(values: Sequence[int], dtype: type[np.integer[Any]]) -> torch.Tensor:
-    """The values, as `torch.tensor` makes them in ten times the time."""
-    return torch.from_numpy(np.array(values, dtype=dtype))

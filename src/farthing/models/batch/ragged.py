@@ -1,4 +1,4 @@
-"""Arrays of different shapes in one array. A server whose models are elsewhere needs this without torch."""
+"""Arrays of different shapes in one array."""
 
 from __future__ import annotations
 

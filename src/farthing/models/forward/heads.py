@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
-import torch
-import torch.nn.functional as F
+import numpy as np
 
+from farthing.core.arrays import Array
 from farthing.core.errors import CheckpointError, TokenizerError
 from farthing.models.config import architectures, shown, table
 from farthing.models.layout import Layout, RowsPart, VectorPart
@@ -44,7 +44,7 @@ class Head(Protocol):
         """The encoder's layout with the head's tensors."""
         ...
 
-    def logits(self, rows: torch.Tensor, shared: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    def logits(self, rows: Array, shared: Mapping[str, Array]) -> Array:
         """The logits [n, 1] fp32 of rows [n, hidden] fp32; `shared` holds the layout's shared tensors by part name."""
         ...
 
@@ -70,9 +70,9 @@ class AnswerHead:
         source = layout.table.source if config.get("tie_word_embeddings") else "lm_head.weight"
         return replace(layout, rows=RowsPart("answers", source, rows, layout.table.shape))
 
-    def logits(self, rows: torch.Tensor, shared: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    def logits(self, rows: Array, shared: Mapping[str, Array]) -> Array:
         yes, no = shared["answers"]
-        return F.linear(rows, (yes - no)[None])
+        return product(rows, (yes - no)[None])
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ class LinearHead:
         part = VectorPart("head_out", f"{self.source}.weight", (1, spec.hidden))
         return replace(layout, shared=(*layout.shared, part))
 
-    def logits(self, rows: torch.Tensor, shared: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        return F.linear(rows, shared["head_out"])
+    def logits(self, rows: Array, shared: Mapping[str, Array]) -> Array:
+        return product(rows, shared["head_out"])
 
 
 @dataclass(frozen=True)
@@ -110,9 +110,9 @@ class DenseHead:
         )
         return replace(layout, shared=(*layout.shared, *parts))
 
-    def logits(self, rows: torch.Tensor, shared: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        inner = F.linear(rows, shared["head_dense"], shared["head_dense_bias"]).tanh()
-        return F.linear(inner, shared["head_out"], shared["head_out_bias"])
+    def logits(self, rows: Array, shared: Mapping[str, Array]) -> Array:
+        inner = np.tanh(product(rows, shared["head_dense"]) + shared["head_dense_bias"])
+        return product(inner, shared["head_out"]) + shared["head_out_bias"]
 
 
 ROBERTA_HEAD = DenseHead("classifier.dense", "classifier.out_proj")
@@ -151,7 +151,14 @@ def is_classifier(config: Mapping[str, Any]) -> bool:
     return any(name in HEADS and name.endswith("ForSequenceClassification") for name in architectures(config))
 
 
-def checked_logits(head: Head, rows: torch.Tensor, shared: Mapping[str, torch.Tensor]) -> torch.Tensor:
+def product(rows: Array, weight: Array) -> Array:
+    """rows [n, in] times weight [out, in], both fp32. A row's numbers do not depend on the other rows."""
+    return np.stack([weight @ row for row in rows])
+
+
+def checked_logits(head: Head, rows: Array, shared: Mapping[str, Array]) -> Array:
     """The logits of `Head.logits`, but NaN for rows that are not finite: tanh would turn them into plausible ones."""
-    logits = head.logits(rows, shared)
-    return logits.masked_fill(~rows.isfinite().all(1, keepdim=True), torch.nan)
+    with np.errstate(invalid="ignore", over="ignore"):
+        logits = head.logits(rows, shared)
+    logits[~np.isfinite(rows).all(1)] = np.nan
+    return logits

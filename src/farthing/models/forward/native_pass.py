@@ -1,58 +1,64 @@
-"""A batch's pass on the native int8 kernels: a layer is one call, in which everything between its products is fused. A
-short batch takes all layers in one call.
+"""A batch's pass on the native kernels: from token ids to rows in one call, where the batch is short; else layer by layer.
 
-It computes the same function as `farthing.models.forward.torch_pass` on int8 matrices; only the rounding differs (the
-inner rows of the feed-forward part have a scale for each 256 inputs, and attention multiplies in bf16 where the CPU
-can).
+It computes the same function as `farthing.models.torch_pass` does in fp32, exactly where the matrices are in fp32, bf16 or
+fp16. In int8 only the rounding differs from torch's on the same matrices (the inner rows of the feed-forward part have
+a scale for each 256 inputs, and attention multiplies in bf16).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-import torch
+import numpy as np
 
-from farthing.models.forward.forward_pass import ForwardPass, LayerWeights, PassStart
-from farthing.models.forward.ops import rotary_tables
-from farthing.models.forward.torch_pass import TorchPass, finished, first_input
-from farthing.models.spec import LayerSpec, ModelSpec
-from farthing.quant.int8 import NativeLinear
+from farthing.core.arrays import Array, aligned_empty
+from farthing.core.errors import CheckpointError
+from farthing.models.batch.packed import PackedBatch
+from farthing.models.forward.plain_pass import rotary_tables
+from farthing.models.forward.rotation import Rotation
+from farthing.models.forward.token_types import token_types
+from farthing.models.layout import Layout
+from farthing.models.spec import LayerSpec, ModelSpec, NormSpec
+from farthing.models.token_table import TokenTable
+from farthing.quant.format import NativeMatrix, WeightFormat
 from farthing.quant.native.arguments import KnownKeys, LayerShape, NativeBatch, NativePrefixes, NativeWeights
 from farthing.quant.native.binding import NativeKernels
-from farthing.quant.rotation import RotatedLinear
+from farthing.quant.native.passes import NativeInput, NativeLayer, NativeNorm, NativePass, NativeRotation
+from farthing.quant.rotation import can_rotate
 
 # Of a batch whose layers are computed in one call: it takes two cores about 10 ms.
 MOST_PRODUCTS = 10**10
+LEAST_POSITIONS = 512  # for which cosines and sines are made at once
 
 
-def fits(spec: ModelSpec) -> bool:
-    """Whether the kernels compute all layers of the model."""
-    return all(shape.fits() for shape in layer_shapes(spec).values())
+def check_widths(spec: ModelSpec) -> None:
+    """Raise a `CheckpointError` where a width of the model is none that the kernels compute."""
+    for layer in set(spec.layers):
+        attention, inner = layer.attention, layer.feed_forward.width
+        if not layer_shape(spec, layer, None, None).fits():
+            raise CheckpointError(
+                f"The model's widths are {spec.hidden}, {inner} and {attention.num_heads} heads of {attention.head_dim}. "
+                "Farthing's own kernels compute widths that are multiples of 16, and heads of 16 to 256 in steps of 16. "
+                "With torch (pip install 'farthing[cuda]') the device torch-cpu computes this model, more slowly."
+            )
 
 
-def layer_shapes(spec: ModelSpec) -> dict[int, LayerShape]:
-    """The shape of each layer, by the layer's identity: a hash of all its numbers takes long beside a short text."""
-    return {
-        identity: layer_shape(spec, layer) for identity, layer in {id(layer): layer for layer in spec.layers}.items()
-    }
-
-
-def layer_shape(spec: ModelSpec, layer: LayerSpec) -> LayerShape:
-    attention, feed_forward = layer.attention, layer.feed_forward
-    rope, norms = attention.rope, {layer.norm.eps} | ({attention.head_norm.eps} if attention.head_norm else set())
+def layer_shape(spec: ModelSpec, layer: LayerSpec, layout: Layout | None, form: WeightFormat | None) -> LayerShape:
+    """A layer as the kernels take it; without a layout and a format its matrices are plain."""
+    attention, feed_forward, rope = layer.attention, layer.feed_forward, layer.attention.rope
     is_plain = (
         layer.norm_place in ("before", "after")
         and layer.norm.gain_offset == 0.0
-        and len(norms) == 1
         and attention.scale is None
         and attention.window is None
         and attention.bias_by_distance is None
         and not attention.norms_whole_rows
+        and (attention.head_norm is None or attention.head_norm.kind == "rms")
         and (rope is None or (rope.fraction == 1.0 and not rope.is_interleaved and rope.scaling is None))
         and feed_forward.gate_is_first
-        and attention.has_biases == feed_forward.has_biases == (layer.norm_place == "after")
     )
+    rotated = rotated_parts(layout, form)
     return LayerShape(
         hidden=spec.hidden,
         intermediate=feed_forward.width,
@@ -68,109 +74,207 @@ def layer_shape(spec: ModelSpec, layer: LayerSpec) -> LayerShape:
         activation=feed_forward.activation,
         norm_eps=layer.norm.eps,
         is_plain=is_plain,
+        form="fp32" if form is None else form.form,
+        rotates_hidden="qkv" in rotated,
+        rotates_attended="o" in rotated,
+        rotates_inner="down" in rotated,
+        head_norm_eps=None if attention.head_norm is None else attention.head_norm.eps,
     )
 
 
-def pass_of(spec: ModelSpec, kernels: NativeKernels | None) -> Callable[[PassStart], ForwardPass]:
-    """What begins the pass of a batch: on the kernels, where there are some and they compute the model, or in torch."""
-    shapes = layer_shapes(spec)
-    if kernels is None or not all(shape.fits() for shape in shapes.values()):
-        return TorchPass
-    short_tokens = MOST_PRODUCTS // sum(shapes[id(layer)].num_weights for layer in spec.layers)
-    return partial(NativePass, kernels=kernels, shapes=shapes, short_tokens=short_tokens)
+def rotated_parts(layout: Layout | None, form: WeightFormat | None) -> set[str]:
+    """The matrices whose inputs are rotated on their way (`farthing.quant.rotation`)."""
+    if layout is None or form is None or not form.quantises:
+        return set()
+    return {part.name for part in layout.matrices if part.rotates_inputs and can_rotate(part.in_features)}
 
 
-class NativePass:
-    """A `farthing.models.forward.forward_pass.ForwardPass` on the native kernels.
+@dataclass(eq=False)
+class LayerBlocks:
+    """One layer: its matrices and vectors by part name.
 
-    A batch of at most `short_tokens` goes through all layers in one call, where they are there: between calls Python
-    needs its turn, which so few tokens do not hide. A longer one goes layer by layer, so that the batches of other
-    models, which compute on the same team of threads, get between.
+    Attributes:
+        stays: the layer stays in memory when the next one is asked for.
+        native: all of this as the kernels take it; None where matrices are unpacked for each batch.
+    """
+
+    matrices: Mapping[str, NativeMatrix]
+    vectors: Mapping[str, Array]
+    stays: bool
+    native: NativeWeights | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        keeps = all(matrix.keeps_block for matrix in self.matrices.values())
+        self.native = self._made() if keeps else None
+
+    def weights(self) -> NativeWeights:
+        return self.native or self._made()
+
+    def _made(self) -> NativeWeights:
+        blocks: dict[str, Array] = {}
+        for name, matrix in self.matrices.items():
+            place = "up" if name == "gate_up" else name
+            blocks[place] = matrix.block()
+            if matrix.bias is not None:
+                blocks[f"{place}_bias"] = matrix.bias
+        return NativeWeights(**blocks, **self.vectors)
+
+
+class NativeForward:
+    """How the kernels take a model's batches from token ids to rows.
+
+    Args:
+        shared: the layout's shared vectors by part name, fp32.
+        rotation: the rotation of the residual stream, where the weights that read and write it were rotated.
     """
 
     def __init__(
-        self, start: PassStart, kernels: NativeKernels, shapes: Mapping[int, LayerShape], short_tokens: int
+        self,
+        spec: ModelSpec,
+        layout: Layout,
+        form: WeightFormat,
+        kernels: NativeKernels,
+        shared: Mapping[str, Array],
+        rotation: Rotation | None,
     ) -> None:
-        self._start, self._kernels, self._shapes = start, kernels, shapes
-        self._hidden = first_input(start).contiguous()  # [tokens, hidden]
-        self._tables: dict[tuple[int, float], tuple[torch.Tensor, torch.Tensor]] = {}
-        self._num_layers_done = 0
-        self._waiting: list[NativeWeights] = []  # the layers of the next call
-        self._waits = start.batch.num_tokens <= short_tokens and start.batch.prefixes is None
+        self.spec, self.kernels = spec, kernels
+        # By the layer's identity: a hash of all its numbers takes long beside a short text.
+        self.shapes = {id(layer): layer_shape(spec, layer, layout, form) for layer in spec.layers}
+        self.short_tokens = MOST_PRODUCTS // sum(self.shapes[id(layer)].num_weights for layer in spec.layers)
+        self.rotation = None if rotation is None else native_rotation(rotation)
+        self.last_norm = native_norm(spec.last_norm, shared, "last_norm")
+        self._input_norm = native_norm(spec.input.norm, shared, "input_norm")
+        self._positions = shared["positions"][spec.input.position_offset :] if spec.input.learns_positions else None
+        self._types = shared["token_types"] if spec.input.num_token_types else None
+        self._tables: dict[tuple[int, float], tuple[Array, Array]] = {}
+        self._mapped: tuple[TokenTable, NativeInput] | None = None  # the input with the whole of a token table
 
-    def move_to(self, device: torch.device) -> None:
-        assert device.type == "cpu", "native kernels compute on the CPU"
+    def begin(self, batch: PackedBatch, table: TokenTable) -> NativeRun:
+        return NativeRun(self, batch, table)
 
-    def layer(self, weights: LayerWeights, keep: torch.Tensor | None) -> None:
-        layers, place = self._start.spec.layers, self._num_layers_done
-        native = weights.native or native_weights(weights)
-        if self._waiting and (keep is not None or layers[place] is not layers[place - 1]):
-            self._compute()
-        self._waiting.append(native)
-        self._num_layers_done += 1
-        if keep is not None or not self._waits or not weights.stays or weights.native is None:
-            self._compute(keep)
+    def given_input(self, batch: PackedBatch, table: TokenTable) -> tuple[NativeInput, Array]:
+        """The input's tables, and the rows of its token table [tokens] int32 that the batch needs."""
+        if table.mapped is None:
+            return self._input(table.rows(batch.ids)), np.arange(batch.num_tokens, dtype=np.int32)
+        if self._mapped is None or self._mapped[0] is not table:
+            self._mapped = table, self._input(table.mapped)
+        return self._mapped[1], batch.ids
 
-    def finish(self) -> torch.Tensor:
-        if self._waiting:
-            self._compute()
-        return finished(self._start, self._hidden)
+    def first_rows(self, batch: PackedBatch, table: TokenTable) -> Array:
+        """The first layer's input [tokens, hidden] fp32."""
+        given, ids = self.given_input(batch, table)
+        return self.kernels.embed(given, ids, batch.positions, token_types(self.spec, batch))
 
-    def means(self, rows: torch.Tensor) -> torch.Tensor:
-        return self._kernels.mean_rows(rows, self._start.batch.cu_seqlens)
-
-    def _compute(self, keep: torch.Tensor | None = None) -> None:
-        """Go through the layers that wait."""
-        layer = self._start.spec.layers[self._num_layers_done - 1]
-        shape, (cos, sin) = self._shapes[id(layer)], self._rotary_tables(layer)
-        kept = None if keep is None else keep.to(torch.int32)
-        batch = NativeBatch(self._start.batch.cu_seqlens, cos, sin, kept, self._prefixes(shape))
-        self._kernels.layers(shape, self._waiting, batch, self._hidden)
-        self._waiting = []
-        if keep is not None:
-            self._hidden = self._hidden[keep]
-
-    def _rotary_tables(self, layer: LayerSpec) -> tuple[torch.Tensor, torch.Tensor] | tuple[None, None]:
-        """cos and sin, [positions, head_dim / 2] each; None where heads are not turned."""
+    def rotary_tables(self, layer: LayerSpec, num_positions: int) -> tuple[Array, Array] | tuple[None, None]:
+        """cos and sin, at least [num_positions, head_dim / 2] each; None where heads are not turned."""
         rope, head_dim = layer.attention.rope, layer.attention.head_dim
         if rope is None:
             return None, None
         key = head_dim, rope.theta
-        if key not in self._tables:
-            positions = torch.arange(self._start.batch.num_positions)
-            cos, sin = (table[:, 0, : head_dim // 2].contiguous() for table in rotary_tables(positions, *key))
-            self._tables[key] = cos, sin
+        if key not in self._tables or len(self._tables[key][0]) < num_positions:
+            count = max(LEAST_POSITIONS, num_positions)
+            self._tables[key] = rotary_tables(np.arange(count), *key)
         return self._tables[key]
+
+    def _input(self, tokens: Array) -> NativeInput:
+        return NativeInput(
+            np.ascontiguousarray(tokens),
+            self.spec.input.scale,
+            self._positions,
+            self._types,
+            self._input_norm,
+            self.rotation,
+        )
+
+
+class NativeRun:
+    """One batch on its way through the layers.
+
+    A batch of at most `short_tokens` goes all the way in one call, where its layers are there: between calls Python
+    needs its turn, which so few tokens do not hide. A longer one goes layer by layer, so that the batches of other
+    models, which compute on the same team of threads, get between.
+    """
+
+    def __init__(self, forward: NativeForward, batch: PackedBatch, table: TokenTable) -> None:
+        self._forward, self._batch, self._table = forward, batch, table
+        self._waits = batch.num_tokens <= forward.short_tokens and batch.prefixes is None and table.mapped is not None
+        self._waiting: list[NativeLayer] = []
+        self._hidden: Array | None = None  # [tokens, hidden], once it is computed
+        self._keep: Array | None = None
+        self._num_layers_done = 0
+
+    def layer(self, weights: LayerBlocks, keep: Array | None) -> None:
+        """Go through one layer. With `keep` [rows] int32, only these rows go on after its attention."""
+        forward = self._forward
+        layer = forward.spec.layers[self._num_layers_done]
+        shape, (cos, sin) = (
+            forward.shapes[id(layer)],
+            forward.rotary_tables(layer, self._batch.num_positions),
+        )
+        if self._waits and weights.stays and weights.native is not None:
+            self._waiting.append(NativeLayer(shape, weights.native, cos, sin))
+        else:
+            assert not self._waiting, "layers of a model stay or do not stay all alike"
+            hidden = self._first_rows()
+            batch = NativeBatch(self._batch.cu_seqlens, cos, sin, keep, self._prefixes(shape))
+            forward.kernels.layers(shape, [weights.weights()], batch, hidden)
+            self._hidden = hidden if keep is None else hidden[keep]
+        self._keep = keep
+        self._num_layers_done += 1
+
+    def finish(self, *, means: bool) -> Array:
+        """Do what the model does after its last layer; returns the rows [rows, hidden] fp32.
+
+        With `means`, they are the means [texts, hidden] of each text's rows; no text has a prefix then.
+        """
+        forward, batch = self._forward, self._batch
+        if self._waiting:
+            given, ids = forward.given_input(batch, self._table)
+            return forward.kernels.run(
+                NativePass(
+                    given,
+                    ids,
+                    batch.cu_seqlens,
+                    self._waiting,
+                    batch.positions,
+                    token_types(forward.spec, batch),
+                    self._keep,
+                    forward.last_norm,
+                    forward.rotation,
+                    takes_means=means,
+                )
+            )
+        hidden = self._first_rows()
+        if forward.last_norm is not None or forward.rotation is not None:
+            forward.kernels.finish(forward.last_norm, forward.rotation, hidden)
+        return forward.kernels.mean_rows(hidden, batch.cu_seqlens) if means else hidden
+
+    def _first_rows(self) -> Array:
+        if self._hidden is None:
+            self._hidden = self._forward.first_rows(self._batch, self._table)
+        return self._hidden
 
     def _prefixes(self, shape: LayerShape) -> NativePrefixes | None:
         """What the batch's segments continue from in this layer, and where keys and values are to be held."""
-        prefixes = self._start.batch.prefixes
+        prefixes = self._batch.prefixes
         if prefixes is None:
             return None
         for held in prefixes.stored.values():
-            num_bytes = self._kernels.kv_bytes(shape, held.num_tokens)
-            held.layers.append((torch.empty(num_bytes, dtype=torch.uint8),))
+            held.layers.append((aligned_empty(self._forward.kernels.kv_bytes(shape, held.num_tokens)),))
         known = [
-            KnownKeys(prefix.held.layers[self._num_layers_done - 1][0], prefix.num_tokens, prefix.held.num_tokens)
+            KnownKeys(prefix.held.layers[self._num_layers_done][0], prefix.num_tokens, prefix.held.num_tokens)
             for prefix in prefixes.known
         ]
-        parents, offsets = (torch.tensor(values, dtype=torch.int32) for values in (prefixes.parents, prefixes.offsets))
+        parents, offsets = (np.array(values, dtype=np.int32) for values in (prefixes.parents, prefixes.offsets))
         stored = {segment: held.layers[-1][0] for segment, held in prefixes.stored.items()}
         return NativePrefixes(parents, offsets, known, stored)
 
 
-def native_weights(weights: LayerWeights) -> NativeWeights:
-    """A layer as the kernels take it; the weights hold it from then on, where their matrices stay as they are."""
-    blocks: dict[str, torch.Tensor] = {}
-    stay = True
-    for name, linear in weights.matrix.items():
-        if isinstance(linear, RotatedLinear):  # the kernels rotate the inputs themselves
-            linear = linear.linear
-        assert isinstance(linear, NativeLinear), f"{name} has no int8 block"
-        matrix = "up" if name == "gate_up" else name
-        blocks[matrix], stay = linear.int8_block(), stay and linear.keeps_block
-        if linear.bias is not None:
-            blocks[f"{matrix}_bias"] = linear.bias
-    found = NativeWeights(**blocks, **weights.vector)
-    weights.native = found if stay else None
-    return found
+def native_norm(norm: NormSpec | None, shared: Mapping[str, Array], name: str) -> NativeNorm | None:
+    if norm is None:
+        return None
+    return NativeNorm(norm.kind, norm.eps, shared[f"{name}_gain"], shared.get(f"{name}_bias"))
+
+
+def native_rotation(rotation: Rotation) -> NativeRotation:
+    return NativeRotation(rotation.left, rotation.right, rotation.signs)

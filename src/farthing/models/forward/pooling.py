@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
+from farthing.core.arrays import Array
 from farthing.models.batch.packed import PackedBatch
 from farthing.models.batch.ragged import ragged
 from farthing.models.spec import Pooling
 
 
-def pooled_rows(pooling: Pooling, batch: PackedBatch) -> torch.Tensor | None:
-    """The only rows that are needed, [n] int64, one for each set of identical texts; None for all rows."""
+def pooled_rows(pooling: Pooling, batch: PackedBatch) -> Array | None:
+    """The only rows that are needed, [n] int32, one for each set of identical texts; None for all rows."""
     if batch.token_rows is not None:
         return None
     if pooling == "last":
@@ -21,14 +21,6 @@ def pooled_rows(pooling: Pooling, batch: PackedBatch) -> torch.Tensor | None:
     if pooling == "cls":
         return batch.first_rows()
     return None
-
-
-def mean_pool(hidden: torch.Tensor, batch: PackedBatch) -> torch.Tensor:
-    """[tokens, hidden] -> [texts, hidden]: the mean over each text's tokens, special tokens included.
-
-    This is for batches without prefixes, where each segment is a text.
-    """
-    return torch.cat([hidden[run.tokens].view(run.count, run.length, -1).mean(1) for run in batch.runs])
 
 
 def rows_of_tokens(hidden: np.ndarray, token_rows: Sequence[Sequence[slice]]) -> np.ndarray:

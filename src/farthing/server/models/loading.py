@@ -153,10 +153,10 @@ class Models:
         if self._requests is None:
             return 0
         if self._server.request_memory == "auto":
-            budget = (budget_bytes if facts.is_cpu else host_budget_bytes)(self._engine, facts)
+            budget = (budget_bytes if not facts.on_card else host_budget_bytes)(self._engine, facts)
             if budget is not None:
                 self._requests.limit_bytes = min(MOST_BYTES, budget // MEMORY_SHARE)
-        if not facts.is_cpu:
+        if facts.on_card:
             return 0
         return self._requests.limit_bytes + (INDEX_BYTES if self._server.index_folder is not None else 0)
 

@@ -16,12 +16,12 @@ def memory_bytes(settings: CacheSettings, engine: EngineSettings, facts: DeviceF
     own = own_memory_bytes(settings)
     if settings.cache_memory != "auto":
         return own
-    budget = budget_bytes(engine, facts) if facts.is_cpu else host_budget_bytes(engine, facts)
+    budget = budget_bytes(engine, facts) if not facts.on_card else host_budget_bytes(engine, facts)
     return own if budget is None else min(own, budget // MEMORY_SHARE)
 
 
 def reserved_bytes(settings: CacheSettings, engine: EngineSettings, facts: DeviceFacts) -> int:
     """The most that the cache and its unwritten entries take of the memory that a model is planned with."""
-    if not facts.is_cpu:
+    if facts.on_card:
         return 0
     return memory_bytes(settings, engine, facts) + (PENDING_BYTES if settings.scheme else 0)

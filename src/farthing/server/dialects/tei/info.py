@@ -6,6 +6,7 @@ from farthing.core.version import __version__
 from farthing.server.dialects.local_models import main_model
 from farthing.server.models.service import Service
 
+DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 LABEL = "LABEL_0"  # what transformers calls the single class of a cross-encoder
 
 
@@ -20,7 +21,7 @@ def model_info(service: Service) -> dict[str, object]:
     return {
         "model_id": service.default.name,
         "model_sha": None,
-        "model_dtype": str(plan.dtype).removeprefix("torch."),
+        "model_dtype": DTYPES[plan.dtype],
         "served_model_name": service.default.name,
         "model_type": model_type,
         "max_concurrent_requests": settings.max_running_requests,

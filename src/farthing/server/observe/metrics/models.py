@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.registry import Collector
 
-from farthing.core.version import __version__
+from farthing.core.version import __version__, version_of
 from farthing.server.observe.metrics import catalogue
 from farthing.server.observe.metrics.metric import Family
 from farthing.serving.cache.store import CacheStats, StoreStats
@@ -80,7 +80,7 @@ def model_state(name: str, backend: Backend | None, stats: ServingStats) -> Mode
 class StateCollector(Collector):
     def __init__(self, read_state: Callable[[], ServerState]) -> None:
         self._read_state = read_state
-        self._build = (__version__, platform.python_version(), metadata.version("torch"))
+        self._build = (__version__, platform.python_version(), version_of("torch"))
 
     def collect(self) -> Iterator[Family]:
         state = self._read_state()

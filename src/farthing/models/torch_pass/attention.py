@@ -15,23 +15,18 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from farthing.models.batch.packed import PackedBatch, Run
-from farthing.models.forward.ops import chunks
+from farthing.models.batch.packed import Run
+from farthing.models.torch_pass.ops import chunks
+from farthing.models.torch_pass.sizes import ALL_HEADS_TOKENS
+from farthing.models.torch_pass.start import TorchBatch
 
-# In longer runs fewer heads are taken at a time, so that the result, before it is copied, is no larger than that of a
-# run of this length.
-ALL_HEADS_TOKENS = 4096
-
-Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, PackedBatch, bool], torch.Tensor]
-
-
-def attend_runs(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, batch: PackedBatch, causal: bool) -> torch.Tensor:
+def attend_runs(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, batch: TorchBatch, causal: bool) -> torch.Tensor:
     """Attend with one scaled_dot_product_attention for each run of equally long texts, on any device and dtype.
 
     On a card only flash attention shares keys between heads: other dtypes and older cards would hold a matrix of tokens
     x tokens, so keys and values are repeated there.
     """
-    for run in batch.runs:
+    for run in batch.packed.runs:
         attend_run(q, k, v, run, causal)
     return q
 
@@ -75,7 +70,7 @@ def has_varlen() -> bool:
     return varlen_attn is not None and {"window_size", "enable_gqa"} <= set(inspect.signature(varlen_attn).parameters)
 
 
-def attend_varlen(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, batch: PackedBatch, causal: bool) -> torch.Tensor:
+def attend_varlen(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, batch: TorchBatch, causal: bool) -> torch.Tensor:
     """Attend with one flash-attention kernel for all texts: CUDA, bf16 or fp16, compute capability 8.0 and up."""
     varlen_attn = varlen_kernel()
     assert varlen_attn is not None
@@ -85,8 +80,8 @@ def attend_varlen(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, batch: Pack
         v.contiguous(),
         batch.cu_seqlens,
         batch.cu_seqlens,
-        batch.max_length,
-        batch.max_length,
+        batch.packed.max_length,
+        batch.packed.max_length,
         window_size=(-1, 0) if causal else (-1, -1),
         enable_gqa=q.shape[1] != k.shape[1],
     )

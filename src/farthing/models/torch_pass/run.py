@@ -1,68 +1,22 @@
-"""Runs a batch through the layers in torch: computes what a spec says, on every device and in every dtype.
-
-Cards run this pass, and the native kernels are compared with it.
-"""
+"""Runs a batch through the layers in torch: computes what a spec says, on every device and in every dtype."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 
-from farthing.core.errors import CheckpointError
-from farthing.models.forward.forward_pass import LayerWeights, PassStart
-from farthing.models.forward.ops import ACTIVATIONS, chunks, layer_norm, rms_norm, rotary_tables, rotate
-from farthing.models.forward.pooling import mean_pool
-from farthing.models.forward.prefix_attention import attend_prefixes
-from farthing.models.spec import LayerSpec, ModelSpec, NormSpec
-
-
-def check_spec(spec: ModelSpec) -> None:
-    """Raise a `CheckpointError` that names the field that is not computed, if there is one."""
-    around: dict[str, tuple[object, object]] = {  # what the spec says, and what is computed
-        "input.scale": (spec.input.scale, 1.0),
-        "input.norm.gain_offset": offset_of(spec.input.norm),
-        "last_norm.gain_offset": offset_of(spec.last_norm),
-    }
-    for found in (around, *(computed_of(layer) for layer in set(spec.layers))):
-        for field, (said, computed) in found.items():
-            if said != computed:
-                refuse(field, said)
-
-
-def offset_of(norm: NormSpec | None) -> tuple[float, float]:
-    return 0.0 if norm is None else norm.gain_offset, 0.0
-
-
-def computed_of(layer: LayerSpec) -> dict[str, tuple[object, object]]:
-    """By field, what the layer's spec says, and what is computed."""
-    attention, rope = layer.attention, layer.attention.rope
-    found: dict[str, tuple[object, object]] = {
-        "attention.scale": (attention.scale, None),
-        "attention.window": (attention.window, None),
-        "attention.norms_whole_rows": (attention.norms_whole_rows, False),
-        "attention.bias_by_distance": (attention.bias_by_distance, None),
-        "attention.head_norm.gain_offset": offset_of(attention.head_norm),
-        "norm.gain_offset": offset_of(layer.norm),
-    }
-    if attention.head_norm is not None:
-        found["attention.head_norm.kind"] = attention.head_norm.kind, "rms"
-    if rope is not None:
-        found["attention.rope.fraction"] = rope.fraction, 1.0
-        found["attention.rope.is_interleaved"] = rope.is_interleaved, False
-        found["attention.rope.scaling"] = rope.scaling, None
-    if layer.norm_place == "both":
-        found["norm_place"] = layer.norm_place, "before or after"
-    return found
-
-
-def refuse(field: str, value: object) -> None:
-    raise CheckpointError(f"This model's {field} is {value!r}, which is not computed here yet. Take another model.")
+from farthing.core.arrays import Array
+from farthing.models.batch.packed import PackedBatch
+from farthing.models.forward.token_types import token_types
+from farthing.models.spec import LayerSpec, NormSpec
+from farthing.models.torch_pass.ops import ACTIVATIONS, chunks, layer_norm, rms_norm, rotary_tables, rotate
+from farthing.models.torch_pass.prefix_attention import attend_prefixes
+from farthing.models.torch_pass.start import LayerWeights, PassStart
 
 
 class TorchPass:
-    """A `farthing.models.forward.forward_pass.ForwardPass`, which holds the residual stream [tokens, hidden] of one
-    batch."""
+    """One batch on its way through the layers; holds the residual stream [tokens, hidden]."""
 
     def __init__(self, start: PassStart) -> None:
         self._start, self._batch, self._compute = start, start.batch, start.compute
@@ -71,27 +25,34 @@ class TorchPass:
         self._num_layers_done = 0
 
     def move_to(self, device: torch.device) -> None:
+        """Move what a layer needs of the batch to the device of the next layers; do nothing where it is there."""
         self._hidden = self._hidden.to(device)
         self._tables = {key: (cos.to(device), sin.to(device)) for key, (cos, sin) in self._tables.items()}
         self._batch = self._batch.to(device)
 
-    def layer(self, weights: LayerWeights, keep: torch.Tensor | None) -> None:
+    def layer(self, weights: LayerWeights, keep: Array | None) -> None:
+        """Go through one layer. With `keep` [rows], only these rows go on after its attention."""
         spec = self._start.spec.layers[self._num_layers_done]
         attended = self._attention(spec, weights)  # [tokens, q_width]
         if keep is not None:
-            keep = keep.to(attended.device)
-            self._hidden, attended = self._hidden[keep], attended[keep]
+            rows = torch.from_numpy(keep).long().to(attended.device)
+            self._hidden, attended = self._hidden[rows], attended[rows]
         if spec.norm_place == "before":
             self._norms_before(spec, weights, attended)
         else:
             self._norms_after(spec, weights, attended)
         self._num_layers_done += 1
 
-    def finish(self) -> torch.Tensor:
-        return finished(self._start, self._hidden)
+    def finish(self, *, means: bool) -> Array:
+        """Do what the model does after its last layer; returns the rows [rows, hidden] fp32.
 
-    def means(self, rows: torch.Tensor) -> torch.Tensor:
-        return mean_pool(rows, self._batch)
+        With `means`, they are the means [texts, hidden] of each text's rows; no text has a prefix then.
+        """
+        rows = finished(self._start, self._hidden)
+        if means:
+            rows = mean_pool(rows, self._batch.packed)
+        found: Array = rows.cpu().numpy()
+        return found
 
     def _norms_before(self, spec: LayerSpec, weights: LayerWeights, attended: torch.Tensor) -> None:
         for rows in chunks(self._hidden.shape[0], self._compute.chunk_tokens):
@@ -141,9 +102,9 @@ class TorchPass:
         return rotate(heads, cos[rows], sin[rows])
 
     def _attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, is_causal: bool) -> torch.Tensor:
-        batch, prefixes = self._batch, self._batch.prefixes
+        batch, prefixes = self._batch.packed, self._batch.packed.prefixes
         if prefixes is None:
-            return self._compute.attend(q, k, v, batch, is_causal)
+            return self._compute.attend(q, k, v, self._batch, is_causal)
         assert is_causal, "only causal models share beginnings"
         for segment, held in prefixes.stored.items():
             held.layers.append((k[batch.tokens(segment)].clone(), v[batch.tokens(segment)].clone()))
@@ -181,10 +142,8 @@ def first_input(start: PassStart) -> torch.Tensor:
 
 def types_of_tokens(start: PassStart, device: torch.device) -> torch.Tensor:
     """The embeddings of the tokens' types: [hidden], or [tokens, hidden] where texts are pairs."""
-    table, separator = start.shared["token_types"], start.spec.pair_separator
-    if separator is None:
-        return table[0]  # single texts are of type 0 throughout
-    return table.index_select(0, token_types(start.batch.ids, start.batch.lengths, separator).to(device))
+    table, types = start.shared["token_types"], token_types(start.spec, start.batch.packed)
+    return table[0] if types is None else table.index_select(0, torch.from_numpy(types).long().to(device))
 
 
 def finished(start: PassStart, hidden: torch.Tensor) -> torch.Tensor:
@@ -196,13 +155,6 @@ def finished(start: PassStart, hidden: torch.Tensor) -> torch.Tensor:
     return rows
 
 
-def token_types(ids: torch.Tensor, lengths: Sequence[int], separator: int) -> torch.Tensor:
-    """The types [tokens] int64, on the host, of the tokens `ids`.
-
-    The type is 0 up to each text's first separator and 1 after it, as pairs are encoded.
-    """
-    separators = (ids == separator).long()
-    before = separators.cumsum(0) - separators  # the number of separators that come before each token in the batch
-    counts = torch.tensor(lengths)
-    firsts = counts.cumsum(0) - counts
-    return (before - before[firsts].repeat_interleave(counts) > 0).long()
+def mean_pool(hidden: torch.Tensor, batch: PackedBatch) -> torch.Tensor:
+    """[tokens, hidden] -> [texts, hidden]: the mean over each text's tokens, special tokens included."""
+    return torch.cat([hidden[run.tokens].view(run.count, run.length, -1).mean(1) for run in batch.runs])

@@ -14,8 +14,9 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from farthing.models.batch.packed import PackedBatch, Run
-from farthing.models.forward.attention import ALL_HEADS_TOKENS, attend_run
-from farthing.models.forward.ops import chunks
+from farthing.models.torch_pass.attention import attend_run
+from farthing.models.torch_pass.ops import chunks
+from farthing.models.torch_pass.sizes import ALL_HEADS_TOKENS
 
 # The bytes of scores held at once where no kernel returns the denominators.
 SCORES_BYTES = 64 * 2**20

@@ -1,0 +1,80 @@
+"""A model on the native kernels: its layers as the kernels take them, and a batch's way through them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from farthing.core.arrays import Array
+from farthing.engine.computing import OnLayer
+from farthing.engine.describe import ModelDescription
+from farthing.engine.memory import trim_heap
+from farthing.engine.weights.store import ResidentStore, StreamedStore, WeightStore
+from farthing.engine.weights.tensors import ModelTensors
+from farthing.models.batch.packed import PackedBatch
+from farthing.models.forward.native_pass import LayerBlocks, NativeForward
+from farthing.models.forward.pooling import pooled_rows
+from farthing.models.layout import MatrixPart
+from farthing.models.token_table import TokenTable
+from farthing.quant.format import NativeMatrix, Region
+from farthing.quant.native.team import native_kernels
+
+
+class NativeModel:
+    """A `farthing.engine.computing.Computing` on the CPU."""
+
+    is_exact = True
+
+    def __init__(self, description: ModelDescription, tensors: ModelTensors, on_layer: OnLayer) -> None:
+        self._description, self._tensors = description, tensors
+        self._kernels = native_kernels(description.plan.num_threads)
+        self._regions = {part.name: Region() for part in description.layout.matrices}
+        self.shared: Mapping[str, Array] = tensors.shared()
+        self._table = TokenTable(tensors.table(), keeps_pages=description.plan.keeps_table)
+        self._store = self._make_store(on_layer)
+        self._forward = NativeForward(
+            description.spec,
+            description.layout,
+            description.plan.format,
+            self._kernels,
+            self.shared,
+            description.rotation,
+        )
+
+    def rows(self, batch: PackedBatch, *, exactly: bool = False) -> Array:  # noqa: ARG002
+        description = self._description
+        keep = pooled_rows(description.embedding.pooling, batch)
+        run = self._forward.begin(batch, self._table)
+        last = description.spec.num_layers - 1
+        layers = self._store.layers()
+        for index in range(description.spec.num_layers):
+            # The layer gets no name here: one that is not resident must be freed before the next one comes.
+            run.layer(next(layers), keep if index == last else None)
+        return run.finish(means=keep is None and batch.token_rows is None)
+
+    def _make_store(self, on_layer: OnLayer) -> WeightStore[LayerBlocks]:
+        num_layers = self._description.layout.num_layers
+        if self._description.plan.residency == "disk":
+            return StreamedStore(self._make_streamed, self._tensors.mapped, num_layers)
+        layers = []
+        for index in range(num_layers):
+            layers.append(self._make_layer(index, stays=True))
+            trim_heap()
+            on_layer(index + 1, num_layers)
+        return ResidentStore(layers)
+
+    def _make_streamed(self, index: int) -> LayerBlocks:
+        trim_heap()
+        return self._make_layer(index, stays=False)
+
+    def _make_layer(self, index: int, *, stays: bool) -> LayerBlocks:
+        """The weights of a layer, made one matrix after the other, so that no more than one is there twice."""
+        layout = self._description.layout
+        matrices = {part.name: self._matrix(index, part, stays=stays) for part in layout.matrices}
+        return LayerBlocks(matrices, self._tensors.vectors(index), stays)
+
+    def _matrix(self, index: int, part: MatrixPart, *, stays: bool) -> NativeMatrix:
+        plan = self._description.plan
+        region = Region() if stays and not plan.format.quantises else self._regions[part.name]
+        return part.stored_in(plan.format).bind(
+            self._tensors.packed(index, part), self._tensors.bias(index, part), part.shape, region, self._kernels
+        )
