@@ -14,38 +14,32 @@ from texts import SAMPLES
 
 from farthing import Embedder
 from farthing.core.settings import EngineSettings
-from farthing.engine import describe, runner
+from farthing.engine import describe
+from farthing.engine.cards import model as torch_model
 from farthing.engine.runner import Runner
 from farthing.engine.weights.convert import ConvertedTensors
 from farthing.engine.weights.load import load_model
-from farthing.models.batch.packed import PackedBatch
-from farthing.models.forward.attention import attend_runs
 from farthing.models.synth.checkpoint import find_shape, write_synthetic
-from farthing.quant import int8
-from farthing.quant.native.arguments import LayerShape
+from farthing.models.torch_pass.attention import attend_runs
+from farthing.models.torch_pass.start import TorchBatch
 
 TEXTS = [[*np.random.default_rng(n).integers(0, 150_000, n).tolist(), 151643] for n in (0, 1, 5, 40, 40, 200, 700)]
 
 
-def vectors(path: Path, name: str, texts: list[list[int]] = TEXTS) -> np.ndarray:
-    output = Runner(load_model(path, EngineSettings(format=name))).run(texts)
+def vectors(path: Path, name: str, device: str = "cpu", texts: list[list[int]] = TEXTS) -> np.ndarray:
+    output = Runner(load_model(path, EngineSettings(format=name, device=device))).run(texts)
     assert not output.errors
     return output.rows / np.linalg.norm(output.rows, axis=1, keepdims=True)
 
 
-@pytest.fixture(params=["native", "torch"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """With the native kernels, and as where no compiler was."""
-    if request.param == "torch":
-        monkeypatch.setattr(int8, "native_kernels", lambda: None)
-        monkeypatch.setattr(runner, "native_kernels", lambda: None)
-    elif int8.native_kernels() is None:
-        pytest.skip("the native kernels were not built (no C++ compiler)")
+@pytest.fixture(params=["cpu", "torch-cpu"])
+def device(request: pytest.FixtureRequest) -> str:
+    """With the native kernels, and with torch."""
     return str(request.param)
 
 
-def test_qwen3_is_close_to_fp32(tiny_qwen3: Path, way: str) -> None:
-    cosines = (vectors(tiny_qwen3, "int8") * vectors(tiny_qwen3, "fp32")).sum(1)
+def test_qwen3_is_close_to_fp32(tiny_qwen3: Path, device: str) -> None:
+    cosines = (vectors(tiny_qwen3, "int8", device) * vectors(tiny_qwen3, "fp32")).sum(1)
     assert cosines.min() > 0.998
 
 
@@ -56,12 +50,12 @@ def outliers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_outlier_channels_cost_little(outliers: Path, way: str) -> None:
-    cosines = (vectors(outliers, "int8") * vectors(outliers, "fp32")).sum(1)
+def test_outlier_channels_cost_little(outliers: Path, device: str) -> None:
+    cosines = (vectors(outliers, "int8", device) * vectors(outliers, "fp32")).sum(1)
     assert cosines.min() > 0.995
 
 
-def gains_as_they_are(tensors: ConvertedTensors, layer: int) -> dict[str, torch.Tensor]:
+def gains_as_they_are(tensors: ConvertedTensors, layer: int) -> dict[str, np.ndarray]:
     layout = tensors._layout
     return {part.name: tensors._vector(layout.prefix(layer) + part.source) for part in layout.vectors}
 
@@ -79,68 +73,56 @@ def test_they_would_cost_much_untreated(outliers: Path, left_out: str, monkeypat
 def test_native_and_torch_round_alike_but_for_attention(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernels' attention multiplies bf16, torch's fp32. With the same rounding there, what is left are values on
     the edge of two int8 steps."""
-    if int8.native_kernels() is None:
-        pytest.skip("the native kernels were not built (no C++ compiler)")
 
-    def attend_bf16(
-        q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, batch: PackedBatch, causal: bool
-    ) -> torch.Tensor:
+    def attend_bf16(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, batch: TorchBatch, causal: bool) -> torch.Tensor:
         return attend_runs(*(x.bfloat16().float() for x in (q, k, v)), batch, causal)
 
     write_synthetic(replace(find_shape("qwen3-tiny"), num_layers=1), tmp_path)
     native = vectors(tmp_path, "int8")
-    for module in (int8, runner):
-        monkeypatch.setattr(module, "native_kernels", lambda: None)
-    monkeypatch.setattr(runner, "attend_runs", attend_bf16)
-    assert (native * vectors(tmp_path, "int8")).sum(1).min() > 0.9998
+    monkeypatch.setattr(torch_model, "attend_runs", attend_bf16)
+    assert (native * vectors(tmp_path, "int8", "torch-cpu")).sum(1).min() > 0.9998
 
 
-def test_without_native_kernels_vectors_stay_close(tiny_qwen3: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    native = vectors(tiny_qwen3, "int8")
-    for module in (int8, runner):
-        monkeypatch.setattr(module, "native_kernels", lambda: None)
-    assert (native * vectors(tiny_qwen3, "int8")).sum(1).min() > 0.998
+def test_torchs_vectors_are_close_to_the_kernels(tiny_qwen3: Path) -> None:
+    assert (vectors(tiny_qwen3, "int8") * vectors(tiny_qwen3, "int8", "torch-cpu")).sum(1).min() > 0.998
 
 
-def test_text_alone_equals_the_text_in_a_batch(tiny_qwen3: Path, way: str) -> None:
-    batched = vectors(tiny_qwen3, "int8")
-    alone = np.concatenate([vectors(tiny_qwen3, "int8", [text]) for text in TEXTS])
+def test_text_alone_equals_the_text_in_a_batch(tiny_qwen3: Path, device: str) -> None:
+    batched = vectors(tiny_qwen3, "int8", device)
+    alone = np.concatenate([vectors(tiny_qwen3, "int8", device, [text]) for text in TEXTS])
     assert_same_vectors(alone, batched, cosine=0.999999, distance=1e-3)
 
 
-def encode(path: Path, name: str, texts: list[str]) -> np.ndarray:
-    with Embedder(str(path), format=name, truncate=True) as embedder:
+def encode(path: Path, name: str, texts: list[str], device: str = "cpu") -> np.ndarray:
+    with Embedder(str(path), format=name, device=device, truncate=True) as embedder:
         return embedder.encode(texts)
 
 
-def test_minilm_is_close_to_fp32(starter_dir: Path, way: str) -> None:
-    cosines = (encode(starter_dir, "int8", SAMPLES) * encode(starter_dir, "fp32", SAMPLES)).sum(1)
+def test_minilm_is_close_to_fp32(starter_dir: Path, device: str) -> None:
+    cosines = (encode(starter_dir, "int8", SAMPLES, device) * encode(starter_dir, "fp32", SAMPLES)).sum(1)
     assert cosines.min() > 0.999  # without rotation 0.996
 
 
-def test_e5_is_close_to_fp32(e5_dir: Path, way: str) -> None:
-    cosines = (encode(e5_dir, "int8", SAMPLES) * encode(e5_dir, "fp32", SAMPLES)).sum(1)
+def test_e5_is_close_to_fp32(e5_dir: Path, device: str) -> None:
+    cosines = (encode(e5_dir, "int8", SAMPLES, device) * encode(e5_dir, "fp32", SAMPLES)).sum(1)
     assert cosines.min() > 0.9995
 
 
-def test_native_bert_layers_equal_the_torch_pass(starter_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if int8.native_kernels() is None:
-        pytest.skip("the native kernels were not built (no C++ compiler)")
-    native = encode(starter_dir, "int8", SAMPLES)
-    monkeypatch.setattr(LayerShape, "fits", lambda _: False)
-    assert_same_vectors(native, encode(starter_dir, "int8", SAMPLES), cosine=0.9995, distance=0.04)
+def test_native_bert_layers_equal_the_torch_pass(starter_dir: Path) -> None:
+    native, by_torch = (encode(starter_dir, "int8", SAMPLES, device) for device in ("cpu", "torch-cpu"))
+    assert_same_vectors(native, by_torch, cosine=0.9995, distance=0.04)
 
 
-def test_a_bert_text_alone_equals_the_text_in_a_batch(starter_dir: Path, way: str) -> None:
-    alone = np.concatenate([encode(starter_dir, "int8", [text]) for text in SAMPLES[:6]])
-    assert_same_vectors(alone, encode(starter_dir, "int8", SAMPLES)[:6], cosine=0.99999, distance=5e-3)
+def test_a_bert_text_alone_equals_the_text_in_a_batch(starter_dir: Path, device: str) -> None:
+    alone = np.concatenate([encode(starter_dir, "int8", [text], device) for text in SAMPLES[:6]])
+    assert_same_vectors(alone, encode(starter_dir, "int8", SAMPLES, device)[:6], cosine=0.99999, distance=5e-3)
 
 
-def test_nan_in_the_weights_is_an_error_for_its_text_alone(tiny_qwen3: Path, tmp_path: Path, way: str) -> None:
+def test_nan_in_the_weights_is_an_error_for_its_text_alone(tiny_qwen3: Path, tmp_path: Path, device: str) -> None:
     path = tmp_path / "model"
     write_synthetic(find_shape("qwen3-tiny"), path)
     tensors = load_file(path / "model.safetensors")
     tensors["embed_tokens.weight"][9] = float("nan")
     save_file(tensors, path / "model.safetensors")
-    output = Runner(load_model(path, EngineSettings(format="int8"))).run([[5, 151643], [9, 151643]])
+    output = Runner(load_model(path, EngineSettings(format="int8", device=device))).run([[5, 151643], [9, 151643]])
     assert list(output.errors) == [1]

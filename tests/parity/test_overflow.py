@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from farthing.core.settings import EngineSettings
+from farthing.engine.describe import describe_model
 from farthing.engine.runner import Runner
-from farthing.engine.weights.load import LoadedModel, load_model
+from farthing.engine.weights.load import LoadedModel, load_model, load_weights
 from farthing.models.synth.checkpoint import find_shape, write_synthetic
 
 TEXTS = [[5, 6, 7, 151643], [9, 151643], [*range(100, 150), 151643]]
@@ -27,9 +28,9 @@ def with_scaled_up_projection(path: Path, factor: float) -> Path:
 
 
 def in_fp16(path: Path) -> LoadedModel:
-    loaded = load_model(path, EngineSettings(format="fp16"))
-    plan = replace(loaded.plan, dtype=torch.float16, residual_dtype=torch.float32)
-    return replace(loaded, description=replace(loaded.description, plan=plan))
+    """Computed in fp16 by torch, as on cards."""
+    description = describe_model(path, EngineSettings(format="fp16", device="torch-cpu"))
+    return load_weights(description.with_plan(replace(description.plan, dtype="fp16", residual_dtype="fp32")))
 
 
 @pytest.mark.parametrize("per_token", [False, True])

@@ -18,11 +18,9 @@ from farthing import Embedder
 from farthing.checkpoint.manifest import FILE, read_manifest
 from farthing.core.errors import CheckpointError, SettingsError
 from farthing.core.settings import QUANTISED_FORMATS, EngineSettings, SourceSettings
-from farthing.engine import runner
 from farthing.engine.runner import Runner
 from farthing.engine.weights.load import LoadedModel, load_model
-from farthing.models.forward.native_pass import native_weights
-from farthing.quant import int8, nf4
+from farthing.engine.native_model import NativeModel
 from farthing.serving.quantising.quantise import quantise_model
 
 TEXTS = [[*np.random.default_rng(n).integers(1000, 20_000, n).tolist(), 102] for n in (0, 5, 40)]
@@ -56,18 +54,17 @@ def refusal(path: Path, error: type[Exception] = CheckpointError, **settings: An
     return str(caught.value)
 
 
-@pytest.mark.parametrize("kernels", ["native", "torch"])
+@pytest.mark.parametrize("device", ["cpu", "torch-cpu"])
 @pytest.mark.parametrize("model", ["tiny_qwen3", "starter_dir"])
 @pytest.mark.parametrize("name", QUANTISED_FORMATS)
 def test_vectors_and_space_are_those_of_quantising_while_loading(
-    name: str, model: str, kernels: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    name: str, model: str, device: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     path: Path = request.getfixturevalue(model)
-    folder = quantise(path, tmp_path / name, name)  # with the native kernels, where they are
-    if kernels == "torch":
-        for module in (int8, nf4, runner):
-            monkeypatch.setattr(module, "native_kernels", lambda: None)
-    now, stored = (load_model(place, EngineSettings(format=form)) for place, form in ((path, name), (folder, "auto")))
+    folder = quantise(path, tmp_path / name, name)
+    now, stored = (
+        load_model(place, EngineSettings(format=form, device=device)) for place, form in ((path, name), (folder, "auto"))
+    )
     assert stored.fingerprint == now.fingerprint
     assert stored.fingerprint != load_model(path, EngineSettings(format="fp32")).fingerprint
     assert np.array_equal(Runner(stored).run(TEXTS).rows, Runner(now).run(TEXTS).rows)
@@ -80,11 +77,10 @@ def test_the_plan_says_why_it_is_int8(prepared: Path) -> None:
 
 
 def test_packed_blocks_are_used_where_they_are_mapped(prepared: Path) -> None:
-    if int8.native_kernels() is None:
-        pytest.skip("without native kernels they are unpacked")
-    layer = next(iter(load_model(prepared, EngineSettings()).store.layers()))
-    weights = native_weights(layer)
-    addresses = [block.data_ptr() for block in (weights.qkv, weights.o, weights.up, weights.down)]
+    computing = load_model(prepared, EngineSettings(device="cpu")).computing
+    assert isinstance(computing, NativeModel)
+    weights = next(iter(computing._store.layers())).weights()
+    addresses = [block.ctypes.data for block in (weights.qkv, weights.o, weights.up, weights.down)]
     maps = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if "model.safetensors" in line]
     spans = [tuple(int(end, 16) for end in words[0].split("-")) for words in maps]
     for address in addresses:

@@ -17,7 +17,6 @@ from farthing import Reranker
 from farthing.core.errors import NonFiniteError
 from farthing.core.settings import SourceSettings
 from farthing.models.synth.checkpoint import find_shape, write_synthetic
-from farthing.quant import int8
 from farthing.serving.quantising.quantise import quantise_model
 from farthing.serving.text.prepare import Slice
 
@@ -77,15 +76,10 @@ def test_an_instruction_of_the_callers_own(make: Make) -> None:
     assert np.abs(got - scores(make("qwen3 tied"), format="fp32")).max() > 1e-3
 
 
-@pytest.mark.parametrize("kernels", ["native", "torch"])
+@pytest.mark.parametrize("device", ["cpu", "torch-cpu"])
 @pytest.mark.parametrize("kind", MAKERS)
-def test_int8_is_close_to_fp32(kind: str, kernels: str, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    if kernels == "torch":
-        for module in ("quant.int8", "engine.runner"):
-            monkeypatch.setattr(f"farthing.{module}.native_kernels", lambda: None)
-    elif int8.native_kernels() is None:
-        pytest.skip("the native kernels were not built (no C++ compiler)")
-    got, exact = scores(make(kind), format="int8"), scores(make(kind), format="fp32")
+def test_int8_is_close_to_fp32(kind: str, device: str, make: Make) -> None:
+    got, exact = scores(make(kind), format="int8", device=device), scores(make(kind), format="fp32")
     assert got == pytest.approx(exact, abs=0.05)
     assert not np.array_equal(got, exact)
 

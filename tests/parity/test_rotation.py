@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from farthing.core.settings import EngineSettings
 from farthing.engine.runner import Runner
@@ -37,7 +36,7 @@ def test_treated_weights_are_the_same_function(
     hidden: int, outliers: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shape = replace(find_shape("qwen3-tiny"), hidden=hidden, vocab=200)
-    write_synthetic(shape, tmp_path, outliers=outliers, dtype=torch.float32)
+    write_synthetic(shape, tmp_path, outliers=outliers, dtype=np.dtype(np.float32))
     exact = rows(tmp_path)
-    monkeypatch.setitem(formats.FORMATS, "fp32", Treated("fp32", torch.float32))
+    monkeypatch.setitem(formats.FORMATS, "fp32", Treated("fp32", np.dtype(np.float32)))
     assert np.abs(rows(tmp_path) - exact).max() < (1e-4 if outliers else 1e-5)

@@ -11,10 +11,8 @@ import torch
 from transformers import AutoModel
 
 from farthing.core.settings import EngineSettings
-from farthing.engine import runner as runner_module
 from farthing.engine.runner import Runner
 from farthing.engine.weights.load import load_model
-from farthing.quant import int8
 
 RNG = np.random.default_rng(5)
 Texts = list[list[int]]
@@ -91,17 +89,12 @@ def test_the_last_norm_may_be_taken_in_parts(model: Path, monkeypatch: pytest.Mo
     from farthing.engine.plan import choose
 
     monkeypatch.setattr(choose, "CPU_CHUNK_TOKENS", 7)
-    assert_same(rows(open_runner(model), TEXTS), reference(model, TEXTS))
+    assert_same(rows(open_runner(model, device="torch-cpu"), TEXTS), reference(model, TEXTS))
 
 
-@pytest.mark.parametrize("way", ["native", "torch"])
-def test_int8_stays_close(model: Path, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if way == "torch":
-        for module in (int8, runner_module):
-            monkeypatch.setattr(module, "native_kernels", lambda: None)
-    elif int8.native_kernels() is None:
-        pytest.skip("the native kernels were not built (no C++ compiler)")
-    rounded = open_runner(model, format="int8")
+@pytest.mark.parametrize("device", ["cpu", "torch-cpu"])
+def test_int8_stays_close(model: Path, device: str) -> None:
+    rounded = open_runner(model, format="int8", device=device)
     found = rows(rounded, TEXTS)
     assert cosines(found, reference(model, TEXTS)).mean() > 0.998
     pooled = [text[-1] if rounded._model.embedding.pooling == "last" else text.mean(0) for text in found]

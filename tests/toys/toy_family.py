@@ -7,12 +7,12 @@ feed-forward part, and nothing with a bias.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from farthing.checkpoint.writer import TensorSpec, write_tensors
 from farthing.models import config as cfg
@@ -85,11 +85,11 @@ class ToyFamily:
 
 def write_toy(folder: Path) -> Path:
     """A checkpoint of the family with seeded weights."""
-    family, source = ToyFamily(), torch.Generator().manual_seed(5)
+    family, source = ToyFamily(), np.random.default_rng(5)
     specs = []
     for name, shape in family.layout(family.spec(CONFIG)).tensors():
-        tensor = torch.empty(shape).normal_(1.0 if len(shape) == 1 else 0.0, shape[-1] ** -0.5, generator=source)
-        specs.append(TensorSpec(name, shape, torch.float32, lambda tensor=tensor: tensor))
+        drawn = source.normal(1.0 if len(shape) == 1 else 0.0, shape[-1] ** -0.5, shape).astype(np.float32)
+        specs.append(TensorSpec(name, shape, drawn.dtype, lambda drawn=drawn: drawn))
     write_tensors(folder, specs)
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer_json(appends_end=False, vocab=VOCAB)))
     (folder / "config.json").write_text(json.dumps(CONFIG))
@@ -111,10 +111,14 @@ def toy_vector(weights: Mapping[str, np.ndarray], ids: list[int]) -> np.ndarray:
         scores = np.exp(scores - scores.max(-1, keepdims=True))
         attended = np.einsum("hij,jhd->ihd", scores / scores.sum(-1, keepdims=True), v).reshape(len(ids), width)
         x = x + attended @ w["o"].T
-        inner = torch.nn.functional.gelu(torch.from_numpy(rms_norm(x, w["second_gain"]) @ w["up"].T)).numpy()
+        inner = gelu(rms_norm(x, w["second_gain"]) @ w["up"].T)
         x = x + inner @ w["down"].T
     pooled = rms_norm(x, weights["gain"]).mean(0)
     return pooled / np.linalg.norm(pooled)
+
+
+def gelu(x: np.ndarray) -> np.ndarray:
+    return x * (1 + np.vectorize(math.erf)(x / math.sqrt(2))) / 2
 
 
 def rms_norm(x: np.ndarray, gain: np.ndarray) -> np.ndarray:

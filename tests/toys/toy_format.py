@@ -3,36 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
-import torch
+import numpy as np
 
-from farthing.quant.format import Linear, MatrixShape, Region
-from farthing.quant.unpacked import UnpackedLinear
+from farthing.core.arrays import Array, aligned_zeros
+from farthing.quant.format import MatrixShape, Region
+from farthing.quant.native.binding import NativeKernels
+from farthing.quant.native_matrix import NativeMatrix, UnpackedMatrix
 
 
 class ToyFormat:
     name = "toy"
-    quantises = True
-    multiplies_int8 = is_packed_int8 = is_laid_out_again = False
+    form: Literal["fp16"] = "fp16"
+    quantises = unpacks_natively = True
+    is_packed_int8 = False
 
     def unpacks(self, *, on_card: bool, is_resident: bool, fast_fp8: bool) -> bool:  # noqa: ARG002
         return True
 
-    def pack(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
-        block = torch.zeros(self.num_bytes(*weight.shape), dtype=torch.uint8)
-        stored = weight.to(torch.float16).contiguous().view(torch.uint8).flatten()
-        block[: stored.numel()] = stored
+    def pack(self, weight: Array, kernels: NativeKernels) -> dict[str, Array]:  # noqa: ARG002
+        block = aligned_zeros(self.num_bytes(*weight.shape))
+        stored = np.ascontiguousarray(weight, dtype=np.float16).view(np.uint8).ravel()
+        block[: stored.size] = stored
         return {"packed": block}
 
-    def linear(
-        self, packed: Mapping[str, torch.Tensor], bias: torch.Tensor | None, shape: MatrixShape, region: Region
-    ) -> Linear:
-        block = packed["packed"]
+    def bind(
+        self,
+        packed: Mapping[str, Array],
+        bias: Array | None,
+        shape: MatrixShape,
+        region: Region,
+        kernels: NativeKernels,
+        *,
+        stays: bool = True,  # noqa: ARG002
+    ) -> NativeMatrix:
+        size = shape.out_features, shape.in_features
+        weight = packed["packed"].view(np.float16)[: size[0] * size[1]].reshape(size)
 
-        def unpack(out: torch.Tensor) -> None:
-            out.copy_(block[: 2 * out.numel()].view(torch.float16).view(out.shape))
+        def write(block: Array) -> None:
+            block[:] = kernels.pack("fp16", weight)
 
-        return UnpackedLinear(unpack, bias, shape, region)
+        return UnpackedMatrix(kernels, self.form, shape, bias, region, write)
 
     def num_bytes(self, out_features: int, in_features: int) -> int:
         num_bytes = 2 * out_features * in_features

@@ -15,8 +15,9 @@ from farthing.models.forward.native_pass import LayerBlocks, NativeForward
 from farthing.models.forward.pooling import pooled_rows
 from farthing.models.layout import MatrixPart
 from farthing.models.token_table import TokenTable
-from farthing.quant.format import NativeMatrix, Region
+from farthing.quant.format import Region
 from farthing.quant.native.team import native_kernels
+from farthing.quant.native_matrix import NativeMatrix
 
 
 class NativeModel:
@@ -73,8 +74,6 @@ class NativeModel:
         return LayerBlocks(matrices, self._tensors.vectors(index), stays)
 
     def _matrix(self, index: int, part: MatrixPart, *, stays: bool) -> NativeMatrix:
-        plan = self._description.plan
-        region = Region() if stays and not plan.format.quantises else self._regions[part.name]
-        return part.stored_in(plan.format).bind(
-            self._tensors.packed(index, part), self._tensors.bias(index, part), part.shape, region, self._kernels
-        )
+        packed, bias = self._tensors.packed(index, part), self._tensors.bias(index, part)
+        form = part.stored_in(self._description.plan.format)
+        return form.bind(packed, bias, part.shape, self._regions[part.name], self._kernels, stays=stays)

@@ -11,12 +11,12 @@ import pytest
 def test_what_the_heap_keeps_goes_back_after_a_batch_when_it_is_time(measured: Callable[..., dict[str, Any]]) -> None:
     result = measured(
         """
-import torch
+import numpy as np
 from farthing.engine.memory import TRIM_INTERVAL_S, Trimmer
 
 now_s = 0.0
 trimmer = Trimmer(lambda: now_s)
-buffers = [torch.ones(8 * 1024) for _ in range(3200)]  # 32 KiB each, in the heap
+buffers = [np.ones(8 * 1024, dtype=np.float32) for _ in range(3200)]  # 32 KiB each, in the heap
 last = buffers.pop()
 buffers.clear()
 held = [resident_bytes()]
@@ -36,12 +36,12 @@ print(json.dumps({"early": held[0] - held[1], "in time": held[1] - held[2]}))
 def test_what_the_heap_keeps_goes_back_when_the_process_has_grown(measured: Callable[..., dict[str, Any]]) -> None:
     result = measured(
         """
-import torch
+import numpy as np
 from farthing.engine.memory import TRIM_GROWTH_BYTES, Trimmer
 
 trimmer, held = Trimmer(), []
 def grow(num_bytes):
-    buffers = [torch.ones(8 * 1024) for _ in range(num_bytes // 2**15)]  # 32 KiB each, in the heap
+    buffers = [np.ones(8 * 1024, dtype=np.float32) for _ in range(num_bytes // 2**15)]  # 32 KiB each, in the heap
     last = buffers.pop()
     buffers.clear()
     held.append(resident_bytes())

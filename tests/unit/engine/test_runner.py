@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -10,16 +9,16 @@ import pytest
 import torch
 
 from farthing.core.settings import EngineSettings
+from farthing.engine.cards.model import TorchModel
 from farthing.engine.runner import Runner, non_finite
 from farthing.engine.weights.load import LoadedModel, load_model, load_weights
-from farthing.models.batch.packed import PackedBatch, pack
+from farthing.models.batch.packed import pack
 from farthing.models.forward import native_pass
-from farthing.models.forward.attention import attend_runs
-from farthing.models.forward.forward_pass import Compute, LayerWeights, PassStart
-from farthing.models.forward.native_pass import pass_of
-from farthing.quant.dense import DenseLinear
+from farthing.models.torch_pass.attention import attend_runs
+from farthing.models.torch_pass.run import TorchPass
+from farthing.models.torch_pass.start import Compute, LayerWeights, PassStart, TorchBatch
+from farthing.quant.gpu.linears import DenseLinear
 from farthing.quant.native.binding import NativeKernels
-from farthing.quant.native.team import native_kernels
 
 RNG = np.random.default_rng(2)
 TEXTS = [RNG.integers(1, 90, size=length).tolist() for length in (9, 1, 4, 33, 4, 1, 17, 4)]
@@ -36,11 +35,6 @@ def pooled_by(loaded: LoadedModel, pooling: Any) -> LoadedModel:
     return replace(loaded, description=replace(loaded.description, embedding=embedding))
 
 
-def planned(loaded: LoadedModel, **changes: Any) -> LoadedModel:
-    plan = replace(loaded.plan, **changes)
-    return replace(loaded, description=replace(loaded.description, plan=plan))
-
-
 @EVERY_FAMILY
 def test_rows_come_in_the_callers_order(loaded: LoadedModel) -> None:
     runner = Runner(loaded)
@@ -55,62 +49,51 @@ def test_rows_come_in_the_callers_order(loaded: LoadedModel) -> None:
         assert (output.errors, output.num_recomputed) == ({}, 0)
 
 
-@pytest.mark.parametrize("form", ["fp32", "int8"])
-def test_torch_has_as_many_threads_after_a_batch_as_before(qwen3: Any, form: str) -> None:
-    runner, before = Runner(load_model(qwen3.path, EngineSettings(format=form, num_threads=1))), torch.get_num_threads()
-    torch.set_num_threads(3)
-    try:
-        runner.run(TEXTS)
-        assert torch.get_num_threads() == 3
-        with ThreadPoolExecutor(1) as pool:
-            assert pool.submit(torch.get_num_threads).result() == 3
-    finally:
-        torch.set_num_threads(before)
-
-
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The number of layers in each call to the native kernels."""
-    calls: list[int] = []
-    layers = NativeKernels.layers
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The calls to the native kernels that take a batch through layers, with the number of these."""
+    calls: list[str] = []
+    layers, run = NativeKernels.layers, NativeKernels.run
 
-    def counted(kernels: NativeKernels, shape: Any, weights: Sequence[Any], *rest: Any) -> None:
-        calls.append(len(weights))
+    def counted_layers(kernels: NativeKernels, shape: Any, weights: Sequence[Any], *rest: Any) -> None:
+        calls.append(f"layers {len(weights)}")
         layers(kernels, shape, weights, *rest)
 
-    monkeypatch.setattr(NativeKernels, "layers", counted)
+    def counted_run(kernels: NativeKernels, given: Any) -> np.ndarray:
+        calls.append(f"run {len(given.layers)}")
+        return run(kernels, given)
+
+    monkeypatch.setattr(NativeKernels, "layers", counted_layers)
+    monkeypatch.setattr(NativeKernels, "run", counted_run)
     return calls
 
 
-@pytest.mark.skipif(native_kernels() is None, reason="the native kernels were not built (no C++ compiler)")
 @pytest.mark.parametrize(
-    ("family", "settings", "in_one_call"),
+    ("family", "settings", "expected"),
     [
-        # Of the last token's row alone the last layer computes all, so that it is a call of its own.
-        ("qwen3", {"format": "int8"}, [2, 1]),
-        ("native_bert", {"format": "int8"}, [2]),
-        ("quantised_qwen3", {"format": "int8", "residency": "disk"}, [1, 1, 1]),
-        ("qwen3", {"format": "nf4"}, [1, 1, 1]),
+        *(("qwen3", {"format": name}, ["run 3"]) for name in ("int8", "fp32", "bf16")),
+        *(("bert", {"format": name}, ["run 2"]) for name in ("int8", "fp32", "fp16")),
+        ("quantised_qwen3", {"format": "int8", "residency": "disk"}, ["layers 1"] * 3),
+        ("qwen3", {"format": "nf4"}, ["layers 1"] * 3),
+        ("qwen3", {"format": "bf16", "residency": "disk"}, ["layers 1"] * 3),
     ],
     ids=str,
 )
-def test_a_short_batch_takes_the_layers_that_are_there_in_one_call_and_gives_the_same_bits(
+def test_a_short_batch_goes_all_the_way_in_one_call_where_its_layers_are_there_and_gives_the_same_bits(
     family: str,
     settings: dict[str, Any],
-    in_one_call: list[int],
-    calls: list[int],
+    expected: list[str],
+    calls: list[str],
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    loaded = load_model(
-        request.getfixturevalue(family).path, EngineSettings(num_threads=1, share_prefixes="off", **settings)
-    )
-    rows = Runner(loaded).run(TEXTS).rows
-    assert calls == in_one_call
+    path, settings = request.getfixturevalue(family).path, {"num_threads": 1, "share_prefixes": "off", **settings}
+    rows = Runner(load_model(path, EngineSettings(**settings))).run(TEXTS).rows
+    assert calls == expected
     calls.clear()
     monkeypatch.setattr(native_pass, "MOST_PRODUCTS", 0)
-    assert np.array_equal(Runner(loaded).run(TEXTS).rows, rows)
-    assert calls == [1] * sum(in_one_call)
+    assert np.array_equal(Runner(load_model(path, EngineSettings(**settings))).run(TEXTS).rows, rows)
+    assert calls == ["layers 1"] * len(calls)
 
 
 @EVERY_FAMILY
@@ -122,7 +105,8 @@ def test_the_same_batch_gives_the_same_bits(loaded: LoadedModel) -> None:
 @EVERY_FAMILY
 @pytest.mark.parametrize("chunk_tokens", [1, 5])
 def test_the_feed_forward_part_may_be_cut_anywhere(loaded: LoadedModel, chunk_tokens: int) -> None:
-    cut = planned(loaded, chunk_tokens=chunk_tokens)
+    plan = replace(loaded.plan, device="torch-cpu", chunk_tokens=chunk_tokens)
+    cut = load_weights(loaded.description.with_plan(plan))
     assert Runner(cut).run(TEXTS).rows == pytest.approx(Runner(loaded).run(TEXTS).rows, abs=1e-4)
 
 
@@ -156,17 +140,10 @@ def test_a_row_that_fails_in_fp32_is_an_error_and_not_counted_as_computed_again(
 
 
 @EVERY_FAMILY
-def test_the_plans_threads_are_used(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, used = Runner._forward, list[int]()
-
-    def forward(runner: Runner, *args: Any) -> np.ndarray:
-        used.append(torch.get_num_threads())
-        return real(runner, *args)
-
-    monkeypatch.setattr(Runner, "_forward", forward)
+def test_the_plans_threads_are_used(loaded: LoadedModel) -> None:
     for number in (1, 2):
-        Runner(planned(loaded, num_threads=number)).run([[1, 2]])
-    assert used == [1, 2]
+        computing: Any = load_weights(loaded.description.with_plan(replace(loaded.plan, num_threads=number))).computing
+        assert computing._kernels.num_threads == number
 
 
 def test_rows_with_nan_or_inf_are_found() -> None:
@@ -180,24 +157,26 @@ def test_rows_with_nan_or_inf_are_found() -> None:
 
 @EVERY_FAMILY
 def test_devices_that_share_the_layers_give_the_vectors_of_one(loaded: LoadedModel) -> None:
-    shared = planned(loaded, others=("cpu",))
-    assert [device for device, layers in shared.plan.shares(loaded.spec.num_layers) if layers] == ["cpu", "cpu"]
-    again = load_weights(shared.description)
-    assert np.array_equal(Runner(again).run(TEXTS).rows, Runner(loaded).run(TEXTS).rows)
+    one = replace(loaded.plan, device="torch-cpu")
+    two = replace(one, others=("torch-cpu",))
+    assert [device for device, layers in two.shares(loaded.spec.num_layers) if layers] == ["torch-cpu"] * 2
+    found = [Runner(load_weights(loaded.description.with_plan(plan))).run(TEXTS).rows for plan in (one, two)]
+    assert np.array_equal(*found)
 
 
 @EVERY_FAMILY
 def test_a_pass_takes_all_that_its_layers_need_along_to_another_device(loaded: LoadedModel) -> None:
     """The meta device mixes with no other: whatever stayed behind would fail the layer."""
-    meta, batch = torch.device("meta"), pack(TEXTS, torch.device("cpu"))
+    meta, batch = torch.device("meta"), TorchBatch.on(pack(TEXTS), torch.device("cpu"))
+    model = load_weights(loaded.description.with_plan(replace(loaded.plan, device="torch-cpu"))).computing
+    assert isinstance(model, TorchModel)
 
-    def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, packed: PackedBatch, causal: bool) -> torch.Tensor:
-        assert packed.cu_seqlens.device == packed.positions.device == q.device
-        return attend_runs(q, k, v, packed, causal)
+    def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, batch: TorchBatch, causal: bool) -> torch.Tensor:
+        assert batch.cu_seqlens.device == batch.positions.device == q.device
+        return attend_runs(q, k, v, batch, causal)
 
     compute = Compute(torch.float32, torch.float32, chunk_tokens=8, attend=attend)
-    start = PassStart(loaded.spec, loaded.store.gather, batch, loaded.store.shared, compute)
-    forward = pass_of(loaded.spec, None)(start)
+    forward = TorchPass(PassStart(loaded.spec, model._gather, batch, model._on_device, compute))
     layout = loaded.description.layout
     matrices = {
         part.name: DenseLinear(
@@ -209,6 +188,6 @@ def test_a_pass_takes_all_that_its_layers_need_along_to_another_device(loaded: L
     weights = LayerWeights(matrices, {part.name: torch.empty(part.shape, device=meta) for part in layout.vectors})
     forward.move_to(meta)
     forward.layer(weights, None)
-    forward.layer(weights, batch.last_rows())
-    assert forward._hidden.device == meta  # type: ignore[attr-defined]
-    assert forward._hidden.shape == (len(TEXTS), loaded.spec.hidden)  # type: ignore[attr-defined]
+    forward.layer(weights, batch.packed.last_rows())
+    assert forward._hidden.device == meta
+    assert forward._hidden.shape == (len(TEXTS), loaded.spec.hidden)

@@ -59,7 +59,7 @@ class CalibratedTensors(ConvertedTensors):
         rotates = rotates_inputs(self._plan.format, part)
 
         def multiply(x: Array) -> Array:
-            rows = rotate(x, self._kernels) if rotates else x
+            rows = rotate(x) if rotates else x
             return self.quantised(layer, part, rows)(rows)
 
         return multiply

@@ -106,7 +106,7 @@ class ConvertedTensors:
                 weight = self._rotated_outputs(weight, self._value_rotation)
             if part.name == self._layout.values.reader:
                 weight = self._rotated_inputs(weight, self._value_rotation)
-        return rotate(weight, self._kernels) if rotates_inputs(self._plan.format, part) else weight
+        return rotate(weight) if rotates_inputs(self._plan.format, part) else weight
 
     def _rotated_inputs(self, weight: Array, rotation: Rotation) -> Array:
         """The weight [out, n * width] for inputs whose n pieces are rotated: W R^T."""

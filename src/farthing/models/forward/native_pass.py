@@ -21,10 +21,11 @@ from farthing.models.forward.token_types import token_types
 from farthing.models.layout import Layout
 from farthing.models.spec import LayerSpec, ModelSpec, NormSpec
 from farthing.models.token_table import TokenTable
-from farthing.quant.format import NativeMatrix, WeightFormat
+from farthing.quant.format import WeightFormat
 from farthing.quant.native.arguments import KnownKeys, LayerShape, NativeBatch, NativePrefixes, NativeWeights
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.native.passes import NativeInput, NativeLayer, NativeNorm, NativePass, NativeRotation
+from farthing.quant.native_matrix import NativeMatrix
 from farthing.quant.rotation import can_rotate
 
 # Of a batch whose layers are computed in one call: it takes two cores about 10 ms.

@@ -13,13 +13,13 @@ GIB = 2**30
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two packages of two cores of two hyperthreads; CPU n and n + 4 share a core. torch would take 8 threads."""
+    """Two packages of two cores of two hyperthreads; CPU n and n + 4 share a core."""
     for number in range(8):
         topology = tmp_path / f"sys/devices/system/cpu/cpu{number}/topology"
         topology.mkdir(parents=True)
         (topology / "thread_siblings_list").write_text(f"{number % 4},{number % 4 + 4}\n")
     allow(monkeypatch, range(8))
-    monkeypatch.setattr(cpu, "default_threads", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     return tmp_path
 
 
@@ -64,11 +64,12 @@ def test_a_cpu_quota_limits_the_threads(machine: Path, quota_us: int, threads: i
     assert cpu_threads(machine) == threads
 
 
-def test_torchs_choice_and_with_it_omp_num_threads_limits_the_threads(
-    machine: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("asked", "threads"), [("3", 3), ("99", 4), ("2,1", 2), ("", 4), ("0", 4), ("many", 4)])
+def test_omp_num_threads_limits_the_threads(
+    machine: Path, monkeypatch: pytest.MonkeyPatch, asked: str, threads: int
 ) -> None:
-    monkeypatch.setattr(cpu, "default_threads", lambda: 3)
-    assert cpu_threads(machine) == 3
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert cpu_threads(machine) == threads
 
 
 def test_this_machine_is_within_what_the_system_says() -> None:

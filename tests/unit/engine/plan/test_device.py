@@ -1,31 +1,64 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from farthing.core.errors import SettingsError
-from farthing.engine.plan.device import DeviceFacts, device_facts, free_on_card, together
+from farthing.core.errors import MissingExtraError, SettingsError
+from farthing.engine.cards.facts import free_on_card
+from farthing.engine.plan import device as device_module
+from farthing.engine.plan.device import DeviceFacts, device_facts, is_card_unused, together
 
 
 def test_facts_of_this_machine() -> None:
     facts = device_facts("cpu")
-    assert (facts.device, facts.is_cpu, facts.flash_attention) == ("cpu", True, False)
+    assert (facts.device, facts.is_native, facts.on_card, facts.flash_attention) == ("cpu", True, False, False)
     assert facts.name
     assert 0 < facts.free_bytes <= facts.total_bytes
     assert facts.total_bytes <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert 1 <= facts.num_threads <= (os.cpu_count() or 1)
-    flags = Path("/proc/cpuinfo").read_text().split()
-    assert facts.fast_bf16 is ("amx_tile" in flags and "amx_bf16" in flags)
 
 
 def test_auto_is_the_card_where_there_is_one() -> None:
-    assert device_facts("auto").is_cpu is not torch.cuda.is_available()
+    assert device_facts("auto").on_card is torch.cuda.is_available()
 
 
-@pytest.mark.parametrize("name", ["gpu0", "cuda:99", "cuda:x", "cuda:-1", "mps", "", "CPU", "cpu:0"])
+def test_torch_computes_on_the_cpu_where_it_is_asked_to() -> None:
+    facts = device_facts("torch-cpu")
+    assert (facts.is_native, facts.on_card) == (False, False)
+
+
+@pytest.fixture
+def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_module, "has_torch", lambda: False)
+
+
+@pytest.mark.usefixtures("no_torch")
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "torch-cpu"])
+def test_without_torch_what_needs_it_names_the_extra(name: str) -> None:
+    with pytest.raises(MissingExtraError, match=r"pip install 'farthing\[cuda\]'"):
+        device_facts(name)
+
+
+@pytest.mark.usefixtures("no_torch")
+def test_a_card_that_torch_is_missing_for_is_known_and_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_module, "may_have_card", lambda: True)
+    facts = device_facts("auto")
+    assert facts.device == "cpu"
+    assert is_card_unused(facts)
+
+
+def test_nobody_asks_torch_where_no_driver_is(measured: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    if device_module.may_have_card():
+        pytest.skip("this machine has a driver of cards")
+    found = measured("from farthing.engine.plan.device import device_facts\ndevice_facts('auto')\n"
+                     "print(json.dumps({'torch': 'torch' in sys.modules}))")
+    assert found == {"torch": False}
+
+
+@pytest.mark.parametrize("name", ["gpu0", "cuda:99", "cuda:x", "cuda:-1", "mps", "", "CPU", "cpu:0", "torch"])
 def test_an_unknown_device_is_answered_with_those_there_are(name: str) -> None:
     with pytest.raises(SettingsError) as caught:
         device_facts(name)
@@ -37,7 +70,7 @@ def test_an_unknown_device_is_answered_with_those_there_are(name: str) -> None:
 @pytest.mark.parametrize("name", ["cuda", "cuda:0"])
 def test_facts_of_a_card(name: str) -> None:
     facts = device_facts(name)
-    assert (facts.device, facts.is_cpu) == ("cuda:0", False)
+    assert (facts.device, facts.on_card) == ("cuda:0", True)
     assert facts.name == torch.cuda.get_device_name(0)
     assert 0 < facts.free_bytes <= facts.total_bytes
     assert facts.fast_bf16 is (torch.cuda.get_device_capability(0) >= (8, 0))
@@ -59,7 +92,7 @@ def test_a_limit_for_the_process_is_all_that_is_free() -> None:
         torch.cuda.set_per_process_memory_fraction(1.0)
 
 
-@pytest.mark.parametrize("name", ["cpu,cpu", "cuda:0,cuda:0", "cpu,cuda:0", "cuda:0,cuda:98"])
+@pytest.mark.parametrize("name", ["cpu,cpu", "torch-cpu,torch-cpu", "cuda:0,cuda:0", "cpu,cuda:0", "cuda:0,cuda:98"])
 def test_several_devices_must_be_different_cards(name: str) -> None:
     with pytest.raises(SettingsError) as caught:
         device_facts(name)

@@ -10,7 +10,7 @@ from transformers.activations import ACT2FN
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm, Qwen3RotaryEmbedding, apply_rotary_pos_emb
 
 from farthing.models.config import activation
-from farthing.models.forward.ops import ACTIVATIONS, chunks, layer_norm, rms_norm, rotary_tables, rotate
+from farthing.models.torch_pass.ops import ACTIVATIONS, chunks, layer_norm, rms_norm, rotary_tables, rotate
 
 THETA = 1_000_000.0
 

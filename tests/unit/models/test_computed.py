@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from farthing.core.errors import CheckpointError
-from farthing.models.forward.torch_pass import check_spec
+from farthing.models.computed import check_spec
 from farthing.models.spec import AttentionSpec, FeedForwardSpec, InputSpec, LayerSpec, ModelSpec, NormSpec, RopeSpec
 
 NORM = NormSpec("rms", 1e-6)

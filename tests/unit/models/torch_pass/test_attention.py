@@ -9,12 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farthing.models.batch.packed import pack
-from farthing.models.forward.attention import attend_runs, attend_varlen, has_varlen
+from farthing.models.torch_pass.attention import attend_runs, attend_varlen, has_varlen
+from farthing.models.torch_pass.start import TorchBatch
 from tiers import examples
 
 HEAD_DIM = 8
 MIB = 2**20
+CPU = torch.device("cpu")
 Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def batch_of(texts: list[list[int]], device: torch.device = CPU) -> TorchBatch:
+    return TorchBatch.on(pack(texts), device)
 
 
 def naive(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, lengths: tuple[int, ...], causal: bool) -> torch.Tensor:
@@ -48,53 +54,54 @@ def test_every_text_attends_to_itself_alone(
     lengths: list[int], kv_heads: int, groups: int, causal: bool, seed: int
 ) -> None:
     torch.manual_seed(seed)
-    batch = pack([[0] * length for length in lengths], torch.device("cpu"))
+    batch = batch_of([[0] * length for length in lengths])
     q, k, v = random_qkv(batch.num_tokens, kv_heads * groups, kv_heads)
     got = attend_runs(q.clone(), k, v, batch, causal)
     assert got.is_contiguous()
-    torch.testing.assert_close(got.double(), naive(q, k, v, batch.lengths, causal), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(got.double(), naive(q, k, v, batch.packed.lengths, causal), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("causal", [False, True])
 def test_queries_that_lie_between_keys_and_values_are_taken_as_they_lie(causal: bool) -> None:
     torch.manual_seed(0)
-    batch = pack([[0] * length for length in (1, 5, 5, 9)], torch.device("cpu"))
+    batch = batch_of([[0] * length for length in (1, 5, 5, 9)])
     q, k, v = torch.randn(batch.num_tokens, 3, 4, HEAD_DIM).unbind(1)
-    expected = naive(q, k, v, batch.lengths, causal)
+    expected = naive(q, k, v, batch.packed.lengths, causal)
     got = attend_runs(q, k, v, batch, causal)
     torch.testing.assert_close(got.double(), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_runs_longer_than_all_heads_are_taken_for_go_a_few_heads_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    monkeypatch.setattr("farthing.models.forward.attention.ALL_HEADS_TOKENS", 8)
-    batch = pack([[0] * length for length in (3, 12, 40)], torch.device("cpu"))
+    monkeypatch.setattr("farthing.models.torch_pass.attention.ALL_HEADS_TOKENS", 8)
+    batch = batch_of([[0] * length for length in (3, 12, 40)])
     q, k, v = random_qkv(batch.num_tokens, 8, 4)
     got = attend_runs(q.clone(), k, v, batch, True)
-    torch.testing.assert_close(got.double(), naive(q, k, v, batch.lengths, True), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(got.double(), naive(q, k, v, batch.packed.lengths, True), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_stays_in_its_type(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
-    batch = pack([[0] * length for length in (3, 40)], torch.device("cpu"))
+    batch = batch_of([[0] * length for length in (3, 40)])
     q, k, v = (t.to(dtype) for t in random_qkv(batch.num_tokens, 4, 2))
     got = attend_runs(q.clone(), k, v, batch, True)
     assert got.dtype is dtype
-    torch.testing.assert_close(got.double(), naive(q, k, v, batch.lengths, True), atol=0.02, rtol=0.02)
+    torch.testing.assert_close(got.double(), naive(q, k, v, batch.packed.lengths, True), atol=0.02, rtol=0.02)
 
 
 def test_a_long_text_needs_no_matrix_of_tokens_by_tokens(measured: Callable[..., dict[str, Any]]) -> None:
     result = measured(
         """
 import torch
-from farthing.models.forward.attention import attend_runs
+from farthing.models.torch_pass.attention import attend_runs
 from farthing.models.batch.packed import pack
+from farthing.models.torch_pass.start import TorchBatch
 
 def attend(num_tokens):
     q = torch.ones(num_tokens, 4, 16)
     k = v = torch.ones(num_tokens, 2, 16)  # grouped heads
-    attend_runs(q, k, v, pack([[0] * num_tokens], torch.device("cpu")), True)
+    attend_runs(q, k, v, TorchBatch.on(pack([[0] * num_tokens]), torch.device("cpu")), True)
 
 attend(8)
 before = resident_bytes()
@@ -112,7 +119,7 @@ def test_this_torch_is_asked_which_arguments_its_variable_length_attention_takes
     def later(query: object, window_size: object = None, enable_gqa: bool = False) -> None: ...
 
     for kernel, expected in ((None, False), (early, False), (later, True)):
-        monkeypatch.setattr("farthing.models.forward.attention.varlen_kernel", lambda kernel=kernel: kernel)
+        monkeypatch.setattr("farthing.models.torch_pass.attention.varlen_kernel", lambda kernel=kernel: kernel)
         assert has_varlen() is expected
 
 
@@ -124,7 +131,7 @@ def test_the_variable_length_kernel_equals_the_runs(causal: bool, kv_heads: int)
         pytest.skip("no variable-length attention on this card with this torch")
     torch.manual_seed(0)
     device = torch.device("cuda")
-    batch = pack([[0] * length for length in (1, 7, 7, 130, 513)], device)
+    batch = batch_of([[0] * length for length in (1, 7, 7, 130, 513)], device)
     q = torch.randn(batch.num_tokens, 4, 64, dtype=torch.bfloat16, device=device)
     k, v = torch.randn(2, batch.num_tokens, kv_heads, 64, dtype=torch.bfloat16, device=device)
     got = attend_varlen(q, k, v, batch, causal)
@@ -134,16 +141,16 @@ def test_the_variable_length_kernel_equals_the_runs(causal: bool, kv_heads: int)
 @pytest.mark.parametrize("causal", [False, True])
 def test_keys_that_are_repeated_for_a_card_change_nothing(causal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    batch = pack([[0] * length for length in (1, 7, 7, 40)], torch.device("cpu"))
+    batch = batch_of([[0] * length for length in (1, 7, 7, 40)])
     q, k, v = random_qkv(batch.num_tokens, 8, 2)
     shared = attend_runs(q.clone(), k, v, batch, causal)
-    monkeypatch.setattr("farthing.models.forward.attention.shares_keys", lambda _: False)
+    monkeypatch.setattr("farthing.models.torch_pass.attention.shares_keys", lambda _: False)
     torch.testing.assert_close(attend_runs(q.clone(), k, v, batch, causal), shared, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.gpu
 def test_a_long_text_in_fp32_needs_no_matrix_of_tokens_by_tokens_on_a_card() -> None:
-    batch = pack([[0] * 16384], torch.device("cuda"))
+    batch = batch_of([[0] * 16384], torch.device("cuda"))
     q, k, v = (torch.randn(batch.num_tokens, heads, 64, device="cuda") for heads in (8, 2, 2))
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()

@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 from farthing.models.batch.forest import Forest, Segment
 from farthing.models.batch.held_keys import HeldKeys, KnownPrefix
 from farthing.models.batch.packed import pack_forest
-from farthing.models.forward.prefix_attention import attend, attend_by_scores, attend_prefixes
+from farthing.models.torch_pass.prefix_attention import attend, attend_by_scores, attend_prefixes
 from tiers import examples
 
 HEAD_DIM = 8
-CPU = torch.device("cpu")
 
 
 def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
@@ -48,7 +47,7 @@ def test_every_segment_attends_to_all_that_comes_before_it(
     forest: Forest, kv_heads: int, group: int, seed: int
 ) -> None:
     torch.manual_seed(seed)
-    batch = pack_forest(forest, CPU)
+    batch = pack_forest(forest)
     q = torch.randn(batch.num_tokens, kv_heads * group, HEAD_DIM)
     k, v = torch.randn(2, batch.num_tokens, kv_heads, HEAD_DIM)
     held = [tuple(torch.randn(2, known.held.num_tokens, kv_heads, HEAD_DIM)) for known in forest.known]
@@ -69,7 +68,7 @@ def test_every_segment_attends_to_all_that_comes_before_it(
 
 def test_the_result_takes_the_queries_memory() -> None:
     forest = Forest([[0] * 4, [0] * 6], [Segment(0, 0, 4), Segment(1, 4, 6, parent=0)], [0, 1])
-    batch = pack_forest(forest, CPU)
+    batch = pack_forest(forest)
     q, k, v = torch.randn(3, 6, 2, HEAD_DIM)
     assert attend_prefixes(q, k, v, batch, []).data_ptr() == q.data_ptr()
 
@@ -77,7 +76,7 @@ def test_the_result_takes_the_queries_memory() -> None:
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_both_ways_to_attend_agree(causal: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("farthing.models.forward.prefix_attention.SCORES_BYTES", 1000)  # several pieces
+    monkeypatch.setattr("farthing.models.torch_pass.prefix_attention.SCORES_BYTES", 1000)  # several pieces
     torch.manual_seed(0)
     q, keys = torch.randn(2, 4, 9, HEAD_DIM, dtype=dtype), 9 if causal else 20
     k, v = torch.randn(2, 2, 2, keys, HEAD_DIM, dtype=dtype)
