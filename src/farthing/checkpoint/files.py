@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-
 from farthing.checkpoint.gguf.file import GgufCheckpoint
 from farthing.checkpoint.mlx import MlxCheckpoint, is_mlx
 from farthing.checkpoint.reader import Checkpoint, TensorInfo
 from farthing.checkpoint.table import Table
+from farthing.core.arrays import Array
 
 
 class ModelFiles(Protocol):
@@ -36,8 +35,12 @@ class ModelFiles(Protocol):
         """Every tensor by name, with the shape and type that `read` gives it."""
         ...
 
-    def read(self, name: str) -> torch.Tensor:
-        """One tensor; what the file holds in quantised blocks is read as fp32, everything else as it is stored."""
+    def read(self, name: str) -> Array:
+        """One tensor; what the file holds in quantised blocks is read as fp32, everything else as it is stored.
+
+        What is read as stored lies in a mapping of its own, which goes with the array; nobody may write to it. bf16 is
+        `farthing.core.arrays.BF16`.
+        """
         ...
 
     def rows(self, name: str) -> Table:

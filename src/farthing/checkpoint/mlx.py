@@ -16,10 +16,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 
 from farthing.checkpoint.reader import Checkpoint, TensorInfo
 from farthing.checkpoint.table import Dequantise, QuantisedTable, Table, dequantised
+from farthing.core.arrays import Array, to_float32
 from farthing.core.errors import CheckpointError
 
 BITS = (2, 4, 8)
@@ -60,7 +61,7 @@ class MlxCheckpoint:
             del found[f"{stem}.scales"], found[f"{stem}.biases"]
         return found
 
-    def read(self, name: str) -> torch.Tensor:
+    def read(self, name: str) -> Array:
         """The tensor as stored, mapped from the file, or dequantised to fp32."""
         stem = name.removesuffix(".weight")
         packing = self._packings.get(stem)
@@ -92,7 +93,7 @@ class MlxCheckpoint:
 
     def _dequantise(self, stem: str, packing: Packing) -> Dequantise:
         packed, scales, biases = (self._folder.read(f"{stem}.{part}") for part in ("weight", "scales", "biases"))
-        octets = packed.view(torch.uint8)  # little-endian, so that the lowest bits come first
+        octets = packed.view(np.uint8)  # little-endian, so that the lowest bits come first
         return lambda rows: dequantise(octets[rows], scales[rows], biases[rows], packing)
 
 
@@ -135,9 +136,11 @@ def packings(settings: Mapping[str, Any], tensors: Mapping[str, TensorInfo]) -> 
     return found
 
 
-def dequantise(octets: torch.Tensor, scales: torch.Tensor, biases: torch.Tensor, packing: Packing) -> torch.Tensor:
+def dequantise(octets: Array, scales: Array, biases: Array, packing: Packing) -> Array:
     """Dequantise octets [n, width * bits / 8] uint8 to values [n, width] fp32; scales and biases are [n, groups]."""
-    shifts, mask = range(0, 8, packing.bits), 2**packing.bits - 1
-    values = torch.stack([(octets >> shift) & mask for shift in shifts], dim=-1)
-    groups = values.view(len(octets), -1, packing.group_size).float()
-    return torch.addcmul(biases.float()[..., None], groups, scales.float()[..., None]).view(len(octets), packing.width)
+    shifts, mask = np.arange(0, 8, packing.bits, dtype=np.uint8), np.uint8(2**packing.bits - 1)
+    values = (octets[..., None] >> shifts) & mask
+    groups: Array = values.reshape(len(octets), -1, packing.group_size).astype(np.float32)
+    groups *= to_float32(scales)[..., None]
+    groups += to_float32(biases)[..., None]
+    return groups.reshape(len(octets), packing.width)

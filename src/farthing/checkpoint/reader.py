@@ -14,15 +14,17 @@ from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any
 
-import torch
+import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from farthing.checkpoint.identity import StoredBytes, digest_model
 from farthing.checkpoint.json_file import read_json, require_regular
+from farthing.checkpoint.mapping import as_numbers, map_bytes
 from farthing.checkpoint.model_folder import MODULES, own_folder, transformer_name
 from farthing.checkpoint.table import Table
 from farthing.checkpoint.tokenizer_file import tokenizer_json
 from farthing.checkpoint.writer import INDEX
+from farthing.core.arrays import DTYPES, Array
 from farthing.core.errors import CheckpointError
 
 # Files about the model as a whole and what is made of its rows; all other files are the model's own.
@@ -82,7 +84,7 @@ class Checkpoint:
         for file in self._weight_files():
             try:
                 read_header(file)  # refuses what is no file, or has a huge header, before the library meets it
-                with safe_open(file, framework="pt") as shard:
+                with safe_open(file, framework="np") as shard:
                     for name in shard.keys():  # noqa: SIM118 - not a mapping
                         if name in found:
                             raise CheckpointError(
@@ -96,38 +98,50 @@ class Checkpoint:
                 ) from error
         return found
 
-    def read(self, name: str) -> torch.Tensor:
-        """The tensor as stored, mapped from the file; its pages are given back when the tensor is freed.
+    def read(self, name: str) -> Array:
+        """The tensor as stored, mapped from the file; its pages are given back when the array is freed.
 
-        Each call maps the file anew: a mapping that outlived its tensor would keep every page read so far resident.
+        Each call maps it anew: a mapping that outlived its array would keep every page read so far resident.
+
+        Raises:
+            CheckpointError: the file cannot be read any more, or the tensor is of a dtype that numpy does not have.
         """
-        with safe_open(self.tensors[name].file, framework="pt") as shard:
-            tensor = shard.get_tensor(name)
-        assert isinstance(tensor, torch.Tensor)
-        return tensor
+        info, (start, num_bytes) = self.tensors[name], self._places[name]
+        return as_numbers(map_bytes(info.file, start, num_bytes), dtype_of(name, info), info.shape)
 
     def rows(self, name: str) -> Table:
-        """The matrix, as `read` gives it: a mapped tensor's rows are gathered where they lie."""
+        """The matrix, as `read` gives it: a mapped array's rows are gathered where they lie."""
         return self.read(name)
 
-    def map(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
-        """Tensors as stored, by name, on one mapping of each file, which lives as long as any of the tensors."""
+    def map(self, names: Iterable[str]) -> dict[str, Array]:
+        """Tensors as stored, by name, on one mapping of each file, which lives as long as any of the arrays.
+
+        Raises what `read` raises.
+        """
         by_file: dict[Path, list[str]] = {}
         for name in names:
             by_file.setdefault(self.tensors[name].file, []).append(name)
-        found: dict[str, torch.Tensor] = {}
+        found: dict[str, Array] = {}
         for file, held in by_file.items():
-            with safe_open(file, framework="pt") as shard:
-                found.update({name: shard.get_tensor(name) for name in held})
+            end = max(sum(self._places[name]) for name in held)
+            octets = map_bytes(file, 0, end)
+            for name in held:
+                (start, num_bytes), info = self._places[name], self.tensors[name]
+                found[name] = as_numbers(octets[start : start + num_bytes], dtype_of(name, info), info.shape)
         return found
+
+    @cached_property
+    def _places(self) -> Mapping[str, tuple[int, int]]:
+        """The start and length in bytes of each tensor in its file."""
+        files = {info.file for info in self.tensors.values()}
+        return {name: place for file in files for name, place in tensor_places(file).items()}
 
     @cached_property
     def fingerprint(self) -> str:
         """The `farthing.checkpoint.identity.digest_model` of config.json, all tensors, and tokenizer.json."""
         stored = {
-            name: StoredBytes(file, *place, f"{self.tensors[name].shape} {self.tensors[name].dtype}")
-            for file in {info.file for info in self.tensors.values()}
-            for name, place in tensor_places(file).items()
+            name: StoredBytes(info.file, *self._places[name], f"{info.shape} {info.dtype}")
+            for name, info in self.tensors.items()
         }
         return digest_model(self.config, stored, tokenizer_json(self.path))
 
@@ -176,6 +190,14 @@ class Checkpoint:
         index = self.json(INDEX)
         weight_map = index.get("weight_map") if isinstance(index, dict) else None
         return isinstance(weight_map, dict) and file in weight_map.values()
+
+
+def dtype_of(name: str, info: TensorInfo) -> np.dtype[Any]:
+    if info.dtype not in DTYPES:
+        raise CheckpointError(
+            f"{info.file}: {name} is stored as {info.dtype}, which is not read. Take the model in F32, F16 or BF16."
+        )
+    return DTYPES[info.dtype]
 
 
 def shard_names(index: Any, path: Path) -> list[str]:

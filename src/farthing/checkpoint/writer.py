@@ -1,22 +1,24 @@
 """Writes checkpoints tensor by tensor, so that the largest model needs the memory of its largest tensor.
 
-In: specifications of tensors, each with a function that makes it. Out: a directory of safetensors shards, with an index
-when there is more than one. safetensors' own writer wants all tensors of a file at once; the format (a length, a JSON
-header, the raw bytes: https://github.com/huggingface/safetensors#format) is simple enough to stream.
+In: specifications of tensors, each with a function that makes its array. Out: a directory of safetensors shards, with
+an index when there is more than one. safetensors' own writer wants all tensors of a file at once; the format (a length,
+a JSON header, the raw bytes: https://github.com/huggingface/safetensors#format) is simple enough to stream.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-import torch
+import numpy as np
 
-DTYPE_NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.int8: "I8", torch.uint8: "U8"}
+from farthing.core.arrays import NAMES, Array
+
 DATA_ALIGNMENT = 64  # the format asks for 8; packed matrices, computed where they are mapped, need 64
 SHARD_BYTES = 4_000_000_000
 INDEX = "model.safetensors.index.json"
@@ -28,12 +30,12 @@ class TensorSpec:
 
     name: str
     shape: tuple[int, ...]
-    dtype: torch.dtype
-    make: Callable[[], torch.Tensor | Iterator[torch.Tensor]]
+    dtype: np.dtype[Any]
+    make: Callable[[], Array | Iterator[Array]]
 
     @property
     def num_bytes(self) -> int:
-        return torch.Size(self.shape).numel() * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
 def write_tensors(
@@ -89,7 +91,7 @@ def write_shard(
     offset = 0
     for spec in specs:
         header[spec.name] = {
-            "dtype": DTYPE_NAMES[spec.dtype],
+            "dtype": NAMES[spec.dtype],
             "shape": list(spec.shape),
             "data_offsets": [offset, offset + spec.num_bytes],
         }
@@ -107,8 +109,8 @@ def write_shard(
 def write_tensor(stream: BinaryIO, spec: TensorSpec) -> None:
     # This is a function of its own, so that the tensor is gone before the next one is made.
     made, num_values = spec.make(), 0
-    for tensor in (made,) if isinstance(made, torch.Tensor) else made:
+    for tensor in (made,) if isinstance(made, np.ndarray) else made:
         assert tensor.shape[1:] == spec.shape[1:] and tensor.dtype == spec.dtype, spec.name
-        num_values += tensor.numel()
-        stream.write(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
-    assert num_values == torch.Size(spec.shape).numel(), spec.name
+        num_values += tensor.size
+        stream.write(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data)
+    assert num_values == math.prod(spec.shape), spec.name

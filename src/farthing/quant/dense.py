@@ -1,113 +1,76 @@
-"""Unquantised weights: fp32, bf16, fp16.
+"""Unquantised weights: fp32, bf16, fp16, stored as plain numbers and multiplied exactly.
 
-Where rows have another dtype than the weights, the weights are converted for that one call. This happens to bf16 or
-fp16 weights on a CPU that computes faster in fp32, and to rows that are computed again in fp32 after an overflow.
+The native kernels take them in panels of 32 channels: a matrix that stays is laid out once, when it is bound, and one
+that is read anew for each pass when it is multiplied.
 """
 
 from __future__ import annotations
 
-import functools
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-import torch.nn.functional as F
+import numpy as np
 
-from farthing.quant.format import Linear, MatrixShape, Region
+from farthing.core.arrays import BF16, Array, to_bf16, to_float32
+from farthing.quant.format import MatrixShape, Region
+from farthing.quant.native_matrix import NativeMatrix, StoredMatrix, UnpackedMatrix
 
-# On a CPU, weights of another dtype are converted this many bytes at a time, so that a piece is multiplied from the
-# cache.
-CONVERTED_BYTES = 8 * 2**20
-# The number of products that oneDNN, and torch's layer over it, keep ready. Each is for one shape of weights and one
-# number of rows, and takes half a mebibyte. By default each of the two keeps 1024: 560 MiB once batches of 1024 sizes
-# have come. This number serves thirty sizes of a model at a time. Another size costs a fraction of a millisecond for
-# each shape of weights, which short texts of all lengths, one at a time, feel (about 10% with MiniLM; docs/log.md).
-KEPT_PRODUCTS = 128
+if TYPE_CHECKING:
+    from farthing.quant.native.binding import NativeKernels
 
 
 @dataclass(frozen=True)
 class DenseFormat:
-    """Weights stored as plain numbers of `dtype`."""
+    """Weights stored as numbers of `dtype`."""
 
     name: str
-    dtype: torch.dtype
+    dtype: np.dtype[Any]
+    form: Literal["fp32", "bf16", "fp16"]
     quantises: bool = False
-    multiplies_int8: bool = False
     is_packed_int8: bool = False
-
-    @property
-    def is_laid_out_again(self) -> bool:
-        return self.dtype is torch.float32
 
     def unpacks(self, *, on_card: bool, is_resident: bool, fast_fp8: bool) -> bool:  # noqa: ARG002
         return False
 
-    def pack(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {"weight": weight.to(self.dtype)}
+    def pack(self, weight: Array) -> dict[str, Array]:
+        return {"weight": as_dtype(weight, self.dtype)}
 
-    def linear(
+    def bind(
         self,
-        packed: Mapping[str, torch.Tensor],
-        bias: torch.Tensor | None,
-        shape: MatrixShape,  # noqa: ARG002
-        region: Region,  # noqa: ARG002
-    ) -> Linear:
+        packed: Mapping[str, Array],
+        bias: Array | None,
+        shape: MatrixShape,
+        region: Region,
+        kernels: NativeKernels,
+        *,
+        stays: bool = True,
+    ) -> NativeMatrix:
         weight = packed["weight"]
-        keep_few_products()
-        if weight.dtype is torch.float32 and weight.device.type == "cpu" and can_prepack():
-            return PrepackedLinear(weight, bias)
-        return DenseLinear(weight, bias)
+        if stays:
+            return StoredMatrix(kernels, self.form, shape, bias, kernels.pack(self.form, weight))
+        write = partial(pack_into, kernels, self.form, weight)
+        return UnpackedMatrix(kernels, self.form, shape, bias, region, write)
 
     def num_bytes(self, out_features: int, in_features: int) -> int:
         return out_features * in_features * self.dtype.itemsize
 
 
-class DenseLinear:
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
-        self._weight = weight  # [out, in]
-        self._bias = bias
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        bias = None if self._bias is None else self._bias.to(x.dtype)
-        if self._weight.dtype is x.dtype or self._weight.device.type != "cpu":
-            return F.linear(x, self._weight.to(x.dtype), bias)
-        y = torch.empty((x.shape[0], self._weight.shape[0]), dtype=x.dtype)
-        rows = max(1, CONVERTED_BYTES // (self._weight.shape[1] * x.dtype.itemsize))
-        for weight, part in zip(torch.split(self._weight, rows), torch.split(y, rows, dim=1), strict=True):
-            torch.mm(x, weight.to(x.dtype).t(), out=part)
-        return y if bias is None else y.add_(bias)
+def pack_into(kernels: NativeKernels, form: Literal["fp32", "bf16", "fp16"], weight: Array, block: Array) -> None:
+    block[:] = kernels.pack(form, weight)
 
 
-@functools.cache
-def keep_few_products() -> None:
-    """Limit the products that are kept ready, if the process has made none yet.
+def as_dtype(weight: Array, dtype: np.dtype[Any]) -> Array:
+    """fp32, bf16 or fp16 numbers as `dtype`, rounded to nearest, ties to even; the array itself where it is so already.
 
-    torch has no call for it, only environment variables; what the user has set there counts.
+    What fp16 cannot hold becomes Inf.
     """
-    for cache in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
-        os.environ.setdefault(cache, str(KEPT_PRODUCTS))
-
-
-def can_prepack() -> bool:
-    """Whether this torch has oneDNN and its operators on prepacked weights."""
-    has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return has_onednn and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-
-
-class PrepackedLinear:
-    """fp32 on a CPU, with the weight laid out in oneDNN's blocks once instead of at every call.
-
-    Compared with `F.linear` on a Zen 4 CPU this measured 1.15-1.3x faster at 100 tokens and more, 1.4-5.9x at fewer
-    (benchmarks/prepacked_linear.py). The operators are those that torch.compile's CPU backend emits.
-    """
-
-    HINT_TOKENS = 1024  # batch size that the block layout is chosen for; all others work too
-
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
-        self._blocks = torch.ops.mkldnn._reorder_linear_weight(weight, self.HINT_TOKENS)
-        self._bias = None if bias is None else bias.float()
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        y: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, self._blocks, self._bias, "none", [], "")
-        return y
+    if weight.dtype == dtype:
+        return weight
+    numbers = to_float32(weight)
+    if dtype == BF16:
+        return to_bf16(numbers)
+    with np.errstate(over="ignore"):
+        converted: Array = numbers.astype(dtype, copy=False)
+    return converted

@@ -1,8 +1,9 @@
 """The interface between the models and the weight formats.
 
-A format packs a matrix into named tensors (which can be kept anywhere, copied between devices or written to a file) and
-binds such tensors into a `Linear`, ready to multiply where they lie. A model only ever calls `Linear`s: it knows
-neither the format nor where the tensors came from.
+A format packs a matrix into named arrays (which can be kept anywhere, written to a file, or copied to a card) and, for
+a CPU, binds such arrays into a `NativeMatrix` (`farthing.quant.native_matrix`), which the native kernels multiply. On a
+card `farthing.quant.gpu.linears` binds the same arrays, as tensors. Weights are fp32, bf16 (uint16) or fp16
+(`farthing.core.arrays`).
 
 A `Region` is memory that the matrices of one name share: each layer's matrix is unpacked there when its turn comes. A
 model has one region for each matrix of a layer, so that it holds one layer unpacked. What was unpacked before is gone
@@ -11,24 +12,27 @@ with the next `take`. Regions are not for use by several threads at once: a mode
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-import torch
+from farthing.core.arrays import Array, aligned_empty
+
+if TYPE_CHECKING:
+    from farthing.quant.native.arguments import Form
+    from farthing.quant.native.binding import NativeKernels
+    from farthing.quant.native_matrix import NativeMatrix
 
 
 class Region:
     def __init__(self) -> None:
-        self._memory = torch.empty(0, dtype=torch.uint8)
+        self._memory = aligned_empty(0)
 
-    def take(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-        """A tensor with whatever content was there before; the region grows to the largest one that was asked for."""
-        num_bytes = math.prod(shape) * dtype.itemsize
-        if self._memory.device != device or self._memory.numel() < num_bytes:
-            self._memory = torch.empty(num_bytes, dtype=torch.uint8, device=device)
-        return self._memory[:num_bytes].view(dtype).view(shape)
+    def take(self, num_bytes: int) -> Array:
+        """Memory, uint8 [num_bytes] aligned to 64, with whatever was there before; it grows to the most asked for."""
+        if self._memory.nbytes < num_bytes:
+            self._memory = aligned_empty(num_bytes)
+        return self._memory[:num_bytes]
 
 
 @dataclass(frozen=True)
@@ -42,18 +46,6 @@ class MatrixShape:
     out_features: int
     in_features: int
     input_group: int | None = None
-
-
-class Linear(Protocol):
-    """y = x W^T + b, for `x` of any float dtype the format can compute in.
-
-    Called with fp32 rows, it computes in fp32 whatever the format: that is how a row that overflowed in half
-    precision is computed again.
-    """
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """x [tokens, in_features] -> [tokens, out_features] of the same dtype."""
-        ...
 
 
 class WeightFormat(Protocol):
@@ -72,18 +64,13 @@ class WeightFormat(Protocol):
         ...
 
     @property
-    def multiplies_int8(self) -> bool:
-        """Whether the format's `Linear`s on a CPU with native kernels are `farthing.quant.int8.NativeLinear`s."""
-        ...
-
-    @property
     def is_packed_int8(self) -> bool:
         """Whether matrices are int8 blocks (`farthing.quant.int8_packed`), multiplied as int8 on every device."""
         ...
 
     @property
-    def is_laid_out_again(self) -> bool:
-        """Whether a CPU multiplies the matrix in another layout than the stored one, into which it is brought once."""
+    def form(self) -> Form:
+        """The form in which the native kernels multiply the format's matrices."""
         ...
 
     def unpacks(self, *, on_card: bool, is_resident: bool, fast_fp8: bool) -> bool:
@@ -95,19 +82,31 @@ class WeightFormat(Protocol):
         """
         ...
 
-    def pack(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The tensors that store `weight` [out_features, in_features], on the same device.
+    def pack(self, weight: Array) -> dict[str, Array]:
+        """The arrays that store `weight` [out_features, in_features].
 
-        A format that quantises stores one tensor: "packed", uint8 [num_bytes], whose length is a multiple of 64.
+        A format that quantises stores one array: "packed", uint8 [num_bytes], aligned to 64 and of a length that is a
+        multiple of 64. The others store "weight", which may be the array that was given.
         """
         ...
 
-    def linear(
-        self, packed: Mapping[str, torch.Tensor], bias: torch.Tensor | None, shape: MatrixShape, region: Region
-    ) -> Linear:
-        """Bind the packed tensors of a matrix of `shape`; `bias` is [out_features] in any float dtype.
+    def bind(
+        self,
+        packed: Mapping[str, Array],
+        bias: Array | None,
+        shape: MatrixShape,
+        region: Region,
+        kernels: NativeKernels,
+        *,
+        stays: bool = True,
+    ) -> NativeMatrix:
+        """Bind the packed arrays of a matrix of `shape`, for a CPU; `bias` is fp32 [out_features].
 
-        `region` holds what must be unpacked before it is multiplied, and is shared by the matrices of this name.
+        `region` holds what is unpacked before it is multiplied, and is shared by the matrices of this name.
+
+        Args:
+            stays: the matrix is multiplied many times. Otherwise (layers that are read anew for each pass) nothing is
+                kept but what the file holds.
         """
         ...
 
@@ -122,7 +121,8 @@ class CoarseFormat(Protocol):
 
     @property
     def finer(self) -> WeightFormat:
-        """The finer format. It quantises too, so that weights are treated alike; a model computes with both."""
+        """The finer format, of the same `form`. It quantises too, so that weights are treated alike; a model computes
+        with both."""
         ...
 
 
@@ -130,8 +130,8 @@ class CoarseFormat(Protocol):
 class CalibratedFormat(Protocol):
     """A `WeightFormat` whose rounding can go by what the inputs of a matrix look like."""
 
-    def pack_calibrated(self, weight: torch.Tensor, hessian: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Pack `weight` into tensors that load as those of `pack` do, but round it for its inputs.
+    def pack_calibrated(self, weight: Array, hessian: Array) -> dict[str, Array]:
+        """Pack `weight` into arrays that load as those of `pack` do, but round it for its inputs.
 
         `hessian` [in_features, in_features] fp32 is X^T X of rows X.
         """

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
-import torch.nn.functional as F
+import numpy as np
 
+from farthing.core.arrays import Array, aligned_zeros, to_float32
 from farthing.quant.gptq import round_with_feedback
 from farthing.quant.int8_packed import PANEL_CHANNELS, padded
 from farthing.quant.nf4_packed import (
     BLOCK_INPUTS,
     LEVELS,
-    SCALE_CANDIDATES,
+    nearest,
     pack_codes,
     packed_bytes,
     quantised,
@@ -26,23 +26,24 @@ from farthing.quant.nf4_packed import (
 )
 
 
-def pack_calibrated(weight: torch.Tensor, hessian: torch.Tensor) -> torch.Tensor:
-    """Pack weight [out, in] in any float dtype, by hessian [in, in] fp32, on the host, into uint8 [packed_bytes].
+def pack_calibrated(weight: Array, hessian: Array) -> Array:
+    """Pack weight [out, in] in fp32, bf16 or fp16, by hessian [in, in] fp32, into uint8 [packed_bytes].
 
     Nothing makes up for a channel that holds NaN or Inf; such a channel harms no other one.
     """
     n, k, _ = padded(*weight.shape)
     more = k - weight.shape[1]
-    rows = F.pad(weight.float(), (0, more, 0, n - weight.shape[0]))
+    rows = np.pad(to_float32(weight), ((0, n - weight.shape[0]), (0, more)))
     chosen = ChosenCodes(rows)
-    round_with_feedback(rows, F.pad(hessian, (0, more, 0, more)), BLOCK_INPUTS, chosen.begin)
-    block = torch.zeros(packed_bytes(*weight.shape), dtype=torch.uint8)
+    round_with_feedback(rows, np.pad(hessian, (0, more)), BLOCK_INPUTS, chosen.begin)
+    block = aligned_zeros(packed_bytes(*weight.shape))
     words, scales, half_steps = views(block, *weight.shape)
-    scales.copy_(chosen.scale.view(-1, PANEL_CHANNELS))
+    scales[:] = chosen.scale.reshape(-1, PANEL_CHANNELS)
     for panels, _ in steps(*weight.shape):
         channels = slice(panels.start * PANEL_CHANNELS, panels.stop * PANEL_CHANNELS)
         words[panels] = pack_codes(chosen.codes[:, channels].T)
-        half_steps[panels] = chosen.counts[:, channels].T.reshape(-1, PANEL_CHANNELS, k // BLOCK_INPUTS).transpose(1, 2)
+        counts = chosen.counts[:, channels].T
+        half_steps[panels] = counts.reshape(-1, PANEL_CHANNELS, k // BLOCK_INPUTS).swapaxes(1, 2)
     return block
 
 
@@ -55,29 +56,30 @@ class ChosenCodes:
         counts: uint8 [k / 64, n] half steps.
     """
 
-    def __init__(self, rows: torch.Tensor) -> None:
+    def __init__(self, rows: Array) -> None:
         """rows [n, k] fp32."""
         n, k = rows.shape
-        self._largest = rows.abs().amax(1)
-        self.scale = self._largest / 127
-        self.codes = torch.empty((k, n), dtype=torch.uint8)
-        self.counts = torch.empty((k // BLOCK_INPUTS, n), dtype=torch.uint8)
-        self._levels = torch.tensor(LEVELS)
-        self._borders = (self._levels[1:] + self._levels[:-1]) / 2
+        self._largest = np.abs(rows).max(1)
+        self.scale = self._largest / np.float32(127)
+        self.codes = np.empty((k, n), dtype=np.uint8)
+        self.counts = np.empty((k // BLOCK_INPUTS, n), dtype=np.uint8)
+        self._levels = np.array(LEVELS, dtype=np.float32)
         self._num_begun = 0
 
-    def begin(self, weight: torch.Tensor) -> Callable[[int, torch.Tensor], torch.Tensor]:
+    def begin(self, weight: Array) -> Callable[[int, Array], Array]:
         """Choose the scales of the next inputs, weight [n, 64]; returns the function that rounds these inputs."""
         # Where making up for errors leads beyond the channel's largest, the scale is cut: half steps end at 254.
-        largest = torch.minimum(weight.abs().amax(1), self._largest)
-        _, counts = quantised(weight[:, None], largest[:, None], self.scale[:, None], SCALE_CANDIDATES)
-        step = counts[:, 0].float() / 2 * self.scale  # [n]
+        largest = np.minimum(np.abs(weight).max(1), self._largest)
+        _, counts = quantised(weight[:, None], largest[:, None], self.scale[:, None])
+        step = counts[:, 0].astype(np.float32) / np.float32(2) * self.scale  # [n]
+        is_nothing = step == 0
         first = self._num_begun * BLOCK_INPUTS
         self.counts[self._num_begun] = counts[:, 0]
         self._num_begun += 1
 
-        def rounded(place: int, values: torch.Tensor) -> torch.Tensor:
-            codes = torch.bucketize(torch.where(step == 0, 0, values / step), self._borders, out_int32=True)
+        def rounded(place: int, values: Array) -> Array:
+            with np.errstate(divide="ignore"):
+                codes = nearest(np.where(is_nothing, np.float32(0), values / step))
             self.codes[first + place] = codes
             return self._levels[codes] * step
 

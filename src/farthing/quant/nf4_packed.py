@@ -1,4 +1,4 @@
-"""How an NF4 matrix is stored, in torch: 4-bit NormalFloat codes (QLoRA, https://arxiv.org/abs/2305.14314).
+"""How an NF4 matrix is stored, in numpy: 4-bit NormalFloat codes (QLoRA, https://arxiv.org/abs/2305.14314).
 
 In: a matrix. Out: one block of bytes; and floats again. A value is level[code] * half steps / 2 * channel scale, with
 one count of half steps (0 to 254) for each 64 inputs of an output channel, and one fp32 scale for each channel. So the
@@ -18,10 +18,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import torch
-import torch.nn.functional as F
+import numpy as np
 
-from farthing.quant.int8_packed import ALIGNMENT, CHUNK_INPUTS, PANEL_CHANNELS, padded
+from farthing.core.arrays import Array, aligned_zeros, to_float32
+from farthing.quant.int8_packed import ALIGNMENT, CHUNK_INPUTS, FP32_BYTES, PANEL_CHANNELS, padded
 
 # The quantiles of a normal distribution that QLoRA's appendix E lists, scaled to reach from -1 to 1.
 LEVELS = (
@@ -42,83 +42,95 @@ def packed_bytes(out_features: int, in_features: int) -> int:
     return num_bytes + -num_bytes % ALIGNMENT
 
 
-def pack(weight: torch.Tensor, candidates: Sequence[float] = SCALE_CANDIDATES) -> torch.Tensor:
-    """Pack weight [out, in] in any float dtype into uint8 [packed_bytes], on the same device.
+def pack(weight: Array, candidates: Sequence[float] = SCALE_CANDIDATES) -> Array:
+    """Pack weight [out, in] in fp32, bf16 or fp16 into uint8 [packed_bytes], aligned to 64.
 
     A NaN or Inf gives its channel a scale of NaN or Inf.
     """
-    block = torch.zeros(packed_bytes(*weight.shape), dtype=torch.uint8, device=weight.device)
+    block = aligned_zeros(packed_bytes(*weight.shape))
     words, scales, half_steps = views(block, *weight.shape)
     for panels, channels in steps(*weight.shape):
-        rows = weight[channels].float()
-        rows = F.pad(rows, (0, -rows.shape[1] % BLOCK_INPUTS, 0, -rows.shape[0] % PANEL_CHANNELS))
-        blocks = rows.view(rows.shape[0], -1, BLOCK_INPUTS)
-        largest = blocks.abs().amax(2)  # [channels, blocks]
-        scale = largest.amax(1) / 127
+        rows = to_float32(weight[channels])
+        rows = np.pad(rows, ((0, -rows.shape[0] % PANEL_CHANNELS), (0, -rows.shape[1] % BLOCK_INPUTS)))
+        blocks = rows.reshape(rows.shape[0], -1, BLOCK_INPUTS)
+        largest = np.abs(blocks).max(2)  # [channels, blocks]
+        scale = largest.max(1) / np.float32(127)
         codes, counts = quantised(blocks, largest, scale[:, None], candidates)
-        words[panels] = pack_codes(codes.flatten(1))
-        scales[panels] = scale.view(-1, PANEL_CHANNELS)
-        half_steps[panels] = counts.view(-1, PANEL_CHANNELS, counts.shape[1]).transpose(1, 2)
+        words[panels] = pack_codes(codes.reshape(codes.shape[0], -1))
+        scales[panels] = scale.reshape(-1, PANEL_CHANNELS)
+        half_steps[panels] = counts.reshape(-1, PANEL_CHANNELS, counts.shape[1]).swapaxes(1, 2)
     return block
 
 
 def quantised(
-    blocks: torch.Tensor, largest: torch.Tensor, scale: torch.Tensor, candidates: Sequence[float]
-) -> tuple[torch.Tensor, torch.Tensor]:
+    blocks: Array, largest: Array, scale: Array, candidates: Sequence[float] = SCALE_CANDIDATES
+) -> tuple[Array, Array]:
     """Quantise blocks [channels, blocks, 64] to codes and half steps, uint8.
 
     `largest` is [channels, blocks], and `scale` [channels, 1].
     """
-    levels = torch.tensor(LEVELS, device=blocks.device)
-    borders = (levels[1:] + levels[:-1]) / 2
-    best_error = torch.full_like(largest, torch.inf)
-    best_codes = torch.zeros(blocks.shape, dtype=torch.uint8, device=blocks.device)
-    best_counts = torch.zeros_like(largest)
-    for factor in candidates:
-        counts = (largest * factor / scale * 2).round().nan_to_num(0, 0, 0)
-        step = (counts / 2 * scale)[:, :, None]
-        codes = torch.bucketize(torch.where(step == 0, 0, blocks / step), borders, out_int32=True)
-        error = sum_of((levels[codes] * step - blocks).square())
-        better = error < best_error
-        best_error = torch.where(better, error, best_error)
-        best_codes = torch.where(better[:, :, None], codes, best_codes).to(torch.uint8)
-        best_counts = torch.where(better, counts, best_counts)
-    return best_codes, best_counts.to(torch.uint8)
+    levels = np.array(LEVELS, dtype=np.float32)
+    best_error = np.full_like(largest, np.inf)
+    best_codes = np.zeros(blocks.shape, dtype=np.uint8)
+    best_counts = np.zeros_like(largest)
+    # Channels of zeros, and those that hold NaN or Inf, divide by zero and the like; what comes of it is no number.
+    with np.errstate(all="ignore"):
+        for factor in candidates:
+            counts = np.rint(largest * np.float32(factor) / scale * np.float32(2))
+            np.nan_to_num(counts, copy=False, nan=0, posinf=0, neginf=0)
+            step = (counts / np.float32(2) * scale)[:, :, None]
+            codes = nearest(np.where(step == 0, np.float32(0), blocks / step))
+            error = sum_of(np.square(levels[codes] * step - blocks))
+            better = error < best_error
+            best_error = np.where(better, error, best_error)
+            best_codes = np.where(better[:, :, None], codes, best_codes)
+            best_counts = np.where(better, counts, best_counts)
+    return best_codes, best_counts.astype(np.uint8)
 
 
-def sum_of(blocks: torch.Tensor) -> torch.Tensor:
+def nearest(values: Array) -> Array:
+    """The codes uint8 of the levels that are nearest to fp32 values, the lower one of two that are equally near."""
+    levels = np.array(LEVELS, dtype=np.float32)
+    borders = (levels[1:] + levels[:-1]) / np.float32(2)
+    return np.searchsorted(borders, values).astype(np.uint8)
+
+
+def sum_of(blocks: Array) -> Array:
     """Sum [..., 64] to [...], in the order in which the kernels sum, so that both decide alike between equal errors."""
-    first, second, third, fourth = torch.split(blocks, 16, dim=-1)
+    first, second, third, fourth = np.split(blocks, 4, axis=-1)
     lanes = first + second + third + fourth
     while lanes.shape[-1] > 1:
         half = lanes.shape[-1] // 2
         lanes = lanes[..., :half] + lanes[..., half:]
-    return lanes[..., 0]
+    sums: Array = lanes[..., 0]
+    return sums
 
 
-def pack_codes(codes: torch.Tensor) -> torch.Tensor:
+def pack_codes(codes: Array) -> Array:
     """Pack codes uint8 [channels, k] into uint8 [panels, k / 8, 32, 4]."""
     pairs = codes.reshape(-1, PANEL_CHANNELS, codes.shape[1] // 8, 4, 2)
-    return (pairs[..., 0] | pairs[..., 1] << 4).transpose(1, 2)
+    words: Array = pairs[..., 0] | pairs[..., 1] << np.uint8(4)
+    return words.swapaxes(1, 2)
 
 
-def unpack(block: torch.Tensor, out: torch.Tensor) -> None:
-    """Write the matrix that uint8 [packed_bytes] holds into `out` [out, in] of any float dtype, on the same device."""
-    levels = torch.tensor(LEVELS, device=block.device)
+def unpack(block: Array, out: Array) -> None:
+    """Write the matrix that uint8 [packed_bytes] holds into `out` [out, in] fp32."""
+    levels = np.array(LEVELS, dtype=np.float32)
     words, scales, half_steps = views(block, *out.shape)
     for panels, channels in steps(*out.shape):
         codes = unpack_codes(words[panels])
-        counts = half_steps[panels].transpose(1, 2).flatten(0, 1)  # [channels, blocks]
-        step = counts.float() / 2 * scales[panels].flatten()[:, None]
-        values = levels.index_select(0, codes.flatten().int()).view(*step.shape, BLOCK_INPUTS) * step[:, :, None]
+        counts = half_steps[panels].swapaxes(1, 2).reshape(codes.shape[0], -1)  # [channels, blocks]
+        with np.errstate(invalid="ignore"):  # 0 times a scale of Inf
+            step = counts.astype(np.float32) / np.float32(2) * scales[panels].reshape(-1, 1)
+            values = levels[codes].reshape(*step.shape, BLOCK_INPUTS) * step[:, :, None]
         rows = out[channels]
-        rows.copy_(values.flatten(1)[: rows.shape[0], : rows.shape[1]])
+        rows[:] = values.reshape(codes.shape)[: rows.shape[0], : rows.shape[1]]
 
 
-def unpack_codes(words: torch.Tensor) -> torch.Tensor:
+def unpack_codes(words: Array) -> Array:
     """Unpack uint8 [panels, k / 8, 32, 4] into codes uint8 [channels, k]."""
-    nibbles = torch.stack((words & 15, words >> 4), dim=-1)
-    return nibbles.transpose(1, 2).reshape(words.shape[0] * PANEL_CHANNELS, -1)
+    nibbles = np.stack((words & np.uint8(15), words >> np.uint8(4)), axis=-1)
+    return nibbles.swapaxes(1, 2).reshape(words.shape[0] * PANEL_CHANNELS, -1)
 
 
 def steps(out_features: int, in_features: int) -> Iterator[tuple[slice, slice]]:
@@ -132,18 +144,17 @@ def steps(out_features: int, in_features: int) -> Iterator[tuple[slice, slice]]:
 def part_bytes(out_features: int, in_features: int) -> tuple[int, int, int]:
     """The bytes of the codes, of the channel scales and of the half steps."""
     n, k, _ = padded(out_features, in_features)
-    return n * k // 2, n * torch.float32.itemsize, n * k // BLOCK_INPUTS
+    return n * k // 2, n * FP32_BYTES, n * k // BLOCK_INPUTS
 
 
-def views(block: torch.Tensor, out_features: int, in_features: int) -> list[torch.Tensor]:
+def views(block: Array, out_features: int, in_features: int) -> tuple[Array, Array, Array]:
     """The block's parts in place: codes uint8 [panels, k / 8, 32, 4], scales fp32 [panels, 32], half steps uint8
     [panels, k / 64, 32]."""
     n, k, _ = padded(out_features, in_features)
-    sizes = part_bytes(out_features, in_features)
-    words, scales, half_steps = torch.split(block[: sum(sizes)], list(sizes))
+    codes, scales, steps_bytes = part_bytes(out_features, in_features)
     panels = n // PANEL_CHANNELS
-    return [
-        words.view(panels, k // 8, PANEL_CHANNELS, 4),
-        scales.view(torch.float32).view(panels, PANEL_CHANNELS),
-        half_steps.view(panels, k // BLOCK_INPUTS, PANEL_CHANNELS),
-    ]
+    return (
+        block[:codes].reshape(panels, k // 8, PANEL_CHANNELS, 4),
+        block[codes : codes + scales].view(np.float32).reshape(panels, PANEL_CHANNELS),
+        block[codes + scales : codes + scales + steps_bytes].reshape(panels, k // BLOCK_INPUTS, PANEL_CHANNELS),
+    )

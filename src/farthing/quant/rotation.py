@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import functools
 import math
-from abc import ABC, abstractmethod
 
-import torch
+import numpy as np
 
-from farthing.quant.format import Linear
+from farthing.core.arrays import Array, to_float32
 
 BLOCK = 64
-CPU = torch.device("cpu")
 
 
 def can_rotate(in_features: int) -> bool:
@@ -26,45 +24,21 @@ def can_rotate(in_features: int) -> bool:
 
 
 @functools.cache
-def hadamard(device: torch.device = CPU, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """The Hadamard matrix [64, 64], orthonormal and symmetric; its numbers, 1/8 and -1/8, are exact in every dtype."""
-    matrix = torch.ones(1, 1)
+def hadamard() -> Array:
+    """The Hadamard matrix [64, 64] fp32, orthonormal and symmetric; its numbers, 1/8 and -1/8, are exact."""
+    matrix = np.ones((1, 1), dtype=np.float32)
     while matrix.shape[0] < BLOCK:
-        matrix = torch.cat((torch.cat((matrix, matrix), 1), torch.cat((matrix, -matrix), 1)))
-    return matrix.div_(math.sqrt(BLOCK)).to(device, dtype)
+        matrix = np.block([[matrix, matrix], [matrix, -matrix]])
+    matrix /= np.float32(math.sqrt(BLOCK))
+    matrix.flags.writeable = False
+    return matrix
 
 
-def rotate(rows: torch.Tensor) -> torch.Tensor:
-    """x H of each row x of rows [n, width], in fp32; the width is a multiple of 64."""
-    blocks = rows.float().reshape(-1, BLOCK) @ hadamard(rows.device)
-    return blocks.view(rows.shape)
+def rotate(rows: Array) -> Array:
+    """x H of each row x of rows [n, width], in fp32, as a new array; the width is a multiple of 64.
 
-
-def rotate_rows(rows: torch.Tensor) -> torch.Tensor:
-    """Rotate rows as `rotate` does, but keep their dtype; a card computes in that dtype too, with sums in fp32."""
-    if rows.device.type == "cpu":
-        return rotate(rows).to(rows.dtype)
-    return (rows.reshape(-1, BLOCK) @ hadamard(rows.device, rows.dtype)).view(rows.shape)
-
-
-class QuantisingLinear(ABC):
-    """A `Linear` that quantises its rows itself, and can rotate them in the same pass over them."""
-
-    @abstractmethod
-    def product(self, x: torch.Tensor, *, rotates: bool) -> torch.Tensor:
-        """x [tokens, in_features] -> [tokens, out_features] of the same dtype."""
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return self.product(x, rotates=False)
-
-
-class RotatedLinear:
-    """A product of `linear`, which is packed from `rotate(weight)`, with rows that are rotated likewise."""
-
-    def __init__(self, linear: Linear) -> None:
-        self.linear = linear
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        if isinstance(self.linear, QuantisingLinear):
-            return self.linear.product(x, rotates=True)
-        return self.linear(rotate_rows(x))
+    A product by BLAS: it adds the 64 numbers in their order, so that weights are packed to the same bytes as ever. The
+    kernels, which rotate rows on their way, add in pairs; `NativeKernels.hadamard_rows` does as they do.
+    """
+    blocks: Array = np.ascontiguousarray(to_float32(rows)).reshape(-1, BLOCK) @ hadamard()
+    return blocks.reshape(rows.shape)

@@ -112,9 +112,10 @@ def rename_file(path: Path) -> Path:
 def rewritten(path: Path, shard_bytes: int, *, reverse: bool = False) -> Path:
     held = load_file(path / "model.safetensors")
     names = sorted(held, reverse=reverse)
+    arrays = {name: held[name].numpy() for name in names}
     specs = [
-        TensorSpec(name, tuple(held[name].shape), held[name].dtype, lambda name=name: held[name])  # type: ignore[misc]
-        for name in names
+        TensorSpec(name, array.shape, array.dtype, lambda array=array: array)  # type: ignore[misc]
+        for name, array in arrays.items()
     ]
     (path / "model.safetensors").unlink()
     write_tensors(path, specs, shard_bytes=shard_bytes)

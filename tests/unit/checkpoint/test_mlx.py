@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from farthing.checkpoint.files import open_files
 from farthing.checkpoint.mlx import MlxCheckpoint
 from farthing.checkpoint.reader import Checkpoint
+from farthing.core.arrays import BF16
 from farthing.core.errors import CheckpointError
 
 STEM = "model.layers.0.mlp.up_proj"
@@ -37,15 +38,15 @@ def test_a_word_holds_its_values_from_the_lowest_bits_up(tmp_path: Path) -> None
     save_file(tensors, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps({"quantization": {"group_size": 64, "bits": 4}}))
     got = open_files(tmp_path).read("a.weight")
-    assert torch.equal(got[0], torch.arange(16).repeat(4) * 0.5 - 1)
-    assert torch.equal(got[1], torch.tensor([0.0] * 15 + [15]).repeat(4) * 2 + 3)
+    assert got[0].tolist() == (np.tile(np.arange(16), 4) * 0.5 - 1).tolist()
+    assert got[1].tolist() == (np.tile([0.0] * 15 + [15], 4) * 2 + 3).tolist()
 
 
 def test_rows_are_those_of_the_matrix(tmp_path: Path) -> None:
     weights = write_mlx(tmp_path / "mlx", {"group_size": 64, "bits": 4})
     table = open_files(tmp_path / "mlx").rows("model.embed_tokens.weight")
-    ids = torch.tensor([259, 0, 3, 3])
-    got = table.index_select(0, ids).numpy()
+    ids = np.array([259, 0, 3, 3])
+    got = table.take(ids, axis=0)
     np.testing.assert_allclose(got, weights["model.embed_tokens.weight"][ids], rtol=1e-6, atol=1e-7)
     assert table.shape == (260, 256)
 
@@ -55,8 +56,8 @@ def test_what_was_not_quantised_is_mapped_as_it_is(tmp_path: Path) -> None:
     checkpoint = open_files(tmp_path / "mlx")
     assert isinstance(checkpoint, MlxCheckpoint)
     assert checkpoint.tensors[f"{STEM}.weight"].dtype == "BF16"
-    assert checkpoint.read("model.norm.weight").dtype == torch.bfloat16
-    assert isinstance(checkpoint.rows("model.embed_tokens.weight"), torch.Tensor)
+    assert checkpoint.read("model.norm.weight").dtype == BF16
+    assert isinstance(checkpoint.rows("model.embed_tokens.weight"), np.ndarray)
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,16 @@ quantised values are left to the gguf package (the extra `gguf`), which knows al
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 
+from farthing.core.arrays import BF16, NAMES, Array
 from farthing.core.errors import CheckpointError, MissingExtraError
 
-PLAIN = {0: torch.float32, 1: torch.float16, 30: torch.bfloat16}
-PLAIN_NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+PLAIN: Mapping[int, np.dtype[Any]] = {0: np.dtype(np.float32), 1: np.dtype(np.float16), 30: BF16}
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class BlockType:
     name: str
     values: int
     bytes: int
-    plain: torch.dtype | None = None
-    dequantise: Callable[[np.ndarray], np.ndarray] | None = None
+    plain: np.dtype[Any] | None = None
+    dequantise: Callable[[Array], Array] | None = None
 
     def row_bytes(self, width: int) -> int:
         return width // self.values * self.bytes
@@ -48,7 +48,7 @@ def block_type(number: int) -> BlockType:
     """
     plain = PLAIN.get(number)
     if plain is not None:
-        return BlockType(PLAIN_NAMES[plain], 1, plain.itemsize, plain)
+        return BlockType(NAMES[plain], 1, plain.itemsize, plain)
     try:
         from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
         from gguf.quants import dequantize

@@ -16,19 +16,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from farthing.checkpoint.gguf.blocks import PLAIN_NAMES, BlockType, block_type
+from farthing.checkpoint.gguf.blocks import BlockType, block_type
 from farthing.checkpoint.gguf.config import architecture_of, config_of, pooling_files, stored_name
 from farthing.checkpoint.gguf.header import GgufTensor, read_header
 from farthing.checkpoint.gguf.tokenizer import is_built
 from farthing.checkpoint.identity import StoredBytes, digest_model
+from farthing.checkpoint.mapping import as_numbers, map_bytes
 from farthing.checkpoint.reader import TensorInfo
+from farthing.checkpoint.stated_dtype import STATED
 from farthing.checkpoint.table import QuantisedTable, Table, dequantised
 from farthing.checkpoint.tokenizer_file import read_if_there, tokenizer_json
+from farthing.core.arrays import NAMES, Array
 from farthing.core.errors import CheckpointError
 
 TABLE = "token_embd.weight"
+DEQUANTISED = np.dtype(np.float32)
 
 
 class GgufCheckpoint:
@@ -52,8 +55,7 @@ class GgufCheckpoint:
         table = next((tensor for tensor in header.tensors if tensor.name == TABLE), None)
         if table is None:
             raise CheckpointError(f"{path} has no {TABLE}, so it holds no whole model. Download it again.")
-        dtype = self._types[table.type].plain or torch.float32
-        self.config = config_of(metadata, table.shape[0], str(dtype).removeprefix("torch."))
+        self.config = config_of(metadata, table.shape[0], STATED[self._types[table.type].plain or DEQUANTISED])
         self._json = pooling_files(metadata)
 
     def json(self, name: str) -> Any:
@@ -68,21 +70,20 @@ class GgufCheckpoint:
             name: TensorInfo(
                 self.path,
                 self._stored[name].shape,
-                PLAIN_NAMES[kind.plain or torch.float32],
+                NAMES[kind.plain or DEQUANTISED],
                 None if kind.plain else kind.name,
             )
             for name, kind in kinds.items()
         }
 
-    def read(self, name: str) -> torch.Tensor:
+    def read(self, name: str) -> Array:
         """The tensor as stored, mapped from the file, or dequantised to fp32."""
         tensor = self._stored[name]
         kind = self._types[tensor.type]
-        blocks = self._map(tensor, kind)
         if kind.plain is not None:
-            return blocks.view(kind.plain).view(tensor.shape)
-        width = tensor.shape[-1]
-        return dequantised(len(blocks), width, lambda rows: dequantise(blocks[rows], kind)).view(tensor.shape)
+            return as_numbers(map_bytes(self.path, tensor.offset, num_bytes(tensor, kind)), kind.plain, tensor.shape)
+        blocks, width = self._map(tensor, kind), tensor.shape[-1]
+        return dequantised(len(blocks), width, lambda rows: dequantise(blocks[rows], kind)).reshape(tensor.shape)
 
     def rows(self, name: str) -> Table:
         """The matrix for gathering rows, which are only then dequantised; the file stays mapped."""
@@ -129,11 +130,10 @@ class GgufCheckpoint:
                 "Download it again."
             )
 
-    def _map(self, tensor: GgufTensor, kind: BlockType) -> torch.Tensor:
+    def _map(self, tensor: GgufTensor, kind: BlockType) -> Array:
         """The tensor [rows, bytes of a row] uint8, mapped anew: a mapping keeps all pages read through it resident."""
         shape = (math.prod(tensor.shape[:-1]), kind.row_bytes(tensor.shape[-1]))
-        # Mode "c" gives memory that torch may call writable; nothing is written to it.
-        return torch.from_numpy(np.memmap(self.path, np.uint8, "c", tensor.offset, shape))
+        return map_bytes(self.path, tensor.offset, num_bytes(tensor, kind)).reshape(shape)
 
 
 def tokenizer_facts(path: Path) -> bytes | None:
@@ -149,7 +149,7 @@ def num_bytes(tensor: GgufTensor, kind: BlockType) -> int:
     return math.prod(tensor.shape[:-1]) * kind.row_bytes(tensor.shape[-1])
 
 
-def dequantise(blocks: torch.Tensor, kind: BlockType) -> torch.Tensor:
+def dequantise(blocks: Array, kind: BlockType) -> Array:
     """Dequantise rows of blocks [n, bytes] to values [n, width] fp32."""
     assert kind.dequantise is not None
-    return torch.from_numpy(kind.dequantise(blocks.numpy()))
+    return kind.dequantise(blocks)

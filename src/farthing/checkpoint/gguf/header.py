@@ -31,7 +31,7 @@ STRING, ARRAY = 8, 9
 class GgufTensor:
     """
     Attributes:
-        shape: outermost first, as in torch (the file has it the other way round).
+        shape: outermost first, as in numpy (the file has it the other way round).
         type: ggml's number of the type.
         offset: where the tensor's data begin in the file, in bytes.
     """

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from farthing.checkpoint.gguf.blocks import block_type
+from farthing.core.arrays import BF16
 from farthing.core.errors import CheckpointError, MissingExtraError
 
 Q4_0, Q8_0, Q4_K, Q6_K = 2, 8, 12, 14
@@ -82,8 +83,8 @@ def test_blocks_stand_for_the_values_that_the_format_defines(
     np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize(("number", "dtype"), [(0, torch.float32), (1, torch.float16), (30, torch.bfloat16)])
-def test_plain_values_need_no_package(number: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("number", "dtype"), [(0, np.dtype(np.float32)), (1, np.dtype(np.float16)), (30, BF16)])
+def test_plain_values_need_no_package(number: int, dtype: np.dtype[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gguf", None)
     monkeypatch.setitem(sys.modules, "gguf.constants", None)
     kind = block_type(number)
