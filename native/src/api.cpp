@@ -127,7 +127,7 @@ const char* ft_pool_isa(const ft_pool* pool) { return pool->kernels.name; }
 
 size_t ft_linear_scratch_bytes(const ft_pool* pool, int32_t n, int32_t k) {
     if (n <= 0 || k <= 0) return 0;
-    const size_t tile = static_cast<size_t>(kTileRows) * (round_up(k, kChunkBytes) + sizeof(float));
+    const size_t tile = static_cast<size_t>(kTileRows) * (round_up(k, kChunkBytes) * pool->kernels.input_bytes + sizeof(float));
     return tile * pool->threads.num_threads();
 }
 
@@ -145,7 +145,7 @@ size_t ft_layer_scratch_bytes(const ft_pool* pool, const ft_layer_spec* spec, in
     if (!spec_fits(*spec) || num_tokens < 0 || num_texts < 0) return 0;
     const LayerShape shape(*spec);
     LayerScratch scratch(nullptr, shape, num_tokens, num_texts);
-    for (int thread = 0; thread < pool->threads.num_threads(); ++thread) scratch.take_tile(shape);
+    for (int thread = 0; thread < pool->threads.num_threads(); ++thread) scratch.take_tile(shape, pool->kernels.input_bytes);
     return scratch.used();
 }
 

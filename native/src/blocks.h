@@ -1,8 +1,9 @@
 // The two multiplications everything is made of, one implementation an instruction set (blocks_*.cpp). Both walk
-// through 64-byte chunks of a block's rows and a panel of 32 columns, four bytes of a column side by side.
+// through chunks of 64 inputs of a block's rows and a panel of 32 columns, four bytes of a column side by side.
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "tile.h"
 
@@ -15,6 +16,15 @@ constexpr int kBlockRows = 32;
 constexpr int kBlockRows = 14;
 #endif
 
+// One quantised input of a row: q + 128 for instructions that multiply unsigned by signed bytes, whose sums start from a
+// correction (packed.h), and q itself for those that multiply pairs of 16 bits, whose sums start from 0.
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+using Input = uint8_t;
+#else
+using Input = int16_t;
+#endif
+constexpr int kInputOffset = std::is_unsigned<Input>::value ? kActivationOffset : 0;
+
 // A thread has one as long as it multiplies: AMX's tiles are given back at its end.
 struct Multiplying {
     Multiplying() = default;
@@ -26,7 +36,7 @@ struct Multiplying {
 #endif
 };
 
-// sums [rows, 32] = starts [32] + a b, with room for kBlockRows rows: a as in QuantizedTile, b a panel of a PackedMatrix. On
+// sums [rows, 32] = starts [32] + a b (or a b alone where inputs have no offset), with room for kBlockRows rows: a as in QuantizedTile, b a panel of a PackedMatrix. On
 // the way, what `next` says is fetched into the cache: the weights come from memory, and the CPU's own prefetching stops at
 // every page.
 struct Prefetch {
@@ -40,11 +50,11 @@ struct Prefetch {
     }
     void skip(int chunks) { from += static_cast<int64_t>(chunks) * chunk_bytes; }
 };
-void int8_block(int rows, int chunks, const uint8_t* a, const int8_t* b, const int32_t* starts, Prefetch next,
+void int8_block(int rows, int chunks, const Input* a, const int8_t* b, const int32_t* starts, Prefetch next,
                 int32_t* sums);
 
 // Likewise, row r of the sums times scales[r * scale_stride] added to row r of `totals` [rows, 32] while they are in registers.
-void int8_block_scaled(int rows, int chunks, const uint8_t* a, const int8_t* b, const int32_t* starts, Prefetch next,
+void int8_block_scaled(int rows, int chunks, const Input* a, const int8_t* b, const int32_t* starts, Prefetch next,
                        const float* scales, int scale_stride, float* totals);
 
 // sums [rows, 32] (+)= a b in bf16 pairs: a [ceil(steps / 16)][rows][16 steps][2], b [steps][32 columns][2]; steps a multiple

@@ -154,12 +154,12 @@ Multiplying::~Multiplying() {
     shaped_rows = 0;
 }
 
-void int8_block(int rows, int chunks, const uint8_t* a, const int8_t* b, const int32_t* starts, Prefetch next,
+void int8_block(int rows, int chunks, const Input* a, const int8_t* b, const int32_t* starts, Prefetch next,
                 int32_t* sums) {
     (shape_tiles(rows) > kTile ? int8_tall : int8_flat)(rows, chunks, a, b, starts, next, sums);
 }
 
-void int8_block_scaled(int rows, int chunks, const uint8_t* a, const int8_t* b, const int32_t* starts, Prefetch next,
+void int8_block_scaled(int rows, int chunks, const Input* a, const int8_t* b, const int32_t* starts, Prefetch next,
                        const float* scales, int scale_stride, float* totals) {
     alignas(64) int32_t sums[kBlockRows * kPanelChannels];
     int8_block(rows, chunks, a, b, starts, next, sums);

@@ -1,6 +1,10 @@
-// AVX2 has no VNNI. Its nearest instruction, VPMADDUBSW, sums pairs in 16 bits and saturates with unsigned activations;
-// with magnitudes of at most 127 on both sides it cannot: |a| * (b with a's sign), exact.
+// AVX2 has no VNNI. Its VPMADDWD multiplies pairs of 16 bits and adds them up in 32, exact: rows are stored in 16 bits, and
+// weights are widened as they are loaded. A vector has four columns, two sums (of every second pair of inputs) for each; the
+// two are added at the end.
 #include <immintrin.h>
+
+#include <algorithm>
+#include <utility>
 
 #include "blocks.h"
 #include "blocks_bf16.h"
@@ -9,47 +13,64 @@
 namespace farthing::FT_ISA {
 namespace {
 
-constexpr int kLanes = kPanelChannels / 8;
+constexpr int kSteps = kChunkBytes / 4;  // in a chunk
+constexpr int kStepBytes = kPanelChannels * 4;
+// 6 rows x 2 vectors of sums are 12 of the 16 vector registers; two hold weights, one the row's inputs, one the products.
+constexpr int kRowsAtOnce = 6, kColumnsAtOnce = 8;
 
+inline __m256i widened(const int8_t* weights) {
+    return _mm256_cvtepi8_epi16(_mm_load_si128(reinterpret_cast<const __m128i*>(weights)));
+}
+
+inline __m256i broadcast(const int16_t* inputs) {
+    long long four;
+    __builtin_memcpy(&four, inputs, sizeof four);
+    return _mm256_set1_epi64x(four);
+}
+
+// Of 8 columns: b is the panel's at the first of them, sums likewise.
 template <int kRows>
-void int8_rows(int chunks, int block_rows, const uint8_t* a, const int8_t* b, int32_t* sums) {
-    const __m256i ones = _mm256_set1_epi16(1), offset = _mm256_set1_epi8(static_cast<char>(kActivationOffset));
-    __m256i total[kRows][kLanes];
-    for (int r = 0; r < kRows; ++r)
-        for (int lane = 0; lane < kLanes; ++lane) total[r][lane] = _mm256_setzero_si256();
+void int8_rows(int chunks, int block_rows, const int16_t* a, const int8_t* b, int32_t* sums) {
+    __m256i left[kRows], right[kRows];
+#pragma GCC unroll 6
+    for (int r = 0; r < kRows; ++r) left[r] = right[r] = _mm256_setzero_si256();
     for (; chunks > 0; --chunks, a += block_rows * kChunkBytes) {
-        for (int step = 0; step < kChunkBytes / 4; ++step, b += 128) {
 #pragma GCC unroll 2
+        for (int step = 0; step < kSteps; ++step, b += kStepBytes) {
+            const __m256i b_left = widened(b), b_right = widened(b + 16);
+#pragma GCC unroll 6
             for (int r = 0; r < kRows; ++r) {
-                int32_t word;
-                __builtin_memcpy(&word, a + r * kChunkBytes + step * 4, sizeof word);
-                const __m256i row = _mm256_xor_si256(_mm256_set1_epi32(word), offset);
-                const __m256i magnitude = _mm256_abs_epi8(row);
-#pragma GCC unroll 4
-                for (int lane = 0; lane < kLanes; ++lane) {
-                    const __m256i weights = _mm256_load_si256(reinterpret_cast<const __m256i*>(b) + lane);
-                    const __m256i pairs = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(weights, row));
-                    total[r][lane] = _mm256_add_epi32(total[r][lane], _mm256_madd_epi16(pairs, ones));
-                }
+                const __m256i row = broadcast(a + r * kChunkBytes + step * 4);
+                left[r] = _mm256_add_epi32(left[r], _mm256_madd_epi16(row, b_left));
+                right[r] = _mm256_add_epi32(right[r], _mm256_madd_epi16(row, b_right));
             }
         }
     }
-    for (int r = 0; r < kRows; ++r)
-        for (int lane = 0; lane < kLanes; ++lane)
-            _mm256_store_si256(reinterpret_cast<__m256i*>(sums + r * 32) + lane, total[r][lane]);
+#pragma GCC unroll 6
+    for (int r = 0; r < kRows; ++r) {
+        const __m256i crossed = _mm256_permute4x64_epi64(_mm256_hadd_epi32(left[r], right[r]), 0b11011000);
+        _mm256_store_si256(reinterpret_cast<__m256i*>(sums + r * kPanelChannels), crossed);
+    }
+}
+
+template <int... kRows>
+void int8_dispatch(std::integer_sequence<int, kRows...>, int rows, int chunks, int block_rows, const int16_t* a,
+                   const int8_t* b, int32_t* sums) {
+    static constexpr decltype(&int8_rows<1>) functions[] = {int8_rows<kRows + 1>...};
+    functions[rows - 1](chunks, block_rows, a, b, sums);
 }
 
 }  // namespace
 
-// Signed activations need no correction: `starts` is what other instruction sets begin with.
-void int8_block(int rows, int chunks, const uint8_t* a, const int8_t* b, const int32_t*, Prefetch,
-                int32_t* sums) {
-    int r = 0;
-    for (; r + 2 <= rows; r += 2) int8_rows<2>(chunks, rows, a + r * kChunkBytes, b, sums + r * 32);
-    if (r < rows) int8_rows<1>(chunks, rows, a + r * kChunkBytes, b, sums + r * 32);
+void int8_block(int rows, int chunks, const Input* a, const int8_t* b, const int32_t*, Prefetch, int32_t* sums) {
+    constexpr std::make_integer_sequence<int, kRowsAtOnce> kRowCounts;
+    for (int column = 0; column < kPanelChannels; column += kColumnsAtOnce)
+        for (int r = 0; r < rows; r += kRowsAtOnce)
+            int8_dispatch(kRowCounts, std::min(kRowsAtOnce, rows - r), chunks, rows, a + r * kChunkBytes, b + column * 4,
+                          sums + r * kPanelChannels + column);
 }
 
-void int8_block_scaled(int rows, int chunks, const uint8_t* a, const int8_t* b, const int32_t* starts, Prefetch next,
+void int8_block_scaled(int rows, int chunks, const Input* a, const int8_t* b, const int32_t* starts, Prefetch next,
                        const float* scales, int scale_stride, float* totals) {
     int8_block_scaled_generic(rows, chunks, a, b, starts, next, scales, scale_stride, totals);
 }

@@ -121,12 +121,12 @@ void bf16_dispatch(std::integer_sequence<int, kRows...>, int rows, int steps, co
 
 }  // namespace
 
-void int8_block(int rows, int chunks, const uint8_t* a, const int8_t* b, const int32_t* starts, Prefetch next,
+void int8_block(int rows, int chunks, const Input* a, const int8_t* b, const int32_t* starts, Prefetch next,
                 int32_t* sums) {
     int8_dispatch(std::make_integer_sequence<int, kBlockRows>{}, rows, chunks, a, b, starts, next, sums);
 }
 
-void int8_block_scaled(int rows, int chunks, const uint8_t* a, const int8_t* b, const int32_t* starts, Prefetch next,
+void int8_block_scaled(int rows, int chunks, const Input* a, const int8_t* b, const int32_t* starts, Prefetch next,
                        const float* scales, int scale_stride, float* totals) {
     int8_dispatch_scaled(std::make_integer_sequence<int, kBlockRows>{}, rows, chunks, a, b, starts, next, scales,
                          scale_stride, totals);

@@ -5,7 +5,7 @@
 
 namespace farthing::FT_ISA {
 
-inline void int8_block_scaled_generic(int rows, int chunks, const uint8_t* a, const int8_t* b, const int32_t* starts,
+inline void int8_block_scaled_generic(int rows, int chunks, const Input* a, const int8_t* b, const int32_t* starts,
                                       Prefetch next, const float* scales, int scale_stride, float* totals) {
     alignas(64) int32_t sums[kBlockRows * kPanelChannels];
     int8_block(rows, chunks, a, b, starts, next, sums);

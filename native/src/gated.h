@@ -23,7 +23,7 @@ void gate_up_panel(const QuantizedTile& a, const PackedMatrix& w, int panel, Act
     const float *gate_scales = w.scales(panel), *up_scales = w.scales(up_panel);
     for (int b = 0; b < a.blocks.count(); ++b) {
         const Range rows = a.blocks[b];
-        const uint8_t* const block = a.block(b);
+        const Input* const block = a.block<Input>(b);
         const Prefetch next_gate(w.panel(panel + 1), chunks, b, a.blocks.count());
         const Prefetch next_up(w.panel(up_panel + 1), chunks, b, a.blocks.count());
         int8_block(rows.size(), chunks, block, w.panel(panel), w.corrections(panel), next_gate, gate_sums);

@@ -18,7 +18,7 @@ void gemm(const QuantizedTile& a, const PackedMatrix& w, Range panels, Epilogue 
         for (int b = 0; b < a.blocks.count(); ++b) {
             const Range rows = a.blocks[b];
             const Prefetch next(w.panel(panel + 1), w.num_chunks(), b, a.blocks.count());
-            int8_block(rows.size(), w.num_chunks(), a.block(b), w.panel(panel), w.corrections(panel), next, sums);
+            int8_block(rows.size(), w.num_chunks(), a.block<Input>(b), w.panel(panel), w.corrections(panel), next, sums);
             epilogue(panel, rows, sums);
         }
     }
@@ -37,7 +37,7 @@ void gemm_groups(const QuantizedTile& a, const PackedMatrix& w, Range panels, Ep
             std::fill_n(totals, rows.size() * kPanelChannels, 0.0f);
             for (int group = 0; group < num_groups; ++group, next.skip(kGroupChunks)) {
                 const int first = group * kGroupChunks, chunks = std::min(kGroupChunks, w.num_chunks() - first);
-                int8_block_scaled(rows.size(), chunks, a.block(b) + first * rows.size() * kChunkBytes,
+                int8_block_scaled(rows.size(), chunks, a.block<Input>(b) + first * rows.size() * kChunkBytes,
                                   w.panel(panel) + first * kChunkBytes * kPanelChannels, w.corrections(panel, group), next,
                                   a.scales + rows.begin * num_groups + group, num_groups, totals);
             }

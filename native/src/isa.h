@@ -50,6 +50,7 @@ struct Kernels {
     void (*pack_nf4)(const PackNf4Call&);
     void (*unpack_nf4)(const UnpackNf4Call&);
     double (*peak_ops)();  // of the calling thread
+    int input_bytes;       // of a quantised input of a row
 };
 
 namespace portable { const Kernels& kernels(); }

@@ -20,7 +20,7 @@ namespace {
 double peak_ops() {
     constexpr int kChunks = 8, kRepeats = 20000;
     const Multiplying multiplying;
-    alignas(64) static const uint8_t a[kBlockRows * kChunks * kChunkBytes] = {};
+    alignas(64) static const Input a[kBlockRows * kChunks * kChunkBytes] = {};
     alignas(64) static const int8_t b[kPanelChannels * kChunks * kChunkBytes] = {};
     alignas(64) static const int32_t starts[kPanelChannels] = {};
     alignas(64) int32_t sums[kBlockRows * kPanelChannels];
@@ -33,7 +33,7 @@ double peak_ops() {
 }  // namespace
 
 const Kernels& kernels() {
-    static constexpr Kernels kernels{FT_TEXT(FT_ISA), linear, layer, pack_nf4, unpack_nf4, peak_ops};
+    static constexpr Kernels kernels{FT_TEXT(FT_ISA), linear, layer, pack_nf4, unpack_nf4, peak_ops, sizeof(Input)};
     return kernels;
 }
 

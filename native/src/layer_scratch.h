@@ -49,12 +49,13 @@ struct LayerScratch {
         kv.prefixes = nullptr;
     }
 
-    TileScratch take_tile(const LayerShape& shape) {
+    // input_bytes: of a quantised input (Input in blocks.h).
+    TileScratch take_tile(const LayerShape& shape, size_t input_bytes) {
         const size_t rows = kTileRows, group = shape.group(), widest_input = std::max(shape.hidden, shape.q_width());
         TileScratch tile;
-        tile.quantized.values = carver_.take<uint8_t>(rows * round_up(widest_input, kChunkBytes));
+        tile.quantized.values = carver_.take<uint8_t>(rows * round_up(widest_input, kChunkBytes) * input_bytes);
         tile.quantized.scales = carver_.take<float>(rows);
-        tile.inner.values = carver_.take<uint8_t>(rows * shape.intermediate);
+        tile.inner.values = carver_.take<uint8_t>(rows * shape.intermediate * input_bytes);
         tile.inner.scales = carver_.take<float>(rows * ((shape.intermediate + kGroupInputs - 1) / kGroupInputs));
         tile.row = carver_.take<float>(widest_input);
         tile.head = carver_.take<float>(rows * row_stride(shape.head_dim));

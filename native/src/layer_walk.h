@@ -33,7 +33,7 @@ struct LayerWalk {
             starts[text + 1] = starts[text] + static_cast<int32_t>(round_up(texts[text].size(), kKeyPanel));
         scratch.kv.padded_tokens = starts[texts.count()];
         scratch.kv.prefixes = batch.prefixes;
-        for (int thread = 0; thread < pool.num_threads(); ++thread) tiles[thread] = scratch.take_tile(shape);
+        for (int thread = 0; thread < pool.num_threads(); ++thread) tiles[thread] = scratch.take_tile(shape, sizeof(Input));
         key_tiles = num_tiles(batch.num_tokens, kTileRows - kTileAlign + 1);
         row_tiles = num_tiles(num_rows, kTileRows);
     }

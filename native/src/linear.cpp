@@ -57,7 +57,7 @@ void linear(const LinearCall& call) {
     linear.num_tiles = static_cast<int>(round_up((call.num_tokens + kTileRows - 1) / kTileRows, threads));
     Carver carver(call.scratch);
     for (int thread = 0; thread < threads; ++thread) {
-        linear.tiles[thread].values = carver.take<uint8_t>(static_cast<size_t>(kTileRows) * round_up(call.k, kChunkBytes));
+        linear.tiles[thread].values = carver.take<Input>(static_cast<size_t>(kTileRows) * round_up(call.k, kChunkBytes));
         linear.tiles[thread].scales = carver.take<float>(kTileRows);
     }
     call.pool.run(work, &linear);

@@ -2,9 +2,10 @@
 //
 // Output channels go in panels of 32. A panel is [k / 4][32 channels][4] int8: four inputs of a channel side by side, as
 // VPDPBUSD wants them, so that a kernel walks through memory strictly forward. Behind the panels: int32 corrections
-// and one fp32 scale a channel. Activations are fed to the kernel as q + 128 (VPDPBUSD multiplies unsigned by signed),
-// which adds 128 * sum(w) to each sum; the correction is that, negated, and a sum simply starts from it. There is one for
-// the whole of a channel, and one for each group of 256 inputs, for activations that have a scale a group.
+// and one fp32 scale a channel. VPDPBUSD multiplies unsigned by signed: activations are fed to it as q + 128, which adds
+// 128 * sum(w) to each sum; the correction is that, negated, and a sum simply starts from it. There is one for the whole of a
+// channel, and one for each group of 256 inputs, for activations that have a scale a group. Kernels that multiply signed
+// inputs have no use for them.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +14,7 @@
 namespace farthing {
 
 constexpr int kPanelChannels = 32;
-constexpr int kChunkBytes = 64;  // a row's inputs are padded to whole chunks
+constexpr int kChunkBytes = 64;  // inputs of a chunk, a byte each in the weights; a row's are padded to whole chunks
 constexpr int kGroupInputs = 256;
 constexpr int kActivationOffset = 128;
 constexpr int kMaxInputs = 65536;  // beyond it, int32 sums of 255 * 127 a product could overflow

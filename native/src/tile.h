@@ -37,10 +37,11 @@ private:
     int rows_, count_;
 };
 
-// Quantised rows. A block lies as [k / 64][rows of the block][64] uint8: the kernel reads it strictly forward, and no
-// two rows of a block fight for the same cache set, as rows a power of two apart would.
+// Quantised rows. A block lies as [k / 64][rows of the block][64] inputs, whose type is the instruction set's (Input in
+// blocks.h): the kernel reads it strictly forward, and no two rows of a block fight for the same cache set, as rows a power
+// of two apart would.
 struct QuantizedTile {
-    uint8_t* values;  // kTileRows * padded_k
+    void* values;     // kTileRows * padded_k inputs
     float* scales;    // [rows][groups], groups being 1 but for rotate_quantize_group
     RowBlocks blocks{0, 1};
     int padded_k = 0;
@@ -50,7 +51,10 @@ struct QuantizedTile {
         padded_k = static_cast<int>(round_up(k, kChunkBytes));
     }
     int num_groups() const { return (padded_k + kGroupInputs - 1) / kGroupInputs; }
-    uint8_t* block(int index) const { return values + static_cast<size_t>(blocks[index].begin) * padded_k; }
+    template <class Input>
+    Input* block(int index) const {
+        return static_cast<Input*>(values) + static_cast<size_t>(blocks[index].begin) * padded_k;
+    }
 };
 
 }  // namespace farthing

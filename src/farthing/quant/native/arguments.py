@@ -1,6 +1,7 @@
 """The arguments of a native layer: its widths, packed weights, a batch; and their C form.
 
-In and out: contiguous CPU tensors that the caller owns and keeps alive during the call.
+In and out: contiguous arrays that the caller owns and keeps alive during the call. What a pass has besides its layers
+is in `farthing.quant.native.passes`.
 """
 
 from __future__ import annotations
@@ -9,10 +10,9 @@ import ctypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, Literal
 
-import torch
-
+from farthing.core.arrays import Array
 from farthing.quant.native.library import (
     BatchPointers,
     CLayerSpec,
@@ -22,8 +22,15 @@ from farthing.quant.native.library import (
 )
 
 KEY_PANEL = 32  # blocks of keys and values have room for a multiple of this many tokens
+WIDTH_STEP = 16  # widths are multiples of it
+ROTATED_INPUTS = 64  # widths that are rotated are multiples of it
+MAX_HEAD_DIM = 256
+MAX_WIDTH = 65536  # the most inputs of a product
+FORM_CODES = {"int8": 0, "fp32": 1, "bf16": 2, "fp16": 3}
 NORM_CODES = {"rms": 0, "layer": 1}
 ACTIVATION_CODES = {"gelu": 0, "gelu_tanh": 1, "silu": 2}
+
+Form = Literal["int8", "fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -31,11 +38,16 @@ class LayerShape:
     """What a layer is (ft_layer_spec in native/include/farthing_native.h).
 
     Attributes:
-        hidden, intermediate: multiples of 64.
-        head_dim: 32, 64, 96 or 128.
+        hidden, intermediate: multiples of 16.
+        head_dim: 16 to 256 in steps of 16.
         norms_sums: norms come after the halves of the layer, over the sum of the residual stream and what a half adds;
-            otherwise they come before the halves. Where they come after, all products have biases and rotated inputs.
+            otherwise they come before the halves.
         is_plain: these fields can say everything about the layer.
+        form: how the layer's matrices are packed.
+        rotates_hidden, rotates_attended, rotates_inner: the rows that enter qkv and up, o, and down are rotated on
+            their way, 64 inputs at a time (`NativeKernels.hadamard_rows`); the matrices were rotated likewise before
+            they were packed. Only of widths that are multiples of 64.
+        head_norm_eps: of the norm of queries and keys; None for `norm_eps`.
     """
 
     hidden: int
@@ -52,12 +64,23 @@ class LayerShape:
     activation: str
     norm_eps: float
     is_plain: bool = True
+    form: Form = "int8"
+    rotates_hidden: bool = False
+    rotates_attended: bool = False
+    rotates_inner: bool = False
+    head_norm_eps: float | None = None
 
     def fits(self) -> bool:
         """Whether the kernels compute this layer."""
-        widths_fit = self.hidden % 64 == 0 and self.intermediate % 64 == 0 and self.head_dim in (32, 64, 96, 128)
-        norms_fit = self.norm == ("layer" if self.norms_sums else "rms") and self.norms_heads == self.turns_heads
-        return self.is_plain and widths_fit and norms_fit and self.activation in ACTIVATION_CODES
+        q_width = self.q_heads * self.head_dim
+        widths = (self.hidden, self.intermediate, q_width)
+        rotated = (self.rotates_hidden, self.rotates_inner, self.rotates_attended)
+        widths_fit = all(0 < width <= MAX_WIDTH and width % WIDTH_STEP == 0 for width in widths)
+        heads_fit = self.head_dim % WIDTH_STEP == 0 and self.head_dim <= MAX_HEAD_DIM
+        can_rotate = all(width % ROTATED_INPUTS == 0 for width, is_so in zip(widths, rotated, strict=True) if is_so)
+        groups_fit = self.kv_heads > 0 and self.q_heads % self.kv_heads == 0
+        are_known = self.norm in NORM_CODES and self.activation in ACTIVATION_CODES and self.form in FORM_CODES
+        return self.is_plain and widths_fit and heads_fit and groups_fit and can_rotate and are_known
 
     @property
     def num_weights(self) -> int:
@@ -73,6 +96,7 @@ class LayerShape:
             self.q_heads,
             self.kv_heads,
             self.head_dim,
+            FORM_CODES[self.form],
             NORM_CODES[self.norm],
             self.norms_sums,
             self.norms_heads,
@@ -80,29 +104,32 @@ class LayerShape:
             self.is_causal,
             self.is_gated,
             ACTIVATION_CODES[self.activation],
-            self.norms_sums,  # where sums are normed, the inputs of all matrices are rotated
+            self.rotates_hidden,
+            self.rotates_attended,
+            self.rotates_inner,
             self.norm_eps,
+            self.norm_eps if self.head_norm_eps is None else self.head_norm_eps,
         )
 
 
 @dataclass(frozen=True)
 class NativeWeights:
-    """A layer's matrices as `pack` returns them; biases, norms and gains of queries and keys, if any, in fp32."""
+    """A layer's matrices as `NativeKernels.pack` returns them; what else it has, in fp32. Any bias may be missing."""
 
-    qkv: torch.Tensor
-    o: torch.Tensor
-    up: torch.Tensor
-    down: torch.Tensor
-    attention_norm_gain: torch.Tensor
-    mlp_norm_gain: torch.Tensor
-    qkv_bias: torch.Tensor | None = None
-    o_bias: torch.Tensor | None = None
-    up_bias: torch.Tensor | None = None
-    down_bias: torch.Tensor | None = None
-    attention_norm_bias: torch.Tensor | None = None
-    mlp_norm_bias: torch.Tensor | None = None
-    q_norm: torch.Tensor | None = None
-    k_norm: torch.Tensor | None = None
+    qkv: Array
+    o: Array
+    up: Array
+    down: Array
+    attention_norm_gain: Array
+    mlp_norm_gain: Array
+    qkv_bias: Array | None = None
+    o_bias: Array | None = None
+    up_bias: Array | None = None
+    down_bias: Array | None = None
+    attention_norm_bias: Array | None = None
+    mlp_norm_bias: Array | None = None
+    q_norm: Array | None = None
+    k_norm: Array | None = None
 
     @cached_property
     def pointers(self) -> LayerPointers:
@@ -123,13 +150,13 @@ class KnownKeys:
         held_tokens: the number of tokens that are held.
     """
 
-    kv: torch.Tensor
+    kv: Array
     num_tokens: int
     held_tokens: int
 
     def pointers(self) -> KnownPointers:
         padded_tokens = -(-self.held_tokens // KEY_PANEL) * KEY_PANEL
-        return KnownPointers(self.kv.data_ptr(), padded_tokens, self.num_tokens)
+        return KnownPointers(pointer(self.kv), padded_tokens, self.num_tokens)
 
 
 @dataclass(frozen=True)
@@ -144,17 +171,17 @@ class NativePrefixes:
             the segment's keys and values are written.
     """
 
-    parents: torch.Tensor
-    offsets: torch.Tensor
+    parents: Array
+    offsets: Array
     known: Sequence[KnownKeys] = ()
-    stored: Mapping[int, torch.Tensor] = field(default_factory=dict)
+    stored: Mapping[int, Array] = field(default_factory=dict)
 
     def pointers(self) -> PrefixPointers:
         num_texts = self.parents.shape[0]
         blocks = [pointer(self.stored.get(text)) for text in range(num_texts)] if self.stored else None
         return PrefixPointers(
-            self.parents.data_ptr(),
-            self.offsets.data_ptr(),
+            pointer(self.parents),
+            pointer(self.offsets),
             len(self.known),
             array_of(KnownPointers, len(self.known))(*(known.pointers() for known in self.known)),
             None if blocks is None else array_of(ctypes.c_void_p, num_texts)(*blocks),
@@ -172,17 +199,17 @@ class NativeBatch:
         prefixes: None where each text stands alone; only for causal layers. cos and sin then cover offset + length.
     """
 
-    cu_seqlens: torch.Tensor
-    cos: torch.Tensor | None = None
-    sin: torch.Tensor | None = None
-    keep: torch.Tensor | None = None
+    cu_seqlens: Array
+    cos: Array | None = None
+    sin: Array | None = None
+    keep: Array | None = None
     prefixes: NativePrefixes | None = None
 
     def pointers(self, num_tokens: int) -> BatchPointers:
         return BatchPointers(
             num_tokens,
             self.cu_seqlens.shape[0] - 1,
-            self.cu_seqlens.data_ptr(),
+            pointer(self.cu_seqlens),
             pointer(self.cos),
             pointer(self.sin),
             0 if self.cos is None else self.cos.shape[0],
@@ -198,5 +225,8 @@ def array_of(kind: type[Any], count: int) -> Any:
     return kind * count
 
 
-def pointer(tensor: torch.Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
+def pointer(array: Array | None) -> int | None:
+    if array is None:
+        return None
+    assert array.flags.c_contiguous, "the kernels read arrays as they lie"
+    return array.ctypes.data

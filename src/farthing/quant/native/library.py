@@ -1,6 +1,6 @@
 """The C interface of the native library (native/include/farthing_native.h) in ctypes: structures, functions, errors.
 
-This module owns no memory and does not know tensors (farthing.quant.native.binding does).
+This module owns no memory and does not know arrays (farthing.quant.native.binding does).
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from typing import Any
 
 ERRORS = {
     1: "a width does not fit the kernels",
-    2: "a null pointer, a misaligned buffer, offsets that do not ascend, or a parent that does not fit",
+    2: (
+        "a null pointer, a misaligned buffer, an id without a row, offsets that do not ascend, "
+        "or a parent that does not fit"
+    ),
     3: "the scratch memory is too small",
     4: "this CPU lacks the instruction set asked for",
     5: "the operating system refused a thread",
@@ -22,9 +25,11 @@ ERRORS = {
 class CLayerSpec(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int32) for name in ("hidden", "intermediate", "q_heads", "kv_heads", "head_dim")),
-        *((name, ctypes.c_int32) for name in ("norm", "norms_sums", "norms_heads", "turns_heads", "is_causal")),
-        *((name, ctypes.c_int32) for name in ("is_gated", "activation", "is_rotated")),
+        *((name, ctypes.c_int32) for name in ("form", "norm", "norms_sums", "norms_heads", "turns_heads", "is_causal")),
+        *((name, ctypes.c_int32) for name in ("is_gated", "activation")),
+        *((name, ctypes.c_int32) for name in ("rotates_hidden", "rotates_attended", "rotates_inner")),
         ("norm_eps", ctypes.c_float),
+        ("head_norm_eps", ctypes.c_float),
     )
 
 
@@ -68,25 +73,96 @@ class BatchPointers(ctypes.Structure):
     )
 
 
+class RotationPointers(ctypes.Structure):
+    _fields_ = (
+        ("left_size", ctypes.c_int32),
+        ("right_size", ctypes.c_int32),
+        ("left", ctypes.c_void_p),
+        ("right", ctypes.c_void_p),
+        ("signs", ctypes.c_void_p),
+    )
+
+
+class NormPointers(ctypes.Structure):
+    _fields_ = (
+        ("kind", ctypes.c_int32),
+        ("eps", ctypes.c_float),
+        ("gain", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+    )
+
+
+class InputPointers(ctypes.Structure):
+    _fields_ = (
+        ("tokens", ctypes.c_void_p),
+        ("dtype", ctypes.c_int32),
+        ("num_tokens", ctypes.c_int32),
+        ("scale", ctypes.c_float),
+        ("positions", ctypes.c_void_p),
+        ("num_positions", ctypes.c_int32),
+        ("types", ctypes.c_void_p),
+        ("num_types", ctypes.c_int32),
+        ("norm", ctypes.POINTER(NormPointers)),
+        ("rotation", ctypes.POINTER(RotationPointers)),
+    )
+
+
+class PassLayerPointers(ctypes.Structure):
+    _fields_ = (
+        ("spec", ctypes.POINTER(CLayerSpec)),
+        ("weights", ctypes.POINTER(LayerPointers)),
+        ("cos", ctypes.c_void_p),
+        ("sin", ctypes.c_void_p),
+        ("rope_positions", ctypes.c_int32),
+        ("prefixes", ctypes.POINTER(PrefixPointers)),
+    )
+
+
+class PassPointers(ctypes.Structure):
+    _fields_ = (
+        ("input", ctypes.POINTER(InputPointers)),
+        ("ids", ctypes.c_void_p),
+        ("positions", ctypes.c_void_p),
+        ("types", ctypes.c_void_p),
+        ("num_tokens", ctypes.c_int32),
+        ("num_texts", ctypes.c_int32),
+        ("cu_seqlens", ctypes.c_void_p),
+        ("num_layers", ctypes.c_int32),
+        ("layers", ctypes.POINTER(PassLayerPointers)),
+        ("num_keep", ctypes.c_int32),
+        ("keep", ctypes.c_void_p),
+        ("last_norm", ctypes.POINTER(NormPointers)),
+        ("last_rotation", ctypes.POINTER(RotationPointers)),
+        ("takes_means", ctypes.c_int32),
+    )
+
+
 def load(path: Path) -> ctypes.CDLL:
     """Load the library. Raises `OSError` when it cannot be loaded."""
     library = ctypes.CDLL(str(path))
-    p, i, size = ctypes.c_void_p, ctypes.c_int32, ctypes.c_size_t
+    p, i, i64, size = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64, ctypes.c_size_t
     signatures: dict[str, tuple[Any, Sequence[Any]]] = {
         "ft_pool_create": (ctypes.c_int, (i, ctypes.c_char_p, p)),
         "ft_pool_destroy": (None, (p,)),
         "ft_pool_isa": (ctypes.c_char_p, (p,)),
-        "ft_packed_bytes": (size, (i, i)),
-        "ft_pack_rows": (ctypes.c_int, (p, i, i, i, i, i, p)),
+        "ft_packed_bytes": (size, (i, i, i)),
+        "ft_pack_rows": (ctypes.c_int, (p, i, p, i, i, i, p)),
         "ft_pack_nf4": (ctypes.c_int, (p, p, i, i, i, p, i, p)),
         "ft_unpack_nf4": (ctypes.c_int, (p, p, i, i, p)),
-        "ft_linear_scratch_bytes": (size, (p, i, i)),
-        "ft_linear": (ctypes.c_int, (p, p, i, p, i, i, p, p, p, size)),
+        "ft_linear_scratch_bytes": (size, (p, i, i, i)),
+        "ft_linear": (ctypes.c_int, (p, i, p, i, p, i, i, p, p, p, size)),
         "ft_layer_scratch_bytes": (size, (p, p, i, i)),
         "ft_layer_kv_bytes": (size, (p, i)),
         "ft_layers": (ctypes.c_int, (p, p, p, i, p, p, p, size)),
-        "ft_mean_rows": (ctypes.c_int, (p, i, p, i, p)),
-        "ft_peak_ops": (ctypes.c_double, (p,)),
+        "ft_rotate_scratch_bytes": (size, (p, p)),
+        "ft_rotate_rows": (ctypes.c_int, (p, p, i, p, i64, p, p, size)),
+        "ft_hadamard_rows": (ctypes.c_int, (p, p, i64, i)),
+        "ft_embed": (ctypes.c_int, (p, p, p, p, p, i, i, p, p, size)),
+        "ft_finish": (ctypes.c_int, (p, p, p, p, i, i, p, size)),
+        "ft_mean_rows": (ctypes.c_int, (p, p, i, p, i, p)),
+        "ft_run_scratch_bytes": (size, (p, p)),
+        "ft_run": (ctypes.c_int, (p, p, p, p, size)),
+        "ft_peak_ops": (ctypes.c_double, (p, i)),
         "ft_profile": (i, (p, p, i)),
         "ft_profile_stage": (ctypes.c_char_p, (i,)),
     }
