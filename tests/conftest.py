@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -28,9 +29,10 @@ take_own_processors()
 import torch  # noqa: E402
 
 import tiers  # noqa: E402
+from farthing.core.errors import ModelError  # noqa: E402
 from farthing.core.settings import SourceSettings  # noqa: E402
 from farthing.models.synth.checkpoint import find_shape, write_synthetic  # noqa: E402
-from farthing.sources.find import find_model  # noqa: E402
+from farthing.sources.find import FARTHING_CACHE, find_model  # noqa: E402
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported, by whichever test or library that is
@@ -52,6 +54,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="slow: run with --slow"))
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU here"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A cache of this run alone, so that no model is taken that another version has prepared; downloads are shared."""
+    with suppress(ModelError):  # the tests that need it say so
+        find_model("starter", SourceSettings(), show_progress=False)
+    own, shared = tmp_path_factory.mktemp("cache"), Path(FARTHING_CACHE).expanduser()
+    for folder in shared.iterdir() if shared.is_dir() else ():
+        if folder.name != "prepared":
+            (own / folder.name).symlink_to(folder)
+    os.environ["FARTHING_CACHE_DIR"] = str(own)
 
 
 @pytest.fixture(scope="session")

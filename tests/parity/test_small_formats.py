@@ -66,7 +66,8 @@ def stored_weights(description: ModelDescription) -> Iterator[tuple[str, torch.T
     for layer in range(layout.num_layers):
         prefix = layout.prefix(layer)
         for part in layout.matrices:
-            weight = UNPACK[form.name](tensors.packed(layer, part)["packed"], part.shape.out_features, part.in_features)
+            weight = np.empty((part.shape.out_features, part.in_features), dtype=np.float32)
+            UNPACK[form.name](tensors.packed(layer, part)["packed"], weight)
             if rotates_inputs(form, part):
                 weight = rotate(weight)  # its own inverse
             for stem, rows in zip(part.sources, np.split(weight, np.cumsum(part.out_features)[:-1]), strict=True):

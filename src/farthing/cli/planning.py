@@ -1,4 +1,4 @@
-"""The plan of a model by name, and how it is shown; apart from `farthing.cli.plan`, because it imports torch."""
+"""The plan of a model by name, and how it is shown; apart from `farthing.cli.plan`, because it imports the engine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from farthing.core.settings import EngineSettings, SourceSettings
 from farthing.core.sizes import mebibytes
 from farthing.engine.describe import read_shape, shape_of_config
 from farthing.engine.plan.budget import budget_bytes
-from farthing.engine.plan.choose import Option, make_plan, options
+from farthing.engine.plan.choose import Option, make_plan, needs_folder, options
 from farthing.engine.plan.device import DeviceFacts, device_facts
 from farthing.engine.plan.plan import FETCHED, Plan, speed
 from farthing.engine.plan.run_mode import ModelShape
@@ -100,9 +100,7 @@ def report_lines(planned: Planned, width: int | None = None) -> Iterator[str]:
     plan = planned.plan
     yield ""
     chosen = f"{plan.format.name}, {FETCHED[plan.residency]}, is chosen: {'; '.join(plan.reasons) or 'as asked for'}."
-    faster = f"{plan.faster[:1].upper()}{plan.faster[1:]}." if plan.faster else ""
-    for sentence in filter(None, (chosen, faster)):
-        yield from [sentence] if width is None else textwrap.wrap(sentence, width)
+    yield from [chosen] if width is None else textwrap.wrap(chosen, width)
     yield from columns([*ledger_rows(plan)])
 
 
@@ -128,7 +126,7 @@ def names(planned: Planned) -> list[str]:
 def row(option: Option, planned: Planned, entries: Sequence[str]) -> tuple[str, ...]:
     way = option.way
     parts = (option.ledger.named(name) for name in entries)
-    must_quantise = way.format.quantises and way.residency == "disk" and not planned.model.is_quantised
+    must_quantise = way.residency == "disk" and needs_folder(way.format.name, planned.facts, planned.model)
     return (
         way.format.name,
         way.residency,

@@ -8,8 +8,8 @@ from typing import Literal
 import click
 from tqdm import tqdm
 
-from farthing.cli.common.loading import SHOWN_AFTER_S
 from farthing.cli.common.options import SettingsCommand, settings_options
+from farthing.core.progress import SHOWN_AFTER_S
 from farthing.core.resolve import Resolved
 from farthing.core.settings import QUANTISED_FORMATS, SourceSettings
 from farthing.toolkit.records.read_lines import Wanted

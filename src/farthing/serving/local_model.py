@@ -12,16 +12,18 @@ from types import TracebackType
 from typing import ClassVar, TypeVar
 
 from farthing.core.errors import MemoryShortError
+from farthing.core.progress import OnStep, progress_bars, untold
 from farthing.core.resolve import resolve
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings
 from farthing.engine.describe import describe_model
 from farthing.engine.plan.plan import Plan, summary
 from farthing.engine.swappable import LiveModel
-from farthing.engine.weights.load import OnLayer, load_weights
+from farthing.engine.weights.load import load_weights
 from farthing.models.forward.heads import Task
 from farthing.models.spec import ModelSpec
 from farthing.serving.governor import Governor, MemoryState, make_governor
 from farthing.serving.quantising.closeness import in_words
+from farthing.serving.quantising.prepared import prepared
 from farthing.serving.queue.admission import QueueLimits
 from farthing.serving.queue.scheduler import BatchLimits, Scheduler
 from farthing.serving.queue.token_budget import TokenBudget
@@ -53,8 +55,12 @@ class ServedModel:
 
     def __init__(self, model: str, **settings: object) -> None:
         resolved = resolve((SourceSettings, EngineSettings, ServingSettings), flags=settings)
-        found = find_model(model, resolved.group(SourceSettings))
-        self._open(model, found, resolved.group(EngineSettings), resolved.group(ServingSettings))
+        source = resolved.group(SourceSettings)
+        found = find_model(model, source)
+        with progress_bars() as on_step:
+            self._open(
+                model, found, source, resolved.group(EngineSettings), resolved.group(ServingSettings), on_step=on_step
+            )
 
     @classmethod
     def from_settings(
@@ -67,12 +73,12 @@ class ServedModel:
         found: ModelSource | None = None,
         may_round: bool = False,
         planned: EngineSettings | None = None,
-        on_layer: OnLayer = lambda *_: None,
+        on_step: OnStep = untold,
     ) -> Served:
         """Load a model with given groups of settings.
 
         Args:
-            on_layer: as `load_weights` takes it.
+            on_step: told how far the model is with being prepared and loaded.
             found: where the model is, for callers who know; without it, the model is looked for.
             may_round: whether weights may be rounded when memory is short; only for callers who read each result's
                 space.
@@ -80,7 +86,16 @@ class ServedModel:
         """
         served = cls.__new__(cls)
         found = found or find_model(model, source)
-        served._open(model, found, engine, serving, may_round=may_round, planned=planned, on_layer=on_layer)
+        served._open(
+            model,
+            found,
+            source,
+            engine,
+            serving,
+            may_round=may_round,
+            planned=planned,
+            on_step=on_step,
+        )
         return served
 
     @classmethod
@@ -108,16 +123,18 @@ class ServedModel:
         self,
         model: str,
         found: ModelSource,
+        source: SourceSettings,
         engine: EngineSettings,
         serving: ServingSettings,
         *,
         may_round: bool = False,
         planned: EngineSettings | None = None,
-        on_layer: OnLayer = lambda *_: None,
+        on_step: OnStep = untold,
     ) -> None:
         description = describe_model(found.path, planned or engine, self.task)
+        description = prepared(model, description, planned or engine, source, self.task, on_step)
         tokenizer = open_tokenizer(description)  # first: errors in it should not wait for gigabytes of weights
-        live = LiveModel(load_weights(description, on_layer))
+        live = LiveModel(load_weights(description, partial(on_step, f"Loading {model}")))
         govern = partial(make_governor, live, engine, serving, may_round=may_round and serving.memory_steps == "all")
         self._assemble(
             model, found.origin, tokenizer, live, serving, live, None if serving.memory_steps == "off" else govern

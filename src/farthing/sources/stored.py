@@ -21,6 +21,7 @@ from farthing.sources.find import FARTHING_CACHE
 from farthing.sources.hub import hub_cache_folder
 from farthing.sources.wheel import STARTER_WHEEL, StarterWheel
 
+PREPARED = "prepared"  # folder of models whose weights were rounded when they were first opened
 SYNTHETIC = "synthetic"  # folder of models with random weights, which `farthing bench` made
 
 
@@ -50,7 +51,7 @@ def stored_models(settings: SourceSettings, wheel: StarterWheel = STARTER_WHEEL)
         if not found:
             raise
         return sorted(found, key=lambda model: model.name)
-    found += [*of_wheel(wheel, root), *of_shapes(root / SYNTHETIC)]
+    found += [*of_wheel(wheel, root), *of_shapes(root / SYNTHETIC), *of_prepared(root / PREPARED)]
     return sorted(found, key=lambda model: model.name)
 
 

@@ -8,11 +8,12 @@ encoder may change its weights while it is used.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from farthing.core.errors import DoesNotFitError, SpaceChangedError
+from farthing.core.progress import OnStep, untold
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings, UpstreamSettings
 from farthing.core.space import VectorSpace
 from farthing.serving.request import EmbedRequest, EmbedResult, Ranked
@@ -121,14 +122,14 @@ def open_encoder(
     engine: EngineSettings,
     serving: ServingSettings,
     upstream: UpstreamSettings,
-    on_layer: Callable[[int, int], object] = lambda *_: None,
+    on_step: OnStep = untold,
     others_bytes: int = 0,
 ) -> AsyncEncoder:
     """Open the model in this process, or at the server that `upstream` names.
 
     Args:
         others_bytes: how much of a memory budget the rest of the process needs beside the model.
-        on_layer: called after each layer with the number of layers loaded so far, and of all layers.
+        on_step: told how far the model is with being prepared and loaded.
 
     Raises:
         ModelError: the model cannot be found or used.
@@ -143,7 +144,7 @@ def open_encoder(
         opened = open_upstream(model, upstream, source, engine, serving)
         assert isinstance(opened, UpstreamEmbedder)
         return opened
-    return open_embedder(model, source, engine, serving, on_layer, others_bytes)
+    return open_embedder(model, source, engine, serving, on_step, others_bytes)
 
 
 def open_embedder(
@@ -151,7 +152,7 @@ def open_embedder(
     source: SourceSettings,
     engine: EngineSettings,
     serving: ServingSettings,
-    on_layer: Callable[[int, int], object],
+    on_step: OnStep,
     others_bytes: int,
 ) -> Embedder:
     """Open the model in this process. The arguments and errors are those of `open_encoder`."""
@@ -159,7 +160,7 @@ def open_embedder(
 
     planned = engine.less_memory(others_bytes)
     try:
-        return Embedder.from_settings(model, source, engine, serving, planned=planned, on_layer=on_layer)
+        return Embedder.from_settings(model, source, engine, serving, planned=planned, on_step=on_step)
     except DoesNotFitError as error:
         if not others_bytes or planned.memory == engine.memory:
             raise
@@ -172,7 +173,7 @@ def open_reranker(
     engine: EngineSettings,
     serving: ServingSettings,
     upstream: UpstreamSettings,
-    on_layer: Callable[[int, int], object] = lambda *_: None,
+    on_step: OnStep = untold,
 ) -> RankingModel:
     """Open a model that ranks texts, in this process or at the server that `upstream` names.
 
@@ -187,4 +188,4 @@ def open_reranker(
         return opened
     from farthing.serving.reranker import Reranker
 
-    return Reranker.from_settings(model, source, engine, serving, on_layer=on_layer)
+    return Reranker.from_settings(model, source, engine, serving, on_step=on_step)

@@ -20,8 +20,9 @@ import click
 from tqdm import tqdm
 
 from farthing.cli.common.flags import in_flags
-from farthing.cli.common.loading import loading, say_rounded
+from farthing.cli.common.loading import say_rounded
 from farthing.core.errors import EngineError, FarthingError, SettingsError
+from farthing.core.progress import progress_bars
 from farthing.core.resolve import Resolved
 from farthing.core.settings import (
     QUANTISED_FORMATS,
@@ -94,13 +95,13 @@ def opened_encoder(
     """Open the encoder of a command's settings (`ENCODER_GROUPS`), and close it afterwards.
 
     `others_bytes` of a memory budget are left for what the command itself holds; `progress` says whether a bar is drawn
-    while it loads (`loading`). Raises the errors of `open_encoder`.
+    while it loads (`progress_bars`). Raises the errors of `open_encoder`.
     """
     serving = unlimited(settings.group(ServingSettings))
     source, engine = settings.group(SourceSettings), settings.group(EngineSettings)
-    with loading(model, shown=progress) as on_layer:
+    with progress_bars(shown=progress) as on_step:
         upstream = settings.group(UpstreamSettings)
-        opened = open_encoder(model, source, engine, serving, upstream, on_layer, others_bytes)
+        opened = open_encoder(model, source, engine, serving, upstream, on_step, others_bytes)
     with closing(opened) as encoder:
         say_rounded(getattr(opened, "plan", None))  # a model on another server has no plan
         yield encoder
@@ -113,8 +114,8 @@ def opened_reranker(model: str, settings: Resolved, upstream: UpstreamSettings) 
     Raises the errors of `open_reranker`.
     """
     source, engine = settings.group(SourceSettings), settings.group(EngineSettings)
-    with loading(model) as on_layer:
-        opened = open_reranker(model, source, engine, settings.group(ServingSettings), upstream, on_layer)
+    with progress_bars() as on_step:
+        opened = open_reranker(model, source, engine, settings.group(ServingSettings), upstream, on_step)
     with closing(opened) as reranker:
         say_rounded(getattr(opened, "plan", None))
         yield reranker

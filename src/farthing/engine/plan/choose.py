@@ -72,8 +72,8 @@ def make_plan(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -
     plan = plan_of(
         way, chosen.ledger, facts, budget_bytes(settings, facts), tuple(reasons(settings, facts, model, way))
     )
-    is_rounded = way.format.quantises and settings.format == "auto"
-    return replace(plan, faster=faster(settings, facts, model, way), is_rounded=is_rounded)
+    is_second_best = way.format.name != choose_format(settings, facts)[0]
+    return replace(plan, is_rounded=way.format.quantises and is_second_best)
 
 
 def options(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> Iterator[Option]:
@@ -106,17 +106,17 @@ def kinds(
     settings: EngineSettings, facts: DeviceFacts, model: ModelShape
 ) -> Iterator[tuple[Residency, Sequence[str], int]]:
     """(residency, formats, shortest texts) to try, best first; of formats that are alike, long texts count for more."""
-    exact, quantised = formats(settings, facts, model)
+    best, smaller = formats(settings, facts, model)
     for residency in residencies(settings, facts):
-        yield residency, possible(exact, residency, model), EXACT_TOKENS
-        for name in possible(quantised, residency, model):
+        yield residency, possible(best, residency, facts, model), EXACT_TOKENS
+        for name in possible(smaller, residency, facts, model):
             yield residency, (name,), LEAST_TOKENS
     for residency in residencies(settings, facts):
-        yield residency, possible(exact, residency, model), LEAST_TOKENS
+        yield residency, possible(best, residency, facts, model), LEAST_TOKENS
 
 
-def possible(names: Sequence[str], residency: Residency, model: ModelShape) -> Sequence[str]:
-    return [name for name in names if residency != "disk" or not needs_folder(name, model)]
+def possible(names: Sequence[str], residency: Residency, facts: DeviceFacts, model: ModelShape) -> Sequence[str]:
+    return [name for name in names if residency != "disk" or not needs_folder(name, facts, model)]
 
 
 def savings(residency: Residency, facts: DeviceFacts) -> Sequence[tuple[bool, int]]:
@@ -158,16 +158,26 @@ def make_way(
 
 
 def formats(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> tuple[Sequence[str], Sequence[str]]:
-    """The names of formats that may be taken: exact ones, the best first, and quantised ones, the closest first."""
+    """The names of formats that may be taken: the best, or exact ones that are alike, and smaller ones, the closest first."""
     best, _ = choose_format(settings, facts)
     if settings.format not in ("auto", "none"):
         return (best,), ()
+    if weight_format(best).quantises:
+        return (best,), [name for name in by_size() if least_bytes(name) < least_bytes(best)]
     exact = [best]
     # On a card the fastest format rounds as much as a smaller one would; on a CPU the stored one needs no rounding.
     if not facts.on_card and weight_format(model.stored).num_bytes(64, 64) < weight_format(best).num_bytes(64, 64):
         exact.append(model.stored)
-    quantised = sorted((form for form in FORMATS.values() if form.quantises), key=lambda form: -form.num_bytes(64, 64))
-    return exact, [form.name for form in quantised] if settings.format == "auto" else ()
+    return exact, by_size() if settings.format == "auto" else ()
+
+
+def by_size() -> list[str]:
+    """The names of formats that quantise, the closest first, which take the most memory."""
+    return sorted((name for name, form in FORMATS.items() if form.quantises), key=least_bytes, reverse=True)
+
+
+def least_bytes(name: str) -> int:
+    return weight_format(name).num_bytes(64, 64)
 
 
 def lengths(settings: EngineSettings, facts: DeviceFacts, model: ModelShape, least: int) -> Iterator[tuple[int, int]]:
@@ -195,9 +205,12 @@ def residencies(settings: EngineSettings, facts: DeviceFacts) -> Sequence[Reside
     return [name for name in RESIDENCIES if name == settings.residency]
 
 
-def needs_folder(format_name: str, model: ModelShape) -> bool:
-    """Whether weights must be quantised beforehand to be read for each batch: quantising each time takes too long."""
-    return weight_format(format_name).quantises and not model.is_quantised
+def needs_folder(format_name: str, facts: DeviceFacts, model: ModelShape) -> bool:
+    """Whether weights must be quantised beforehand to be read for each batch: quantising each time takes too long.
+
+    For a CPU that is done at the first start (`farthing.serving.quantising.prepared`).
+    """
+    return weight_format(format_name).quantises and not model.is_quantised and not facts.is_native
 
 
 def check(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> None:
@@ -207,7 +220,7 @@ def check(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> No
             "that stay on them. Give one card, or leave the residency out.",
             param="residency",
         )
-    if settings.residency == "disk" and settings.format in FORMATS and needs_folder(settings.format, model):
+    if settings.residency == "disk" and settings.format in FORMATS and needs_folder(settings.format, facts, model):
         raise SettingsError(
             f"residency is 'disk' and format {settings.format!r}, but the model's weights are not quantised yet. Do "
             f"that once: farthing quantize MODEL OUT --format {settings.format}; then give OUT as the model.",
@@ -225,7 +238,10 @@ def reasons(settings: EngineSettings, facts: DeviceFacts, model: ModelShape, way
         yield from filter(None, (why_best,))
     elif way.format.quantises:
         kept = f"{limit}; with --format none they are exact, and fetched for each batch" if is_open else limit
-        yield f"{way.format.name}, which rounds the weights, because no exact format fits {kept}"
+        rounds, what = "rounds the weights", "no exact format fits"
+        if weight_format(best).quantises:
+            rounds, what = "rounds the weights more", f"{best} does not fit"
+        yield f"{way.format.name}, which {rounds}, because {what} {kept}"
     else:
         yield f"{way.format.name}, in which the weights are stored, because {best} does not fit {limit}"
     if settings.residency == "auto" and way.residency != "resident":
@@ -246,13 +262,6 @@ def stored_bytes(model: ModelShape) -> int:
     return stored_weight_bytes(model.layout, form)
 
 
-def faster(settings: EngineSettings, facts: DeviceFacts, model: ModelShape, way: Way) -> str:
-    """What would be faster, but was not chosen because it rounds the weights; empty where there is nothing."""
-    if settings.format != "auto" or way.format.quantises or model.is_quantised or not facts.is_native:
-        return ""
-    return "format int8 is several times as fast here, with vectors that differ a little (--format int8)"
-
-
 def too_large(
     settings: EngineSettings, facts: DeviceFacts, model: ModelShape, found: Sequence[Option]
 ) -> DoesNotFitError:
@@ -268,7 +277,7 @@ def too_large(
         f"Nothing that was asked for fits {mebibytes(budget)} ({budget:,} bytes): the least is {in_words(least.way)}, "
         f"which needs {needed}, {least.short_bytes:,} more."
     )
-    folder = needs_folder(least.way.format.name, model)
+    folder = needs_folder(least.way.format.name, facts, model)
     or_else = ", or a folder that farthing quantize wrote, which can be read from disk" if folder else ""
     free = replace(settings, format="auto" if not model.is_quantised else settings.format, residency="auto")
     others = [option for option in options(free, facts, model) if option.fits]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, cast
 
 from farthing.core.errors import DoesNotFitError, SettingsError
 from farthing.core.models_file import ModelConfig
+from farthing.core.progress import OnStep
 from farthing.core.settings import (
     CacheSettings,
     EngineSettings,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LOGGED_EVERY_S = 10.0
+LOGGED_EVERY_S = 3.0
 # The memory that a server with indexes holds beside its models: LanceDB and its buffers (240 MiB were measured while an
 # index was filled and searched, and hostile documents make it more), and the process that splits documents.
 INDEX_BYTES = (320 + 128) * 2**20
@@ -250,7 +251,7 @@ class Models:
                 found=self._found[config.name],
                 may_round=watches and task == "embed",
                 planned=planned,
-                on_layer=logged(config.name),
+                on_step=logged(),
             )
 
     def _watching(self) -> ModelConfig:
@@ -259,17 +260,18 @@ class Models:
         return next((config for config, entry in pairs if entry.task == "embed"), pairs[0][0])
 
 
-def logged(name: str) -> Callable[[int, int], None]:
-    """Return a function to call after each loaded layer, which logs now and then how far a large model is."""
-    latest = time.monotonic()
+def logged() -> OnStep:
+    """Return a function that is told how far a model is, and logs it now and then: a large one takes minutes."""
+    latest, said = time.monotonic(), ""
 
-    def on_layer(num_done: int, num_layers: int) -> None:
-        nonlocal latest
-        if time.monotonic() - latest >= LOGGED_EVERY_S:
-            latest = time.monotonic()
-            logger.info("Loading %s: %d of %d layers", name, num_done, num_layers)
+    def on_step(what: str, done: int, total: int) -> None:
+        nonlocal latest, said
+        is_new = what != said and not what.startswith("Loading")
+        if is_new or time.monotonic() - latest >= LOGGED_EVERY_S:
+            latest, said = time.monotonic(), what
+            logger.info("%s: %d%%", what, 100 * done // max(1, total))
 
-    return on_layer
+    return on_step
 
 
 def is_local(config: ModelConfig) -> bool:

@@ -70,11 +70,16 @@ def quantise_model(
     chosen = choose_calibration(description, calibrate, calibration)
     with partial_folder(out) as partial:
         manifest = write_folder(description, partial, model, measure, chosen, on_tensor, on_texts)
-        if out.exists():
-            out.rmdir()
-        partial.rename(out)
-        (out / MARK).unlink()
+        settle(partial, out)
     return manifest
+
+
+def settle(partial: Path, out: Path) -> None:
+    """Give a whole folder its name; an empty folder of that name makes way."""
+    if out.exists():
+        out.rmdir()
+    partial.rename(out)
+    (out / MARK).unlink()
 
 
 @contextmanager
