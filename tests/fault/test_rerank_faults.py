@@ -37,7 +37,7 @@ class Faulty:
 
 @pytest.fixture
 def faulty(tiny_reranker: Path) -> tuple[Reranker, Faulty]:
-    live = LiveModel(load_model(tiny_reranker, EngineSettings(), "rerank"))
+    live = LiveModel(load_model(tiny_reranker, EngineSettings(format="fp32"), "rerank"))
     runner = Faulty(live)
     return Reranker.assemble("tiny", "test", live, ServingSettings(), runner=runner), runner
 

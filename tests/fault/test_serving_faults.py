@@ -36,7 +36,7 @@ class Faulty:
 
 
 def open_embedder(path: Path, **serving: object) -> tuple[Embedder, Faulty]:
-    live = LiveModel(load_model(path, EngineSettings()))
+    live = LiveModel(load_model(path, EngineSettings(format="fp32")))
     runner = Faulty(live)
     return Embedder.assemble("tiny", "test", live, ServingSettings(**serving), runner=runner), runner  # type: ignore[arg-type]
 

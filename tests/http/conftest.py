@@ -141,7 +141,7 @@ def launch_service(
 def launch_folder(folder: Path, *, serving: ServingSettings | None = None, **others: object) -> Iterator[Running]:
     def load() -> Embedder:
         settings = serving or ServingSettings()
-        return Embedder.from_settings(str(folder), SourceSettings(), EngineSettings(), settings)
+        return Embedder.from_settings(str(folder), SourceSettings(), EngineSettings(format="fp32"), settings)
 
     with launch_service(load, serving=serving, **others) as running:  # type: ignore[arg-type]
         yield running

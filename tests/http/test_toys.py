@@ -106,7 +106,7 @@ def test_a_format_is_planned_quantised_benched_and_served(
     assert "tokens/s" in run("bench", str(out), "--rounds", "1", "--workload", "latency")
 
     def load() -> Embedder:
-        return Embedder.from_settings(str(out), SourceSettings(), EngineSettings(), ServingSettings())
+        return Embedder.from_settings(str(out), SourceSettings(), EngineSettings(format="fp32"), ServingSettings())
 
     with Embedder(str(tiny_qwen3), format="fp32") as exact, launch_load(load) as running:
         body = {"input": TEXTS, "model": "test-model"}

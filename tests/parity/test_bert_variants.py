@@ -53,7 +53,7 @@ def test_equals_transformers(kind: str, pooling: str, tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     write_pooling(tmp_path, pooling)
     texts = [np.random.default_rng(n).integers(5, 500, size=n).tolist() for n in (1, 2, 9, 9, 30, 128)]
-    runner = Runner(load_model(tmp_path, EngineSettings()))
+    runner = Runner(load_model(tmp_path, EngineSettings(format="fp32")))
     assert_same_vectors(unit(runner.run(texts).rows), unit(reference(model, texts, pooling)))
     for text, rows in zip(texts, runner.run(texts, per_token=True).rows, strict=True):
         assert_same_vectors(unit(rows), unit(hidden_states(model, text)))

@@ -47,7 +47,7 @@ def test_rows_that_overflow_in_fp16_are_computed_again_in_fp32(tmp_path: Path, p
 
 def test_fp16_without_overflow_is_not_recomputed(tiny_qwen3: Path) -> None:
     output = Runner(in_fp16(tiny_qwen3)).run(TEXTS)
-    exact = Runner(load_model(tiny_qwen3, EngineSettings())).run(TEXTS)
+    exact = Runner(load_model(tiny_qwen3, EngineSettings(format="fp32"))).run(TEXTS)
     assert output.num_recomputed == 0
     assert output.rows == pytest.approx(exact.rows, abs=0.05)
 
@@ -59,7 +59,7 @@ def test_a_row_that_fails_in_fp32_too_is_an_error_for_its_text_alone(tmp_path: P
     tensors = load_file(path / "model.safetensors")
     tensors["embed_tokens.weight"][9] = torch.nan
     save_file(tensors, path / "model.safetensors")
-    loaded = load_model(path, EngineSettings()) if name == "fp32" else in_fp16(path)
+    loaded = load_model(path, EngineSettings(format="fp32")) if name == "fp32" else in_fp16(path)
     output = Runner(loaded).run(TEXTS)
     assert list(output.errors) == [1]
     assert np.isfinite(output.rows[[0, 2]]).all()

@@ -32,7 +32,7 @@ def reference(folder: Path) -> np.ndarray:
 
 
 def vectors(path: Path, **settings: Any) -> np.ndarray:
-    output = Runner(load_model(path, EngineSettings(**settings))).run(TEXTS)
+    output = Runner(load_model(path, EngineSettings(**{"format": "fp32", **settings}))).run(TEXTS)
     assert not output.errors
     return output.rows / np.linalg.norm(output.rows, axis=1, keepdims=True)
 
@@ -72,10 +72,10 @@ def test_an_mlx_folder_gives_the_vectors_of_the_weights_it_stands_for(tmp_path: 
 
 
 def test_a_gguf_is_embedded_by_its_path_alone(q4: GgufModel) -> None:
-    with Embedder(str(q4.path)) as embedder:
+    with Embedder(str(q4.path), format="fp32") as embedder:
         got = embedder.encode(["no wren", "n"])
     ids = [[NO_ID, *b" wren", END_ID], [ord("n"), END_ID]]
-    wanted = Runner(load_model(q4.path, EngineSettings())).run(ids).rows
+    wanted = Runner(load_model(q4.path, EngineSettings(format="fp32"))).run(ids).rows
     assert_same_vectors(got, wanted / np.linalg.norm(wanted, axis=1, keepdims=True))
 
 

@@ -40,7 +40,7 @@ def reference(path: Path, texts: Sequence[Sequence[int]]) -> np.ndarray:
 
 
 def packed(path: Path, texts: Sequence[Sequence[int]], **settings: object) -> np.ndarray:
-    output = Runner(load_model(path, EngineSettings(**settings))).run(texts)
+    output = Runner(load_model(path, EngineSettings(**{"format": "fp32", **settings}))).run(texts)
     assert not output.errors
     return unit(output.rows)
 
@@ -131,7 +131,7 @@ def test_published_scores_with_real_weights() -> None:
         "Gravity is a force that attracts two bodies towards each other. It gives weight to physical objects and is "
         "responsible for the movement of planets around the sun.",
     ]
-    with Embedder(folder) as embedder:
+    with Embedder(folder, format="fp32") as embedder:
         queries = embedder.encode(["What is the capital of China?", "Explain gravity"], input_type="query")
         scores = queries @ embedder.encode(documents, input_type="document").T
     assert scores == pytest.approx(np.array([[0.7646, 0.1414], [0.1355, 0.6000]]), abs=2e-3)

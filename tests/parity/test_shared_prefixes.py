@@ -51,7 +51,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 
 def runner(path: Path, share: str, **settings: Any) -> Runner:
-    return Runner(load_model(path, EngineSettings(share_prefixes=share, **settings)))
+    return Runner(load_model(path, EngineSettings(share_prefixes=share, **{"format": "fp32", **settings})))
 
 
 def rows(of: Runner, texts: Sequence[Sequence[int]]) -> np.ndarray:

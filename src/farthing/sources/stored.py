@@ -86,6 +86,12 @@ def of_shapes(root: Path) -> Iterator[StoredModel]:
             yield StoredModel(f"{SYNTHETIC}/{folder.name}", "random weights, made by farthing bench", *measured(folder))
 
 
+def of_prepared(root: Path) -> Iterator[StoredModel]:
+    for folder in sorted(root.iterdir()) if root.is_dir() else ():
+        if (folder / "config.json").is_file() and not folder.is_symlink():
+            yield StoredModel(f"{PREPARED}/{folder.name}", "rounded at a first start", *measured(folder))
+
+
 def measured(folder: Path) -> tuple[Path, int, Callable[[], object]]:
     num_bytes = sum(file.lstat().st_size for file in folder.rglob("*") if file.is_file())
     return folder, num_bytes, lambda: shutil.rmtree(folder)

@@ -178,7 +178,7 @@ def test_without_an_upstream_in_time_it_is_an_error_that_says_why(ask: Any) -> N
 
 def test_it_is_an_encoder_as_a_model_in_this_process_is(fronts: Any, server: Any) -> None:
     settings = UpstreamSettings(upstream=fronts[0].url, upstream_batch_texts=16, upstream_start_s=60.0)
-    others = SourceSettings(), EngineSettings(), ServingSettings(max_texts_per_request=100)
+    others = SourceSettings(), EngineSettings(format="fp32"), ServingSettings(max_texts_per_request=100)
     encoder = open_encoder("minilm", *others, settings)
     try:
         texts = [f"{index} {text}" for index in range(10) for text in TEXTS]  # of more than one request

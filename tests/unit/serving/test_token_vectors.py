@@ -44,7 +44,7 @@ class Held:
 
 @pytest.fixture(scope="module")
 def live(tiny_qwen3: Path) -> LiveModel:
-    return LiveModel(load_model(tiny_qwen3, EngineSettings()))
+    return LiveModel(load_model(tiny_qwen3, EngineSettings(format="fp32")))
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def folder(request: pytest.FixtureRequest) -> Any:
 
 
 def rows(path: Path, **settings: Any) -> np.ndarray:
-    output = Runner(load_model(path, EngineSettings(num_threads=1, **settings))).run(TEXTS)
+    output = Runner(load_model(path, EngineSettings(num_threads=1, **{"format": "fp32", **settings}))).run(TEXTS)
     assert not output.errors
     return output.rows
 

@@ -208,7 +208,7 @@ def test_refusals_do_not_depend_on_the_cache(
 
 def test_zero_vectors_for_short_texts_are_neither_hit_nor_miss(tiny_qwen3: Path) -> None:
     serving = ServingSettings(short_text="zero")
-    with Embedder.from_settings(str(tiny_qwen3), SourceSettings(), EngineSettings(), serving) as opened:
+    with Embedder.from_settings(str(tiny_qwen3), SourceSettings(), EngineSettings(format="fp32"), serving) as opened:
         backend = Counting(opened)
         cached = before(backend, serving=serving)
         for _ in range(2):

@@ -256,7 +256,7 @@ class Held:
 
 
 def test_an_embedder_refuses_requests_but_not_its_own_program(tiny_qwen3: Path) -> None:
-    live = LiveModel(load_model(tiny_qwen3, EngineSettings()))
+    live = LiveModel(load_model(tiny_qwen3, EngineSettings(format="fp32")))
     held, told = Held(live), list[float]()
     with Embedder.assemble("tiny", "test", live, ServingSettings(max_queue_texts=2), runner=held) as embedder:
         embedder.tell(Waits(told))
