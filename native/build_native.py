@@ -26,9 +26,9 @@ FLAGS = (
     "-std=c++17 -O3 -fPIC -pthread -fvisibility=hidden "
     "-fno-math-errno -fno-trapping-math -fno-strict-aliasing -Wno-psabi"
 )
-COMMON = ("api", "threads", "pack", "mean")
-EXACT = ("nf4_pack", "nf4_unpack")  # rounded after each operation, as torch does, with nothing fused
-KERNELS = ("layer", "linear", "quantize", "rope", "attention", "kernels", *EXACT)
+COMMON = ("api", "api_pass", "threads", "mean")
+EXACT = ("pack", "nf4_pack", "nf4_unpack")  # rounded after each operation, as torch does, with nothing fused
+KERNELS = ("layer", "linear", "quantize", "rope", "attention", "blocks_float", "rotation", "ends", "kernels", *EXACT)
 # Lowest first, and linked in this order: inline code that several objects share is taken from the first.
 INSTRUCTION_SETS = {"portable": ("blocks_portable", "")}
 if platform.machine() in ("x86_64", "AMD64"):

@@ -1,7 +1,5 @@
 // The C interface: checks what can be checked, picks the instruction set, and hands over.
-#include <algorithm>
 #include <cstring>
-#include <initializer_list>
 #include <new>
 #include <numeric>
 #include <system_error>
@@ -11,18 +9,11 @@
 #include <unistd.h>
 #endif
 
-#include "batch_check.h"
-#include "isa.h"
-#include "layer_scratch.h"
-#include "mean.h"
+#include "floats.h"
+#include "layer_check.h"
+#include "pool.h"
 
 using namespace farthing;
-
-struct ft_pool {
-    explicit ft_pool(int num_threads, const Kernels& kernels) : threads(num_threads), kernels(kernels) {}
-    ThreadPool threads;
-    const Kernels& kernels;
-};
 
 namespace {
 
@@ -69,42 +60,6 @@ const Kernels* choose(const char* isa) {
     return nullptr;
 }
 
-bool shape_fits(const LayerShape& shape) {
-    return shape.hidden > 0 && shape.hidden % 64 == 0 && shape.intermediate > 0 && shape.intermediate % 64 == 0 &&
-           shape.hidden <= kMaxInputs && shape.intermediate <= kMaxInputs && shape.kv_heads > 0 && shape.q_heads > 0 &&
-           shape.q_heads % shape.kv_heads == 0 && shape.head_dim >= 32 && shape.head_dim <= 128 &&
-           shape.head_dim % 32 == 0 && shape.q_heads <= kMaxInputs / shape.head_dim;
-}
-
-template <class Pointer>
-bool any_null(std::initializer_list<Pointer> pointers) {
-    return std::find(pointers.begin(), pointers.end(), nullptr) != pointers.end();
-}
-
-bool all_aligned(std::initializer_list<const void*> pointers) {
-    return std::all_of(pointers.begin(), pointers.end(), aligned);
-}
-
-bool spec_fits(const ft_layer_spec& spec) {
-    const bool norms_fit = spec.norms_sums ? spec.norm == FT_LAYER_NORM && spec.is_rotated
-                                           : spec.norm == FT_RMS_NORM && !spec.is_rotated;
-    return shape_fits(LayerShape(spec)) && norms_fit && !spec.norms_heads == !spec.turns_heads &&
-           spec.activation >= FT_GELU && spec.activation <= FT_SILU;
-}
-
-bool weights_fit(const ft_layer_spec& spec, const ft_layer_weights& w) {
-    if (!all_aligned({w.qkv, w.o, w.up, w.down}) || any_null({w.attention_norm_gain, w.mlp_norm_gain})) return false;
-    if (spec.norm == FT_LAYER_NORM && any_null({w.attention_norm_bias, w.mlp_norm_bias})) return false;
-    if (spec.norms_heads && any_null({w.q_norm, w.k_norm})) return false;
-    const std::initializer_list<const float*> biases{w.qkv_bias, w.o_bias, w.up_bias, w.down_bias};
-    // Biases go with norms behind the halves: no model that is computed here has one without the other.
-    return spec.norms_sums ? !any_null(biases) : std::all_of(biases.begin(), biases.end(), [](auto p) { return !p; });
-}
-
-bool batch_fits(const ft_layer_spec& spec, const ft_batch& batch) {
-    return (!spec.turns_heads || (batch.cos && batch.sin)) && (spec.is_causal || !batch.prefixes);
-}
-
 }  // namespace
 
 int ft_pool_create(int32_t num_threads, const char* isa, ft_pool** out) {
@@ -125,54 +80,55 @@ void ft_pool_destroy(ft_pool* pool) { delete pool; }
 
 const char* ft_pool_isa(const ft_pool* pool) { return pool->kernels.name; }
 
-size_t ft_linear_scratch_bytes(const ft_pool* pool, int32_t n, int32_t k) {
-    if (n <= 0 || k <= 0) return 0;
-    const size_t tile = static_cast<size_t>(kTileRows) * (round_up(k, kChunkBytes) * pool->kernels.input_bytes + sizeof(float));
-    return tile * pool->threads.num_threads();
+size_t ft_packed_bytes(int32_t form, int32_t n, int32_t k) {
+    if (n <= 0 || k <= 0 || !form_fits(form)) return 0;
+    return form == FT_INT8 ? PackedMatrix(nullptr, n, k).bytes() : FloatMatrix(form, nullptr, n, k).bytes();
 }
 
-int ft_linear(ft_pool* pool, const float* x, int32_t num_tokens, const void* packed, int32_t n, int32_t k,
-              const float* bias, float* y, void* scratch, size_t scratch_bytes) {
-    if (!pool || !x || !y || !aligned(packed) || !aligned(scratch) || num_tokens < 0) return FT_BAD_ARGUMENT;
+int ft_pack_rows(ft_pool* pool, int32_t form, const void* rows, int32_t dtype, int32_t n, int32_t k, void* packed) {
+    if (!pool || !rows || !aligned(packed) || !form_fits(form) || !dtype_fits(dtype)) return FT_BAD_ARGUMENT;
     if (n <= 0 || k <= 0 || k > kMaxInputs) return FT_BAD_SHAPE;
-    if (scratch_bytes < ft_linear_scratch_bytes(pool, n, k)) return FT_SCRATCH_SMALL;
+    pool->kernels.pack({pool->threads, form, rows, dtype, n, k, packed});
+    return FT_OK;
+}
+
+size_t ft_linear_scratch_bytes(const ft_pool* pool, int32_t form, int32_t n, int32_t k) {
+    if (n <= 0 || k <= 0 || k > kMaxInputs || !form_fits(form)) return 0;
+    return pool->kernels.linear_scratch_bytes(form, k, pool->threads.num_threads());
+}
+
+int ft_linear(ft_pool* pool, int32_t form, const float* x, int32_t num_tokens, const void* packed, int32_t n, int32_t k,
+              const float* bias, float* y, void* scratch, size_t scratch_bytes) {
+    if (!pool || !x || !y || !aligned(packed) || !aligned(scratch) || num_tokens < 0 || !form_fits(form)) return FT_BAD_ARGUMENT;
+    if (n <= 0 || k <= 0 || k > kMaxInputs) return FT_BAD_SHAPE;
+    if (scratch_bytes < ft_linear_scratch_bytes(pool, form, n, k)) return FT_SCRATCH_SMALL;
     if (num_tokens > 0)
-        pool->kernels.linear({pool->threads, x, num_tokens, packed, n, k, bias, y, static_cast<char*>(scratch)});
+        pool->kernels.linear({pool->threads, form, x, num_tokens, packed, n, k, bias, y, static_cast<char*>(scratch)});
     return FT_OK;
 }
 
 size_t ft_layer_scratch_bytes(const ft_pool* pool, const ft_layer_spec* spec, int32_t num_tokens, int32_t num_texts) {
     if (!spec_fits(*spec) || num_tokens < 0 || num_texts < 0) return 0;
-    const LayerShape shape(*spec);
-    LayerScratch scratch(nullptr, shape, num_tokens, num_texts);
-    for (int thread = 0; thread < pool->threads.num_threads(); ++thread) scratch.take_tile(shape, pool->kernels.input_bytes);
-    return scratch.used();
+    return pool->kernels.layer_scratch_bytes(*spec, num_tokens, num_texts, pool->threads.num_threads());
 }
 
 size_t ft_layer_kv_bytes(const ft_layer_spec* spec, int32_t num_tokens) {
     if (!spec_fits(*spec) || num_tokens < 0) return 0;
-    return 2 * sizeof(uint16_t) * LayerShape(*spec).kv_width() * round_up(num_tokens, kKeyPanel);
+    const size_t number_bytes = spec->form == FT_INT8 ? sizeof(uint16_t) : sizeof(float);
+    return number_bytes * spec->kv_heads * (spec->head_dim + value_width(spec->head_dim)) * round_up(num_tokens, kKeyPanel);
 }
 
 int ft_layers(ft_pool* pool, const ft_layer_spec* spec, const ft_layer_weights* const* weights, int32_t num_layers,
               const ft_batch* batch, float* hidden, void* scratch, size_t scratch_bytes) {
     if (!pool || !spec || !weights || num_layers < 1 || !batch || !hidden || !aligned(scratch)) return FT_BAD_ARGUMENT;
     if (num_layers > 1 && (batch->keep || batch->prefixes)) return FT_BAD_ARGUMENT;
-    if (!spec_fits(*spec)) return FT_BAD_SHAPE;
-    const auto fits = [&](const ft_layer_weights* layer) { return layer && weights_fit(*spec, *layer); };
-    if (!std::all_of(weights, weights + num_layers, fits) || !batch_fits(*spec, *batch)) return FT_BAD_ARGUMENT;
-    if (const int error = check_batch(*batch, spec->turns_heads ? batch->rope_positions : batch->num_tokens)) return error;
+    for (int32_t layer = 0; layer < num_layers; ++layer) {
+        if (!weights[layer]) return FT_BAD_ARGUMENT;
+        if (const int error = check_layer(*spec, *weights[layer], *batch)) return error;
+    }
     if (scratch_bytes < ft_layer_scratch_bytes(pool, spec, batch->num_tokens, batch->num_texts)) return FT_SCRATCH_SMALL;
     for (int32_t layer = 0; layer < num_layers && batch->num_tokens > 0; ++layer)
         pool->kernels.layer({pool->threads, *spec, *weights[layer], *batch, hidden, static_cast<char*>(scratch)});
-    return FT_OK;
-}
-
-int ft_mean_rows(const float* rows, int32_t width, const int32_t* cu_seqlens, int32_t num_texts, float* means) {
-    if (!rows || !cu_seqlens || !means || width < 1 || num_texts < 0) return FT_BAD_ARGUMENT;
-    for (int32_t text = 0; text < num_texts; ++text)
-        if (cu_seqlens[text] < 0 || cu_seqlens[text + 1] <= cu_seqlens[text]) return FT_BAD_ARGUMENT;
-    mean_rows(rows, width, cu_seqlens, num_texts, means);
     return FT_OK;
 }
 
@@ -192,18 +148,19 @@ int ft_unpack_nf4(ft_pool* pool, const void* nf4, int32_t n, int32_t k, void* pa
     return FT_OK;
 }
 
-double ft_peak_ops(ft_pool* pool) {
+double ft_peak_ops(ft_pool* pool, int32_t form) {
     struct {
         ft_pool* pool;
+        int form;
         double ops[kMaxThreads];
-    } team{pool, {}};
+    } team{pool, form, {}};
     using Team = decltype(team);
     pool->threads.run(
         [](void* context, int thread) {
             Team& team = *static_cast<Team*>(context);
-            team.pool->kernels.peak_ops();  // not counted: the first one after a sleep is slower
+            team.pool->kernels.peak_ops(team.form);  // not counted: the first one after a sleep is slower
             team.pool->threads.barrier().wait();  // so that they run at the same time
-            team.ops[thread] = team.pool->kernels.peak_ops();
+            team.ops[thread] = team.pool->kernels.peak_ops(team.form);
         },
         &team);
     return std::accumulate(team.ops, team.ops + pool->threads.num_threads(), 0.0);

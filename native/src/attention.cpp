@@ -1,6 +1,6 @@
 // Attention of the query heads that share a kv head, with the softmax kept running over chunks of keys
 // (https://arxiv.org/abs/2205.14135): no memory in the square of a text's length, and keys and values are read once for
-// all rows of a tile and all heads of the group. Both products run through bf16_block.
+// all rows of a tile and all heads of the group. Both products run through bf16_block, or through float_block.
 #include "attention.h"
 
 #include <algorithm>
@@ -8,6 +8,7 @@
 
 #include "bf16.h"
 #include "blocks.h"
+#include "blocks_float.h"
 #include "exp2.h"
 #include "kv_gather.h"
 #include "lanes.h"
@@ -18,16 +19,62 @@ namespace {
 constexpr int kChunkPanels = kKeyChunk / kKeyPanel;
 constexpr float kMasked = -1e30f;
 
-// One block of rows against one chunk of keys.
-struct BlockBuffers {
-    alignas(64) uint16_t queries[kBlockRows * kMaxHeadDim];
-    alignas(64) float scores[kChunkPanels * kBlockRows * kKeyPanel];          // [panels][rows][32]
-    alignas(64) uint16_t probabilities[kChunkPanels * kBlockRows * kKeyPanel];  // likewise
+// How numbers are multiplied, and how rows of scores become probabilities: a row's numbers lie in chunks of 64 bytes.
+template <class Number>
+struct Products;
+
+template <>
+struct Products<uint16_t> {
+    static constexpr int kRows = kBlockRows, kChunk = 32, kUnit = 2 * kStepUnit;
+    static void multiply(int rows, int k, const uint16_t* a, const uint16_t* b, int columns, bool accumulate, float* sums) {
+        bf16_block(rows, k / 2, a, b, columns, accumulate, sums);
+    }
+    FT_INLINE static Floats exp2(Floats x) { return exp2_bf16(x); }
+    static float exp2(float x) { return exp2_fast(x); }
+    // A panel of a row; to: the row's in the first chunk.
+    FT_INLINE static void store_probabilities(Floats first, Floats second, int panel, int rows, uint16_t* to) {
+        store_bf16(to + panel * rows * kChunk, first, second);
+    }
+    FT_INLINE static void store_result(uint16_t* to, Floats x) { store_bf16(to, x); }
 };
 
-void load_queries(const uint16_t* queries, int rows, int head_dim, uint16_t* out) {
-    for (int chunk = 0; chunk < head_dim / 32; ++chunk)
-        for (int r = 0; r < rows; ++r, out += 32) std::memcpy(out, queries + r * head_dim + chunk * 32, 64);
+template <>
+struct Products<float> {
+    static constexpr int kRows = kFloatBlockRows, kChunk = kChunkFloats, kUnit = kInputUnit;
+    static void multiply(int rows, int k, const float* a, const float* b, int columns, bool accumulate, float* sums) {
+        static const FloatBlock block = float_block(FT_FP32);
+        block(rows, k, a, b, columns, accumulate, Prefetch(), sums);
+    }
+    // Keys that are not seen count exactly nothing.
+    FT_INLINE static Floats exp2(Floats x) { return x < -126.0f ? Floats{} : exp2_exact(x); }
+    static float exp2(float x) { return exp2_exact(Floats{} + x)[0]; }
+    FT_INLINE static void store_probabilities(Floats first, Floats second, int panel, int rows, float* to) {
+        store(to + 2 * panel * rows * kChunk, first);
+        store(to + (2 * panel + 1) * rows * kChunk, second);
+    }
+    FT_INLINE static void store_result(float* to, Floats x) { store(to, x); }
+};
+
+// One block of rows against one chunk of keys.
+template <class Number>
+struct BlockBuffers {
+    static constexpr int kRows = Products<Number>::kRows;
+    alignas(64) Number queries[kRows * kMaxHeadDim];                  // [chunks][rows][kChunk]
+    alignas(64) float scores[kChunkPanels * kRows * kKeyPanel];       // [panels][rows][32]
+    alignas(64) Number probabilities[kChunkPanels * kRows * kKeyPanel];  // [chunks][rows][kChunk]
+};
+
+// What a head lacks to a whole chunk is zeros.
+template <class Number>
+void load_queries(const Number* queries, int rows, int head_dim, Number* out) {
+    constexpr int kChunk = Products<Number>::kChunk;
+    for (int first = 0; first < head_dim; first += kChunk) {
+        const int count = std::min(kChunk, head_dim - first);
+        for (int r = 0; r < rows; ++r, out += kChunk) {
+            std::memcpy(out, queries + r * head_dim + first, count * sizeof(Number));
+            std::memset(out + count, 0, (kChunk - count) * sizeof(Number));
+        }
+    }
 }
 
 inline void scale_row(float* outputs, int rows, int panels, float factor) {
@@ -43,9 +90,12 @@ inline void mask_from(float* scores, int limit) {
     store(scores + kLanes, kLane < limit - kLanes ? load_floats(scores + kLanes) : masked);
 }
 
-// Scores of one row (its panels `stride` apart) to probabilities relative to exp2(largest); keys from `limit` on are
-// masked. Returns their sum; `largest` grows where a score exceeds it.
-float softmax_row(float* scores, int stride, int panels, int limit, float& largest, uint16_t* probabilities) {
+// Scores of one of `rows` rows to probabilities relative to exp2(largest); keys from `limit` on are masked. Returns their sum;
+// `largest` grows where a score exceeds it.
+template <class Number>
+float softmax_row(float* scores, int rows, int panels, int limit, float& largest, Number* probabilities) {
+    using Multiplied = Products<Number>;
+    const int stride = rows * kKeyPanel;
     const int used = std::min(panels, limit > 0 ? (limit + kKeyPanel - 1) / kKeyPanel : 0);
     if (used > 0 && limit < used * kKeyPanel) mask_from(scores + (used - 1) * stride, limit - (used - 1) * kKeyPanel);
     Floats first = Floats{} + largest, second = first;
@@ -56,76 +106,82 @@ float softmax_row(float* scores, int stride, int panels, int limit, float& large
     largest = largest_of(larger(first, second));
     Floats sums = {};
     for (int panel = 0; panel < used; ++panel) {
-        first = exp2_bf16(load_floats(scores + panel * stride) - largest);
-        second = exp2_bf16(load_floats(scores + panel * stride + kLanes) - largest);
+        first = Multiplied::exp2(load_floats(scores + panel * stride) - largest);
+        second = Multiplied::exp2(load_floats(scores + panel * stride + kLanes) - largest);
         sums += first + second;
-        store_bf16(probabilities + panel * stride, first, second);
+        Multiplied::store_probabilities(first, second, panel, rows, probabilities);
     }
-    for (int panel = used; panel < panels; ++panel) std::memset(probabilities + panel * stride, 0, 2 * kKeyPanel);
+    for (int panel = used; panel < panels; ++panel)
+        Multiplied::store_probabilities(Floats{}, Floats{}, panel, rows, probabilities);
     return sum_of(sums);
 }
 
-void write_block(const AttentionCall& call, Range rows, const float* outputs, const float* sums) {
-    const int panels = call.head_dim / kPanelChannels;
+template <class Number>
+void write_block(const AttentionCall<Number>& call, Range rows, const float* outputs, const float* sums) {
     for (int r = rows.begin; r < rows.end; ++r, outputs += kPanelChannels) {
         const float inverse = 1.0f / sums[r];
-        for (int panel = 0; panel < panels; ++panel) {
-            const float* const from = outputs + panel * rows.size() * kPanelChannels;
-            store_bf16(call.queries + static_cast<size_t>(r) * call.head_dim + panel * kPanelChannels,
-                       load_floats(from) * inverse, load_floats(from + kLanes) * inverse);
-        }
+        Number* const to = call.queries + static_cast<size_t>(r) * call.head_dim;
+        for (int c = 0; c < call.head_dim; c += kLanes)
+            Products<Number>::store_result(
+                to + c, load_floats(outputs + c / kPanelChannels * rows.size() * kPanelChannels + c % kPanelChannels) * inverse);
     }
 }
 
 // Against the chunk of keys that begins at `first_key`.
-void attend_block(const AttentionCall& call, const AttentionScratch& scratch, Range rows, int first_key, const KvSpan& chunk,
-                  BlockBuffers& buffers) {
-    const int num_rows = rows.size(), head_dim = call.head_dim, head_chunks = head_dim / kKeyPanel;
+template <class Number>
+void attend_block(const AttentionCall<Number>& call, const AttentionScratch& scratch, Range rows, int first_key,
+                  const KvSpan<Number>& chunk, BlockBuffers<Number>& buffers) {
+    using Multiplied = Products<Number>;
+    const int num_rows = rows.size(), head_dim = call.head_dim, value_panels = call.kv.value_width / kPanelChannels;
     const int num_keys = call.limits[(rows.end - 1) / call.group];
     const int seen = std::min(kKeyChunk, num_keys - first_key), panels = (seen + kKeyPanel - 1) / kKeyPanel;
     const int panel_stride = num_rows * kKeyPanel;
-    float* const outputs = scratch.outputs + static_cast<size_t>(rows.begin) * head_dim;
+    float* const outputs = scratch.outputs + static_cast<size_t>(rows.begin) * call.kv.value_width;
 
     load_queries(call.queries + static_cast<size_t>(rows.begin) * head_dim, num_rows, head_dim, buffers.queries);
     for (int panel = 0; panel < panels; ++panel) {
-        const uint16_t* const keys = chunk.keys + static_cast<size_t>(panel * kKeyPanel) * head_dim;
+        const Number* const keys = chunk.keys + static_cast<size_t>(panel * kKeyPanel) * head_dim;
         const int columns = seen - panel * kKeyPanel <= kLanes ? kLanes : kKeyPanel;
-        bf16_block(num_rows, head_dim / 2, buffers.queries, keys, columns, false, buffers.scores + panel * panel_stride);
+        Multiplied::multiply(num_rows, head_dim, buffers.queries, keys, columns, false, buffers.scores + panel * panel_stride);
     }
     for (int r = 0; r < num_rows; ++r) {
         const int row = rows.begin + r, limit = call.limits[row / call.group] - first_key;
         float& largest = scratch.largest[row];
         const float before = largest;
-        const float sum = softmax_row(buffers.scores + r * kKeyPanel, panel_stride, panels, limit, largest,
-                                      buffers.probabilities + r * kKeyPanel);
-        const float factor = first_key > 0 ? exp2_fast(before - largest) : 0.0f;
+        const float sum = softmax_row(buffers.scores + r * kKeyPanel, num_rows, panels, limit, largest,
+                                      buffers.probabilities + r * Multiplied::kChunk);
+        const float factor = first_key > 0 ? Multiplied::exp2(before - largest) : 0.0f;
         scratch.sums[row] = scratch.sums[row] * factor + sum;
-        if (first_key > 0 && largest > before) scale_row(outputs + r * kPanelChannels, num_rows, head_chunks, factor);
+        if (first_key > 0 && largest > before) scale_row(outputs + r * kPanelChannels, num_rows, value_panels, factor);
     }
-    const int steps = static_cast<int>(round_up((seen + 1) / 2, kStepUnit));
-    for (int panel = 0; panel < head_chunks; ++panel) {
-        const uint16_t* const values = chunk.values + static_cast<size_t>(panel) * chunk.padded_length * kPanelChannels;
-        bf16_block(num_rows, steps, buffers.probabilities, values, kPanelChannels, first_key > 0,
-                   outputs + panel * panel_stride);
+    const int k = static_cast<int>(round_up(seen, Multiplied::kUnit));
+    for (int panel = 0; panel < value_panels; ++panel) {
+        const Number* const values = chunk.values + static_cast<size_t>(panel) * chunk.padded_length * kPanelChannels;
+        const int columns = std::min(kPanelChannels, head_dim - panel * kPanelChannels);
+        Multiplied::multiply(num_rows, k, buffers.probabilities, values, columns, first_key > 0, outputs + panel * panel_stride);
     }
     if (first_key + kKeyChunk >= num_keys) write_block(call, rows, outputs, scratch.sums);
 }
 
 }  // namespace
 
-void attend(const AttentionCall& call, const AttentionScratch& scratch) {
-    BlockBuffers buffers;
-    const RowBlocks blocks(call.rows * call.group, kBlockRows);
+template <class Number>
+void attend(const AttentionCall<Number>& call, const AttentionScratch& scratch) {
+    BlockBuffers<Number> buffers;
+    const RowBlocks blocks(call.rows * call.group, Products<Number>::kRows);
     std::fill_n(scratch.largest, blocks.rows(), kMasked);
     std::fill_n(scratch.sums, blocks.rows(), 0.0f);
     const int num_keys = call.limits[call.rows - 1];
-    const KeyGatherer keys(call.kv, call.head, call.text, scratch.gathered);
+    const KeyGatherer<Number> keys(call.kv, call.head, call.text, scratch.gathered);
     for (int first_key = 0; first_key < num_keys; first_key += kKeyChunk) {
-        const KvSpan chunk = keys.chunk(first_key, std::min(first_key + kKeyChunk, num_keys));
+        const KvSpan<Number> chunk = keys.chunk(first_key, std::min(first_key + kKeyChunk, num_keys));
         for (int b = 0; b < blocks.count(); ++b)
             if (call.limits[(blocks[b].end - 1) / call.group] > first_key)
                 attend_block(call, scratch, blocks[b], first_key, chunk, buffers);
     }
 }
+
+template void attend(const AttentionCall<uint16_t>& call, const AttentionScratch& scratch);
+template void attend(const AttentionCall<float>& call, const AttentionScratch& scratch);
 
 }  // namespace farthing::FT_ISA

@@ -4,23 +4,25 @@
 
 namespace farthing::FT_ISA {
 
-// What one thread needs beside its tile; see attention_scratch_floats.
+// What one thread needs beside its tile.
 struct AttentionScratch {
-    float* outputs;  // [rows * group][head_dim], in blocks
+    float* outputs;  // [rows * group][value_width], in blocks
     float* largest;  // [rows * group]
     float* sums;     // [rows * group]
-    uint16_t* gathered;  // [2][kKeyChunk][head_dim], see KeyGatherer
+    void* gathered;  // see KeyGatherer
 };
 
-// Consecutive query rows of one text under one kv head.
+// Consecutive query rows of one text under one kv head. Number: what is multiplied, uint16_t for bf16, or float.
+template <class Number>
 struct AttentionCall {
-    uint16_t* queries;  // [rows][group][head_dim] bf16, scaled by log2(e) / sqrt(head_dim); the result takes their place
+    Number* queries;  // [rows][group][head_dim], scaled by log2(e) / sqrt(head_dim); the result takes their place
     const int* limits;  // [rows], not descending: row r sees the keys before this position
     int rows, group, head_dim;
-    const KvBuffers& kv;
+    const KvBuffers<Number>& kv;
     int head, text;
 };
 
-void attend(const AttentionCall& call, const AttentionScratch& scratch);
+template <class Number>
+void attend(const AttentionCall<Number>& call, const AttentionScratch& scratch);
 
 }  // namespace farthing::FT_ISA

@@ -28,8 +28,14 @@ FT_INLINE void store_bf16(uint16_t* to, Floats first, Floats second) {
 #endif
 }
 
+// 16 of them.
+FT_INLINE void store_bf16(uint16_t* to, Floats x) { store(to, __builtin_convertvector(to_bf16(x), Shorts)); }
+
+// Widths are multiples of 16.
 inline void store_bf16_row(const float* from, int width, uint16_t* to) {
-    for (int i = 0; i < width; i += 2 * kLanes) store_bf16(to + i, load_floats(from + i), load_floats(from + i + kLanes));
+    int i = 0;
+    for (; i + 2 * kLanes <= width; i += 2 * kLanes) store_bf16(to + i, load_floats(from + i), load_floats(from + i + kLanes));
+    if (i < width) store_bf16(to + i, load_floats(from + i));
 }
 
 inline void load_bf16_row(const uint16_t* from, int width, float* to) {

@@ -36,20 +36,23 @@ struct Multiplying {
 #endif
 };
 
-// sums [rows, 32] = starts [32] + a b (or a b alone where inputs have no offset), with room for kBlockRows rows: a as in QuantizedTile, b a panel of a PackedMatrix. On
-// the way, what `next` says is fetched into the cache: the weights come from memory, and the CPU's own prefetching stops at
-// every page.
+// What a block fetches into the cache on the way: the weights come from memory, and the CPU's own prefetching stops at every
+// page.
 struct Prefetch {
     const int8_t* from;  // may point anywhere
     int chunk_bytes;     // a multiple of 64, fetched in each chunk
 
-    // A panel's blocks fetch the next panel together.
-    Prefetch(const int8_t* panel, int num_chunks, int block, int num_blocks)
-        : from(panel), chunk_bytes(static_cast<int>(round_up(kChunkBytes * kPanelChannels / num_blocks, 64))) {
+    Prefetch() : from(nullptr), chunk_bytes(0) {}
+    // A panel's blocks fetch the next panel together; panel_chunk_bytes: of the panel in each chunk.
+    Prefetch(const void* panel, int num_chunks, int block, int num_blocks, int panel_chunk_bytes = kChunkBytes * kPanelChannels)
+        : from(static_cast<const int8_t*>(panel)), chunk_bytes(static_cast<int>(round_up(panel_chunk_bytes / num_blocks, 64))) {
         skip(block * num_chunks);
     }
     void skip(int chunks) { from += static_cast<int64_t>(chunks) * chunk_bytes; }
 };
+
+// sums [rows, 32] = starts [32] + a b (or a b alone where inputs have no offset), with room for kBlockRows rows: a as in
+// QuantizedTile, b a panel of a PackedMatrix.
 void int8_block(int rows, int chunks, const Input* a, const int8_t* b, const int32_t* starts, Prefetch next,
                 int32_t* sums);
 

@@ -1,23 +1,26 @@
-// Quantised rows times a range of a packed matrix's panels. What becomes of the sums is up to the caller's epilogue:
-// they are still in the L1 cache when it sees them, so scaling, bias, residual and activation cost no pass over memory.
+// A tile of rows times a range of a packed matrix's panels. What becomes of the products is up to the caller: they are still
+// in the L1 cache when it sees them, so bias, residual and activation cost no pass over memory.
 #pragma once
 
 #include <algorithm>
 
 #include "blocks.h"
+#include "blocks_float.h"
 #include "lanes.h"
 #include "tile.h"
 
 namespace farthing::FT_ISA {
 
-// epilogue(panel, rows, sums): rows of the tile, sums [rows.size(), 32].
+// epilogue(panel, rows, sums): rows of the tile, sums [rows.size(), 32]. After the last panel, `then` is fetched; NULL: the
+// panel that follows.
 template <class Epilogue>
-void gemm(const QuantizedTile& a, const PackedMatrix& w, Range panels, Epilogue epilogue) {
+void gemm(const QuantizedTile& a, const PackedMatrix& w, Range panels, const void* then, Epilogue epilogue) {
     alignas(64) int32_t sums[kBlockRows * kPanelChannels];
     for (int panel = panels.begin; panel < panels.end; ++panel) {
+        const void* const following = panel + 1 == panels.end && then ? then : w.panel(panel + 1);
         for (int b = 0; b < a.blocks.count(); ++b) {
             const Range rows = a.blocks[b];
-            const Prefetch next(w.panel(panel + 1), w.num_chunks(), b, a.blocks.count());
+            const Prefetch next(following, w.num_chunks(), b, a.blocks.count());
             int8_block(rows.size(), w.num_chunks(), a.block<Input>(b), w.panel(panel), w.corrections(panel), next, sums);
             epilogue(panel, rows, sums);
         }
@@ -46,33 +49,90 @@ void gemm_groups(const QuantizedTile& a, const PackedMatrix& w, Range panels, Ep
     }
 }
 
-// A row's sums times its scale and the channels', vector by vector: use(first channel of the vector, values).
+// Likewise in fp32, for some of the matrix's inputs, multiples of 16; the tile's chunks begin with input `a_begin`.
+template <class Epilogue>
+void gemm_inputs(const FloatTile& a, int a_begin, const FloatMatrix& w, Range inputs, Range panels, const void* then,
+                 Epilogue epilogue) {
+    alignas(64) float sums[kFloatBlockRows * kPanelChannels];
+    const FloatBlock block = float_block(w.form());
+    const int num_chunks = inputs.size() / kChunkFloats, first_chunk = (inputs.begin - a_begin) / kChunkFloats;
+    for (int panel = panels.begin; panel < panels.end; ++panel) {
+        const void* const following = panel + 1 == panels.end && then ? then : w.panel(panel + 1, inputs.begin);
+        for (int b = 0; b < a.blocks.count(); ++b) {
+            const Range rows = a.blocks[b];
+            const Prefetch next(following, num_chunks, b, a.blocks.count(), w.chunk_bytes());
+            block(rows.size(), inputs.size(), a.at(rows, rows.begin, first_chunk), w.panel(panel, inputs.begin), kPanelChannels,
+                  false, next, sums);
+            epilogue(panel, rows, sums);
+        }
+    }
+}
+
+// The second vector of a panel's 32 channels, of `from` [n]; zeros where the matrix ends before it.
+FT_INLINE Floats second_lanes(const float* from, int first, int n) {
+    return first + kLanes < n ? load_floats(from + first + kLanes) : Floats{};
+}
+
+// use(rows of the block, row of the tile, first channel of the panel, its 32 products with bias as two vectors).
+template <bool kBias, class Use>
+void multiply_with(const QuantizedTile& a, const PackedMatrix& w, Range panels, const float* bias, const void* then, Use use) {
+    gemm(a, w, panels, then, [&](int panel, Range rows, const int32_t* sums) {
+        const int first = panel * kPanelChannels;
+        const Floats left_scale = load_floats(w.scales(panel)), right_scale = load_floats(w.scales(panel) + kLanes);
+        Floats left_bias = {}, right_bias = {};
+        if constexpr (kBias) left_bias = load_floats(bias + first), right_bias = second_lanes(bias, first, w.n());
+        for (int r = rows.begin; r < rows.end; ++r, sums += kPanelChannels) {
+            if constexpr (kBias)
+                use(rows, r, first, to_floats(sums) * (left_scale * a.scales[r]) + left_bias,
+                    to_floats(sums + kLanes) * (right_scale * a.scales[r]) + right_bias);
+            else
+                use(rows, r, first, to_floats(sums) * (left_scale * a.scales[r]),
+                    to_floats(sums + kLanes) * (right_scale * a.scales[r]));
+        }
+    });
+}
+
+template <bool kBias, class Use>
+void multiply_inputs_with(const FloatTile& a, int a_begin, const FloatMatrix& w, Range inputs, Range panels, const float* bias,
+                          const void* then, Use use) {
+    gemm_inputs(a, a_begin, w, inputs, panels, then, [&](int panel, Range rows, const float* sums) {
+        const int first = panel * kPanelChannels;
+        Floats left_bias = {}, right_bias = {};
+        if constexpr (kBias) left_bias = load_floats(bias + first), right_bias = second_lanes(bias, first, w.n());
+        for (int r = rows.begin; r < rows.end; ++r, sums += kPanelChannels) {
+            if constexpr (kBias)
+                use(rows, r, first, load_floats(sums) + left_bias, load_floats(sums + kLanes) + right_bias);
+            else
+                use(rows, r, first, load_floats(sums), load_floats(sums + kLanes));
+        }
+    });
+}
+
+template <bool kBias, class Use>
+void multiply_with(const FloatTile& a, const FloatMatrix& w, Range panels, const float* bias, const void* then, Use use) {
+    multiply_inputs_with<kBias>(a, 0, w, {0, w.padded_k()}, panels, bias, then, use);
+}
+
+// The bias may be NULL: two loops, so that neither asks for each row.
+template <class Tile, class Matrix, class Use>
+void multiply(const Tile& a, const Matrix& w, Range panels, const float* bias, const void* then, Use use) {
+    if (bias)
+        multiply_with<true>(a, w, panels, bias, then, use);
+    else
+        multiply_with<false>(a, w, panels, bias, then, use);
+}
+
+// For channels that may begin or end in the middle of a panel: use(rows, r, channel, 16 products) for those in `channels`.
 template <class Use>
-FT_INLINE void scaled_row(const int32_t* sums, float row_scale, const float* channel_scales, Use use) {
-    for (int c = 0; c < kPanelChannels; c += kLanes)
-        use(c, to_floats(sums + c) * (load_floats(channel_scales + c) * row_scale));
-}
-
-// Row r goes to out + r * stride, column 0 of which is the first panel of the matrix.
-inline auto store_floats(const QuantizedTile& a, const PackedMatrix& w, float* out, size_t stride) {
-    return [&a, &w, out, stride](int panel, Range rows, const int32_t* sums) {
-        const float* const scales = w.scales(panel);
-        for (int r = rows.begin; r < rows.end; ++r, sums += kPanelChannels) {
-            float* const to = out + r * stride + panel * kPanelChannels;
-            scaled_row(sums, a.scales[r], scales, [to](int c, Floats values) { store(to + c, values); });
-        }
+auto by_halves(Range channels, Use use) {
+    return [channels, use](Range rows, int r, int channel, Floats a, Floats b) {
+        if (channel >= channels.begin && channel < channels.end) use(rows, r, channel, a);
+        if (channel + kLanes >= channels.begin && channel + kLanes < channels.end) use(rows, r, channel + kLanes, b);
     };
 }
 
-// Adds to row rows_of[r] of `out`.
-inline auto add_floats(const QuantizedTile& a, const PackedMatrix& w, float* out, size_t stride, const int* rows_of) {
-    return [&a, &w, out, stride, rows_of](int panel, Range rows, const int32_t* sums) {
-        const float* const scales = w.scales(panel);
-        for (int r = rows.begin; r < rows.end; ++r, sums += kPanelChannels) {
-            float* const to = out + rows_of[r] * stride + panel * kPanelChannels;
-            scaled_row(sums, a.scales[r], scales, [to](int c, Floats values) { store(to + c, load_floats(to + c) + values); });
-        }
-    };
+inline Range panels_of(Range channels) {
+    return {channels.begin / kPanelChannels, static_cast<int>(round_up(channels.end, kPanelChannels) / kPanelChannels)};
 }
 
 }  // namespace farthing::FT_ISA

@@ -9,6 +9,7 @@ namespace farthing {
 
 struct LinearCall {
     ThreadPool& pool;
+    int form;
     const float* x;
     int num_tokens;
     const void* packed;
@@ -27,6 +28,14 @@ struct LayerCall {
     char* scratch;
 };
 
+struct PackCall {
+    ThreadPool& pool;
+    int form;
+    const void* rows;
+    int dtype, n, k;
+    void* packed;
+};
+
 struct PackNf4Call {
     ThreadPool& pool;
     const void* rows;
@@ -43,14 +52,49 @@ struct UnpackNf4Call {
     void* packed;
 };
 
+struct RotateCall {
+    ThreadPool& pool;
+    const ft_rotation& rotation;
+    bool inverse;
+    const float* rows;
+    int64_t num_rows;
+    float* out;
+    char* scratch;
+};
+
+struct EmbedCall {
+    ThreadPool& pool;
+    const ft_input& input;
+    const int32_t *ids, *positions, *types;
+    int num_tokens, width;
+    float* hidden;
+    char* scratch;
+};
+
+struct FinishCall {
+    ThreadPool& pool;
+    const ft_norm* norm;
+    const ft_rotation* rotation;
+    float* rows;
+    int num_rows, width;
+    char* scratch;
+};
+
 struct Kernels {
     const char* name;
+    size_t (*linear_scratch_bytes)(int form, int k, int num_threads);
     void (*linear)(const LinearCall&);
+    size_t (*layer_scratch_bytes)(const ft_layer_spec& spec, int num_tokens, int num_texts, int num_threads);
     void (*layer)(const LayerCall&);
+    void (*pack)(const PackCall&);
     void (*pack_nf4)(const PackNf4Call&);
     void (*unpack_nf4)(const UnpackNf4Call&);
-    double (*peak_ops)();  // of the calling thread
-    int input_bytes;       // of a quantised input of a row
+    size_t (*rotate_scratch_bytes)(const ft_rotation& rotation, int num_threads);
+    void (*rotate_rows)(const RotateCall&);
+    void (*hadamard_rows)(ThreadPool& pool, float* rows, int64_t num_rows, int width);
+    void (*embed)(const EmbedCall&);
+    void (*finish)(const FinishCall&);
+    double (*peak_ops)(int form);  // of the calling thread
 };
 
 namespace portable { const Kernels& kernels(); }

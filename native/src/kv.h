@@ -1,7 +1,9 @@
-// Keys and values of a batch, in bf16 and in the layout that bf16_block takes as its right-hand side.
+// Keys and values of a batch, in the layout that products take as their right-hand side: of bf16 (uint16_t) for bf16_block, of
+// fp32 (float) for float_block.
 //
-// A text's tokens begin at a multiple of 32. For each kv head and text: keys as [tokens / 32][head_dim / 2][32][2],
-// values as [head_dim / 32][tokens / 2][32][2]. What lies behind a text's last token is zero.
+// A text's tokens begin at a multiple of 32. For each kv head and text: keys as [tokens / 32][head_dim / 2][32][2] bf16 or
+// [tokens / 32][head_dim][32] fp32; values as [value_width / 32][tokens / 2][32][2] bf16 or [value_width / 32][tokens][32]
+// fp32, value_width being head_dim rounded up to 32. What lies behind a text's last token is zero.
 #pragma once
 
 #include <algorithm>
@@ -12,8 +14,10 @@
 namespace farthing {
 
 constexpr int kKeyPanel = 32;
-constexpr int kMaxHeadDim = 128;
+constexpr int kMaxHeadDim = 256;
 constexpr int kKeyChunk = 256;  // keys taken at once: theirs, the values' and the queries' bytes fit into the L2 cache
+
+constexpr int value_width(int head_dim) { return static_cast<int>(round_up(head_dim, kPanelChannels)); }
 
 // Where texts begin and end among the tokens.
 class Texts {
@@ -29,35 +33,37 @@ private:
 };
 
 // Keys and values of one text, or from one of its panels on, under one kv head.
+template <class Number>
 struct KvSpan {
-    const uint16_t *keys, *values;
+    const Number *keys, *values;
     int padded_length;  // of the text
 };
 
+template <class Number>
 struct KvBuffers {
-    uint16_t* keys;     // [kv_heads][padded_tokens][head_dim], permuted as above
-    uint16_t* values;   // likewise
+    Number* keys;       // [kv_heads][padded_tokens][head_dim], permuted as above
+    Number* values;     // [kv_heads][padded_tokens][value_width], likewise
     int32_t* starts;    // [num_texts + 1], where a text's padded tokens begin
     int64_t padded_tokens;
-    int num_texts, kv_heads, head_dim;
+    int num_texts, kv_heads, head_dim, value_width;
     const ft_prefixes* prefixes;  // NULL, or which texts have ancestors, and which lie in memory of the caller
 
-    uint16_t* text_keys(int head, int text) const {
-        if (uint16_t* const block = stored(text)) return block + block_elements(head, padded_length(text));
+    Number* text_keys(int head, int text) const {
+        if (Number* const block = stored(text)) return block + head * key_elements(padded_length(text));
         return keys + (head * padded_tokens + starts[text]) * head_dim;
     }
-    uint16_t* text_values(int head, int text) const {
-        if (uint16_t* const block = stored(text)) return block + block_elements(kv_heads + head, padded_length(text));
-        return values + (head * padded_tokens + starts[text]) * head_dim;
+    Number* text_values(int head, int text) const {
+        if (Number* const block = stored(text)) return block_values(block, head, padded_length(text));
+        return values + (head * padded_tokens + starts[text]) * value_width;
     }
     int padded_length(int text) const { return starts[text + 1] - starts[text]; }
 
     // `text` may be an ancestor that is not in the batch: num_texts + k is the k-th that is known.
-    KvSpan span(int head, int text) const {
+    KvSpan<Number> span(int head, int text) const {
         if (text < num_texts) return {text_keys(head, text), text_values(head, text), padded_length(text)};
         const ft_known& known = prefixes->known[text - num_texts];
-        const uint16_t* const block = static_cast<const uint16_t*>(known.kv);
-        return {block + block_elements(head, known.padded_tokens), block + block_elements(kv_heads + head, known.padded_tokens),
+        const Number* const block = static_cast<const Number*>(known.kv);
+        return {block + head * key_elements(known.padded_tokens), block_values(block, head, known.padded_tokens),
                 known.padded_tokens};
     }
     // The position of its first token; where that is not 0, `parent` has those before it.
@@ -65,10 +71,14 @@ struct KvBuffers {
     int parent(int text) const { return prefixes->parents[text]; }
 
 private:
-    uint16_t* stored(int text) const {
-        return prefixes && prefixes->stored ? static_cast<uint16_t*>(prefixes->stored[text]) : nullptr;
+    Number* stored(int text) const {
+        return prefixes && prefixes->stored ? static_cast<Number*>(prefixes->stored[text]) : nullptr;
     }
-    int64_t block_elements(int64_t heads, int padded_length) const { return heads * padded_length * head_dim; }
+    int64_t key_elements(int64_t padded_length) const { return padded_length * head_dim; }
+    template <class Element>
+    Element* block_values(Element* block, int64_t head, int64_t padded_length) const {
+        return block + kv_heads * key_elements(padded_length) + head * padded_length * value_width;
+    }
 };
 
 // Upper bound of padded_tokens.

@@ -10,18 +10,18 @@
 
 namespace farthing::FT_ISA {
 
-// Tokens `first` .. `first + count` of `from` become those from `to_first` on of `to`.
-inline void copy_keys(const uint16_t* from, int first, int count, int to_first, int head_dim, uint16_t* to) {
-    const auto place = [head_dim](int token) {
-        return static_cast<size_t>(token / kKeyPanel) * kKeyPanel * head_dim + token % kKeyPanel * 2;
+// Tokens `first` .. `first + count` of `from` become those from `to_first` on of `to`. A key is `width` words of 32 bits.
+inline void copy_keys(const uint32_t* from, int first, int count, int to_first, int width, uint32_t* to) {
+    const auto place = [width](int token) {
+        return static_cast<size_t>(token / kKeyPanel) * kKeyPanel * width + token % kKeyPanel;
     };
     for (int done = 0, part; done < count; done += part) {
         const int token = first + done, to_token = to_first + done;
         part = std::min({count - done, kKeyPanel - token % kKeyPanel, kKeyPanel - to_token % kKeyPanel});
-        const uint16_t* source = from + place(token);
-        uint16_t* target = to + place(to_token);
-        for (int pair = 0; pair < head_dim / 2; ++pair, source += 2 * kKeyPanel, target += 2 * kKeyPanel)
-            std::memcpy(target, source, part * 2 * sizeof(uint16_t));
+        const uint32_t* source = from + place(token);
+        uint32_t* target = to + place(to_token);
+        for (int word = 0; word < width; ++word, source += kKeyPanel, target += kKeyPanel)
+            std::memcpy(target, source, part * sizeof *source);
     }
 }
 
@@ -49,33 +49,44 @@ inline void copy_values(const uint16_t* from, int first, int count, int to_first
     }
 }
 
+inline void copy_values(const float* from, int first, int count, int to_first, float* to) {
+    std::memcpy(to + to_first * kPanelChannels, from + first * kPanelChannels, count * kPanelChannels * sizeof(float));
+}
+
 // Makes one text of a text and its ancestors, a chunk of keys at a time.
+template <class Number>
 class KeyGatherer {
 public:
-    // memory: [2][kKeyChunk][head_dim].
-    KeyGatherer(const KvBuffers& kv, int head, int text, uint16_t* memory)
-        : kv_(kv), head_(head), text_(text), keys_(memory), values_(memory + static_cast<size_t>(kKeyChunk) * kv.head_dim) {}
+    static size_t memory_bytes(int head_dim) {
+        return static_cast<size_t>(kKeyChunk) * (head_dim + value_width(head_dim)) * sizeof(Number);
+    }
+
+    KeyGatherer(const KvBuffers<Number>& kv, int head, int text, void* memory)
+        : kv_(kv), head_(head), text_(text), keys_(static_cast<Number*>(memory)),
+          values_(keys_ + static_cast<size_t>(kKeyChunk) * kv.head_dim) {}
 
     // Keys and values from position `first_key`, a multiple of kKeyChunk, to `end`, at most kKeyChunk of them: where they
     // lie, if they do in whole panels of one text, else in the memory until the next call. Keys behind the end are any.
-    KvSpan chunk(int first_key, int end) const {
+    KvSpan<Number> chunk(int first_key, int end) const {
         int text = text_;
         while (kv_.offset(text) >= end) text = kv_.parent(text);
         const int begin = kv_.offset(text);
         if (begin > first_key || begin % kKeyPanel != 0) return gather(text, first_key, end);
-        const KvSpan span = kv_.span(head_, text);
+        const KvSpan<Number> span = kv_.span(head_, text);
         const size_t before = first_key - begin;
         return {span.keys + before * kv_.head_dim, span.values + before * kPanelChannels, span.padded_length};
     }
 
 private:
-    KvSpan gather(int text, int first_key, int end) const {
+    KvSpan<Number> gather(int text, int first_key, int end) const {
+        constexpr int kWordNumbers = sizeof(uint32_t) / sizeof(Number);
         clear_values_from(end - first_key);
         for (;; text = kv_.parent(text)) {
             const int offset = kv_.offset(text), begin = std::max(offset, first_key);
-            const KvSpan span = kv_.span(head_, text);
-            copy_keys(span.keys, begin - offset, end - begin, begin - first_key, kv_.head_dim, keys_);
-            for (int panel = 0; panel < kv_.head_dim / kPanelChannels; ++panel)
+            const KvSpan<Number> span = kv_.span(head_, text);
+            copy_keys(reinterpret_cast<const uint32_t*>(span.keys), begin - offset, end - begin, begin - first_key,
+                      kv_.head_dim / kWordNumbers, reinterpret_cast<uint32_t*>(keys_));
+            for (int panel = 0; panel < kv_.value_width / kPanelChannels; ++panel)
                 copy_values(span.values + static_cast<size_t>(panel) * span.padded_length * kPanelChannels, begin - offset,
                             end - begin, begin - first_key, values_of(panel));
             if (offset <= first_key) return {keys_, values_, kKeyChunk};
@@ -86,15 +97,15 @@ private:
     // To the end of the panel: they are multiplied, by zero.
     void clear_values_from(int token) const {
         const int first = token / 2 * 2, panel_end = static_cast<int>(round_up(token, kKeyPanel));
-        for (int panel = 0; panel < kv_.head_dim / kPanelChannels; ++panel)
-            std::memset(values_of(panel) + first * kPanelChannels, 0, (panel_end - first) * kPanelChannels * sizeof(uint16_t));
+        for (int panel = 0; panel < kv_.value_width / kPanelChannels; ++panel)
+            std::memset(values_of(panel) + first * kPanelChannels, 0, (panel_end - first) * kPanelChannels * sizeof(Number));
     }
 
-    uint16_t* values_of(int panel) const { return values_ + static_cast<size_t>(panel) * kKeyChunk * kPanelChannels; }
+    Number* values_of(int panel) const { return values_ + static_cast<size_t>(panel) * kKeyChunk * kPanelChannels; }
 
-    const KvBuffers& kv_;
+    const KvBuffers<Number>& kv_;
     const int head_, text_;
-    uint16_t *const keys_, *const values_;
+    Number *const keys_, *const values_;
 };
 
 }  // namespace farthing::FT_ISA

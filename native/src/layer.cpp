@@ -1,20 +1,20 @@
 // One layer of an encoder on a packed batch, in one parallel region (layer_walk.h): what it is, its spec says.
 //
-// Two kinds are computed. Norms before the halves: RMSNorm of the rows that enter a product, nothing has a bias, and what a
-// half makes is added where the rows lie. Norms behind the halves: the rows that enter a product are rotated (rotate.h),
-// all products have a bias, and LayerNorm goes over the sum of the rows and what the half makes.
+// Norms stand before the halves: the rows that enter a product are normed, and what a half makes is added where the rows lie.
+// Or behind the halves: a norm goes over the sum of the rows and what the half makes. Rows of int8 may be rotated on their way
+// into a product (rotate.h).
 #include <cmath>
 
-#include "gated.h"
-#include "exp2.h"
 #include "activation.h"
+#include "exp2.h"
 #include "gemm.h"
 #include "isa.h"
 #include "kv_store.h"
-#include "layer_norm.h"
 #include "layer_walk.h"
+#include "norms.h"
 #include "quantize.h"
 #include "rope.h"
+#include "rotate.h"
 
 namespace farthing::FT_ISA {
 namespace {
@@ -23,110 +23,137 @@ namespace {
 // threads that meet.
 constexpr int64_t kCachedWeightBytes = int64_t{13} << 20;
 
-int shared_rows(const LayerCall& call) {
-    const LayerShape shape(call.spec);
+template <class Numbers>
+int shared_rows(const ft_layer_spec& spec) {
+    const LayerShape shape(spec);
     const int64_t projections = shape.q_width() + 2 * shape.kv_width() + shape.q_width();
-    const int64_t bytes = shape.hidden * (projections + int64_t{2 + call.spec.is_gated} * shape.intermediate);
-    return bytes > kCachedWeightBytes ? kTileRows : kBlockRows;
+    const int64_t numbers = shape.hidden * (projections + int64_t{2 + spec.is_gated} * shape.intermediate);
+    const int64_t bytes = numbers * (spec.form == FT_INT8 ? 1 : spec.form == FT_FP32 ? 4 : 2);
+    return bytes > kCachedWeightBytes ? kTileRows : Numbers::kBlockRows;
 }
 
-// An epilogue: use(row of the tile, first channel of the panel, its 32 products with bias as two vectors).
+inline void widen_row(const uint16_t* from, int width, float* to) { load_bf16_row(from, width, to); }
+inline void widen_row(const float* from, int width, float* to) { std::memcpy(to, from, width * sizeof *to); }
+
+FT_INLINE void store_attended(uint16_t* to, Floats first, Floats second) { store_bf16(to, first, second); }
+FT_INLINE void store_attended(float* to, Floats first, Floats second) {
+    store(to, first);
+    store(to + kLanes, second);
+}
+
+// A product of all or some of a tile's inputs: use(rows of the block, r, channel, 16 products) for the channels.
 template <class Use>
-auto with_bias(const QuantizedTile& a, const PackedMatrix& w, const float* bias, Use use) {
-    return [&a, &w, bias, use](int panel, Range rows, const int32_t* sums) {
-        const int first = panel * kPanelChannels;
-        const Floats left_scale = load_floats(w.scales(panel)), right_scale = load_floats(w.scales(panel) + kLanes);
-        const Floats left_bias = load_floats(bias + first), right_bias = load_floats(bias + first + kLanes);
-        for (int r = rows.begin; r < rows.end; ++r, sums += kPanelChannels)
-            use(r, first, to_floats(sums) * (left_scale * a.scales[r]) + left_bias,
-                to_floats(sums + kLanes) * (right_scale * a.scales[r]) + right_bias);
-    };
+void multiply_channels(const QuantizedTile& a, const PackedMatrix& w, Range channels, const float* bias, const void* then,
+                       Use use) {
+    if (channels.begin % kPanelChannels == 0 && channels.end % kPanelChannels == 0)
+        multiply(a, w, panels_of(channels), bias, then, [&](Range rows, int r, int channel, Floats x, Floats y) {
+            use(rows, r, channel, x);
+            use(rows, r, channel + kLanes, y);
+        });
+    else
+        multiply(a, w, panels_of(channels), bias, then, by_halves(channels, use));
 }
 
 template <class Use>
-auto without_bias(const QuantizedTile& a, const PackedMatrix& w, Use use) {
-    return [&a, &w, use](int panel, Range rows, const int32_t* sums) {
-        const Floats left_scale = load_floats(w.scales(panel)), right_scale = load_floats(w.scales(panel) + kLanes);
-        for (int r = rows.begin; r < rows.end; ++r, sums += kPanelChannels)
-            use(r, panel * kPanelChannels, to_floats(sums) * (left_scale * a.scales[r]),
-                to_floats(sums + kLanes) * (right_scale * a.scales[r]));
-    };
+void multiply_channels(const FloatTile& a, const FloatMatrix& w, Range channels, const float* bias, const void* then, Use use) {
+    multiply(a, w, panels_of(channels), bias, then, by_halves(channels, use));
 }
 
-class Worker : LayerWorker {
+template <class Numbers>
+class Worker : LayerWorker<Numbers> {
+    using Base = LayerWorker<Numbers>;
+    using Attended = typename Numbers::Attended;
+    using Matrix = typename Numbers::Matrix;
+    using Base::batch_, Base::entered_, Base::inner_, Base::limits_, Base::profile_, Base::rows_, Base::shape_, Base::team_,
+        Base::tile_, Base::unnormed_, Base::walk_;
+    using Base::meet, Base::query_row, Base::take_rows, Base::take_tokens, Base::text_of;
+
 public:
-    Worker(LayerWalk& walk, const LayerCall& call, int thread)
-        : LayerWorker(walk, thread), call_(call), spec_(call.spec), weights_(call.weights) {}
+    Worker(LayerWalk<Numbers>& walk, const LayerCall& call, int thread)
+        : Base(walk, thread), call_(call), spec_(call.spec), weights_(call.weights) {}
 
     void run() {
-        walk([this](Range tokens) { keys_values(tokens); }, [this](Range rows) { finish(rows); });
+        this->walk([this](Range tokens) { keys_values(tokens); }, [this](Range rows) { finish(rows); });
     }
 
 private:
-    PackedMatrix qkv() const { return {weights_.qkv, shape_.q_width() + 2 * shape_.kv_width(), shape_.hidden}; }
+    Matrix matrix(const void* packed, int n, int k) const { return Numbers::matrix(spec_.form, packed, n, k); }
+    Matrix qkv() const { return matrix(weights_.qkv, shape_.q_width() + 2 * shape_.kv_width(), shape_.hidden); }
+    Matrix up() const { return matrix(weights_.up, (1 + spec_.is_gated) * shape_.intermediate, shape_.hidden); }
+    Matrix down() const { return matrix(weights_.down, shape_.hidden, shape_.intermediate); }
+
+    ft_norm attention_norm() const {
+        return {spec_.norm, spec_.norm_eps, weights_.attention_norm_gain, weights_.attention_norm_bias};
+    }
+    ft_norm mlp_norm() const { return {spec_.norm, spec_.norm_eps, weights_.mlp_norm_gain, weights_.mlp_norm_bias}; }
 
     float* hidden_row(int r) const { return call_.hidden + static_cast<size_t>(rows_[r]) * shape_.hidden; }
     float* unnormed_row(int r) const { return unnormed_ + r * row_stride(shape_.hidden); }
 
+    bool transforms_heads() const { return spec_.norms_heads || spec_.turns_heads; }
     HeadTransform transform(const float* gain) const {
-        return {gain, batch_.cos, batch_.sin, spec_.norm_eps, shape_.head_dim};
+        return {spec_.norms_heads ? gain : nullptr, spec_.turns_heads ? batch_.cos : nullptr, batch_.sin, spec_.head_norm_eps,
+                shape_.head_dim};
     }
 
-    // quantized_ = the tile's rows as a half's first product reads them.
-    void enter(const float* gain, int count) {
-        if (spec_.norms_sums) {
-            const StageTimer timer(profile_, Stage::kQuantize);
-            rotate_quantize_rows(call_.hidden, shape_.hidden, rows_, count, shape_.hidden, tile_.row, quantized_);
-        } else {
-            const StageTimer timer(profile_, Stage::kNorm);
-            norm_quantize_rows(call_.hidden, rows_, count, shape_.hidden, gain, spec_.norm_eps, tile_.row, quantized_);
+    // entered_ = the tile's rows as a half's first product reads them.
+    void enter(const ft_norm& norm, int count) {
+        const StageTimer timer(profile_, Stage::kNorm);
+        fill_tile(entered_, count, shape_.hidden, [&](int r) {
+            const float* row = hidden_row(r);
+            if (!spec_.norms_sums) {
+                norm_row(row, shape_.hidden, norm, tile_.row);
+                row = tile_.row;
+            }
+            if (spec_.rotates_hidden) {
+                rotate_row(row, shape_.hidden, tile_.row);
+                row = tile_.row;
+            }
+            return row;
+        });
+    }
+
+    size_t head_stride() const { return row_stride(shape_.heads_at_once() * shape_.head_dim); }
+
+    // Calls use(head, its rows, which are head_stride() apart) for each head of a kind (queries, keys or values, whose
+    // channels of qkv begin at `first_column`). The products are still in the L2 cache then.
+    template <class Use>
+    void for_each_head(int first_column, Range heads, Use use) {
+        const size_t stride = head_stride();
+        for (int head = heads.begin, end; head < heads.end; head = end) {
+            end = std::min(heads.end, head + shape_.heads_at_once());
+            {
+                const StageTimer timer(profile_, Stage::kQkv);
+                const Range channels{first_column + head * shape_.head_dim, first_column + end * shape_.head_dim};
+                float* const to = tile_.head - channels.begin;
+                multiply_channels(entered_, qkv(), channels, weights_.qkv_bias, nullptr,
+                                  [=](Range, int r, int channel, Floats x) { store(to + r * stride + channel, x); });
+            }
+            const StageTimer timer(profile_, Stage::kRope);
+            for (int i = head; i < end; ++i) use(i, tile_.head + (i - head) * shape_.head_dim);
         }
     }
 
     void keys_values(Range tokens) {
         take_tokens(tokens);
-        enter(weights_.attention_norm_gain, tokens.size());
+        enter(attention_norm(), tokens.size());
         const Range heads = team_.part(shape_.kv_heads);
-        const int q_width = shape_.q_width(), v_begin = q_width + shape_.kv_width();
-        const size_t stride = row_stride(shape_.head_dim);
+        const KvBuffers<Attended>& kv = walk_.scratch.kv;
+        const size_t stride = head_stride();
         const HeadTransform transform = this->transform(weights_.k_norm);
-        float turned[kMaxHeadDim];
-        const auto turn = [&](const float* key, int position) {
-            norm_rotate(key, position, 1.0f, transform, turned);
-            return turned;
-        };
-        const auto as_it_is = [](const float* key, int) { return key; };
-        for (int head = heads.begin; head < heads.end; ++head) {
-            project_head(q_width, head);
-            const StageTimer timer(profile_, Stage::kRope);
-            if (spec_.turns_heads)
-                store_keys(tile_.head, stride, head, tokens, walk_.texts, walk_.scratch.kv, turn);
+        for_each_head(shape_.q_width(), heads, [&](int head, const float* rows) {
+            float key_buffer[kMaxHeadDim];
+            if (transforms_heads())
+                store_keys(rows, stride, head, tokens, walk_.texts, kv, [&](const float* key, int position) {
+                    transform_head(key, position, 1.0f, transform, key_buffer);
+                    return key_buffer;
+                });
             else
-                store_keys(tile_.head, stride, head, tokens, walk_.texts, walk_.scratch.kv, as_it_is);
-        }
-        for (int head = heads.begin; head < heads.end; ++head) {
-            project_head(v_begin, head);
-            const StageTimer timer(profile_, Stage::kRope);
-            store_values(tile_.head, stride, head, tokens, walk_.texts, walk_.scratch.kv);
-        }
-    }
-
-    // tile_.head = the tile's product with the head of qkv whose kind (q, k or v) begins at `first_column`: it is still in
-    // the L2 cache when it is used.
-    void project_head(int first_column, int head) {
-        const StageTimer timer(profile_, Stage::kQkv);
-        const PackedMatrix w = qkv();
-        const size_t stride = row_stride(shape_.head_dim);
-        const int first = first_column + head * shape_.head_dim;
-        const Range panels = panels_of_heads(first_column, {head, head + 1}, 1);
-        if (weights_.qkv_bias)
-            gemm(quantized_, w, panels, with_bias(quantized_, w, weights_.qkv_bias, [&](int r, int channel, Floats a, Floats b) {
-                     float* const to = tile_.head + r * stride + channel - first;
-                     store(to, a);
-                     store(to + kLanes, b);
-                 }));
-        else
-            gemm(quantized_, w, panels, store_floats(quantized_, w, tile_.head - first, stride));
+                store_keys(rows, stride, head, tokens, walk_.texts, kv, [](const float* key, int) { return key; });
+        });
+        for_each_head(shape_.q_width() + shape_.kv_width(), heads, [&](int head, const float* rows) {
+            store_values(rows, stride, head, tokens, walk_.texts, kv);
+        });
     }
 
     // Queries, attention, and everything behind it for some of the rows that go on.
@@ -134,19 +161,19 @@ private:
         const int count = range.size();
         take_rows(range);
         const Range heads = team_.part(shape_.kv_heads);
-        enter(weights_.attention_norm_gain, count);
+        enter(attention_norm(), count);
         take_limits(count);
-        if (spec_.turns_heads)
-            turned_queries(count, heads);
+        if (transforms_heads() || shape_.head_dim % kPanelChannels != 0)
+            transformed_queries(count, heads);
         else
-            queries(count, heads);
-        attention(count, heads);
+            plain_queries(heads);
+        this->attention(count, heads);
         meet();
         project(count);
-        normalize(count, {weights_.attention_norm_gain, weights_.attention_norm_bias, spec_.norm_eps});
+        normalize(count, attention_norm());
         meet();
         mlp(count);
-        normalize(count, {weights_.mlp_norm_gain, weights_.mlp_norm_bias, spec_.norm_eps});
+        normalize(count, mlp_norm());
     }
 
     // Row r attends to the keys before position limits_[r].
@@ -160,19 +187,17 @@ private:
 
     float query_scale() const { return kLog2E / std::sqrt(static_cast<float>(shape_.head_dim)); }
 
-    void turned_queries(int count, Range heads) {
+    void transformed_queries(int count, Range heads) {
         const int head_dim = shape_.head_dim, group = shape_.group();
         const float scale = query_scale();
         const HeadTransform transform = this->transform(weights_.q_norm);
-        float turned[kMaxHeadDim];
-        for (int head = heads.begin * group; head < heads.end * group; ++head) {
-            project_head(0, head);
-            const StageTimer timer(profile_, Stage::kRope);
+        for_each_head(0, {heads.begin * group, heads.end * group}, [&](int head, const float* rows) {
+            float query[kMaxHeadDim];
             for (int r = 0; r < count; ++r) {
-                norm_rotate(tile_.head + r * row_stride(head_dim), position_of(r), scale, transform, turned);
-                store_bf16_row(turned, head_dim, query_row(head / group, r) + head % group * head_dim);
+                transform_head(rows + r * head_stride(), position_of(r), scale, transform, query);
+                convert_row(query, head_dim, query_row(head / group, r) + head % group * head_dim);
             }
-        }
+        });
     }
 
     int position_of(int r) const {
@@ -180,112 +205,199 @@ private:
         return walk_.scratch.kv.offset(text) + rows_[r] - walk_.texts[text].begin;
     }
 
-    void queries(int count, Range heads) {
+    // Heads that are whole panels and only scaled.
+    void plain_queries(Range heads) {
         const StageTimer timer(profile_, Stage::kQkv);
-        const PackedMatrix w = qkv();
         const int head_dim = shape_.head_dim, group = shape_.group();
         const float scale = query_scale();
-        const auto store_scaled = [&](int r, int channel, Floats a, Floats b) {
-            const int head = channel / head_dim;
-            uint16_t* const to = query_row(head / group, r) + head % group * head_dim + channel % head_dim;
-            store_bf16(to, a * scale, b * scale);
-        };
-        const Range panels = panels_of_heads(0, heads, group);
-        if (weights_.qkv_bias)
-            gemm(quantized_, w, panels, with_bias(quantized_, w, weights_.qkv_bias, store_scaled));
-        else
-            gemm(quantized_, w, panels, without_bias(quantized_, w, store_scaled));
+        const Range channels{heads.begin * group * head_dim, heads.end * group * head_dim};
+        multiply(entered_, qkv(), panels_of(channels), weights_.qkv_bias, nullptr,
+                 [&](Range, int r, int channel, Floats x, Floats y) {
+                     const int head = channel / head_dim;
+                     Attended* const to = query_row(head / group, r) + head % group * head_dim + channel % head_dim;
+                     store_attended(to, x * scale, y * scale);
+                 });
     }
 
     void project(int count) {
         {
             const StageTimer timer(profile_, Stage::kQuantize);
-            quantize_head_rows(attended(), count, spec_.is_rotated, tile_.row, quantized_);
+            const int width = shape_.group() * shape_.head_dim;
+            fill_tile(entered_, count, shape_.q_width(), [&](int r) {
+                for (int head = 0; head < shape_.kv_heads; ++head)
+                    widen_row(query_row(head, r), width, tile_.row + head * width);
+                if (spec_.rotates_attended) rotate_row(tile_.row, shape_.q_width(), tile_.row);
+                return tile_.row;
+            });
         }
         const StageTimer timer(profile_, Stage::kOutput);
-        const PackedMatrix w(weights_.o, shape_.hidden, shape_.q_width());
-        const Range panels = team_.part(w.num_panels());
+        const Matrix w = matrix(weights_.o, shape_.hidden, shape_.q_width());
+        add_products([&](auto add) {
+            multiply_channels(entered_, w, own_channels(shape_.hidden), weights_.o_bias, nullptr,
+                              [&](Range, int r, int channel, Floats x) { add(r, channel, x); });
+        });
+    }
+
+    // Of a product's output channels, those of this thread: whole panels, but for the last.
+    Range own_channels(int total) const {
+        const Range panels = team_.part(panels_of({0, total}).end);
+        return {panels.begin * kPanelChannels, std::min(total, panels.end * kPanelChannels)};
+    }
+
+    // Calls multiply(add), where add(row of the tile, channel, products) brings a half's products to the residual.
+    template <class Multiply>
+    void add_products(Multiply multiply) {
         if (spec_.norms_sums)
-            gemm(quantized_, w, panels, with_bias(quantized_, w, weights_.o_bias, [&](int r, int channel, Floats a, Floats b) {
-                     const float* const residual = hidden_row(r) + channel;
-                     store(unnormed_row(r) + channel, load_floats(residual) + a);
-                     store(unnormed_row(r) + channel + kLanes, load_floats(residual + kLanes) + b);
-                 }));
+            multiply([this](int r, int channel, Floats x) {
+                store(unnormed_row(r) + channel, load_floats(hidden_row(r) + channel) + x);
+            });
         else
-            gemm(quantized_, w, panels, add_floats(quantized_, w, call_.hidden, shape_.hidden, rows_));
+            add_to_residual(multiply);
+    }
+    template <class Multiply>
+    void add_to_residual(Multiply multiply) {
+        multiply([this](int r, int channel, Floats x) {
+            float* const to = hidden_row(r) + channel;
+            store(to, load_floats(to) + x);
+        });
     }
 
     // Where norms go over sums: the rows of `hidden` from the tile's sums, each by one thread.
-    void normalize(int count, const LayerNorm& norm) {
+    void normalize(int count, const ft_norm& norm) {
         if (!spec_.norms_sums) return;
         meet();
         const StageTimer timer(profile_, Stage::kNorm);
         const Range own = team_.part(count);
-        for (int r = own.begin; r < own.end; ++r) layer_norm_row(unnormed_row(r), shape_.hidden, norm, hidden_row(r));
+        for (int r = own.begin; r < own.end; ++r) norm_row(unnormed_row(r), shape_.hidden, norm, hidden_row(r));
     }
 
     void mlp(int count) {
-        enter(weights_.mlp_norm_gain, count);
+        enter(mlp_norm(), count);
+        constexpr bool kExact = Numbers::kIsExact;
         switch (spec_.activation) {
-            case FT_GELU: inner(count, Gelu()); break;
-            case FT_GELU_TANH: inner(count, GeluTanh()); break;
-            default: inner(count, Silu());
+            case FT_GELU: mlp_with(count, Gelu<kExact>()); break;
+            case FT_GELU_TANH: mlp_with(count, GeluTanh<kExact>()); break;
+            default: mlp_with(count, Silu<kExact>());
+        }
+    }
+
+    template <class Activation>
+    void mlp_with(int count, Activation activation) {
+        if constexpr (Numbers::kIsExact)
+            exact_mlp(count, activation);
+        else
+            int8_mlp(count, activation);
+    }
+
+    // The MLP's inner rows in some of its channels: place(rows of the block, r, channel) is where 16 of them go.
+    template <class Activation, class Place>
+    void inner_channels(Range channels, const void* then, Activation activation, Place place) {
+        const StageTimer timer(profile_, Stage::kGateUp);
+        const Matrix w = up();
+        const int gate_channels = shape_.intermediate;
+        const Range up_channels{gate_channels + channels.begin, gate_channels + channels.end};
+        const void* const after_first = spec_.is_gated ? w.panel(panels_of(up_channels).begin) : then;
+        multiply_channels(entered_, w, channels, weights_.up_bias, after_first, [&](Range rows, int r, int channel, Floats x) {
+            store(place(rows, r, channel), activation(x));
+        });
+        if (!spec_.is_gated) return;
+        multiply_channels(entered_, w, up_channels, weights_.up_bias, then, [&](Range rows, int r, int channel, Floats x) {
+            float* const to = place(rows, r, channel - gate_channels);
+            store(to, load_floats(to) * x);
+        });
+    }
+
+    // inner_ = the inner rows in int8: a group of kGroupInputs channels at a time, while it is in the L2 cache.
+    template <class Activation>
+    void int8_mlp(int count, Activation activation) {
+        inner_.shape(count, shape_.intermediate, Numbers::kBlockRows);
+        const Range groups = team_.part(inner_.num_groups());
+        for (int group = groups.begin; group < groups.end; ++group) {
+            const Range channels{group * kGroupInputs, std::min((group + 1) * kGroupInputs, shape_.intermediate)};
+            float* const buffer = tile_.group;
+            inner_channels(channels, up().panel(panels_of(channels).end), activation, [=](Range, int r, int channel) {
+                return buffer + r * kGroupStride + channel - channels.begin;
+            });
+            const StageTimer timer(profile_, Stage::kGateUp);
+            quantize_group(buffer, kGroupStride, group, channels.size(), spec_.rotates_inner, inner_);
         }
         meet();
-        down();
-    }
-
-    // inner_ = the MLP's inner rows. A group of kGroupInputs channels at a time becomes int8 while it is in the L2 cache.
-    template <class Activation>
-    void inner(int count, Activation activation) {
-        const StageTimer timer(profile_, Stage::kGateUp);
-        inner_.shape(count, shape_.intermediate, kBlockRows);
-        const Range groups = team_.part(inner_.num_groups());
-        if (spec_.is_gated) {
-            const PackedMatrix w(weights_.up, 2 * shape_.intermediate, shape_.hidden);
-            gate_up(quantized_, w, groups, tile_.group, inner_, activation);
-            return;
-        }
-        const PackedMatrix w(weights_.up, shape_.intermediate, shape_.hidden);
-        float* const buffer = tile_.group;
-        for (int group = groups.begin; group < groups.end; ++group) {
-            const int first = group * kGroupInputs, width = std::min(kGroupInputs, shape_.intermediate - first);
-            const Range panels{first / kPanelChannels, (first + width) / kPanelChannels};
-            const auto store_active = [&](int r, int channel, Floats a, Floats b) {
-                float* const to = buffer + r * kGroupStride + channel - first;
-                store(to, activation(a));
-                store(to + kLanes, activation(b));
-            };
-            if (weights_.up_bias)
-                gemm(quantized_, w, panels, with_bias(quantized_, w, weights_.up_bias, store_active));
-            else
-                gemm(quantized_, w, panels, without_bias(quantized_, w, store_active));
-            rotate_quantize_group(buffer, kGroupStride, group, inner_);
-        }
-    }
-
-    void down() {
         const StageTimer timer(profile_, Stage::kDown);
-        const PackedMatrix w(weights_.down, shape_.hidden, shape_.intermediate);
-        const Range panels = team_.part(w.num_panels());
-        if (spec_.norms_sums)
-            gemm_groups(inner_, w, panels, [&](int panel, Range rows, const float* totals) {
-                const int first = panel * kPanelChannels;
+        if (weights_.down_bias)
+            int8_down<true>();
+        else
+            int8_down<false>();
+    }
+
+    template <bool kBias>
+    void int8_down() {
+        const Matrix w = down();
+        const Range channels = own_channels(shape_.hidden);
+        add_products([&](auto add) {
+            gemm_groups(inner_, w, panels_of(channels), [&](int panel, Range rows, const float* totals) {
                 for (int r = rows.begin; r < rows.end; ++r, totals += kPanelChannels)
-                    for (int c = 0; c < kPanelChannels; c += kLanes)
-                        store(unnormed_row(r) + first + c, load_floats(totals + c) * load_floats(w.scales(panel) + c) +
-                                                               load_floats(weights_.down_bias + first + c) +
-                                                               load_floats(hidden_row(r) + first + c));
+                    for (int c = 0; c < kPanelChannels; c += kLanes) {
+                        const int channel = panel * kPanelChannels + c;
+                        if (channel >= channels.end) break;
+                        const Floats x = load_floats(totals + c) * load_floats(w.scales(panel) + c);
+                        if constexpr (kBias)
+                            add(r, channel, x + load_floats(weights_.down_bias + channel));
+                        else
+                            add(r, channel, x);
+                    }
+            });
+        });
+    }
+
+    // A slice of kSliceChannels inner channels at a time goes through both products. Threads that share a tile make all inner
+    // rows first, so that they meet once; what is added is the same, slice by slice.
+    template <class Activation>
+    void exact_mlp(int count, Activation activation) {
+        const int inner = shape_.intermediate;
+        const bool is_shared = team_.size > 1;
+        if (is_shared) {
+            inner_.shape(count, inner, Numbers::kBlockRows);
+            const Range channels = own_channels(inner);
+            if (channels.size() > 0)
+                inner_channels(channels, nullptr, activation, [&](Range rows, int r, int channel) {
+                    return inner_.at(rows, r, channel / kChunkFloats);
+                });
+            meet();
+        }
+        for (int begin = 0; begin < inner; begin += kSliceChannels) {
+            const Range slice{begin, std::min(begin + kSliceChannels, inner)};
+            if (!is_shared) {
+                inner_.shape(count, slice.size(), Numbers::kBlockRows);
+                inner_channels(slice, down().panel(0, begin), activation, [&](Range rows, int r, int channel) {
+                    return inner_.at(rows, r, (channel - begin) / kChunkFloats);
+                });
+            }
+            exact_down(slice, is_shared ? 0 : begin);
+        }
+    }
+
+    // What the inner channels of the slice contribute; the inner rows begin with channel `inner_begin`.
+    void exact_down(Range slice, int inner_begin) {
+        const StageTimer timer(profile_, Stage::kDown);
+        const Matrix w = down();
+        const Range channels = own_channels(shape_.hidden);
+        const auto multiply_slice = [&](auto add) {
+            const auto use = by_halves(channels, [&](Range, int r, int channel, Floats x) { add(r, channel, x); });
+            const void* const then = up().panel(slice.end / kPanelChannels);
+            if (weights_.down_bias && slice.begin == 0)
+                multiply_inputs_with<true>(inner_, inner_begin, w, slice, panels_of(channels), weights_.down_bias, then, use);
+            else
+                multiply_inputs_with<false>(inner_, inner_begin, w, slice, panels_of(channels), nullptr, then, use);
+        };
+        if (slice.begin == 0)
+            add_products(multiply_slice);
+        else if (spec_.norms_sums)
+            multiply_slice([this](int r, int channel, Floats x) {
+                float* const to = unnormed_row(r) + channel;
+                store(to, load_floats(to) + x);
             });
         else
-            gemm_groups(inner_, w, panels, [&](int panel, Range rows, const float* totals) {
-                const float* const scales = w.scales(panel);
-                for (int r = rows.begin; r < rows.end; ++r, totals += kPanelChannels) {
-                    float* const to = hidden_row(r) + panel * kPanelChannels;
-                    for (int c = 0; c < kPanelChannels; c += kLanes)
-                        store(to + c, load_floats(to + c) + load_floats(totals + c) * load_floats(scales + c));
-                }
-            });
+            add_to_residual(multiply_slice);
     }
 
     const LayerCall& call_;
@@ -295,6 +407,16 @@ private:
 
 }  // namespace
 
-void layer(const LayerCall& call) { run_layer<Worker>(call, shared_rows(call)); }
+void layer(const LayerCall& call) {
+    if (call.spec.form == FT_INT8)
+        run_layer<Worker<Int8Numbers>, Int8Numbers>(call, shared_rows<Int8Numbers>(call.spec));
+    else
+        run_layer<Worker<FloatNumbers>, FloatNumbers>(call, shared_rows<FloatNumbers>(call.spec));
+}
+
+size_t layer_scratch_bytes(const ft_layer_spec& spec, int num_tokens, int num_texts, int num_threads) {
+    const auto bytes = spec.form == FT_INT8 ? LayerWalk<Int8Numbers>::scratch_bytes : LayerWalk<FloatNumbers>::scratch_bytes;
+    return bytes(LayerShape(spec), num_tokens, num_texts, num_threads);
+}
 
 }  // namespace farthing::FT_ISA

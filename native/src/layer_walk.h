@@ -9,9 +9,8 @@
 #include <atomic>
 
 #include "attention.h"
-#include "blocks.h"
+#include "isa.h"
 #include "layer_scratch.h"
-#include "quantize.h"
 #include "threads.h"
 
 namespace farthing::FT_ISA {
@@ -22,20 +21,28 @@ struct Team {
 };
 
 // What all threads of a call see.
+template <class Numbers>
 struct LayerWalk {
-    // Up to `shared_rows` rows (at most kTileRows) that go on are one tile that threads share.
+    // Up to `shared_rows` rows (at most a tile's) that go on are one tile that threads share.
     LayerWalk(ThreadPool& pool, const LayerShape& shape, const ft_batch& batch, char* memory, int shared_rows)
-        : pool(pool), shape(shape), batch(batch), texts(batch), shared_rows(shared_rows),
-          num_rows(batch.keep ? batch.num_keep : batch.num_tokens), scratch(memory, shape, batch.num_tokens, batch.num_texts) {
+        : pool(pool), shape(shape), batch(batch), texts(batch),
+          num_rows(batch.keep ? batch.num_keep : batch.num_tokens), scratch(memory, shape, batch.num_tokens, batch.num_texts),
+          tile_rows(static_cast<int>(scratch.rows)), shared_rows(std::min(shared_rows, tile_rows)) {
         int32_t* const starts = scratch.kv.starts;
         starts[0] = 0;
         for (int text = 0; text < texts.count(); ++text)
             starts[text + 1] = starts[text] + static_cast<int32_t>(round_up(texts[text].size(), kKeyPanel));
         scratch.kv.padded_tokens = starts[texts.count()];
         scratch.kv.prefixes = batch.prefixes;
-        for (int thread = 0; thread < pool.num_threads(); ++thread) tiles[thread] = scratch.take_tile(shape, sizeof(Input));
-        key_tiles = num_tiles(batch.num_tokens, kTileRows - kTileAlign + 1);
-        row_tiles = num_tiles(num_rows, kTileRows);
+        for (int thread = 0; thread < pool.num_threads(); ++thread) tiles[thread] = scratch.take_tile(shape, thread == 0);
+        key_tiles = num_tiles(batch.num_tokens, tile_rows - kTileAlign + 1);
+        row_tiles = num_tiles(num_rows, tile_rows);
+    }
+
+    static size_t scratch_bytes(const LayerShape& shape, int num_tokens, int num_texts, int num_threads) {
+        LayerScratch<Numbers> scratch(nullptr, shape, num_tokens, num_texts);
+        for (int thread = 0; thread < num_threads; ++thread) scratch.take_tile(shape, thread == 0);
+        return scratch.used();
     }
 
     int num_tiles(int rows, int tile_rows) const {
@@ -56,26 +63,31 @@ struct LayerWalk {
     const LayerShape shape;
     const ft_batch& batch;
     const Texts texts;
-    const int shared_rows, num_rows;  // num_rows: that go on after attention
-    LayerScratch scratch;
-    TileScratch tiles[kMaxThreads];
+    const int num_rows;  // that go on after attention
+    LayerScratch<Numbers> scratch;
+    const int tile_rows, shared_rows;
+    TileScratch<Numbers> tiles[kMaxThreads];
     int key_tiles, row_tiles;
     std::atomic<int> next_key_tile{0}, next_row_tile{0};
 };
 
 // A thread's way through the layer.
+template <class Numbers>
 class LayerWorker {
 protected:
-    LayerWorker(LayerWalk& walk, int thread)
+    using Attended = typename Numbers::Attended;
+    using Tile = typename Numbers::Tile;
+
+    LayerWorker(LayerWalk<Numbers>& walk, int thread)
         : walk_(walk), shape_(walk.shape), batch_(walk.batch), thread_(thread), tile_(walk.tiles[thread]),
-          quantized_(tile_.quantized), profile_(walk.pool.profile(thread)) {
+          entered_(tile_.entered), profile_(walk.pool.profile(thread)) {
         own_tile();
     }
 
     // Calls keys_values(tokens) until all have theirs, then finish(range of the rows that go on).
     template <class KeysValues, class Finish>
     void walk(KeysValues keys_values, Finish finish) {
-        if (batch_.num_tokens <= kTileRows) {
+        if (batch_.num_tokens <= walk_.tile_rows) {
             share_tile();
             keys_values(Range{0, batch_.num_tokens});
         } else {
@@ -109,54 +121,42 @@ protected:
 
     int text_of(int r) const { return walk_.texts.of(rows_[r]); }
 
-    // Panels of a matrix whose output channel `first_column` is the first of kv head 0.
-    Range panels_of_heads(int first_column, Range heads, int heads_per) const {
-        const int panels = shape_.head_dim / kPanelChannels, first = first_column / kPanelChannels;
-        return {first + heads.begin * heads_per * panels, first + heads.end * heads_per * panels};
-    }
-
-    uint16_t* query_row(int head, int row) const {
-        return queries_ + (static_cast<size_t>(head) * kTileRows + row) * shape_.group() * shape_.head_dim;
+    Attended* query_row(int head, int row) const {
+        return queries_ + (static_cast<size_t>(head) * walk_.tile_rows + row) * shape_.group() * shape_.head_dim;
     }
 
     // The tile's queries become what attention makes of them, row r seeing the keys before position limits_[r].
     void attention(int count, Range heads) {
         const StageTimer timer(profile_, Stage::kAttention);
-        const KvBuffers& kv = walk_.scratch.kv;
-        static_assert(kTileRows * kGroupStride * sizeof *tile_.group >= 2 * kKeyChunk * kMaxHeadDim * sizeof(uint16_t));
-        const AttentionScratch scratch{tile_.outputs, tile_.largest, tile_.sums, reinterpret_cast<uint16_t*>(tile_.group)};
+        const KvBuffers<Attended>& kv = walk_.scratch.kv;
+        const AttentionScratch scratch{tile_.outputs, tile_.largest, tile_.sums, tile_.gathered};
         const int head_dim = shape_.head_dim, group = shape_.group();
         for (int begin = 0; begin < count;) {
             const int text = walk_.texts.of(rows_[begin]);
             int end = begin + 1;
             while (end < count && rows_[end] < walk_.texts[text].end) ++end;
             for (int head = heads.begin; head < heads.end; ++head)
-                attend({query_row(head, begin), limits_ + begin, end - begin, group, head_dim, kv, head, text}, scratch);
+                attend<Attended>({query_row(head, begin), limits_ + begin, end - begin, group, head_dim, kv, head, text},
+                                 scratch);
             begin = end;
         }
     }
 
-    // Attention's result as rows.
-    HeadRows attended() const {
-        const int width = shape_.group() * shape_.head_dim;
-        return {queries_, shape_.kv_heads, width, static_cast<size_t>(kTileRows) * width};
-    }
-
-    LayerWalk& walk_;
+    LayerWalk<Numbers>& walk_;
     const LayerShape& shape_;
     const ft_batch& batch_;
     const int thread_;
-    TileScratch& tile_;
+    TileScratch<Numbers>& tile_;
     Team team_;
-    uint16_t* queries_;    // of the tile, or of the one that all threads share
-    float* unnormed_;      // likewise
-    QuantizedTile inner_;  // likewise
-    QuantizedTile& quantized_;
+    Attended* queries_;  // of the tile, or of the one that all threads share
+    float* unnormed_;    // likewise
+    Tile inner_;         // likewise
+    Tile& entered_;
     Profile& profile_;
     int rows_[kTileRows], limits_[kTileRows];
 
 private:
-    void use_tile(const TileScratch& tile, Team team) {
+    void use_tile(const TileScratch<Numbers>& tile, Team team) {
         team_ = team;
         queries_ = tile.queries;
         unnormed_ = tile.unnormed;
@@ -171,12 +171,12 @@ private:
     }
 };
 
-// Worker(walk, call, thread).run() on every thread; Call: what isa.h hands to a family's layer.
-template <class Worker, class Call>
-void run_layer(const Call& call, int shared_rows) {
+// Worker(walk, call, thread).run() on every thread.
+template <class Worker, class Numbers>
+void run_layer(const LayerCall& call, int shared_rows) {
     struct Context {
-        const Call& call;
-        LayerWalk walk;
+        const LayerCall& call;
+        LayerWalk<Numbers> walk;
     } context{call, {call.pool, LayerShape(call.spec), call.batch, call.scratch, shared_rows}};
     call.pool.run(
         [](void* opaque, int thread) {

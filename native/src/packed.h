@@ -25,9 +25,10 @@ class PackedMatrix {
 public:
     PackedMatrix(const void* bytes, int n, int k)
         : weights_(static_cast<const int8_t*>(bytes)),
-          padded_n_(static_cast<int>(round_up(n, kPanelChannels))),
+          n_(n), padded_n_(static_cast<int>(round_up(n, kPanelChannels))),
           padded_k_(static_cast<int>(round_up(k, kChunkBytes))) {}
 
+    int n() const { return n_; }
     int num_panels() const { return padded_n_ / kPanelChannels; }
     int num_chunks() const { return padded_k_ / kChunkBytes; }
     size_t panel_bytes() const { return static_cast<size_t>(padded_k_) * kPanelChannels; }
@@ -48,7 +49,7 @@ private:
     const float* scales() const { return reinterpret_cast<const float*>(corrections(num_panels(), 0)); }
 
     const int8_t* weights_;
-    int padded_n_, padded_k_;
+    int n_, padded_n_, padded_k_;
 };
 
 }  // namespace farthing

@@ -1,14 +1,10 @@
-// fp32 rows to int8, symmetric, scale = largest magnitude / 127 a row; optionally through RMSNorm, without a detour
-// through memory. Values are stored as the kernels read them (Input in blocks.h).
+// fp32 rows to int8. Values are stored as the kernels read them (Input in blocks.h).
 #include "quantize.h"
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 
-#include "bf16.h"
-#include "blocks.h"
-#include "lanes.h"
 #include "rotate.h"
 
 namespace farthing::FT_ISA {
@@ -45,6 +41,8 @@ inline void quantize_chunk(const float* x, float inverse, Input* out) {
     }
 }
 
+}  // namespace
+
 float quantize_row(const float* x, int k, Input* out, size_t chunk_stride) {
     const float largest = largest_magnitude(x, k);
     const float inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
@@ -59,65 +57,12 @@ float quantize_row(const float* x, int k, Input* out, size_t chunk_stride) {
     return largest / 127.0f;
 }
 
-// Calls quantize(row, its first chunk, distance of its chunks) for each row.
-template <class Quantize>
-void for_each_row(const QuantizedTile& out, Quantize quantize) {
-    for (int b = 0; b < out.blocks.count(); ++b) {
-        const Range rows = out.blocks[b];
-        Input* chunks = out.block<Input>(b);
-        for (int r = rows.begin; r < rows.end; ++r, chunks += kChunkBytes)
-            quantize(r, chunks, static_cast<size_t>(rows.size()) * kChunkBytes);
-    }
-}
-
-}  // namespace
-
-void quantize_rows(const float* x, size_t stride, int num_rows, int k, QuantizedTile& out) {
-    out.shape(num_rows, k, kBlockRows);
+void quantize_group(float* x, size_t stride, int group, int width, bool rotates, QuantizedTile& out) {
+    const int num_groups = out.num_groups();
     for_each_row(out, [&](int r, Input* chunks, size_t chunk_stride) {
-        out.scales[r] = quantize_row(x + r * stride, k, chunks, chunk_stride);
-    });
-}
-
-void rotate_quantize_group(float* x, size_t stride, int group, QuantizedTile& out) {
-    const int first = group * kGroupInputs, num_groups = out.num_groups();
-    const int width = std::min(kGroupInputs, out.padded_k - first);
-    for_each_row(out, [&](int r, Input* chunks, size_t chunk_stride) {
-        chunks += first / kChunkBytes * chunk_stride;
-        rotate_row(x + r * stride, width, x + r * stride);
+        chunks += group * (kGroupInputs / kChunkBytes) * chunk_stride;
+        if (rotates) rotate_row(x + r * stride, width, x + r * stride);
         out.scales[r * num_groups + group] = quantize_row(x + r * stride, width, chunks, chunk_stride);
-    });
-}
-
-void rotate_quantize_rows(const float* x, size_t stride, const int* rows, int num_rows, int k, float* row_buffer,
-                          QuantizedTile& out) {
-    out.shape(num_rows, k, kBlockRows);
-    for_each_row(out, [&](int r, Input* chunks, size_t chunk_stride) {
-        rotate_row(x + rows[r] * stride, k, row_buffer);
-        out.scales[r] = quantize_row(row_buffer, k, chunks, chunk_stride);
-    });
-}
-
-void quantize_head_rows(const HeadRows& x, int num_rows, bool rotated, float* row_buffer, QuantizedTile& out) {
-    const int k = x.parts * x.width;
-    out.shape(num_rows, k, kBlockRows);
-    for_each_row(out, [&](int r, Input* chunks, size_t chunk_stride) {
-        for (int part = 0; part < x.parts; ++part)
-            load_bf16_row(x.values + part * x.part_stride + static_cast<size_t>(r) * x.width, x.width, row_buffer + part * x.width);
-        if (rotated) rotate_row(row_buffer, k, row_buffer);
-        out.scales[r] = quantize_row(row_buffer, k, chunks, chunk_stride);
-    });
-}
-
-void norm_quantize_rows(const float* x, const int* rows, int num_rows, int k, const float* gain, float eps,
-                        float* row_buffer, QuantizedTile& out) {
-    out.shape(num_rows, k, kBlockRows);
-    for_each_row(out, [&](int r, Input* chunks, size_t chunk_stride) {
-        const float* const row = x + static_cast<size_t>(rows[r]) * k;
-        const float inverse = inverse_rms(row, k, eps);
-        for (int i = 0; i < k; i += kLanes)
-            store(row_buffer + i, load_floats(row + i) * inverse * load_floats(gain + i));
-        out.scales[r] = quantize_row(row_buffer, k, chunks, chunk_stride);
     });
 }
 
