@@ -26,7 +26,7 @@ def decoded() -> Array:
     size = (
         np.where(is_normal, mantissa + 2**MANTISSA_BITS, mantissa) * LEAST * 2.0 ** np.where(is_normal, exponent - 1, 0)
     )
-    values = np.where(codes & SIGN, -size, size).astype(np.float32)
+    values: Array = np.where(codes & SIGN, -size, size).astype(np.float32)
     values[codes & NAN == NAN] = np.nan
     return values
 
@@ -35,7 +35,7 @@ VALUES = decoded()
 
 
 def encoded(values: Array) -> Array:
-    """The codes uint8 of fp32 values, rounded to nearest, ties to even. NaN for what 448 is not nearest to."""
+    """The codes uint8 of fp32 values, rounded to nearest, ties to even; larger numbers and Inf become 448."""
     bits = np.ascontiguousarray(values).view(np.uint32)
     magnitude = bits & np.uint32(0x7FFFFFFF)
     size = magnitude.view(np.float32)
@@ -44,6 +44,8 @@ def encoded(values: Array) -> Array:
     codes -= np.uint32(FP32_BIAS - BIAS << MANTISSA_BITS)  # wraps around for small numbers, which are replaced
     is_small = size < np.float32(LEAST_NORMAL)
     codes[is_small] = np.rint(size[is_small] / np.float32(LEAST)).astype(np.uint32)
-    np.minimum(codes, np.uint32(NAN), out=codes)
+    np.minimum(codes, np.uint32(NAN - 1), out=codes)
+    codes[np.isnan(size)] = NAN
     codes |= bits >> np.uint32(24) & np.uint32(SIGN)
-    return codes.astype(np.uint8)
+    octets: Array = codes.astype(np.uint8)
+    return octets

@@ -65,15 +65,17 @@ class Fp8Format:
 def unpack(block: Array, out: Array) -> None:
     """Write the matrix that the block holds into `out` [out, in] fp32."""
     scales, codes = views(block, *out.shape)
-    np.multiply(VALUES[codes], scales, out=out)
+    with np.errstate(invalid="ignore"):  # 0 times a scale of Inf
+        np.multiply(VALUES[codes], scales, out=out)
 
 
 def unpack_panels(block: Array, shape: MatrixShape, panel_block: Array) -> None:
     """Write the matrix into a block of the form fp32 (`farthing.quant.dense_packed`), uint8."""
     size = shape.out_features, shape.in_features
     scales, codes = views(block, *size)
-    for channels, panel in panels(panel_block.view(np.float32), *size):
-        np.multiply(VALUES[codes[channels]], scales[channels], out=panel)
+    with np.errstate(invalid="ignore"):
+        for channels, panel in panels(panel_block.view(np.float32), *size):
+            np.multiply(VALUES[codes[channels]], scales[channels], out=panel)
 
 
 def views(block: Array, out_features: int, in_features: int) -> tuple[Array, Array]:

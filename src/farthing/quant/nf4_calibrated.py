@@ -78,9 +78,9 @@ class ChosenCodes:
         self._num_begun += 1
 
         def rounded(place: int, values: Array) -> Array:
-            with np.errstate(divide="ignore"):
-                codes = nearest(np.where(is_nothing, np.float32(0), values / step))
-            self.codes[first + place] = codes
-            return self._levels[codes] * step
+            with np.errstate(divide="ignore", invalid="ignore"):
+                self.codes[first + place] = nearest(np.where(is_nothing, np.float32(0), values / step))
+                chosen: Array = self._levels[self.codes[first + place]] * step
+            return chosen
 
         return rounded

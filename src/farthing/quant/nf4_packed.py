@@ -92,7 +92,8 @@ def nearest(values: Array) -> Array:
     """The codes uint8 of the levels that are nearest to fp32 values, the lower one of two that are equally near."""
     levels = np.array(LEVELS, dtype=np.float32)
     borders = (levels[1:] + levels[:-1]) / np.float32(2)
-    return np.searchsorted(borders, values).astype(np.uint8)
+    codes: Array = np.searchsorted(borders, values).astype(np.uint8)
+    return codes
 
 
 def sum_of(blocks: Array) -> Array:
@@ -130,7 +131,8 @@ def unpack(block: Array, out: Array) -> None:
 def unpack_codes(words: Array) -> Array:
     """Unpack uint8 [panels, k / 8, 32, 4] into codes uint8 [channels, k]."""
     nibbles = np.stack((words & np.uint8(15), words >> np.uint8(4)), axis=-1)
-    return nibbles.swapaxes(1, 2).reshape(words.shape[0] * PANEL_CHANNELS, -1)
+    codes: Array = nibbles.swapaxes(1, 2).reshape(words.shape[0] * PANEL_CHANNELS, -1)
+    return codes
 
 
 def steps(out_features: int, in_features: int) -> Iterator[tuple[slice, slice]]:

@@ -40,5 +40,6 @@ def rotate(rows: Array) -> Array:
     A product by BLAS: it adds the 64 numbers in their order, so that weights are packed to the same bytes as ever. The
     kernels, which rotate rows on their way, add in pairs; `NativeKernels.hadamard_rows` does as they do.
     """
-    blocks: Array = np.ascontiguousarray(to_float32(rows)).reshape(-1, BLOCK) @ hadamard()
-    return blocks.reshape(rows.shape)
+    blocks = np.ascontiguousarray(to_float32(rows)).reshape(-1, BLOCK) @ hadamard()
+    rotated: Array = blocks.reshape(rows.shape)
+    return rotated

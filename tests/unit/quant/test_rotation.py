@@ -1,40 +1,57 @@
 from __future__ import annotations
 
-import pytest
-import torch
+from collections.abc import Callable
+from typing import Any
 
-from farthing.quant.dense import DenseLinear
+import numpy as np
+import pytest
+
+from farthing.core.arrays import Array, to_bf16
 from farthing.quant.format import MatrixShape, Region
 from farthing.quant.formats import weight_format
-from farthing.quant.rotation import RotatedLinear, can_rotate, hadamard, rotate
+from farthing.quant.native.binding import NativeKernels
+from farthing.quant.rotation import can_rotate, hadamard, rotate
+
+
+def random(*shape: int) -> Array:
+    return np.random.default_rng(sum(shape)).standard_normal(shape, dtype=np.float32)
 
 
 def test_the_matrix_is_orthonormal_and_symmetric() -> None:
     matrix = hadamard()
-    torch.testing.assert_close(matrix @ matrix, torch.eye(64), atol=0, rtol=0)
-    assert torch.equal(matrix, matrix.T)
+    assert np.array_equal(matrix @ matrix, np.eye(64))
+    assert np.array_equal(matrix, matrix.T)
+
+
+def test_the_matrix_never_changes_because_folders_rely_on_it(digest: Callable[[Any], str]) -> None:
+    assert digest(hadamard()) == "6a8bf9b9bc291de7"
 
 
 @pytest.mark.parametrize("width", [64, 384, 1024])
 def test_a_rotated_product_is_the_same_product(width: int) -> None:
-    generator = torch.Generator().manual_seed(0)
-    x, weight = (torch.randn(n, width, generator=generator, dtype=torch.float32) for n in (9, 5))
-    rotated = RotatedLinear(DenseLinear(rotate(weight), None))
-    torch.testing.assert_close(rotated(x), x @ weight.T, atol=1e-4, rtol=1e-4)
+    x, weight = random(9, width), random(5, width)
+    np.testing.assert_allclose(rotate(x) @ rotate(weight).T, x @ weight.T, atol=1e-4, rtol=1e-4)
 
 
-def test_an_outlier_channel_costs_int8_little_once_rotated() -> None:
-    generator = torch.Generator().manual_seed(0)
-    x, weight = (torch.randn(n, 128, generator=generator) for n in (64, 32))
+def test_rows_are_left_as_they_are_and_16_bits_become_fp32() -> None:
+    rows = random(3, 128)
+    before = rows.copy()
+    rotated = rotate(rows)
+    assert np.array_equal(rows, before)
+    assert rotate(to_bf16(rows)).dtype == rotate(rows.astype(np.float16)).dtype == rotated.dtype == np.float32
+    np.testing.assert_allclose(rotate(rotated), rows, atol=1e-6)
+
+
+def test_an_outlier_channel_costs_int8_little_once_rotated(kernels: NativeKernels) -> None:
+    x, weight = random(64, 128), random(32, 128)
     x[:, 5] += 50
     want, int8 = x @ weight.T, weight_format("int8")
 
-    def error(y: torch.Tensor) -> float:
-        return float((y - want).norm() / want.norm())
+    def error(rows: Array, stored: Array) -> float:
+        matrix = int8.bind(int8.pack(stored), None, MatrixShape(32, 128), Region(), kernels)
+        return float(np.linalg.norm(matrix(rows) - want) / np.linalg.norm(want))
 
-    shape = MatrixShape(*weight.shape)
-    plain = error(int8.linear(int8.pack(weight), None, shape, Region())(x))
-    rotated = error(RotatedLinear(int8.linear(int8.pack(rotate(weight)), None, shape, Region()))(x))
+    plain, rotated = error(x, weight), error(rotate(x), rotate(weight))
     assert rotated < 0.01
     assert rotated < plain / 2
 

@@ -1,1 +1,4 @@
-"""Products with quantised weights on NVIDIA cards: torch's own kernels, and three in Triton where it runs."""
+"""Products in torch, for NVIDIA cards: torch's own kernels, and three in Triton where it runs.
+
+Of `farthing.quant`, only this package imports torch.
+"""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import torch
 
+from farthing.quant.gpu.rotation import QuantisingLinear, rotate_rows
 from farthing.quant.gpu.rows import E4M3, quantise
-from farthing.quant.rotation import QuantisingLinear, rotate_rows
-from farthing.quant.unpacked import UnpackedLinear
+from farthing.quant.gpu.unpacked import UnpackedLinear
 
 ALIGNED_FEATURES = 16  # torch._scaled_mm takes widths that are multiples of this
 

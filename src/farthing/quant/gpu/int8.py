@@ -1,8 +1,8 @@
-"""int8 on a card: rows with a scale for each token, weights with one for each channel, exact sums on tensor cores.
+"""int8 in torch: rows with a scale for each token, weights with one for each channel, exact sums on tensor cores.
 
 The sums are int32, and the numbers are those of a CPU, except that a row has one scale in every product: groups of
 inputs, which the CPU uses where a few values dwarf the rest, would make many small products of one. The block is
-unpacked once, when it is bound.
+unpacked once, when it is bound. `TorchInt8Linear` has the groups too: it is what the native kernels are held against.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 
 from farthing.quant.format import MatrixShape
-from farthing.quant.gpu.rows import quantise
+from farthing.quant.gpu.int8_block import unpack
+from farthing.quant.gpu.rotation import QuantisingLinear
+from farthing.quant.gpu.rows import quantise, quantise_rows
 from farthing.quant.gpu.support import triton_runs
-from farthing.quant.int8_packed import padded, unpack
-from farthing.quant.rotation import QuantisingLinear
+from farthing.quant.int8_packed import padded
 
 # torch._int_mm on a card takes more than 16 rows, and widths that are multiples of 8: blocks are padded to 32 and 64.
 LEAST_ROWS = 32
@@ -70,3 +71,24 @@ def product_by_torch(
         scaled = (sums * some_scales).mul_(scales.t())
         into.copy_(scaled if bias is None else scaled.add_(bias))
     return y
+
+
+class TorchInt8Linear:
+    """weight int8 [out, in], scale fp32 [out, 1]; with `group`, each group of that many inputs of a row has a scale."""
+
+    def __init__(
+        self, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, group: int | None = None
+    ) -> None:
+        self._group = group or weight.shape[1]
+        # Transposed views [inputs, out]: what _int_mm takes as its second factor.
+        self._weights = [part.contiguous().t() for part in torch.split(weight, self._group, dim=1)]
+        self._scale = scale.t()
+        self._bias = None if bias is None else bias.float()
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        y = torch.zeros((), dtype=torch.float32)
+        for rows, weight in zip(torch.split(x.float(), self._group, dim=1), self._weights, strict=True):
+            quantised, scale = quantise_rows(rows)
+            y = y + torch._int_mm(quantised, weight).float() * scale
+        y = y * self._scale
+        return (y if self._bias is None else y.add_(self._bias)).to(x.dtype)

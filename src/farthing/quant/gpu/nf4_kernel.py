@@ -1,7 +1,7 @@
 """Unpacks an nf4 block (`farthing.quant.nf4_packed`) to a matrix of 16 or 32 bit numbers, in one Triton kernel.
 
 A program takes the 32 channels of a panel and 128 of their inputs: each word of eight codes is read once. The numbers
-are those of `farthing.quant.nf4_packed.unpack` bit for bit.
+are those of `farthing.quant.gpu.nf4_block.unpack` bit for bit.
 """
 
 # mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator"
@@ -13,8 +13,9 @@ import torch
 import triton
 import triton.language as tl
 
+from farthing.quant.gpu.nf4_block import views
 from farthing.quant.int8_packed import PANEL_CHANNELS, padded
-from farthing.quant.nf4_packed import LEVELS, views
+from farthing.quant.nf4_packed import LEVELS
 
 WORD_CODES = 8
 PROGRAM_WORDS = 16  # words of each channel that a program takes

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from farthing.quant.gpu.rotation import rotate_rows
 from farthing.quant.gpu.support import triton_runs
-from farthing.quant.int8_packed import quantise_rows
-from farthing.quant.rotation import rotate_rows
 
 E4M3 = torch.float8_e4m3fn
 
@@ -23,6 +22,14 @@ def quantise(rows: torch.Tensor, dtype: torch.dtype, *, rotates: bool) -> tuple[
         return quantise_in_triton(rows, dtype, rotates=rotates)
     rows = (rotate_rows(rows) if rotates else rows).float()
     return quantise_rows(rows) if dtype is torch.int8 else e4m3_rows(rows)
+
+
+def quantise_rows(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Quantise rows [n, width] fp32 to nearest int8 [n, width], the largest magnitude on 127, and scales [n, 1]."""
+    largest = rows.abs().amax(dim=1, keepdim=True)
+    # 127.0 is a tensor: a plain number over a tensor would be its reciprocal times the number, rounded twice.
+    inverse = torch.where(largest == 0, 0.0, torch.tensor(127.0) / largest)
+    return (rows * inverse).round_().to(torch.int8), largest / 127
 
 
 def e4m3_rows(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

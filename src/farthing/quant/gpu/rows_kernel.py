@@ -11,7 +11,8 @@ import torch
 import triton
 import triton.language as tl
 
-from farthing.quant.rotation import BLOCK, hadamard
+from farthing.quant.gpu.rotation import hadamard
+from farthing.quant.rotation import BLOCK
 
 LARGEST = {torch.int8: 127.0, torch.float8_e4m3fn: 448.0}
 LEAST_BLOCKS = 16  # the fewest that tl.dot multiplies at a time

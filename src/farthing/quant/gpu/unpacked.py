@@ -1,7 +1,7 @@
 """Products, in torch, with weights that are stored smaller than they are multiplied.
 
 In: a function that unpacks a matrix, and a region to unpack it in. Out: a `Linear` that unpacks at each call. It serves
-every device and dtype; where native kernels multiply int8, `farthing.quant.int8.NativeLinear` takes its place.
+every device and dtype.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-from farthing.quant.format import MatrixShape, Region
+from farthing.quant.format import MatrixShape
+from farthing.quant.gpu.linear import TensorRegion
 
 
 class UnpackedLinear:
@@ -22,7 +23,7 @@ class UnpackedLinear:
         unpack: Callable[[torch.Tensor], None],
         bias: torch.Tensor | None,
         shape: MatrixShape,
-        region: Region,
+        region: TensorRegion,
     ) -> None:
         self._unpack = unpack
         self._bias = bias

@@ -3,13 +3,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from farthing.quant import fp8
-from farthing.quant.format import MatrixShape, Region
+from farthing.quant.format import MatrixShape
+from farthing.quant.fp8 import Fp8Format
+from farthing.quant.gpu import fp8_block
 from farthing.quant.gpu.fp8 import GpuFp8Linear, can_multiply
+from farthing.quant.gpu.linear import TensorRegion
+from farthing.quant.gpu.rotation import RotatedLinear, rotate
 from farthing.quant.gpu.rows import e4m3_rows
 from farthing.quant.gpu.support import multiplies_fp8
-from farthing.quant.rotation import RotatedLinear, rotate
-from farthing.quant.unpacked import UnpackedLinear
+from farthing.quant.gpu.tensors import as_array, as_tensor
+from farthing.quant.gpu.unpacked import UnpackedLinear
 
 SIZE = (48, 128)
 
@@ -18,19 +21,23 @@ def random(*shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
 
 
+def packed(weight: torch.Tensor) -> torch.Tensor:
+    return as_tensor(Fp8Format().pack(as_array(weight))["packed"])
+
+
 def linear_of(weight: torch.Tensor, bias: torch.Tensor | None, device: torch.device) -> GpuFp8Linear:
     if device.type == "cuda" and not multiplies_fp8(device):
         pytest.skip("this card does not multiply e4m3")
-    block = fp8.Fp8Format().pack(weight)["packed"].to(device)
+    block = packed(weight).to(device)
     shape = MatrixShape(*weight.shape)
-    unpacked = UnpackedLinear(lambda out: fp8.unpack(block, out), bias, shape, Region())
-    scales, values = fp8.views(block, *weight.shape)
+    unpacked = UnpackedLinear(lambda out: fp8_block.unpack(block, out), bias, shape, TensorRegion())
+    scales, values = fp8_block.views(block, *weight.shape)
     return GpuFp8Linear(values, scales, bias, unpacked)
 
 
 def restored(weight: torch.Tensor) -> torch.Tensor:
     out = torch.empty(weight.shape)
-    fp8.unpack(fp8.Fp8Format().pack(weight)["packed"], out)
+    fp8_block.unpack(packed(weight), out)
     return out
 
 

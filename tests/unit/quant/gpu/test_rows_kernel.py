@@ -3,9 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from farthing.quant.gpu.rows import E4M3, e4m3_rows
-from farthing.quant.int8_packed import quantise_rows
-from farthing.quant.rotation import rotate
+from farthing.quant.gpu.rotation import rotate
+from farthing.quant.gpu.rows import E4M3, e4m3_rows, quantise_rows
 
 pytest.importorskip("triton", reason="triton is not installed")
 from farthing.quant.gpu.rows_kernel import quantise
