@@ -110,8 +110,8 @@ def sum_of(blocks: Array) -> Array:
 def pack_codes(codes: Array) -> Array:
     """Pack codes uint8 [channels, k] into uint8 [panels, k / 8, 32, 4]."""
     pairs = codes.reshape(-1, PANEL_CHANNELS, codes.shape[1] // 8, 4, 2)
-    words: Array = pairs[..., 0] | pairs[..., 1] << np.uint8(4)
-    return words.swapaxes(1, 2)
+    words: Array = (pairs[..., 0] | pairs[..., 1] << np.uint8(4)).swapaxes(1, 2)
+    return words
 
 
 def unpack(block: Array, out: Array) -> None:

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import json
 import math
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 
+from farthing.checkpoint.stated_dtype import STATED
 from farthing.checkpoint.writer import TensorSpec, write_tensors
+from farthing.core.arrays import BF16
 from farthing.core.errors import SettingsError
 from farthing.models.families.qwen3 import DEFAULT_TASK, INSTRUCTION, Qwen3Family
 from farthing.models.layout import Layout
 from farthing.models.synth.outliers import Outliers
+from farthing.models.synth.random_tensor import generator, random_tensor
 from farthing.models.synth.tokenizer import tokenizer_json
 
 RESIDUAL_SCALE = 8**-0.5  # the same at every depth, so that leaving layers out does not change the others
@@ -102,12 +105,13 @@ def write_synthetic(
     *,
     seed: int = 0,
     outliers: bool = False,
-    dtype: torch.dtype = torch.bfloat16,
+    dtype: np.dtype[Any] = BF16,
     on_tensor: Callable[[TensorSpec], object] | None = None,
 ) -> None:
     """Write a whole checkpoint; config.json comes last, so that an interrupted one is never taken for a model.
 
     With `outliers`, a few channels dwarf the others, as in trained models (`farthing.models.synth.outliers`).
+    `dtype` is fp32, fp16 or bf16 (`farthing.core.arrays.BF16`).
     """
     write_tensors(directory, list(tensor_specs(shape, seed, outliers, dtype)), on_tensor=on_tensor)
     write_json(directory / "tokenizer.json", tokenizer_json(appends_end=not shape.reranker, vocab=shape.vocab))
@@ -115,7 +119,7 @@ def write_synthetic(
     if not shape.reranker:
         for name, content in embedding_files(shape).items():
             write_json(directory / name, content)
-    stored = {"torch_dtype": str(dtype).removeprefix("torch.")}
+    stored = {"torch_dtype": STATED[dtype]}
     write_json(directory / "config.json", {**shape.config(), **stored, SYNTHETIC: True})
 
 
@@ -133,40 +137,29 @@ def layout_of(shape: Shape) -> Layout:
     return family.layout(family.spec(shape.config()))
 
 
-def tensor_specs(shape: Shape, seed: int, outliers: bool, dtype: torch.dtype) -> Iterator[TensorSpec]:
+def tensor_specs(shape: Shape, seed: int, outliers: bool, dtype: np.dtype[Any]) -> Iterator[TensorSpec]:
     layout = layout_of(shape)
     enlarge = Outliers(shape.hidden, shape.num_layers, generator(seed, "outliers")) if outliers else None
     prefix = "model." if shape.reranker else ""  # as published: embedders are saved without the language-model head
 
-    def maker(name: str, size: tuple[int, ...]) -> Callable[[], torch.Tensor]:
-        def make() -> torch.Tensor:
-            tensor = random_tensor(name, size, seed, dtype)
-            return tensor if enlarge is None else enlarge(name, tensor)
-
-        return make
-
     for name, size in layout.tensors():
-        yield TensorSpec(prefix + name, size, dtype, maker(name, size))
+        mean, deviation = distribution(name, size)
+        make = partial(random_tensor, name, size, dtype, seed=seed, mean=mean, deviation=deviation, change=enlarge)
+        yield TensorSpec(prefix + name, size, dtype, make)
 
 
-def generator(seed: int, name: str) -> torch.Generator:
-    """A generator seeded by the tensor's name, so that fewer layers change nothing in the ones that stay."""
-    return torch.Generator().manual_seed(zlib.crc32(name.encode(), seed))  # only 32 bits of a seed count
-
-
-def random_tensor(name: str, size: tuple[int, ...], seed: int, dtype: torch.dtype) -> torch.Tensor:
-    """A random tensor: norm gains around 1, and matrices that keep the size of their input.
+def distribution(name: str, size: tuple[int, ...]) -> tuple[float, float]:
+    """The mean and the deviation of a tensor: norm gains are around 1, and matrices keep the size of their input.
 
     Matrices that end in the residual stream are smaller. The embeddings are small against what the layers add;
     otherwise the end token that all texts share would outweigh them.
     """
-    source = generator(seed, name)
     if len(size) == 1:
-        return torch.empty(size, dtype=dtype).normal_(1.0, 0.1, generator=source)
+        return 1.0, 0.1
     deviation = EMBEDDING_DEVIATION if name == "embed_tokens.weight" else size[1] ** -0.5
     if name.endswith(("o_proj.weight", "down_proj.weight")):
         deviation *= RESIDUAL_SCALE
-    return torch.empty(size, dtype=dtype).normal_(0.0, deviation, generator=source)
+    return 0.0, deviation
 
 
 TOKENIZER_CONFIG: Mapping[str, Any] = {

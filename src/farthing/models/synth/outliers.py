@@ -15,7 +15,9 @@ from __future__ import annotations
 import math
 import re
 
-import torch
+import numpy as np
+
+from farthing.core.arrays import Array
 
 GAIN_CHANNELS = 4
 GAIN_SCALE = 64.0
@@ -29,33 +31,34 @@ READERS = tuple(f"{name}_proj.weight" for name in ("q", "k", "v", "gate", "up"))
 
 
 class Outliers:
-    """Changes tensors in place, by their names in the checkpoint."""
+    """Changes rows of tensors in place, by the tensors' names in the checkpoint."""
 
-    def __init__(self, hidden: int, num_layers: int, generator: torch.Generator) -> None:
+    def __init__(self, hidden: int, num_layers: int, generator: np.random.Generator) -> None:
         self._num_layers = num_layers
         num_residual = max(1, hidden // RESIDUAL_SHARE)
-        drawn = torch.randperm(hidden, generator=generator)
+        drawn = generator.permutation(hidden)
         self._gains = drawn[:GAIN_CHANNELS]
         self._residual = drawn[GAIN_CHANNELS : GAIN_CHANNELS + num_residual]
-        self._constants = RESIDUAL_CONSTANT * (1 - 2.0 * (torch.arange(num_residual) % 2))
+        self._constants = np.float32(RESIDUAL_CONSTANT) * (1 - 2 * (np.arange(num_residual, dtype=np.float32) % 2))
         self._constant_variance = RESIDUAL_CONSTANT**2 * num_residual / hidden
 
-    def __call__(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
+    def __call__(self, name: str, first: int, rows: Array) -> None:
+        """Change `rows` [n, width] fp32, of which the first is row `first` of the tensor; a vector is one row."""
         if name == "embed_tokens.weight":
-            tensor *= EMBEDDING_SCALE
-            tensor[:, self._residual] += self._constants.to(tensor.dtype)
+            rows *= EMBEDDING_SCALE
+            rows[:, self._residual] += self._constants
         elif name.endswith(("o_proj.weight", "down_proj.weight")):
-            tensor[self._residual] *= OUTPUT_SCALE
+            places = self._residual - first
+            rows[places[(places >= 0) & (places < len(rows))]] *= OUTPUT_SCALE
         elif name.endswith(READERS):
-            tensor[:, self._gains] /= GAIN_SCALE
+            rows[:, self._gains] /= GAIN_SCALE
         elif name == "norm.weight" or name.endswith("layernorm.weight"):
             found = re.search(r"layers\.(\d+)\.", name)
             depth = (int(found[1]) if found else self._num_layers) + ATTENTION_SHARE * name.count("post_attention")
             variance = START_VARIANCE + LAYER_VARIANCE * depth
             rms = math.sqrt(variance + self._constant_variance)
-            gains = tensor[self._residual] * rms / RESIDUAL_CONSTANT
-            tensor *= rms / math.sqrt(variance)
-            tensor[self._residual] = gains
+            gains = rows[:, self._residual] * rms / RESIDUAL_CONSTANT
+            rows *= rms / math.sqrt(variance)
+            rows[:, self._residual] = gains
             if found:
-                tensor[self._gains] *= GAIN_SCALE
-        return tensor
+                rows[:, self._gains] *= GAIN_SCALE

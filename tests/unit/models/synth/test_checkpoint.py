@@ -1,21 +1,24 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
-from safetensors.torch import load_file
+from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
 from farthing.checkpoint.reader import Checkpoint
 from farthing.checkpoint.writer import write_tensors
+from farthing.core.arrays import BF16, Array, to_float32
 from farthing.core.errors import SettingsError
 from farthing.engine.weights.tensor_names import NamedWeights
 from farthing.models.families import family_of
+from farthing.models.synth import random_tensor
 from farthing.models.synth.checkpoint import (
     SHAPES,
     Shape,
@@ -38,8 +41,10 @@ PUBLISHED = {
 }
 
 
-def made(shape: Shape, *, seed: int = 0, outliers: bool = False) -> dict[str, torch.Tensor]:
-    return {spec.name: spec.make() for spec in tensor_specs(shape, seed, outliers, torch.bfloat16)}
+def made(shape: Shape, *, seed: int = 0, outliers: bool = False) -> dict[str, Array]:
+    """By name, as fp32."""
+    specs = tensor_specs(shape, seed, outliers, BF16)
+    return {spec.name: to_float32(np.asarray(spec.make())) for spec in specs}
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -76,7 +81,7 @@ def test_a_shape_is_found_in_any_case_and_without_its_first_word(name: str) -> N
 def test_a_reranker_differs_in_its_vocabulary_positions_and_names() -> None:
     shape = find_shape("reranker-4b")
     assert (shape.vocab, shape.max_positions, shape.reranker) == (151669, 40960, True)
-    names = [spec.name for spec in tensor_specs(shape, 0, False, torch.bfloat16)]
+    names = [spec.name for spec in tensor_specs(shape, 0, False, BF16)]
     assert names == [f"model.{name}" for name, _ in layout_of(shape).tensors()]
 
 
@@ -96,7 +101,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path, shape: Shape) -> Non
 
 def test_another_seed_gives_another_tensor_everywhere() -> None:
     one, two = made(SMALL, seed=3), made(SMALL, seed=4)
-    assert not [name for name in one if torch.equal(one[name], two[name])]
+    assert not [name for name in one if np.array_equal(one[name], two[name])]
 
 
 def test_no_two_tensors_are_alike() -> None:
@@ -104,10 +109,33 @@ def test_no_two_tensors_are_alike() -> None:
     assert len(starts) == len(made(SMALL))
 
 
+def test_the_number_of_processors_and_the_size_of_pieces_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = replace(find_shape("qwen3-tiny"), num_layers=1)
+    several = made(shape, outliers=True)
+    assert several["embed_tokens.weight"].size > 3 * random_tensor.PIECE_VALUES
+    monkeypatch.setattr(random_tensor, "num_processors", lambda: 1)
+    alone = made(shape, outliers=True)
+    assert not [name for name in alone if not np.array_equal(alone[name], several[name])]
+
+
+def test_rows_enlarged_piece_by_piece_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(random_tensor, "PIECE_VALUES", 10 * SMALL.hidden)
+    plain, outliers = made(SMALL), made(SMALL, outliers=True)
+    for name in ("layers.0.self_attn.o_proj.weight", "layers.3.mlp.down_proj.weight"):
+        factor = (outliers[name] / plain[name])[:, 0]
+        assert sorted(factor.tolist()) == [1] * (SMALL.hidden - 1) + [16]
+
+
+def test_the_weights_are_those_that_recorded_vectors_were_made_of() -> None:
+    """If this fails after an update of numpy, its generators have changed, and what was recorded is to be made anew."""
+    weight = made(SMALL)["layers.1.mlp.up_proj.weight"]
+    assert hashlib.sha256(weight.tobytes()).hexdigest()[:16] == "56ca3c47feef0188"
+
+
 def test_fewer_layers_leave_the_others_unchanged() -> None:
     many, few = made(SMALL), made(replace(SMALL, num_layers=2))
     assert few.keys() < many.keys()
-    assert not [name for name in few if not torch.equal(few[name], many[name])]
+    assert not [name for name in few if not np.array_equal(few[name], many[name])]
 
 
 def test_a_checkpoint_is_whole_and_fits_its_config(tmp_path: Path) -> None:
@@ -146,56 +174,55 @@ def test_the_config_comes_last_so_that_half_a_checkpoint_is_no_model(tmp_path: P
     assert not (tmp_path / "config.json").exists()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_another_type_is_written_and_stated(tmp_path: Path, dtype: torch.dtype) -> None:
-    write_synthetic(SMALL, tmp_path, dtype=dtype)
-    assert {tensor.dtype for tensor in load_file(tmp_path / "model.safetensors").values()} == {dtype}
-    assert json.loads((tmp_path / "config.json").read_text())["torch_dtype"] == str(dtype).removeprefix("torch.")
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_another_type_is_written_and_stated(tmp_path: Path, dtype: type[np.floating[Any]]) -> None:
+    write_synthetic(SMALL, tmp_path, dtype=np.dtype(dtype))
+    assert {tensor.dtype for tensor in load_file(tmp_path / "model.safetensors").values()} == {np.dtype(dtype)}
+    assert json.loads((tmp_path / "config.json").read_text())["torch_dtype"] == np.dtype(dtype).name
 
 
 def test_a_large_checkpoint_is_sharded(tmp_path: Path) -> None:
-    specs = list(tensor_specs(SMALL, 0, False, torch.bfloat16))
+    specs = list(tensor_specs(SMALL, 0, False, BF16))
     files = write_tensors(tmp_path, specs, shard_bytes=200_000)
     assert len(files) > 2
     assert max(file.stat().st_size for file in files) < 210_000
     (tmp_path / "config.json").write_text(json.dumps(SMALL.config()))
     checkpoint = Checkpoint(tmp_path)
-    assert not [spec.name for spec in specs if not torch.equal(checkpoint.read(spec.name), spec.make())]
+    assert not [spec.name for spec in specs if not np.array_equal(checkpoint.read(spec.name), np.asarray(spec.make()))]
 
 
 def test_outliers_behind_norms_are_undone_by_the_matrices_that_read_them() -> None:
     plain, outliers = made(SMALL), made(SMALL, outliers=True)
     for gain, matrix in (("input_layernorm", "self_attn.q_proj"), ("post_attention_layernorm", "mlp.up_proj")):
         names = f"layers.1.{gain}.weight", f"layers.1.{matrix}.weight"
-        factor = (outliers[names[0]] / plain[names[0]]).float()
-        enlarged = factor > 8 * factor.median()
+        factor = outliers[names[0]] / plain[names[0]]
+        enlarged = factor > 8 * np.median(factor)
         assert int(enlarged.sum()) == 4
-        undone = (plain[names[1]] / outliers[names[1]]).float()
+        undone = plain[names[1]] / outliers[names[1]]
         assert bool((undone[:, enlarged] == 64).all())
         assert bool((undone[:, ~enlarged] == 1).all())
 
 
 def test_outliers_in_the_residual_stream_are_the_same_for_all_tokens_and_written_to_by_every_layer() -> None:
     plain, outliers = made(SMALL), made(SMALL, outliers=True)
-    table = outliers["embed_tokens.weight"].float()
-    dwarfs = table.mean(0).abs() > 20 * table.std(0).median()
+    table = outliers["embed_tokens.weight"]
+    dwarfs = np.abs(table.mean(0)) > 20 * np.median(table.std(0))
     assert int(dwarfs.sum()) == 1
-    assert float(table[:, dwarfs].abs().mean() / table[:, ~dwarfs].std()) == pytest.approx(64, rel=0.05)
+    assert float(np.abs(table[:, dwarfs]).mean() / table[:, ~dwarfs].std()) == pytest.approx(64, rel=0.05)
     for layer in range(SMALL.num_layers):
         for name in (f"layers.{layer}.self_attn.o_proj.weight", f"layers.{layer}.mlp.down_proj.weight"):
-            factor = (outliers[name] / plain[name]).float()
+            factor = outliers[name] / plain[name]
             assert bool((factor[dwarfs] == 16).all())
             assert bool((factor[~dwarfs] == 1).all())
 
 
 def test_gains_lie_around_one_and_matrices_keep_the_size_of_their_input() -> None:
-    for name, tensor in made(SMALL).items():
-        values = tensor.float()
+    for name, values in made(SMALL).items():
         if values.ndim == 1:
-            assert (values.mean().item(), values.std().item()) == pytest.approx((1.0, 0.1), abs=0.08), name
+            assert (values.mean(), values.std()) == pytest.approx((1.0, 0.1), abs=0.08), name
         elif name != "embed_tokens.weight":
-            x = torch.randn(200, values.shape[1])
-            ratio = ((x @ values.T).std() / x.std()).item()
+            x = np.random.default_rng(0).standard_normal((200, values.shape[1]))
+            ratio = (x @ values.T).std() / x.std()
             ends_in_residual = name.endswith(("o_proj.weight", "down_proj.weight"))
             assert ratio == pytest.approx(8**-0.5 if ends_in_residual else 1.0, rel=0.1), name
 
