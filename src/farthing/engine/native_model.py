@@ -8,6 +8,7 @@ from farthing.core.arrays import Array
 from farthing.engine.computing import OnLayer
 from farthing.engine.describe import ModelDescription
 from farthing.engine.memory import trim_heap
+from farthing.engine.weights.convert import rotates_inputs
 from farthing.engine.weights.store import ResidentStore, StreamedStore, WeightStore
 from farthing.engine.weights.tensors import ModelTensors
 from farthing.models.batch.packed import PackedBatch
@@ -17,7 +18,7 @@ from farthing.models.layout import MatrixPart
 from farthing.models.token_table import TokenTable
 from farthing.quant.format import Region
 from farthing.quant.native.team import native_kernels
-from farthing.quant.native_matrix import NativeMatrix
+from farthing.quant.native_matrix import NativeMatrix, UnrotatedMatrix
 
 
 class NativeModel:
@@ -76,4 +77,7 @@ class NativeModel:
     def _matrix(self, index: int, part: MatrixPart, *, stays: bool) -> NativeMatrix:
         packed, bias = self._tensors.packed(index, part), self._tensors.bias(index, part)
         form = part.stored_in(self._description.plan.format)
-        return form.bind(packed, bias, part.shape, self._regions[part.name], self._kernels, stays=stays)
+        matrix = form.bind(packed, bias, part.shape, self._regions[part.name], self._kernels, stays=stays)
+        if form.form != "int8" and rotates_inputs(self._description.plan.format, part):
+            return UnrotatedMatrix(matrix)
+        return matrix

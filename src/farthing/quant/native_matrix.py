@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from farthing.core.arrays import Array
+from farthing.core.arrays import BF16, Array, to_bf16, to_float32
 from farthing.quant.format import MatrixShape, Region
+from farthing.quant.int8_packed import PANEL_CHANNELS
+from farthing.quant.rotation import BLOCK, hadamard
 
 if TYPE_CHECKING:
     from farthing.quant.native.arguments import Form
     from farthing.quant.native.binding import NativeKernels
+
+DTYPES = {"fp32": np.dtype(np.float32), "bf16": BF16, "fp16": np.dtype(np.float16)}
 
 
 class NativeMatrix(ABC):
@@ -84,3 +88,27 @@ class UnpackedMatrix(NativeMatrix):
         block = self._region.take(num_bytes)
         self._write(block)
         return block
+
+
+class UnrotatedMatrix(NativeMatrix):
+    """A matrix in an exact form whose inputs were rotated (`farthing.quant.rotation`) before it was stored, so that its
+    block is rotated back: the kernels rotate rows only where they round them."""
+
+    keeps_block = False
+
+    def __init__(self, stored: NativeMatrix) -> None:
+        assert stored.form != "int8"
+        super().__init__(stored._kernels, stored.form, stored.shape, stored.bias)
+        self._stored = stored
+        self._kept = unrotated(stored.block(), stored) if stored.keeps_block else None
+
+    def block(self) -> Array:
+        return unrotated(self._stored.block(), self._stored) if self._kept is None else self._kept
+
+
+def unrotated(block: Array, matrix: NativeMatrix) -> Array:
+    """Rotate a block of panels [k][32] along k, in place."""
+    numbers = block.view(DTYPES[matrix.form]).reshape(-1, BLOCK, PANEL_CHANNELS)
+    turned = hadamard() @ to_float32(numbers)  # its own inverse
+    numbers[:] = to_bf16(turned) if matrix.form == "bf16" else turned
+    return block

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from farthing.core.arrays import BF16, Array
+from farthing.core.arrays import Array
 from farthing.engine.cards.host_store import HostStore, pinned
 from farthing.engine.computing import OnLayer
 from farthing.engine.describe import ModelDescription
@@ -24,7 +24,10 @@ from farthing.models.token_table import TokenTable
 from farthing.models.torch_pass.attention import attend_runs, attend_varlen
 from farthing.models.torch_pass.run import TorchPass
 from farthing.models.torch_pass.start import Compute, LayerWeights, PassStart, TorchBatch
-from farthing.quant.gpu.linear import Linear, RotatedLinear, TorchRegion, bind
+from farthing.quant.gpu.linear import Linear, TensorRegion
+from farthing.quant.gpu.linears import card_linear
+from farthing.quant.gpu.rotation import RotatedLinear
+from farthing.quant.gpu.tensors import as_tensor
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # The messages of torch's allocator for the host, in a RuntimeError (c10/core/impl/alloc_cpu.cpp).
@@ -136,11 +139,11 @@ class TorchModel:
 
         return HostStore(layers, bound, self._device)
 
-    def _streamed(self, index: int, regions: Mapping[str, TorchRegion]) -> LayerWeights:
+    def _streamed(self, index: int, regions: Mapping[str, TensorRegion]) -> LayerWeights:
         trim_heap()
         return self._layer(index, regions, self._device)
 
-    def _layer(self, index: int, regions: Mapping[str, TorchRegion], device: torch.device) -> LayerWeights:
+    def _layer(self, index: int, regions: Mapping[str, TensorRegion], device: torch.device) -> LayerWeights:
         """The weights of a layer on a device, made one matrix after the other: no more than one is there twice."""
         plan = self._description.plan
         matrices = {
@@ -149,9 +152,9 @@ class TorchModel:
         }
         return LayerWeights(matrices, moved(as_tensors(self._tensors.vectors(index)), device))
 
-    def _regions(self) -> Mapping[str, TorchRegion]:
+    def _regions(self) -> Mapping[str, TensorRegion]:
         """The regions into which formats unpack one layer's matrices, where they do so; nothing is allocated yet."""
-        return {part.name: TorchRegion() for part in self._description.layout.matrices}
+        return {part.name: TensorRegion() for part in self._description.layout.matrices}
 
     def _matrix_tensors(self, index: int, part: MatrixPart) -> dict[str, torch.Tensor]:
         """The tensors that a matrix is stored in, and its bias, on the host."""
@@ -170,12 +173,6 @@ def device_of(name: str) -> torch.device:
     return torch.device("cpu" if name == "torch-cpu" else name)
 
 
-def as_tensor(array: Array) -> torch.Tensor:
-    """The array's memory as a tensor."""
-    tensor = torch.from_numpy(array)
-    return tensor.view(torch.bfloat16) if array.dtype == BF16 else tensor
-
-
 def as_tensors(arrays: Mapping[str, Array]) -> dict[str, torch.Tensor]:
     return {name: as_tensor(array) for name, array in arrays.items()}
 
@@ -184,9 +181,9 @@ def moved(tensors: Mapping[str, torch.Tensor], device: torch.device) -> dict[str
     return {name: tensor.to(device) for name, tensor in tensors.items()}
 
 
-def bound_matrix(found: Mapping[str, torch.Tensor], part: MatrixPart, plan: Plan, region: TorchRegion) -> Linear:
+def bound_matrix(found: Mapping[str, torch.Tensor], part: MatrixPart, plan: Plan, region: TensorRegion) -> Linear:
     packed = {name: tensor for name, tensor in found.items() if name != BIAS}
-    linear = bind(part.stored_in(plan.format).name, packed, found.get(BIAS), part.shape, region)
+    linear = card_linear(part.stored_in(plan.format).name, packed, found.get(BIAS), part.shape, region)
     return RotatedLinear(linear) if rotates_inputs(plan.format, part) else linear
 
 

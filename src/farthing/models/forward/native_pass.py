@@ -24,7 +24,7 @@ from farthing.models.token_table import TokenTable
 from farthing.quant.format import WeightFormat
 from farthing.quant.native.arguments import KnownKeys, LayerShape, NativeBatch, NativePrefixes, NativeWeights
 from farthing.quant.native.binding import NativeKernels
-from farthing.quant.native.passes import NativeInput, NativeLayer, NativeNorm, NativePass, NativeRotation
+from farthing.quant.native.passes import NativeInput, NativeLayer, NativeNorm, NativePass
 from farthing.quant.native_matrix import NativeMatrix
 from farthing.quant.rotation import can_rotate
 
@@ -84,8 +84,8 @@ def layer_shape(spec: ModelSpec, layer: LayerSpec, layout: Layout | None, form: 
 
 
 def rotated_parts(layout: Layout | None, form: WeightFormat | None) -> set[str]:
-    """The matrices whose inputs are rotated on their way (`farthing.quant.rotation`)."""
-    if layout is None or form is None or not form.quantises:
+    """The matrices whose inputs are rotated on their way, where rows are rounded (`farthing.quant.rotation`)."""
+    if layout is None or form is None or form.form != "int8":
         return set()
     return {part.name for part in layout.matrices if part.rotates_inputs and can_rotate(part.in_features)}
 
@@ -142,7 +142,7 @@ class NativeForward:
         # By the layer's identity: a hash of all its numbers takes long beside a short text.
         self.shapes = {id(layer): layer_shape(spec, layer, layout, form) for layer in spec.layers}
         self.short_tokens = MOST_PRODUCTS // sum(self.shapes[id(layer)].num_weights for layer in spec.layers)
-        self.rotation = None if rotation is None else native_rotation(rotation)
+        self.rotation = None if rotation is None else rotation.native
         self.last_norm = native_norm(spec.last_norm, shared, "last_norm")
         self._input_norm = native_norm(spec.input.norm, shared, "input_norm")
         self._positions = shared["positions"][spec.input.position_offset :] if spec.input.learns_positions else None
@@ -275,7 +275,3 @@ def native_norm(norm: NormSpec | None, shared: Mapping[str, Array], name: str) -
     if norm is None:
         return None
     return NativeNorm(norm.kind, norm.eps, shared[f"{name}_gain"], shared.get(f"{name}_bias"))
-
-
-def native_rotation(rotation: Rotation) -> NativeRotation:
-    return NativeRotation(rotation.left, rotation.right, rotation.signs)
