@@ -67,7 +67,7 @@ def kernel() -> object:
     """The native int8 kernels; None where they were not built."""
     from farthing.quant.native.team import native_kernels
 
-    return native_kernels()
+    return native_kernels(2)
 
 
 def nobody_waits(url: str) -> bool:

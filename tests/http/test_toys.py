@@ -74,11 +74,8 @@ def test_a_family_is_computed_as_it_says(toy: Path) -> None:
 
 
 def test_a_family_has_native_kernels_where_its_layers_fit_them(toy: Path) -> None:
-    if native_kernels() is None:
-        pytest.skip("the native kernels were not built")
     with Embedder(str(toy), format="fp32") as exact, Embedder(str(toy), format="int8") as rounded:
         assert rounded.plan.is_native
-        assert fits(rounded.spec)
         cosines = (exact.encode(TEXTS) * rounded.encode(TEXTS)).sum(1)
     assert cosines.min() > 0.995
 

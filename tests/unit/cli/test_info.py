@@ -25,7 +25,7 @@ def test_info_prints_versions_kernels_device_and_extras() -> None:
 
 def test_info_shows_no_names_of_the_program() -> None:
     shown = CliRunner().invoke(info, ["--device", "cpu"]).stdout
-    for inside in ("()", "None", "True", "False", "_bytes", "has_native"):
+    for inside in ("()", "None", "True", "False", "_bytes", "is_native"):
         assert inside not in shown.partition("extras:")[0]
 
 

@@ -84,10 +84,10 @@ def test_on_a_terminal_the_table_fits_its_width(width: int) -> None:
     assert len(next(line for line in wide if line.startswith("format"))) > 150
 
 
-def test_what_would_be_faster_is_said() -> None:
+def test_what_would_be_exact_is_said() -> None:
     found = plan_model("qwen3-0.6b", SourceSettings(), EngineSettings(device="cpu", memory="none"))
-    if found.facts.has_native:
-        assert any("--format int8" in line for line in report_lines(found))
+    assert any("int8, resident, is chosen" in line for line in report_lines(found))
+    assert any("--format fp32" in line for line in report_lines(found))
 
 
 def test_a_misspelt_shape_is_named_without_asking_a_hub() -> None:

@@ -18,7 +18,7 @@ from farthing.serving.quantising.quantise import quantise_model
 
 GIB = 2**30
 A100 = DeviceFacts("cuda:0", "A100", 80 * GIB, 79 * GIB, True, True, num_threads=8)
-CPU = DeviceFacts("cpu", "AMD EPYC", 64 * GIB, 60 * GIB, False, False, num_threads=2, has_native=True)
+CPU = DeviceFacts("cpu", "AMD EPYC", 64 * GIB, 60 * GIB, False, False, num_threads=2)
 
 
 @pytest.fixture(scope="module")

@@ -61,7 +61,7 @@ class NumpyKernels:
 def kernels(request: pytest.FixtureRequest) -> NativeKernels:
     if request.param == "numpy":
         return cast("NativeKernels", NumpyKernels())
-    found = native_kernels()
+    found = native_kernels(2)
     if found is None:
         pytest.skip("the native kernels were not built (no C++ compiler)")
     return found

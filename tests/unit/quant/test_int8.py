@@ -39,7 +39,6 @@ def test_bytes_are_those_that_are_stored() -> None:
     assert packed["packed"].ctypes.data % 64 == 0
 
 
-@pytest.mark.skipif(native_kernels() is None, reason="the native kernels were not built (no C++ compiler)")
 @pytest.mark.parametrize("convert", [np.asarray, to_bf16, np.float16])
 def test_the_kernels_pack_as_numpy_does(convert: type[np.float16]) -> None:
     weight = convert(random(40, 100))

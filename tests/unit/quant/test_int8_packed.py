@@ -21,11 +21,10 @@ def random(shape: tuple[int, int]) -> Array:
     return weight
 
 
-@pytest.mark.skipif(native_kernels() is None, reason="the native kernels were not built (no C++ compiler)")
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("convert", [np.asarray, to_bf16, np.float16])
 def test_the_bytes_are_the_native_ones(shape: tuple[int, int], convert: type[np.float16]) -> None:
-    kernels = native_kernels()
+    kernels = native_kernels(2)
     assert kernels is not None
     weight = convert(random(shape))
     assert packed_bytes(*shape) == kernels.packed_bytes("int8", *shape)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from farthing.engine.plan.run_mode import DTYPE_BYTES, Dtype, ModelShape, Place, Way
 from farthing.engine.plan.scratch import FP32_BYTES, Pass, native_pass_bytes, torch_pass_bytes
+from farthing.models.forward.native_pass import layer_shape
 from farthing.models.layout import Layout, MatrixPart
 from farthing.models.spec import ModelSpec
 from farthing.quant.format import WeightFormat, block_bytes
@@ -168,7 +169,11 @@ def working_bytes(model: ModelShape, way: Way) -> int:
     longest = way.context_length
     texts = ((longest, 1), (way.max_batch_tokens, PLANNED_TEXTS))
     runs = [make_pass(model, way, num_tokens, num_texts, longest) for num_tokens, num_texts in texts]
-    one_pass = max(native_pass_bytes(run, way.num_threads) if way.is_native else torch_pass_bytes(run) for run in runs)
+    if way.is_native:
+        shapes = {layer_shape(model.spec, layer, model.layout, way.format) for layer in set(model.spec.layers)}
+        one_pass = max(native_pass_bytes(run, shapes, way.num_threads) for run in runs)
+    else:
+        one_pass = max(torch_pass_bytes(run) for run in runs)
     converting = converting_bytes(model, way)
     if way.residency != "disk":
         return max(one_pass, converting)
@@ -188,7 +193,6 @@ def make_pass(model: ModelShape, way: Way, num_tokens: int, num_texts: int, long
         DTYPE_BYTES[way.residual_dtype],
         converts=not way.on_card and DTYPE_BYTES[way.dtype] > stored_itemsize(way.format),
         on_card=way.on_card,
-        form=way.format.form,
     )
 
 

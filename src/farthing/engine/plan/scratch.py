@@ -6,17 +6,15 @@ holds them against measured peaks). Weights, the token table, the interpreter an
 
 from __future__ import annotations
 
-import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from farthing.models.spec import ModelSpec
 from farthing.models.torch_pass.sizes import ALL_HEADS_TOKENS, CONVERTED_BYTES
-from farthing.quant.int8_packed import GROUP_INPUTS
+from farthing.quant.native.arguments import LayerShape
+from farthing.quant.native.team import native_kernels
 
-FP32_BYTES, BF16_BYTES = 4, 2
-# Constants of the native kernels (native/src/tile.h, kv.h): the rows of a tile, and the multiple to which a text's keys
-# are padded.
-TILE_ROWS, KEY_PANEL = 126, 32
+FP32_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,6 @@ class Pass:
     residual_bytes: int
     converts: bool
     on_card: bool = False
-    form: str = "fp32"
 
     @property
     def residual(self) -> int:
@@ -70,36 +67,13 @@ def torch_pass_bytes(run: Pass) -> int:
     return run.residual + run.positions + peak + (CONVERTED_BYTES if run.converts else 0)
 
 
-def native_pass_bytes(run: Pass, num_threads: int) -> int:
-    """The peak of a pass on the native int8 kernels in bytes."""
-    spec, chunk = run.spec, min(run.num_tokens, run.chunk_tokens)
-    starting = 4 * chunk * spec.hidden * FP32_BYTES + run.longest * 2 * spec.head_dim * FP32_BYTES
-    tables = run.longest * spec.head_dim * FP32_BYTES if spec.turns_heads else 0
-    return run.residual + tables + max(starting, native_scratch_bytes(run, num_threads))
+def native_pass_bytes(run: Pass, shapes: Collection[LayerShape], num_threads: int) -> int:
+    """The peak of a pass on the native kernels in bytes: what they ask for, the residual stream, cosines and sines.
 
-
-def native_scratch_bytes(run: Pass, num_threads: int) -> int:
-    """The bytes that ft_layer_scratch_bytes reports (native/src/layer_scratch.h)."""
-    spec = run.spec
-    norms_sums = any(layer.norm_place == "after" for layer in spec.layers)
-    padded_tokens = run.num_tokens + min(run.num_tokens, run.num_texts) * (KEY_PANEL - 1)
-    kv = [2 * padded_tokens * spec.kv_width] * 2 + [4 * (run.num_texts + 1)]
-    widest, group = max(spec.hidden, spec.q_width), spec.num_heads // spec.num_kv_heads
-    tile = (
-        TILE_ROWS * aligned(widest),
-        TILE_ROWS * FP32_BYTES,
-        TILE_ROWS * spec.intermediate,
-        TILE_ROWS * math.ceil(spec.intermediate / GROUP_INPUTS) * FP32_BYTES,
-        widest * FP32_BYTES,
-        TILE_ROWS * (spec.head_dim + 16) * FP32_BYTES,
-        TILE_ROWS * (GROUP_INPUTS + 16) * FP32_BYTES,
-        TILE_ROWS * (spec.hidden + 16) * FP32_BYTES if norms_sums else 0,
-        TILE_ROWS * spec.q_width * BF16_BYTES,
-        TILE_ROWS * group * spec.head_dim * FP32_BYTES,
-        *[TILE_ROWS * group * FP32_BYTES] * 2,
-    )
-    return sum(map(aligned, kv)) + num_threads * sum(map(aligned, tile))
-
-
-def aligned(num_bytes: int) -> int:
-    return math.ceil(num_bytes / 64) * 64
+    How many rows a thread takes at once depends on its caches, so that only the kernels know.
+    """
+    kernels, spec = native_kernels(num_threads), run.spec
+    scratch = max(kernels.layer_scratch_bytes(shape, run.num_tokens, run.num_texts) for shape in shapes)
+    # Angles, cosines and sines, of half of a head's numbers each.
+    tables = 3 * run.longest * spec.head_dim // 2 * FP32_BYTES if spec.turns_heads else 0
+    return run.residual + tables + scratch

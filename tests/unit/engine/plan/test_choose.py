@@ -18,8 +18,8 @@ from farthing.models.synth.checkpoint import SHAPES
 from tiers import examples
 
 GIB = 2**30
-CPU = DeviceFacts("cpu", "AMD EPYC", 64 * GIB, 60 * GIB, False, False, num_threads=2, has_native=True)
-A100 = DeviceFacts("cuda:0", "A100", 80 * GIB, 79 * GIB, True, True, num_threads=8, has_native=True)
+CPU = DeviceFacts("cpu", "AMD EPYC", 64 * GIB, 60 * GIB, False, False, num_threads=2)
+A100 = DeviceFacts("cuda:0", "A100", 80 * GIB, 79 * GIB, True, True, num_threads=8)
 H100 = replace(A100, name="H100", fast_fp8=True)
 MODELS = {name: shape_of_config(SHAPES[name].config()) for name in ("qwen3-0.6b", "qwen3-4b", "qwen3-8b")}
 SMALL = MODELS["qwen3-0.6b"]
@@ -137,7 +137,7 @@ def test_int8_is_named_where_it_would_be_several_times_as_fast() -> None:
     assert "--format int8" in plan_for().faster
     for settled in ({"format": "fp32"}, {"format": "none"}, {"format": "int8"}, {"memory": "1150MiB"}):
         assert plan_for(**settled).faster == ""
-    assert plan_for(device=replace(CPU, has_native=False)).faster == ""
+    assert plan_for(device=replace(CPU)).faster == ""
     assert plan_for(device=A100).faster == ""
 
 

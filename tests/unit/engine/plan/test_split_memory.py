@@ -17,8 +17,8 @@ from farthing.models.synth.checkpoint import SHAPES
 from tiers import examples
 
 GB = 10**9
-CPU = DeviceFacts("cpu", "AMD EPYC", 64 * GB, 60 * GB, False, False, num_threads=2, has_native=True)
-CARD = DeviceFacts("cuda:0", "A100", 80 * GB, 79 * GB, True, True, num_threads=8, has_native=True)
+CPU = DeviceFacts("cpu", "AMD EPYC", 64 * GB, 60 * GB, False, False, num_threads=2)
+CARD = DeviceFacts("cuda:0", "A100", 80 * GB, 79 * GB, True, True, num_threads=8)
 MODELS = {name: shape_of_config(SHAPES[name].config()) for name in ("qwen3-0.6b", "qwen3-8b")}
 SMALL = MODELS["qwen3-0.6b"]
 models = st.sampled_from(list(MODELS.values()))

@@ -43,7 +43,7 @@ def test_what_a_models_plan_leaves_to_the_cache() -> None:
 
 
 def test_a_cards_memory_is_not_the_caches() -> None:
-    assert not CARD.is_cpu
+    assert CARD.on_card
     assert reserved_bytes(CacheSettings(), EngineSettings(memory="4GB"), CARD) == 0
     assert memory_bytes(CacheSettings(), EngineSettings(memory="4GB"), CARD) == int(GIB * 0.9) // 64
 
