@@ -30,11 +30,12 @@ class DenseFormat:
     form: Literal["fp32", "bf16", "fp16"]
     quantises: bool = False
     is_packed_int8: bool = False
+    unpacks_natively: bool = False
 
     def unpacks(self, *, on_card: bool, is_resident: bool, fast_fp8: bool) -> bool:  # noqa: ARG002
         return False
 
-    def pack(self, weight: Array) -> dict[str, Array]:
+    def pack(self, weight: Array, kernels: NativeKernels) -> dict[str, Array]:  # noqa: ARG002
         return {"weight": as_dtype(weight, self.dtype)}
 
     def bind(

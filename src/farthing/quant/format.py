@@ -16,7 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+import numpy as np
+
 from farthing.core.arrays import Array, aligned_empty
+from farthing.quant import dense_packed, int8_packed
 
 if TYPE_CHECKING:
     from farthing.quant.native.arguments import Form
@@ -82,7 +85,12 @@ class WeightFormat(Protocol):
         """
         ...
 
-    def pack(self, weight: Array) -> dict[str, Array]:
+    @property
+    def unpacks_natively(self) -> bool:
+        """Whether a layer's blocks are written anew for each batch, where the native kernels compute."""
+        ...
+
+    def pack(self, weight: Array, kernels: NativeKernels) -> dict[str, Array]:
         """The arrays that store `weight` [out_features, in_features].
 
         A format that quantises stores one array: "packed", uint8 [num_bytes], aligned to 64 and of a length that is a
@@ -113,6 +121,13 @@ class WeightFormat(Protocol):
     def num_bytes(self, out_features: int, in_features: int) -> int:
         """The bytes that `pack` stores for a matrix of this shape."""
         ...
+
+
+def block_bytes(form: Form, out_features: int, in_features: int) -> int:
+    """The bytes of a block that the native kernels multiply (`NativeKernels.packed_bytes`), without them."""
+    if form == "int8":
+        return int8_packed.packed_bytes(out_features, in_features)
+    return dense_packed.packed_bytes(out_features, in_features, np.dtype(np.float32 if form == "fp32" else np.float16))
 
 
 @runtime_checkable

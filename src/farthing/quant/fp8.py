@@ -27,14 +27,14 @@ FP32_BYTES = 4
 
 class Fp8Format:
     name = "fp8"
-    quantises = True
+    quantises = unpacks_natively = True
     is_packed_int8 = False
     form: Literal["fp32"] = "fp32"
 
     def unpacks(self, *, on_card: bool, is_resident: bool, fast_fp8: bool) -> bool:  # noqa: ARG002
         return not fast_fp8
 
-    def pack(self, weight: Array) -> dict[str, Array]:
+    def pack(self, weight: Array, kernels: NativeKernels) -> dict[str, Array]:  # noqa: ARG002
         block = aligned_zeros(self.num_bytes(*weight.shape))
         scales, codes = views(block, *weight.shape)
         numbers = to_float32(weight)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from farthing.core.arrays import Array
 from farthing.quant.format import MatrixShape, Region
-from farthing.quant.int8_packed import pack, packed_bytes
-from farthing.quant.native.team import native_kernels
+from farthing.quant.int8_packed import packed_bytes
 from farthing.quant.native_matrix import NativeMatrix, StoredMatrix
 
 if TYPE_CHECKING:
@@ -22,14 +21,14 @@ if TYPE_CHECKING:
 class Int8Format:
     name = "int8"
     quantises = is_packed_int8 = True
+    unpacks_natively = False
     form: Literal["int8"] = "int8"
 
     def unpacks(self, *, on_card: bool, is_resident: bool, fast_fp8: bool) -> bool:  # noqa: ARG002
         return on_card and not is_resident  # when it is brought there
 
-    def pack(self, weight: Array) -> dict[str, Array]:
-        kernels = native_kernels()
-        return {"packed": pack(weight) if kernels is None else kernels.pack("int8", weight)}
+    def pack(self, weight: Array, kernels: NativeKernels) -> dict[str, Array]:
+        return {"packed": kernels.pack("int8", weight)}
 
     def bind(
         self,

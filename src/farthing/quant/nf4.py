@@ -15,10 +15,9 @@ import numpy as np
 from farthing.core.arrays import Array, aligned_zeros, to_float32
 from farthing.quant.format import MatrixShape, Region
 from farthing.quant.int8 import Int8Format
-from farthing.quant.native.team import native_kernels
 from farthing.quant.native_matrix import NativeMatrix, UnpackedMatrix
 from farthing.quant.nf4_calibrated import pack_calibrated
-from farthing.quant.nf4_packed import SCALE_CANDIDATES, pack, packed_bytes
+from farthing.quant.nf4_packed import SCALE_CANDIDATES, packed_bytes
 
 if TYPE_CHECKING:
     from farthing.quant.native.binding import NativeKernels
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 class Nf4Format:
     name = "nf4"
-    quantises = True
+    quantises = unpacks_natively = True
     is_packed_int8 = False
     form: Literal["int8"] = "int8"
     finer = Int8Format()
@@ -34,10 +33,7 @@ class Nf4Format:
     def unpacks(self, *, on_card: bool, is_resident: bool, fast_fp8: bool) -> bool:  # noqa: ARG002
         return True
 
-    def pack(self, weight: Array) -> dict[str, Array]:
-        kernels = native_kernels()
-        if kernels is None:
-            return {"packed": pack(weight)}
+    def pack(self, weight: Array, kernels: NativeKernels) -> dict[str, Array]:
         block = aligned_zeros(packed_bytes(*weight.shape))
         kernels.pack_nf4(to_float32(weight) if weight.dtype == np.float16 else weight, SCALE_CANDIDATES, block)
         return {"packed": block}
