@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy_kernels import NUMPY_KERNELS
 
 from farthing.core.arrays import BF16, Array, to_bf16, to_float32
 from farthing.quant.dense import as_dtype
@@ -26,7 +27,7 @@ def random(*shape: int) -> Array:
 def test_only_the_weight_is_rounded(name: str, rows: int, has_bias: bool, stays: bool, kernels: NativeKernels) -> None:
     weight, bias, x = random(OUT, IN) * IN**-0.5, random(OUT) if has_bias else None, 1e6 * random(rows, IN)
     form = FORMATS[name]
-    matrix = form.bind(form.pack(weight), bias, MatrixShape(OUT, IN), Region(), kernels, stays=stays)
+    matrix = form.bind(form.pack(weight, kernels), bias, MatrixShape(OUT, IN), Region(), kernels, stays=stays)
     y = matrix(x)
     assert (y.shape, y.dtype, matrix.form) == ((rows, OUT), np.float32, name)
     rounded = to_float32(as_dtype(weight, DTYPES[name])).astype(np.float64)
@@ -37,7 +38,7 @@ def test_only_the_weight_is_rounded(name: str, rows: int, has_bias: bool, stays:
 @pytest.mark.parametrize("stored", DTYPES)
 def test_packing_rounds_to_the_format_whatever_was_stored(name: str, stored: str) -> None:
     weight = as_dtype(random(OUT, IN), DTYPES[stored])
-    packed = FORMATS[name].pack(weight)
+    packed = FORMATS[name].pack(weight, NUMPY_KERNELS)
     assert {key: array.dtype for key, array in packed.items()} == {"weight": DTYPES[name]}
     if name == stored:
         assert packed["weight"] is weight
@@ -49,7 +50,7 @@ def test_packing_rounds_to_the_format_whatever_was_stored(name: str, stored: str
 
 @EVERY_FORMAT
 def test_the_bytes_are_foretold(name: str) -> None:
-    packed = FORMATS[name].pack(random(OUT, IN))
+    packed = FORMATS[name].pack(random(OUT, IN), NUMPY_KERNELS)
     assert FORMATS[name].num_bytes(OUT, IN) == sum(array.nbytes for array in packed.values())
 
 
@@ -63,7 +64,7 @@ def test_numbers_beyond_fp16_become_inf_and_ties_go_to_even() -> None:
 
 def test_a_matrix_that_stays_is_laid_out_once_and_one_that_does_not_at_each_call(kernels: NativeKernels) -> None:
     form, region, shape = FORMATS["bf16"], Region(), MatrixShape(OUT, IN)
-    weights = [form.pack(random(OUT, IN)), form.pack(random(OUT, IN) + 1)]
+    weights = [form.pack(random(OUT, IN), kernels), form.pack(random(OUT, IN) + 1, kernels)]
     kept = [form.bind(weight, None, shape, region, kernels) for weight in weights]
     assert all(isinstance(matrix, StoredMatrix) and matrix.keeps_block for matrix in kept)
     assert kept[0].block() is kept[0].block()

@@ -5,7 +5,7 @@ import pytest
 
 from farthing.core.arrays import BF16, to_bf16
 from farthing.quant.dense_packed import pack, packed_bytes
-from farthing.quant.native.team import native_kernels
+from farthing.quant.native.binding import NativeKernels
 
 SHAPES = [(1, 1), (5, 7), (32, 16), (33, 65), (64, 192)]
 
@@ -26,12 +26,10 @@ def test_numbers_lie_in_panels_with_zeros_around_them(shape: tuple[int, int]) ->
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("form", ["fp32", "bf16", "fp16"])
-def test_the_bytes_are_the_native_ones(shape: tuple[int, int], form: str) -> None:
-    kernels = native_kernels(2)
-    assert kernels is not None
+def test_the_bytes_are_the_native_ones(shape: tuple[int, int], form: str, built_kernels: NativeKernels) -> None:
     weight = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
     stored = {"fp32": weight, "bf16": to_bf16(weight), "fp16": weight.astype(np.float16)}[form]
     assert stored.dtype != BF16 or form == "bf16"
     block = np.empty(packed_bytes(*shape, stored.dtype), np.uint8)
     pack(stored, block.view(stored.dtype))
-    assert np.array_equal(kernels.pack(form, stored), block)  # type: ignore[arg-type]
+    assert np.array_equal(built_kernels.pack(form, stored), block)  # type: ignore[arg-type]

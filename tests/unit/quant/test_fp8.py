@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy_kernels import NUMPY_KERNELS
 
 from farthing.core.arrays import Array, to_bf16
 from farthing.quant.format import MatrixShape, Region
@@ -18,13 +19,13 @@ def random(*shape: int) -> Array:
 
 def restored(weight: Array) -> Array:
     out = np.empty(weight.shape, np.float32)
-    unpack(Fp8Format().pack(weight)["packed"], out)
+    unpack(Fp8Format().pack(weight, NUMPY_KERNELS)["packed"], out)
     return out
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 7), (33, 513), (64, 128)])
 def test_bytes_are_those_that_are_stored(shape: tuple[int, int]) -> None:
-    packed = Fp8Format().pack(random(*shape))
+    packed = Fp8Format().pack(random(*shape), NUMPY_KERNELS)
     assert list(packed) == ["packed"]
     assert packed["packed"].size == Fp8Format().num_bytes(*shape)
     assert packed["packed"].size % 64 == packed["packed"].ctypes.data % 64 == 0
@@ -32,8 +33,8 @@ def test_bytes_are_those_that_are_stored(shape: tuple[int, int]) -> None:
 
 def test_the_bytes_never_change_because_folders_hold_them(digest: Callable[[Any], str]) -> None:
     weight = random(40, 130)
-    assert digest(Fp8Format().pack(weight)["packed"]) == "d6830fba53997863"
-    assert digest(Fp8Format().pack(to_bf16(weight))["packed"]) == "f355afd32dd22efb"
+    assert digest(Fp8Format().pack(weight, NUMPY_KERNELS)["packed"]) == "d6830fba53997863"
+    assert digest(Fp8Format().pack(to_bf16(weight), NUMPY_KERNELS)["packed"]) == "f355afd32dd22efb"
 
 
 def test_a_channels_largest_value_is_exact_and_none_is_off_by_more_than_a_sixteenth() -> None:
@@ -61,7 +62,7 @@ def test_zeros_stay_zeros_and_nan_and_inf_stay_in_their_channel() -> None:
 def test_a_product_is_that_of_the_restored_weight(bias: bool, size: tuple[int, int], kernels: NativeKernels) -> None:
     weight, x, offset = random(*size), random(7, size[1]), random(size[0]) if bias else None
     form = Fp8Format()
-    matrix = form.bind(form.pack(weight), offset, MatrixShape(*size), Region(), kernels)
+    matrix = form.bind(form.pack(weight, kernels), offset, MatrixShape(*size), Region(), kernels)
     assert (matrix.form, matrix.keeps_block) == ("fp32", False)
     assert np.array_equal(matrix.block(), kernels.pack("fp32", restored(weight)))
     want = x.astype(np.float64) @ restored(weight).T + (0 if offset is None else offset)

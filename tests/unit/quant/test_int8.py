@@ -8,7 +8,6 @@ from farthing.quant.format import MatrixShape, Region
 from farthing.quant.int8 import Int8Format
 from farthing.quant.int8_packed import pack, quantise_rows
 from farthing.quant.native.binding import NativeKernels
-from farthing.quant.native.team import native_kernels
 
 
 def random(*shape: int) -> Array:
@@ -22,7 +21,7 @@ def test_a_product_is_the_exact_one_of_quantised_rows_and_weights(
 ) -> None:
     x, weight, offset = random(num_tokens, 192), random(64, 192), random(64) if bias else None
     form = Int8Format()
-    packed = form.pack(weight)
+    packed = form.pack(weight, kernels)
     matrix = form.bind(packed, offset, MatrixShape(64, 192), Region(), kernels)
     assert matrix.block() is packed["packed"]
     assert (matrix.form, matrix.keeps_block) == ("int8", True)
@@ -31,15 +30,15 @@ def test_a_product_is_the_exact_one_of_quantised_rows_and_weights(
     assert float(np.linalg.norm(matrix(x) - exact) / np.linalg.norm(exact)) < 2e-4
 
 
-def test_bytes_are_those_that_are_stored() -> None:
+def test_bytes_are_those_that_are_stored(kernels: NativeKernels) -> None:
     form = Int8Format()
-    packed = form.pack(random(64, 128))
+    packed = form.pack(random(64, 128), kernels)
     assert list(packed) == ["packed"]
     assert form.num_bytes(64, 128) == packed["packed"].nbytes
     assert packed["packed"].ctypes.data % 64 == 0
 
 
 @pytest.mark.parametrize("convert", [np.asarray, to_bf16, np.float16])
-def test_the_kernels_pack_as_numpy_does(convert: type[np.float16]) -> None:
+def test_the_kernels_pack_as_numpy_does(convert: type[np.float16], built_kernels: NativeKernels) -> None:
     weight = convert(random(40, 100))
-    assert np.array_equal(Int8Format().pack(weight)["packed"], pack(weight))
+    assert np.array_equal(Int8Format().pack(weight, built_kernels)["packed"], pack(weight))

@@ -10,7 +10,7 @@ import pytest
 
 from farthing.core.arrays import Array, to_bf16
 from farthing.quant.int8_packed import ALIGNMENT, pack, packed_bytes, quantise_rows, unpack
-from farthing.quant.native.team import native_kernels
+from farthing.quant.native.binding import NativeKernels
 
 SHAPES = [(1, 1), (5, 7), (32, 64), (40, 65), (64, 192), (33, 513), (256, 1024)]
 
@@ -23,12 +23,12 @@ def random(shape: tuple[int, int]) -> Array:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("convert", [np.asarray, to_bf16, np.float16])
-def test_the_bytes_are_the_native_ones(shape: tuple[int, int], convert: type[np.float16]) -> None:
-    kernels = native_kernels(2)
-    assert kernels is not None
+def test_the_bytes_are_the_native_ones(
+    shape: tuple[int, int], convert: type[np.float16], built_kernels: NativeKernels
+) -> None:
     weight = convert(random(shape))
-    assert packed_bytes(*shape) == kernels.packed_bytes("int8", *shape)
-    assert np.array_equal(pack(weight), kernels.pack("int8", weight))
+    assert packed_bytes(*shape) == built_kernels.packed_bytes("int8", *shape)
+    assert np.array_equal(pack(weight), built_kernels.pack("int8", weight))
 
 
 def test_the_bytes_never_change_because_folders_hold_them(digest: Callable[[Any], str]) -> None:

@@ -48,7 +48,7 @@ def test_an_outlier_channel_costs_int8_little_once_rotated(kernels: NativeKernel
     want, int8 = x @ weight.T, weight_format("int8")
 
     def error(rows: Array, stored: Array) -> float:
-        matrix = int8.bind(int8.pack(stored), None, MatrixShape(32, 128), Region(), kernels)
+        matrix = int8.bind(int8.pack(stored, kernels), None, MatrixShape(32, 128), Region(), kernels)
         return float(np.linalg.norm(matrix(rows) - want) / np.linalg.norm(want))
 
     plain, rotated = error(x, weight), error(rotate(x), rotate(weight))

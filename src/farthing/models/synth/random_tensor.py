@@ -74,7 +74,8 @@ def sums(source: np.random.Generator, count: int) -> Array:
     total = (octets[0] | np.int8(1)).astype(np.int16)
     for more in octets[1:]:
         total += more
-    return total[:count].astype(np.float32)
+    numbers: Array = total[:count].astype(np.float32)
+    return numbers
 
 
 def rounded(numbers: Array, dtype: np.dtype[Any]) -> Array:

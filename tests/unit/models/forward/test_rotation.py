@@ -7,7 +7,7 @@ import pytest
 
 from farthing.core.arrays import Array
 from farthing.models.forward.rotation import Rotation
-from farthing.quant.native.team import native_kernels
+from farthing.quant.native.team import LIBRARY, native_kernels
 
 WIDTHS = pytest.mark.parametrize("width", [1, 24, 64, 96, 97, 384, 1024, 2560, 4096])
 
@@ -60,6 +60,7 @@ def test_the_signs_never_change_because_folders_rely_on_them() -> None:
 
 
 @WIDTHS
+@pytest.mark.skipif(not LIBRARY.is_file(), reason="the native kernels were not built (no C++ compiler)")
 def test_the_kernels_rotate_as_numpy_does(width: int) -> None:
     rotation, rows, kernels = Rotation(width), random(33, width), native_kernels(2)
     np.testing.assert_allclose(rotation.apply(rows, kernels), rotation.apply(rows), atol=1e-5)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from numpy_kernels import NUMPY_KERNELS
 
 from farthing.quant.format import MatrixShape
 from farthing.quant.fp8 import Fp8Format
@@ -22,7 +23,7 @@ def random(*shape: int) -> torch.Tensor:
 
 
 def packed(weight: torch.Tensor) -> torch.Tensor:
-    return as_tensor(Fp8Format().pack(as_array(weight))["packed"])
+    return as_tensor(Fp8Format().pack(as_array(weight), NUMPY_KERNELS)["packed"])
 
 
 def linear_of(weight: torch.Tensor, bias: torch.Tensor | None, device: torch.device) -> GpuFp8Linear:

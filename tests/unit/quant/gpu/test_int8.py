@@ -8,7 +8,7 @@ from farthing.quant.gpu.int8 import GpuInt8Linear, TorchInt8Linear
 from farthing.quant.gpu.int8_block import unpack
 from farthing.quant.gpu.rotation import RotatedLinear, rotate
 from farthing.quant.gpu.tensors import as_array, as_tensor
-from farthing.quant.int8 import Int8Format
+from farthing.quant.int8_packed import pack
 
 
 def random(*shape: int) -> torch.Tensor:
@@ -16,7 +16,7 @@ def random(*shape: int) -> torch.Tensor:
 
 
 def packed(weight: torch.Tensor) -> torch.Tensor:
-    return as_tensor(Int8Format().pack(as_array(weight))["packed"])
+    return as_tensor(pack(as_array(weight)))
 
 
 @pytest.mark.parametrize("num_tokens", [1, 16, 17, 300, 1030])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from numpy_kernels import NUMPY_KERNELS
 
 from farthing.quant.format import MatrixShape
 from farthing.quant.formats import FORMATS, weight_format
@@ -14,7 +15,7 @@ from farthing.quant.gpu.linears import LINEARS, card_linear
 from farthing.quant.gpu.rotation import RotatedLinear, hadamard, rotate
 from farthing.quant.gpu.rows import quantise_rows
 from farthing.quant.gpu.tensors import as_array, as_tensor
-from farthing.quant.nf4_packed import LEVELS
+from farthing.quant.nf4_packed import LEVELS, pack
 
 SIZE = (48, 96)
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -33,7 +34,10 @@ def bound(
     region: TensorRegion | None = None,
     input_group: int | None = None,
 ) -> Linear:
-    packed = {name: as_tensor(array).to(device) for name, array in weight_format(form).pack(as_array(weight)).items()}
+    packed = {
+        name: as_tensor(array).to(device)
+        for name, array in weight_format(form).pack(as_array(weight), NUMPY_KERNELS).items()
+    }
     shape = MatrixShape(*weight.shape, input_group)
     on_device = None if bias is None else bias.to(device)
     return card_linear(form, packed, on_device, shape, region or TensorRegion())
@@ -120,7 +124,7 @@ def test_a_region_grows_to_the_largest_that_was_asked_for_and_is_one_memory() ->
 @pytest.mark.parametrize("dtype", DTYPES.values(), ids=str)
 def test_nf4_is_unpacked_to_the_type_that_is_asked_for(dtype: torch.dtype) -> None:
     weight = torch.tensor(LEVELS).repeat(40, 8) * random(40, 1).abs()
-    block = as_tensor(weight_format("nf4").pack(as_array(weight))["packed"])
+    block = as_tensor(pack(as_array(weight)))
     out = torch.full(weight.shape, torch.nan, dtype=dtype)
     nf4_block.unpack(block, out)
     torch.testing.assert_close(out, weight.to(dtype))
