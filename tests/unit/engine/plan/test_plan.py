@@ -27,19 +27,22 @@ def plan_for(facts: DeviceFacts, *, max_tokens: int = 8192, **settings: object) 
     return make_plan(asked, facts, ModelShape(SPEC, LAYOUT, max_tokens, "bf16"))
 
 
-@pytest.mark.parametrize("setting", ["auto", "none"])
 @pytest.mark.parametrize(
-    ("device", "stored", "dtype", "residual", "flash", "reason"),
+    ("device", "setting", "stored", "dtype", "residual", "flash", "reason"),
     [
-        ("cpu", "fp32", "fp32", "fp32", False,
-         "fp32, which is exact, and the fastest of what is on a CPU"),
-        ("t4", "fp16", "fp16", "fp32", False,
+        ("cpu", "auto", "int8", "fp32", "fp32", False,
+         "int8, which a CPU computes several times as fast as exact weights (--format fp32)"),
+        ("cpu", "none", "fp32", "fp32", "fp32", False, "fp32, the fastest of the exact formats on a CPU"),
+        ("t4", "auto", "fp16", "fp16", "fp32", False,
          "fp16 with an fp32 residual stream, because Tesla T4 has no fast bf16"),
-        ("a100", "bf16", "bf16", "bf16", True, "bf16, because A100 computes it fastest"),
+        ("t4", "none", "fp16", "fp16", "fp32", False,
+         "fp16 with an fp32 residual stream, because Tesla T4 has no fast bf16"),
+        ("a100", "auto", "bf16", "bf16", "bf16", True, "bf16, because A100 computes it fastest"),
+        ("a100", "none", "bf16", "bf16", "bf16", True, "bf16, because A100 computes it fastest"),
     ],
 )  # fmt: skip
 def test_the_format_that_is_chosen_for_a_device(
-    setting: str, device: str, stored: str, dtype: str, residual: str, flash: bool, reason: str
+    device: str, setting: str, stored: str, dtype: str, residual: str, flash: bool, reason: str
 ) -> None:
     plan = plan_for(FACTS[device], format=setting)
     assert (plan.format.name, plan.dtype, plan.residual_dtype) == (stored, dtype, residual)
@@ -116,8 +119,10 @@ def test_bytes_of_the_0_6b() -> None:
     in_vectors = 28 * (2 * 1024 + 2 * 128) + 1024
     assert in_matrices + in_vectors + 151669 * 1024 == 595_776_512
     assert plan_for(A100).ledger.named("weights") == 2 * in_matrices + 4 * in_vectors
-    assert plan_for(CPU).ledger.named("weights") == 4 * in_matrices + 4 * in_vectors
-    assert stored_weight_bytes(LAYOUT, plan_for(CPU).format) == 4 * in_matrices + 4 * in_vectors
+    exact = plan_for(CPU, format="fp32")
+    assert exact.ledger.named("weights") == 4 * in_matrices + 4 * in_vectors
+    assert plan_for(CPU).ledger.named("weights") == pytest.approx(1.02 * in_matrices + 4 * in_vectors, rel=0.01)
+    assert stored_weight_bytes(LAYOUT, exact.format) == 4 * in_matrices + 4 * in_vectors
     assert plan_for(CPU).ledger.named("token table") == plan_for(A100).ledger.named("token table") == 2 * 151669 * 1024
 
 
@@ -132,6 +137,6 @@ def test_the_summary_says_the_plan_in_words(device: str) -> None:
     plan = plan_for(FACTS[device])
     lines = summary(plan)
     assert lines["device"].startswith(plan.device)
-    assert lines["format"] == f"{plan.format.name}, computed in {plan.dtype}"
+    assert lines["format"] == f"{plan.format.name}, computed in {'int8' if device == 'cpu' else plan.dtype}"
     assert f"weights {plan.ledger.named('weights') / 2**20:,.0f} MiB, token table 296 MiB" in lines["memory"]
     assert plan.reasons[0] in lines["reason"]
