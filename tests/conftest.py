@@ -32,6 +32,7 @@ import tiers  # noqa: E402
 from farthing.core.errors import ModelError  # noqa: E402
 from farthing.core.settings import SourceSettings  # noqa: E402
 from farthing.models.synth.checkpoint import find_shape, write_synthetic  # noqa: E402
+from farthing.serving.quantising import prepared  # noqa: E402
 from farthing.sources.find import FARTHING_CACHE, find_model  # noqa: E402
 
 if not torch.cuda.is_available():
@@ -65,7 +66,8 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     for folder in shared.iterdir() if shared.is_dir() else ():
         if folder.name != "prepared":
             (own / folder.name).symlink_to(folder)
-    os.environ["FARTHING_CACHE_DIR"] = str(own)
+    os.environ["FARTHING_CACHE_DIR"] = str(own)  # of the programs that tests start
+    prepared.FARTHING_CACHE = str(own)  # of this one
 
 
 @pytest.fixture(scope="session")

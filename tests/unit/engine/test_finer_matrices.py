@@ -91,7 +91,7 @@ def test_a_folder_from_before_keeps_its_matrices_and_its_space(wide_bert: Any, t
     source = description.identity
     assert (loaded.fingerprint, fingerprint(description)) == (f"{source}-nf4", f"{source}-nf4-qkv-up")
     exact, old, new = rows(wide_bert.path, format="fp32"), rows(tmp_path / "before"), rows(wide_bert.path, format="nf4")
-    assert np.abs(new - exact).mean() < 0.8 * np.abs(old - exact).mean()
+    assert np.abs(new - exact).mean() < 0.9 * np.abs(old - exact).mean()
 
 
 @pytest.mark.parametrize(

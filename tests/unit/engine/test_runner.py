@@ -32,7 +32,7 @@ def loaded(request: pytest.FixtureRequest) -> LoadedModel:
 
 def pooled_by(loaded: LoadedModel, pooling: Any) -> LoadedModel:
     embedding = replace(loaded.embedding, pooling=pooling)
-    return replace(loaded, description=replace(loaded.description, embedding=embedding))
+    return load_weights(replace(loaded.description, embedding=embedding))
 
 
 @EVERY_FAMILY

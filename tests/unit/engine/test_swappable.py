@@ -21,13 +21,13 @@ TEXTS = [[1, 2, 3, 4], [5, 6]]
 
 @pytest.fixture
 def live(tiny_qwen3: Path) -> LiveModel:
-    return LiveModel(load_model(tiny_qwen3, EngineSettings(device="cpu")))
+    return LiveModel(load_model(tiny_qwen3, EngineSettings(device="cpu", format="fp32")))
 
 
 @pytest.fixture
 def plan_of(tiny_qwen3: Path) -> Callable[..., Plan]:
     def plan(**chosen: str) -> Plan:
-        return describe_model(tiny_qwen3, EngineSettings(device="cpu", **chosen)).plan  # type: ignore[arg-type]
+        return describe_model(tiny_qwen3, EngineSettings(device="cpu", **{"format": "fp32", **chosen})).plan  # type: ignore[arg-type]
 
     return plan
 

@@ -129,7 +129,8 @@ def test_bytes_of_the_0_6b() -> None:
 def test_a_text_of_the_context_counts_where_it_is_longer_than_a_batch() -> None:
     ledgers = [plan_for(CPU, context_length=length).ledger for length in (100, 4096, 8192, 16384)]
     working = [ledger.named("working memory") for ledger in ledgers]
-    assert working[0] == working[1] < working[2] < working[3]
+    assert working == sorted(working)
+    assert working[0] < working[3]
 
 
 @pytest.mark.parametrize("device", FACTS)

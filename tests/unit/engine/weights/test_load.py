@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,16 @@ import torch
 from farthing.core.errors import CheckpointError, SettingsError, UnknownArchitectureError
 from farthing.core.settings import EngineSettings
 from farthing.engine.describe import describe_model, read_shape
-from farthing.engine.plan.ledger import weight_bytes
+from farthing.engine.native_model import NativeModel
+from farthing.engine.plan.ledger import layer_bytes, shared_bytes
+from farthing.engine.plan.run_mode import Dtype
+from farthing.engine.cards.model import TorchModel
 from farthing.engine.runner import Runner
 from farthing.engine.weights.convert import ConvertedTensors
-from farthing.engine.weights.load import load_model, load_weights, resident_store
+from farthing.engine.weights.load import load_model, load_weights
 from farthing.engine.weights.tensor_names import unwrap
 from farthing.models.synth.checkpoint import find_shape, write_synthetic
-from farthing.quant.format import CoarseFormat, Linear, MatrixShape, Region, WeightFormat
+from farthing.quant.format import WeightFormat
 from farthing.quant.formats import FORMATS
 
 MIB = 2**20
@@ -48,9 +51,10 @@ def refusal(path: Path) -> str:
 def test_a_model_comes_with_everything_that_is_known_of_it(folder: Any) -> None:
     loaded = load_model(folder.path, EngineSettings(context_length=50))
     assert loaded.description.path == folder.path
-    assert loaded.fingerprint == loaded.description.identity
+    assert loaded.fingerprint == f"{loaded.description.identity}-int8"
     assert loaded.plan.context_length == 50
-    assert len(list(loaded.store.layers())) == loaded.spec.num_layers
+    assert isinstance(loaded.computing, NativeModel)
+    assert len(list(loaded.computing._store.layers())) == loaded.spec.num_layers
     assert loaded.family.layout(loaded.spec) == loaded.description.layout
 
 
@@ -162,62 +166,50 @@ def test_an_unknown_architecture_and_an_unknown_device_keep_their_own_errors(qwe
         load_model(qwen3.configure(architectures=["Llama"]), EngineSettings())
 
 
-class Counting:
-    """A format that adds up the bytes of what is bound."""
-
-    def __init__(self, inner: WeightFormat) -> None:
-        self.inner, self.name, self.num_bytes = inner, inner.name, inner.num_bytes
-        self.bound_bytes = 0
-
-    @property
-    def quantises(self) -> bool:
-        return self.inner.quantises
-
-    def pack(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
-        return self.inner.pack(weight)
-
-    @property
-    def multiplies_int8(self) -> bool:
-        return self.inner.multiplies_int8
-
-    def linear(
-        self, packed: Mapping[str, torch.Tensor], bias: torch.Tensor | None, shape: MatrixShape, region: Region
-    ) -> Linear:
-        self.bound_bytes += sum(tensor.nbytes for tensor in packed.values()) + (0 if bias is None else bias.nbytes)
-        return self.inner.linear(packed, bias, shape, region)
-
-    @property
-    def all_bytes(self) -> int:
-        return self.bound_bytes
+def held_bytes(model: NativeModel) -> int:
+    """The bytes of the arrays that a model holds, each once."""
+    layers = [layer.weights() for layer in model._store.layers()]
+    held = [array for layer in layers for array in vars(layer).values() if isinstance(array, np.ndarray)]
+    return sum(array.nbytes for array in (*held, *model.shared.values()))
 
 
-class CountingCoarse(Counting):
-    def __init__(self, inner: WeightFormat, finer: WeightFormat) -> None:
-        super().__init__(inner)
-        self.finer = Counting(finer)
-
-    @property
-    def all_bytes(self) -> int:
-        return self.bound_bytes + self.finer.bound_bytes
+@EVERY_FAMILY
+@pytest.mark.parametrize("name", ["fp32", "bf16", "fp16", "int8"])
+def test_the_plans_bytes_are_those_of_the_arrays_that_are_held(folder: Any, name: str) -> None:
+    loaded = load_model(folder.path, EngineSettings(format=name, device="cpu", num_threads=1))
+    assert isinstance(loaded.computing, NativeModel)
+    assert loaded.plan.ledger.named("weights") == held_bytes(loaded.computing)
 
 
-def counted(form: WeightFormat) -> Counting:
-    return CountingCoarse(form, form.finer) if isinstance(form, CoarseFormat) else Counting(form)
+@EVERY_FAMILY
+@pytest.mark.parametrize("name", ["nf4", "fp8"])
+def test_what_is_unpacked_for_each_batch_is_planned_beside_what_is_stored(folder: Any, name: str) -> None:
+    described = describe_model(folder.path, EngineSettings(format=name, device="cpu", num_threads=1))
+    tensors, layout = ConvertedTensors(described), described.layout
+    packed = [array for part in layout.matrices for array in tensors.packed(0, part).values()]
+    small = [*tensors.vectors(0).values(), *(tensors.bias(0, part) for part in layout.matrices if part.bias)]
+    layer = sum(array.nbytes for array in (*packed, *small) if array is not None)
+    shared = sum(array.nbytes for array in tensors.shared().values())
+    assert described.plan.ledger.named("weights") == layout.num_layers * layer + shared
+    unpacked: Any = load_weights(described).computing
+    made = [matrix for matrix in next(unpacked._store.layers()).matrices.values() if not matrix.keeps_block]
+    assert described.plan.ledger.named("a layer unpacked") == sum(matrix.block().nbytes for matrix in made) > 0
 
 
 @EVERY_FAMILY
 @pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_the_plans_bytes_are_those_of_the_tensors_that_are_held(folder: Any, name: str, dtype: torch.dtype) -> None:
-    described = describe_model(folder.path, EngineSettings(format=name))
-    counting = counted(FORMATS[name])
-    plan = replace(described.plan, format=counting, dtype=dtype)
-    store = resident_store(ConvertedTensors(replace(described, plan=plan)), described.layout, plan, lambda *_: None)
-    vectors = [store.shared, *(layer.vector for layer in store.layers())]
-    held = counting.all_bytes + sum(tensor.nbytes for part in vectors for tensor in part.values())
-    assert weight_bytes(described.layout, FORMATS[name], dtype) == held
-    if dtype is described.plan.dtype:
-        assert described.plan.ledger.named("weights") == held
+@pytest.mark.parametrize("dtype", ["fp32", "fp16"])
+def test_the_plans_bytes_are_those_of_the_tensors_that_a_card_holds(folder: Any, name: str, dtype: Dtype) -> None:
+    described = describe_model(folder.path, EngineSettings(format=name, device="torch-cpu"))
+    described = described.with_plan(replace(described.plan, dtype=dtype))
+    model = TorchModel(described, ConvertedTensors(described), lambda *_: None)
+    held = sum(tensor.nbytes for tensor in model._on_device.values())
+    for index in range(described.layout.num_layers):
+        for part in described.layout.matrices:
+            held += sum(tensor.nbytes for tensor in model._matrix_tensors(index, part).values())
+        held += sum(vector.nbytes for vector in model._tensors.vectors(index).values())
+    layer, shared = layer_bytes(described.layout, described.plan), shared_bytes(described.layout)
+    assert described.layout.num_layers * layer + shared == held
 
 
 @EVERY_FAMILY
@@ -248,7 +240,7 @@ before = resident_bytes()
 model = load_model(Path(sys.argv[1]), settings)
 loading, kept = peak_bytes() - before, resident_bytes() - before
 runner, before = Runner(model), resident_bytes()
-runner.run([[7] * 1024])
+runner.run([[n, n + 1] for n in range(512)])
 running = peak_bytes() - before
 print(json.dumps({
     "weights": model.plan.ledger.named("weights"), "loading": loading, "kept": kept,
@@ -274,7 +266,7 @@ def tiny_of(wide: Path, name: str = "tiny") -> Path:
 @EVERY_FAMILY
 @pytest.mark.parametrize("name", ["fp32", "int8", "nf4"])
 def test_layers_on_the_host_give_the_same_bits_as_resident_ones(folder: Any, name: str) -> None:
-    described = describe_model(folder.path, EngineSettings(format=name, num_threads=1))
+    described = describe_model(folder.path, EngineSettings(format=name, num_threads=1, device="torch-cpu"))
     on_host = replace(described, plan=replace(described.plan, residency="host"))
     resident, copied = (Runner(load_weights(description)).run(TEXTS).rows for description in (described, on_host))
     assert np.array_equal(resident, copied)
@@ -309,8 +301,8 @@ print(json.dumps({"peak": peak_bytes() - before, "kept": resident_bytes() - befo
         for residency in ("resident", "disk")
     }
     assert held["resident"]["kept"] > 90 * 10**6
-    assert held["disk"]["kept"] < 24 * MIB
-    assert held["disk"]["peak"] < 31 * 10**6 + 48 * MIB
+    assert held["disk"]["kept"] < 31 * 10**6 + 16 * MIB  # a layer, as the kernels take it
+    assert held["disk"]["peak"] < 2 * 31 * 10**6 + 48 * MIB
 
 
 QUANTISED: dict[str, tuple[object, dict[str, str], str]] = {
