@@ -254,7 +254,7 @@ print(json.dumps({
     assert result["weights"] == pytest.approx(189 * 10**6, rel=0.01)
     assert result["kept"] <= result["weights"] + 8 * MIB
     assert result["loading"] <= result["weights"] + largest + 16 * MIB
-    assert result["working"] // 2 <= result["running"] <= result["working"]
+    assert result["working"] // 2 <= result["running"] <= result["working"] + 4 * MIB  # and the texts themselves
 
 
 def tiny_of(wide: Path, name: str = "tiny") -> Path:
