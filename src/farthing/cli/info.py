@@ -109,7 +109,7 @@ def model_facts(name: str, device: str) -> dict[str, object]:
 def check_is_no_shape(name: str) -> None:
     """Raise `ModelNotFoundError` for the name of a shape, or nearly that of one, since shapes have no files to read."""
     from farthing.cli.bench.model import check_mistyped, shape_name
-    from farthing.sources.find import local_folder
+    from farthing.sources.local import local_folder
 
     if local_folder(name) is not None:
         return

@@ -31,7 +31,8 @@ from farthing.serving.stats import Health, Observer, ServingStats, StatsCounter
 from farthing.serving.text.pools import TokenizerPools
 from farthing.serving.text.tokenizer import TextTokenizer, open_tokenizer
 from farthing.serving.worker import BatchRunner, Worker
-from farthing.sources.find import ModelSource, find_model
+from farthing.sources.find import find_model
+from farthing.sources.local import ModelSource
 
 Govern = Callable[[TokenBudget, TextTokenizer], Governor]
 Served = TypeVar("Served", bound="ServedModel")

@@ -18,7 +18,8 @@ from farthing.core.errors import ModelNotFoundError
 from farthing.core.files import cache_folder
 from farthing.core.settings import SourceSettings
 from farthing.models.synth.checkpoint import SHAPES, num_parameters, write_synthetic
-from farthing.sources.find import FARTHING_CACHE, find_model, local_folder
+from farthing.sources.find import find_model
+from farthing.sources.local import FARTHING_CACHE, local_folder
 
 MODELS = "a local folder, an id on a hub (Qwen/Qwen3-Embedding-0.6B), modelscope:ID, starter"
 
