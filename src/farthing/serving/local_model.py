@@ -21,7 +21,6 @@ from farthing.engine.weights.load import OnLayer, load_weights
 from farthing.models.forward.heads import Task
 from farthing.models.spec import ModelSpec
 from farthing.serving.governor import Governor, MemoryState, make_governor
-from farthing.serving.quantising.closeness import in_words
 from farthing.serving.queue.admission import QueueLimits
 from farthing.serving.queue.scheduler import BatchLimits, Scheduler
 from farthing.serving.queue.token_budget import TokenBudget
@@ -194,7 +193,11 @@ class ServedModel:
 
     def _closeness(self) -> dict[str, str]:
         manifest = self._live.description.manifest
-        return {} if manifest is None else {"closeness": in_words(manifest.closeness)}
+        if manifest is None:
+            return {}
+        from farthing.serving.quantising.closeness import in_words  # not needed to embed
+
+        return {"closeness": in_words(manifest.closeness)}
 
     def health(self) -> Health:
         return self._worker.health

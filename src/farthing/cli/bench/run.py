@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import partial
@@ -10,13 +11,13 @@ from importlib.metadata import version
 from statistics import median
 
 import click
-from tqdm import tqdm
 
 from farthing.cli.bench.checks import share_of_peak
 from farthing.cli.bench.measure import Beside, MeasuredEngine, Task, Texts, load_engine, make_batches, run_rounds
 from farthing.cli.bench.model import BenchModel
 from farthing.cli.bench.result import BenchResult, matrix_operations, resident_bytes, workload_result
 from farthing.cli.bench.workloads import SHORTEST, Workload, make_texts
+from farthing.core.progress import progress_bar
 from farthing.core.settings import EngineSettings
 from farthing.core.version import __version__
 from farthing.engine.describe import ModelDescription, describe_model
@@ -50,7 +51,7 @@ def run_bench(
         sum(min(length, longest) for length in workload.lengths) * tasks[key].rounds
         for key, workload in workloads.items()
     )
-    with tqdm(total=total, unit=" tokens", desc="Measuring", disable=None) as bar:
+    with progress_bar(total, shown=sys.stderr.isatty(), unit=" tokens", desc="Measuring") as bar:
         beside = run_rounds(engine, list(tasks.values()), lambda task: bar.update(sum(task.lengths)))
     return bench_result(name, model.shape, engine, tasks, beside)
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from tqdm import tqdm
 
 from farthing.cli.common.flags import in_flags
 from farthing.cli.common.loading import loading, say_rounded
@@ -215,6 +214,8 @@ def made_apart(data: TextSet, model: str, settings: Resolved, *, show_progress: 
 
 
 def make_in_child(pipe: Connection, data: TextSet, model: str, settings: Resolved, show_progress: bool) -> None:
+    from tqdm import tqdm
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the parent too, which ends this process
     end_with_parent()
     tqdm.set_lock(threading.RLock())  # tqdm's own lock is a system-wide semaphore, which a killed process leaves behind

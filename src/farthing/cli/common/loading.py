@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
-from tqdm import tqdm
+
+from farthing.core.progress import Bar, progress_bar
 
 if TYPE_CHECKING:
     from farthing.engine.plan.plan import Plan
@@ -24,20 +26,20 @@ def loading(model: str, *, shown: bool | None = None) -> Iterator[Callable[[int,
     `shown`: draw the bar; None to draw it only on a terminal. A model that loads at once gets no bar.
     """
     is_shown = sys.stderr.isatty() if shown is None else shown
-    with tqdm(
-        desc=f"Loading {model}",
-        unit=" layers",
-        disable=not is_shown,
-        delay=SHOWN_AFTER_S,
-        leave=False,
-        dynamic_ncols=True,
-    ) as bar:
+    started, bars = time.monotonic(), list[Bar]()
 
-        def on_layer(num_done: int, num_layers: int) -> None:
-            bar.total = num_layers
+    def on_layer(num_done: int, num_layers: int) -> None:
+        if not bars and is_shown and time.monotonic() - started >= SHOWN_AFTER_S:
+            options = {"initial": num_done, "leave": False, "dynamic_ncols": True}
+            bars.append(progress_bar(num_layers, shown=True, desc=f"Loading {model}", unit=" layers", **options))
+        for bar in bars:
             bar.update(num_done - bar.n)
 
+    try:
         yield on_layer
+    finally:
+        for bar in bars:
+            bar.close()
 
 
 def say_rounded(plan: Plan | None) -> None:
