@@ -5,6 +5,9 @@ Making these checks takes most of the import, and an index in a folder uses none
 is first used (`defer_build`), and its defaults are changed to that while LanceDB is imported. Where pydantic keeps its
 defaults is no public interface: if they are elsewhere, the import is slow and nothing else changes
 (tests/unit/toolkit/stores/lance/test_library.py tells).
+
+Before Python 3.12 LanceDB also has its own methods compared with those that they override, by decompiling them. That
+is a matter for its authors, and left out.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ def import_lancedb() -> ModuleType:
     """The package `lancedb`. Raises `ModuleNotFoundError` where it is not installed."""
     if "lancedb" in sys.modules:
         return sys.modules["lancedb"]
-    with deferred_checks():
+    with deferred_checks(), trusted_overrides():
         return import_module("lancedb")
 
 
@@ -44,3 +47,26 @@ def pydantic_defaults() -> dict[str, Any]:
     except (ImportError, AttributeError):
         return {}
     return defaults if isinstance(defaults, dict) and "defer_build" in defaults else {}
+
+
+@contextmanager
+def trusted_overrides() -> Iterator[None]:
+    """Have `overrides.override` take what it is put on for a method that overrides another, without looking."""
+    try:
+        overrides: Any = import_module("overrides")
+        before = overrides.override
+    except (ImportError, AttributeError):
+        yield
+        return
+    overrides.override = trusted
+    try:
+        yield
+    finally:
+        overrides.override = before
+
+
+def trusted(method: Any = None, **options: object) -> Any:  # noqa: ARG001
+    if method is None:
+        return trusted
+    method.__override__ = True  # what the checks of classes look for
+    return method
