@@ -1,10 +1,7 @@
 """Imports LanceDB, in about half the time that its import takes by itself.
 
 LanceDB imports a client for a server of its own, some hundred classes and functions that pydantic checks arguments for.
-Making these checks takes most of the import, and an index in a folder uses none. pydantic can make each check when it
-is first used (`defer_build`), and its defaults are changed to that while LanceDB is imported. Where pydantic keeps its
-defaults is no public interface: if they are elsewhere, the import is slow and nothing else changes
-(tests/unit/toolkit/stores/lance/test_library.py tells).
+Making these checks takes most of the import, and an index in a folder uses none (`farthing.core.deferred_checks`).
 
 Before Python 3.12 LanceDB also has its own methods compared with those that they override, by decompiling them. That
 is a matter for its authors, and left out.
@@ -19,6 +16,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from farthing.core.deferred_checks import deferred_checks
+
 
 def import_lancedb() -> ModuleType:
     """The package `lancedb`. Raises `ModuleNotFoundError` where it is not installed."""
@@ -26,27 +25,6 @@ def import_lancedb() -> ModuleType:
         return sys.modules["lancedb"]
     with deferred_checks(), trusted_overrides():
         return import_module("lancedb")
-
-
-@contextmanager
-def deferred_checks() -> Iterator[None]:
-    """Have pydantic make the checks of classes that are defined meanwhile when they are first used."""
-    defaults = pydantic_defaults()
-    before = defaults.get("defer_build")
-    defaults["defer_build"] = True
-    try:
-        yield
-    finally:
-        defaults["defer_build"] = before
-
-
-def pydantic_defaults() -> dict[str, Any]:
-    """The settings of classes that say nothing else; a dictionary that nobody reads where they are not found."""
-    try:
-        defaults = import_module("pydantic._internal._config").config_defaults
-    except (ImportError, AttributeError):
-        return {}
-    return defaults if isinstance(defaults, dict) and "defer_build" in defaults else {}
 
 
 @contextmanager
