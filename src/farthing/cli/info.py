@@ -11,7 +11,6 @@ import platform
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import click
@@ -19,12 +18,13 @@ import click
 from farthing.cli.common.commands import Command
 from farthing.core.errors import ModelNotFoundError
 from farthing.core.settings import EngineSettings, SourceSettings
-from farthing.core.version import __version__
+from farthing.core.version import __version__, installed_version
 from farthing.toolkit.bulk.progress import counted
 
 # The distributions of each extra in pyproject.toml that its code imports.
 EXTRAS = {
     "server": ("fastapi", "uvicorn", "orjson", "prometheus-client", "httpx"),
+    "cuda": ("torch",),
     "redis": ("redis", "hiredis"),
     "memcached": ("emcache",),
     "otel": ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"),
@@ -66,7 +66,11 @@ def gather(device: str) -> dict[str, dict[str, object]]:
     from farthing.quant.formats import FORMATS
     from farthing.quant.native.team import native_kernels
 
-    versions = {"farthing": __version__, "python": platform.python_version(), "platform": platform.platform()}
+    versions: dict[str, object] = {
+        "farthing": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
     kernels, described = native_kernels(), device_facts(device)
     formats = {
         "available": ", ".join(FORMATS),
@@ -75,10 +79,10 @@ def gather(device: str) -> dict[str, dict[str, object]]:
     if not described.is_cpu:
         formats["gpu_kernels"] = gpu_kernels(described)
     return {
-        "versions": {**versions, "torch": version("torch")},
+        "versions": {**versions, "numpy": installed_version("numpy"), "torch": installed_version("torch") or "none"},
         "formats": formats,
         "device": asdict(described),
-        "extras": {extra: all(map(is_installed, names)) for extra, names in EXTRAS.items()},
+        "extras": {extra: all(map(installed_version, names)) for extra, names in EXTRAS.items()},
     }
 
 
@@ -120,14 +124,6 @@ def check_is_no_shape(name: str) -> None:
             f"a model of it with random weights: farthing synth {shape} FOLDER."
         )
     check_mistyped(name)
-
-
-def is_installed(distribution: str) -> bool:
-    try:
-        version(distribution)
-    except PackageNotFoundError:
-        return False
-    return True
 
 
 def device_words(facts: Mapping[str, Any]) -> dict[str, object]:

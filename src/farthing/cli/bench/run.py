@@ -7,7 +7,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import partial
-from importlib.metadata import version
 from statistics import median
 
 import click
@@ -19,7 +18,7 @@ from farthing.cli.bench.result import BenchResult, matrix_operations, resident_b
 from farthing.cli.bench.workloads import SHORTEST, Workload, make_texts
 from farthing.core.progress import progress_bar
 from farthing.core.settings import EngineSettings
-from farthing.core.version import __version__
+from farthing.core.version import __version__, installed_version
 from farthing.engine.describe import ModelDescription, describe_model
 from farthing.engine.plan.cpu import cpu_name
 from farthing.engine.plan.plan import summary
@@ -102,7 +101,7 @@ def bench_result(
         cpu=cpu_name(),
         threads=plan.num_threads,
         int8_kernels=None if kernels is None else kernels.isa,
-        versions={"farthing": __version__, "torch": version("torch")},
+        versions={"farthing": __version__, "torch": installed_version("torch") or "none"},
         date=date.today().isoformat(),
         load_s=engine.load_s,
         first_vector_s=engine.first_vector_s,
