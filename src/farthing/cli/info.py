@@ -72,7 +72,7 @@ def gather(device: str) -> dict[str, dict[str, object]]:
         "platform": platform.platform(),
     }
     kernels, described = native_kernels(), device_facts(device)
-    formats = {
+    formats: dict[str, object] = {
         "available": ", ".join(FORMATS),
         "int8_kernels": "torch's own (the native ones were not built)" if kernels is None else kernels.isa,
     }
