@@ -5,6 +5,7 @@ PORT ?= 30000
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+SERVING := $(VENV)/.serving
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
@@ -15,11 +16,17 @@ help: ## List the commands
 
 install: $(INSTALLED) ## Make .venv with the farthing command and everything the tests need
 
-# torch first and alone: on a machine without an NVIDIA GPU its CPU build is taken, which needs no CUDA packages.
-$(INSTALLED): pyproject.toml constraints.txt tools/torch_index.py tools/make_venv.sh hatch_build.py $(wildcard native/*/*)
+# What serving on a CPU needs. Those who run the tests later add to the same .venv.
+$(SERVING): pyproject.toml constraints.txt tools/make_venv.sh hatch_build.py $(wildcard native/*/*)
 	sh tools/make_venv.sh $(PYTHON) $(VENV)
-	$(PIP) install --quiet --constraint constraints.txt $$($(BIN)/python tools/torch_index.py) torch
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(PIP) install --constraint constraints.txt --editable '.[server]'
+	@touch $@
+
+# torch first and alone: on a machine without an NVIDIA GPU its CPU build is taken, which needs no CUDA packages. Of
+# Farthing only what dev adds is installed, since building it again would compile its kernels again.
+$(INSTALLED): $(SERVING) tools/torch_index.py
+	$(PIP) install --constraint constraints.txt $$($(BIN)/python tools/torch_index.py) torch
+	$(PIP) install --constraint constraints.txt 'farthing[dev]'
 	@touch $@
 
 # Beside .venv, since they need other versions of what is in it. npm is not needed: without it one test is skipped.
@@ -28,7 +35,7 @@ clients: ## Make .clients with the client libraries that tests/http/test_client_
 	.clients/bin/python -m pip --disable-pip-version-check install --quiet --requirement tests/clients/requirements.txt
 	if command -v npm >/dev/null; then npm install --silent --no-fund --no-audit --prefix .clients/node openai@6; fi
 
-serve: $(INSTALLED) ## Serve MODEL (default: the starter model) on PORT (default: 30000)
+serve: $(SERVING) ## Serve MODEL (default: the starter model) on PORT (default: 30000)
 	$(BIN)/farthing serve $(MODEL) --port $(PORT)
 
 # Three tests at a time, on two processors: half of the tests wait for processes that they have started. Each of the three

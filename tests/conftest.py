@@ -33,7 +33,8 @@ from farthing.core.errors import ModelError  # noqa: E402
 from farthing.core.settings import SourceSettings  # noqa: E402
 from farthing.models.synth.checkpoint import find_shape, write_synthetic  # noqa: E402
 from farthing.serving.quantising import prepared  # noqa: E402
-from farthing.sources.find import FARTHING_CACHE, find_model  # noqa: E402
+from farthing.sources.find import find_model  # noqa: E402
+from farthing.sources.local import FARTHING_CACHE  # noqa: E402
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported, by whichever test or library that is

@@ -11,7 +11,6 @@ import platform
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import click
@@ -19,12 +18,13 @@ import click
 from farthing.cli.common.commands import Command
 from farthing.core.errors import ModelNotFoundError
 from farthing.core.settings import EngineSettings, SourceSettings
-from farthing.core.version import __version__, version_of
+from farthing.core.version import __version__, installed_version
 from farthing.toolkit.bulk.progress import counted
 
 # The distributions of each extra in pyproject.toml that its code imports.
 EXTRAS = {
     "server": ("fastapi", "uvicorn", "orjson", "prometheus-client", "httpx"),
+    "cuda": ("torch",),
     "redis": ("redis", "hiredis"),
     "memcached": ("emcache",),
     "otel": ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"),
@@ -66,9 +66,16 @@ def gather(device: str) -> dict[str, dict[str, object]]:
     from farthing.quant.formats import FORMATS
     from farthing.quant.native.team import native_kernels
 
-    versions = {"farthing": __version__, "python": platform.python_version(), "platform": platform.platform()}
+    versions: dict[str, object] = {
+        "farthing": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
     described = device_facts(device)
-    formats = {"available": ", ".join(FORMATS), "cpu_kernels": native_kernels(described.num_threads).isa}
+    formats: dict[str, object] = {
+        "available": ", ".join(FORMATS),
+        "cpu_kernels": native_kernels(described.num_threads).isa,
+    }
     if described.on_card:
         from farthing.engine.cards.facts import gpu_kernels
 
@@ -76,10 +83,10 @@ def gather(device: str) -> dict[str, dict[str, object]]:
     if is_card_unused(described):
         formats["gpu_kernels"] = "none: a card seems to be there, but torch is not. Run: pip install 'farthing[cuda]'"
     return {
-        "versions": {**versions, "numpy": version("numpy"), "torch": version_of("torch")},
+        "versions": {**versions, "numpy": installed_version("numpy"), "torch": installed_version("torch") or "none"},
         "formats": formats,
         "device": asdict(described),
-        "extras": {extra: all(map(is_installed, names)) for extra, names in EXTRAS.items()},
+        "extras": {extra: all(map(installed_version, names)) for extra, names in EXTRAS.items()},
     }
 
 
@@ -110,7 +117,7 @@ def model_facts(name: str, device: str) -> dict[str, object]:
 def check_is_no_shape(name: str) -> None:
     """Raise `ModelNotFoundError` for the name of a shape, or nearly that of one, since shapes have no files to read."""
     from farthing.cli.bench.model import check_mistyped, shape_name
-    from farthing.sources.find import local_folder
+    from farthing.sources.local import local_folder
 
     if local_folder(name) is not None:
         return
@@ -121,14 +128,6 @@ def check_is_no_shape(name: str) -> None:
             f"a model of it with random weights: farthing synth {shape} FOLDER."
         )
     check_mistyped(name)
-
-
-def is_installed(distribution: str) -> bool:
-    try:
-        version(distribution)
-    except PackageNotFoundError:
-        return False
-    return True
 
 
 def device_words(facts: Mapping[str, Any]) -> dict[str, object]:

@@ -21,7 +21,7 @@ from farthing.engine.plan.run_mode import ModelShape
 from farthing.models.synth.checkpoint import SHAPES
 from farthing.quant.formats import FORMATS
 from farthing.sources.configuration import find_configuration
-from farthing.sources.find import local_folder
+from farthing.sources.local import local_folder
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Literal
 
 import click
-from tqdm import tqdm
 
 from farthing.cli.common.options import SettingsCommand, settings_options
-from farthing.core.progress import SHOWN_AFTER_S
+from farthing.core.progress import progress_bar
 from farthing.core.resolve import Resolved
 from farthing.core.settings import QUANTISED_FORMATS, SourceSettings
 from farthing.toolkit.records.read_lines import Wanted
@@ -81,8 +81,10 @@ def quantize(
 
     texts = None if calibration is None else CalibrationTexts(Path(calibration).name, first_texts(calibration))
     with (
-        tqdm(unit="B", unit_scale=True, desc=model, disable=None) as bar,
-        tqdm(unit=" texts", desc="Measuring how close", disable=None, delay=SHOWN_AFTER_S) as measured,
+        progress_bar(shown=sys.stderr.isatty(), unit="B", unit_scale=True, desc=model) as bar,
+        progress_bar(
+            shown=sys.stderr.isatty(), unit=" texts", desc="Measuring how close", delay=SHOWN_AFTER_S
+        ) as measured,
     ):
 
         def on_texts(num_done: int, num_texts: int) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import click
-from tqdm import tqdm
 
 from farthing.cli.common.commands import Command
 from farthing.core.errors import SettingsError
+from farthing.core.progress import progress_bar
 
 
 @click.command(
@@ -34,7 +35,9 @@ def synth(shape: str, directory: Path, layers: int | None, seed: int, outliers: 
         wanted = replace(wanted, num_layers=layers)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise SettingsError(f"{directory} exists and is not an empty folder; name another one.", param="directory")
-    with tqdm(total=2 * num_parameters(wanted), unit="B", unit_scale=True, desc=shape, disable=None) as bar:
+    with progress_bar(
+        2 * num_parameters(wanted), shown=sys.stderr.isatty(), unit="B", unit_scale=True, desc=shape
+    ) as bar:
         write_synthetic(
             wanted, directory, seed=seed, outliers=outliers, on_tensor=lambda spec: bar.update(spec.num_bytes)
         )

@@ -1,15 +1,15 @@
-"""The version of this package, also for the layers below its public face, and of what it runs with."""
+"""The version of this package, also for the layers below its public face, and those of others."""
 
 from __future__ import annotations
-
-from importlib.metadata import PackageNotFoundError, version
 
 __version__ = "0.1.0"
 
 
-def version_of(package: str) -> str:
-    """The installed version of a package that only some installations have; "none" where it is not there."""
+def installed_version(distribution: str) -> str | None:
+    """The version of an installed distribution, as package indexes name it; None where it is not installed."""
+    from importlib.metadata import PackageNotFoundError, version  # takes longer than help texts can wait
+
     try:
-        return version(package)
+        return version(distribution)
     except PackageNotFoundError:
-        return "none"
+        return None

@@ -9,7 +9,10 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from farthing.core.deferred_checks import deferred_checks
+
+with deferred_checks():  # those of FastAPI's OpenAPI document, which hardly anybody asks for
+    from fastapi import FastAPI
 
 from farthing.core.resolve import Resolved
 from farthing.core.settings import AccessSettings, ConnectionSettings, ServerSettings, TelemetrySettings
@@ -22,7 +25,6 @@ from farthing.server.callers.guard import Guard
 from farthing.server.callers.web_pages import WebPages, listened_name
 from farthing.server.dialects.cohere import routes as cohere
 from farthing.server.dialects.fields import FieldRules
-from farthing.server.dialects.indexes import routes as indexes
 from farthing.server.dialects.ollama import routes as ollama
 from farthing.server.dialects.openai import routes as openai
 from farthing.server.dialects.rerank import routes as rerank
@@ -87,6 +89,8 @@ def create_app(
         # Not by include_router, with which FastAPI looks for the route of each request twice.
         app.router.routes.extend(dialect.router(service, guard.dependencies).routes)
     if server.index_folder is not None:
+        from farthing.server.dialects.indexes import routes as indexes  # with the toolkit, which others do not need
+
         app.include_router(indexes.router(service, server.index_folder))
     app.include_router(admin.router(service, metrics))
     openapi.install(app, guard)

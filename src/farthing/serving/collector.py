@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -131,6 +130,8 @@ def wait(running: Running) -> JobRows | None:
 async def wait_async(running: Running) -> JobRows | None:
     if running.job is None:
         return None
+    import asyncio  # not before: in a process without an event loop it would only take time
+
     rows: JobRows = await asyncio.wrap_future(running.job.future)
     return rows
 

@@ -22,7 +22,6 @@ from farthing.engine.weights.load import load_weights
 from farthing.models.forward.heads import Task
 from farthing.models.spec import ModelSpec
 from farthing.serving.governor import Governor, MemoryState, make_governor
-from farthing.serving.quantising.closeness import in_words
 from farthing.serving.quantising.prepared import prepared
 from farthing.serving.queue.admission import QueueLimits
 from farthing.serving.queue.scheduler import BatchLimits, Scheduler
@@ -33,7 +32,8 @@ from farthing.serving.stats import Health, Observer, ServingStats, StatsCounter
 from farthing.serving.text.pools import TokenizerPools
 from farthing.serving.text.tokenizer import TextTokenizer, open_tokenizer
 from farthing.serving.worker import BatchRunner, Worker
-from farthing.sources.find import ModelSource, find_model
+from farthing.sources.find import find_model
+from farthing.sources.local import ModelSource
 
 Govern = Callable[[TokenBudget, TextTokenizer], Governor]
 Served = TypeVar("Served", bound="ServedModel")
@@ -210,7 +210,11 @@ class ServedModel:
 
     def _closeness(self) -> dict[str, str]:
         manifest = self._live.description.manifest
-        return {} if manifest is None else {"closeness": in_words(manifest.closeness)}
+        if manifest is None:
+            return {}
+        from farthing.serving.quantising.closeness import in_words  # not needed to embed
+
+        return {"closeness": in_words(manifest.closeness)}
 
     def health(self) -> Health:
         return self._worker.health

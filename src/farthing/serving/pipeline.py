@@ -7,16 +7,14 @@ weights made are computed again, so that all vectors of a request are of one spa
 
 from __future__ import annotations
 
-import asyncio
 import time
 import traceback
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NoReturn, Protocol
-
-from tqdm import tqdm
+from typing import Any, Protocol
 
 from farthing.core.errors import InputError
+from farthing.core.progress import Bar, progress_bar
 from farthing.serving.collector import Collector, Running, cancel, wait, wait_async
 from farthing.serving.queue.batch import Job
 from farthing.serving.queue.estimates import SLICE_CHARS, SLICE_TEXTS, SMALL_CHARS, Size, count_chars
@@ -83,7 +81,7 @@ class Pipeline:
 
         Raises `InputError` for what cannot be served as it is, `EngineError`, `ServingError`.
         """
-        bar = tqdm(total=len(request.inputs), unit="text", disable=not show_progress)
+        bar = progress_bar(len(request.inputs), shown=show_progress, unit="text")
         size = Size.of(request.inputs, prefix, self._context_length)
         with bar, self._scheduler.open(request.urgency, size, limited=limited) as flow:
             slices: Iterable[Slice] = self._slices(request, prefix)
@@ -110,10 +108,12 @@ class Pipeline:
         num_chars = len(prefix) + sum(map(count_chars, inputs))
         if num_chars <= SMALL_CHARS:
             return Size.of(inputs, prefix, context_length)
+        import asyncio
+
         pool = self._pools.pool(request.urgency.lane, 0, 0)  # a look at each text is short work
         return await asyncio.get_running_loop().run_in_executor(pool, Size.of, inputs, prefix, context_length)
 
-    def _run(self, slices: Iterable[Slice], collector: Collector, flow: Flow, bar: tqdm[NoReturn]) -> None:
+    def _run(self, slices: Iterable[Slice], collector: Collector, flow: Flow, bar: Bar) -> None:
         in_flight: deque[Running] = deque()
         try:
             for item in slices:
@@ -126,6 +126,8 @@ class Pipeline:
             cancel(in_flight)
 
     async def _run_async(self, slices: Iterable[Slice], collector: Collector, flow: Flow) -> None:
+        import asyncio
+
         in_flight: deque[Running] = deque()
         loop, lane = asyncio.get_running_loop(), flow.urgency.lane
         try:

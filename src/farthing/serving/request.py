@@ -6,14 +6,17 @@ import itertools
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal, get_args
 
 from farthing.core.errors import DeadlineError, InputError, TooManyTextsError, shown
 from farthing.core.settings import ServingSettings
 from farthing.core.space import VectorSpace
 from farthing.serving.text.vocabulary import NONE_UNKNOWN, Unknown
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# numpy is imported where it computes, because the command line shows its help with what is here.
 
 InputType = Literal["query", "document"]
 TextEnd = Literal["start", "end"]
@@ -165,6 +168,8 @@ def parts_of(request: EmbedRequest, num_texts: int) -> Iterator[EmbedRequest]:
 
 def joined(results: Sequence[EmbedResult]) -> EmbedResult:
     """The answer to a request that was answered in parts: at least one, all with vectors of one space."""
+    import numpy as np
+
     starts = itertools.accumulate((len(result.vectors) for result in results), initial=0)
     parts = list(zip(starts, results, strict=False))
     return replace(
@@ -274,10 +279,14 @@ class RerankResult:
     @property
     def scores(self) -> np.ndarray:
         """The scores, float32 [pairs], from 0 to 1: the sigmoid of the logits."""
+        import numpy as np
+
         return np.asarray(0.5 * (1 + np.tanh(0.5 * self.logits.astype(np.float64))), dtype=np.float32)
 
     def ranking(self, top_n: int | None = None) -> list[Ranked]:
         """The `top_n` best documents, or all of them without it, best first; of equal ones, the earlier comes first."""
+        import numpy as np
+
         scores, best = self.scores, np.argsort(-self.logits, kind="stable")[:top_n]
         return [Ranked(int(index), float(scores[index]), float(self.logits[index])) for index in best]
 

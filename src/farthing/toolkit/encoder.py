@@ -110,7 +110,7 @@ def unlimited(serving: ServingSettings) -> ServingSettings:
 
 def lasting_name(model: str) -> str:
     """A model's name as it is found from any folder: a path becomes absolute."""
-    from farthing.sources.find import local_folder
+    from farthing.sources.local import local_folder
 
     folder = local_folder(model)
     return model if folder is None else str(folder)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from farthing.serving.text.clean import JOINERS, without_invisible
 
@@ -34,7 +34,7 @@ SAME_CHARACTER = (
 PARTLY_SAME, SAME_CATEGORIES = "<compat>", "LPZ"
 
 # All scripts with marks, and all characters with compatibility decompositions, have been put below this place so far.
-LAST_OF_SCRIPTS = 0x20000
+FIRST_BEYOND_ASCII, LAST_OF_SCRIPTS = 0x80, 0x20000
 # The marks of these scripts are left out where words are searched: many people write without them what others write
 # with them.
 POINTED = "a-z\u00c0-\u024f\u0370-\u03ff\u05d0-\u05ea\u0620-\u064a\u066e-\u06d3"
@@ -57,6 +57,8 @@ def plain_form(text: str) -> str:
 
 def search_form(text: str) -> str:
     """One form, in lower case, for words that should find each other."""
+    if text.isascii():  # then all steps but that of case change nothing
+        return text.lower()
     spread = unicodedata.normalize("NFD", folded(compatible(text)))
     return unicodedata.normalize("NFC", POINTED_LETTER.sub(r"\1", spread)).translate(LETTERS)
 
@@ -64,6 +66,8 @@ def search_form(text: str) -> str:
 def compatible(text: str) -> str:
     """The text in letters that are written everywhere (NFKC). A number that is one character stays one: 10² becomes 10
     and 2."""
+    if text.isascii():
+        return text
     shown = JOINER_RUNS.sub("", without_unseen(text))
     return unicodedata.normalize("NFKC", number_beside_digit().sub(" ", shown))
 
@@ -91,26 +95,34 @@ def is_same_character(char: str) -> bool:
 @functools.cache
 def number_beside_digit() -> re.Pattern[str]:
     """A pattern for the place between a digit and a character that is a number of its own, such as ² and ½."""
-    numbers = ranges(place for place, char in characters() if unicodedata.category(char) == "No")
+    numbers = ranges("No")
     return re.compile(rf"(?<=\d)(?=[{numbers}])|(?<=[{numbers}])(?=[\d{numbers}])")
 
 
 @functools.cache
 def marks() -> str:
     """All marks that stand on, under and around letters, as the inside of a regular expression's set."""
-    return ranges(place for place, char in characters() if unicodedata.category(char)[0] == "M")
+    return ranges("M[a-z]")
 
 
 def characters() -> Iterator[tuple[int, str]]:
-    return ((place, chr(place)) for place in range(0x80, LAST_OF_SCRIPTS))
+    return ((place, chr(place)) for place in range(FIRST_BEYOND_ASCII, LAST_OF_SCRIPTS))
 
 
-def ranges(places: Iterable[int]) -> str:
-    """The inside of a regular expression's set for code points in ascending order."""
-    found: list[list[int]] = []
-    for place in places:
-        if found and place == found[-1][1] + 1:
-            found[-1][1] = place
-        else:
-            found.append([place, place])
-    return "".join(f"{chr(first)}-{chr(last)}" for first, last in found)
+def ranges(category: str) -> str:
+    """The characters beyond ASCII of a category, as the inside of a regular expression's set.
+
+    `category` is a regular expression for one of Unicode's categories or several, such as "No".
+    """
+    runs = re.finditer(f"(?:{category})+", categories())
+    places = ((FIRST_BEYOND_ASCII + run.start() // 2, FIRST_BEYOND_ASCII + run.end() // 2 - 1) for run in runs)
+    return "".join(f"{chr(first)}-{chr(last)}" for first, last in places)
+
+
+@functools.cache
+def categories() -> str:
+    """The categories of all characters beyond ASCII, a capital and a small letter each, one behind the other.
+
+    A regular expression finds all characters of a category in it ten times as fast as a loop does.
+    """
+    return "".join(map(unicodedata.category, map(chr, range(FIRST_BEYOND_ASCII, LAST_OF_SCRIPTS))))

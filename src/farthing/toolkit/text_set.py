@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from farthing.core.errors import EmptyInputError, InputError
+from farthing.core.progress import progress_bar
 from farthing.serving.request import EmbedRequest, InputType, parts_of
 from farthing.toolkit.encoder import Encoder, check_unchanged
 from farthing.toolkit.records.fields import placed_error
@@ -166,7 +166,7 @@ def embed_text_set(
     errors: dict[int, InputError] = {}
     table = np.zeros((len(data), encoder.dimensions), dtype=np.float32)
     found = TextVectors(table, np.zeros(len(data), dtype=bool), errors)
-    with tqdm(total=len(wanted), desc="Embedding", unit=" texts", disable=not show_progress, dynamic_ncols=True) as bar:
+    with progress_bar(len(wanted), shown=show_progress, desc="Embedding", unit=" texts", dynamic_ncols=True) as bar:
         texts = [data.texts[int(index)] for index in wanted]
         request = EmbedRequest(texts, input_type=input_type, truncate=True, leaves_out=True)
         for number, asked in enumerate(parts_of(request, TEXTS_AT_A_TIME)):

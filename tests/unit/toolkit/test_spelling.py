@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import time
 import unicodedata
 
@@ -7,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farthing.toolkit.spelling import plain_form, search_form
+from farthing.toolkit.spelling import (
+    FIRST_BEYOND_ASCII,
+    LAST_OF_SCRIPTS,
+    compatible,
+    marks,
+    plain_form,
+    ranges,
+    search_form,
+)
 
 
 @pytest.mark.parametrize(
@@ -120,3 +129,19 @@ def test_the_time_grows_with_the_length_alone(piece: str) -> None:
     for form in (plain_form, search_form):
         form(piece * 100_000)
     assert time.monotonic() - started < 20  # with a square in it: minutes
+
+
+@pytest.mark.parametrize(("written", "kinds"), [("No", {"No"}), ("M[a-z]", {"Mn", "Mc", "Me"}), ("Nd", {"Nd"})])
+def test_the_set_of_a_category_is_what_the_unicode_database_says(written: str, kinds: set[str]) -> None:
+    expected = [char for char in map(chr, range(0x80, LAST_OF_SCRIPTS)) if unicodedata.category(char) in kinds]
+    everything = "".join(map(chr, range(FIRST_BEYOND_ASCII, LAST_OF_SCRIPTS)))
+    assert expected
+    assert re.findall(f"[{ranges(written)}]", everything) == expected
+    assert marks() == ranges("M[a-z]")
+
+
+@given(st.text(st.characters(max_codepoint=127), max_size=40))
+def test_short_ways_for_ascii_give_what_the_long_ones_give(text: str) -> None:
+    beside = "é"  # makes a text take the long way, and joins with nothing before it
+    assert compatible(f"{text} {beside}") == f"{compatible(text)} {beside}"
+    assert search_form(f"{text} {beside}") == f"{search_form(text)} e"

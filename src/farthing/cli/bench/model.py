@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import difflib
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 from filelock import FileLock
-from tqdm import tqdm
 
 from farthing.core.errors import ModelNotFoundError
 from farthing.core.files import cache_folder
+from farthing.core.progress import progress_bar
 from farthing.core.settings import SourceSettings
 from farthing.models.synth.checkpoint import SHAPES, num_parameters, write_synthetic
-from farthing.sources.find import FARTHING_CACHE, find_model, local_folder
+from farthing.sources.find import find_model
+from farthing.sources.local import FARTHING_CACHE, local_folder
 
 MODELS = "a local folder, an id on a hub (Qwen/Qwen3-Embedding-0.6B), modelscope:ID, starter"
 
@@ -86,5 +88,7 @@ def synthetic_checkpoint(shape: str, settings: SourceSettings) -> Path:
 
 def write_with_progress(shape: str, folder: Path) -> None:
     wanted = SHAPES[shape]
-    with tqdm(total=2 * num_parameters(wanted), unit="B", unit_scale=True, desc=f"Making {shape}", disable=None) as bar:
+    with progress_bar(
+        2 * num_parameters(wanted), shown=sys.stderr.isatty(), unit="B", unit_scale=True, desc=f"Making {shape}"
+    ) as bar:
         write_synthetic(wanted, folder, on_tensor=lambda spec: bar.update(spec.num_bytes))

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import partial
-from importlib.metadata import version
 from statistics import median
 
 import click
-from tqdm import tqdm
 
 from farthing.cli.bench.checks import share_of_peak
 from farthing.cli.bench.measure import Beside, MeasuredEngine, Task, Texts, load_engine, make_batches, run_rounds
 from farthing.cli.bench.model import BenchModel
 from farthing.cli.bench.result import BenchResult, matrix_operations, resident_bytes, workload_result
 from farthing.cli.bench.workloads import SHORTEST, Workload, make_texts
+from farthing.core.progress import progress_bar
 from farthing.core.settings import EngineSettings
-from farthing.core.version import __version__, version_of
+from farthing.core.version import __version__, installed_version
 from farthing.engine.describe import ModelDescription, describe_model
 from farthing.engine.plan.cpu import cpu_name
 from farthing.engine.plan.plan import summary
@@ -50,7 +50,7 @@ def run_bench(
         sum(min(length, longest) for length in workload.lengths) * tasks[key].rounds
         for key, workload in workloads.items()
     )
-    with tqdm(total=total, unit=" tokens", desc="Measuring", disable=None) as bar:
+    with progress_bar(total, shown=sys.stderr.isatty(), unit=" tokens", desc="Measuring") as bar:
         beside = run_rounds(engine, list(tasks.values()), lambda task: bar.update(sum(task.lengths)))
     return bench_result(name, model.shape, engine, tasks, beside)
 
@@ -101,7 +101,11 @@ def bench_result(
         cpu=cpu_name(),
         threads=plan.num_threads,
         kernels=None if kernels is None else kernels.isa,
-        versions={"farthing": __version__, "numpy": version("numpy"), "torch": version_of("torch")},
+        versions={
+            "farthing": __version__,
+            "numpy": installed_version("numpy") or "none",
+            "torch": installed_version("torch") or "none",
+        },
         date=date.today().isoformat(),
         load_s=engine.load_s,
         first_vector_s=engine.first_vector_s,

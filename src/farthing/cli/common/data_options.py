@@ -6,18 +6,15 @@ from a file.
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from tqdm import tqdm
 
 from farthing.cli.common.flags import in_flags
 from farthing.cli.common.loading import say_rounded
@@ -35,9 +32,10 @@ from farthing.core.space import ELSEWHERE
 from farthing.toolkit.encoder import AsyncEncoder, RankingModel, open_encoder, open_reranker, unlimited
 from farthing.toolkit.records.reader import INPUT_FORMATS
 from farthing.toolkit.records.skipped import Skipped
-from farthing.upstream.child_engine.guard import end_with_parent
 
 if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
     from farthing.toolkit.index.manifest import IndexManifest
     from farthing.toolkit.text_set import TextSet, TextVectors
 
@@ -190,6 +188,8 @@ def vectors_of(
 
 def made_apart(data: TextSet, model: str, settings: Resolved, *, show_progress: bool) -> TextVectors:
     """As `vectors_of` with a model, in a process of its own. Also raises `EngineError` when the process is killed."""
+    import multiprocessing
+
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=make_in_child, args=(theirs, data, model, settings, show_progress))
@@ -216,6 +216,10 @@ def made_apart(data: TextSet, model: str, settings: Resolved, *, show_progress: 
 
 
 def make_in_child(pipe: Connection, data: TextSet, model: str, settings: Resolved, show_progress: bool) -> None:
+    from tqdm import tqdm
+
+    from farthing.upstream.child_engine.guard import end_with_parent
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the parent too, which ends this process
     end_with_parent()
     tqdm.set_lock(threading.RLock())  # tqdm's own lock is a system-wide semaphore, which a killed process leaves behind

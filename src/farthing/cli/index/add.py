@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
-from tqdm import tqdm
 
 from farthing.cli.common.data_options import (
     ADD_BYTES,
@@ -22,6 +21,7 @@ from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.cli.index.left_out import not_taken
 from farthing.cli.index.vocabulary import not_known
 from farthing.core.errors import InputError
+from farthing.core.progress import progress_bar
 from farthing.core.resolve import Resolved
 from farthing.toolkit.bulk.progress import counted
 from farthing.toolkit.records.reader import INPUT_FORMATS, STANDARD_INPUT
@@ -81,7 +81,7 @@ def add(
     with format_hinted(files, input_format):
         inputs.check()
     started = time.monotonic()
-    bar = tqdm(desc="Adding", unit=" documents", disable=not progress_shown(progress), dynamic_ncols=True)
+    bar = progress_bar(shown=progress_shown(progress), desc="Adding", unit=" documents", dynamic_ncols=True)
 
     def on_batch(added: Added) -> None:
         bar.total = inputs.num_estimated

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import click
-from tqdm import tqdm
 
 from farthing.cli.common.data_options import (
     ADD_BYTES,
@@ -15,6 +14,7 @@ from farthing.cli.common.data_options import (
 )
 from farthing.cli.common.options import SettingsCommand, settings_options
 from farthing.cli.index.vocabulary import not_known
+from farthing.core.progress import progress_bar
 from farthing.core.resolve import Resolved
 from farthing.toolkit.bulk.progress import counted
 
@@ -46,7 +46,7 @@ def reindex(store: str, model: str | None, dimensions: int | None, progress: boo
         opened = opened_encoder(lasting_name(model), settings, ADD_BYTES)
     with opened as encoder:
         shown, unknown = progress_shown(progress), UnknownWords.to(encoder)
-        with tqdm(desc="Embedding", total=num_passages, unit=" passages", disable=not shown, dynamic_ncols=True) as bar:
+        with progress_bar(num_passages, shown=shown, desc="Embedding", unit=" passages", dynamic_ncols=True) as bar:
             moved = move(
                 database,
                 encoder,

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from farthing.engine.plan.split_memory import Sharer
     from farthing.serving.backend import Backend, EmbedBackend
     from farthing.serving.cache.vectors import VectorCache
-    from farthing.sources.find import ModelSource
+    from farthing.sources.local import ModelSource
 
 logger = logging.getLogger(__name__)
 

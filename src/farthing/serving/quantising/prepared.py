@@ -27,7 +27,7 @@ from farthing.models.synth.checkpoint import is_synthetic
 from farthing.serving.quantising.calibration import Calibration
 from farthing.serving.quantising.closeness import in_words, quick_sample
 from farthing.serving.quantising.quantise import partial_folder, settle, write_folder
-from farthing.sources.find import FARTHING_CACHE
+from farthing.sources.local import FARTHING_CACHE
 
 FOLDER = "prepared"
 # The version of how folders are made; raised when the same model would be rounded otherwise.

@@ -7,7 +7,6 @@ that it ends soon when nobody waits for it any more.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -45,6 +44,8 @@ class TokenLists:
         Raises:
             InputError: one of the texts is not a text, or there are more than `max_listed_tokens` tokens.
         """
+        import asyncio
+
         loop, found, num_tokens = asyncio.get_running_loop(), list[T](), 0
 
         def work(start: int, stop: int, room: int) -> tuple[list[T], int]:
@@ -75,6 +76,8 @@ class TokenLists:
         Raises:
             InputError: an id is not one of the model's, or there are more than `max_listed_tokens`.
         """
+        import asyncio
+
         num_tokens = sum(map(len, ids))
         self._check(num_tokens, "ids")
 

@@ -6,8 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from tqdm import tqdm
-
+from farthing.core.progress import progress_bar
 from farthing.serving.request import EmbedResult
 
 
@@ -24,7 +23,7 @@ class Progress:
         self.num_rows = self.num_tokens = self.num_truncated = self.num_unknown = self.num_unknown_tokens = 0
         self.warnings: set[str] = set()
         self.started = time.monotonic()
-        self.bar = tqdm(initial=num_done, unit=" rows", disable=not shown, dynamic_ncols=True)
+        self.bar = progress_bar(shown=shown, initial=num_done, unit=" rows", dynamic_ncols=True)
 
     def add(self, result: EmbedResult, num_rows: int, estimated_rows: int | None) -> None:
         """Count a committed chunk of `num_rows` rows; the input has about `estimated_rows` in all."""

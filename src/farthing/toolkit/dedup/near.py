@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from tqdm import tqdm
+
+from farthing.core.progress import progress_bar
 
 # Rows that are settled together; they are compared with each other directly.
 BLOCK_ROWS = 2048
@@ -148,7 +149,7 @@ def near_duplicates(
     """
     near = nothing_near(len(vectors))
     kept = open_kept(vectors, order, threshold, exhaustive)
-    with tqdm(total=len(order), desc="Comparing", unit=" texts", disable=not show_progress, dynamic_ncols=True) as bar:
+    with progress_bar(len(order), shown=show_progress, desc="Comparing", unit=" texts", dynamic_ncols=True) as bar:
         for start in range(0, len(order), BLOCK_ROWS):
             rows = order[start : start + BLOCK_ROWS]
             block = vectors[rows]
@@ -178,7 +179,7 @@ def near_duplicates_of(
     for start in range(0, len(other_rows), BLOCK_ROWS):
         part = other_rows[start : start + BLOCK_ROWS]
         kept.add(part, others[part])
-    with tqdm(total=len(rows), desc="Comparing", unit=" texts", disable=not show_progress, dynamic_ncols=True) as bar:
+    with progress_bar(len(rows), shown=show_progress, desc="Comparing", unit=" texts", dynamic_ncols=True) as bar:
         for start in range(0, len(rows), BLOCK_ROWS):
             part = rows[start : start + BLOCK_ROWS]
             block = vectors[part]

@@ -10,12 +10,13 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal
 
 from farthing.core.errors import InputError
 from farthing.toolkit.records.skipped import STRICT, Skipped
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Keep = Literal["first", "longest", "newest"]
 KEEP: tuple[Keep, ...] = ("first", "longest", "newest")
@@ -28,6 +29,8 @@ def order_of(texts: Sequence[str], keep: Keep = "first", times: Sequence[float] 
         keep: "first" in the input, "longest" in characters, or "newest".
         times: one for each text, in seconds or anything else that grows with time; only for "newest".
     """
+    import numpy as np  # not for the help of a command
+
     if keep == "first":
         return np.arange(len(texts))
     if keep == "longest":

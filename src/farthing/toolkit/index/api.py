@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from tqdm import tqdm
-
 from farthing.core.errors import IndexExistsError, InputError, shown
+from farthing.core.progress import progress_bar
 from farthing.core.settings import QUANTISED_FORMATS, EngineSettings, ServingSettings, SourceSettings, UpstreamSettings
 from farthing.toolkit.documents.document import PLAIN_TEXT, Document
 from farthing.toolkit.documents.inputs import Inputs
@@ -225,7 +224,7 @@ class Index:
 @contextmanager
 def counting(is_shown: bool) -> Iterator[Callable[[Added], object]]:
     """A progress bar of the documents that were added; the function that it yields is called after each batch."""
-    with tqdm(desc="Adding", unit=" documents", disable=not is_shown, dynamic_ncols=True) as bar:
+    with progress_bar(shown=is_shown, desc="Adding", unit=" documents", dynamic_ncols=True) as bar:
         yield lambda added: bar.update(added.num_documents - bar.n)
 
 

@@ -46,9 +46,7 @@ LETTER = rf"[^\W_{HAN}{KANA}{UNSPACED}]"
 SPACED = rf"{LETTER}(?:{LETTER}|[{marks()}{JOINERS}{IGNORABLE}])*"
 UNLIKE_SPACED = rf"(?P<han>[{HAN}{KANA}]+)|(?P<unspaced>[{UNSPACED}]+)"
 RUN = re.compile(rf"{UNLIKE_SPACED}|(?P<spaced>{SPACED})")
-# In what people read, words that hyphens join are one word: "top-up".
 HYPHEN = re.compile("[-\u2010\u2011]")
-SHOWN_RUN = re.compile(rf"{UNLIKE_SPACED}|(?P<spaced>{SPACED}(?:{HYPHEN.pattern}{SPACED})*)")
 HAS_KANA = re.compile(rf"[{KANA}]")
 IS_WORD = re.compile(r"\w")
 # The kinds of Japanese words that say nothing of what a text is about: particles, auxiliary verbs, marks and blanks.
@@ -60,6 +58,12 @@ MAX_JOINED_WORDS = 4
 # Texts are segmented so many characters at a time. A segmenter lets no other thread run meanwhile, which takes at worst
 # 20 ms for so many, and Sudachi takes no more than 49,149 bytes.
 PIECE_CHARS = 2_000
+
+
+@functools.cache
+def shown_run() -> re.Pattern[str]:
+    """As `RUN`, for what people read, where words that hyphens join are one word: "top-up". Searches never need it."""
+    return re.compile(rf"{UNLIKE_SPACED}|(?P<spaced>{SPACED}(?:{HYPHEN.pattern}{SPACED})*)")
 
 
 class Asked(NamedTuple):
@@ -125,7 +129,7 @@ class Segmenter:
         spaces that have no segmenter here. Words that hyphens join are one word, unlike in searches. Raises what
         `words` raises.
         """
-        return self._of_pieces(text, compatible, self._content_of, SHOWN_RUN)
+        return self._of_pieces(text, compatible, self._content_of, shown_run())
 
     def _of_pieces(
         self,

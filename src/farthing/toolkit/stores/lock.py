@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from farthing.core.errors import IndexBusyError
 from farthing.core.files import PRIVATE_FILE
 from farthing.toolkit.stores.failures import file_errors
@@ -26,6 +24,8 @@ def one_writer(file: Path, place: str) -> Iterator[None]:
         IndexBusyError: another process or thread holds the lock.
         VectorIndexError, IndexPlaceError: the file cannot be opened.
     """
+    from filelock import FileLock, Timeout  # not for those who only search
+
     lock = FileLock(file, timeout=0, mode=PRIVATE_FILE)
     with file_errors(place):
         try:

@@ -8,12 +8,11 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 from prometheus_client.registry import Collector
 
-from farthing.core.version import __version__, version_of
+from farthing.core.version import __version__, installed_version
 from farthing.server.observe.metrics import catalogue
 from farthing.server.observe.metrics.metric import Family
 from farthing.serving.cache.store import CacheStats, StoreStats
@@ -80,7 +79,7 @@ def model_state(name: str, backend: Backend | None, stats: ServingStats) -> Mode
 class StateCollector(Collector):
     def __init__(self, read_state: Callable[[], ServerState]) -> None:
         self._read_state = read_state
-        self._build = (__version__, platform.python_version(), version_of("torch"))
+        self._build = (__version__, platform.python_version(), installed_version("torch") or "none")
 
     def collect(self) -> Iterator[Family]:
         state = self._read_state()

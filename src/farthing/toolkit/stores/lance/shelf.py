@@ -11,6 +11,7 @@ from farthing.toolkit.optional import needed
 from farthing.toolkit.stores.database import MANIFEST
 from farthing.toolkit.stores.failures import file_errors
 from farthing.toolkit.stores.lance.database import LanceDatabase
+from farthing.toolkit.stores.lance.library import import_lancedb
 from farthing.toolkit.stores.name import is_name
 
 # How the names of LanceDB's threads begin, and how much these give way (`nice`): to a tenth of what others get.
@@ -25,7 +26,7 @@ class LanceShelf:
 
     def __init__(self, place: str) -> None:
         with needed("--index-folder"):
-            import lancedb  # noqa: F401
+            import_lancedb()
         self.place = place
         self._folder = user_path(place)
 

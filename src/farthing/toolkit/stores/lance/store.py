@@ -22,6 +22,7 @@ from farthing.toolkit.optional import needed
 from farthing.toolkit.stores.failures import lance_errors
 from farthing.toolkit.stores.lance.folder import TABLE
 from farthing.toolkit.stores.lance.held_documents import HeldDocuments
+from farthing.toolkit.stores.lance.library import import_lancedb
 from farthing.toolkit.stores.lance.rows import SHOWN, having, one_of, passage_of, schema, table_of
 from farthing.toolkit.stores.lance.search import candidates, matching, nearest
 from farthing.toolkit.stores.passage import Passage
@@ -72,7 +73,7 @@ class LanceStore:
         self, folder: Path, dimensions: int, errors: Callable[[], AbstractContextManager[None]] | None = None
     ) -> None:
         with needed("An index"):
-            import lancedb  # noqa: F401
+            self._lancedb = import_lancedb()
         self._dimensions = dimensions
         self._folder = folder
         self._errors = errors or partial(lance_errors, str(folder))
@@ -80,9 +81,7 @@ class LanceStore:
 
     @told
     def _open(self) -> None:
-        import lancedb
-
-        self._database = lancedb.connect(self._folder, read_consistency_interval=SEEN_AFTER)
+        self._database = self._lancedb.connect(self._folder, read_consistency_interval=SEEN_AFTER)
         # LanceDB's types know only what all kinds of queries have.
         self._table: Any
         if TABLE in self._database.list_tables().tables:
