@@ -82,8 +82,8 @@ typedef struct {
     int32_t is_gated;     /* the MLP is down(activation(gate) * up); else down(activation(up)) */
     int32_t activation;   /* FT_GELU, FT_GELU_TANH or FT_SILU */
     /* The rows that enter qkv and up, that enter o, and that enter down are rotated on their way, each 64 inputs by H, the
-     * orthonormal Hadamard matrix of 64 (Sylvester's); the matrices were packed as W H. Only of widths that are multiples of
-     * 64: hidden, q_heads * head_dim, intermediate. */
+     * orthonormal Hadamard matrix of 64 (Sylvester's); the matrices were packed as W H. Only of FT_INT8, and of
+     * widths that are multiples of 64: hidden, q_heads * head_dim, intermediate. */
     int32_t rotates_hidden, rotates_attended, rotates_inner;
     float norm_eps, head_norm_eps;
 } ft_layer_spec;

@@ -120,12 +120,13 @@ size_t ft_layer_kv_bytes(const ft_layer_spec* spec, int32_t num_tokens) {
 
 int ft_layers(ft_pool* pool, const ft_layer_spec* spec, const ft_layer_weights* const* weights, int32_t num_layers,
               const ft_batch* batch, float* hidden, void* scratch, size_t scratch_bytes) {
-    if (!pool || !spec || !weights || num_layers < 1 || !batch || !hidden || !aligned(scratch)) return FT_BAD_ARGUMENT;
+    if (!pool || !spec || !weights || num_layers < 1 || !batch || !hidden) return FT_BAD_ARGUMENT;
     if (num_layers > 1 && (batch->keep || batch->prefixes)) return FT_BAD_ARGUMENT;
     for (int32_t layer = 0; layer < num_layers; ++layer) {
         if (!weights[layer]) return FT_BAD_ARGUMENT;
         if (const int error = check_layer(*spec, *weights[layer], *batch)) return error;
     }
+    if (!aligned(scratch)) return FT_BAD_ARGUMENT;
     if (scratch_bytes < ft_layer_scratch_bytes(pool, spec, batch->num_tokens, batch->num_texts)) return FT_SCRATCH_SMALL;
     for (int32_t layer = 0; layer < num_layers && batch->num_tokens > 0; ++layer)
         pool->kernels.layer({pool->threads, *spec, *weights[layer], *batch, hidden, static_cast<char*>(scratch)});

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from farthing.quant.native.arguments import LayerShape
@@ -37,6 +39,7 @@ def bf16(x: np.ndarray) -> np.ndarray:
 
 
 def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, causal: bool) -> np.ndarray:  # [tokens, heads, head_dim]
+    """With bf16 factors, as in layers of int8."""
     length, heads, dim = q.shape
     if length == 0:
         return q
@@ -49,10 +52,17 @@ def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, causal: bool) -> np.n
     return bf16(np.einsum("hqk,khd->qhd", bf16(p), v) / p.sum(-1).T[..., None])
 
 
-def attend_texts(q: np.ndarray, k: np.ndarray, v: np.ndarray, lengths: list[int], causal: bool) -> np.ndarray:
+def attend_texts(
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    lengths: list[int],
+    causal: bool,
+    attend: Callable[..., np.ndarray] = attention,
+) -> np.ndarray:
     bounds = np.cumsum(lengths)[:-1]
     parts = zip(*(np.split(t, bounds) for t in (q, k, v)), strict=True)
-    return np.concatenate([attention(*part, causal) for part in parts])
+    return np.concatenate([attend(*part, causal) for part in parts])
 
 
 def distance(got: np.ndarray, want: np.ndarray) -> float:
