@@ -135,7 +135,8 @@ def build(library: Path = LIBRARY, extra_flags: str = "", compiler: Compiler | N
 
 def link_flags(compiler: Compiler) -> list[str]:
     if compiler.system == "linux":
-        return ["-Wl,--no-undefined", "-pthread", "-static-libstdc++", "-static-libgcc"]
+        exports = f"-Wl,--version-script={ROOT / 'native' / 'exports.map'}"
+        return ["-Wl,--no-undefined", exports, "-pthread", "-static-libstdc++", "-static-libgcc"]
     if compiler.system == "windows":
         return ["-static"]
     return ["-Wl,-install_name,@rpath/" + LIBRARY_NAMES["darwin"]]

@@ -4,7 +4,7 @@
 // with and without work, calls from several threads in turn, calls so far apart that the team has gone to sleep. Every
 // result must be bit for bit that of one thread; of int8 products and NF4 bit for bit that of the portable code, and of layers
 // near to it. Exits with 1 when one is not, and prints which. Blocks of keys and values are exactly as long as they must be.
-// With an argument, it only compares one thread with the portable code, as an emulator is slow.
+// With an argument, it calls everything once for each number of threads: an emulator is slow.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -292,6 +292,7 @@ bool has(const char* isa) {
 }  // namespace
 
 int main(int argc, char**) {
+    const bool brief = argc > 1;
     const Linear few_rows(5, 96, 70), tiles(400, 64, 64);
     const Nf4 whole(128, 320), ragged(70, 65);
     const Texts one_text({7}, false), one_tile({3, 1, 60}, true), long_texts({200, 1, 140, 300}, false),
@@ -299,6 +300,7 @@ int main(int argc, char**) {
     const Forest few_segments({21, 12, 1, 30}, {-1, 0, 1, -2}, false);
     const Forest segments({33, 300, 1, 1, 40, 140, 31}, {-1, 0, 1, 2, -2, 4, 3}, false);
     const Forest last_of_segments({33, 300, 1, 1, 40, 140, 31}, {-1, 0, 1, 2, -2, 4, 3}, true);
+    const auto rounds = [brief](int all) { return brief ? 1 : all; };
     for (const char* isa : kIsas) {
         if (!has(isa)) continue;
         compare_products(isa);
@@ -306,22 +308,21 @@ int main(int argc, char**) {
             compare_layers(Layers(kBefore, *texts), isa);
             compare_layers(Layers(kBehind, *texts), isa);
         }
-        if (argc > 1) continue;
-        for (int round = 0; round < 50; ++round) Pool(1 + round % kMaxThreads, isa);
-        for (int round = 0; round < 20; ++round) few_rows.run(Pool(1 + round % kMaxThreads, isa));
-        hammer("few rows", few_rows, isa, 40);
-        hammer("tiles", tiles, isa, 20);
-        hammer("nf4", whole, isa, 20);
-        hammer("nf4, ragged", ragged, isa, 20);
+        for (int round = 0; round < rounds(50); ++round) Pool(1 + round % kMaxThreads, isa);
+        for (int round = 0; round < rounds(20); ++round) few_rows.run(Pool(1 + round % kMaxThreads, isa));
+        hammer("few rows", few_rows, isa, rounds(40));
+        hammer("tiles", tiles, isa, rounds(20));
+        hammer("nf4", whole, isa, rounds(20));
+        hammer("nf4, ragged", ragged, isa, rounds(20));
         for (const Texts* texts : {&one_text, &one_tile, &long_texts, &last_tokens}) {
-            const int rounds = texts->batch.num_tokens > 100 ? 10 : 40;
-            hammer("norms before", Layers(kBefore, *texts), isa, rounds);
-            hammer("norms behind", Layers(kBehind, *texts), isa, rounds);
-            if (!texts->batch.keep) hammer("three layers", Layers(kBehind, *texts, 3), isa, rounds);
+            const int some = rounds(texts->batch.num_tokens > 100 ? 10 : 40);
+            hammer("norms before", Layers(kBefore, *texts), isa, some);
+            hammer("norms behind", Layers(kBehind, *texts), isa, some);
+            if (!texts->batch.keep) hammer("three layers", Layers(kBehind, *texts, 3), isa, some);
         }
         for (const Forest* forest : {&few_segments, &segments, &last_of_segments})
-            hammer("shared prefixes", SharedPrefixes{*forest}, isa, forest->batch.num_tokens > 100 ? 10 : 40);
-        call_from_several_threads(few_rows, Layers(kBefore, one_tile), isa);
+            hammer("shared prefixes", SharedPrefixes{*forest}, isa, rounds(forest->batch.num_tokens > 100 ? 10 : 40));
+        if (!brief) call_from_several_threads(few_rows, Layers(kBefore, one_tile), isa);
         std::printf("%s\n", isa);
     }
     return 0;
