@@ -102,5 +102,7 @@ namespace avx2 { const Kernels& kernels(); }
 namespace avx512vnni { const Kernels& kernels(); }
 namespace avx512bf16 { const Kernels& kernels(); }
 namespace amx { const Kernels& kernels(); }
+namespace neon_dotprod { const Kernels& kernels(); }
+namespace neon_i8mm { const Kernels& kernels(); }
 
 }  // namespace farthing
