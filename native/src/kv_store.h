@@ -11,11 +11,17 @@ namespace farthing::FT_ISA {
 
 // Swaps the elements of `a` whose lane has the bit kStep with those of `b` that lie kStep lanes before.
 template <int kStep>
+struct Lower {
+    static constexpr int of(int lane) { return lane & kStep ? lane + kLanes - kStep : lane; }
+};
+template <int kStep>
+struct Upper {
+    static constexpr int of(int lane) { return lane & kStep ? lane + kLanes : lane + kStep; }
+};
+template <int kStep>
 FT_INLINE void swap_lanes(Words& a, Words& b) {
-    constexpr Ints kLane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    constexpr Ints kUpper = (kLane & kStep) / kStep;
-    const Words first = __builtin_shuffle(a, b, (Words)(kLane + kUpper * (kLanes - kStep)));
-    b = __builtin_shuffle(a, b, (Words)(kLane + kStep + kUpper * (kLanes - kStep)));
+    const Words first = shuffled<Lower<kStep>>(a, b);
+    b = shuffled<Upper<kStep>>(a, b);
     a = first;
 }
 

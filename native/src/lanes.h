@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 namespace farthing::FT_ISA {
 
@@ -33,16 +34,35 @@ FT_INLINE void store(T* to, Vector value) {
     std::memcpy(to, &value, sizeof value);
 }
 
+// Lane i of the result is lane From::of(i) of `a`, or of `b` from kLanes on. GCC 12 and Clang both take this form.
+template <class From, class Vector, int... kLane>
+FT_INLINE Vector shuffled(Vector a, Vector b, std::integer_sequence<int, kLane...>) {
+    return __builtin_shufflevector(a, b, From::of(kLane)...);
+}
+template <class From, class Vector>
+FT_INLINE Vector shuffled(Vector a, Vector b) {
+    return shuffled<From>(a, b, std::make_integer_sequence<int, kLanes>{});
+}
+
+// The lane whose number differs in the bits of kStep.
+template <int kStep>
+struct Across {
+    static constexpr int of(int lane) { return lane ^ kStep; }
+};
+template <int kStep>
+FT_INLINE Floats across(Floats x) {
+    return shuffled<Across<kStep>>(x, x);
+}
+
 FT_INLINE Floats larger(Floats a, Floats b) { return a > b ? a : b; }
 FT_INLINE Floats magnitude(Floats x) { return (Floats)((Words)x & 0x7fffffffu); }
 
 template <class Combine>
 FT_INLINE float reduce(Floats x, Combine combine) {
-    constexpr Words kHalves = {8, 9, 10, 11, 12, 13, 14, 15}, kQuarters = {4, 5, 6, 7}, kPairs = {2, 3}, kLast = {1};
-    x = combine(x, __builtin_shuffle(x, kHalves));
-    x = combine(x, __builtin_shuffle(x, kQuarters));
-    x = combine(x, __builtin_shuffle(x, kPairs));
-    x = combine(x, __builtin_shuffle(x, kLast));
+    x = combine(x, across<8>(x));
+    x = combine(x, across<4>(x));
+    x = combine(x, across<2>(x));
+    x = combine(x, across<1>(x));
     return x[0];
 }
 

@@ -1,6 +1,12 @@
 // How an NF4 matrix lies in memory; src/farthing/quant/nf4_packed.py describes it.
 #pragma once
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
 #include "lanes.h"
 #include "packed.h"
 
@@ -26,28 +32,40 @@ constexpr int kBlockInputs = kChunkBytes;  // that share a count of half steps
 constexpr int kWordInputs = 8;             // of a channel, four bits each in a uint32, the first lowest
 constexpr int kBlockWords = kBlockInputs / kWordInputs;
 
-// kLevels of the lowest four bits of each lane.
-FT_INLINE Floats levels(Words codes) {
+// kLevels of codes 0 to 15: by a look-up in registers where the instruction set has one of that size.
+FT_INLINE Floats levels_of(Words codes) {
 #if defined(__AVX512F__)
-    return __builtin_shuffle(kLevels, codes);
-#else
-    // Two tables of eight, which AVX2 looks up in a register.
-    using Floats8 __attribute__((vector_size(32))) = float;
-    using Words8 __attribute__((vector_size(32))) = uint32_t;
-    constexpr int kHalf = kLanes / 2;
-    Floats8 low, high;
-    std::memcpy(&low, &kLevels, sizeof low);
-    std::memcpy(&high, reinterpret_cast<const char*>(&kLevels) + sizeof low, sizeof high);
-    Floats found;
-    for (int half = 0; half < 2; ++half) {
-        Words8 index;
-        std::memcpy(&index, reinterpret_cast<const char*>(&codes) + half * sizeof index, sizeof index);
-        const Floats8 level = (index & kHalf) != 0 ? __builtin_shuffle(high, index) : __builtin_shuffle(low, index);
-        std::memcpy(reinterpret_cast<char*>(&found) + half * sizeof level, &level, sizeof level);
+    return (Floats)_mm512_permutexvar_ps((__m512i)codes, (__m512)kLevels);
+#elif defined(__AVX2__)
+    const __m256 low = _mm256_loadu_ps(reinterpret_cast<const float*>(&kLevels));
+    const __m256 high = _mm256_loadu_ps(reinterpret_cast<const float*>(&kLevels) + kLanes / 2);
+    alignas(64) float found[kLanes];
+    alignas(64) uint32_t wanted[kLanes];
+    store(wanted, codes);
+    for (int lane = 0; lane < kLanes; lane += 8) {
+        const __m256i index = _mm256_load_si256(reinterpret_cast<const __m256i*>(wanted + lane));
+        const __m256 of_low = _mm256_permutevar8x32_ps(low, index), of_high = _mm256_permutevar8x32_ps(high, index);
+        const __m256 is_high = _mm256_castsi256_ps(_mm256_slli_epi32(index, 28));  // bit 3 becomes the sign
+        _mm256_store_ps(found + lane, _mm256_blendv_ps(of_low, of_high, is_high));
     }
-    return found;
+    return load_floats(found);
+#elif defined(__aarch64__)
+    uint8x16x4_t table;
+    std::memcpy(&table, &kLevels, sizeof table);
+    const Words bytes = codes * 0x04040404u + 0x03020100u;  // where the four bytes of a level lie
+    alignas(64) uint8_t found[sizeof bytes];
+    std::memcpy(found, &bytes, sizeof bytes);
+    for (size_t i = 0; i < sizeof bytes; i += 16) vst1q_u8(found + i, vqtbl4q_u8(table, vld1q_u8(found + i)));
+    return load<Floats>(found);
+#else
+    float found[kLanes];
+    for (int lane = 0; lane < kLanes; ++lane) found[lane] = kLevels[codes[lane]];
+    return load_floats(found);
 #endif
 }
+
+// kLevels of the lowest four bits of each lane.
+FT_INLINE Floats levels(Words codes) { return levels_of(codes & (kLanes - 1u)); }
 
 // Words and half steps of a panel go block by block; channel c of block b is at c of what `words` and `half_steps` return.
 class Nf4Matrix {

@@ -13,7 +13,7 @@ template <int kStep>
 FT_INLINE Floats butterfly(Floats x, float factor) {
     constexpr Ints kLane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     const Floats signs = __builtin_convertvector(1 - ((kLane & kStep) / kStep) * 2, Floats) * factor;
-    return __builtin_shuffle(x, (Words)(kLane ^ kStep)) * factor + x * signs;
+    return across<kStep>(x) * factor + x * signs;
 }
 
 FT_INLINE Floats rotate_lanes(Floats x) {
