@@ -10,8 +10,8 @@ namespace farthing::FT_ISA {
 // are clamped.
 FT_INLINE Floats erf_lanes(Floats x) {
     const Floats limit = Floats{} + 3.832506856900711f;
-    x = x > -limit ? x : -limit;
-    x = x < limit ? x : limit;
+    x = larger(x, -limit);
+    x = smaller(x, limit);
     const Floats s = x * x;
     Floats p = s * 0.00022905065861350646f + 0.0034082910107109506f;
     p = p * s + 0.050955695062380861f;

@@ -12,13 +12,15 @@ namespace farthing::FT_ISA {
 // As many rows as keep their sums in registers.
 #if defined(__AMX_INT8__)
 constexpr int kBlockRows = 32;
+#elif defined(__AVX2__) && !defined(__AVX512F__)
+constexpr int kBlockRows = 18;  // of six rows at a time, see blocks_avx2.cpp
 #else
 constexpr int kBlockRows = 14;
 #endif
 
 // One quantised input of a row: q + 128 for instructions that multiply unsigned by signed bytes, whose sums start from a
 // correction (packed.h), and q itself for those that multiply pairs of 16 bits, whose sums start from 0.
-#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__) || defined(__ARM_FEATURE_DOTPROD)
 using Input = uint8_t;
 #else
 using Input = int16_t;
