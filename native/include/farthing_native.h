@@ -16,7 +16,11 @@
 extern "C" {
 #endif
 
+#if defined(_WIN32)
+#define FT_API __declspec(dllexport)
+#else
 #define FT_API __attribute__((visibility("default")))
+#endif
 
 enum {
     FT_OK = 0,
@@ -32,8 +36,8 @@ enum { FT_FLOAT32 = 0, FT_BFLOAT16 = 1 };
 /* A fixed team of threads. One call at a time: calls on the same pool must not overlap. */
 typedef struct ft_pool ft_pool;
 
-/* `isa` is "portable", "avx2", "avx512vnni", "avx512bf16", "amx", or NULL for the best that this CPU has. The calling thread
- * is one of the `num_threads`. */
+/* `isa` is "portable", "avx2", "avx512vnni", "avx512bf16", "amx", on ARM "portable", "neon_dotprod", "neon_i8mm", or NULL for
+ * the best that this CPU has. The calling thread is one of the `num_threads`. */
 FT_API int ft_pool_create(int32_t num_threads, const char* isa, ft_pool** out);
 FT_API void ft_pool_destroy(ft_pool* pool);
 FT_API const char* ft_pool_isa(const ft_pool* pool);

@@ -6,8 +6,10 @@
 #include "blocks.h"
 #include "blocks_fma.h"
 
-#if !defined(__AVXVNNI__) && !defined(FT_TEST_AVXVNNI)
-#error "needs -mavxvnni; FT_TEST_AVXVNNI takes AVX-512's form of the same instruction, for tests on CPUs that have only that"
+// AVX-512's form of the same instruction, for tests on CPUs that have only that (build_native.py, FT_TEST_AVXVNNI). Headers
+// come before, so that they are compiled as they are without it.
+#if defined(FT_AVXVNNI_BY_AVX512)
+#pragma GCC target("avx512vnni,avx512vl")
 #endif
 
 namespace farthing::FT_ISA {
@@ -22,7 +24,7 @@ inline __attribute__((always_inline)) void add_products(const uint8_t* inputs, _
     int32_t four;
     __builtin_memcpy(&four, inputs, sizeof four);
     const __m256i row = _mm256_set1_epi32(four);
-#if defined(FT_TEST_AVXVNNI)
+#if defined(FT_AVXVNNI_BY_AVX512)
     left = _mm256_dpbusd_epi32(left, row, b_left);
     right = _mm256_dpbusd_epi32(right, row, b_right);
 #else

@@ -14,7 +14,8 @@ void pack_row(Load load, int row, int k, const PackedMatrix& matrix) {
     const int panel = row / kPanelChannels, channel = row % kPanelChannels;
     int8_t* out = const_cast<int8_t*>(matrix.panel(panel)) + channel * 4;
     float largest = 0.0f;
-    for (int i = 0; i < k; ++i) largest = std::fmax(largest, std::fabs(load(i)));
+    // Not std::fmax, on which GCC 12 fails for aarch64. NaN is passed over as there.
+    for (int i = 0; i < k; ++i) largest = std::max(largest, std::fabs(load(i)));
     const float inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
     int32_t sum = 0;
     for (int group = 0; group < matrix.num_groups(); ++group) {
