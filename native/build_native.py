@@ -41,6 +41,7 @@ INSTRUCTION_SETS = {
     "x86_64": {
         "portable": ("blocks_portable", ""),
         "avx2": ("blocks_avx2", "-march=x86-64-v3"),
+        "avxvnni": ("blocks_avxvnni", "-march=x86-64-v3 -mavxvnni"),
         "avx512vnni": ("blocks_avx512", WIDE),
         "avx512bf16": ("blocks_avx512", f"{WIDE} -mavx512bf16"),
         "amx": ("blocks_amx", f"{WIDE} -mavx512bf16 -mamx-tile -mamx-int8 -mamx-bf16"),
@@ -51,6 +52,8 @@ INSTRUCTION_SETS = {
         "neon_i8mm": ("blocks_neon_i8mm", "-march=armv8.2-a+dotprod+i8mm+bf16"),
     },
 }
+# For tests on a CPU that has AVX-512 and no AVX-VNNI: "avxvnni" becomes AVX-512's form of the same instruction.
+TEST_AVXVNNI = "-DFT_TEST_AVXVNNI"
 MACHINES = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
 
 
@@ -107,6 +110,8 @@ def build(library: Path = LIBRARY, extra_flags: str = "", compiler: Compiler | N
     """Compile and link. Raises `FileNotFoundError` without a compiler, `CalledProcessError` when it refuses."""
     compiler = compiler or find_compiler()
     known = {name: row for name, row in compiler.instruction_sets.items() if compiler.takes(row[1])}
+    if TEST_AVXVNNI in extra_flags:
+        known["avxvnni"] = ("blocks_avxvnni", "-march=x86-64-v3 -DFT_AVXVNNI_BY_AVX512")
     units = [(source, source, " ".join(f"-DFT_HAS_{name}" for name in known)) for source in COMMON]
     for name, (blocks, flags) in known.items():
         for source in (*KERNELS, blocks):

@@ -31,6 +31,9 @@ const Kernels* choose(const char* isa) {
 #if defined(FT_HAS_avx512vnni)
         {avx512vnni::kernels, cpu.avx512vnni},
 #endif
+#if defined(FT_HAS_avxvnni)
+        {avxvnni::kernels, cpu.avxvnni},
+#endif
 #if defined(FT_HAS_avx2)
         {avx2::kernels, cpu.avx2},
 #endif

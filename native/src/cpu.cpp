@@ -74,6 +74,9 @@ Cpu detect_cpu() {
                         has(wide.ebx, kVl) && has(wide.ebx, kCd);
     cpu.avx512vnni = avx512 && has(wide.ecx, 11);
     cpu.avx512bf16 = cpu.avx512vnni && has(more.eax, 5);
+#if defined(FT_TEST_AVXVNNI)
+    cpu.avxvnni = cpu.avx512vnni;
+#endif
     constexpr int kAmxBf16 = 22, kAmxTile = 24, kAmxInt8 = 25;
     cpu.amx = cpu.avx512bf16 && (saved & kTiles) == kTiles && has(wide.edx, kAmxBf16) && has(wide.edx, kAmxTile) &&
               has(wide.edx, kAmxInt8) && tiles_granted();

@@ -11,7 +11,7 @@ constexpr float kLog2E = 1.44269504088896341f;
 FT_INLINE Floats exp2_lanes(Floats x) {
     const Floats limit = Floats{} + 126.0f;
     x = larger(x, -limit);
-    x = x < limit ? x : limit;
+    x = smaller(x, limit);
     const Floats shifted = x + kRoundingMagic;
     const Floats f = x - (shifted - kRoundingMagic);
     Floats p = f * 1.3333558e-3f + 9.6181291e-3f;

@@ -22,7 +22,7 @@
 
 namespace {
 
-constexpr const char* kIsas[] = {"portable", "avx2", "avx512vnni", "avx512bf16", "amx", "neon_dotprod", "neon_i8mm"};
+constexpr const char* kIsas[] = {"portable", "avx2", "avxvnni", "avx512vnni", "avx512bf16", "amx", "neon_dotprod", "neon_i8mm"};
 // Of layers' results. Attention is in bf16, which instruction sets round at different places, and a row that differs a little may
 // be quantised one step off.
 constexpr double kLayerTolerance = 0.02;
