@@ -46,7 +46,7 @@ struct Products<float> {
         block(rows, k, a, b, columns, accumulate, Prefetch(), sums);
     }
     // Keys that are not seen count exactly nothing.
-    FT_INLINE static Floats exp2(Floats x) { return x < -126.0f ? Floats{} : exp2_exact(x); }
+    FT_INLINE static Floats exp2(Floats x) { return select(x < -126.0f, Floats{}, exp2_exact(x)); }
     static float exp2(float x) { return exp2_exact(Floats{} + x)[0]; }
     FT_INLINE static void store_probabilities(Floats first, Floats second, int panel, int rows, float* to) {
         store(to + 2 * panel * rows * kChunk, first);

@@ -29,7 +29,7 @@ FT_INLINE void store_bf16(uint16_t* to, Floats first, Floats second) {
 }
 
 // 16 of them.
-FT_INLINE void store_bf16(uint16_t* to, Floats x) { store(to, __builtin_convertvector(to_bf16(x), Shorts)); }
+FT_INLINE void store_bf16(uint16_t* to, Floats x) { store_shorts(to, to_bf16(x)); }
 
 // Widths are multiples of 16.
 inline void store_bf16_row(const float* from, int width, uint16_t* to) {

@@ -26,8 +26,8 @@ FT_INLINE Floats exp2_lanes(Floats x) {
 // are clamped; NaN stays NaN.
 FT_INLINE Floats exp2_exact(Floats x) {
     const Floats limit = Floats{} + 126.0f;
-    x = x < -limit ? -limit : x;
-    x = x > limit ? limit : x;
+    x = select(x < -limit, -limit, x);
+    x = select(x > limit, limit, x);
     const Floats shifted = x + kRoundingMagic;
     const Floats f = x - (shifted - kRoundingMagic);
     Floats p = f * 1.535336188319500e-4f + 1.339887440266574e-3f;

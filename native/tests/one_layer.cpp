@@ -15,7 +15,7 @@
 namespace {
 
 constexpr int kHidden = 384, kIntermediate = 1536, kTokens = 128;
-constexpr ft_layer_spec kSpec{kHidden, kIntermediate, 12, 12, 32, FT_LAYER_NORM, 1, 0, 0, 0, 0, FT_GELU, 1, 1e-12f};
+constexpr ft_layer_spec kSpec{kHidden, kIntermediate, 12, 12, 32, FT_INT8, FT_LAYER_NORM, 1, 0, 0, 0, 0, FT_GELU, 1, 1, 1, 1e-12f, 0};
 
 void* block(size_t bytes) {
     void* const memory = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
@@ -31,10 +31,10 @@ std::vector<float> random_floats(size_t count, float deviation) {
     return values;
 }
 
-void* random_matrix(int n, int k) {
-    void* const packed = block(ft_packed_bytes(n, k));
+void* random_matrix(ft_pool* pool, int n, int k) {
+    void* const packed = block(ft_packed_bytes(FT_INT8, n, k));
     const std::vector<float> rows = random_floats(static_cast<size_t>(n) * k, 0.05f);
-    if (ft_pack_rows(rows.data(), FT_FLOAT32, 0, n, n, k, packed) != FT_OK) std::abort();
+    if (ft_pack_rows(pool, FT_INT8, rows.data(), FT_FLOAT32, n, k, packed) != FT_OK) std::abort();
     return packed;
 }
 
@@ -45,8 +45,8 @@ int main(int argc, char** argv) {
     if (argc != 3 || ft_pool_create(1, argv[1], &pool) != FT_OK) return 2;
     const std::vector<float> ones(kHidden, 1.0f), zeros(kIntermediate);
     ft_layer_weights weights{};
-    weights.qkv = random_matrix(3 * kHidden, kHidden), weights.o = random_matrix(kHidden, kHidden);
-    weights.up = random_matrix(kIntermediate, kHidden), weights.down = random_matrix(kHidden, kIntermediate);
+    weights.qkv = random_matrix(pool, 3 * kHidden, kHidden), weights.o = random_matrix(pool, kHidden, kHidden);
+    weights.up = random_matrix(pool, kIntermediate, kHidden), weights.down = random_matrix(pool, kHidden, kIntermediate);
     weights.qkv_bias = weights.o_bias = weights.up_bias = weights.down_bias = zeros.data();
     weights.attention_norm_gain = weights.mlp_norm_gain = ones.data();
     weights.attention_norm_bias = weights.mlp_norm_bias = zeros.data();
