@@ -43,10 +43,10 @@ class Version:
         word_tokens: the tokens of a word such as `new_words` makes.
     """
 
-    def __init__(self, source: str, model: str, weight_format: str) -> None:
+    def __init__(self, source: str, model: str, weight_format: str, child: str = CHILD, *arguments: str) -> None:
         environment = {**os.environ, "PYTHONPATH": source}
         self._process = subprocess.Popen(
-            [sys.executable, "-c", CHILD, model, weight_format, new_words(SAMPLE_WORDS)],
+            [sys.executable, "-c", child, model, weight_format, new_words(SAMPLE_WORDS), *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
         )  # fmt: skip
         self.word_tokens = int(self._answer()) / SAMPLE_WORDS

@@ -2,51 +2,116 @@
 
     python native/build_native.py [flags]       for example -DFT_PROFILE, which counts cycles by stage
 
-In: native/src and a compiler (CXX, else g++). Out: src/farthing/quant/native/lib/libfarthing_native.so. Needs no torch:
-the library has a plain C interface. The sources of `KERNELS` are compiled once for each instruction set and picked at
-run time by what the CPU has.
+In: native/src and a compiler (CXX, which may be several words; else g++, c++ or clang++). Out: the library in
+src/farthing/quant/native/lib, named as the system wants it. The library has a plain C interface. The sources of `KERNELS`
+are compiled once for each instruction set and picked at run time by what the CPU has. A compiler for another machine or
+system makes a library for that one (tools/make_wheels.py).
 """
 
 from __future__ import annotations
 
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "native" / "src"
-LIBRARY = ROOT / "src" / "farthing" / "quant" / "native" / "lib" / "libfarthing_native.so"
+FOLDER = ROOT / "src" / "farthing" / "quant" / "native" / "lib"
+LIBRARY_NAMES = {"linux": "libfarthing_native.so", "darwin": "libfarthing_native.dylib", "windows": "farthing_native.dll"}
+LIBRARY = FOLDER / LIBRARY_NAMES.get(platform.system().lower(), LIBRARY_NAMES["linux"])
 
 FLAGS = (
     "-std=c++17 -O3 -fPIC -pthread -fvisibility=hidden "
     "-fno-math-errno -fno-trapping-math -fno-strict-aliasing -Wno-psabi"
 )
-COMMON = ("api", "api_pass", "threads", "mean")
+COMMON = ("api", "api_pass", "cpu", "threads", "mean")
 EXACT = ("pack", "nf4_pack", "nf4_unpack")  # rounded after each operation, as torch does, with nothing fused
 KERNELS = ("layer", "linear", "quantize", "rope", "attention", "blocks_float", "rotation", "ends", "kernels", *EXACT)
-# Lowest first, and linked in this order: inline code that several objects share is taken from the first.
-INSTRUCTION_SETS = {"portable": ("blocks_portable", "")}
-if platform.machine() in ("x86_64", "AMD64"):
-    wide = "-march=x86-64-v4 -mavx512vnni -mprefer-vector-width=512"
-    INSTRUCTION_SETS |= {
+WIDE = "-march=x86-64-v4 -mavx512vnni -mprefer-vector-width=512"
+# By machine, the source of the blocks and the flags. Lowest first, and linked in this order: inline code that several
+# objects share is taken from the first.
+INSTRUCTION_SETS = {
+    "x86_64": {
+        "portable": ("blocks_portable", ""),
         "avx2": ("blocks_avx2", "-march=x86-64-v3"),
-        "avx512vnni": ("blocks_avx512", wide),
-        "avx512bf16": ("blocks_avx512", f"{wide} -mavx512bf16"),
-        "amx": ("blocks_amx", f"{wide} -mavx512bf16 -mamx-tile -mamx-int8 -mamx-bf16"),
-    }
+        "avxvnni": ("blocks_avxvnni", "-march=x86-64-v3 -mavxvnni"),
+        "avx512vnni": ("blocks_avx512", WIDE),
+        "avx512bf16": ("blocks_avx512", f"{WIDE} -mavx512bf16"),
+        "amx": ("blocks_amx", f"{WIDE} -mavx512bf16 -mamx-tile -mamx-int8 -mamx-bf16"),
+    },
+    "aarch64": {
+        "portable": ("blocks_portable", ""),
+        "neon_dotprod": ("blocks_neon_dotprod", "-march=armv8.2-a+dotprod"),
+        "neon_i8mm": ("blocks_neon_i8mm", "-march=armv8.2-a+dotprod+i8mm+bf16"),
+    },
+}
+# For tests on a CPU that has AVX-512 and no AVX-VNNI: "avxvnni" becomes AVX-512's form of the same instruction.
+TEST_AVXVNNI = "-DFT_TEST_AVXVNNI"
+MACHINES = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
 
 
-def build(library: Path = LIBRARY, extra_flags: str = "") -> None:
-    """Compile and link. Raises `OSError` without a compiler, `CalledProcessError` when it refuses."""
-    compiler = shutil.which(os.environ.get("CXX", "g++"))
-    if compiler is None or sys.platform != "linux":
-        raise FileNotFoundError("a C++ compiler for Linux (g++, or what CXX names)")
-    known = {name: row for name, row in INSTRUCTION_SETS.items() if takes(compiler, row[1])}
+@dataclass(frozen=True)
+class Compiler:
+    """A C++ compiler, g++ or Clang, and what it compiles for.
+
+    Attributes:
+        command: the program and the arguments of every call.
+        machine: "x86_64", "aarch64", or another one, for which only the portable code is compiled.
+        system: a key of `LIBRARY_NAMES`.
+    """
+
+    command: tuple[str, ...]
+    machine: str
+    system: str
+
+    @property
+    def instruction_sets(self) -> dict[str, tuple[str, str]]:
+        return INSTRUCTION_SETS.get(self.machine, {"portable": ("blocks_portable", "")})
+
+    def takes(self, flags: str) -> bool:
+        """Whether it knows the flags of an instruction set: those before GCC 11 and Clang 12 do not know AMX."""
+        with tempfile.TemporaryDirectory() as scratch:
+            command = [*self.command, *flags.split(), "-x", "c++", "-c", "-", "-o", f"{scratch}/empty.o"]
+            return subprocess.run(command, input=b"", stderr=subprocess.DEVNULL).returncode == 0
+
+
+def find_compiler() -> Compiler:
+    """What CXX names, else the first of g++, c++ and clang++. Raises `FileNotFoundError` where there is none."""
+    named = shlex.split(os.environ.get("CXX", ""))
+    for words in [named] if named else (["g++"], ["c++"], ["clang++"]):
+        program = shutil.which(words[0])
+        if program is not None:
+            command = (program, *words[1:])
+            said = subprocess.run([*command, "-dumpmachine"], check=True, capture_output=True, text=True).stdout
+            return Compiler(command, *parse_triple(said.strip()))
+    raise FileNotFoundError(f"no C++ compiler: {named[0] if named else 'neither g++, c++ nor clang++'} is on PATH")
+
+
+def parse_triple(triple: str) -> tuple[str, str]:
+    """Machine and system of "x86_64-linux-gnu", "arm64-apple-darwin23.1.0", "x86_64-w64-mingw32" and their like."""
+    machine, _, rest = triple.partition("-")
+    if "darwin" in rest or "macos" in rest:
+        system = "darwin"
+    elif "mingw" in rest or "windows" in rest:
+        system = "windows"
+    else:
+        system = "linux"
+    return MACHINES.get(machine.lower(), machine.lower()), system
+
+
+def build(library: Path = LIBRARY, extra_flags: str = "", compiler: Compiler | None = None) -> None:
+    """Compile and link. Raises `FileNotFoundError` without a compiler, `CalledProcessError` when it refuses."""
+    compiler = compiler or find_compiler()
+    known = {name: row for name, row in compiler.instruction_sets.items() if compiler.takes(row[1])}
+    if TEST_AVXVNNI in extra_flags:
+        known["avxvnni"] = ("blocks_avxvnni", "-march=x86-64-v3 -DFT_AVXVNNI_BY_AVX512")
     units = [(source, source, " ".join(f"-DFT_HAS_{name}" for name in known)) for source in COMMON]
     for name, (blocks, flags) in known.items():
         for source in (*KERNELS, blocks):
@@ -57,23 +122,29 @@ def build(library: Path = LIBRARY, extra_flags: str = "") -> None:
         def compile_unit(unit: tuple[str, str, str]) -> str:
             source, name, flags = unit
             target = f"{scratch}/{name}.o"
-            command = [compiler, *FLAGS.split(), *extra_flags.split(), *flags.split()]
+            command = [*compiler.command, *FLAGS.split(), *extra_flags.split(), *flags.split()]
             run([*command, "-c", str(SOURCES / f"{source}.cpp"), "-o", target])
             return target
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = list(pool.map(compile_unit, units))
-        library.parent.mkdir(exist_ok=True)
+        library.parent.mkdir(parents=True, exist_ok=True)
+        linked = Path(scratch) / library.name
+        command = [*compiler.command, *extra_flags.split(), "-shared", *link_flags(compiler)]
+        run([*command, "-o", str(linked), *objects])
+        # Beside its place first: a process that has the old library open keeps it whole.
         partial = library.with_suffix(".partial")
-        libraries = ["-pthread", "-static-libstdc++", "-static-libgcc"]
-        run([compiler, *extra_flags.split(), "-shared", "-Wl,--no-undefined", "-o", str(partial), *objects, *libraries])
+        shutil.copy(linked, partial)
         partial.replace(library)
 
 
-def takes(compiler: str, flags: str) -> bool:
-    """Whether the compiler knows the flags of an instruction set: those before GCC 11 and Clang 12 do not know AMX."""
-    command = [compiler, *flags.split(), "-x", "c++", "-fsyntax-only", "-"]
-    return subprocess.run(command, input=b"", stderr=subprocess.DEVNULL).returncode == 0
+def link_flags(compiler: Compiler) -> list[str]:
+    if compiler.system == "linux":
+        exports = f"-Wl,--version-script={ROOT / 'native' / 'exports.map'}"
+        return ["-Wl,--no-undefined", exports, "-pthread", "-static-libstdc++", "-static-libgcc"]
+    if compiler.system == "windows":
+        return ["-static"]
+    return ["-Wl,-install_name,@rpath/" + LIBRARY_NAMES["darwin"]]
 
 
 def run(command: list[str]) -> None:

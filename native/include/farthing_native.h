@@ -21,7 +21,11 @@
 extern "C" {
 #endif
 
+#if defined(_WIN32)
+#define FT_API __declspec(dllexport)
+#else
 #define FT_API __attribute__((visibility("default")))
+#endif
 
 enum {
     FT_OK = 0,
@@ -40,8 +44,8 @@ enum { FT_INT8 = 0, FT_FP32 = 1, FT_BF16 = 2, FT_FP16 = 3 };
 /* A fixed team of threads. One call at a time: calls on the same pool must not overlap. */
 typedef struct ft_pool ft_pool;
 
-/* `isa` is "portable", "avx2", "avx512vnni", "avx512bf16", "amx", or NULL for the best that this CPU has. The calling thread
- * is one of the `num_threads`. */
+/* `isa` is "portable", "avx2", "avx512vnni", "avx512bf16", "amx", on ARM "portable", "neon_dotprod", "neon_i8mm", or NULL for
+ * the best that this CPU has. The calling thread is one of the `num_threads`. */
 FT_API int ft_pool_create(int32_t num_threads, const char* isa, ft_pool** out);
 FT_API void ft_pool_destroy(ft_pool* pool);
 FT_API const char* ft_pool_isa(const ft_pool* pool);
@@ -82,8 +86,8 @@ typedef struct {
     int32_t is_gated;     /* the MLP is down(activation(gate) * up); else down(activation(up)) */
     int32_t activation;   /* FT_GELU, FT_GELU_TANH or FT_SILU */
     /* The rows that enter qkv and up, that enter o, and that enter down are rotated on their way, each 64 inputs by H, the
-     * orthonormal Hadamard matrix of 64 (Sylvester's); the matrices were packed as W H. Only of widths that are multiples of
-     * 64: hidden, q_heads * head_dim, intermediate. */
+     * orthonormal Hadamard matrix of 64 (Sylvester's); the matrices were packed as W H. Only of FT_INT8, and of
+     * widths that are multiples of 64: hidden, q_heads * head_dim, intermediate. */
     int32_t rotates_hidden, rotates_attended, rotates_inner;
     float norm_eps, head_norm_eps;
 } ft_layer_spec;

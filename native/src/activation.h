@@ -16,8 +16,8 @@ FT_INLINE Floats exp2_as(Floats x) {
 // are clamped.
 FT_INLINE Floats erf_lanes(Floats x) {
     const Floats limit = Floats{} + 3.832506856900711f;
-    x = x > -limit ? x : -limit;
-    x = x < limit ? x : limit;
+    x = larger(x, -limit);
+    x = smaller(x, limit);
     const Floats s = x * x;
     Floats p = s * 0.00022905065861350646f + 0.0034082910107109506f;
     p = p * s + 0.050955695062380861f;

@@ -4,11 +4,7 @@
 #include <numeric>
 #include <system_error>
 
-#if defined(FT_HAS_amx)
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
-
+#include "cpu.h"
 #include "floats.h"
 #include "layer_check.h"
 #include "pool.h"
@@ -22,36 +18,30 @@ struct Choice {
     bool supported;
 };
 
-#if defined(FT_HAS_amx)
-// Linux gives a process AMX's tiles when it asks for them, since they make the frames of its signals larger.
-bool tiles_granted() {
-    constexpr long kRequestFeature = 0x1023, kTileData = 18;
-    return syscall(SYS_arch_prctl, kRequestFeature, kTileData) == 0;
-}
-#endif
-
+// The best first.
 const Kernels* choose(const char* isa) {
-#if defined(__x86_64__)
-    __builtin_cpu_init();
-    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    const bool vnni = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-                      __builtin_cpu_supports("avx512vnni");
-    const bool bf16 = vnni && __builtin_cpu_supports("avx512bf16");
-#endif
+    [[maybe_unused]] const Cpu cpu = detect_cpu();
     const Choice choices[] = {
 #if defined(FT_HAS_amx)
-        {amx::kernels, bf16 && __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-int8") &&
-                           __builtin_cpu_supports("amx-bf16") && tiles_granted()},
+        {amx::kernels, cpu.amx},
 #endif
 #if defined(FT_HAS_avx512bf16)
-        {avx512bf16::kernels, bf16},
+        {avx512bf16::kernels, cpu.avx512bf16},
 #endif
 #if defined(FT_HAS_avx512vnni)
-        {avx512vnni::kernels, vnni},
+        {avx512vnni::kernels, cpu.avx512vnni},
+#endif
+#if defined(FT_HAS_avxvnni)
+        {avxvnni::kernels, cpu.avxvnni},
 #endif
 #if defined(FT_HAS_avx2)
-        {avx2::kernels, avx2},
+        {avx2::kernels, cpu.avx2},
+#endif
+#if defined(FT_HAS_neon_i8mm)
+        {neon_i8mm::kernels, cpu.neon_i8mm},
+#endif
+#if defined(FT_HAS_neon_dotprod)
+        {neon_dotprod::kernels, cpu.neon_dotprod},
 #endif
         {portable::kernels, true},
     };
@@ -120,12 +110,13 @@ size_t ft_layer_kv_bytes(const ft_layer_spec* spec, int32_t num_tokens) {
 
 int ft_layers(ft_pool* pool, const ft_layer_spec* spec, const ft_layer_weights* const* weights, int32_t num_layers,
               const ft_batch* batch, float* hidden, void* scratch, size_t scratch_bytes) {
-    if (!pool || !spec || !weights || num_layers < 1 || !batch || !hidden || !aligned(scratch)) return FT_BAD_ARGUMENT;
+    if (!pool || !spec || !weights || num_layers < 1 || !batch || !hidden) return FT_BAD_ARGUMENT;
     if (num_layers > 1 && (batch->keep || batch->prefixes)) return FT_BAD_ARGUMENT;
     for (int32_t layer = 0; layer < num_layers; ++layer) {
         if (!weights[layer]) return FT_BAD_ARGUMENT;
         if (const int error = check_layer(*spec, *weights[layer], *batch)) return error;
     }
+    if (!aligned(scratch)) return FT_BAD_ARGUMENT;
     if (scratch_bytes < ft_layer_scratch_bytes(pool, spec, batch->num_tokens, batch->num_texts)) return FT_SCRATCH_SMALL;
     for (int32_t layer = 0; layer < num_layers && batch->num_tokens > 0; ++layer)
         pool->kernels.layer({pool->threads, *spec, *weights[layer], *batch, hidden, static_cast<char*>(scratch)});

@@ -153,8 +153,9 @@ size_t ft_run_scratch_bytes(const ft_pool* pool, const ft_pass* pass) {
 }
 
 int ft_run(ft_pool* pool, const ft_pass* pass, float* rows, void* scratch, size_t scratch_bytes) {
-    if (!pool || !pass || !rows || !aligned(scratch)) return FT_BAD_ARGUMENT;
+    if (!pool || !pass || !rows) return FT_BAD_ARGUMENT;
     if (const int error = check_pass(*pass)) return error;
+    if (!aligned(scratch)) return FT_BAD_ARGUMENT;
     const PassScratch parts(*pool, *pass, static_cast<char*>(scratch));
     if (scratch_bytes < parts.used) return FT_SCRATCH_SMALL;
     if (pass->num_tokens == 0) return FT_OK;

@@ -46,7 +46,7 @@ struct Products<float> {
         block(rows, k, a, b, columns, accumulate, Prefetch(), sums);
     }
     // Keys that are not seen count exactly nothing.
-    FT_INLINE static Floats exp2(Floats x) { return x < -126.0f ? Floats{} : exp2_exact(x); }
+    FT_INLINE static Floats exp2(Floats x) { return select(x < -126.0f, Floats{}, exp2_exact(x)); }
     static float exp2(float x) { return exp2_exact(Floats{} + x)[0]; }
     FT_INLINE static void store_probabilities(Floats first, Floats second, int panel, int rows, float* to) {
         store(to + 2 * panel * rows * kChunk, first);
@@ -84,10 +84,10 @@ inline void scale_row(float* outputs, int rows, int panels, float factor) {
 
 // A panel's scores from `limit` on. By whole vectors: narrower stores could not be forwarded to the loads that follow.
 inline void mask_from(float* scores, int limit) {
-    constexpr Ints kLane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const Ints lane = lane_numbers();
     const Floats masked = Floats{} + kMasked;
-    store(scores, kLane < limit ? load_floats(scores) : masked);
-    store(scores + kLanes, kLane < limit - kLanes ? load_floats(scores + kLanes) : masked);
+    store(scores, select(lane < limit, load_floats(scores), masked));
+    store(scores + kLanes, select(lane < limit - kLanes, load_floats(scores + kLanes), masked));
 }
 
 // Scores of one of `rows` rows to probabilities relative to exp2(largest); keys from `limit` on are masked. Returns their sum;

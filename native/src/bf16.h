@@ -23,13 +23,13 @@ FT_INLINE void store_bf16(uint16_t* to, Floats first, Floats second) {
 #if defined(__AVX512BF16__)
     store(to, (Words)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first));
 #else
-    store(to, __builtin_convertvector(to_bf16(first), Shorts));
-    store(to + kLanes, __builtin_convertvector(to_bf16(second), Shorts));
+    store_shorts(to, to_bf16(first));
+    store_shorts(to + kLanes, to_bf16(second));
 #endif
 }
 
 // 16 of them.
-FT_INLINE void store_bf16(uint16_t* to, Floats x) { store(to, __builtin_convertvector(to_bf16(x), Shorts)); }
+FT_INLINE void store_bf16(uint16_t* to, Floats x) { store_shorts(to, to_bf16(x)); }
 
 // Widths are multiples of 16.
 inline void store_bf16_row(const float* from, int width, uint16_t* to) {
@@ -40,7 +40,7 @@ inline void store_bf16_row(const float* from, int width, uint16_t* to) {
 
 inline void load_bf16_row(const uint16_t* from, int width, float* to) {
     for (int i = 0; i < width; i += kLanes)
-        store(to + i, (Floats)(__builtin_convertvector(load<Shorts>(from + i), Words) << 16));
+        store(to + i, (Floats)(widened(from + i) << 16));
 }
 
 }  // namespace farthing::FT_ISA

@@ -9,16 +9,19 @@
 
 namespace farthing::FT_ISA {
 
-// As many rows as keep their sums in registers.
+// As many rows as keep their sums in registers; where registers are few, rows in parts of 3 or 6, for which a panel's weights
+// are brought into shape once.
 #if defined(__AMX_INT8__)
 constexpr int kBlockRows = 32;
-#else
+#elif defined(__AVX512F__)
 constexpr int kBlockRows = 14;
+#else
+constexpr int kBlockRows = 18;
 #endif
 
 // One quantised input of a row: q + 128 for instructions that multiply unsigned by signed bytes, whose sums start from a
 // correction (packed.h), and q itself for those that multiply pairs of 16 bits, whose sums start from 0.
-#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__) || defined(FT_AVXVNNI_BY_AVX512) || defined(__ARM_FEATURE_DOTPROD)
 using Input = uint8_t;
 #else
 using Input = int16_t;

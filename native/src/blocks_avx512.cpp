@@ -140,7 +140,7 @@ void bf16_block(int rows, int steps, const uint16_t* a, const uint16_t* b, int c
     else
         bf16_dispatch<1>(kRowCounts, rows, steps, a, b, accumulate, sums);
 #else
-    bf16_block_generic(rows, steps, a, b, accumulate, sums);
+    bf16_block_generic(rows, steps, a, b, columns, accumulate, sums);
 #endif
 }
 

@@ -40,7 +40,7 @@ void float_rows(int k, int block_rows, const float* a, const Stored* b, bool acc
     for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 4
         for (int v = 0; v < kUsed; ++v)
-            total[r][v] = accumulate ? widened<Vec>(sums + r * kPanelChannels + v * kVectorFloats) : Vec{};
+            total[r][v] = accumulate ? as_floats<Vec>(sums + r * kPanelChannels + v * kVectorFloats) : Vec{};
     for (; k > 0; k -= kChunkFloats, a += block_rows * kChunkFloats, next.skip(1)) {
         for (int line = 0; line < next.chunk_bytes; line += 64) __builtin_prefetch(next.from + line);
         const float* inputs = a;
@@ -50,7 +50,7 @@ void float_rows(int k, int block_rows, const float* a, const Stored* b, bool acc
                 Vec columns[kUsed];
 #pragma GCC unroll 4
                 for (int v = 0; v < kUsed; ++v) {
-                    columns[v] = widened<Vec>(b + v * kVectorFloats);
+                    columns[v] = as_floats<Vec>(b + v * kVectorFloats);
                     hold(columns[v]);
                 }
 #pragma GCC unroll 14

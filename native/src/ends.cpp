@@ -14,7 +14,7 @@ namespace {
 template <class Stored>
 void take_row(const void* table, int index, int width, float scale, float* out) {
     const Stored* const row = static_cast<const Stored*>(table) + static_cast<size_t>(index) * width;
-    for (int i = 0; i < width; i += kLanes) store(out + i, widened<Floats>(row + i) * scale);
+    for (int i = 0; i < width; i += kLanes) store(out + i, lanes_of(row + i) * scale);
 }
 
 void add_row(const float* table, int index, int width, float* out) {

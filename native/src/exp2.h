@@ -11,7 +11,7 @@ constexpr float kLog2E = 1.44269504088896341f;
 FT_INLINE Floats exp2_lanes(Floats x) {
     const Floats limit = Floats{} + 126.0f;
     x = larger(x, -limit);
-    x = x < limit ? x : limit;
+    x = smaller(x, limit);
     const Floats shifted = x + kRoundingMagic;
     const Floats f = x - (shifted - kRoundingMagic);
     Floats p = f * 1.3333558e-3f + 9.6181291e-3f;
@@ -26,8 +26,8 @@ FT_INLINE Floats exp2_lanes(Floats x) {
 // are clamped; NaN stays NaN.
 FT_INLINE Floats exp2_exact(Floats x) {
     const Floats limit = Floats{} + 126.0f;
-    x = x < -limit ? -limit : x;
-    x = x > limit ? limit : x;
+    x = select(x < -limit, -limit, x);
+    x = select(x > limit, limit, x);
     const Floats shifted = x + kRoundingMagic;
     const Floats f = x - (shifted - kRoundingMagic);
     Floats p = f * 1.535336188319500e-4f + 1.339887440266574e-3f;

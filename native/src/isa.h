@@ -99,8 +99,11 @@ struct Kernels {
 
 namespace portable { const Kernels& kernels(); }
 namespace avx2 { const Kernels& kernels(); }
+namespace avxvnni { const Kernels& kernels(); }
 namespace avx512vnni { const Kernels& kernels(); }
 namespace avx512bf16 { const Kernels& kernels(); }
 namespace amx { const Kernels& kernels(); }
+namespace neon_dotprod { const Kernels& kernels(); }
+namespace neon_i8mm { const Kernels& kernels(); }
 
 }  // namespace farthing

@@ -1,47 +1,38 @@
-// Sixteen floats at once, in the compiler's own vector types: one source for every instruction set, and never left to the
-// compiler's mood. Sums go in a fixed order, so results do not depend on how wide the registers are.
+// Sixteen numbers of 32 bits at once, in the compiler's own vector types: one source for every instruction set, and never left
+// to the compiler's mood. Sums go in a fixed order, so results do not depend on how wide the registers are.
+//
+// Sources use no more than all forms of these types have: arithmetic, comparisons, casts that keep the bits, and the functions
+// here in place of the compiler's conversions, shuffles and "?:".
 #pragma once
+
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
 
 #include <cmath>
 #include <cstdint>
-#include <cstring>
-#include <utility>
-
-namespace farthing::FT_ISA {
-
-constexpr int kLanes = 16;
-using Floats __attribute__((vector_size(64))) = float;
-using Words __attribute__((vector_size(64))) = uint32_t;
-using Ints __attribute__((vector_size(64))) = int32_t;
-using Shorts __attribute__((vector_size(32))) = uint16_t;
-using Bytes __attribute__((vector_size(16))) = uint8_t;
 
 #define FT_INLINE inline __attribute__((always_inline))  // vectors must not cross calls: ABIs differ by register width
 
-template <class Vector, class T>
-FT_INLINE Vector load(const T* from) {
-    Vector value;
-    std::memcpy(&value, from, sizeof value);
-    return value;
+namespace farthing::FT_ISA {
+constexpr int kLanes = 16;
 }
+
+#if defined(__AVX512F__)
+#include "lanes_whole.h"
+#else
+#include "lanes_split.h"
+#endif
+
+namespace farthing::FT_ISA {
 
 FT_INLINE Floats load_floats(const float* from) { return load<Floats>(from); }
 
-FT_INLINE Floats to_floats(const int32_t* from) { return __builtin_convertvector(load<Ints>(from), Floats); }
+FT_INLINE Floats to_floats(const int32_t* from) { return converted<Floats>(load<Ints>(from)); }
 
-template <class Vector, class T>
-FT_INLINE void store(T* to, Vector value) {
-    std::memcpy(to, &value, sizeof value);
-}
-
-// Lane i of the result is lane From::of(i) of `a`, or of `b` from kLanes on. GCC 12 and Clang both take this form.
-template <class From, class Vector, int... kLane>
-FT_INLINE Vector shuffled(Vector a, Vector b, std::integer_sequence<int, kLane...>) {
-    return __builtin_shufflevector(a, b, From::of(kLane)...);
-}
-template <class From, class Vector>
-FT_INLINE Vector shuffled(Vector a, Vector b) {
-    return shuffled<From>(a, b, std::make_integer_sequence<int, kLanes>{});
+FT_INLINE Ints lane_numbers() {
+    static constexpr int32_t kNumbers[kLanes] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    return load<Ints>(kNumbers);
 }
 
 // The lane whose number differs in the bits of kStep.
@@ -54,7 +45,6 @@ FT_INLINE Floats across(Floats x) {
     return shuffled<Across<kStep>>(x, x);
 }
 
-FT_INLINE Floats larger(Floats a, Floats b) { return a > b ? a : b; }
 FT_INLINE Floats magnitude(Floats x) { return (Floats)((Words)x & 0x7fffffffu); }
 
 template <class Combine>

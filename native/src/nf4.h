@@ -1,9 +1,7 @@
 // How an NF4 matrix lies in memory; src/farthing/quant/nf4_packed.py describes it.
 #pragma once
 
-#if defined(__AVX2__)
-#include <immintrin.h>
-#elif defined(__aarch64__)
+#if defined(__aarch64__)
 #include <arm_neon.h>
 #endif
 
@@ -12,22 +10,22 @@
 
 namespace farthing::FT_ISA {
 
-constexpr Floats kLevels = {-1.0f,
-                            -0.6961928009986877f,
-                            -0.5250730514526367f,
-                            -0.39491748809814453f,
-                            -0.28444138169288635f,
-                            -0.18477343022823334f,
-                            -0.09105003625154495f,
-                            0.0f,
-                            0.07958029955625534f,
-                            0.16093020141124725f,
-                            0.24611230194568634f,
-                            0.33791524171829224f,
-                            0.44070982933044434f,
-                            0.5626170039176941f,
-                            0.7229568362236023f,
-                            1.0f};
+alignas(64) constexpr float kLevels[kLanes] = {-1.0f,
+                                               -0.6961928009986877f,
+                                               -0.5250730514526367f,
+                                               -0.39491748809814453f,
+                                               -0.28444138169288635f,
+                                               -0.18477343022823334f,
+                                               -0.09105003625154495f,
+                                               0.0f,
+                                               0.07958029955625534f,
+                                               0.16093020141124725f,
+                                               0.24611230194568634f,
+                                               0.33791524171829224f,
+                                               0.44070982933044434f,
+                                               0.5626170039176941f,
+                                               0.7229568362236023f,
+                                               1.0f};
 constexpr int kBlockInputs = kChunkBytes;  // that share a count of half steps
 constexpr int kWordInputs = 8;             // of a channel, four bits each in a uint32, the first lowest
 constexpr int kBlockWords = kBlockInputs / kWordInputs;
@@ -35,28 +33,20 @@ constexpr int kBlockWords = kBlockInputs / kWordInputs;
 // kLevels of codes 0 to 15: by a look-up in registers where the instruction set has one of that size.
 FT_INLINE Floats levels_of(Words codes) {
 #if defined(__AVX512F__)
-    return (Floats)_mm512_permutexvar_ps((__m512i)codes, (__m512)kLevels);
+    return (Floats)_mm512_permutexvar_ps((__m512i)codes, (__m512)load_floats(kLevels));
 #elif defined(__AVX2__)
-    const __m256 low = _mm256_loadu_ps(reinterpret_cast<const float*>(&kLevels));
-    const __m256 high = _mm256_loadu_ps(reinterpret_cast<const float*>(&kLevels) + kLanes / 2);
-    alignas(64) float found[kLanes];
-    alignas(64) uint32_t wanted[kLanes];
-    store(wanted, codes);
-    for (int lane = 0; lane < kLanes; lane += 8) {
-        const __m256i index = _mm256_load_si256(reinterpret_cast<const __m256i*>(wanted + lane));
+    const __m256 low = _mm256_load_ps(kLevels), high = _mm256_load_ps(kLevels + kPartLanes);
+    return Floats::of_parts([&](int i) {
+        const __m256i index = (__m256i)codes.part[i];
         const __m256 of_low = _mm256_permutevar8x32_ps(low, index), of_high = _mm256_permutevar8x32_ps(high, index);
         const __m256 is_high = _mm256_castsi256_ps(_mm256_slli_epi32(index, 28));  // bit 3 becomes the sign
-        _mm256_store_ps(found + lane, _mm256_blendv_ps(of_low, of_high, is_high));
-    }
-    return load_floats(found);
+        return (Floats::Part)_mm256_blendv_ps(of_low, of_high, is_high);
+    });
 #elif defined(__aarch64__)
     uint8x16x4_t table;
-    std::memcpy(&table, &kLevels, sizeof table);
+    std::memcpy(&table, kLevels, sizeof table);
     const Words bytes = codes * 0x04040404u + 0x03020100u;  // where the four bytes of a level lie
-    alignas(64) uint8_t found[sizeof bytes];
-    std::memcpy(found, &bytes, sizeof bytes);
-    for (size_t i = 0; i < sizeof bytes; i += 16) vst1q_u8(found + i, vqtbl4q_u8(table, vld1q_u8(found + i)));
-    return load<Floats>(found);
+    return Floats::of_parts([&](int i) { return (Floats::Part)vqtbl4q_u8(table, (uint8x16_t)bytes.part[i]); });
 #else
     float found[kLanes];
     for (int lane = 0; lane < kLanes; ++lane) found[lane] = kLevels[codes[lane]];

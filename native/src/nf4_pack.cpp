@@ -72,13 +72,13 @@ void store_words(const Codes& codes, uint32_t* words) {
 
 // A row with NaN or Inf gets a scale of NaN or Inf: what its codes are does not matter then.
 float scale_of(const PackNf4Call& call, int row, int num_blocks) {
-    Words bits = {};
+    Ints bits = {};
     for (int block = 0; block < num_blocks; ++block)
         for (const Floats& x : load_block(call, row, block * kBlockInputs).values) {
-            const Words found = (Words)magnitude(x);  // in the order of the numbers, NaN above all
-            bits = found > bits ? found : bits;
+            const Ints found = (Ints)magnitude(x);  // in the order of the numbers, NaN above all
+            bits = select(found > bits, found, bits);
         }
-    uint32_t largest = 0;
+    int32_t largest = 0;
     for (int lane = 0; lane < kLanes; ++lane) largest = std::max(largest, bits[lane]);
     float value;
     std::memcpy(&value, &largest, sizeof value);

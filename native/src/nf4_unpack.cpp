@@ -13,7 +13,7 @@ constexpr int kPanelVectors = kPanelChannels / kLanes;
 
 // 64 inputs of 16 channels; returns their sums.
 FT_INLINE Words unpack_block(const uint32_t* words, const uint8_t* half_steps, int8_t* out) {
-    const Floats factor = __builtin_convertvector(load<Bytes>(half_steps), Floats) * 0.5f;
+    const Floats factor = converted<Floats>(widened(half_steps)) * 0.5f;
     Words sums = {};
     for (int word = 0; word < kBlockWords; ++word) {
         Words codes = load<Words>(words + word * kPanelChannels);

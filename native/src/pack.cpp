@@ -17,12 +17,12 @@ constexpr int kBufferFloats = 1024;  // of a row that are converted at a time, a
 template <class Stored>
 void widen_numbers(const Stored* from, int count, float* to) {
     int i = 0;
-    for (; i + kLanes <= count; i += kLanes) store(to + i, widened<Floats>(from + i));
+    for (; i + kLanes <= count; i += kLanes) store(to + i, lanes_of(from + i));
     if (i == count) return;
     Stored rest[kLanes] = {};
     std::memcpy(rest, from + i, (count - i) * sizeof *from);
     float widened_rest[kLanes];
-    store(widened_rest, widened<Floats>(rest));
+    store(widened_rest, lanes_of(rest));
     std::memcpy(to + i, widened_rest, (count - i) * sizeof *to);
 }
 

@@ -13,18 +13,18 @@ namespace {
 // Compared as bits, whose order for magnitudes is that of the numbers with NaN above all: a row with NaN or Inf gets a
 // scale of NaN or Inf, and whatever is computed from it stays so, instead of turning into numbers that look right.
 float largest_magnitude(const float* x, int k) {
-    Words lanes = {};
+    Ints lanes = {};
     const int whole = k / kLanes * kLanes;
     for (int i = 0; i < whole; i += kLanes) {
-        const Words bits = (Words)magnitude(load_floats(x + i));
-        lanes = bits > lanes ? bits : lanes;
+        const Ints bits = (Ints)magnitude(load_floats(x + i));
+        lanes = select(bits > lanes, bits, lanes);
     }
-    uint32_t largest = 0;
+    int32_t largest = 0;
     for (int lane = 0; lane < kLanes; ++lane) largest = std::max(largest, lanes[lane]);
     for (int i = whole; i < k; ++i) {
-        uint32_t bits;
+        int32_t bits;
         std::memcpy(&bits, x + i, sizeof bits);
-        largest = std::max(largest, bits & 0x7fffffffu);
+        largest = std::max(largest, bits & 0x7fffffff);
     }
     float value;
     std::memcpy(&value, &largest, sizeof value);
@@ -35,9 +35,9 @@ inline void quantize_chunk(const float* x, float inverse, Input* out) {
     for (int i = 0; i < kChunkBytes; i += kLanes) {
         const Words rounded = (Words)(load_floats(x + i) * inverse + kRoundingMagic);
         if constexpr (sizeof(Input) == 1)
-            store(out + i, __builtin_convertvector((rounded ^ kInputOffset) & 255u, Bytes));
+            store_bytes(reinterpret_cast<uint8_t*>(out + i), rounded ^ kInputOffset);
         else
-            store(out + i, __builtin_convertvector(rounded, Shorts));
+            store_shorts(reinterpret_cast<uint16_t*>(out + i), rounded);
     }
 }
 

@@ -11,8 +11,7 @@ namespace farthing::FT_ISA {
 // x'[i] = x[i ^ step] + x[i], or - x[i] where i has the bit of `step`; both times `factor`.
 template <int kStep>
 FT_INLINE Floats butterfly(Floats x, float factor) {
-    constexpr Ints kLane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    const Floats signs = __builtin_convertvector(1 - ((kLane & kStep) / kStep) * 2, Floats) * factor;
+    const Floats signs = converted<Floats>(1 - ((lane_numbers() & kStep) / kStep) * 2) * factor;
     return across<kStep>(x) * factor + x * signs;
 }
 

@@ -10,6 +10,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "lanes.h"
+
 namespace farthing::FT_ISA {
 
 struct Bf16 {
@@ -26,21 +28,21 @@ struct WordsLike {  // as many lanes of 32 and of 16 bits
 };
 
 template <class Vec>
-inline __attribute__((always_inline)) Vec widened(const float* from) {
+FT_INLINE Vec as_floats(const float* from) {
     Vec value;
     std::memcpy(&value, from, sizeof value);
     return value;
 }
 
 template <class Vec>
-inline __attribute__((always_inline)) typename WordsLike<Vec>::Words widened_bits(const void* from) {
+FT_INLINE typename WordsLike<Vec>::Words bits_of(const void* from) {
     typename WordsLike<Vec>::Halves halves;
     std::memcpy(&halves, from, sizeof halves);
     return __builtin_convertvector(halves, typename WordsLike<Vec>::Words);
 }
 
 template <class Vec>
-inline __attribute__((always_inline)) Vec widened(const Bf16* from) {
+FT_INLINE Vec as_floats(const Bf16* from) {
 #if defined(__AVX512F__)
     if constexpr (sizeof(Vec) == 64)
         return (Vec)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))), 16);
@@ -48,11 +50,11 @@ inline __attribute__((always_inline)) Vec widened(const Bf16* from) {
     if constexpr (sizeof(Vec) == 32)
         return (Vec)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))), 16);
 #endif
-    return (Vec)(widened_bits<Vec>(from) << 16);
+    return (Vec)(bits_of<Vec>(from) << 16);
 }
 
 template <class Vec>
-inline __attribute__((always_inline)) Vec widened(const Fp16* from) {
+FT_INLINE Vec as_floats(const Fp16* from) {
 #if defined(__AVX512F__)
     if constexpr (sizeof(Vec) == 64)
         return (Vec)_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
@@ -67,12 +69,22 @@ inline __attribute__((always_inline)) Vec widened(const Fp16* from) {
     }
 #endif
     // The exponent grows by 112, which a product does for small numbers that have none, too; Inf and NaN keep the largest.
-    const auto bits = widened_bits<Vec>(from);
+    const auto bits = bits_of<Vec>(from);
     const auto magnitude = bits & 0x7fffu, sign = (bits & 0x8000u) << 16;
     const Vec scaled = (Vec)(magnitude << 13) * 5.192296858534828e33f;
     using Words = typename WordsLike<Vec>::Words;
     const Words is_large = (Words)(magnitude >= 0x7c00u);
     return (Vec)((Words)scaled | (is_large & 0x7f800000u) | sign);
+}
+
+// Sixteen of them.
+template <class Stored>
+FT_INLINE Floats lanes_of(const Stored* from) {
+#if defined(__AVX512F__)
+    return as_floats<Floats>(from);
+#else
+    return Floats::of_parts([from](int i) { return as_floats<Floats::Part>(from + i * kPartLanes); });
+#endif
 }
 
 }  // namespace farthing::FT_ISA

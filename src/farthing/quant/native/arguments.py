@@ -46,7 +46,7 @@ class LayerShape:
         form: how the layer's matrices are packed.
         rotates_hidden, rotates_attended, rotates_inner: the rows that enter qkv and up, o, and down are rotated on
             their way, 64 inputs at a time (`NativeKernels.hadamard_rows`); the matrices were rotated likewise before
-            they were packed. Only of widths that are multiples of 64.
+            they were packed. Only of int8, and of widths that are multiples of 64.
         head_norm_eps: of the norm of queries and keys; None for `norm_eps`.
     """
 
@@ -77,7 +77,11 @@ class LayerShape:
         rotated = (self.rotates_hidden, self.rotates_inner, self.rotates_attended)
         widths_fit = all(0 < width <= MAX_WIDTH and width % WIDTH_STEP == 0 for width in widths)
         heads_fit = self.head_dim % WIDTH_STEP == 0 and self.head_dim <= MAX_HEAD_DIM
-        can_rotate = all(width % ROTATED_INPUTS == 0 for width, is_so in zip(widths, rotated, strict=True) if is_so)
+        can_rotate = all(
+            self.form == "int8" and width % ROTATED_INPUTS == 0
+            for width, is_so in zip(widths, rotated, strict=True)
+            if is_so
+        )
         groups_fit = self.kv_heads > 0 and self.q_heads % self.kv_heads == 0
         are_known = self.norm in NORM_CODES and self.activation in ACTIVATION_CODES and self.form in FORM_CODES
         return self.is_plain and widths_fit and heads_fit and groups_fit and can_rotate and are_known

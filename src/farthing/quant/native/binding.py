@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from farthing.core.arrays import Array, aligned_empty
+from farthing.core.arrays import ALIGNMENT, Array, aligned_empty
 from farthing.quant.native.arguments import (
     FORM_CODES,
     Form,
@@ -44,7 +44,7 @@ class NativeKernels:
         self._pool = ctypes.c_void_p()
         name = None if isa is None else isa.encode()
         self._check("ft_pool_create", self._library.ft_pool_create(num_threads, name, ctypes.byref(self._pool)))
-        self._scratch = aligned_empty(0)
+        self._scratch = aligned_empty(ALIGNMENT)
         self._turn = threading.Lock()
         self.num_threads = num_threads
 

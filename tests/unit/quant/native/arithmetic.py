@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
-import torch
 
 from farthing.quant.native.arguments import LayerShape
 from farthing.quant.rotation import rotate
@@ -28,7 +29,7 @@ def int8_linear(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def rotated(x: np.ndarray) -> np.ndarray:
-    return rotate(torch.from_numpy(x)).numpy()
+    return rotate(x)
 
 
 def bf16(x: np.ndarray) -> np.ndarray:
@@ -38,6 +39,7 @@ def bf16(x: np.ndarray) -> np.ndarray:
 
 
 def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, causal: bool) -> np.ndarray:  # [tokens, heads, head_dim]
+    """With bf16 factors, as in layers of int8."""
     length, heads, dim = q.shape
     if length == 0:
         return q
@@ -50,10 +52,17 @@ def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, causal: bool) -> np.n
     return bf16(np.einsum("hqk,khd->qhd", bf16(p), v) / p.sum(-1).T[..., None])
 
 
-def attend_texts(q: np.ndarray, k: np.ndarray, v: np.ndarray, lengths: list[int], causal: bool) -> np.ndarray:
+def attend_texts(
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    lengths: list[int],
+    causal: bool,
+    attend: Callable[..., np.ndarray] = attention,
+) -> np.ndarray:
     bounds = np.cumsum(lengths)[:-1]
     parts = zip(*(np.split(t, bounds) for t in (q, k, v)), strict=True)
-    return np.concatenate([attention(*part, causal) for part in parts])
+    return np.concatenate([attend(*part, causal) for part in parts])
 
 
 def distance(got: np.ndarray, want: np.ndarray) -> float:
@@ -61,12 +70,22 @@ def distance(got: np.ndarray, want: np.ndarray) -> float:
 
 
 def causal_shape(hidden: int, intermediate: int, q_heads: int, kv_heads: int, head_dim: int, eps: float) -> LayerShape:
-    """Of a Qwen3 layer."""
+    """Of a Qwen3 layer in int8."""
     widths = hidden, intermediate, q_heads, kv_heads, head_dim
-    return LayerShape(*widths, "rms", False, True, True, True, True, "silu", eps)
+    return LayerShape(*widths, "rms", False, True, True, True, True, "silu", eps, rotates_inner=True)
 
 
 def bidirectional_shape(hidden: int, intermediate: int, heads: int, activation: str, eps: float) -> LayerShape:
-    """Of a BERT layer."""
+    """Of a BERT layer in int8."""
     widths = hidden, intermediate, heads, heads, hidden // heads
-    return LayerShape(*widths, "layer", True, False, False, False, False, activation, eps)
+    rotated = dict.fromkeys(("rotates_hidden", "rotates_attended", "rotates_inner"), True)
+    return LayerShape(*widths, "layer", True, False, False, False, False, activation, eps, **rotated)
+
+
+def rope_tables(positions: int, head_dim: int) -> tuple[np.ndarray, np.ndarray]:
+    angles = np.outer(np.arange(positions), 1e6 ** (-np.arange(0, head_dim, 2) / head_dim))
+    return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+
+
+def starts(lengths: list[int]) -> np.ndarray:
+    return np.cumsum([0, *lengths]).astype(np.int32)

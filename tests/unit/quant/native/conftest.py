@@ -9,7 +9,7 @@ import tiers
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.native.team import LIBRARY
 
-ISAS = ("portable", "avx2", "avx512vnni", "avx512bf16", "amx")
+ISAS = ("portable", "avx2", "avxvnni", "avx512vnni", "avx512bf16", "amx")
 
 BETWEEN = "avx512vnni"  # of the same source as avx512bf16, which has it all and bf16
 

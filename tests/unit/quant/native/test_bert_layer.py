@@ -7,13 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
-from arithmetic import attend_texts, bidirectional_shape, grouped_linear, int8_linear, rotated
+from arithmetic import attend_texts, bidirectional_shape, grouped_linear, int8_linear, rotated, starts
 
 from farthing.quant.native.arguments import LayerShape, NativeBatch, NativeWeights
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.native.team import LIBRARY
-from farthing.quant.rotation import rotate
 
 SHAPES = [
     bidirectional_shape(128, 192, 4, "gelu", 1e-12),
@@ -71,14 +69,13 @@ def random_layer(kernels: NativeKernels, shape: LayerShape) -> tuple[dict[str, n
     hidden, inner = shape.hidden, shape.intermediate
     sizes = {"qkv": (3 * hidden, hidden), "o": (hidden, hidden), "up": (inner, hidden), "down": (hidden, inner)}
     w = {name: rng.standard_normal(size).astype(np.float32) / math.sqrt(size[1]) for name, size in sizes.items()}
-    given = {name: kernels.pack(torch.from_numpy(weight)) for name, weight in w.items()}
+    given = {name: kernels.pack("int8", weight) for name, weight in w.items()}
     vectors = {f"{name}_bias": 0.5 * rng.standard_normal(size[0]) for name, size in sizes.items()}
     for norm in ("attention_norm", "mlp_norm"):
         vectors[f"{norm}_gain"] = 1 + 0.2 * rng.standard_normal(hidden)
         vectors[f"{norm}_bias"] = 0.2 * rng.standard_normal(hidden)
     for name, vector in vectors.items():
-        w[name] = vector.astype(np.float32)
-        given[name] = torch.from_numpy(w[name])
+        w[name] = given[name] = vector.astype(np.float32)
     return w, NativeWeights(**given)
 
 
@@ -94,11 +91,9 @@ def run(
     lengths: list[int],
     keep: np.ndarray | None = None,
 ) -> np.ndarray:
-    hidden = torch.from_numpy(x.copy())
-    cu_seqlens = torch.from_numpy(np.cumsum([0, *lengths], dtype=np.int32))
-    kept = None if keep is None else torch.from_numpy(keep)
-    kernels.layers(shape, [weights], NativeBatch(cu_seqlens, keep=kept), hidden)
-    return hidden.numpy()
+    hidden = x.copy()
+    kernels.layers(shape, [weights], NativeBatch(starts(lengths), keep=keep), hidden)
+    return hidden
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda s: f"d{s.hidden // s.q_heads}-{s.activation}")
@@ -161,17 +156,19 @@ def test_nan_stays_in_its_text(kernels: NativeKernels) -> None:
 def test_activations_are_accurate_to_fp32(kernels: NativeKernels, shape: LayerShape) -> None:
     # One argument for all inner channels, +-1 / intermediate for all weights: nothing is lost to int8. With a huge eps
     # and a gain to match, LayerNorm only subtracts the mean, which is zero.
-    signs = torch.ones(shape.hidden).index_fill_(0, torch.arange(0, shape.hidden, 2), -1)
-    down = signs[:, None].expand(-1, shape.intermediate) / shape.intermediate
+    signs = np.ones(shape.hidden, np.float32)
+    signs[::2] = -1
+    down = np.repeat(signs[:, None] / np.float32(shape.intermediate), shape.intermediate, axis=1)
     _, packed = random_layer(kernels, shape)
-    plain = {name: torch.zeros_like(getattr(packed, name)) for name in VECTORS}
-    weights = replace(packed, **plain, down=kernels.pack(rotate(down)))
-    weights = replace(weights, mlp_norm_gain=torch.full((shape.hidden,), 1e6))
+    plain = {name: np.zeros_like(getattr(packed, name)) for name in VECTORS}
+    weights = replace(packed, **plain, down=kernels.pack("int8", rotated(down)))
+    weights = replace(weights, mlp_norm_gain=np.full(shape.hidden, 1e6, np.float32))
+    nothing = kernels.pack("int8", np.zeros((shape.intermediate, shape.hidden), np.float32))
     arguments = np.concatenate((np.linspace(-8, 8, 161), [-40, -1e-3, 1e-6, 1e-3, 40])).astype(np.float32)
     got = []
     for argument in arguments:
-        up = {"up": torch.zeros_like(packed.up), "up_bias": torch.full_like(packed.up_bias, float(argument))}
+        up = {"up": nothing, "up_bias": np.full_like(packed.up_bias, argument)}
         rows = np.zeros((1, shape.hidden), np.float32)
-        got.append(run(kernels, replace(shape, norm_eps=1e12), replace(weights, **up), rows, [1])[0] * signs.numpy())
+        got.append(run(kernels, replace(shape, norm_eps=1e12), replace(weights, **up), rows, [1])[0] * signs)
     errors = np.abs(np.stack(got) - activate(arguments.astype(np.float64), shape.activation)[:, None]).max(1)
     assert (errors / np.maximum(1, np.abs(arguments))).max() < 1e-6

@@ -8,8 +8,19 @@ import time
 import numpy as np
 import pytest
 import torch
-from arithmetic import attend_texts, bf16, causal_shape, distance, grouped_linear, int8_linear, rotated
+from arithmetic import (
+    attend_texts,
+    bf16,
+    causal_shape,
+    distance,
+    grouped_linear,
+    int8_linear,
+    rope_tables,
+    rotated,
+    starts,
+)
 
+from farthing.core.arrays import to_bf16
 from farthing.quant.native.arguments import LayerShape, NativeBatch, NativeWeights
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.native.team import LIBRARY
@@ -18,14 +29,7 @@ EPS = 1e-6
 
 
 def linear(kernels: NativeKernels, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
-    packed = kernels.pack(torch.from_numpy(weight))
-    given = None if bias is None else torch.from_numpy(bias)
-    return kernels.linear(torch.from_numpy(x), packed, weight.shape[0], given).numpy()
-
-
-def batch(cu_seqlens: np.ndarray, cos: np.ndarray, sin: np.ndarray, keep: np.ndarray | None = None) -> NativeBatch:
-    return NativeBatch(*(torch.from_numpy(part) for part in (cu_seqlens, cos, sin)),
-                       None if keep is None else torch.from_numpy(keep))  # fmt: skip
+    return kernels.linear("int8", x, kernels.pack("int8", weight), weight.shape[0], bias)
 
 
 def rms_norm(x: np.ndarray, gain: np.ndarray) -> np.ndarray:
@@ -54,11 +58,6 @@ def layer(
     return x + grouped_linear(rotated(gate / (1 + np.exp(-gate)) * up), w["down"])
 
 
-def rope_tables(positions: int, head_dim: int) -> tuple[np.ndarray, np.ndarray]:
-    angles = np.outer(np.arange(positions), 1e6 ** (-np.arange(0, head_dim, 2) / head_dim))
-    return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
-
-
 def random_layer(
     kernels: NativeKernels, spec: LayerShape, seed: int = 0
 ) -> tuple[dict[str, np.ndarray], NativeWeights]:
@@ -71,7 +70,7 @@ def random_layer(
         "down": (spec.hidden, spec.intermediate),
     }
     w = {name: (rng.standard_normal(shape) / np.sqrt(shape[1])).astype(np.float32) for name, shape in shapes.items()}
-    packed = {name: kernels.pack(torch.from_numpy(weight)) for name, weight in w.items()}
+    packed = {name: kernels.pack("int8", weight) for name, weight in w.items()}
     widths = {
         "attention_norm_gain": spec.hidden,
         "mlp_norm_gain": spec.hidden,
@@ -79,8 +78,7 @@ def random_layer(
         "k_norm": spec.head_dim,
     }
     for name, n in widths.items():
-        w[name] = (1 + 0.2 * rng.standard_normal(n)).astype(np.float32)
-        packed[name] = torch.from_numpy(w[name])
+        w[name] = packed[name] = (1 + 0.2 * rng.standard_normal(n)).astype(np.float32)
     return w, NativeWeights(**packed)
 
 
@@ -108,8 +106,7 @@ def test_rows_of_zeros_give_zeros(kernels: NativeKernels) -> None:
 
 def test_bf16_weights_pack_as_their_fp32_values_do(kernels: NativeKernels) -> None:
     weight = bf16(np.random.default_rng(0).standard_normal((96, 128)))
-    whole = torch.from_numpy(weight)
-    assert torch.equal(kernels.pack(whole), kernels.pack(whole.bfloat16()))
+    np.testing.assert_array_equal(kernels.pack("int8", weight), kernels.pack("int8", to_bf16(weight)))
 
 
 SPECS = [
@@ -145,9 +142,9 @@ def test_a_layer_is_the_same_arithmetic_as_the_reference(
     x = np.random.default_rng(1).standard_normal((sum(lengths), spec.hidden)).astype(np.float32)
     cos, sin = rope_tables(700, spec.head_dim)
     want = layer(x, w, spec, lengths, cos, sin)
-    cu = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
+    cu = starts(lengths)
     got = x.copy()
-    kernels.layers(spec, [packed], batch(cu, cos, sin), torch.from_numpy(got))
+    kernels.layers(spec, [packed], NativeBatch(cu, cos, sin), got)
     errors = np.linalg.norm(got - want, axis=1) / np.linalg.norm(want, axis=1)
     # A value on the edge between two int8 steps may fall either way; a flipped one shows in its row at about 0.5%.
     assert errors.max() < 2e-2
@@ -156,7 +153,7 @@ def test_a_layer_is_the_same_arithmetic_as_the_reference(
     ends = np.array([n - 1 for n in cu[1:] if n > 0], np.int32)
     keep = np.unique(ends)
     kept = x.copy()
-    kernels.layers(spec, [packed], batch(cu, cos, sin, keep), torch.from_numpy(kept))
+    kernels.layers(spec, [packed], NativeBatch(cu, cos, sin, keep), kept)
     np.testing.assert_array_equal(kept[keep], got[keep])
     others = np.delete(np.arange(len(x)), keep)
     np.testing.assert_array_equal(kept[others], x[others])
@@ -169,7 +166,7 @@ def test_offsets_that_do_not_ascend_are_refused(kernels: NativeKernels) -> None:
     x = np.zeros((8, spec.hidden), np.float32)
     for cu in ([0, 9], [0, 5, 3, 8], [1, 8]):
         with pytest.raises(RuntimeError, match="ascend"):
-            kernels.layers(spec, [packed], batch(np.array(cu, np.int32), cos, sin), torch.from_numpy(x))
+            kernels.layers(spec, [packed], NativeBatch(np.array(cu, np.int32), cos, sin), x)
 
 
 @pytest.mark.parametrize("width", [1, 64, 100, 384])
@@ -177,17 +174,17 @@ def test_means_have_the_bits_of_torch(kernels: NativeKernels, width: int) -> Non
     """torch adds the rows of one text as here; a version that adds in another order may differ in the last bits."""
     lengths = [1, 2, 15, 16, 17, 33, 255, 256, 257, 700, 4097]
     rows = torch.randn((sum(lengths), width), generator=torch.Generator().manual_seed(width))
-    cu_seqlens = torch.tensor([0, *np.cumsum(lengths)], dtype=torch.int32)
-    got, want = kernels.mean_rows(rows, cu_seqlens), torch.stack([text.mean(0) for text in rows.split(lengths)])
+    got = torch.from_numpy(kernels.mean_rows(rows.numpy(), starts(lengths)))
+    want = torch.stack([text.mean(0) for text in rows.split(lengths)])
     torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
     if width % 64 == 0 and torch.__version__.startswith("2.13"):  # torch adds what is left of a row in another order
         assert torch.equal(got, want)
 
 
 def test_means_of_texts_without_rows_are_refused(kernels: NativeKernels) -> None:
-    for starts in ([0, 0, 4], [0, 3, 2], [-1, 4]):
+    for cu_seqlens in ([0, 0, 4], [0, 3, 2], [-1, 4]):
         with pytest.raises(RuntimeError, match="ft_mean_rows"):
-            kernels.mean_rows(torch.zeros((4, 8)), torch.tensor(starts, dtype=torch.int32))
+            kernels.mean_rows(np.zeros((4, 8), np.float32), np.array(cu_seqlens, np.int32))
 
 
 def peak(num_threads: int) -> tuple[float, float]:
@@ -212,8 +209,8 @@ def test_the_peak_is_that_of_all_threads_at_once() -> None:
 def test_the_profile_names_every_stage_and_starts_anew_when_read(kernels: NativeKernels) -> None:
     _, packed = random_layer(kernels, SPECS[0])
     cos, sin = rope_tables(8, 32)
-    x = torch.zeros((8, SPECS[0].hidden))
-    kernels.layers(SPECS[0], [packed], batch(np.array([0, 8], np.int32), cos, sin), x)
+    x = np.zeros((8, SPECS[0].hidden), np.float32)
+    kernels.layers(SPECS[0], [packed], NativeBatch(starts([8]), cos, sin), x)
     counted = kernels.profile()
     assert {"qkv", "attention", "o", "down", "wait"} <= set(counted)
     assert kernels.profile() == dict.fromkeys(counted, 0)

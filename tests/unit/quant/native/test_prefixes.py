@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from arithmetic import bidirectional_shape
-from test_kernels import SPECS, random_layer, rope_tables
+from arithmetic import bidirectional_shape, rope_tables, starts
+from test_kernels import SPECS, random_layer
 
+from farthing.core.arrays import aligned_empty, aligned_zeros
 from farthing.quant.native.arguments import KnownKeys, LayerShape, NativeBatch, NativePrefixes, NativeWeights
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.native.team import LIBRARY
@@ -42,32 +42,34 @@ class Model:
     shape: LayerShape
     layers: list[Any]
 
-    def run(self, rows: list[torch.Tensor], keep: torch.Tensor | None = None,
-            prefixes: Callable[[int], NativePrefixes] | None = None) -> tuple[torch.Tensor, ...]:  # fmt: skip
+    def run(self, rows: list[np.ndarray], keep: np.ndarray | None = None,
+            prefixes: Callable[[int], NativePrefixes] | None = None) -> list[np.ndarray]:  # fmt: skip
         """What becomes of the rows of each segment; prefixes(layer) -> those of its call. Keep: of the last layer."""
-        hidden, lengths = torch.cat(rows), [len(part) for part in rows]
-        cu_seqlens = torch.tensor([0, *np.cumsum(lengths)], dtype=torch.int32)
-        cos, sin = (torch.from_numpy(table) for table in rope_tables(POSITIONS, self.shape.head_dim))
+        hidden, cu_seqlens = np.concatenate(rows), starts([len(part) for part in rows])
+        cos, sin = rope_tables(POSITIONS, self.shape.head_dim)
         for index, weights in enumerate(self.layers):
             batch = NativeBatch(cu_seqlens, cos, sin, keep if index == NUM_LAYERS - 1 else None)
             if prefixes is not None:
                 batch = replace(batch, prefixes=prefixes(index))
             self.kernels.layers(self.shape, [weights], batch, hidden)
-        return torch.split(hidden, lengths)
+        return np.split(hidden, cu_seqlens[1:-1])
 
-    def blocks(self, num_tokens: int) -> list[torch.Tensor]:
+    def blocks(self, num_tokens: int) -> list[np.ndarray]:
         """One for each layer, of bytes that nothing should read."""
         num_bytes = self.kernels.kv_bytes(self.shape, num_tokens)
-        return [torch.full((num_bytes,), 255, dtype=torch.uint8) for _ in range(NUM_LAYERS)]
+        blocks = [aligned_empty(num_bytes) for _ in range(NUM_LAYERS)]
+        for block in blocks:
+            block.fill(255)
+        return blocks
 
 
 def make_model(kernels: NativeKernels, shape: LayerShape) -> Model:
     return Model(kernels, shape, [random_layer(kernels, shape, seed)[1] for seed in range(NUM_LAYERS)])
 
 
-def random_rows(shape: LayerShape, lengths: Sequence[int], seed: int = 1) -> list[torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randn((length, shape.hidden), generator=generator) for length in lengths]
+def random_rows(shape: LayerShape, lengths: Sequence[int], seed: int = 1) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal((length, shape.hidden)).astype(np.float32) for length in lengths]
 
 
 def tree(forest: Forest) -> NativePrefixes:
@@ -77,21 +79,20 @@ def tree(forest: Forest) -> NativePrefixes:
             before += forest[segment][1]
         return before
 
-    parents = torch.tensor([parent for parent, _ in forest], dtype=torch.int32)
-    return NativePrefixes(parents, torch.tensor([offset(i) for i in range(len(forest))], dtype=torch.int32))
+    return NativePrefixes(*ints([parent for parent, _ in forest], [offset(i) for i in range(len(forest))]))
 
 
-def whole_text(forest: Forest, rows: list[torch.Tensor], segment: int) -> torch.Tensor:
+def whole_text(forest: Forest, rows: list[np.ndarray], segment: int) -> np.ndarray:
     parts = []
     while segment >= 0:
         parts.append(rows[segment])
         segment = forest[segment][0]
-    return torch.cat(parts[::-1])
+    return np.concatenate(parts[::-1])
 
 
-def same_rows(got: Sequence[torch.Tensor], texts: Sequence[torch.Tensor]) -> bool:
+def same_rows(got: Sequence[np.ndarray], texts: Sequence[np.ndarray]) -> bool:
     """Are the segments' rows the last ones of their texts?"""
-    return all(torch.equal(part, text[len(text) - len(part) :]) for part, text in zip(got, texts, strict=True))
+    return all(np.array_equal(part, text[len(text) - len(part) :]) for part, text in zip(got, texts, strict=True))
 
 
 @pytest.mark.parametrize("shape", SPECS[::2], ids=lambda shape: f"d{shape.head_dim}")
@@ -104,9 +105,9 @@ def test_shared_prefixes_give_the_bits_of_whole_texts(kernels: NativeKernels, sh
     got = model.run(rows, prefixes=lambda _: tree(forest))
     assert same_rows([got[segment] for segment in leaves], texts)
 
-    ends = torch.tensor([i - 1 for i in np.cumsum([len(part) for part in rows]) if i > 0]).unique().to(torch.int32)
-    kept = torch.cat(model.run(rows, ends, lambda _: tree(forest)))[ends]
-    assert torch.equal(kept, torch.cat(got)[ends])
+    ends = np.unique([i - 1 for i in np.cumsum([len(part) for part in rows]) if i > 0]).astype(np.int32)
+    kept = np.concatenate(model.run(rows, ends, lambda _: tree(forest)))[ends]
+    assert np.array_equal(kept, np.concatenate(got)[ends])
 
 
 def test_prefixes_without_parents_change_no_bit(kernels: NativeKernels) -> None:
@@ -124,10 +125,10 @@ def test_known_keys_are_as_good_as_computed_ones(kernels: NativeKernels, held: i
     blocks = model.blocks(held)
     alone = NativePrefixes(*ints([-1], [0]))
     (stored,) = model.run([prefix], prefixes=lambda layer: replace(alone, stored={0: blocks[layer]}))
-    assert torch.equal(stored, model.run([prefix])[0])
+    assert np.array_equal(stored, model.run([prefix])[0])
 
     for seen in {held, (held + 1) // 2, 1}:
-        texts = model.run([torch.cat((prefix[:seen], suffix)) for suffix in suffixes])
+        texts = model.run([np.concatenate((prefix[:seen], suffix)) for suffix in suffixes])
         known = [(KnownKeys(kv, held, held), KnownKeys(kv, seen, held)) for kv in blocks]
         places = NativePrefixes(*ints([len(lengths) + 1] * len(lengths), [seen] * len(lengths)))
         got = model.run(suffixes, prefixes=lambda layer, p=places, k=known: replace(p, known=k[layer]))
@@ -138,12 +139,12 @@ def test_tokens_that_are_not_seen_may_be_anything(kernels: NativeKernels) -> Non
     model = make_model(kernels, SPECS[0])
     model = replace(model, layers=model.layers[:1])
     prefix, suffix = random_rows(SPECS[0], (300, 20))
-    (want,) = model.run([torch.cat((prefix[:270], suffix))])
-    prefix[270:] = torch.nan
+    (want,) = model.run([np.concatenate((prefix[:270], suffix))])
+    prefix[270:] = np.nan
     (kv,) = model.blocks(300)[:1]
     model.run([prefix], prefixes=lambda _: NativePrefixes(*ints([-1], [0]), stored={0: kv}))
     (got,) = model.run([suffix], prefixes=lambda _: NativePrefixes(*ints([1], [270]), [KnownKeys(kv, 270, 300)]))
-    assert torch.equal(got, want[270:])
+    assert np.array_equal(got, want[270:])
 
 
 def test_a_batch_may_know_store_and_nest_at_once(kernels: NativeKernels) -> None:
@@ -162,12 +163,12 @@ def test_a_batch_may_know_store_and_nest_at_once(kernels: NativeKernels) -> None
         return replace(places, known=seen, stored={1: stored[layer]})
 
     texts = [[first, rows[0]], [rows[1]], [first, rows[0], rows[2]], [rows[1], rows[3]], [second[:13], rows[4]]]
-    want = model.run([torch.cat(text) for text in texts])
+    want = model.run([np.concatenate(text) for text in texts])
     assert same_rows(model.run(rows, prefixes=prefixes), want)
 
     again = NativePrefixes(*ints([1], [300]))
     (got,) = model.run([rows[3]], prefixes=lambda layer: replace(again, known=[KnownKeys(stored[layer], 300, 300)]))
-    assert torch.equal(got, want[3][300:])
+    assert np.array_equal(got, want[3][300:])
 
 
 @pytest.mark.parametrize("name", ["long", "siblings"])
@@ -179,17 +180,16 @@ def test_every_number_of_threads_gives_the_same_bits(kernels: NativeKernels, nam
         team = NativeKernels(LIBRARY, num_threads, kernels.isa)
         got = make_model(team, shape).run(rows, prefixes=lambda _: tree(forest))
         team.close()
-        assert torch.equal(torch.cat(got), torch.cat(want))
+        assert np.array_equal(np.concatenate(got), np.concatenate(want))
 
 
-def ints(*lists: list[int]) -> tuple[torch.Tensor, ...]:
-    return tuple(torch.tensor(values, dtype=torch.int32) for values in lists)
+def ints(*lists: list[int]) -> tuple[np.ndarray, ...]:
+    return tuple(np.array(values, np.int32) for values in lists)
 
 
 def known(shape: LayerShape, num_tokens: int, held_tokens: int = 32, misaligned: int = 0) -> KnownKeys:
     num_bytes = 4 * shape.kv_heads * shape.head_dim * held_tokens
-    return KnownKeys(torch.zeros(num_bytes + 64, dtype=torch.uint8)[misaligned : misaligned + num_bytes], num_tokens,
-                     held_tokens)  # fmt: skip
+    return KnownKeys(aligned_zeros(num_bytes + 64)[misaligned : misaligned + num_bytes], num_tokens, held_tokens)
 
 
 SHAPE = SPECS[0]
@@ -217,10 +217,9 @@ REFUSED = {
 def run_segments(kernels: NativeKernels, prefixes: NativePrefixes) -> None:
     """Two segments of four tokens, and where there is a third an empty one before the last."""
     lengths = [4, 4] if len(prefixes.parents) == 2 else [4, 0, 4]
-    (cu_seqlens,) = ints([0, *np.cumsum(lengths)])
-    cos, sin = (torch.from_numpy(table) for table in rope_tables(64, SHAPE.head_dim))
-    weights = random_layer(kernels, SHAPE)[1]
-    kernels.layers(SHAPE, [weights], NativeBatch(cu_seqlens, cos, sin, prefixes=prefixes), torch.zeros(8, SHAPE.hidden))
+    cos, sin = rope_tables(64, SHAPE.head_dim)
+    weights, hidden = random_layer(kernels, SHAPE)[1], np.zeros((8, SHAPE.hidden), np.float32)
+    kernels.layers(SHAPE, [weights], NativeBatch(starts(lengths), cos, sin, prefixes=prefixes), hidden)
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -238,13 +237,12 @@ def test_segments_that_follow_on_each_other_are_taken(kernels: NativeKernels) ->
 
 def test_bidirectional_layers_refuse_prefixes(kernels: NativeKernels) -> None:
     shape = bidirectional_shape(64, 64, 2, "gelu", 1e-6)
-    packed, zeros = kernels.pack(torch.zeros(192, 64)), torch.zeros(192)
-    weights = NativeWeights(*[packed] * 4, *[zeros] * 8)
-    cos, sin = (torch.from_numpy(table) for table in rope_tables(4, 32))
-    batch = NativeBatch(ints([0, 4])[0], cos, sin)
-    kernels.layers(shape, [weights], batch, torch.zeros(4, 64))
+    packed, zeros = kernels.pack("int8", np.zeros((192, 64), np.float32)), np.zeros(192, np.float32)
+    weights, hidden = NativeWeights(*[packed] * 4, *[zeros] * 8), np.zeros((4, 64), np.float32)
+    batch = NativeBatch(starts([4]), *rope_tables(4, 32))
+    kernels.layers(shape, [weights], batch, hidden)
     with pytest.raises(RuntimeError, match="parent that does not fit"):
-        kernels.layers(shape, [weights], replace(batch, prefixes=NativePrefixes(*ints([-1], [0]))), torch.zeros(4, 64))
+        kernels.layers(shape, [weights], replace(batch, prefixes=NativePrefixes(*ints([-1], [0]))), hidden)
 
 
 def test_a_block_has_keys_and_values_of_whole_panels_in_bf16(kernels: NativeKernels) -> None:
