@@ -24,7 +24,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "native" / "src"
 FOLDER = ROOT / "src" / "farthing" / "quant" / "native" / "lib"
-LIBRARY_NAMES = {"linux": "libfarthing_native.so", "darwin": "libfarthing_native.dylib", "windows": "farthing_native.dll"}
+LIBRARY_NAMES = {
+    "linux": "libfarthing_native.so",
+    "darwin": "libfarthing_native.dylib",
+    "windows": "farthing_native.dll",
+}
 LIBRARY = FOLDER / LIBRARY_NAMES.get(platform.system().lower(), LIBRARY_NAMES["linux"])
 
 FLAGS = (

@@ -27,7 +27,9 @@ class Target:
     def compiler(self) -> Compiler:
         machine = self.triple.partition("-")[0]
         system = {"macos": "darwin"}.get(self.triple.split("-")[1].partition(".")[0], self.triple.split("-")[1])
-        return ZigCompiler((sys.executable, "-m", "ziglang", "c++", "-target", self.triple, "-g0", "-s"), machine, system)
+        return ZigCompiler(
+            (sys.executable, "-m", "ziglang", "c++", "-target", self.triple, "-g0", "-s"), machine, system
+        )
 
 
 # Zig has other names for what GCC and Clang write after -march.

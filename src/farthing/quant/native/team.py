@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import functools
 import logging
-from pathlib import Path
 
 import torch
 
+from farthing.core.errors import NativeLibraryError
 from farthing.quant.native.binding import NativeKernels
+from farthing.quant.native.place import LIBRARY
 
-LIBRARY = Path(__file__).parent / "lib" / "libfarthing_native.so"  # put there by native/build_native.py
+__all__ = ("LIBRARY", "native_kernels")
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,6 @@ def native_kernels() -> NativeKernels | None:
         return None
     try:
         return NativeKernels(LIBRARY, torch.get_num_threads())
-    except OSError as error:
-        log.warning("The native CPU kernels do not load, int8 runs without them: %s", error)
+    except NativeLibraryError as error:
+        log.warning("int8 runs without the native kernels: %s", error)
         return None
