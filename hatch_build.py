@@ -1,7 +1,7 @@
 """Build hook: a wheel has the native library inside, compiled from native/.
 
-For this machine by the compiler that is found. With FARTHING_WHEEL_TARGET (a triple of native/wheel_targets.py) for that
-platform, by Clang from the package `ziglang`; tools/make_wheels.py makes all wheels so.
+For this machine by the compiler that is found. With FARTHING_WHEEL_TARGET (a triple of native/wheel_targets.py) for
+that platform, by Clang from the package `ziglang`; tools/make_wheels.py makes all wheels so.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python tools/make_wheels.py DIRECTORY [TRIPLE ...]      the triples of native/wheel_targets.py; without any, all
 
-Needs tools/requirements-wheels.txt; `make wheels` sees to that. A wheel passes when its tag is the platform's, the library inside
-is for that system and machine, shows `ft_*` and nothing else, and wants no newer glibc than the tag says. Wheels for platforms
-that have not been tested are made, and called untested.
+Needs tools/requirements-wheels.txt; `make wheels` sees to that. A wheel passes when its tag is the platform's, the library
+inside is for that system and machine, shows `ft_*` and nothing else, and wants no newer glibc than the tag says. Wheels
+for platforms that have not been tested are made, and called untested.
 """
 
 from __future__ import annotations
@@ -72,17 +72,13 @@ def read_elf(path: Path) -> Elf:
 
 
 def build_wheel(target: Target, directory: Path) -> Path:
-    before = set(directory.glob("*.whl"))
     environment = {**os.environ, "FARTHING_WHEEL_TARGET": target.triple}
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(directory)]
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
-    name = f"-py3-none-{target.tag}.whl"
-    made = [path for path in directory.glob("*.whl") if path.name.endswith(name)]
-    if len(made) != 1:
-        raise WheelError(
-            f"{target.triple} made {sorted(p.name for p in set(directory.glob('*.whl')) - before)}, not one *{name}"
-        )
-    return made[0]
+    said = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+    wheel = directory / Path(said.split()[-1]).name
+    if not wheel.is_file() or not wheel.name.endswith(f"-py3-none-{target.tag}.whl"):
+        raise WheelError(f"for {target.triple}, {wheel.name} was made, and not one for {target.tag}")
+    return wheel
 
 
 def check_wheel(wheel: Path, target: Target, scratch: Path) -> None:

@@ -14,9 +14,9 @@ NAMES = {"darwin": "libfarthing_native.dylib", "win32": "farthing_native.dll"}
 LIBRARY = Path(__file__).parent / "lib" / NAMES.get(sys.platform, "libfarthing_native.so")
 
 REMEDY = (
-    "Install a wheel of farthing that is made for this machine (pip install --force-reinstall --only-binary farthing farthing); "
-    "or install a C++ compiler (g++ or clang++) and then farthing's source (pip install --no-binary farthing farthing), "
-    "in a checkout: python native/build_native.py."
+    "Install a wheel of farthing for this machine (pip install --force-reinstall --only-binary farthing farthing); "
+    "or install a C++ compiler (g++ or clang++), and with it farthing's source (pip install --no-binary farthing "
+    "farthing; in a checkout: python native/build_native.py)."
 )
 
 

@@ -39,7 +39,7 @@ def test_a_missing_library(tmp_path: Path) -> None:
 def test_a_file_that_the_loader_refuses(tmp_path: Path) -> None:
     path = tmp_path / "libfarthing_native.so"
     path.write_bytes(b"\x7fELF, but no more")
-    with pytest.raises(NativeLibraryError, match="cannot be loaded: .+") as caught:
+    with pytest.raises(NativeLibraryError, match=r"cannot be loaded: .+") as caught:
         open_library(path)
     assert_helps(caught.value, path)
     assert caught.value.__cause__ is not None
@@ -57,13 +57,9 @@ def test_a_library_of_another_version(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has several C libraries")
-@pytest.mark.parametrize(
-    ("found", "said"),
-    [(("glibc", "2.12"), "Linux with glibc 2.12 on"), (("", ""), "Linux with ")],
-    ids=["old glibc", "musl"],
-)
-def test_the_c_library_is_named(found: tuple[str, str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platform, "libc_ver", lambda: found)
-    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter([self / "ld-musl-x86_64.so.1"]))
-    assert place.describe_machine().startswith(said)
-    assert found[0] or "musl" in place.describe_machine()
+def test_the_c_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.12"))
+    assert place.describe_machine().startswith("Linux with glibc 2.12 on ")
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    monkeypatch.setattr(Path, "glob", lambda *_: iter([Path("/lib/ld-musl-x86_64.so.1")]))
+    assert place.describe_machine().startswith("Linux with musl on ")
