@@ -2,9 +2,9 @@
 
     python tools/make_wheels.py DIRECTORY [TRIPLE ...]      the triples of native/wheel_targets.py; without any, all
 
-Needs tools/requirements-wheels.txt; `make wheels` sees to that. A wheel passes when its tag is the platform's, the library
-inside is for that system and machine, shows `ft_*` and nothing else, and wants no newer glibc than the tag says. Wheels
-for platforms that have not been tested are made, and called untested.
+Needs tools/requirements-wheels.txt; `make wheels` sees to that. A wheel passes when its tag is the platform's, the
+library inside is for that system and machine, shows `ft_*` and nothing else, and wants no newer glibc than the tag says.
+Wheels for platforms that have not been tested are made, and called untested.
 """
 
 from __future__ import annotations
