@@ -3,7 +3,7 @@
     python tools/make_wheels.py DIRECTORY [TRIPLE ...]      the triples of native/wheel_targets.py; without any, all
 
 Needs tools/requirements-wheels.txt; `make wheels` sees to that. A wheel passes when its tag is the platform's, the
-library inside is for that system and machine, shows `ft_*` and nothing else, and wants no newer glibc than the tag says.
+library inside is for that system and machine, shows `ft_*` and nothing else, and wants no glibc newer than the tag.
 Wheels for platforms that have not been tested are made, and called untested.
 """
 
