@@ -9,7 +9,7 @@ SERVING := $(VENV)/.serving
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install clients serve test test-full lint check format docs clean
+.PHONY: help install clients serve test test-full lint check format docs wheels clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -62,5 +62,11 @@ format: $(INSTALLED) ## Put the code in its format
 docs: $(INSTALLED) ## Write the generated parts of the docs anew
 	$(BIN)/python tools/generate_docs.py
 
-clean: ## Remove .venv, .clients and caches
-	rm -rf $(VENV) .clients .pytest_cache .mypy_cache .ruff_cache .hypothesis
+# All platforms from one machine; WHEELS="x86_64-linux-gnu.2.17", for example, makes only that platform's.
+wheels: ## Make the wheels of all platforms and the sdist in dist (no C++ compiler needed)
+	sh tools/make_venv.sh $(PYTHON) .wheels
+	.wheels/bin/python -m pip --disable-pip-version-check install --quiet --requirement tools/requirements-wheels.txt
+	.wheels/bin/python tools/make_wheels.py dist $(WHEELS)
+
+clean: ## Remove .venv, .clients, .wheels and caches
+	rm -rf $(VENV) .clients .wheels .pytest_cache .mypy_cache .ruff_cache .hypothesis

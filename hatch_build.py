@@ -1,9 +1,16 @@
-"""Build hook: compiles native/ into the package. Where that fails, Farthing works without it, slower."""
+"""Build hook: a wheel has the native library inside, compiled from native/.
+
+For this machine by the compiler that is found. With FARTHING_WHEEL_TARGET (a triple of native/wheel_targets.py) for
+that platform, by Clang from the package `ziglang`; tools/make_wheels.py makes all wheels so.
+"""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import sysconfig
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +18,46 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 sys.path.insert(0, str(Path(__file__).parent / "native"))
 
-from build_native import LIBRARY, ROOT, build
+from build_native import FOLDER, LIBRARY, LIBRARY_NAMES, ROOT, build
+from wheel_targets import TARGETS
+
+REMEDY = (
+    "Install one of farthing's wheels (pip install --only-binary farthing farthing), "
+    "or a C++ compiler (g++ or clang++) and try again."
+)
 
 
 class NativeBuildHook(BuildHookInterface):  # type: ignore[misc]
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
         if self.target_name != "wheel":
             return
+        build_data["pure_python"] = False
+        triple = os.environ.get("FARTHING_WHEEL_TARGET")
+        if triple:
+            self._build_for(triple, build_data)
+        else:
+            self._build_here(build_data)
+
+    def _build_here(self, build_data: dict[str, Any]) -> None:
         try:
             build()
         except (OSError, subprocess.CalledProcessError) as error:
-            detail = getattr(error, "stderr", None) or error
-            self.app.display_warning(f"The native CPU kernels were not built; int8 will run without them: {detail}")
-            LIBRARY.unlink(missing_ok=True)
-            return
-        build_data["artifacts"].append(str(LIBRARY.relative_to(ROOT)))
-        build_data["pure_python"] = False
-        build_data["infer_tag"] = True
+            message = f"Farthing's library for CPUs, which is C++, could not be compiled: {error}. {REMEDY}"
+            raise RuntimeError(message) from error
+        build_data["artifacts"].append(LIBRARY.relative_to(ROOT).as_posix())
+        # For any Python 3: the library is called through ctypes.
+        build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
+
+    def _build_for(self, triple: str, build_data: dict[str, Any]) -> None:
+        target = next(target for target in TARGETS if target.triple == triple)
+        name = LIBRARY_NAMES[target.compiler.system]
+        self._scratch = tempfile.TemporaryDirectory()  # beside the checkout's own library, which is this machine's
+        library = Path(self._scratch.name) / name
+        build(library, compiler=target.compiler)
+        inside = (FOLDER / name).relative_to(ROOT / "src").as_posix()
+        build_data["force_include"][str(library)] = inside
+        build_data["tag"] = f"py3-none-{target.tag}"
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
+        if hasattr(self, "_scratch"):
+            self._scratch.cleanup()

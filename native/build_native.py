@@ -3,9 +3,9 @@
     python native/build_native.py [flags]       for example -DFT_PROFILE, which counts cycles by stage
 
 In: native/src and a compiler (CXX, which may be several words; else g++, c++ or clang++). Out: the library in
-src/farthing/quant/native/lib, named as the system wants it. The library has a plain C interface. The sources of `KERNELS`
-are compiled once for each instruction set and picked at run time by what the CPU has. A compiler for another machine or
-system makes a library for that one (tools/make_wheels.py).
+src/farthing/quant/native/lib, named as the system wants it. The library has a plain C interface. The sources of
+`KERNELS` are compiled once for each instruction set and picked at run time by what the CPU has. A compiler for another
+machine or system makes a library for that one (tools/make_wheels.py).
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "native" / "src"
 FOLDER = ROOT / "src" / "farthing" / "quant" / "native" / "lib"
-LIBRARY_NAMES = {"linux": "libfarthing_native.so", "darwin": "libfarthing_native.dylib", "windows": "farthing_native.dll"}
+LIBRARY_NAMES = {
+    "linux": "libfarthing_native.so",
+    "darwin": "libfarthing_native.dylib",
+    "windows": "farthing_native.dll",
+}
 LIBRARY = FOLDER / LIBRARY_NAMES.get(platform.system().lower(), LIBRARY_NAMES["linux"])
 
 FLAGS = (

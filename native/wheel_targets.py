@@ -1,12 +1,12 @@
-"""The platforms that wheels are made for, and their compiler: Clang as `ziglang` on PyPI has it, with the headers and libraries
-of every platform, old versions of glibc among them. One machine makes all wheels."""
+"""The platforms that wheels are made for, and their compiler: Clang as `ziglang` on PyPI has it, with the headers and
+libraries of every platform, old versions of glibc among them. One machine makes all wheels."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
 
-from build_native import Compiler
+from build_native import Compiler, parse_triple
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,8 @@ class Target:
 
     @property
     def compiler(self) -> Compiler:
-        machine = self.triple.partition("-")[0]
-        system = {"macos": "darwin"}.get(self.triple.split("-")[1].partition(".")[0], self.triple.split("-")[1])
-        return ZigCompiler((sys.executable, "-m", "ziglang", "c++", "-target", self.triple, "-g0", "-s"), machine, system)
+        command = (sys.executable, "-m", "ziglang", "c++", "-target", self.triple, "-g0", "-s")
+        return ZigCompiler(command, *parse_triple(self.triple))
 
 
 # Zig has other names for what GCC and Clang write after -march.

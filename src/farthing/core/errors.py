@@ -7,6 +7,7 @@ The tree (indentation is inheritance)::
         DoesNotFitError           no way to run the model fits the memory
         IndexPlaceError           something else stands where an index is to be made, changed or removed
       MissingExtraError           an optional package is not installed
+      NativeLibraryError          the library that computes on CPUs is not there, or cannot be loaded
       InputError                  the caller's texts or parameters cannot be served as they are
         EmptyInputError           nothing to embed
         InvalidTextError          a text is not valid Unicode
@@ -152,6 +153,10 @@ class MissingExtraError(FarthingError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs a package that is not installed. Run: pip install 'farthing[{extra}]'")
+
+
+class NativeLibraryError(FarthingError):
+    code = "native_library"
 
 
 class InputError(FarthingError):

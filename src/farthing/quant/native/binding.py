@@ -35,7 +35,7 @@ class NativeKernels:
     Calls from several threads take turns.
 
     Raises:
-        OSError: the library cannot be loaded.
+        NativeLibraryError: the library cannot be loaded.
         RuntimeError: the library refused a call; the message says why. Callers check shapes, so this is a bug of ours.
     """
 

@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from farthing.core.errors import NativeLibraryError
+from farthing.quant.native.place import REMEDY, open_library
+
 ERRORS = {
     1: "a width does not fit the kernels",
     2: (
@@ -138,8 +141,8 @@ class PassPointers(ctypes.Structure):
 
 
 def load(path: Path) -> ctypes.CDLL:
-    """Load the library. Raises `OSError` when it cannot be loaded."""
-    library = ctypes.CDLL(str(path))
+    """Load the library. Raises `NativeLibraryError` when it is missing, cannot be loaded, or is of another version."""
+    library = open_library(path)
     p, i, i64, size = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64, ctypes.c_size_t
     signatures: dict[str, tuple[Any, Sequence[Any]]] = {
         "ft_pool_create": (ctypes.c_int, (i, ctypes.c_char_p, p)),
@@ -167,6 +170,10 @@ def load(path: Path) -> ctypes.CDLL:
         "ft_profile_stage": (ctypes.c_char_p, (i,)),
     }
     for name, (result, arguments) in signatures.items():
-        function = getattr(library, name)
+        try:
+            function = getattr(library, name)
+        except AttributeError as error:
+            message = f"The native library {path} is of another version of Farthing: it has no {name}. {REMEDY}"
+            raise NativeLibraryError(message) from error
         function.restype, function.argtypes = result, arguments
     return library

@@ -1,4 +1,4 @@
-"""The team of native threads of this process, as torch has one.
+"""The teams of native threads of this process.
 
 Models that compute with as many threads take turns with one team: more threads than cores would only make them wait
 for each other.
@@ -7,11 +7,11 @@ for each other.
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 
 from farthing.quant.native.binding import NativeKernels
+from farthing.quant.native.place import LIBRARY
 
-LIBRARY = Path(__file__).parent / "lib" / "libfarthing_native.so"  # put there by native/build_native.py
+__all__ = ("LIBRARY", "native_kernels")
 
 
 @functools.cache
@@ -19,6 +19,6 @@ def native_kernels(num_threads: int) -> NativeKernels:
     """The kernels of the best instruction set of this CPU, with that many threads.
 
     Raises:
-        OSError: the library is not there, or does not load.
+        NativeLibraryError: the library is not there, or does not load.
     """
     return NativeKernels(LIBRARY, num_threads)

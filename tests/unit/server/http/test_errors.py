@@ -20,6 +20,7 @@ STATUS = {
     errors.ServingError: 503,
     errors.EngineError: 500,
     errors.MeasurementError: 500,
+    errors.NativeLibraryError: 500,
     errors.IndexNotFoundError: 404,
     errors.IndexExistsError: 409,
     errors.IndexBusyError: 409,
