@@ -29,7 +29,7 @@ SIZES = {
     "vocab_size": 500,
     "hidden_size": 48,
     "num_hidden_layers": 3,
-    "num_attention_heads": 4,
+    "num_attention_heads": 3,
     "intermediate_size": 96,
     "max_position_embeddings": 130,
 }
