@@ -67,7 +67,7 @@ def found(name: str, isa: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_rows_are_nearly_those_of_version_0_1(name: str, isa: str, found: np.ndarray) -> None:
     want = np.load(RECORDED)[f"{name} {isa}"]
-    assert cosines(found, want).min() > 0.9999
+    assert cosines(found, want).min() > 0.9995  # two roundings of one model
 
 
 def test_rows_are_those_that_were_recorded(name: str, isa: str, found: np.ndarray) -> None:

@@ -54,7 +54,7 @@ def test_prompt_goes_before_the_text(path: Path, embedder: Embedder) -> None:
 
 
 def test_starter_gives_the_published_similarities(starter_dir: Path) -> None:
-    with Embedder(str(starter_dir)) as embedder:
+    with Embedder(str(starter_dir), format="fp32") as embedder:
         vectors = embedder.encode(SAMPLES[:3])
     similarities = vectors @ vectors.T
     got = [similarities[0, 1], similarities[0, 2], similarities[1, 2]]
@@ -63,5 +63,5 @@ def test_starter_gives_the_published_similarities(starter_dir: Path) -> None:
 
 def test_text_over_the_context_is_cut_as_the_reference_cuts_it(starter_dir: Path) -> None:
     long = "The quick brown fox jumps over the lazy dog. " * 60
-    with Embedder(str(starter_dir), truncate=True) as embedder:
+    with Embedder(str(starter_dir), format="fp32", truncate=True) as embedder:
         assert_same_vectors(embedder.encode([long]), reference_vectors(starter_dir, [long]))

@@ -2,8 +2,8 @@
 from there ever after.
 
 In: the description of an exact model whose plan rounds its weights on a CPU. Out: the description to load, of the
-prepared folder. How close it is to the exact model is measured when it is made, and where it is under the floor a model
-that nobody asked to round stays exact. Where no folder can be written, weights are rounded in memory at every start.
+prepared folder. How close it is to the exact model is measured when it is made, and where it is under the floor, a
+model that nobody asked to round stays exact; so does one that makes no numbers of the sample. Where no folder can be written, weights are rounded in memory at every start.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from farthing.checkpoint.manifest import Manifest, read_manifest
-from farthing.core.errors import CheckpointError, SettingsError
+from farthing.core.errors import CheckpointError, NonFiniteError, SettingsError
 from farthing.core.files import cache_folder
 from farthing.core.progress import OnStep, untold
 from farthing.core.settings import EngineSettings, SourceSettings
@@ -57,6 +57,9 @@ def prepared(
         return description
     try:
         folder = make(model, description, source, task, on_step)
+    except NonFiniteError as error:
+        logger.warning("%s was not rounded to %s: %s", model, plan.format.name, error)
+        return describe_model(description.path, replace(settings, format="none"), task)
     except OSError as error:
         if plan.residency == "disk":
             raise SettingsError(
