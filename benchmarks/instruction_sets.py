@@ -1,11 +1,11 @@
 """How fast a model's batch is with each instruction set of this CPU, beside another version's.
 
-python benchmarks/instruction_sets.py MODEL [--against SRC] [--format int8] [--case 8x128] [--rounds 9] [--sets avx2,portable]
+python benchmarks/instruction_sets.py MODEL [--against SRC] [--format int8] [--case 8x128] [--sets avx2,portable]
 
-Each instruction set of each version has a process of its own, which holds the model with that set's kernels. All of them
-encode the same new texts (of words that no earlier text had) in every round; who goes first changes from round to round. A
-case 8x128 is 8 texts of about 128 tokens. SRC is the other version's PYTHONPATH: its folder `src`, with its own library. The
-ratio of a round is this version's tokens a second by the other's. One table and one JSON line.
+Each instruction set of each version has a process of its own, which holds the model with that set's kernels. All of
+them encode the same new texts (of words that no earlier text had) in every round; who goes first changes from round to
+round. A case 8x128 is 8 texts of about 128 tokens. SRC is the other version's PYTHONPATH: its folder `src`, with its
+own library. The ratio of a round is this version's tokens a second by the other's. One table and one JSON line.
 """
 
 from __future__ import annotations
@@ -40,6 +40,34 @@ for line in sys.stdin:
     print(time.perf_counter() - started, flush=True)
 """
 WARMING_ROUNDS = 2
+Key = tuple[str, str]  # instruction set, "this" or "other" version
+
+
+def measure(processes: dict[Key, Version], case: str, rounds: int) -> dict[Key, list[float]]:
+    """Seconds of each round, by instruction set and version."""
+    seconds: dict[Key, list[float]] = {key: [] for key in processes}
+    order = list(processes)
+    for number in range(rounds + WARMING_ROUNDS):
+        texts = new_texts(case, processes[order[0]].word_tokens)
+        for key in order:
+            taken = processes[key].seconds(texts)
+            if number >= WARMING_ROUNDS:
+                seconds[key].append(taken)
+        order = order[1:] + order[:1]
+    return seconds
+
+
+def summary(this: list[float], other: list[float], num_tokens: int) -> dict[str, float]:
+    """Of one instruction set; what a version does not have is left out."""
+    found: dict[str, float] = {
+        name: round(num_tokens / statistics.median(taken))
+        for name, taken in (("this", this), ("other", other))
+        if taken
+    }
+    if not (this and other):
+        return found
+    low, median, high = statistics.quantiles([theirs / ours for ours, theirs in zip(this, other, strict=True)])
+    return {**found, "ratio": round(median, 3), "low": round(low, 3), "high": round(high, 3)}
 
 
 def main() -> None:
@@ -54,44 +82,25 @@ def main() -> None:
     sources = {"this": str(Path(__file__).parents[1] / "src")}
     if options.against:
         sources["other"] = options.against
+    names = options.sets.split(",")
     processes = {
         (name, version): Version(source, options.model, options.format, CHILD, name)
-        for name in options.sets.split(",")
+        for name in names
         for version, source in sources.items()
     }
-    present = {key: process for key, process in processes.items() if process.word_tokens}
-    seconds: dict[tuple[str, str], list[float]] = {key: [] for key in present}
-    order = list(present)
-    for number in range(options.rounds + WARMING_ROUNDS):
-        texts = new_texts(options.case, present[order[0]].word_tokens)
-        for key in order:
-            taken = present[key].seconds(texts)
-            if number >= WARMING_ROUNDS:
-                seconds[key].append(taken)
-        order = order[1:] + order[:1]
+    seconds = measure({key: one for key, one in processes.items() if one.word_tokens}, options.case, options.rounds)
     for process in processes.values():
         process.close()
     count, length = map(int, options.case.split("x"))
-    rows, row = [], {}
-    for name in options.sets.split(","):
-        speeds = {
-            version: count * length / statistics.median(seconds[name, version])
-            for version in sources
-            if (name, version) in seconds
-        }
-        found: dict[str, float | list[float]] = {version: round(speed) for version, speed in speeds.items()}
-        cells = [f"{speeds[version]:,.0f}" if version in speeds else "" for version in sources]
-        if len(speeds) == 2:
-            ratios = [theirs / ours for ours, theirs in zip(seconds[name, "this"], seconds[name, "other"], strict=True)]
-            low, median, high = statistics.quantiles(ratios)
-            found |= {"ratio": round(median, 3), "quartiles": [round(low, 3), round(high, 3)]}
-            cells += [f"{median:.2f}", f"{low:.2f} to {high:.2f}"]
-        if speeds:
-            rows.append([name, *cells, *[""] * (2 * len(sources) - 1 - len(cells))])
-            row[name] = found
-    columns = ["this, tokens/s", "other, tokens/s", "ratio", "quartiles"]
-    print(table([f"{options.format}, {options.case}", *columns[: 2 * len(sources) if options.against else 1]], rows))
-    print(json.dumps({"model": options.model, "case": options.case, "rounds": options.rounds, **facts(["torch"]), **row}))
+    found = {
+        name: summary(seconds.get((name, "this"), []), seconds.get((name, "other"), []), count * length)
+        for name in names
+    }
+    columns = ["this", "other", "ratio", "low", "high"] if options.against else ["this"]
+    rows = [[name, *(f"{row[key]:,}" if key in row else "" for key in columns)] for name, row in found.items() if row]
+    print(table([f"{options.format}, {options.case}, tokens/s", *columns], rows))
+    measured = {"model": options.model, "case": options.case, "rounds": options.rounds, **facts(["torch"])}
+    print(json.dumps({**measured, "sets": found}))
 
 
 if __name__ == "__main__":

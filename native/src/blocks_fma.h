@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <type_traits>
 #include <utility>
 
 #include "blocks.h"
@@ -76,7 +75,8 @@ void dispatch(std::integer_sequence<int, kRows...>, int count, int steps, int bl
 }  // namespace fma
 
 // A sum's products are added one after the other, whatever else is asked for.
-inline void bf16_block_fma(int rows, int steps, const uint16_t* a, const uint16_t* b, int columns, bool accumulate, float* sums) {
+inline void bf16_block_fma(int rows, int steps, const uint16_t* a, const uint16_t* b, int columns, bool accumulate,
+                           float* sums) {
     alignas(64) float wide[kBlockRows * 2 * fma::kPieceSteps];
     const RowBlocks groups(rows, fma::kRowsAtOnce);
     for (int first = 0; first < steps; first += fma::kPieceSteps, accumulate = true) {

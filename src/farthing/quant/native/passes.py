@@ -110,7 +110,10 @@ class NativeInput:
 
 @dataclass(frozen=True)
 class NativeLayer:
-    """One layer of a pass; cos, sin and prefixes as in `NativeBatch`."""
+    """One layer of a pass; cos, sin and prefixes as in `NativeBatch`.
+
+    Its C form is kept: a layer without prefixes should be made once, since making it takes microseconds.
+    """
 
     shape: LayerShape
     weights: NativeWeights
@@ -118,6 +121,7 @@ class NativeLayer:
     sin: Array | None = None
     prefixes: NativePrefixes | None = None
 
+    @cached_property
     def pointers(self) -> PassLayerPointers:
         return PassLayerPointers(
             ctypes.pointer(self.shape.c_spec),
@@ -163,7 +167,7 @@ class NativePass:
     def pointers(self) -> PassPointers:
         for numbers in (self.ids, self.cu_seqlens, self.positions, self.types, self.keep):
             assert numbers is None or numbers.dtype == np.int32
-        layers = array_of(PassLayerPointers, len(self.layers))(*(layer.pointers() for layer in self.layers))
+        layers = array_of(PassLayerPointers, len(self.layers))(*(layer.pointers for layer in self.layers))
         return PassPointers(
             ctypes.pointer(self.input.pointers),
             pointer(self.ids),
