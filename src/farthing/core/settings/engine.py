@@ -18,11 +18,14 @@ class EngineSettings(Checked):
     device: str = option(
         "auto",
         "Device: auto, cpu, cuda, or cuda:N; several cards (cuda:0,cuda:1) share the layers of a model that one cannot "
-        "hold.",
+        "hold. torch-cpu computes on the CPU as a card would, several times as slowly. All but cpu need "
+        "farthing[cuda].",
     )
     format: str = option(
         "auto",
-        "Weight format; auto and none take what the device computes fastest without loss. nf4 takes the least memory.",
+        "Weight format. auto: on a CPU int8, which is prepared once, at the first start, and is several times as fast as "
+        "exact weights; on a card what it computes fastest without loss. none: never rounded. fp32 is exact, and so is "
+        "bf16 where the model is stored in it. nf4 takes the least memory.",
         flags=("--quantization",),
         choices=("auto", "none", "fp32", "bf16", "fp16", *QUANTISED_FORMATS),
     )
@@ -60,7 +63,8 @@ class EngineSettings(Checked):
     )
     min_fidelity: float = option(
         0.95,
-        "Least mean cosine to the exact model that a folder of quantised weights may have; 0 accepts any.",
+        "Least mean cosine to the exact model that quantised weights may have; 0 accepts any. With format auto a model "
+        "that would be below it stays exact.",
         minimum=0,
         maximum=1,
     )
