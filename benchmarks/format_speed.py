@@ -15,14 +15,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from farthing.cli.bench.checks import Meter, require_all_computed
 from farthing.core.settings import EngineSettings
+from farthing.engine.native_model import NativeModel
 from farthing.engine.runner import Runner
 from farthing.engine.weights.load import load_model
-from farthing.quant.int8 import NativeLinear
-from farthing.quant.rotation import RotatedLinear
 from report import beside, facts, json_line, table
 
 
@@ -43,11 +41,10 @@ class Contender:
     def unpack_seconds(self) -> float:
         """Of a layer, the mean of one pass."""
         started = time.perf_counter()
-        for layer in self._model.store.layers():
-            for linear in layer.matrix.values():
-                inner = linear.linear if isinstance(linear, RotatedLinear) else linear
-                if isinstance(inner, NativeLinear):
-                    inner.int8_block()
+        assert isinstance(self._model.computing, NativeModel)
+        for layer in self._model.computing.layers():
+            for matrix in layer.matrices.values():
+                matrix.block()
         return (time.perf_counter() - started) / self._model.spec.num_layers
 
 
@@ -75,9 +72,8 @@ def main() -> None:
             lines.append([workload, contender.format, *figures, f"{1000 * unpack:.2f}"])
             runs[f"{workload} / {contender.format}"] = [row[index] for row in seconds]
     print(table(["workload", "format", "tokens/s", "of the first's", "ms to unpack a layer"], lines))
-    print(json_line(facts(["torch", "farthing"]), runs, benchmark="format_speed", **beside(meter)))
+    print(json_line(facts(["numpy", "farthing"]), runs, benchmark="format_speed", **beside(meter)))
 
 
 if __name__ == "__main__":
-    torch.set_grad_enabled(False)
     main()

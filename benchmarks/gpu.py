@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from farthing.engine.plan.device import device_facts, gpu_kernels
+from farthing.engine.cards.facts import gpu_kernels
+from farthing.engine.plan.device import device_facts
 from gpu_parts.expected import expectation_lines
 from gpu_parts.memory import small
 from gpu_parts.products import peak

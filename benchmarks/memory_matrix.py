@@ -31,11 +31,10 @@ WATCH_S = 0.005
 
 def child(arguments: dict[str, Any]) -> None:
     """One row, in a process of its own: prints what was planned and what happened."""
-    import torch
-
     import farthing.server.run  # noqa: F401 - what a server has loaded is part of the whole process
     from farthing.core.settings import EngineSettings
     from farthing.engine.describe import describe_model
+    from farthing.engine.native_model import NativeModel
     from farthing.engine.plan.ledger import PLANNED_TEXTS
     from farthing.engine.runner import Runner
     from farthing.engine.weights.load import load_weights
@@ -57,8 +56,9 @@ def child(arguments: dict[str, Any]) -> None:
         assert not runner.run(random.integers(0, vocab, (count, length)).tolist()).errors
         seconds[name] = round(time.perf_counter() - started, 2)
     if plan.keeps_table:
-        for ids in torch.split(torch.arange(vocab), 256):
-            model.store.gather(ids)
+        assert isinstance(model.computing, NativeModel)
+        for first in range(0, vocab, 256):
+            model.computing.table.rows(np.arange(first, min(first + 256, vocab)))
     print(json.dumps({
         "format": plan.format.name,
         "residency": plan.residency,

@@ -21,36 +21,37 @@ from report import table
 SHAPE = (256, 1024)
 
 
-def matrices() -> dict[str, torch.Tensor]:
+def matrices() -> dict[str, np.ndarray]:
     """[out, in] fp32 each."""
     rng = np.random.default_rng(0)
-    normal = torch.from_numpy(rng.standard_normal(SHAPE, dtype=np.float32))
-    heavy = torch.from_numpy(rng.standard_t(5, SHAPE).astype(np.float32))
-    outliers = torch.from_numpy(rng.standard_normal(SHAPE, dtype=np.float32))
+    normal = rng.standard_normal(SHAPE, dtype=np.float32)
+    heavy = rng.standard_t(5, SHAPE).astype(np.float32)
+    outliers = rng.standard_normal(SHAPE, dtype=np.float32)
     outliers[:, :: SHAPE[1] // 8] *= 16
     return {"normal": normal, "Student's t, 5": heavy, "outlier channels": outliers, "rotated": rotate(outliers)}
 
 
-def by_bitsandbytes(weight: torch.Tensor) -> torch.Tensor:
-    packed, state = bnb.quantize_4bit(weight, blocksize=64, compress_statistics=True, quant_type="nf4")
-    restored: torch.Tensor = bnb.dequantize_4bit(packed, state)
-    return restored
+def by_bitsandbytes(weight: np.ndarray) -> np.ndarray:
+    packed, state = bnb.quantize_4bit(
+        torch.from_numpy(weight), blocksize=64, compress_statistics=True, quant_type="nf4"
+    )
+    return np.asarray(bnb.dequantize_4bit(packed, state))
 
 
-def by_us(weight: torch.Tensor) -> torch.Tensor:
-    out = torch.empty_like(weight)
+def by_us(weight: np.ndarray) -> np.ndarray:
+    out = np.empty_like(weight)
     unpack(pack(weight), out)
     return out
 
 
-def by_us_without_search(weight: torch.Tensor) -> torch.Tensor:
-    out = torch.empty_like(weight)
+def by_us_without_search(weight: np.ndarray) -> np.ndarray:
+    out = np.empty_like(weight)
     unpack(pack(weight, candidates=(1.0,)), out)
     return out
 
 
-def relative_error(restore: Callable[[torch.Tensor], torch.Tensor], weight: torch.Tensor) -> float:
-    return float((restore(weight) - weight).norm() / weight.norm())
+def relative_error(restore: Callable[[np.ndarray], np.ndarray], weight: np.ndarray) -> float:
+    return float(np.linalg.norm(restore(weight) - weight) / np.linalg.norm(weight))
 
 
 def main() -> None:

@@ -8,10 +8,14 @@ from functools import partial
 
 import torch
 
-from farthing.quant.format import MatrixShape, Region
+from farthing.quant.format import MatrixShape
 from farthing.quant.formats import FORMATS
 from farthing.quant.gpu import int8
+from farthing.quant.gpu.linear import TensorRegion
+from farthing.quant.gpu.linears import card_linear
 from farthing.quant.gpu.rows import E4M3, quantise
+from farthing.quant.gpu.tensors import as_tensor
+from farthing.quant.native.team import native_kernels
 from gpu_parts.setting import Case, Figures, Setting, best_seconds
 
 # gate and up of the 4B, and the rows of a chunk.
@@ -81,7 +85,9 @@ def matrix(setting: Setting, name: str) -> Figures:
     """A product as a layer makes it: rows in bf16, quantised on the way where the format does that."""
     weight, x = operands(setting)
     dtype, form = torch.float32 if name == "fp32" else torch.bfloat16, FORMATS[name]
-    linear = form.linear(form.pack(weight), None, MatrixShape(*weight.shape), Region())
+    packed = form.pack(weight.float().cpu().numpy(), native_kernels(1))
+    tensors = {part: as_tensor(array).to(weight.device) for part, array in packed.items()}
+    linear = card_linear(name, tensors, None, MatrixShape(*weight.shape), TensorRegion())
     rows = x.to(torch.float16 if name == "fp16" else dtype)
     return product_figures(setting, weight, lambda: linear(rows), x)
 

@@ -15,7 +15,6 @@ import pytest
 
 import farthing
 from farthing.core.settings import CacheSettings, EngineSettings, ServingSettings, SourceSettings
-from farthing.quant.native.team import native_kernels
 from farthing.serving.embedder import Embedder
 
 SOURCE = str(Path(farthing.__file__).parent)

@@ -24,9 +24,7 @@ from farthing.cli.main import cli
 from farthing.core.settings import EngineSettings, ServerSettings, ServingSettings, SourceSettings
 from farthing.engine.weights.load import load_model
 from farthing.models.families import FAMILIES
-from farthing.models.forward.native_pass import fits
 from farthing.quant.formats import FORMATS
-from farthing.quant.native.team import native_kernels
 from farthing.toolkit.documents.reading.file import READERS
 from farthing.toolkit.stores.database import DATABASES
 

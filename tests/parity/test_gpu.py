@@ -14,9 +14,9 @@ from test_small_formats import TEXTS, unit
 
 from farthing.core.settings import EngineSettings
 from farthing.engine.describe import describe_model
+from farthing.engine.plan.run_mode import Dtype
 from farthing.engine.runner import Runner
 from farthing.engine.weights.load import load_model, load_weights
-from farthing.engine.plan.run_mode import Dtype
 from farthing.quant.format import MatrixShape
 from farthing.quant.formats import FORMATS
 from farthing.quant.gpu import fp8_block, linears
@@ -54,9 +54,7 @@ def test_layers_from_the_host_give_the_vectors_of_resident_ones(model: Path, nam
     np.testing.assert_array_equal(resident, copied)
 
 
-def card_int8(
-    tensors: linears.Tensors, bias: torch.Tensor | None, shape: MatrixShape, region: TensorRegion
-) -> Linear:
+def card_int8(tensors: linears.Tensors, bias: torch.Tensor | None, shape: MatrixShape, region: TensorRegion) -> Linear:
     return GpuInt8Linear(tensors["packed"], bias, shape)
 
 

@@ -18,9 +18,9 @@ from farthing import Embedder
 from farthing.checkpoint.manifest import FILE, read_manifest
 from farthing.core.errors import CheckpointError, SettingsError
 from farthing.core.settings import QUANTISED_FORMATS, EngineSettings, SourceSettings
+from farthing.engine.native_model import NativeModel
 from farthing.engine.runner import Runner
 from farthing.engine.weights.load import LoadedModel, load_model
-from farthing.engine.native_model import NativeModel
 from farthing.serving.quantising.quantise import quantise_model
 
 TEXTS = [[*np.random.default_rng(n).integers(1000, 20_000, n).tolist(), 102] for n in (0, 5, 40)]
@@ -63,7 +63,8 @@ def test_vectors_and_space_are_those_of_quantising_while_loading(
     path: Path = request.getfixturevalue(model)
     folder = quantise(path, tmp_path / name, name)
     now, stored = (
-        load_model(place, EngineSettings(format=form, device=device)) for place, form in ((path, name), (folder, "auto"))
+        load_model(place, EngineSettings(format=form, device=device))
+        for place, form in ((path, name), (folder, "auto"))
     )
     assert stored.fingerprint == now.fingerprint
     assert stored.fingerprint != load_model(path, EngineSettings(format="fp32")).fingerprint
@@ -79,7 +80,7 @@ def test_the_plan_says_why_it_is_int8(prepared: Path) -> None:
 def test_packed_blocks_are_used_where_they_are_mapped(prepared: Path) -> None:
     computing = load_model(prepared, EngineSettings(device="cpu")).computing
     assert isinstance(computing, NativeModel)
-    weights = next(iter(computing._store.layers())).weights()
+    weights = next(iter(computing.layers())).weights()
     addresses = [block.ctypes.data for block in (weights.qkv, weights.o, weights.up, weights.down)]
     maps = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if "model.safetensors" in line]
     spans = [tuple(int(end, 16) for end in words[0].split("-")) for words in maps]

@@ -1,4 +1,4 @@
-"""int8 rows are those that recorded.npz holds: nearly those of version 0.1, which had other orders of adding, and, bit for
+"""int8 rows are those that recorded.npz holds: nearly those of version 0.1, which added in other orders, and, bit for
 bit, those of this version, so that no change of the kernels moves them unnoticed.
 
     python tests/parity/test_recorded.py       records this version's rows anew

@@ -9,7 +9,7 @@ from typing import Literal
 import click
 
 from farthing.cli.common.options import SettingsCommand, settings_options
-from farthing.core.progress import progress_bar
+from farthing.core.progress import SHOWN_AFTER_S, progress_bar
 from farthing.core.resolve import Resolved
 from farthing.core.settings import QUANTISED_FORMATS, SourceSettings
 from farthing.toolkit.records.read_lines import Wanted

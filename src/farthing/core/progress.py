@@ -38,7 +38,8 @@ def progress_bars(*, shown: bool | None = None) -> Iterator[OnStep]:
         def on_step(what: str, done: int, total: int) -> None:
             since = begun.setdefault(what, time.monotonic())
             if what not in bars and is_shown and time.monotonic() - since >= SHOWN_AFTER_S:
-                bars[what] = stack.enter_context(step_bar(what, done, total))
+                bars[what] = step_bar(what, done, total)
+                stack.callback(bars[what].close)
             if what in bars:
                 bars[what].update(done - bars[what].n)
 

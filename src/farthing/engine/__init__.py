@@ -1,1 +1,4 @@
-"""Loading a model onto a device, and running batches through it. Imports only numpy, safetensors, tokenizers; torch for cards."""
+"""Loading a model onto a device, and running batches through it.
+
+Imports only numpy, safetensors and tokenizers; torch for cards.
+"""

@@ -31,8 +31,8 @@ from farthing.models.config import shown, stored_format
 from farthing.models.families import family_of
 from farthing.models.family import Family
 from farthing.models.forward.heads import Head, Task
-from farthing.models.forward.rotation import Rotation
 from farthing.models.forward.native_pass import check_widths
+from farthing.models.forward.rotation import Rotation
 from farthing.models.layout import Layout
 from farthing.models.spec import EmbeddingSpec, ModelSpec
 from farthing.quant.formats import FORMATS

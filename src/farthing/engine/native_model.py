@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from farthing.core.arrays import Array
 from farthing.engine.computing import OnLayer
@@ -31,7 +31,7 @@ class NativeModel:
         self._kernels = native_kernels(description.plan.num_threads)
         self._regions = {part.name: Region() for part in description.layout.matrices}
         self.shared: Mapping[str, Array] = tensors.shared()
-        self._table = TokenTable(tensors.table(), keeps_pages=description.plan.keeps_table)
+        self.table = TokenTable(tensors.table(), keeps_pages=description.plan.keeps_table)
         self._store = self._make_store(on_layer)
         self._forward = NativeForward(
             description.spec,
@@ -45,13 +45,17 @@ class NativeModel:
     def rows(self, batch: PackedBatch, *, exactly: bool = False) -> Array:  # noqa: ARG002
         description = self._description
         keep = pooled_rows(description.embedding.pooling, batch)
-        run = self._forward.begin(batch, self._table)
+        run = self._forward.begin(batch, self.table)
         last = description.spec.num_layers - 1
-        layers = self._store.layers()
+        layers = self.layers()
         for index in range(description.spec.num_layers):
             # The layer gets no name here: one that is not resident must be freed before the next one comes.
             run.layer(next(layers), keep if index == last else None)
         return run.finish(means=keep is None and batch.token_rows is None)
+
+    def layers(self) -> Iterator[LayerBlocks]:
+        """The layers, first to last, as a pass gets them."""
+        return self._store.layers()
 
     def _make_store(self, on_layer: OnLayer) -> WeightStore[LayerBlocks]:
         num_layers = self._description.layout.num_layers

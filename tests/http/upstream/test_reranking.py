@@ -29,7 +29,9 @@ PAIRS += [("another query", f"document {index}") for index in range(3)]
 @pytest.fixture(scope="module")
 def scorer(launch_load: Any, tiny_reranker: Path) -> Iterator[Any]:
     def load() -> Reranker:
-        return Reranker.from_settings(str(tiny_reranker), SourceSettings(), EngineSettings(format="fp32"), ServingSettings())
+        return Reranker.from_settings(
+            str(tiny_reranker), SourceSettings(), EngineSettings(format="fp32"), ServingSettings()
+        )
 
     with launch_load(load, name="scorer") as running:
         yield running
@@ -37,7 +39,9 @@ def scorer(launch_load: Any, tiny_reranker: Path) -> Iterator[Any]:
 
 def opened(*urls: str) -> UpstreamReranker:
     settings = UpstreamSettings(upstream=",".join(urls), upstream_start_s=20.0, upstream_batch_texts=16)
-    found = open_upstream("scorer", settings, SourceSettings(), EngineSettings(format="fp32"), ServingSettings(), task="rerank")
+    found = open_upstream(
+        "scorer", settings, SourceSettings(), EngineSettings(format="fp32"), ServingSettings(), task="rerank"
+    )
     assert isinstance(found, UpstreamReranker)
     return found
 

@@ -23,9 +23,9 @@ class EngineSettings(Checked):
     )
     format: str = option(
         "auto",
-        "Weight format. auto: on a CPU int8, which is prepared once, at the first start, and is several times as fast as "
-        "exact weights; on a card what it computes fastest without loss. none: never rounded. fp32 is exact, and so is "
-        "bf16 where the model is stored in it. nf4 takes the least memory.",
+        "Weight format. auto: on a CPU int8, which is prepared once, at the first start, and several times as fast as "
+        "exact weights; on a card what it computes fastest without loss. none: never rounded. fp32 is exact, and bf16 "
+        "too where the model is stored in it. nf4 takes the least memory.",
         flags=("--quantization",),
         choices=("auto", "none", "fp32", "bf16", "fp16", *QUANTISED_FORMATS),
     )

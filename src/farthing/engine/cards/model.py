@@ -103,9 +103,7 @@ class TorchModel:
         layout, plan = self._description.layout, self._description.plan
         if plan.residency == "disk":
             regions = self._regions()
-            return StreamedStore(
-                lambda index: self._streamed(index, regions), self._tensors.mapped, layout.num_layers
-            )
+            return StreamedStore(lambda index: self._streamed(index, regions), self._tensors.mapped, layout.num_layers)
         if plan.residency == "host":
             return self._host_store(on_layer)
         layers: list[LayerWeights] = []

@@ -158,7 +158,7 @@ def make_way(
 
 
 def formats(settings: EngineSettings, facts: DeviceFacts, model: ModelShape) -> tuple[Sequence[str], Sequence[str]]:
-    """The names of formats that may be taken: the best, or exact ones that are alike, and smaller ones, the closest first."""
+    """The names of formats that may be taken: the best, or several exact ones, and smaller ones, the closest first."""
     best, _ = choose_format(settings, facts)
     if settings.format not in ("auto", "none"):
         return (best,), ()

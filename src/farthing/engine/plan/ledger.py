@@ -191,13 +191,16 @@ def make_pass(model: ModelShape, way: Way, num_tokens: int, num_texts: int, long
         way.chunk_tokens,
         DTYPE_BYTES[way.dtype],
         DTYPE_BYTES[way.residual_dtype],
-        converts=not way.on_card and DTYPE_BYTES[way.dtype] > stored_itemsize(way.format),
+        converted=converted_bytes(model.layout, way),
         on_card=way.on_card,
     )
 
 
-def stored_itemsize(form: WeightFormat) -> int:
-    return form.num_bytes(64, 64) // 64**2
+def converted_bytes(layout: Layout, way: Way) -> int:
+    """The bytes of the largest matrix as it is multiplied, where torch converts plain numbers for each product."""
+    if way.is_native or way.format.quantises or way.format.name == way.dtype:
+        return 0
+    return max(DTYPE_BYTES[way.dtype] * math.prod(sizes(part)) for part in layout.matrices)
 
 
 def converting_bytes(model: ModelShape, way: Way) -> int:

@@ -43,7 +43,8 @@ class Way:
     """A way to run a model.
 
     Attributes:
-        device: "cpu", which computes with the native kernels; a card; or "torch-cpu", which computes on the CPU as cards do.
+        device: "cpu", which computes with the native kernels; a card; or "torch-cpu", which computes on the CPU as
+            cards do.
         others: further cards, which share the layers with `device`.
         dtype, residual_dtype: the dtypes of rows in products and of the residual stream.
         keeps_table: the token table stays in the device's memory: on a CPU those of its pages that were read, on a card

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from farthing.models.spec import ModelSpec
-from farthing.models.torch_pass.sizes import ALL_HEADS_TOKENS, CONVERTED_BYTES
+from farthing.models.torch_pass.sizes import ALL_HEADS_TOKENS
 from farthing.quant.native.arguments import LayerShape
 from farthing.quant.native.team import native_kernels
 
@@ -25,7 +25,7 @@ class Pass:
         num_tokens, num_texts, longest: the tokens of the batch, its texts, and the tokens of its longest text.
         chunk_tokens: the number of rows taken at a time between two attentions.
         dtype_bytes, residual_bytes: the size of a number in products and in the residual stream.
-        converts: weights are converted piece by piece when they are multiplied.
+        converted: the bytes of the largest matrix, where it is converted when it is multiplied.
         on_card: the whole result of attention is there at once, or that of some heads with their keys and values
             repeated.
     """
@@ -37,7 +37,7 @@ class Pass:
     chunk_tokens: int
     dtype_bytes: int
     residual_bytes: int
-    converts: bool
+    converted: int
     on_card: bool = False
 
     @property
@@ -64,7 +64,7 @@ def torch_pass_bytes(run: Pass) -> int:
     feed_forward = chunk * max(4 * spec.hidden * FP32_BYTES, inner)
     after_attention = run.num_tokens * spec.q_width * run.dtype_bytes + feed_forward
     peak = max(projections + max(in_projections, in_attention), after_attention)
-    return run.residual + run.positions + peak + (CONVERTED_BYTES if run.converts else 0)
+    return run.residual + run.positions + peak + run.converted
 
 
 def native_pass_bytes(run: Pass, shapes: Collection[LayerShape], num_threads: int) -> int:

@@ -1,7 +1,7 @@
 """Keys and values of a prefix that texts share, held from one batch to the next.
 
-The pass decides what a layer's keys and values are: it fills them when it computes the prefix, and reads them when a later text
-continues from there. Only for causal models, where what comes first does not depend on what follows.
+The pass decides what a layer's keys and values are: it fills them when it computes the prefix, and reads them when a
+later text continues from there. Only for causal models, where what comes first does not depend on what follows.
 """
 
 from __future__ import annotations

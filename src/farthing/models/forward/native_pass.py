@@ -1,8 +1,9 @@
-"""A batch's pass on the native kernels: from token ids to rows in one call, where the batch is short; else layer by layer.
+"""A batch's pass on the native kernels: from token ids to rows in one call where the batch is short, else layer by
+layer.
 
-It computes the same function as `farthing.models.torch_pass` does in fp32, exactly where the matrices are in fp32, bf16 or
-fp16. In int8 only the rounding differs from torch's on the same matrices (the inner rows of the feed-forward part have
-a scale for each 256 inputs, and attention multiplies in bf16).
+It computes the same function as `farthing.models.torch_pass` does in fp32, exactly where the matrices are in fp32, bf16
+or fp16. In int8 only the rounding differs from torch's on the same matrices (the inner rows of the feed-forward part
+have a scale for each 256 inputs, and attention multiplies in bf16).
 """
 
 from __future__ import annotations
@@ -39,9 +40,10 @@ def check_widths(spec: ModelSpec) -> None:
         attention, inner = layer.attention, layer.feed_forward.width
         if not layer_shape(spec, layer, None, None).fits():
             raise CheckpointError(
-                f"The model's widths are {spec.hidden}, {inner} and {attention.num_heads} heads of {attention.head_dim}. "
-                "Farthing's own kernels compute widths that are multiples of 16, and heads of 16 to 256 in steps of 16. "
-                "With torch (pip install 'farthing[cuda]') the device torch-cpu computes this model, more slowly."
+                f"The model's widths are {spec.hidden}, {inner} and {attention.num_heads} heads of "
+                f"{attention.head_dim}. Farthing's own kernels compute widths that are multiples of 16, and heads of "
+                "16 to 256 in steps of 16. With torch (pip install 'farthing[cuda]') the device torch-cpu computes "
+                "this model, more slowly."
             )
 
 

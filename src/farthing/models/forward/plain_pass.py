@@ -39,7 +39,7 @@ class PlainPass:
             self.hidden = normalised(self.hidden, spec.norm, vectors, "mlp_norm")
 
     def _attend(self, spec: LayerSpec, qkv: Array, vectors: Mapping[str, Array]) -> Array:
-        """Attention's result [tokens, q_width] from the rows [tokens, q_width + 2 kv_width] of queries, keys and values."""
+        """Attention's result [tokens, q_width] of queries, keys and values [tokens, q_width + 2 kv_width]."""
         attention, num_tokens = spec.attention, len(qkv)
         heads = qkv.reshape(num_tokens, -1, attention.head_dim)
         q, k, v = np.split(heads, [attention.num_heads, attention.num_heads + attention.num_kv_heads], axis=1)
@@ -138,7 +138,13 @@ def gelu_tanh(x: Array) -> Array:
 
 
 # Coefficients of Eigen's generic_fast_erf_float, the highest power first.
-ERF_NUMERATOR = (0.00022905065861350646, 0.0034082910107109506, 0.050955695062380861, 0.18520832239976145, 1.128379143519084)
+ERF_NUMERATOR = (
+    0.00022905065861350646,
+    0.0034082910107109506,
+    0.050955695062380861,
+    0.18520832239976145,
+    1.128379143519084,
+)
 ERF_DENOMINATOR = (
     -1.1791602954361697e-7, 0.000023547966471313185, 0.0010179625278914885, 0.014070470171167667, 0.11098505178285362,
     0.49746925110067538, 1.0,

@@ -1,1 +1,4 @@
-"""The pass in torch: what cards run, and what the native kernels are compared with. Nothing else in models needs torch."""
+"""The pass in torch: what cards run, and what the native kernels are compared with.
+
+Nothing else in models needs torch.
+"""

@@ -20,6 +20,7 @@ from farthing.models.torch_pass.ops import chunks
 from farthing.models.torch_pass.sizes import ALL_HEADS_TOKENS
 from farthing.models.torch_pass.start import TorchBatch
 
+
 def attend_runs(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, batch: TorchBatch, causal: bool) -> torch.Tensor:
     """Attend with one scaled_dot_product_attention for each run of equally long texts, on any device and dtype.
 

@@ -1,8 +1,5 @@
 """How much the pass in torch takes at once; the plan counts with these numbers too, without torch."""
 
-# In longer runs fewer heads are taken at a time, so that the result of attention, before it is copied, is no larger than
-# that of a run of this length.
+# In longer runs fewer heads are taken at a time, so that the result of attention, before it is copied, is no larger
+# than that of a run of this length.
 ALL_HEADS_TOKENS = 4096
-# On a CPU, weights of another dtype than the rows are converted this many bytes at a time, so that a piece is multiplied
-# from the cache.
-CONVERTED_BYTES = 8 * 2**20

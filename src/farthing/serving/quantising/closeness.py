@@ -87,7 +87,8 @@ def sample_texts() -> list[str]:
 def quick_sample() -> list[str]:
     """A quarter of the short texts and one long one, about 1,100 tokens: for a start that somebody waits for."""
     groups = sample_groups()
-    return [text for group in groups for text in group][::4] + [" ".join(groups[0])]
+    short = [text for group in groups for text in group]
+    return [*short[::4], " ".join(groups[0])]
 
 
 def split_sample() -> tuple[list[str], list[str]]:

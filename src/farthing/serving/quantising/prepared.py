@@ -3,7 +3,8 @@ from there ever after.
 
 In: the description of an exact model whose plan rounds its weights on a CPU. Out: the description to load, of the
 prepared folder. How close it is to the exact model is measured when it is made, and where it is under the floor, a
-model that nobody asked to round stays exact; so does one that makes no numbers of the sample. Where no folder can be written, weights are rounded in memory at every start.
+model that nobody asked to round stays exact; so does one that makes no numbers of the sample. Where no folder can be
+written, weights are rounded in memory at every start.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ def prepared(
     except OSError as error:
         if plan.residency == "disk":
             raise SettingsError(
-                f"{model} is to be read from disk in {plan.format.name}, which cannot be written to the cache: {error}. "
-                "Give a folder with room as --cache-dir, or write one: farthing quantize MODEL OUT.",
+                f"{model} is to be read from disk in {plan.format.name}, which cannot be written to the cache: "
+                f"{error}. Give a folder with room as --cache-dir, or write one: farthing quantize MODEL OUT.",
                 param="cache_dir",
             ) from error
         logger.warning("%s is rounded to %s in memory, at every start: %s", model, plan.format.name, error)
@@ -89,9 +90,7 @@ def is_too_far(manifest: Manifest, description: ModelDescription, settings: Engi
     return manifest.closeness["cosine_mean"] < settings.min_fidelity
 
 
-def make(
-    model: str, description: ModelDescription, source: SourceSettings, task: Task, on_step: OnStep
-) -> Path:
+def make(model: str, description: ModelDescription, source: SourceSettings, task: Task, on_step: OnStep) -> Path:
     """The prepared folder, which is made if it is not there. Raises `OSError` where it cannot be written."""
     folder = folder_of(description, source, task)
     if is_whole(folder):

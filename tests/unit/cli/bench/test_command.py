@@ -15,7 +15,6 @@ from farthing.cli.bench.report import report_lines
 from farthing.cli.bench.result import BenchResult, WorkloadResult
 from farthing.cli.bench.workloads import WORKLOADS
 from farthing.core.errors import SettingsError
-from farthing.quant.native.team import native_kernels
 
 
 @pytest.fixture(autouse=True)

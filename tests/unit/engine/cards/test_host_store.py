@@ -8,9 +8,7 @@ from farthing.models.torch_pass.start import LayerWeights
 
 def test_layers_on_the_host_come_copied_in_turn_into_two_slots() -> None:
     on_host = [{("vectors", "norm"): torch.full((2,), float(number))} for number in range(5)]
-    store = HostStore(
-        on_host, lambda found: LayerWeights({}, {"norm": found["vectors", "norm"]}), torch.device("cpu")
-    )
+    store = HostStore(on_host, lambda found: LayerWeights({}, {"norm": found["vectors", "norm"]}), torch.device("cpu"))
     for _ in range(2):
         seen = []
         for number, layer in enumerate(store.layers()):

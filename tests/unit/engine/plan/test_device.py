@@ -53,8 +53,10 @@ def test_a_card_that_torch_is_missing_for_is_known_and_not_used(monkeypatch: pyt
 def test_nobody_asks_torch_where_no_driver_is(measured: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     if device_module.may_have_card():
         pytest.skip("this machine has a driver of cards")
-    found = measured("from farthing.engine.plan.device import device_facts\ndevice_facts('auto')\n"
-                     "print(json.dumps({'torch': 'torch' in sys.modules}))")
+    found = measured(
+        "from farthing.engine.plan.device import device_facts\ndevice_facts('auto')\n"
+        "print(json.dumps({'torch': 'torch' in sys.modules}))"
+    )
     assert found == {"torch": False}
 
 

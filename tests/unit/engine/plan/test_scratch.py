@@ -14,7 +14,7 @@ SPECS = {name: shape_of_config(SHAPES[name].config()).spec for name in ("qwen3-t
 
 def one_pass(name: str, num_tokens: int, num_texts: int = 1) -> Pass:
     longest = num_tokens // num_texts
-    return Pass(SPECS[name], num_tokens, num_texts, longest, 1024, dtype_bytes=4, residual_bytes=4, converts=False)
+    return Pass(SPECS[name], num_tokens, num_texts, longest, 1024, dtype_bytes=4, residual_bytes=4, converted=0)
 
 
 @pytest.mark.parametrize("form", ["int8", "fp32", "bf16"])

@@ -12,17 +12,16 @@ import torch
 
 from farthing.core.errors import CheckpointError, SettingsError, UnknownArchitectureError
 from farthing.core.settings import EngineSettings
+from farthing.engine.cards.model import TorchModel
 from farthing.engine.describe import describe_model, read_shape
 from farthing.engine.native_model import NativeModel
 from farthing.engine.plan.ledger import layer_bytes, shared_bytes
 from farthing.engine.plan.run_mode import Dtype
-from farthing.engine.cards.model import TorchModel
 from farthing.engine.runner import Runner
 from farthing.engine.weights.convert import ConvertedTensors
 from farthing.engine.weights.load import load_model, load_weights
 from farthing.engine.weights.tensor_names import unwrap
 from farthing.models.synth.checkpoint import find_shape, write_synthetic
-from farthing.quant.format import WeightFormat
 from farthing.quant.formats import FORMATS
 
 MIB = 2**20
@@ -54,7 +53,7 @@ def test_a_model_comes_with_everything_that_is_known_of_it(folder: Any) -> None:
     assert loaded.fingerprint == f"{loaded.description.identity}-int8"
     assert loaded.plan.context_length == 50
     assert isinstance(loaded.computing, NativeModel)
-    assert len(list(loaded.computing._store.layers())) == loaded.spec.num_layers
+    assert len(list(loaded.computing.layers())) == loaded.spec.num_layers
     assert loaded.family.layout(loaded.spec) == loaded.description.layout
 
 
@@ -168,7 +167,7 @@ def test_an_unknown_architecture_and_an_unknown_device_keep_their_own_errors(qwe
 
 def held_bytes(model: NativeModel) -> int:
     """The bytes of the arrays that a model holds, each once."""
-    layers = [layer.weights() for layer in model._store.layers()]
+    layers = [layer.weights() for layer in model.layers()]
     held = [array for layer in layers for array in vars(layer).values() if isinstance(array, np.ndarray)]
     return sum(array.nbytes for array in (*held, *model.shared.values()))
 
@@ -192,7 +191,7 @@ def test_what_is_unpacked_for_each_batch_is_planned_beside_what_is_stored(folder
     shared = sum(array.nbytes for array in tensors.shared().values())
     assert described.plan.ledger.named("weights") == layout.num_layers * layer + shared
     unpacked: Any = load_weights(described).computing
-    made = [matrix for matrix in next(unpacked._store.layers()).matrices.values() if not matrix.keeps_block]
+    made = [matrix for matrix in next(unpacked.layers()).matrices.values() if not matrix.keeps_block]
     assert described.plan.ledger.named("a layer unpacked") == sum(matrix.block().nbytes for matrix in made) > 0
 
 

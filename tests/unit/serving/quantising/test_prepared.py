@@ -75,9 +75,7 @@ def test_the_first_start_makes_a_folder_and_the_second_maps_it(tiny_qwen3: Path,
 
 
 @pytest.mark.parametrize("name", ["int8", "nf4"])
-def test_vectors_and_space_are_those_of_rounding_in_memory(
-    tiny_qwen3: Path, source: SourceSettings, name: str
-) -> None:
+def test_vectors_and_space_are_those_of_rounding_in_memory(tiny_qwen3: Path, source: SourceSettings, name: str) -> None:
     in_memory = describe_model(tiny_qwen3, EngineSettings(device="cpu", format=name, num_threads=1))
     stored = opened(tiny_qwen3, source, format=name)
     assert np.array_equal(rows(stored), rows(in_memory))
@@ -107,7 +105,9 @@ def test_a_model_that_would_be_under_the_floor_stays_exact_and_is_not_rounded_ag
         told = Told()
         description = opened(real, source, told, min_fidelity=1.0)
         assert (description.path, description.plan.format.name) == (real, "fp32")
-        assert "a model stays exact: in int8 its vectors would be too far from the exact ones (mean cosine " in caplog.text
+        assert (
+            "a model stays exact: in int8 its vectors would be too far from the exact ones (mean cosine " in caplog.text
+        )
     assert told.steps == []
 
 
