@@ -9,7 +9,7 @@
 namespace farthing::FT_ISA {
 
 // As many rows as keep their sums in registers.
-#if defined(__AMX_INT8__) || defined(__ARM_FEATURE_MATMUL_INT8)
+#if defined(__AMX_INT8__)
 constexpr int kBlockRows = 32;
 #elif defined(__ARM_FEATURE_DOTPROD)
 constexpr int kBlockRows = 18;  // in parts of 6 (blocks_neon.h)
