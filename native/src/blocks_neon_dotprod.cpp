@@ -11,6 +11,7 @@ FT_INLINE void add_group(const int8_t* b, const int8x16_t (&x)[kRows], int32x4_t
     b += kGroup * kPanelChannels * 4;
 #pragma GCC unroll 4
     for (int v = 0; v < kHalfVectors; ++v) {
+        load_no_earlier();
         const int8x16_t columns = vld1q_s8(b + v * 16);
 #pragma GCC unroll 6
         for (int r = 0; r < kRows; ++r) sums[r][v] = vdotq_laneq_s32(sums[r][v], columns, x[r], kGroup);
@@ -25,9 +26,11 @@ FT_INLINE void int8_part(int chunks, int block_rows, const uint8_t* a, const int
     for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 4
         for (int v = 0; v < kHalfVectors; ++v) sums[r][v] = vdupq_n_s32(0);
-    const uint8x16_t offset = vdupq_n_u8(kActivationOffset);
     for (; chunks > 0; --chunks, a += block_rows * kChunkBytes) {
         for (int unit = 0; unit < kChunkUnits; ++unit, b += kUnitBytes * kPanelChannels) {
+            uint8x16_t offset;  // made anew each time: it would take a register from the sums
+            static_assert(kActivationOffset == 128);
+            __asm__ volatile("movi %0.16b, #128" : "=w"(offset));
             int8x16_t x[kRows];
 #pragma GCC unroll 6
             for (int r = 0; r < kRows; ++r)
@@ -48,7 +51,7 @@ FT_INLINE void int8_part(int chunks, int block_rows, const uint8_t* a, const int
 template <class Finish>
 FT_INLINE void int8_parts(int rows, int chunks, const uint8_t* a, const int8_t* b, Prefetch next, Finish finish) {
     prefetch(next, chunks);
-    for_each_part(rows, [=](auto count, int first) {
+    for_each_part(rows, kPartRows, [=](auto count, int first) {
         for (int half = 0; half < 2; ++half)
             int8_part<decltype(count)::value>(
                 chunks, rows, a + first * kChunkBytes, b + half * kHalfColumns * 4,
@@ -56,12 +59,17 @@ FT_INLINE void int8_parts(int rows, int chunks, const uint8_t* a, const int8_t* 
     });
 }
 
+constexpr int kBf16Rows = 5;  // columns in fp32 take two registers, and the mask one
+
 // Two steps of a row are four numbers of x; one step of four columns is a vector of pairs.
 template <int kStep, int kRows>
-FT_INLINE void add_step(const uint16_t* b, const float32x4_t (&x)[kRows], float32x4_t (&sums)[kRows][kHalfVectors]) {
+FT_INLINE void add_step(const uint16_t* b, float32x4_t (&x)[kRows], float32x4_t (&sums)[kRows][kHalfVectors]) {
     b += kStep * kPanelChannels * 2;
 #pragma GCC unroll 4
     for (int v = 0; v < kHalfVectors; ++v) {
+        load_no_earlier();
+#pragma GCC unroll 6
+        for (int r = 0; r < kRows; ++r) __asm__("" : "+w"(x[r]));  // else GCC keeps each number in a register of its own
         const uint32x4_t pairs = vreinterpretq_u32_u16(vld1q_u16(b + v * 8));
         const float32x4_t even = vreinterpretq_f32_u32(vshlq_n_u32(pairs, 16));
         const float32x4_t odd = vreinterpretq_f32_u32(vandq_u32(pairs, vdupq_n_u32(0xffff0000u)));
@@ -115,7 +123,7 @@ void int8_block_scaled(int rows, int chunks, const uint8_t* a, const int8_t* b, 
 }
 
 void bf16_block(int rows, int steps, const uint16_t* a, const uint16_t* b, int columns, bool accumulate, float* sums) {
-    for_each_part(rows, [=](auto count, int first) {
+    for_each_part(rows, kBf16Rows, [=](auto count, int first) {
         for (int column = 0; column < columns; column += kHalfColumns)
             bf16_part<decltype(count)::value>(steps, rows, a + first * (kChunkBytes / 2), b + column * 2, accumulate,
                                               sums + first * kPanelChannels + column);

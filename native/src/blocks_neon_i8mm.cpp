@@ -1,6 +1,6 @@
 // USMMLA and BFMMLA (ARMv8.2 with i8mm and bf16) multiply two rows by two columns, eight inputs in int8 or four in bf16 at a
 // time: 16 bytes on each side, and 2 x 2 sums. A panel has the four bytes of a column side by side, so two groups of it are
-// zipped for this, 256 inputs at a time and once for all rows of the block. What a row and a column give does not depend on
+// zipped for this, 512 inputs at a time and once for all rows of the block. What a row and a column give does not depend on
 // the other row or column of the pair.
 #include <algorithm>
 
@@ -9,7 +9,7 @@
 namespace farthing::FT_ISA {
 namespace {
 
-constexpr int kSlabUnits = 4 * kChunkUnits;
+constexpr int kSlabUnits = 8 * kChunkUnits;
 constexpr int kSlabBytes = kSlabUnits * kUnitBytes * kPanelChannels;
 
 struct Int8 {
@@ -20,8 +20,6 @@ struct Int8 {
         return vusmmlaq_s32(sums, x, vreinterpretq_s8_u8(columns));
     }
     static FT_INLINE Vector load(const int32_t* from) { return vld1q_s32(from); }
-    static FT_INLINE Vector low(Vector a, Vector b) { return vcombine_s32(vget_low_s32(a), vget_low_s32(b)); }
-    static FT_INLINE Vector high(Vector a, Vector b) { return vcombine_s32(vget_high_s32(a), vget_high_s32(b)); }
 };
 
 struct Bf16 {
@@ -31,15 +29,22 @@ struct Bf16 {
         return vbfmmlaq_f32(sums, vreinterpretq_bf16_u8(x), vreinterpretq_bf16_u8(columns));
     }
     static FT_INLINE Vector load(const float* from) { return vld1q_f32(from); }
-    static FT_INLINE Vector low(Vector a, Vector b) { return vcombine_f32(vget_low_f32(a), vget_low_f32(b)); }
-    static FT_INLINE Vector high(Vector a, Vector b) { return vcombine_f32(vget_high_f32(a), vget_high_f32(b)); }
 };
 
-FT_INLINE uint8x16_t zip_low(uint8x16_t a, uint8x16_t b) {
-    return vreinterpretq_u8_u64(vzip1q_u64(vreinterpretq_u64_u8(a), vreinterpretq_u64_u8(b)));
+// The lower halves of two vectors, and the upper ones.
+template <class Vector>
+FT_INLINE Vector low(Vector a, Vector b) {
+    return (Vector)vzip1q_u64((uint64x2_t)a, (uint64x2_t)b);
 }
-FT_INLINE uint8x16_t zip_high(uint8x16_t a, uint8x16_t b) {
-    return vreinterpretq_u8_u64(vzip2q_u64(vreinterpretq_u64_u8(a), vreinterpretq_u64_u8(b)));
+template <class Vector>
+FT_INLINE Vector high(Vector a, Vector b) {
+    return (Vector)vzip2q_u64((uint64x2_t)a, (uint64x2_t)b);
+}
+
+// Eight bytes of each of two rows.
+FT_INLINE uint8x16_t load_pair(const uint8_t* upper, const uint8_t* lower) {
+    const uint64x2_t first = vcombine_u64(vld1_u64(reinterpret_cast<const uint64_t*>(upper)), vdup_n_u64(0));
+    return vreinterpretq_u8_u64(vld1q_lane_u64(reinterpret_cast<const uint64_t*>(lower), first, 1));
 }
 
 // `out` [halves][pairs of groups][16 columns][8 bytes]: of each column, both groups of a pair side by side.
@@ -68,31 +73,29 @@ FT_INLINE void part(int units, int block_rows, const uint8_t* a, const uint8_t* 
 #pragma GCC unroll 4
         for (int v = 0; v < kHalfVectors; ++v) {
             const auto upper = begin(2 * p, v), lower = begin(std::min(2 * p + 1, kLast), v);
-            sums[p][2 * v] = Type::low(upper, lower);
-            sums[p][2 * v + 1] = Type::high(upper, lower);
+            sums[p][2 * v] = low(upper, lower);
+            sums[p][2 * v + 1] = high(upper, lower);
         }
     for (int first = 0; first < units; first += kChunkUnits, a += block_rows * kChunkBytes) {
         const uint8_t* row = a;
         for (int unit = first; unit < std::min(first + kChunkUnits, units); ++unit, row += kUnitBytes, columns += 256) {
-            uint8x16_t low[kPairs], high[kPairs];
+#pragma GCC unroll 2
+            for (int eight = 0; eight < 2; ++eight) {
+                uint8x16_t x[kPairs];
 #pragma GCC unroll 3
-            for (int p = 0; p < kPairs; ++p) {
-                const uint8x16_t upper = vld1q_u8(row + 2 * p * kChunkBytes);
-                const uint8x16_t lower = vld1q_u8(row + std::min(2 * p + 1, kLast) * kChunkBytes);
-                low[p] = zip_low(upper, lower);
-                high[p] = zip_high(upper, lower);
-            }
-#pragma GCC unroll 8
-            for (int v = 0; v < 2 * kHalfVectors; ++v) {
-                const uint8x16_t two = vld1q_u8(columns + v * 16);
+                for (int p = 0; p < kPairs; ++p)
+                    x[p] = load_pair(row + 2 * p * kChunkBytes + eight * 8,
+                                     row + std::min(2 * p + 1, kLast) * kChunkBytes + eight * 8);
+#pragma GCC unroll 4
+                for (int v = 0; v < 2 * kHalfVectors; v += 2) {
+                    load_no_earlier();
+                    const uint8x16_t two = vld1q_u8(columns + eight * 128 + v * 16);
+                    const uint8x16_t next_two = vld1q_u8(columns + eight * 128 + v * 16 + 16);
 #pragma GCC unroll 3
-                for (int p = 0; p < kPairs; ++p) sums[p][v] = Type::add(sums[p][v], low[p], two);
-            }
-#pragma GCC unroll 8
-            for (int v = 0; v < 2 * kHalfVectors; ++v) {
-                const uint8x16_t two = vld1q_u8(columns + 128 + v * 16);
+                    for (int p = 0; p < kPairs; ++p) sums[p][v] = Type::add(sums[p][v], x[p], two);
 #pragma GCC unroll 3
-                for (int p = 0; p < kPairs; ++p) sums[p][v] = Type::add(sums[p][v], high[p], two);
+                    for (int p = 0; p < kPairs; ++p) sums[p][v + 1] = Type::add(sums[p][v + 1], x[p], next_two);
+                }
             }
         }
     }
@@ -100,8 +103,8 @@ FT_INLINE void part(int units, int block_rows, const uint8_t* a, const uint8_t* 
     for (int p = 0; p < kPairs; ++p)
 #pragma GCC unroll 4
         for (int v = 0; v < kHalfVectors; ++v) {
-            finish(2 * p, v, Type::low(sums[p][2 * v], sums[p][2 * v + 1]));
-            if (2 * p + 1 < kRows) finish(2 * p + 1, v, Type::high(sums[p][2 * v], sums[p][2 * v + 1]));
+            finish(2 * p, v, low(sums[p][2 * v], sums[p][2 * v + 1]));
+            if (2 * p + 1 < kRows) finish(2 * p + 1, v, high(sums[p][2 * v], sums[p][2 * v + 1]));
         }
 }
 
@@ -110,7 +113,7 @@ template <class Type, class Begin, class Finish>
 FT_INLINE void slab(int rows, int units, const uint8_t* a, const uint8_t* b, int columns, Begin begin, Finish finish) {
     alignas(64) uint8_t zipped[kSlabBytes];
     zip_columns(units, b, columns / kHalfColumns, zipped);
-    for_each_part(rows, [=, &zipped](auto count, int first) {
+    const auto use = [=, &zipped](auto count, int first) {
         for (int half = 0; half < columns / kHalfColumns; ++half) {
             const int column = half * kHalfColumns;
             part<Type, decltype(count)::value>(
@@ -118,7 +121,12 @@ FT_INLINE void slab(int rows, int units, const uint8_t* a, const uint8_t* b, int
                 [=](int r, int v) { return begin(first + r, column + v * 4); },
                 [=](int r, int v, auto sums) { finish(first + r, column + v * 4, sums); });
         }
-    });
+    };
+    const RowBlocks parts((rows + 1) / 2, kPartRows / 2);
+    for (int index = 0; index < parts.count(); ++index) {
+        const int first = 2 * parts[index].begin;
+        with_count(std::min(2 * parts[index].end, rows) - first, [=](auto count) { use(count, first); });
+    }
 }
 
 // sums [rows, 32] = begin(row, column) + a b.
@@ -147,7 +155,7 @@ void int8_block(int rows, int chunks, const uint8_t* a, const int8_t* b, const i
 
 void int8_block_scaled(int rows, int chunks, const uint8_t* a, const int8_t* b, const int32_t* starts, Prefetch next,
                        const float* scales, int scale_stride, float* totals) {
-    static_assert(kSlabUnits * kUnitBytes == kGroupInputs);  // a slab has what has one scale
+    static_assert(kSlabUnits * kUnitBytes >= kGroupInputs);  // a slab has all that has one scale
     prefetch(next, chunks);
     slab<Int8>(
         rows, chunks * kChunkUnits, a, bytes_of(b), kPanelChannels,
