@@ -18,7 +18,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 sys.path.insert(0, str(Path(__file__).parent / "native"))
 
-from build_native import FOLDER, LIBRARY, LIBRARY_NAMES, ROOT, build
+from build_native import FOLDER, LIBRARY, LIBRARY_NAMES, ROOT, build, build_if_changed
 from wheel_targets import TARGETS
 
 REMEDY = (
@@ -40,7 +40,7 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[misc]
 
     def _build_here(self, build_data: dict[str, Any]) -> None:
         try:
-            build()
+            build_if_changed()
         except (OSError, subprocess.CalledProcessError) as error:
             message = f"Farthing's library for CPUs, which is C++, could not be compiled: {error}. {REMEDY}"
             raise RuntimeError(message) from error

@@ -2,6 +2,8 @@
 
     python native/build_native.py [flags]       for example -DFT_PROFILE, which counts cycles by stage
 
+Without flags, nothing is compiled that the library there was made of.
+
 In: native/src and a compiler (CXX, which may be several words; else g++, c++ or clang++). Out: the library in
 src/farthing/quant/native/lib, named as the system wants it. The library has a plain C interface. The sources of
 `KERNELS` are compiled once for each instruction set and picked at run time by what the CPU has. A compiler for another
@@ -10,6 +12,7 @@ machine or system makes a library for that one (tools/make_wheels.py).
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import shlex
@@ -110,6 +113,25 @@ def parse_triple(triple: str) -> tuple[str, str]:
     return MACHINES.get(machine.lower(), machine.lower()), system
 
 
+def build_if_changed() -> None:
+    """As `build`, for this machine, unless the library there was made of the same sources by the same compiler."""
+    compiler = find_compiler()
+    digest, noted = digest_of(compiler), LIBRARY.with_suffix(".digest")
+    if LIBRARY.is_file() and noted.is_file() and noted.read_text() == digest:
+        return
+    noted.unlink(missing_ok=True)
+    build(compiler=compiler)
+    noted.write_text(digest)
+
+
+def digest_of(compiler: Compiler) -> str:
+    said = subprocess.run([*compiler.command, "--version"], check=True, capture_output=True).stdout
+    found = hashlib.sha256(repr(compiler).encode() + said)
+    for file in sorted([Path(__file__), *(ROOT / "native").glob("*/*.h"), *SOURCES.glob("*.cpp")]):
+        found.update(file.name.encode() + file.read_bytes())
+    return found.hexdigest()
+
+
 def build(library: Path = LIBRARY, extra_flags: str = "", compiler: Compiler | None = None) -> None:
     """Compile and link. Raises `FileNotFoundError` without a compiler, `CalledProcessError` when it refuses."""
     compiler = compiler or find_compiler()
@@ -156,4 +178,8 @@ def run(command: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    build(extra_flags=" ".join(sys.argv[1:]))
+    if sys.argv[1:]:
+        LIBRARY.with_suffix(".digest").unlink(missing_ok=True)
+        build(extra_flags=" ".join(sys.argv[1:]))
+    else:
+        build_if_changed()

@@ -33,10 +33,8 @@ def to_float32(array: Array) -> Array:
     if array.dtype == BF16:
         wide = array.astype(np.uint32)
         wide <<= 16
-        numbers: Array = wide.view(np.float32)
-        return numbers
-    numbers = array.astype(np.float32, copy=False)
-    return numbers
+        return wide.view(np.float32)
+    return array.astype(np.float32, copy=False)
 
 
 def to_bf16(array: Array) -> Array:
