@@ -68,12 +68,13 @@ struct BlockBuffers {
 template <class Number>
 void load_queries(const Number* queries, int rows, int head_dim, Number* out) {
     constexpr int kChunk = Products<Number>::kChunk;
-    for (int first = 0; first < head_dim; first += kChunk) {
-        const int count = std::min(kChunk, head_dim - first);
-        for (int r = 0; r < rows; ++r, out += kChunk) {
-            std::memcpy(out, queries + r * head_dim + first, count * sizeof(Number));
-            std::memset(out + count, 0, (kChunk - count) * sizeof(Number));
-        }
+    int first = 0;
+    for (; first + kChunk <= head_dim; first += kChunk)
+        for (int r = 0; r < rows; ++r, out += kChunk) std::memcpy(out, queries + r * head_dim + first, sizeof(Number) * kChunk);
+    if (first == head_dim) return;
+    for (int r = 0; r < rows; ++r, out += kChunk) {
+        std::memcpy(out, queries + r * head_dim + first, sizeof(Number) * (head_dim - first));
+        std::memset(out + head_dim - first, 0, sizeof(Number) * (first + kChunk - head_dim));
     }
 }
 

@@ -113,6 +113,57 @@ void multiply_with(const FloatTile& a, const FloatMatrix& w, Range panels, const
     multiply_inputs_with<kBias>(a, 0, w, {0, w.padded_k()}, panels, bias, then, use);
 }
 
+// How both forms of tiles and matrices make products of a block and a panel.
+FT_INLINE void multiply_block(const QuantizedTile& a, const PackedMatrix& w, int panel, int b, int32_t* sums) {
+    const Prefetch next(w.panel(panel + 1), w.num_chunks(), b, a.blocks.count());
+    int8_block(a.blocks[b].size(), w.num_chunks(), a.block<Input>(b), w.panel(panel), w.corrections(panel), next, sums);
+}
+FT_INLINE void multiply_block(const FloatTile& a, const FloatMatrix& w, int panel, int b, float* sums) {
+    const Prefetch next(w.panel(panel + 1), w.padded_k() / kChunkFloats, b, a.blocks.count(), w.chunk_bytes());
+    float_block(w.form())(a.blocks[b].size(), w.padded_k(), a.block(b), w.panel(panel), kPanelChannels, false, next, sums);
+}
+FT_INLINE Floats product(const QuantizedTile& a, const PackedMatrix& w, int r, int channel, const int32_t* sums) {
+    return to_floats(sums) * (load_floats(w.scales(0) + channel) * a.scales[r]);
+}
+FT_INLINE Floats product(const FloatTile&, const FloatMatrix&, int, int, const float* sums) { return load_floats(sums); }
+
+inline int32_t sum_type(const QuantizedTile&);
+inline float sum_type(const FloatTile&);
+
+// Of panels and those `offset` panels further on, side by side: use(rows of the block, r, channel, 16 products of the channel and
+// its neighbours, 16 of those further on).
+template <bool kBias, class Tile, class Matrix, class Use>
+void multiply_pairs_with(const Tile& a, const Matrix& w, Range panels, int offset, const float* bias, Use use) {
+    constexpr int kSums = std::max(kBlockRows, kFloatBlockRows) * kPanelChannels;
+    alignas(64) decltype(sum_type(a)) first_sums[kSums], second_sums[kSums];
+    const int further = offset * kPanelChannels;
+    for (int panel = panels.begin; panel < panels.end; ++panel)
+        for (int b = 0; b < a.blocks.count(); ++b) {
+            const Range rows = a.blocks[b];
+            multiply_block(a, w, panel, b, first_sums);
+            multiply_block(a, w, panel + offset, b, second_sums);
+            for (int r = rows.begin; r < rows.end; ++r)
+                for (int c = 0; c < kPanelChannels; c += kLanes) {
+                    const int channel = panel * kPanelChannels + c, place = (r - rows.begin) * kPanelChannels + c;
+                    Floats first = product(a, w, r, channel, first_sums + place);
+                    Floats second = product(a, w, r, channel + further, second_sums + place);
+                    if constexpr (kBias) {
+                        first = first + load_floats(bias + channel);
+                        second = second + load_floats(bias + channel + further);
+                    }
+                    use(rows, r, channel, first, second);
+                }
+        }
+}
+
+template <class Tile, class Matrix, class Use>
+void multiply_pairs(const Tile& a, const Matrix& w, Range panels, int offset, const float* bias, Use use) {
+    if (bias)
+        multiply_pairs_with<true>(a, w, panels, offset, bias, use);
+    else
+        multiply_pairs_with<false>(a, w, panels, offset, bias, use);
+}
+
 // The bias may be NULL: two loops, so that neither asks for each row.
 template <class Tile, class Matrix, class Use>
 void multiply(const Tile& a, const Matrix& w, Range panels, const float* bias, const void* then, Use use) {
@@ -125,7 +176,7 @@ void multiply(const Tile& a, const Matrix& w, Range panels, const float* bias, c
 // For channels that may begin or end in the middle of a panel: use(rows, r, channel, 16 products) for those in `channels`.
 template <class Use>
 auto by_halves(Range channels, Use use) {
-    return [channels, use](Range rows, int r, int channel, Floats a, Floats b) {
+    return [channels, use](Range rows, int r, int channel, Floats a, Floats b) FT_INLINED {
         if (channel >= channels.begin && channel < channels.end) use(rows, r, channel, a);
         if (channel + kLanes >= channels.begin && channel + kLanes < channels.end) use(rows, r, channel + kLanes, b);
     };

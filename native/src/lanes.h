@@ -13,6 +13,7 @@
 #include <cstdint>
 
 #define FT_INLINE inline __attribute__((always_inline))  // vectors must not cross calls: ABIs differ by register width
+#define FT_INLINED __attribute__((always_inline))  // behind a lambda's parameters, for the same reason
 
 namespace farthing::FT_ISA {
 constexpr int kLanes = 16;

@@ -46,7 +46,7 @@ template <class Use>
 void multiply_channels(const QuantizedTile& a, const PackedMatrix& w, Range channels, const float* bias, const void* then,
                        Use use) {
     if (channels.begin % kPanelChannels == 0 && channels.end % kPanelChannels == 0)
-        multiply(a, w, panels_of(channels), bias, then, [&](Range rows, int r, int channel, Floats x, Floats y) {
+        multiply(a, w, panels_of(channels), bias, then, [&](Range rows, int r, int channel, Floats x, Floats y) FT_INLINED {
             use(rows, r, channel, x);
             use(rows, r, channel + kLanes, y);
         });
@@ -127,7 +127,7 @@ private:
                 const Range channels{first_column + head * shape_.head_dim, first_column + end * shape_.head_dim};
                 float* const to = tile_.head - channels.begin;
                 multiply_channels(entered_, qkv(), channels, weights_.qkv_bias, nullptr,
-                                  [=](Range, int r, int channel, Floats x) { store(to + r * stride + channel, x); });
+                                  [=](Range, int r, int channel, Floats x) FT_INLINED { store(to + r * stride + channel, x); });
             }
             const StageTimer timer(profile_, Stage::kRope);
             for (int i = head; i < end; ++i) use(i, tile_.head + (i - head) * shape_.head_dim);
@@ -212,7 +212,7 @@ private:
         const float scale = query_scale();
         const Range channels{heads.begin * group * head_dim, heads.end * group * head_dim};
         multiply(entered_, qkv(), panels_of(channels), weights_.qkv_bias, nullptr,
-                 [&](Range, int r, int channel, Floats x, Floats y) {
+                 [&](Range, int r, int channel, Floats x, Floats y) FT_INLINED {
                      const int head = channel / head_dim;
                      Attended* const to = query_row(head / group, r) + head % group * head_dim + channel % head_dim;
                      store_attended(to, x * scale, y * scale);
@@ -234,7 +234,7 @@ private:
         const Matrix w = matrix(weights_.o, shape_.hidden, shape_.q_width());
         add_products([&](auto add) {
             multiply_channels(entered_, w, own_channels(shape_.hidden), weights_.o_bias, nullptr,
-                              [&](Range, int r, int channel, Floats x) { add(r, channel, x); });
+                              [&](Range, int r, int channel, Floats x) FT_INLINED { add(r, channel, x); });
         });
     }
 
@@ -248,7 +248,7 @@ private:
     template <class Multiply>
     void add_products(Multiply multiply) {
         if (spec_.norms_sums)
-            multiply([this](int r, int channel, Floats x) {
+            multiply([this](int r, int channel, Floats x) FT_INLINED {
                 store(unnormed_row(r) + channel, load_floats(hidden_row(r) + channel) + x);
             });
         else
@@ -256,7 +256,7 @@ private:
     }
     template <class Multiply>
     void add_to_residual(Multiply multiply) {
-        multiply([this](int r, int channel, Floats x) {
+        multiply([this](int r, int channel, Floats x) FT_INLINED {
             float* const to = hidden_row(r) + channel;
             store(to, load_floats(to) + x);
         });
@@ -293,15 +293,28 @@ private:
     template <class Activation, class Place>
     void inner_channels(Range channels, const void* then, Activation activation, Place place) {
         const StageTimer timer(profile_, Stage::kGateUp);
+        const auto activate = [&](Range rows, int r, int channel, Floats x) FT_INLINED {
+            store(place(rows, r, channel), activation(x));
+        };
+        if (!spec_.is_gated)
+            multiply_channels(entered_, up(), channels, weights_.up_bias, then, activate);
+        else if (shape_.intermediate % kPanelChannels == 0)
+            multiply_pairs(entered_, up(), panels_of(channels), shape_.intermediate / kPanelChannels, weights_.up_bias,
+                           [&](Range rows, int r, int channel, Floats gate, Floats up) FT_INLINED {
+                               store(place(rows, r, channel), activation(gate) * up);
+                           });
+        else
+            gate_then_up(channels, then, activate, place);
+    }
+
+    // Where the channels of gate and up do not begin at the same place of a panel.
+    template <class Activate, class Place>
+    void gate_then_up(Range channels, const void* then, Activate activate, Place place) {
         const Matrix w = up();
         const int gate_channels = shape_.intermediate;
         const Range up_channels{gate_channels + channels.begin, gate_channels + channels.end};
-        const void* const after_first = spec_.is_gated ? w.panel(panels_of(up_channels).begin) : then;
-        multiply_channels(entered_, w, channels, weights_.up_bias, after_first, [&](Range rows, int r, int channel, Floats x) {
-            store(place(rows, r, channel), activation(x));
-        });
-        if (!spec_.is_gated) return;
-        multiply_channels(entered_, w, up_channels, weights_.up_bias, then, [&](Range rows, int r, int channel, Floats x) {
+        multiply_channels(entered_, w, channels, weights_.up_bias, w.panel(panels_of(up_channels).begin), activate);
+        multiply_channels(entered_, w, up_channels, weights_.up_bias, then, [&](Range rows, int r, int channel, Floats x) FT_INLINED {
             float* const to = place(rows, r, channel - gate_channels);
             store(to, load_floats(to) * x);
         });
@@ -315,7 +328,7 @@ private:
         for (int group = groups.begin; group < groups.end; ++group) {
             const Range channels{group * kGroupInputs, std::min((group + 1) * kGroupInputs, shape_.intermediate)};
             float* const buffer = tile_.group;
-            inner_channels(channels, up().panel(panels_of(channels).end), activation, [=](Range, int r, int channel) {
+            inner_channels(channels, up().panel(panels_of(channels).end), activation, [=](Range, int r, int channel) FT_INLINED {
                 return buffer + r * kGroupStride + channel - channels.begin;
             });
             const StageTimer timer(profile_, Stage::kGateUp);
@@ -359,7 +372,7 @@ private:
             inner_.shape(count, inner, Numbers::kBlockRows);
             const Range channels = own_channels(inner);
             if (channels.size() > 0)
-                inner_channels(channels, nullptr, activation, [&](Range rows, int r, int channel) {
+                inner_channels(channels, nullptr, activation, [&](Range rows, int r, int channel) FT_INLINED {
                     return inner_.at(rows, r, channel / kChunkFloats);
                 });
             meet();
@@ -368,7 +381,7 @@ private:
             const Range slice{begin, std::min(begin + kSliceChannels, inner)};
             if (!is_shared) {
                 inner_.shape(count, slice.size(), Numbers::kBlockRows);
-                inner_channels(slice, down().panel(0, begin), activation, [&](Range rows, int r, int channel) {
+                inner_channels(slice, down().panel(0, begin), activation, [&](Range rows, int r, int channel) FT_INLINED {
                     return inner_.at(rows, r, (channel - begin) / kChunkFloats);
                 });
             }
@@ -382,7 +395,7 @@ private:
         const Matrix w = down();
         const Range channels = own_channels(shape_.hidden);
         const auto multiply_slice = [&](auto add) {
-            const auto use = by_halves(channels, [&](Range, int r, int channel, Floats x) { add(r, channel, x); });
+            const auto use = by_halves(channels, [&](Range, int r, int channel, Floats x) FT_INLINED { add(r, channel, x); });
             const void* const then = up().panel(slice.end / kPanelChannels);
             if (weights_.down_bias && slice.begin == 0)
                 multiply_inputs_with<true>(inner_, inner_begin, w, slice, panels_of(channels), weights_.down_bias, then, use);
@@ -392,7 +405,7 @@ private:
         if (slice.begin == 0)
             add_products(multiply_slice);
         else if (spec_.norms_sums)
-            multiply_slice([this](int r, int channel, Floats x) {
+            multiply_slice([this](int r, int channel, Floats x) FT_INLINED {
                 float* const to = unnormed_row(r) + channel;
                 store(to, load_floats(to) + x);
             });

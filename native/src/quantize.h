@@ -1,15 +1,61 @@
 // Rows on their way into a product: from floats to what a tile holds, one row at a time.
 #pragma once
 
+#include <algorithm>
+#include <cstring>
+
 #include "blocks.h"
 #include "blocks_float.h"
 #include "lanes.h"
 
 namespace farthing::FT_ISA {
 
+// Compared as bits, whose order for magnitudes is that of the numbers with NaN above all: a row with NaN or Inf gets a
+// scale of NaN or Inf, and whatever is computed from it stays so, instead of turning into numbers that look right.
+inline float largest_magnitude(const float* x, int k) {
+    Ints lanes = {};
+    const int whole = k / kLanes * kLanes;
+    for (int i = 0; i < whole; i += kLanes) {
+        const Ints bits = (Ints)magnitude(load_floats(x + i));
+        lanes = select(bits > lanes, bits, lanes);
+    }
+    int32_t largest = 0;
+    for (int lane = 0; lane < kLanes; ++lane) largest = std::max(largest, lanes[lane]);
+    for (int i = whole; i < k; ++i) {
+        int32_t bits;
+        std::memcpy(&bits, x + i, sizeof bits);
+        largest = std::max(largest, bits & 0x7fffffff);
+    }
+    float value;
+    std::memcpy(&value, &largest, sizeof value);
+    return value;
+}
+
+FT_INLINE void quantize_chunk(const float* x, float inverse, Input* out) {
+    for (int i = 0; i < kChunkBytes; i += kLanes) {
+        const Words rounded = (Words)(load_floats(x + i) * inverse + kRoundingMagic);
+        if constexpr (sizeof(Input) == 1)
+            store_bytes(reinterpret_cast<uint8_t*>(out + i), rounded ^ kInputOffset);
+        else
+            store_shorts(reinterpret_cast<uint16_t*>(out + i), rounded);
+    }
+}
+
 // x [k] as int8, symmetric, its chunks `chunk_stride` apart, with zeros behind its end; returns the scale, largest magnitude /
 // 127. A NaN or Inf makes that NaN or Inf.
-float quantize_row(const float* x, int k, Input* out, size_t chunk_stride);
+inline float quantize_row(const float* x, int k, Input* out, size_t chunk_stride) {
+    const float largest = largest_magnitude(x, k);
+    const float inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
+    const int whole = k / kChunkBytes;
+    for (int chunk = 0; chunk < whole; ++chunk)
+        quantize_chunk(x + chunk * kChunkBytes, inverse, out + chunk * chunk_stride);
+    if (const int rest = k % kChunkBytes) {
+        float padded[kChunkBytes] = {};
+        std::memcpy(padded, x + whole * kChunkBytes, rest * sizeof(float));
+        quantize_chunk(padded, inverse, out + whole * chunk_stride);
+    }
+    return largest / 127.0f;
+}
 
 // Calls put(row, its first chunk, distance of its chunks) for each row.
 template <class Put>
