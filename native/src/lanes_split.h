@@ -138,6 +138,14 @@ FT_INLINE Floats smaller(Floats a, Floats b) {
 #endif
 }
 
+FT_INLINE Ints larger(Ints a, Ints b) {
+#if defined(__AVX2__)
+    return Ints::of_parts([&](int i) { return (Ints::Part)_mm256_max_epi32((__m256i)a.part[i], (__m256i)b.part[i]); });
+#else
+    return select(a > b, a, b);
+#endif
+}
+
 template <class To, class T>
 FT_INLINE To converted(Split<T> from) {
     return To::of_parts([&](int i) { return __builtin_convertvector(from.part[i], typename To::Part); });

@@ -29,8 +29,9 @@ FT_INLINE Vector select(Ints mask, Vector a, Vector b) {
 }
 
 // The second one where a lane has a NaN.
-FT_INLINE Floats larger(Floats a, Floats b) { return select(a > b, a, b); }
-FT_INLINE Floats smaller(Floats a, Floats b) { return select(a < b, a, b); }
+FT_INLINE Floats larger(Floats a, Floats b) { return a > b ? a : b; }
+FT_INLINE Floats smaller(Floats a, Floats b) { return a < b ? a : b; }
+FT_INLINE Ints larger(Ints a, Ints b) { return a > b ? a : b; }
 
 template <class To, class From>
 FT_INLINE To converted(From from) {

@@ -76,7 +76,7 @@ float scale_of(const PackNf4Call& call, int row, int num_blocks) {
     for (int block = 0; block < num_blocks; ++block)
         for (const Floats& x : load_block(call, row, block * kBlockInputs).values) {
             const Ints found = (Ints)magnitude(x);  // in the order of the numbers, NaN above all
-            bits = select(found > bits, found, bits);
+            bits = larger(found, bits);
         }
     int32_t largest = 0;
     for (int lane = 0; lane < kLanes; ++lane) largest = std::max(largest, bits[lane]);

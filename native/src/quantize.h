@@ -17,7 +17,7 @@ inline float largest_magnitude(const float* x, int k) {
     const int whole = k / kLanes * kLanes;
     for (int i = 0; i < whole; i += kLanes) {
         const Ints bits = (Ints)magnitude(load_floats(x + i));
-        lanes = select(bits > lanes, bits, lanes);
+        lanes = larger(bits, lanes);
     }
     int32_t largest = 0;
     for (int lane = 0; lane < kLanes; ++lane) largest = std::max(largest, lanes[lane]);

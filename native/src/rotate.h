@@ -8,15 +8,25 @@
 
 namespace farthing::FT_ISA {
 
-// x'[i] = x[i ^ step] + x[i], or - x[i] where i has the bit of `step`; both times `factor`.
-template <int kStep>
-FT_INLINE Floats butterfly(Floats x, float factor) {
-    const Floats signs = converted<Floats>(1 - ((lane_numbers() & kStep) / kStep) * 2) * factor;
-    return across<kStep>(x) * factor + x * signs;
+// 1 in each lane, or -1 where its number has the bit of kStep; both over kDivisor.
+template <int kStep, int kDivisor>
+struct Signs {
+    alignas(64) float values[kLanes] = {};
+    constexpr Signs() {
+        for (int lane = 0; lane < kLanes; ++lane) values[lane] = (lane & kStep ? -1.0f : 1.0f) / kDivisor;
+    }
+};
+
+// x'[i] = x[i ^ step] + x[i], or - x[i] where i has the bit of `step`; both over kDivisor.
+template <int kStep, int kDivisor = 1>
+FT_INLINE Floats butterfly(Floats x) {
+    static constexpr Signs<kStep, kDivisor> kSigns;
+    const Floats crossed = kDivisor == 1 ? across<kStep>(x) : across<kStep>(x) * (1.0f / kDivisor);
+    return crossed + x * load_floats(kSigns.values);
 }
 
 FT_INLINE Floats rotate_lanes(Floats x) {
-    return butterfly<8>(butterfly<4>(butterfly<2>(butterfly<1>(x, 1.0f), 1.0f), 1.0f), 0.125f);
+    return butterfly<8, 8>(butterfly<4>(butterfly<2>(butterfly<1>(x))));
 }
 
 // `to` [k] = rotated `from` [k]; k a multiple of 64; they may be the same.
