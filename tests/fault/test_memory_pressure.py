@@ -45,7 +45,7 @@ class Simulated:
 def every_rung(live: LiveModel) -> list[Rung]:
     """Steps that fetch layers and steps that round weights: on a CPU a plan has one kind or the other."""
     facts = device_facts("cpu")
-    fetched = make_rungs(live.description, EngineSettings(device="cpu"), facts, may_round=False)
+    fetched = make_rungs(live.description, EngineSettings(device="cpu", format="none"), facts, may_round=False)
     rounded = make_rungs(live.description, EngineSettings(device="cpu", residency="resident"), facts, may_round=True)
     rungs = [*fetched, *(rung for rung in rounded if not rung.keeps_vectors)]
     names = list(dict.fromkeys(rung.name for rung in rungs))
@@ -55,7 +55,7 @@ def every_rung(live: LiveModel) -> list[Rung]:
 
 @contextmanager
 def governed(path: Path, meter: Simulated, min_fidelity: float = 0.0) -> Iterator[Embedder]:
-    live = LiveModel(load_model(path, EngineSettings(device="cpu")))
+    live = LiveModel(load_model(path, EngineSettings(device="cpu", format="none")))
     rungs = every_rung(live)
     with Embedder.assemble(
         "tiny",
@@ -134,7 +134,7 @@ def test_all_steps_down_and_up_under_load_lose_no_request_and_mix_no_vectors(tin
         known = spaces.setdefault(answer.space.id, {})
         for text, row in zip(texts, answer.vectors, strict=True):
             np.testing.assert_allclose(row, known.setdefault(text, row), atol=2e-5)
-            assert row @ exact[text] > (0.9999 if answer.space.id == exact_space else 0.9)
+            assert row @ exact[text] > (0.9999 if answer.space.id == exact_space else 0.75)
 
 
 def test_requests_of_rounded_weights_name_a_space_of_their_own(tiny_qwen3: Path) -> None:

@@ -138,10 +138,12 @@ def launch_service(
 
 
 @contextmanager
-def launch_folder(folder: Path, *, serving: ServingSettings | None = None, **others: object) -> Iterator[Running]:
+def launch_folder(
+    folder: Path, *, serving: ServingSettings | None = None, weight_format: str = "fp32", **others: object
+) -> Iterator[Running]:
     def load() -> Embedder:
-        settings = serving or ServingSettings()
-        return Embedder.from_settings(str(folder), SourceSettings(), EngineSettings(format="fp32"), settings)
+        engine, settings = EngineSettings(format=weight_format), serving or ServingSettings()
+        return Embedder.from_settings(str(folder), SourceSettings(), engine, settings)
 
     with launch_service(load, serving=serving, **others) as running:  # type: ignore[arg-type]
         yield running

@@ -23,7 +23,7 @@ PAIRS = {"query": QUERY, "documents": DOCUMENTS}
 def client(launch_load: Any, starter_dir: Path, tiny_reranker: Path) -> Iterator[httpx.Client]:
     judge = ModelEntry("judge", lambda: Reranker(str(tiny_reranker)), task="rerank")
     with (
-        launch_load(lambda: Embedder(str(starter_dir)), name="minilm", others=[judge]) as running,
+        launch_load(lambda: Embedder(str(starter_dir), format="fp32"), name="minilm", others=[judge]) as running,
         httpx.Client(base_url=running.url, timeout=60) as session,
     ):
         yield session

@@ -145,7 +145,7 @@ def test_a_request_id_is_echoed_and_a_bad_one_replaced(client: httpx.Client) -> 
 
 def test_many_clients_each_get_exactly_their_own_vector(server: Any, starter_dir: Path) -> None:
     texts = [f"Client number {number} asks about {'more ' * (number % 7)}things." for number in range(64)]
-    with Embedder(str(starter_dir)) as alone:
+    with Embedder(str(starter_dir), format="fp32") as alone:
         expected = [alone.encode(text) for text in texts]
     barrier = threading.Barrier(len(texts))
 

@@ -18,7 +18,7 @@ from farthing.core.settings import CacheSettings, EngineSettings, ServingSetting
 from farthing.serving.embedder import Embedder
 
 SOURCE = str(Path(farthing.__file__).parent)
-ROUTE, NATIVE = "server/dialects/openai/routes.py create_embeddings", "quant/native/binding.py layers"
+ROUTE, NATIVE = "server/dialects/openai/routes.py create_embeddings", "quant/native/binding.py run"
 # Every call counts, properties and one-line functions included, in all threads until the first layer begins.
 MOST_CALLS = 245
 TEXTS = ["a text that nobody has sent before"]

@@ -82,7 +82,7 @@ def test_a_family_is_planned_quantised_benched_and_served(toy: Path, tmp_path: P
     assert "3 layers of width 128" in run("plan", str(toy), "--memory", "2GB")
     run("quantize", str(toy), str(tmp_path / "int8"), "--format", "int8")
     assert "tokens/s" in run("bench", str(tmp_path / "int8"), "--rounds", "1", "--workload", "latency")
-    with Embedder(str(toy), format="int8") as embedder, launch(tmp_path / "int8") as running:
+    with Embedder(str(toy), format="int8") as embedder, launch(tmp_path / "int8", weight_format="auto") as running:
         body = {"input": TEXTS, "model": "test-model"}
         answer = httpx.post(f"{running.url}/v1/embeddings", json=body, timeout=60).json()
         served = np.array([item["embedding"] for item in answer["data"]])
@@ -101,7 +101,7 @@ def test_a_format_is_planned_quantised_benched_and_served(
     assert "tokens/s" in run("bench", str(out), "--rounds", "1", "--workload", "latency")
 
     def load() -> Embedder:
-        return Embedder.from_settings(str(out), SourceSettings(), EngineSettings(format="fp32"), ServingSettings())
+        return Embedder.from_settings(str(out), SourceSettings(), EngineSettings(), ServingSettings())
 
     with Embedder(str(tiny_qwen3), format="fp32") as exact, launch_load(load) as running:
         body = {"input": TEXTS, "model": "test-model"}

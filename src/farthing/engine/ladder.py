@@ -18,6 +18,7 @@ from farthing.engine.plan.device import DeviceFacts
 from farthing.engine.plan.ledger import make_ledger
 from farthing.engine.plan.plan import Plan, plan_of
 from farthing.engine.plan.run_mode import RESIDENCIES, Residency, Way
+from farthing.quant.formats import weight_format
 
 RungName = Literal["as planned", "smaller batches", "weights as stored", "layers fetched", "weights rounded"]
 # A batch of a quarter of the tokens still keeps a device busy.
@@ -59,7 +60,10 @@ def make_rungs(
     plan = description.plan
     rungs = [Rung("as planned", plan), Rung("smaller batches", with_smaller_batches(plan, description))]
     is_open = settings.format in ("auto", "none") and description.manifest is None
-    exact, quantised = formats(settings, facts, description.shape)
+    best, smaller = formats(settings, facts, description.shape)
+    # Where the best format would round too much, the plan has another, and the best one is no longer exact.
+    exact = [name for name in best if not weight_format(name).quantises]
+    quantised = [*(name for name in best if name not in exact), *smaller]
     if is_open and not plan.format.quantises:
         for name in exact:
             add_if_less(rungs, "weights as stored", description, facts, name, plan.residency)

@@ -29,9 +29,7 @@ PAIRS += [("another query", f"document {index}") for index in range(3)]
 @pytest.fixture(scope="module")
 def scorer(launch_load: Any, tiny_reranker: Path) -> Iterator[Any]:
     def load() -> Reranker:
-        return Reranker.from_settings(
-            str(tiny_reranker), SourceSettings(), EngineSettings(format="fp32"), ServingSettings()
-        )
+        return Reranker.from_settings(str(tiny_reranker), SourceSettings(), EngineSettings(), ServingSettings())
 
     with launch_load(load, name="scorer") as running:
         yield running

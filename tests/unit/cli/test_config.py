@@ -33,7 +33,10 @@ HUGE = [
 ]
 
 
-def test_a_valid_file_is_shown_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_valid_file_is_shown_in_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FARTHING_CACHE_DIR", raising=False)  # which all tests have
     file = tmp_path / "farthing.toml"
     file.write_text(FILE)
     assert run(["config", "check", str(file)]) == 0

@@ -36,12 +36,11 @@ def test_a_shape_is_planned_without_any_file() -> None:
     assert lines[0] == "model   qwen3-4b: 36 layers of width 2,560, stored in bf16"
     assert lines[2] == "memory  1,907 MiB (2,000,000,000 bytes)"
     rows = {tuple(line.split()[:2]): line for line in lines}
-    assert " no " in rows["fp32", "resident"]
-    assert " yes " in rows["bf16", "disk"]
-    assert " once quantized " in rows["int8", "disk"]
+    assert " no " in rows["int8", "resident"]
+    assert " yes " in rows["int8", "disk"]
     sentence = next(line for line in lines if " is chosen: " in line)
-    assert sentence.startswith("fp32, read from disk for each batch, is chosen: ")
-    assert sentence.endswith("(6,931 MiB), because they do not fit 1,907 MiB together.")
+    assert sentence.startswith("int8, read from disk for each batch, is chosen: ")
+    assert sentence.endswith("(3,528 MiB), because they do not fit 1,907 MiB together.")
 
 
 def test_every_option_adds_up_and_the_choice_fits() -> None:
@@ -55,9 +54,9 @@ def test_every_option_adds_up_and_the_choice_fits() -> None:
 def test_a_folder_is_planned_as_it_would_be_served(tiny_qwen3: Path) -> None:
     found = planned(tiny_qwen3, "--memory", "none", "--context-length", "128")
     assert found["budget_bytes"] is None
-    assert (found["choice"]["format"], found["choice"]["residency"]) == ("fp32", "resident")
+    assert (found["choice"]["format"], found["choice"]["residency"]) == ("int8", "resident")
     assert {(option["format"], option["residency"]) for option in found["options"]} >= {
-        ("bf16", "disk"), ("int8", "resident"), ("nf4", "disk")
+        ("int8", "disk"), ("int8", "resident"), ("nf4", "disk")
     }  # fmt: skip
 
 

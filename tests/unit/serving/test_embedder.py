@@ -180,6 +180,5 @@ def test_what_is_no_text_is_named_with_its_index(embedder: Embedder, texts: Any,
 
 
 def test_its_repr_says_what_it_is(embedder: Embedder) -> None:
-    assert (
-        repr(embedder) == f"Embedder({embedder.model!r}, dimensions={embedder.dimensions}, format='fp32', device='cpu')"
-    )
+    facts = f"dimensions={embedder.dimensions}, format={embedder.plan.format.name!r}, device='cpu'"
+    assert repr(embedder) == f"Embedder({embedder.model!r}, {facts})"

@@ -122,7 +122,7 @@ def test_what_requests_hold_is_no_reason_for_a_step_that_others_see(governed: Go
 def test_memory_that_is_only_kept_for_later_is_given_back_before_any_step(
     governed: Governed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def release() -> None:
+    def release(_: object) -> None:
         governed.meter.level = 0.6
 
     monkeypatch.setattr("farthing.serving.governor.release_cached", release)

@@ -14,10 +14,13 @@ import pytest
 NOBODY = ("unshare", "--user", "--map-user=4321")
 
 
+PLACES = ("HOME", "HF_HOME", "XDG_CACHE_HOME", "FARTHING_CACHE_DIR")
+
+
 def farthing(*args: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
     if not shutil.which("unshare") or subprocess.run([*NOBODY, "true"], check=False, capture_output=True).returncode:
         pytest.skip("no user namespaces here")
-    kept = {name: value for name, value in os.environ.items() if name not in ("HOME", "HF_HOME", "XDG_CACHE_HOME")}
+    kept = {name: value for name, value in os.environ.items() if name not in PLACES}
     command = [*NOBODY, sys.executable, "-m", "farthing", *map(str, args)]
     return subprocess.run(command, env={**kept, **variables}, capture_output=True, text=True, check=False, timeout=120)
 

@@ -245,7 +245,7 @@ def reasons(settings: EngineSettings, facts: DeviceFacts, model: ModelShape, way
     else:
         yield f"{way.format.name}, in which the weights are stored, because {best} does not fit {limit}"
     if settings.residency == "auto" and way.residency != "resident":
-        read = f" ({mebibytes(stored_bytes(model))})" if way.residency == "disk" else ""
+        read = f" ({mebibytes(read_bytes(way, model))})" if way.residency == "disk" else ""
         yield f"layers {FETCHED[way.residency]}{read}, because they do not fit {limit} together"
     if settings.residency == "host" and way.residency == "resident":
         yield "layers resident, because on a CPU the host's memory is the device's"
@@ -256,9 +256,9 @@ def reasons(settings: EngineSettings, facts: DeviceFacts, model: ModelShape, way
         yield why_context
 
 
-def stored_bytes(model: ModelShape) -> int:
-    """The bytes of the layers in the model's files."""
-    form = weight_format(model.stored)
+def read_bytes(way: Way, model: ModelShape) -> int:
+    """The bytes of the layers in the model's files, or in those that are prepared in a format that quantises."""
+    form = way.format if way.format.quantises else weight_format(model.stored)
     return stored_weight_bytes(model.layout, form)
 
 

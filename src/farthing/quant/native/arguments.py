@@ -235,5 +235,6 @@ def pointer(array: Array | None) -> int | None:
     flags = array.flags
     assert flags.c_contiguous, "the kernels read arrays as they lie"
     if flags.writeable and array.size:
-        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # in a quarter of the time of the other way
+        buffer: Any = array
+        return ctypes.addressof(ctypes.c_char.from_buffer(buffer))  # in a quarter of the time of the other way
     return array.ctypes.data

@@ -13,8 +13,7 @@ import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING
 
 from farthing.checkpoint.manifest import Manifest, read_manifest
 from farthing.core.errors import CheckpointError, NonFiniteError, SettingsError
@@ -25,10 +24,11 @@ from farthing.engine.describe import ModelDescription, describe_model
 from farthing.engine.plan.ledger import stored_weight_bytes, table_bytes
 from farthing.models.forward.heads import Task
 from farthing.models.synth.checkpoint import is_synthetic
-from farthing.serving.quantising.calibration import Calibration
-from farthing.serving.quantising.closeness import in_words, quick_sample
-from farthing.serving.quantising.quantise import partial_folder, settle, write_folder
+from farthing.serving.quantising.closeness import in_words
 from farthing.sources.local import FARTHING_CACHE
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 FOLDER = "prepared"
 # The version of how folders are made; raised when the same model would be rounded otherwise.
@@ -132,6 +132,8 @@ def check_room(description: ModelDescription, folder: Path) -> None:
 
 def waiting(folder: Path) -> FileLock:
     """The lock of those who make this folder; taken, since others wait until it is there."""
+    from filelock import FileLock, Timeout  # not for those who find the folder made
+
     lock = FileLock(folder.with_name(f"{folder.name}.lock"))
     try:
         lock.acquire(timeout=WAIT_SAID_S)
@@ -142,6 +144,11 @@ def waiting(folder: Path) -> FileLock:
 
 
 def write(model: str, description: ModelDescription, folder: Path, task: Task, on_step: OnStep) -> None:
+    # Not for those who find the folder made.
+    from farthing.serving.quantising.calibration import Calibration
+    from farthing.serving.quantising.closeness import quick_sample
+    from farthing.serving.quantising.quantise import partial_folder, settle, write_folder
+
     form = description.plan.format.name
     exact = EngineSettings(
         format=form, device="cpu", memory="none", min_fidelity=0.0, num_threads=description.plan.num_threads

@@ -27,9 +27,9 @@ def test_each_layer_is_told_when_it_is_loaded(tiny_qwen3: Path, residency: str) 
 def test_weights_that_were_rounded_to_fit_are_told_and_others_are_not(capsys: pytest.CaptureFixture[str]) -> None:
     facts = DeviceFacts("cpu", "a CPU", 2**36, 2**36, False, False, num_threads=2)
     model = shape_of_config(SHAPES["qwen3-0.6b"].config())
-    cases = (("1000MiB", {}, True), ("1000MiB", {"format": "nf4"}, False), ("2GiB", {}, False))
+    cases = (("600MiB", {}, True), ("600MiB", {"format": "nf4"}, False), ("2GiB", {}, False))
     for memory, chosen, is_told in cases:
         say_rounded(make_plan(EngineSettings(memory=memory, **chosen), facts, model))  # type: ignore[arg-type]
         told = capsys.readouterr().err
-        assert ("Weights in nf4, which rounds the weights more, because int8 does not fit 1,000 MiB" in told) is is_told
+        assert ("Weights in nf4, which rounds the weights more, because int8 does not fit 600 MiB" in told) is is_told
     say_rounded(None)

@@ -151,7 +151,7 @@ def test_prompts_share_no_vectors(cached: CachedEmbedder, embedder: Embedder) ->
 def test_models_share_no_vectors(backend: Counting, tiny_qwen3: Path) -> None:
     cache = VectorCache(MemoryLevel(2**24))
     ask(before(backend, cache), TEXTS)
-    others = (EngineSettings(context_length=64, format="int8"), EngineSettings(context_length=32))
+    others = (EngineSettings(context_length=64, format="fp32"), EngineSettings(context_length=32))
     for engine in others:
         with Embedder.from_settings(str(tiny_qwen3), SourceSettings(), engine, SERVING) as other:
             found = ask(before(Counting(other), cache), TEXTS)

@@ -107,8 +107,8 @@ def test_a_model_that_takes_no_instructions_says_so(starter: Embedder) -> None:
 
 def test_results_are_told_apart_by_the_vector_space(starter: Embedder, starter_dir: Path) -> None:
     facts = MtebEncoder(starter).mteb_model_meta
-    with Embedder(str(starter_dir), format="int8") as rounded:
-        other = MtebEncoder(rounded).mteb_model_meta
+    with Embedder(str(starter_dir), format="fp32") as exact:
+        other = MtebEncoder(exact).mteb_model_meta
     assert facts is not None
     assert other is not None
     assert facts.name == other.name == f"farthing/{starter_dir.name}"

@@ -21,8 +21,8 @@ from farthing.core.deferred_checks import deferred_checks
 
 def import_lancedb() -> ModuleType:
     """The package `lancedb`. Raises `ModuleNotFoundError` where it is not installed."""
-    if "lancedb" in sys.modules:
-        return sys.modules["lancedb"]
+    if loaded := sys.modules.get("lancedb"):
+        return loaded
     with deferred_checks(), trusted_overrides():
         return import_module("lancedb")
 
