@@ -55,6 +55,15 @@ def test_each_step_holds_less_and_steps_that_change_vectors_come_last(
     assert keeps == sorted(keeps, reverse=True)
 
 
+def test_a_model_that_is_kept_exact_is_not_taken_for_exact_when_it_is_rounded_later(tiny_qwen3: Path) -> None:
+    """As where the CPU's usual format would round the model too much."""
+    exact = describe_model(tiny_qwen3, EngineSettings(device="cpu", format="none"))
+    found = make_rungs(exact, EngineSettings(device="cpu"), CPU, may_round=True)
+    assert not exact.plan.format.quantises
+    assert any(rung.plan.format.quantises for rung in found)
+    assert all(rung.keeps_vectors is not rung.plan.format.quantises for rung in found)
+
+
 def test_settings_that_were_given_stay_as_they_are(tiny_qwen3: Path) -> None:
     _, found = rungs(tiny_qwen3, residency="resident", format="fp32")
     assert [rung.name for rung in found] == ["as planned", "smaller batches"]
