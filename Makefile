@@ -9,10 +9,10 @@ SERVING := $(VENV)/.serving
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install clients serve test test-full lint check format docs wheels clean
+.PHONY: help install clients serve test test-full test-wheel lint check format docs wheels clean
 
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 install: $(INSTALLED) ## Make .venv with the farthing command and everything the tests need
 
@@ -46,6 +46,14 @@ test: $(INSTALLED) ## Run the test suite
 test-full: $(INSTALLED) ## Run the slow tests too, and all examples of the others
 	$(MAKE) test PYTEST_ARGS="--slow $(PYTEST_ARGS)"
 
+# What comes from the wheel's own environment are the processes that tests/http/test_without_torch.py starts.
+test-wheel: $(INSTALLED) ## Install the wheel where there is no torch, and try everything that a CPU does there
+	rm -rf .wheel && sh tools/make_venv.sh $(PYTHON) .wheel
+	$(PIP) wheel --quiet --no-deps --wheel-dir .wheel/dist .
+	.wheel/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt \
+		"$$(ls .wheel/dist/farthing-*.whl)[server,search,cluster,eval]"
+	FARTHING_PYTHON=$(CURDIR)/.wheel/bin/python $(BIN)/python -m pytest tests/http/test_without_torch.py $(PYTEST_ARGS)
+
 lint: $(INSTALLED) ## Check style, types, the import rule and the generated docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -68,5 +76,5 @@ wheels: ## Make the wheels of all platforms and the sdist in dist (no C++ compil
 	.wheels/bin/python -m pip --disable-pip-version-check install --quiet --requirement tools/requirements-wheels.txt
 	.wheels/bin/python tools/make_wheels.py dist $(WHEELS)
 
-clean: ## Remove .venv, .clients, .wheels and caches
-	rm -rf $(VENV) .clients .wheels .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## Remove .venv, .clients, .wheel, .wheels and caches
+	rm -rf $(VENV) .clients .wheel .wheels .pytest_cache .mypy_cache .ruff_cache .hypothesis
