@@ -279,7 +279,7 @@ struct Rotations {
     }
 
     static constexpr int kRows = 13, kLeft = 16, kRight = 20;
-    const std::vector<float> rows = random_floats(kRows * kLeft * kRight), matrix = random_floats(kLeft * kRight);
+    const std::vector<float> rows = random_floats(kRows * kLeft * kRight), matrix = random_floats(kRight * kRight);
 };
 
 struct SharedPrefixes {
