@@ -18,14 +18,12 @@ class EngineSettings(Checked):
     device: str = option(
         "auto",
         "Device: auto, cpu, cuda, or cuda:N; several cards (cuda:0,cuda:1) share the layers of a model that one cannot "
-        "hold. torch-cpu computes on the CPU as a card would, several times as slowly. All but cpu need "
-        "farthing[cuda].",
+        "hold; torch-cpu computes as a card does. All but cpu need farthing[cuda].",
     )
     format: str = option(
         "auto",
-        "Weight format. auto: on a CPU int8, which is prepared once, at the first start, and several times as fast as "
-        "exact weights; on a card what it computes fastest without loss. none: never rounded. fp32 is exact, and bf16 "
-        "too where the model is stored in it. nf4 takes the least memory.",
+        "Weight format; auto takes int8 on a CPU, made once, and on a card what it computes fastest without loss; none "
+        "never rounds. nf4 takes the least memory.",
         flags=("--quantization",),
         choices=("auto", "none", "fp32", "bf16", "fp16", *QUANTISED_FORMATS),
     )
@@ -63,8 +61,7 @@ class EngineSettings(Checked):
     )
     min_fidelity: float = option(
         0.95,
-        "Least mean cosine to the exact model that quantised weights may have; 0 accepts any. With format auto a model "
-        "that would be below it stays exact.",
+        "Least mean cosine to the exact model that quantised weights may have, else auto stays exact; 0 accepts any.",
         minimum=0,
         maximum=1,
     )
