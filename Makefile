@@ -52,7 +52,7 @@ test-wheel: $(INSTALLED) ## Install the wheel where there is no torch, and try e
 	$(PIP) wheel --quiet --no-deps --wheel-dir .wheel/dist .
 	.wheel/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt \
 		"$$(ls .wheel/dist/farthing-*.whl)[server,search,cluster,eval]"
-	FARTHING_PYTHON=$(CURDIR)/.wheel/bin/python $(BIN)/python -m pytest tests/http/test_without_torch.py $(PYTEST_ARGS)
+	FARTHING_TEST_PYTHON=$(CURDIR)/.wheel/bin/python $(BIN)/python -m pytest tests/http/test_without_torch.py $(PYTEST_ARGS)
 
 lint: $(INSTALLED) ## Check style, types, the import rule and the generated docs
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """Everything that users of a CPU do, where torch and transformers cannot be imported.
 
-With FARTHING_PYTHON, the Python of another environment is used: `make test-wheel` makes one from the wheel.
+With FARTHING_TEST_PYTHON, the Python of another environment is used: `make test-wheel` makes one from the wheel.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pytest
 
 from farthing import Embedder
 
-OTHER = os.environ.get("FARTHING_PYTHON")
+OTHER = os.environ.get("FARTHING_TEST_PYTHON")
 REFUSED = """
 import sys
 from importlib.machinery import PathFinder
