@@ -67,8 +67,9 @@ def run(place: Path) -> Run:
 
 
 def environment() -> dict[str, str]:
-    """Without the sources of this repository where another environment has its own."""
-    return {name: value for name, value in os.environ.items() if not (OTHER and name == "PYTHONPATH")}
+    """Without what is meant for the tests, and the sources of this repository where another environment has its own."""
+    left_out = ("FARTHING_TEST_", "PYTHONPATH") if OTHER else ("FARTHING_TEST_",)
+    return {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
 
 
 def test_torch_cannot_be_imported_there() -> None:
