@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,7 @@ sys.path.insert(0, str(ROOT / "native"))
 from build_native import LIBRARY_NAMES  # noqa: E402
 from wheel_targets import TARGETS, Target  # noqa: E402
 
+HATCHLING = [sys.executable, "-m", "hatchling", "build"]
 FOLDER_INSIDE = "farthing/quant/native/lib/"
 ELF_MACHINES = {"x86_64": "EM_X86_64", "aarch64": "EM_AARCH64"}
 # What files of the other systems begin with: Mach-O of 64 bits, with its CPU type, and MZ.
@@ -73,12 +75,12 @@ def read_elf(path: Path) -> Elf:
 
 def build_wheel(target: Target, directory: Path) -> Path:
     environment = {**os.environ, "FARTHING_WHEEL_TARGET": target.triple}
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(directory)]
-    said = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
-    wheel = directory / Path(said.split()[-1]).name
-    if not wheel.is_file() or not wheel.name.endswith(f"-py3-none-{target.tag}.whl"):
-        raise WheelError(f"for {target.triple}, {wheel.name} was made, and not one for {target.tag}")
-    return wheel
+    with tempfile.TemporaryDirectory() as scratch:
+        subprocess.run([*HATCHLING, "-t", "wheel", "-d", scratch], cwd=ROOT, env=environment, check=True)
+        (made,) = Path(scratch).glob("*.whl")
+        if not made.name.endswith(f"-py3-none-{target.tag}.whl"):
+            raise WheelError(f"for {target.triple}, {made.name} was made, and not one for {target.tag}")
+        return Path(shutil.copy(made, directory))
 
 
 def check_wheel(wheel: Path, target: Target, scratch: Path) -> None:
@@ -128,8 +130,7 @@ def main(directory: Path, triples: list[str]) -> None:
             f"{wheel.name}  {wheel.stat().st_size / 1e6:.1f} MB{'' if target.is_tested else '  untested'}", flush=True
         )
     if not triples:
-        command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(directory)]
-        subprocess.run(command, cwd=ROOT, check=True)
+        subprocess.run([*HATCHLING, "-t", "sdist", "-d", str(directory)], cwd=ROOT, check=True)
 
 
 if __name__ == "__main__":
