@@ -19,7 +19,7 @@ from farthing.engine.runner import Runner
 from farthing.engine.weights.load import load_model, load_weights
 from farthing.quant.format import MatrixShape
 from farthing.quant.formats import FORMATS
-from farthing.quant.gpu import fp8_block, linears
+from farthing.quant.gpu import fp8, linears
 from farthing.quant.gpu.fp8 import GpuFp8Linear
 from farthing.quant.gpu.int8 import GpuInt8Linear
 from farthing.quant.gpu.linear import Linear, TensorRegion
@@ -60,8 +60,8 @@ def card_int8(tensors: linears.Tensors, bias: torch.Tensor | None, shape: Matrix
 
 def card_fp8(tensors: linears.Tensors, bias: torch.Tensor | None, shape: MatrixShape, region: TensorRegion) -> Linear:
     block, size = tensors["packed"], (shape.out_features, shape.in_features)
-    scales, values = fp8_block.views(block, *size)
-    return GpuFp8Linear(values, scales, bias, UnpackedLinear(partial(fp8_block.unpack, block), bias, shape, region))
+    scales, values = fp8.views(block, *size)
+    return GpuFp8Linear(values, scales, bias, UnpackedLinear(partial(fp8.unpack, block), bias, shape, region))
 
 
 @pytest.mark.parametrize(("name", "dtype"), [("int8", "fp32"), ("int8", "bf16"), ("fp8", "bf16")])

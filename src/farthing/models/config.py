@@ -138,7 +138,7 @@ def check_multiple(name: str, value: int, of_name: str, of: int) -> None:
 
 
 def activation(config: Mapping[str, Any]) -> str:
-    """The activation in `hidden_act`, as `farthing.models.forward.ops.ACTIVATIONS` names it."""
+    """The activation in `hidden_act`, as `farthing.models.torch_pass.ops.ACTIVATIONS` names it."""
     known = {"silu": "silu", "swish": "silu", "gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
     name = config.get("hidden_act")
     if not isinstance(name, str) or name not in known:

@@ -1,6 +1,6 @@
 """A model family: how config.json becomes a `ModelSpec`, and what the model's tensors are called.
 
-A family is data. What a spec says is computed elsewhere (`farthing.models.forward.torch_pass`,
+A family is data. What a spec says is computed elsewhere (`farthing.models.torch_pass`,
 `farthing.models.forward.native_pass`).
 """
 

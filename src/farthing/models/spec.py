@@ -1,7 +1,7 @@
 """What a model is, as data: its layers, its input, its pooling and its prompts.
 
 A family (`farthing.models.families`) reads config.json into a `ModelSpec`, and two interpreters compute what it says:
-`farthing.models.forward.torch_pass` and `farthing.models.forward.native_pass`. A spec can say more than they compute;
+`farthing.models.torch_pass` and `farthing.models.forward.native_pass`. A spec can say more than they compute;
 they refuse the rest by the field's name. An `EmbeddingSpec` says how vectors are made of the last layer's rows; it is
 read from the files beside config.json (`farthing.models.embedding_config`). No weights are read here.
 """

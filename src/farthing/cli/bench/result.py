@@ -43,7 +43,7 @@ class BenchResult:
         model: the name that was asked for.
         shape: name of the shape where the weights are synthetic, else None.
         kernels: instruction set of the native kernels, where the model runs on them.
-        load_s, first_vector_s: see `farthing.cli.bench.measure.Engine`.
+        load_s, first_vector_s: see `farthing.cli.bench.measure.MeasuredEngine`.
         peak_rss_bytes, rss_bytes: resident memory of this process, with mapped files; None where it is not known.
         gemm_peak_gops: 10^9 operations/s that all threads together reach from registers; None without kernels.
         gemm_peak_share: share of this peak that `throughput` reaches, by `matrix_operations` in its whole time; None

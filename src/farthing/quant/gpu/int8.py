@@ -11,11 +11,10 @@ import torch
 import torch.nn.functional as F
 
 from farthing.quant.format import MatrixShape
-from farthing.quant.gpu.int8_block import unpack
 from farthing.quant.gpu.rotation import QuantisingLinear
 from farthing.quant.gpu.rows import quantise, quantise_rows
 from farthing.quant.gpu.support import triton_runs
-from farthing.quant.int8_packed import padded
+from farthing.quant.int8_packed import PANEL_CHANNELS, padded
 
 # torch._int_mm on a card takes more than 16 rows, and widths that are multiples of 8: blocks are padded to 32 and 64.
 LEAST_ROWS = 32
@@ -92,3 +91,12 @@ class TorchInt8Linear:
             y = y + torch._int_mm(quantised, weight).float() * scale
         y = y * self._scale
         return (y if self._bias is None else y.add_(self._bias)).to(x.dtype)
+
+
+def unpack(block: torch.Tensor, out_features: int, in_features: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Unpack uint8 [packed_bytes] into int8 [out, in] and the scales [out, 1] fp32, both copies."""
+    n, k, _ = padded(out_features, in_features)
+    panels = block[: n * k].view(torch.int8).view(-1, k // 4, PANEL_CHANNELS, 4)
+    quantised = panels.transpose(1, 2).reshape(n, k)[:out_features, :in_features]
+    scales = block[-n * torch.float32.itemsize :].view(torch.float32)[:out_features, None]
+    return quantised.contiguous(), scales.clone()

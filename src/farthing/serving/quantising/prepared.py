@@ -30,6 +30,8 @@ from farthing.sources.local import FARTHING_CACHE
 if TYPE_CHECKING:
     from filelock import FileLock
 
+    from farthing.checkpoint.writer import TensorSpec
+
 FOLDER = "prepared"
 # The version of how folders are made; raised when the same model would be rounded otherwise.
 RULES = 1
@@ -155,9 +157,9 @@ def write(model: str, description: ModelDescription, folder: Path, task: Task, o
     )
     written, total = 0, stored_weight_bytes(description.layout, description.plan.format) + table_bytes(description.spec)
 
-    def on_tensor(spec: object) -> None:
+    def on_tensor(spec: TensorSpec) -> None:
         nonlocal written
-        written = min(total, written + getattr(spec, "num_bytes", 0))
+        written = min(total, written + spec.num_bytes)
         on_step(f"Rounding {model} to {form}, once", written, total)
 
     with partial_folder(folder) as partial:

@@ -6,7 +6,7 @@ from numpy_kernels import NUMPY_KERNELS
 
 from farthing.quant.format import MatrixShape
 from farthing.quant.fp8 import Fp8Format
-from farthing.quant.gpu import fp8_block
+from farthing.quant.gpu import fp8
 from farthing.quant.gpu.fp8 import GpuFp8Linear, can_multiply
 from farthing.quant.gpu.linear import TensorRegion
 from farthing.quant.gpu.rotation import RotatedLinear, rotate
@@ -31,14 +31,14 @@ def linear_of(weight: torch.Tensor, bias: torch.Tensor | None, device: torch.dev
         pytest.skip("this card does not multiply e4m3")
     block = packed(weight).to(device)
     shape = MatrixShape(*weight.shape)
-    unpacked = UnpackedLinear(lambda out: fp8_block.unpack(block, out), bias, shape, TensorRegion())
-    scales, values = fp8_block.views(block, *weight.shape)
+    unpacked = UnpackedLinear(lambda out: fp8.unpack(block, out), bias, shape, TensorRegion())
+    scales, values = fp8.views(block, *weight.shape)
     return GpuFp8Linear(values, scales, bias, unpacked)
 
 
 def restored(weight: torch.Tensor) -> torch.Tensor:
     out = torch.empty(weight.shape)
-    fp8_block.unpack(packed(weight), out)
+    fp8.unpack(packed(weight), out)
     return out
 
 

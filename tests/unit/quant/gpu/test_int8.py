@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from farthing.quant.format import MatrixShape
-from farthing.quant.gpu.int8 import GpuInt8Linear, TorchInt8Linear
-from farthing.quant.gpu.int8_block import unpack
+from farthing.quant.gpu.int8 import GpuInt8Linear, TorchInt8Linear, unpack
 from farthing.quant.gpu.rotation import RotatedLinear, rotate
 from farthing.quant.gpu.tensors import as_array, as_tensor
 from farthing.quant.int8_packed import pack

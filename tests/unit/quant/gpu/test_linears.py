@@ -9,9 +9,8 @@ from numpy_kernels import NUMPY_KERNELS
 from farthing.quant.format import MatrixShape
 from farthing.quant.formats import FORMATS, weight_format
 from farthing.quant.gpu import nf4_block
-from farthing.quant.gpu.dense import DenseLinear
 from farthing.quant.gpu.linear import Linear, TensorRegion
-from farthing.quant.gpu.linears import LINEARS, card_linear
+from farthing.quant.gpu.linears import LINEARS, DenseLinear, card_linear
 from farthing.quant.gpu.rotation import RotatedLinear, hadamard, rotate
 from farthing.quant.gpu.rows import quantise_rows
 from farthing.quant.gpu.tensors import as_array, as_tensor
