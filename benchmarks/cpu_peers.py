@@ -1,4 +1,4 @@
-"""Our CPU int8 and fp32 against transformers, ONNX Runtime int8 and OpenVINO int8.
+"""Our CPU int8, fp32 and bf16 against transformers, ONNX Runtime int8 and OpenVINO int8.
 
     pip install -r benchmarks/requirements-peers.txt
     python benchmarks/cpu_peers.py [--model qwen3-0.6b|minilm|e5|DIR] [--rounds 5] [--workloads mixed 1x128]
@@ -69,6 +69,7 @@ def contenders(model: Model) -> dict[str, Contender]:
     return {
         "farthing int8": Contender("farthing-int8", ours),
         "farthing fp32": Contender("farthing-fp32", ours),
+        "farthing bf16": Contender("farthing-bf16", ours),
         "ONNX Runtime int8": Contender("onnxruntime", by_length(2048)),
         "OpenVINO int8": Contender("openvino", by_length(2048)),
         "transformers fp32": Contender(REFERENCE, in_order(8)),

@@ -47,8 +47,9 @@ class Engine:
 
 
 ENGINES = {
-    "farthing-int8": Engine("farthing", ("farthing", "torch")),
-    "farthing-fp32": Engine("farthing", ("farthing", "torch")),
+    "farthing-int8": Engine("farthing", ("farthing", "numpy")),
+    "farthing-fp32": Engine("farthing", ("farthing", "numpy")),
+    "farthing-bf16": Engine("farthing", ("farthing", "numpy")),
     "onnxruntime": Engine("onnxruntime", ("onnxruntime", "onnx", "onnxscript", "transformers"), exported="int8.onnx"),
     "openvino": Engine("openvino", ("openvino", "nncf", "transformers"), exported="int8.xml"),
     "transformers": Engine("transformers", ("transformers", "torch")),
