@@ -1,7 +1,9 @@
 """Build hook: a wheel has the native library inside, compiled from native/.
 
-For this machine by the compiler that is found. With FARTHING_WHEEL_TARGET (a triple of native/wheel_targets.py) for
-that platform, by Clang from the package `ziglang`; tools/make_wheels.py makes all wheels so.
+For this machine by the compiler that is found: with FARTHING_NATIVE=here for this CPU alone, and with
+FARTHING_NATIVE=apart not at all, for an editable installation beside which it is compiled. With
+FARTHING_WHEEL_TARGET (a triple of native/wheel_targets.py) for that platform, by Clang from the package `ziglang`;
+tools/make_wheels.py makes all wheels so.
 """
 
 from __future__ import annotations
@@ -18,30 +20,27 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 sys.path.insert(0, str(Path(__file__).parent / "native"))
 
-from build_native import FOLDER, LIBRARY, LIBRARY_NAMES, ROOT, build, build_if_changed
+from build_native import FOLDER, LIBRARY, LIBRARY_NAMES, REMEDY, ROOT, build, build_if_changed
 from wheel_targets import TARGETS
-
-REMEDY = (
-    "Install one of farthing's wheels (pip install --only-binary farthing farthing), "
-    "or a C++ compiler (g++ or clang++) and try again."
-)
 
 
 class NativeBuildHook(BuildHookInterface):  # type: ignore[misc]
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if self.target_name != "wheel":
             return
         build_data["pure_python"] = False
         triple = os.environ.get("FARTHING_WHEEL_TARGET")
         if triple:
             self._build_for(triple, build_data)
+        elif version == "editable" and os.environ.get("FARTHING_NATIVE") == "apart":
+            pass  # native/build_native.py is called by itself, and the library is found in the checkout
         else:
             self._build_here(build_data)
 
     def _build_here(self, build_data: dict[str, Any]) -> None:
         try:
             build_if_changed()
-        except (OSError, subprocess.CalledProcessError) as error:
+        except (OSError, ValueError, subprocess.CalledProcessError) as error:
             message = f"Farthing's library for CPUs, which is C++, could not be compiled: {error}. {REMEDY}"
             raise RuntimeError(message) from error
         build_data["artifacts"].append(LIBRARY.relative_to(ROOT).as_posix())

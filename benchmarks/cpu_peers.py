@@ -2,7 +2,7 @@
 
     pip install -r benchmarks/requirements-peers.txt
     python benchmarks/cpu_peers.py [--model qwen3-0.6b|minilm|e5|DIR] [--rounds 5] [--workloads mixed 1x128]
-        [--engines farthing-int8 openvino] [--layers 4] [--threads 2] [--cache DIR]
+        [--engines farthing-int8 openvino] [--isa avx2] [--layers 4] [--threads 2] [--cache DIR]
 
 All get the same token ids and the same number of threads, each in a process of its own, in turn (A B C A B C ...), so
 that a machine whose speed drifts slows all alike; medians count. Each round has ids of its own: an engine that kept
@@ -17,7 +17,9 @@ tried on rounds of their own before (fp32 and bf16, batches of 512, 2,048 and 8,
 sentence-transformers can be told, which sorts, too), and also as its documentation shows, in batches of 8 as texts
 come. Which setting won is in the label; where there is none, it was those batches of 8. "MiB" is what is resident in
 the engine's process after the workload, Python and mapped files included.
-"Elsewhere" is how many cores other programs kept busy in the worst of an engine's runs: near 0 on a quiet machine.
+With --isa avx2 no engine uses later instructions, as on a CPU of ten years ago; ONNX Runtime has no such switch, and is
+left out then. "Elsewhere" is how many cores other programs kept busy in the worst of an engine's runs: near 0 where it
+is quiet.
 
 The Qwen3 shape has synthetic weights and is written to the cache once, as are the other engines' models. "minilm" and
 "e5" are real, and expected in the folder that FARTHING_TEST_MODELS names.
@@ -40,11 +42,12 @@ from farthing.engine.plan.device import device_facts
 from peers.batching import Batches, Cut, by_length, in_order, packed
 from peers.engines import ENGINES, check_installed
 from peers.models import Model, find_model
-from peers.process import EngineProcess, Run, export, run_alone
+from peers.process import LIMITS, EngineProcess, Run, export, run_alone
 from peers.task import Task
 from report import facts, fastest, json_line, table
 
 REFERENCE = "transformers"
+NOT_LIMITED = "onnxruntime"
 LEAST_COSINE = 0.97
 # The long text takes minutes: only these compute it unless others are asked for, and the first run is the measured one.
 LONG, LONG_ENGINES = "1x8192", ("farthing-int8", REFERENCE)
@@ -206,6 +209,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workloads", nargs="+", choices=list(WORKLOADS), default=list(WORKLOADS))
     parser.add_argument("--engines", nargs="+", choices=list(ENGINES), help="default: all")
+    parser.add_argument("--isa", choices=list(LIMITS), help="no later instructions than these")
     parser.add_argument("--layers", type=int, default=28, help="of the synthetic model")
     parser.add_argument("--threads", type=int, default=device_facts("cpu").num_threads)
     parser.add_argument("--cache", type=Path, default=Path("~/.cache/farthing/benchmarks"))
@@ -215,14 +219,16 @@ def parsed() -> argparse.Namespace:
 def main() -> None:
     options = parsed()
     torch.set_num_threads(options.threads)
-    engines = options.engines or list(ENGINES)
+    engines = options.engines or [engine for engine in ENGINES if not options.isa or engine != NOT_LIMITED]
+    if options.isa and NOT_LIMITED in engines:
+        raise SystemExit(f"{NOT_LIMITED} cannot be held to {options.isa}. Leave it out with --engines.")
     needed = list(dict.fromkeys([*engines, REFERENCE]))
     packages = check_installed(needed)
     model = find_model(options.model, options.layers, options.cache.expanduser().resolve())
     tasks = []
     for engine in needed:
         exported = ENGINES[engine].file(model.cache)
-        tasks.append(Task(engine, model.checkpoint, model.pooling, exported, options.threads))
+        tasks.append(Task(engine, model.checkpoint, model.pooling, exported, options.threads, options.isa))
         export(tasks[-1])
     processes = {task.engine: EngineProcess("serve", task) for task in tasks}
     everyone = {label: item for label, item in contenders(model).items() if item.engine in needed}
@@ -247,7 +253,7 @@ def main() -> None:
     for process in processes.values():
         process.close()
     print(table(HEADER, lines))
-    more = {"benchmark": "cpu_peers", "model": options.model, "layers": model.num_layers}
+    more = {"benchmark": "cpu_peers", "model": options.model, "isa": options.isa, "layers": model.num_layers}
     print(json_line(facts(packages), seconds, **more, least_cosine=cosines, resident_mib=mib, elsewhere=elsewhere))
 
 

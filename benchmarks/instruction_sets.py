@@ -20,7 +20,7 @@ from version_speed import Version, new_texts
 
 SETS = "amx,avx512bf16,avx512vnni,avxvnni,avx2,portable"
 CHILD = """
-import functools, json, sys, time
+import json, sys, time
 from farthing import Embedder
 from farthing.quant.native import team
 model, weight_format, sample, name = sys.argv[1:]
@@ -29,9 +29,10 @@ try:
 except RuntimeError:
     print(0)
     sys.exit()
-team.NativeKernels = functools.partial(team.NativeKernels, isa=name)
+kernels, made = team.NativeKernels, []
+team.NativeKernels = lambda *given: made.append(kernels(*given, isa=name)) or made[-1]
 embedder = Embedder(model, format=weight_format)
-assert team.native_kernels().isa == name
+assert {one.isa for one in made} == {name}
 print(embedder.count_tokens(sample), flush=True)
 for line in sys.stdin:
     texts = json.loads(line)

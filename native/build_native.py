@@ -2,7 +2,9 @@
 
     python native/build_native.py [flags]       for example -DFT_PROFILE, which counts cycles by stage
 
-Without flags, nothing is compiled that the library there was made of.
+Without flags, nothing is compiled that the library there was made of. With FARTHING_NATIVE=here in the environment only
+the best instruction set of this CPU is compiled, which takes a sixth of the time: such a library is for this machine
+alone. The objects are kept in native/.objects, so that the others can be added later.
 
 In: native/src and a compiler (CXX, which may be several words; else g++, c++ or clang++). Out: the library in
 src/farthing/quant/native/lib, named as the system wants it. The library has a plain C interface. The sources of
@@ -20,12 +22,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "native" / "src"
+OBJECTS = ROOT / "native" / ".objects"
 FOLDER = ROOT / "src" / "farthing" / "quant" / "native" / "lib"
 LIBRARY_NAMES = {
     "linux": "libfarthing_native.so",
@@ -41,6 +46,7 @@ FLAGS = (
 COMMON = ("api", "api_pass", "cpu", "threads", "mean")
 EXACT = ("pack", "nf4_pack", "nf4_unpack")  # rounded after each operation, as torch does, with nothing fused
 KERNELS = ("layer", "linear", "quantize", "rope", "attention", "blocks_float", "rotation", "ends", "kernels", *EXACT)
+LARGEST = ("layer", "blocks_float")  # in the time that they take
 WIDE = "-march=x86-64-v4 -mavx512vnni -mprefer-vector-width=512"
 # By machine, the source of the blocks and the flags. Lowest first, and linked in this order: inline code that several
 # objects share is taken from the first.
@@ -61,6 +67,10 @@ INSTRUCTION_SETS = {
 }
 # For tests on a CPU that has AVX-512 and no AVX-VNNI: "avxvnni" becomes AVX-512's form of the same instruction.
 TEST_AVXVNNI = "-DFT_TEST_AVXVNNI"
+REMEDY = (
+    "Install one of farthing's wheels (pip install --only-binary farthing farthing), "
+    "or a C++ compiler (g++ or clang++) and try again."
+)
 MACHINES = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
 
 
@@ -114,14 +124,51 @@ def parse_triple(triple: str) -> tuple[str, str]:
 
 
 def build_if_changed() -> None:
-    """As `build`, for this machine, unless the library there was made of the same sources by the same compiler."""
+    """As `build`, for this machine, unless the library there was made of the same sources by the same compiler.
+
+    Raises what `build` raises, and `ValueError` for another value of FARTHING_NATIVE than "here" and "all".
+    """
+    wanted = os.environ.get("FARTHING_NATIVE", "all")
+    if wanted not in ("here", "all"):
+        raise ValueError(f"FARTHING_NATIVE is {wanted!r}; it can be here or all")
     compiler = find_compiler()
+    sets = {best_isa_here(compiler)} if wanted == "here" else set(compiler.instruction_sets)
     digest, noted = digest_of(compiler), LIBRARY.with_suffix(".digest")
-    if LIBRARY.is_file() and noted.is_file() and noted.read_text() == digest:
-        return
-    noted.unlink(missing_ok=True)
-    build(compiler=compiler)
-    noted.write_text(digest)
+    with one_at_a_time():
+        made_of, _, compiled = noted.read_text().partition(" ") if noted.is_file() else ("", "", "")
+        if LIBRARY.is_file() and made_of == digest and sets <= set(compiled.split()):
+            return
+        noted.unlink(missing_ok=True)
+        objects = OBJECTS / digest[:16]
+        for outdated in set(OBJECTS.glob("*/")) - {objects}:
+            shutil.rmtree(outdated)
+        build(compiler=compiler, only=sets, objects=objects)
+        noted.write_text(" ".join([digest, *sorted(sets)]))
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Wait while another process builds, such as pip of another extra."""
+    OBJECTS.mkdir(exist_ok=True)
+    with (OBJECTS / "lock").open("w") as file:
+        if sys.platform != "win32":
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def best_isa_here(compiler: Compiler) -> str:
+    """The best instruction set that this CPU runs and the compiler knows, as the library itself would choose it."""
+    probe = '#include <cstdio>\n#include "cpu.cpp"\nint main() { puts(farthing::best_isa(farthing::detect_cpu())); }'
+    with tempfile.TemporaryDirectory() as scratch:
+        program = f"{scratch}/probe"
+        command = [*compiler.command, "-std=c++17", f"-I{SOURCES}", "-x", "c++", "-", "-o", program]
+        subprocess.run(command, input=probe.encode(), check=True)
+        best = subprocess.run([program], check=True, capture_output=True, text=True).stdout.strip()
+    names = list(compiler.instruction_sets)
+    known = [name for name in names[: names.index(best) + 1] if compiler.takes(compiler.instruction_sets[name][1])]
+    return known[-1]
 
 
 def digest_of(compiler: Compiler) -> str:
@@ -132,13 +179,28 @@ def digest_of(compiler: Compiler) -> str:
     return found.hexdigest()
 
 
-def build(library: Path = LIBRARY, extra_flags: str = "", compiler: Compiler | None = None) -> None:
-    """Compile and link. Raises `FileNotFoundError` without a compiler, `CalledProcessError` when it refuses."""
+def build(
+    library: Path = LIBRARY,
+    extra_flags: str = "",
+    compiler: Compiler | None = None,
+    only: Collection[str] | None = None,
+    objects: Path | None = None,
+) -> None:
+    """Compile and link.
+
+    Args:
+        only: the instruction sets; None for all.
+        objects: a folder of objects made of these sources with the same flags before; new ones are added to it.
+
+    Raises `FileNotFoundError` without a compiler, `CalledProcessError` when it refuses.
+    """
     compiler = compiler or find_compiler()
-    known = {name: row for name, row in compiler.instruction_sets.items() if compiler.takes(row[1])}
+    rows = compiler.instruction_sets.items()
+    known = {name: row for name, row in rows if (only is None or name in only) and compiler.takes(row[1])}
     if TEST_AVXVNNI in extra_flags:
         known["avxvnni"] = ("blocks_avxvnni", "-march=x86-64-v3 -DFT_AVXVNNI_BY_AVX512")
-    units = [(source, source, " ".join(f"-DFT_HAS_{name}" for name in known)) for source in COMMON]
+    compiled = "-".join(known)
+    units = [(source, f"{source}.{compiled}", " ".join(f"-DFT_HAS_{name}" for name in known)) for source in COMMON]
     for name, (blocks, flags) in known.items():
         for source in (*KERNELS, blocks):
             exact = "-ffp-contract=off" if source in EXACT else ""
@@ -147,17 +209,26 @@ def build(library: Path = LIBRARY, extra_flags: str = "", compiler: Compiler | N
 
         def compile_unit(unit: tuple[str, str, str]) -> str:
             source, name, flags = unit
-            target = f"{scratch}/{name}.o"
-            command = [*compiler.command, *FLAGS.split(), *extra_flags.split(), *flags.split()]
-            run([*command, "-c", str(SOURCES / f"{source}.cpp"), "-o", target])
-            return target
+            target = (objects or Path(scratch)) / f"{name}.o"
+            if not target.is_file():
+                command = [*compiler.command, *FLAGS.split(), *extra_flags.split(), *flags.split()]
+                partial = target.with_suffix(".partial")
+                run([*command, "-c", str(SOURCES / f"{source}.cpp"), "-o", str(partial)])
+                partial.replace(target)
+            return str(target)
 
+        if objects:
+            objects.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            objects = list(pool.map(compile_unit, units))
+            # The largest come first, so that the last one is not waited for alone.
+            begun = {
+                unit: pool.submit(compile_unit, unit) for unit in sorted(units, key=lambda unit: unit[0] not in LARGEST)
+            }
+            made = [begun[unit].result() for unit in units]
         library.parent.mkdir(parents=True, exist_ok=True)
         linked = Path(scratch) / library.name
         command = [*compiler.command, *extra_flags.split(), "-shared", *link_flags(compiler)]
-        run([*command, "-o", str(linked), *objects])
+        run([*command, "-o", str(linked), *made])
         # Beside its place first: a process that has the old library open keeps it whole.
         partial = library.with_suffix(".partial")
         shutil.copy(linked, partial)
@@ -177,9 +248,18 @@ def run(command: list[str]) -> None:
     subprocess.run(command, check=True)
 
 
+def main(flags: list[str]) -> None:
+    try:
+        if flags:
+            LIBRARY.with_suffix(".digest").unlink(missing_ok=True)
+            build(extra_flags=" ".join(flags))
+        else:
+            build_if_changed()
+    except (OSError, ValueError, subprocess.CalledProcessError) as error:
+        raise SystemExit(
+            f"Farthing's library for CPUs, which is C++, could not be compiled: {error}. {REMEDY}"
+        ) from error
+
+
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        LIBRARY.with_suffix(".digest").unlink(missing_ok=True)
-        build(extra_flags=" ".join(sys.argv[1:]))
-    else:
-        build_if_changed()
+    main(sys.argv[1:])

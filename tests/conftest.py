@@ -29,12 +29,13 @@ take_own_processors()
 import torch  # noqa: E402
 
 import tiers  # noqa: E402
+from farthing.checkpoint import remembered  # noqa: E402
 from farthing.core.errors import ModelError  # noqa: E402
+from farthing.core.files import FARTHING_CACHE  # noqa: E402
 from farthing.core.settings import SourceSettings  # noqa: E402
 from farthing.models.synth.checkpoint import find_shape, write_synthetic  # noqa: E402
 from farthing.serving.quantising import prepared  # noqa: E402
 from farthing.sources.find import find_model  # noqa: E402
-from farthing.sources.local import FARTHING_CACHE  # noqa: E402
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported, by whichever test or library that is
@@ -65,10 +66,10 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
         find_model("starter", SourceSettings(), show_progress=False)
     own, shared = tmp_path_factory.mktemp("cache"), Path(FARTHING_CACHE).expanduser()
     for folder in shared.iterdir() if shared.is_dir() else ():
-        if folder.name != "prepared":
+        if folder.name not in ("prepared", "fingerprints"):
             (own / folder.name).symlink_to(folder)
     os.environ["FARTHING_CACHE_DIR"] = str(own)  # of the programs that tests start
-    prepared.FARTHING_CACHE = str(own)  # of this one
+    prepared.FARTHING_CACHE = remembered.FARTHING_CACHE = str(own)  # of this one
 
 
 @pytest.fixture(scope="session")

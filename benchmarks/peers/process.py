@@ -21,6 +21,8 @@ BENCHMARKS = Path(__file__).parents[1]
 # waiting process may use then (plus two ticks of the clock that counts it).
 SETTLE_SECONDS = 0.3
 IDLE_SHARE, IDLE_SECONDS = 0.01, 0.02
+# How oneDNN, which OpenVINO and torch multiply with, and torch's own operations are held to older instructions.
+LIMITS = {"avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}}
 
 
 class EngineError(RuntimeError):
@@ -41,7 +43,7 @@ class EngineProcess:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "peers.child", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, "PYTHONPATH": path, **LIMITS.get(task.isa or "", {})},
             stdout=sys.stderr,  # standard output is for the results
         )
         theirs.close()

@@ -22,6 +22,7 @@ class Task:
         checkpoint: folder with config.json and model.safetensors.
         pooling: "last" for causal models, "mean" for BERT.
         exported: file of the checkpoint in the engine's own format, for engines that have one.
+        isa: "avx2" where the engine may use no later instructions; None where it may use all.
     """
 
     engine: str
@@ -29,6 +30,7 @@ class Task:
     pooling: Literal["last", "mean"]
     exported: Path
     num_threads: int
+    isa: str | None = None
 
 
 def padded(texts: Texts) -> tuple[np.ndarray, np.ndarray]:

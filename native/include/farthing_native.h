@@ -50,6 +50,9 @@ FT_API int ft_pool_create(int32_t num_threads, const char* isa, ft_pool** out);
 FT_API void ft_pool_destroy(ft_pool* pool);
 FT_API const char* ft_pool_isa(const ft_pool* pool);
 
+/* The best instruction set that this CPU has, which the library may have been compiled without. */
+FT_API const char* ft_cpu_isa(void);
+
 /* A packed matrix [n, k] is one block of bytes, alignment 64, free to be written to a file and mapped again. Any n and k.
  * FT_INT8: native/src/packed.h. The others: [n / 32][k][32] numbers, n rounded up to 32 and k to 16, with zeros. */
 FT_API size_t ft_packed_bytes(int32_t form, int32_t n, int32_t k);

@@ -43,7 +43,9 @@ const Kernels* choose(const char* isa) {
 #if defined(FT_HAS_neon_dotprod)
         {neon_dotprod::kernels, cpu.neon_dotprod},
 #endif
+#if defined(FT_HAS_portable)
         {portable::kernels, true},
+#endif
     };
     for (const Choice& choice : choices)
         if (choice.supported && (!isa || std::strcmp(isa, choice.kernels().name) == 0)) return &choice.kernels();
@@ -69,6 +71,8 @@ int ft_pool_create(int32_t num_threads, const char* isa, ft_pool** out) {
 void ft_pool_destroy(ft_pool* pool) { delete pool; }
 
 const char* ft_pool_isa(const ft_pool* pool) { return pool->kernels.name; }
+
+const char* ft_cpu_isa(void) { return best_isa(detect_cpu()); }
 
 size_t ft_packed_bytes(int32_t form, int32_t n, int32_t k) {
     if (n <= 0 || k <= 0 || !form_fits(form)) return 0;

@@ -1,6 +1,7 @@
 """A model's files, in whatever form they come.
 
 In: a folder of safetensors, such a folder that MLX quantised, or a GGUF file. Out: `ModelFiles`, the same for each.
+The readers of the rarer forms are imported when one is met, so that no other model waits for them.
 """
 
 from __future__ import annotations
@@ -9,8 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from farthing.checkpoint.gguf.file import GgufCheckpoint
-from farthing.checkpoint.mlx import MlxCheckpoint, is_mlx
+from farthing.checkpoint.quantiser import is_mlx
 from farthing.checkpoint.reader import Checkpoint, TensorInfo
 from farthing.checkpoint.table import Table
 from farthing.core.arrays import Array
@@ -65,6 +65,12 @@ def open_files(path: Path) -> ModelFiles:
         UnknownArchitectureError, MissingExtraError: a GGUF file that cannot be read here.
     """
     if path.is_file():
+        from farthing.checkpoint.gguf.file import GgufCheckpoint
+
         return GgufCheckpoint(path)
     folder = Checkpoint(path)
-    return MlxCheckpoint(folder) if is_mlx(folder.config) else folder
+    if not is_mlx(folder.config):
+        return folder
+    from farthing.checkpoint.mlx import MlxCheckpoint
+
+    return MlxCheckpoint(folder)

@@ -37,10 +37,6 @@ class Packing:
     group_size: int
 
 
-def is_mlx(config: Mapping[str, Any]) -> bool:
-    return isinstance(config.get(SETTINGS[0]), dict)
-
-
 class MlxCheckpoint:
     """`ModelFiles` of a folder whose config.json has "quantization"."""
 

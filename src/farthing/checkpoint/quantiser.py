@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from farthing.checkpoint.mlx import is_mlx
-
+MLX = "quantization"  # the key that only MLX writes
 SETTINGS = ("quantization_config", "compression_config")
 MAX_SHOWN = 60  # characters of a name that a stranger wrote
 REMEDY = "Take the model in full precision (--format int8 or nf4 quantises it here), or as GGUF, or quantised by MLX."
@@ -29,6 +28,11 @@ TENSORS = {
     ".SCB": "bitsandbytes",
     ".W_q": "HQQ",
 }
+
+
+def is_mlx(config: Mapping[str, Any]) -> bool:
+    """Whether these are the settings of a folder that MLX quantised, which `farthing.checkpoint.mlx` reads."""
+    return isinstance(config.get(MLX), dict)
 
 
 def quantised_by(config: Mapping[str, Any], names: Iterable[str] = ()) -> str | None:

@@ -17,16 +17,17 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from farthing.checkpoint.identity import StoredBytes, digest_model
+from farthing.checkpoint.identity import RULES, StoredBytes, digest_model
 from farthing.checkpoint.json_file import read_json, require_regular
 from farthing.checkpoint.mapping import as_numbers, map_bytes
 from farthing.checkpoint.model_folder import MODULES, own_folder, transformer_name
+from farthing.checkpoint.remembered import remembered
 from farthing.checkpoint.table import Table
-from farthing.checkpoint.tokenizer_file import tokenizer_json
-from farthing.checkpoint.writer import INDEX
+from farthing.checkpoint.tokenizer_file import TOKENIZER_FILES, tokenizer_json
 from farthing.core.arrays import DTYPES, Array
 from farthing.core.errors import CheckpointError
 
+INDEX = "model.safetensors.index.json"
 # Files about the model as a whole and what is made of its rows; all other files are the model's own.
 OF_ALL_MODULES = (MODULES, "config_sentence_transformers.json")
 LENGTH_BYTES = 8  # the size of the header's length, with which a safetensors file begins
@@ -139,6 +140,10 @@ class Checkpoint:
     @cached_property
     def fingerprint(self) -> str:
         """The `farthing.checkpoint.identity.digest_model` of config.json, all tensors, and tokenizer.json."""
+        others = [self.folder / name for name in (*TOKENIZER_FILES, INDEX)]
+        return remembered([*self._weight_files(), *others], [RULES, self.config], self._digest)
+
+    def _digest(self) -> str:
         stored = {
             name: StoredBytes(info.file, *self._places[name], f"{info.shape} {info.dtype}")
             for name, info in self.tensors.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,13 +11,14 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from farthing.checkpoint.gguf.tokenizer import gguf_tokenizer_json
 from farthing.checkpoint.json_file import read_bounded, read_json
 from farthing.checkpoint.model_folder import own_folder
 from farthing.core.errors import CheckpointError, TokenizerError
 
 CONFIG = "tokenizer_config.json"
+TOKENIZER_FILES = ("tokenizer.json", CONFIG)
 BERT_CLASSES = ("BertTokenizer", "BertTokenizerFast")
+NORMALIZER = re.compile(r'"normalizer"\s{0,80}:\s{0,80}')
 # Fields of tokenizer_config.json, and what they are called in tokenizer.json.
 NORMALIZER_FIELDS = {
     "do_lower_case": "lowercase",
@@ -40,6 +42,8 @@ def tokenizer_json(path: Path) -> bytes | None:
         TokenizerError: the file cannot be read or is too large, or the metadata are incomplete.
     """
     if path.is_file():
+        from farthing.checkpoint.gguf.tokenizer import gguf_tokenizer_json  # no folder waits for it
+
         return gguf_tokenizer_json(path) or read_if_there(path.with_name("tokenizer.json"))
     folder = own_folder(path)
     content = read_if_there(folder / "tokenizer.json")
@@ -55,17 +59,30 @@ def as_configured(content: bytes, config: Any) -> bytes:
     """
     if not isinstance(config, dict) or config.get("tokenizer_class") not in BERT_CLASSES:
         return content
+    stated = {ours: config[key] for key, ours in NORMALIZER_FIELDS.items() if isinstance(config.get(key), bool)}
     try:
+        normalizer = normalizer_of(content)
+        if normalizer is None or all(normalizer.get(key) == value for key, value in stated.items()):
+            return content
         stored = json.loads(content)
-        normalizer = stored["normalizer"]
-        is_bert = normalizer["type"] == "BertNormalizer"
+        stored["normalizer"].update(stated)
     except (ValueError, KeyError, TypeError, RecursionError):  # the library will say what is wrong with the file
         return content
-    stated = {ours: config[key] for key, ours in NORMALIZER_FIELDS.items() if isinstance(config.get(key), bool)}
-    if not is_bert or all(normalizer.get(key) == value for key, value in stated.items()):
-        return content
-    normalizer.update(stated)
     return json.dumps(stored, ensure_ascii=False).encode()
+
+
+def normalizer_of(content: bytes) -> dict[str, Any] | None:
+    """The BERT normaliser of a tokenizer.json, and None where there is none. Raises `ValueError` for no JSON.
+
+    It is decoded alone, since the vocabulary beside it takes long. A token of that name has no object as its value.
+    """
+    text, start = content.decode(), 0
+    decoder = json.JSONDecoder()
+    while match := NORMALIZER.search(text, start):
+        found, start = decoder.raw_decode(text, match.end())
+        if isinstance(found, dict):
+            return found if found.get("type") == "BertNormalizer" else None
+    return None
 
 
 def tokenizer_path(path: Path) -> Path:

@@ -17,11 +17,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from farthing.checkpoint.reader import INDEX
 from farthing.core.arrays import NAMES, Array
 
 DATA_ALIGNMENT = 64  # the format asks for 8; packed matrices, computed where they are mapped, need 64
 SHARD_BYTES = 4_000_000_000
-INDEX = "model.safetensors.index.json"
 
 
 @dataclass(frozen=True)

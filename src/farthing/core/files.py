@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 import shutil
 import stat
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from farthing.core.errors import SettingsError
 
+FARTHING_CACHE = "~/.cache/farthing"  # where our own downloads and models are kept
 LEAST_FREE_BYTES = 2**16  # a disk with less has no room for anything
 PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
 TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}\.tmp", re.DOTALL)
@@ -51,6 +51,8 @@ def write_atomically(path: Path, write: Callable[[Path], object], *, private: bo
     The temporary file has a name that was free, so that no other file is overwritten, nor a file that a link leads to.
     With `private`, nobody but the file's owner may read it. Raises `OSError`, with ENOSPC where the disk is full.
     """
+    import secrets  # most processes write nothing
+
     temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.tmp")  # a name has 255 bytes at most
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE if private else 0o666))
     try:

@@ -7,7 +7,6 @@ Only one caller, the command line, reads the environment or a file.
 
 from __future__ import annotations
 
-import difflib
 import logging
 import re
 import sys
@@ -20,17 +19,13 @@ from farthing.core.errors import MAX_SHOWN, SettingsError, shown
 from farthing.core.settings import GROUPS, RETIRED, Checked, base_type, is_of_type
 from farthing.core.settings.field import HIDDEN, TYPES, shown_value
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 logger = logging.getLogger(__name__)
 
 ENV_PREFIX = "FARTHING_"
 TABLES = ("models", "routes")  # the tables of a config file, which only `farthing serve` reads
-# Variables with that prefix that are read elsewhere: the config file's place, and the tests' model folders.
-RESERVED_ENV = frozenset({"CONFIG", "QWEN3_DIR", "TEST_INFINITY", "TEST_MODELS", "TEST_XLLAMACPP"})
+# Variables with that prefix that are read elsewhere: the config file's place, how the library is compiled, the tests'
+# model folders.
+RESERVED_ENV = frozenset({"CONFIG", "NATIVE", "QWEN3_DIR", "TEST_INFINITY", "TEST_MODELS", "TEST_XLLAMACPP"})
 # What Kubernetes puts into a container for a Service whose name begins with farthing, as name=value. FARTHING_PORT is
 # also a setting: only an address makes it one of these.
 OF_SERVICE = re.compile(
@@ -140,6 +135,12 @@ def read_config_file(path: Path) -> dict[str, object]:
 
 def read_toml(path: Path, what: str) -> dict[str, object]:
     """A TOML file as it is; messages call it `what`. Raises `SettingsError` when it cannot be read."""
+    # Most starts read no file, and should not wait for its parser.
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+
     try:
         content: dict[str, object] = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -174,6 +175,8 @@ def convert(name: str, value: object, wanted: type, origin: str, *, secret: bool
 
 def unknown_key(name: str, origin: str, known: list[str]) -> str:
     name = name[:MAX_SHOWN]
+    import difflib  # for a message alone
+
     near = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {spelt(near[0], origin)}?" if near else f" Known settings: {', '.join(sorted(known))}."
     return f"Unknown setting {spelt(name, origin)} ({origin}).{hint}"

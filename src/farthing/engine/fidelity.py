@@ -8,7 +8,7 @@ from farthing.checkpoint.files import ModelFiles
 from farthing.checkpoint.manifest import Manifest
 from farthing.core.errors import SettingsError
 from farthing.core.settings import EngineSettings
-from farthing.models.synth.checkpoint import is_synthetic
+from farthing.models.config import is_synthetic
 
 log = logging.getLogger(__name__)
 

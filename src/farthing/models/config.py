@@ -22,6 +22,7 @@ ENCODERS = {
     "xlm-roberta": "XLMRobertaModel",
     "qwen3": "Qwen3ForCausalLM",
 }
+SYNTHETIC = "farthing_synthetic"  # a key that only `farthing.models.synth` writes
 MAX_SHOWN = 200  # characters of a value in a message
 
 
@@ -124,6 +125,11 @@ def stored_format(config: Mapping[str, Any]) -> str:
     """The row of `farthing.quant.formats.FORMATS` in which the checkpoint is stored, according to its config.json."""
     name = str(config.get("dtype") or config.get("torch_dtype")).removeprefix("torch.")
     return {"bfloat16": "bf16", "float16": "fp16"}.get(name, "fp32")
+
+
+def is_synthetic(config: Mapping[str, Any]) -> bool:
+    """Whether the weights are random numbers that `farthing.models.synth` wrote, whose vectors mean nothing."""
+    return config.get(SYNTHETIC) is True
 
 
 def stored_bytes(config: Mapping[str, Any]) -> int:

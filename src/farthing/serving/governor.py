@@ -33,7 +33,7 @@ from farthing.engine.meter import HostMeter, MemoryMeter, MemoryReading
 from farthing.engine.plan.device import DeviceFacts, device_facts
 from farthing.engine.swappable import LiveModel
 from farthing.engine.weights.load import release_cached
-from farthing.models.synth.checkpoint import is_synthetic
+from farthing.models.config import is_synthetic
 from farthing.serving.quantising.closeness import compare, sample_texts
 from farthing.serving.queue.token_budget import TokenBudget
 from farthing.serving.text.tokenizer import TextTokenizer

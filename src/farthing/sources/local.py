@@ -16,8 +16,6 @@ from farthing.core.errors import ModelNotFoundError, SettingsError
 from farthing.core.files import user_path
 from farthing.core.settings import SourceSettings
 
-FARTHING_CACHE = "~/.cache/farthing"  # where our own downloads and models are kept
-
 
 @dataclass(frozen=True)
 class ModelSource:

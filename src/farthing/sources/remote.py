@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from farthing.core.errors import ModelNotFoundError, SettingsError
-from farthing.core.files import cache_folder
+from farthing.core.files import FARTHING_CACHE, cache_folder
 from farthing.core.settings import SourceSettings
 from farthing.sources.hub import cached_snapshot, check_id, download_snapshot, endpoint, hub_cache_folder
-from farthing.sources.local import FARTHING_CACHE, ModelSource, adapter_message, has_config
+from farthing.sources.local import ModelSource, adapter_message, has_config
 from farthing.sources.modelscope import modelscope_snapshot
 from farthing.sources.wheel import STARTER_WHEEL, StarterWheel, cached_copy, download_copy
 
@@ -54,6 +54,7 @@ def find_remote(name: str, settings: SourceSettings, wheel: StarterWheel | None,
     elif name == "starter":
         attempts = starter_attempts(name, settings, wheel or STARTER_WHEEL, show_progress)
     else:
+        check_id(name)
         attempts = hub_attempts(name, name, settings, ANSWER_WITHIN_S, show_progress)
     return first_found(name, attempts, settings)
 
@@ -76,7 +77,6 @@ def hub_attempts(
     name: str, repo_id: str, settings: SourceSettings, answer_within_s: float, show_progress: bool
 ) -> list[Attempt]:
     """First the hub, for the newest commit of the revision, then what was downloaded from it earlier."""
-    check_id(repo_id)
 
     def source(path: Path) -> ModelSource:
         if repo_id == STARTER:

@@ -15,10 +15,9 @@ from huggingface_hub import CachedRepoInfo, HFCacheInfo, scan_cache_dir
 from huggingface_hub.errors import CacheNotFound
 
 from farthing.core.errors import SettingsError
-from farthing.core.files import cache_folder
+from farthing.core.files import FARTHING_CACHE, cache_folder
 from farthing.core.settings import SourceSettings
 from farthing.sources.hub import hub_cache_folder
-from farthing.sources.local import FARTHING_CACHE
 from farthing.sources.wheel import STARTER_WHEEL, StarterWheel
 
 PREPARED = "prepared"  # folder of models whose weights were rounded when they were first opened

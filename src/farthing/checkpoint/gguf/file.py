@@ -21,9 +21,10 @@ from farthing.checkpoint.gguf.blocks import BlockType, block_type
 from farthing.checkpoint.gguf.config import architecture_of, config_of, pooling_files, stored_name
 from farthing.checkpoint.gguf.header import GgufTensor, read_header
 from farthing.checkpoint.gguf.tokenizer import is_built
-from farthing.checkpoint.identity import StoredBytes, digest_model
+from farthing.checkpoint.identity import RULES, StoredBytes, digest_model
 from farthing.checkpoint.mapping import as_numbers, map_bytes
 from farthing.checkpoint.reader import TensorInfo
+from farthing.checkpoint.remembered import remembered
 from farthing.checkpoint.stated_dtype import STATED
 from farthing.checkpoint.table import QuantisedTable, Table, dequantised
 from farthing.checkpoint.tokenizer_file import read_if_there, tokenizer_json
@@ -97,6 +98,10 @@ class GgufCheckpoint:
     @cached_property
     def fingerprint(self) -> str:
         """The `farthing.checkpoint.identity.digest_model` of config, blocks as they are stored, and tokenizer."""
+        files = [self.path, self.path.with_name("tokenizer.json")]
+        return remembered(files, [RULES, self.config], self._digest)
+
+    def _digest(self) -> str:
         stored = {
             name: StoredBytes(
                 self.path,

@@ -15,12 +15,12 @@ import click
 from filelock import FileLock
 
 from farthing.core.errors import ModelNotFoundError
-from farthing.core.files import cache_folder
+from farthing.core.files import FARTHING_CACHE, cache_folder
 from farthing.core.progress import progress_bar
 from farthing.core.settings import SourceSettings
 from farthing.models.synth.checkpoint import SHAPES, num_parameters, write_synthetic
 from farthing.sources.find import find_model
-from farthing.sources.local import FARTHING_CACHE, local_folder
+from farthing.sources.local import local_folder
 
 MODELS = "a local folder, an id on a hub (Qwen/Qwen3-Embedding-0.6B), modelscope:ID, starter"
 

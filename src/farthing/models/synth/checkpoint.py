@@ -20,6 +20,7 @@ from farthing.checkpoint.stated_dtype import STATED
 from farthing.checkpoint.writer import TensorSpec, write_tensors
 from farthing.core.arrays import BF16
 from farthing.core.errors import SettingsError
+from farthing.models.config import SYNTHETIC
 from farthing.models.families.qwen3 import DEFAULT_TASK, INSTRUCTION, Qwen3Family
 from farthing.models.layout import Layout
 from farthing.models.synth.outliers import Outliers
@@ -27,7 +28,6 @@ from farthing.models.synth.random_tensor import generator, random_tensor
 from farthing.models.synth.tokenizer import tokenizer_json
 
 RESIDUAL_SCALE = 8**-0.5  # the same at every depth, so that leaving layers out does not change the others
-SYNTHETIC = "farthing_synthetic"  # key in config.json
 EMBEDDING_DEVIATION = 0.1
 
 
@@ -121,11 +121,6 @@ def write_synthetic(
             write_json(directory / name, content)
     stored = {"torch_dtype": STATED[dtype]}
     write_json(directory / "config.json", {**shape.config(), **stored, SYNTHETIC: True})
-
-
-def is_synthetic(config: Mapping[str, Any]) -> bool:
-    """Whether a config.json belongs to a checkpoint that `write_synthetic` wrote."""
-    return config.get(SYNTHETIC) is True
 
 
 def num_parameters(shape: Shape) -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from farthing.core.arrays import ALIGNMENT, Array, aligned_empty
+from farthing.core.errors import NativeLibraryError
 from farthing.quant.native.arguments import (
     FORM_CODES,
     Form,
@@ -25,8 +26,9 @@ from farthing.quant.native.arguments import (
     array_of,
     pointer,
 )
-from farthing.quant.native.library import ERRORS, load
+from farthing.quant.native.library import ERRORS, NO_KERNEL, load
 from farthing.quant.native.passes import DTYPE_CODES, NativeInput, NativeNorm, NativePass, NativeRotation
+from farthing.quant.native.place import REMEDY
 
 
 class NativeKernels:
@@ -35,7 +37,7 @@ class NativeKernels:
     Calls from several threads take turns.
 
     Raises:
-        NativeLibraryError: the library cannot be loaded.
+        NativeLibraryError: the library cannot be loaded, or has no kernels for this CPU.
         RuntimeError: the library refused a call; the message says why. Callers check shapes, so this is a bug of ours.
     """
 
@@ -43,7 +45,10 @@ class NativeKernels:
         self._library = load(library)
         self._pool = ctypes.c_void_p()
         name = None if isa is None else isa.encode()
-        self._check("ft_pool_create", self._library.ft_pool_create(num_threads, name, ctypes.byref(self._pool)))
+        status = self._library.ft_pool_create(num_threads, name, ctypes.byref(self._pool))
+        if status == NO_KERNEL and isa is None:
+            raise NativeLibraryError(f"{library} was compiled for other CPUs: it has no kernels for this. {REMEDY}")
+        self._check("ft_pool_create", status)
         self._scratch = aligned_empty(ALIGNMENT)
         self._turn = threading.Lock()
         self.num_threads = num_threads
@@ -55,6 +60,11 @@ class NativeKernels:
     @property
     def isa(self) -> str:
         return str(self._library.ft_pool_isa(self._pool).decode())
+
+    @property
+    def cpu_isa(self) -> str:
+        """The best instruction set that this CPU has, which the library may have been compiled without."""
+        return str(self._library.ft_cpu_isa().decode())
 
     def packed_bytes(self, form: Form, out_features: int, in_features: int) -> int:
         return int(self._library.ft_packed_bytes(FORM_CODES[form], out_features, in_features))

@@ -13,6 +13,7 @@ from typing import Any
 from farthing.core.errors import NativeLibraryError
 from farthing.quant.native.place import REMEDY, open_library
 
+NO_KERNEL = 4
 ERRORS = {
     1: "a width does not fit the kernels",
     2: (
@@ -20,7 +21,7 @@ ERRORS = {
         "or a parent that does not fit"
     ),
     3: "the scratch memory is too small",
-    4: "this CPU lacks the instruction set asked for",
+    NO_KERNEL: "this CPU lacks the instruction set asked for",
     5: "the operating system refused a thread",
 }
 
@@ -148,6 +149,7 @@ def load(path: Path) -> ctypes.CDLL:
         "ft_pool_create": (ctypes.c_int, (i, ctypes.c_char_p, p)),
         "ft_pool_destroy": (None, (p,)),
         "ft_pool_isa": (ctypes.c_char_p, (p,)),
+        "ft_cpu_isa": (ctypes.c_char_p, ()),
         "ft_packed_bytes": (size, (i, i, i)),
         "ft_pack_rows": (ctypes.c_int, (p, i, p, i, i, i, p)),
         "ft_pack_nf4": (ctypes.c_int, (p, p, i, i, i, p, i, p)),

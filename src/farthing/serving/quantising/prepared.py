@@ -17,15 +17,14 @@ from typing import TYPE_CHECKING
 
 from farthing.checkpoint.manifest import Manifest, read_manifest
 from farthing.core.errors import CheckpointError, NonFiniteError, SettingsError
-from farthing.core.files import cache_folder
+from farthing.core.files import FARTHING_CACHE, cache_folder
 from farthing.core.progress import OnStep, untold
 from farthing.core.settings import EngineSettings, SourceSettings
 from farthing.engine.describe import ModelDescription, describe_model
 from farthing.engine.plan.ledger import stored_weight_bytes, table_bytes
+from farthing.models.config import is_synthetic
 from farthing.models.forward.heads import Task
-from farthing.models.synth.checkpoint import is_synthetic
 from farthing.serving.quantising.closeness import in_words
-from farthing.sources.local import FARTHING_CACHE
 
 if TYPE_CHECKING:
     from filelock import FileLock

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 import build_native
+from farthing.core.errors import NativeLibraryError
 from farthing.quant.native.binding import NativeKernels
+from farthing.quant.native.place import LIBRARY
+from farthing.quant.native.team import PORTABLE_SLOWER, say_if_slow
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux" or not shutil.which("g++"), reason="no g++ for Linux here")
 
@@ -29,3 +32,52 @@ exec g++ "$@"
     kernels.close()
     with pytest.raises(RuntimeError):
         NativeKernels(library, 1, "avx2")
+
+
+def test_only_what_this_cpu_runs_best(tmp_path: Path) -> None:
+    compiler = build_native.find_compiler()
+    best = build_native.best_isa_here(compiler)
+    library, objects = tmp_path / "lib" / "libfarthing_native.so", tmp_path / "objects"
+    build_native.build(library, compiler=compiler, only={best}, objects=objects)
+    kernels = NativeKernels(library, 1)
+    assert kernels.isa == best
+    kernels.close()
+    made = {file.name: file.stat().st_mtime_ns for file in objects.iterdir()}
+    assert f"layer.{best}.o" in made
+    assert "layer.portable.o" not in made or best == "portable"
+    build_native.build(library, compiler=compiler, only={best}, objects=objects)  # links what is there
+    assert {file.name: file.stat().st_mtime_ns for file in objects.iterdir()} == made
+
+
+def test_another_wish_than_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FARTHING_NATIVE", "fast")
+    with pytest.raises(SystemExit, match="could not be compiled: FARTHING_NATIVE is 'fast'; it can be here or all"):
+        build_native.main([])
+
+
+def test_a_library_for_another_cpu(tmp_path: Path) -> None:
+    """Such a library may be in a checkout that was copied; here it is one without any instruction set."""
+    library = tmp_path / "lib" / "libfarthing_native.so"
+    build_native.build(library, only=set())
+    with pytest.raises(NativeLibraryError, match=f"{library} was compiled for other CPUs"):
+        NativeKernels(library, 1)
+
+
+def test_slow_kernels_are_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    for isa, cpu_isa, told in (
+        ("avx2", "avx2", ""),
+        ("avx512bf16", "amx", "could run the faster ones for amx, which were not compiled"),
+        ("portable", "portable", f"some {PORTABLE_SLOWER} times slower than AVX2's"),
+    ):
+        say_if_slow.cache_clear()
+        caplog.clear()
+        say_if_slow(isa, cpu_isa)
+        assert told in caplog.text
+        assert bool(told) == bool(caplog.records)
+    say_if_slow.cache_clear()
+
+
+def test_the_cpu_is_known_without_its_kernels() -> None:
+    kernels = NativeKernels(LIBRARY, 1, "portable")
+    assert kernels.cpu_isa == build_native.best_isa_here(build_native.find_compiler())
+    kernels.close()
