@@ -25,6 +25,11 @@ NORMALIZER_FIELDS = {
     "strip_accents": "strip_accents",
     "tokenize_chinese_chars": "handle_chinese_chars",
 }
+# How Qwen's tokenizers cut a text before merging, by the name that GGUF files give it.
+SPLITS = {
+    "qwen2": r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+}
 MAX_TOKENIZER_BYTES = 64 * 2**20  # XLM-R's has 17 MB, Gemma's 33
 # Texts that a tokenizer has to turn into ids: words, a script that few vocabularies have, and characters that none has.
 TRIAL = ("a", "Hello, World! 12", "\U000132b9 \U0010fffd")

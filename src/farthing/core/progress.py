@@ -25,7 +25,7 @@ def untold(what: str, done: int, total: int) -> None:
 
 @contextmanager
 def progress_bars(*, shown: bool | None = None) -> Iterator[OnStep]:
-    """Give a function that draws a bar for each kind of step that takes long.
+    """Give a function that draws a bar for each kind of step that takes long, and for those that follow it.
 
     Args:
         shown: draw bars; None to draw them on a terminal alone.
@@ -37,7 +37,7 @@ def progress_bars(*, shown: bool | None = None) -> Iterator[OnStep]:
 
         def on_step(what: str, done: int, total: int) -> None:
             since = begun.setdefault(what, time.monotonic())
-            if what not in bars and is_shown and time.monotonic() - since >= SHOWN_AFTER_S:
+            if what not in bars and is_shown and (bars or time.monotonic() - since >= SHOWN_AFTER_S):
                 bars[what] = step_bar(what, done, total)
                 stack.callback(bars[what].close)
             if what in bars:

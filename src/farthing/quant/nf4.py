@@ -16,7 +16,6 @@ from farthing.core.arrays import Array, aligned_zeros, to_float32
 from farthing.quant.format import MatrixShape, Region
 from farthing.quant.int8 import Int8Format
 from farthing.quant.native_matrix import NativeMatrix, UnpackedMatrix
-from farthing.quant.nf4_calibrated import pack_calibrated
 from farthing.quant.nf4_packed import SCALE_CANDIDATES, packed_bytes
 
 if TYPE_CHECKING:
@@ -39,6 +38,8 @@ class Nf4Format:
         return {"packed": block}
 
     def pack_calibrated(self, weight: Array, hessian: Array) -> dict[str, Array]:
+        from farthing.quant.nf4_calibrated import pack_calibrated  # only to make folders
+
         return {"packed": pack_calibrated(weight, hessian)}
 
     def bind(

@@ -52,10 +52,17 @@ def test_each_step_that_takes_long_gets_a_bar_where_it_is_shown(
         on_step("Rounding a-model", 2 * 2**20, 4 * 2**20)
         time.sleep(0.2)
         on_step("Rounding a-model", 3 * 2**20, 4 * 2**20)
-        on_step("Measuring a-model", 1, 2)
+        on_step("Measuring a-model", 0, 2)
     bars = capsys.readouterr().err
-    assert ("Loading a-model:  50%" in bars and "Rounding a-model:  75%" in bars) is shown
-    assert "Measuring" not in bars
+    told = ("Loading a-model:  50%", "Rounding a-model:  75%", "Measuring a-model:   0%")
+    assert [text in bars for text in told] == [shown] * 3
+
+
+def test_what_is_done_at_once_gets_no_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bars(shown=True) as on_step:
+        on_step("Loading a-model", 1, 2)
+        on_step("Loading a-model", 2, 2)
+    assert capsys.readouterr().err == ""
 
 
 def test_without_a_terminal_no_step_is_shown(

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from farthing.checkpoint.gguf.config import architecture_of
 from farthing.checkpoint.gguf.header import read_header
+from farthing.checkpoint.tokenizer_file import SPLITS
 from farthing.core.errors import TokenizerError
 
 T = TypeVar("T")
@@ -26,11 +27,6 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 NORMAL, CONTROL, USER_DEFINED = 1, 3, 4  # of tokenizer.ggml.token_type; the others are no tokens of a text
-# How Qwen's tokenizers cut a text before merging, by `tokenizer.ggml.pre`.
-SPLITS = {
-    "qwen2": r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-}
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
 
 

@@ -40,11 +40,13 @@ class Calibration:
         tokens: texts as token ids; empty where nothing is calibrated.
         facts: what the manifest says about them.
         measured: texts on which closeness is measured.
+        most_measured_tokens: how many tokens these may have together; longer ones are cut.
     """
 
     tokens: Sequence[Sequence[int]] = ()
     facts: dict[str, str | int] | None = None
     measured: Sequence[str] = field(default_factory=sample_texts)
+    most_measured_tokens: int | None = None
 
 
 def choose_calibration(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -43,12 +42,17 @@ class Closeness:
 
 
 def measure_closeness(
-    exact: Path, quantised: LoadedModel, texts: Sequence[str], on_texts: OnTexts = lambda *_: None
+    exact: Path,
+    quantised: LoadedModel,
+    texts: Sequence[str],
+    on_texts: OnTexts = lambda *_: None,
+    most_tokens: int | None = None,
 ) -> Closeness:
     """Embed the texts with both models; the exact one runs in fp32, layer by layer, in the memory of one layer.
 
     For models with a head it compares the rows that the head reads. `on_texts` is called now and then with the number
-    of texts that are embedded and the number of all; each text is embedded twice.
+    of texts that are embedded and the number of all; each text is embedded twice. Where the texts have more than
+    `most_tokens` together, the longest are cut, to the same length.
 
     Raises:
         ModelError: `exact` holds no whole model.
@@ -63,8 +67,9 @@ def measure_closeness(
     )
     task: Task = "embed" if quantised.head is None else "rerank"
     reference = load_weights(describe_model(exact, settings, task)).without_head()
-    sample = tokenized(reference, texts)
+    sample = tokenized(reference, texts, most_tokens)
     num = len(sample)
+    on_texts(0, 2 * num)
     rows = embed(reference, sample, lambda num_done: on_texts(num_done, 2 * num))
     return compare(rows, embed(quantised.without_head(), sample, lambda num_done: on_texts(num + num_done, 2 * num)))
 
@@ -101,6 +106,8 @@ def split_sample() -> tuple[list[str], list[str]]:
 
 def sample_groups() -> list[list[str]]:
     """The short texts of each language or kind; those of the languages say the same in the same order."""
+    from importlib.resources import files  # for a sample that few need
+
     groups: dict[str, list[str]] = json.loads(
         files("farthing.serving").joinpath("closeness_sample.json").read_text(encoding="utf-8")
     )
@@ -111,10 +118,14 @@ def with_long_ones(groups: Sequence[list[str]]) -> list[str]:
     return [text for group in groups for text in group] + [" ".join(group) for group in groups]
 
 
-def tokenized(model: LoadedModel, texts: Sequence[str]) -> list[list[int]]:
-    """The texts as the model's token ids, cut to its context."""
+def tokenized(model: LoadedModel, texts: Sequence[str], most_tokens: int | None = None) -> list[list[int]]:
+    """The texts as the model's token ids, cut to its context, and the longest so far that all have `most_tokens`."""
     tokenizer = open_tokenizer(model.description)
-    return [tokenizer.truncate(ids, model.plan.context_length) for ids in tokenizer.encode(texts)]
+    found = tokenizer.encode(texts)
+    longest = min(model.plan.context_length, max(map(len, found)))
+    while most_tokens is not None and longest > 1 and sum(min(len(ids), longest) for ids in found) > most_tokens:
+        longest -= 1
+    return [tokenizer.truncate(ids, longest) if len(ids) > longest else ids for ids in found]
 
 
 def embed(

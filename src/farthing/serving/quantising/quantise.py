@@ -134,7 +134,9 @@ def write_folder(
     if measure:
         task: Task = "embed" if description.head is None else "rerank"
         quantised = load_model(folder, EngineSettings(min_fidelity=0.0), task)
-        closeness = measure_closeness(description.path, quantised, calibration.measured, on_texts)
+        closeness = measure_closeness(
+            description.path, quantised, calibration.measured, on_texts, calibration.most_measured_tokens
+        )
         manifest = replace(manifest, closeness=asdict(closeness))
         manifest.write(folder)
     return manifest

@@ -21,7 +21,7 @@ from typing import Any
 
 from tokenizers import Tokenizer, models
 
-from farthing.checkpoint.gguf.tokenizer import SPLITS
+from farthing.checkpoint.tokenizer_file import SPLITS
 
 # Letters of widely used scripts, as these scripts were before any tokenizer was made: different libraries put
 # characters that Unicode added later into different classes.

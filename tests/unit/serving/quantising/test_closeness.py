@@ -84,3 +84,14 @@ def test_sample_is_cut_to_the_models_context(tiny_qwen3: Path) -> None:
     texts = tokenized(model, sample_texts())
     assert max(map(len, texts)) == 20
     assert {text[-1] for text in texts} == {151643}
+
+
+def test_long_texts_are_cut_where_tokens_are_few(tiny_qwen3: Path) -> None:
+    model = load_model(tiny_qwen3, EngineSettings())
+    whole, cut = tokenized(model, sample_texts()), tokenized(model, sample_texts(), 3000)
+    longest = max(map(len, cut))
+    assert len(cut) == len(whole)
+    assert 3000 - len(cut) < sum(map(len, cut)) <= 3000
+    for ids, short in zip(whole, cut, strict=True):
+        assert short == (ids if len(ids) <= longest else [*ids[: longest - 1], ids[-1]])
+    assert tokenized(model, ["a", "b c"], 1) == [[ids[-1]] for ids in tokenized(model, ["a", "b c"])]

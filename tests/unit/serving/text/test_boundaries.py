@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
-from farthing.checkpoint.gguf.tokenizer import BYTE_LEVEL, SPLITS
+from farthing.checkpoint.gguf.tokenizer import BYTE_LEVEL
+from farthing.checkpoint.tokenizer_file import SPLITS
 from farthing.serving.request import TextEnd
 from farthing.serving.text import tokenizer as tokenizer_module
 from farthing.serving.text.tokenizer import TextTokenizer
