@@ -1,7 +1,8 @@
-"""Imports LanceDB, in about half the time that its import takes by itself.
+"""Imports LanceDB, in about a third of the time that its import takes by itself.
 
 LanceDB imports a client for a server of its own, some hundred classes and functions that pydantic checks arguments for.
-Making these checks takes most of the import, and an index in a folder uses none (`farthing.core.deferred_checks`).
+This takes most of the import, and an index in a folder uses nothing of it: the client waits until it is used
+(`farthing.toolkit.stores.lance.postponed`), as do checks of other classes (`farthing.core.deferred_checks`).
 
 Before Python 3.12 LanceDB also has its own methods compared with those that they override, by decompiling them. That
 is a matter for its authors, and left out.
@@ -17,13 +18,16 @@ from types import ModuleType
 from typing import Any
 
 from farthing.core.deferred_checks import deferred_checks
+from farthing.toolkit.stores.lance.postponed import postponed
+
+CLIENT = "lance_namespace_urllib3_client"
 
 
 def import_lancedb() -> ModuleType:
     """The package `lancedb`. Raises `ModuleNotFoundError` where it is not installed."""
     if loaded := sys.modules.get("lancedb"):
         return loaded
-    with deferred_checks(), trusted_overrides():
+    with deferred_checks(), trusted_overrides(), postponed(CLIENT):
         return import_module("lancedb")
 
 

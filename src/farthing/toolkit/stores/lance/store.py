@@ -84,7 +84,7 @@ class LanceStore:
         self._database = self._lancedb.connect(self._folder, read_consistency_interval=SEEN_AFTER)
         # LanceDB's types know only what all kinds of queries have.
         self._table: Any
-        if TABLE in self._database.list_tables().tables:
+        if (self._folder / f"{TABLE}.lance").is_dir():  # what LanceDB lists as its tables
             self._table = self._database.open_table(TABLE)
         else:
             self._table = self._database.create_table(TABLE, schema=schema(self._dimensions))
