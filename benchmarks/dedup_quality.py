@@ -119,7 +119,7 @@ def main() -> None:
     print(table(("set", "share", *map(str, THRESHOLDS)), rows))
     seconds = {"all": [time.perf_counter() - started]}
     more = {"benchmark": "dedup_quality", "thresholds": THRESHOLDS, "shares": shares}
-    print(json_line(facts(["torch", "farthing"]), seconds, **more))
+    print(json_line(facts(["numpy", "farthing"]), seconds, **more))
 
 
 if __name__ == "__main__":

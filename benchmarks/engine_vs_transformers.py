@@ -152,7 +152,7 @@ def main() -> None:
             "transformers": transformers(path),
         }
         in_order = transformers_sorted(path)
-        about = facts(["torch", "transformers", "farthing"])
+        about = facts(["numpy", "transformers", "farthing"])
         lines, all_seconds, meter = [], {}, Meter.now()
         for workload, fresh in workloads(np.random.default_rng(1)).items():
             best = fastest(in_order, [partial(seconds_of_way, in_order, fresh())] * 2)

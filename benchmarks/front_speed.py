@@ -256,7 +256,7 @@ def main() -> None:
         _, row = cached(options)
     else:
         _, row = computed(options)
-    print(json.dumps({**facts(["torch", "uvicorn", "fastapi", "orjson"]), **row}))
+    print(json.dumps({**facts(["numpy", "uvicorn", "fastapi", "orjson"]), **row}))
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def in_process(name: str, options: argparse.Namespace) -> Iterator[tuple[str, Fi
 
 
 def card_facts(is_small: bool) -> dict[str, object]:
-    about = facts(["torch", "farthing"])
+    about = facts(["numpy", "farthing"])
     if is_small:
         return {**about, "card": None}
     command = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader", "-i", "0"]

@@ -131,7 +131,7 @@ def main() -> None:
              *(mebibytes(row[name]) if name in row else "" for name in ("planned_bytes", "peak_rss_bytes")),
              str(row.get("seconds"))]  # fmt: skip
     print(table(["model", "limit", "limited by", "answered", "run as", "planned", "peak", "seconds"], [cells]))
-    print(json.dumps({**facts(["torch"]), **arguments, "limit_bytes": limit_bytes, **row}))
+    print(json.dumps({**facts(["numpy"]), **arguments, "limit_bytes": limit_bytes, **row}))
     sys.exit(row.get("answers") != options.requests)
 
 

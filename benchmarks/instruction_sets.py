@@ -100,7 +100,7 @@ def main() -> None:
     columns = ["this", "other", "ratio", "low", "high"] if options.against else ["this"]
     rows = [[name, *(f"{row[key]:,}" if key in row else "" for key in columns)] for name, row in found.items() if row]
     print(table([f"{options.format}, {options.case}, tokens/s", *columns], rows))
-    measured = {"model": options.model, "case": options.case, "rounds": options.rounds, **facts(["torch"])}
+    measured = {"model": options.model, "case": options.case, "rounds": options.rounds, **facts(["numpy"])}
     print(json.dumps({**measured, "sets": found}))
 
 

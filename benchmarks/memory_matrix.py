@@ -4,7 +4,8 @@ python benchmarks/memory_matrix.py FOLDER [FOLDER ...] [--formats fp32,bf16,int8
     [--context 4096] [--batch 4096] [--limit-mb N]
 
 Each row is a process of its own that loads the model as `farthing serve` does and embeds a batch of many short texts,
-one of a few longer ones, and one text as long as the context allows; where the token table stays in memory, every row
+one of a few longer ones, and one text as long as the context allows, after as many shared beginnings as are kept from
+one batch to the next; where the token table stays in memory, every row
 of it is gathered once. Peaks are VmHWM: the whole process, mapped files included. With --limit-mb a process that grows
 over it is killed, and the row says so. A folder of quantised weights has one format. Linux only.
 """
@@ -27,6 +28,7 @@ from report import facts, table
 
 CHILD = "--child"
 WATCH_S = 0.005
+SHARED_TOKENS = 64  # of each beginning that texts share
 
 
 def child(arguments: dict[str, Any]) -> None:
@@ -36,6 +38,7 @@ def child(arguments: dict[str, Any]) -> None:
     from farthing.engine.describe import describe_model
     from farthing.engine.native_model import NativeModel
     from farthing.engine.plan.ledger import PLANNED_TEXTS
+    from farthing.engine.plan.prefix_memory import held_token_bytes
     from farthing.engine.runner import Runner
     from farthing.engine.weights.load import load_weights
     from farthing.serving.text.tokenizer import open_tokenizer
@@ -47,6 +50,14 @@ def child(arguments: dict[str, Any]) -> None:
     runner, random, vocab = Runner(model), np.random.default_rng(0), model.spec.vocab
     few = -(-plan.max_batch_tokens // min(512, plan.context_length))
     seconds = {}
+    if model.description.shares_prefixes:
+        longest = min(SHARED_TOKENS, plan.context_length - 1)
+        started = time.perf_counter()
+        count = plan.prefix_bytes // held_token_bytes(model.spec, plan) // longest
+        for beginning in random.integers(0, vocab, (count, longest)):
+            for _ in range(2):  # what came once is only noted
+                runner.run([[*beginning.tolist(), end] for end in range(2)])
+        seconds["shared"] = round(time.perf_counter() - started, 2)
     for name, count, length in (
         ("short", PLANNED_TEXTS, max(1, plan.max_batch_tokens // PLANNED_TEXTS)),
         ("longer", few, plan.max_batch_tokens // few),
@@ -124,7 +135,7 @@ def main() -> None:
                 cells.append(row_cells(row))
                 print(" | ".join(cells[-1]), file=sys.stderr)
     print(table(["model", "format", "residency", "context", "predicted", "measured", "ratio", "seconds"], cells))
-    print(json.dumps({**facts(["torch"]), "rows": rows}))
+    print(json.dumps({**facts(["numpy"]), "rows": rows}))
 
 
 def row_cells(row: dict[str, Any]) -> list[str]:

@@ -154,7 +154,7 @@ def main() -> None:
         return
     rows = Rows(sentences.load(file), asked.rows)
     shown, seconds = add(rows, index) if asked.step == "add" else search(rows, index, asked.queries, asked.forget)
-    from report import facts, json_line, table  # it imports torch, whose memory is not the index's
+    from report import facts, json_line, table  # what it imports is not of the index
 
     print(table(["", f"{asked.rows:,} x {DIMENSIONS}"], [[name, value] for name, value in shown.items()]))
     print(json_line(facts(PACKAGES), {name: each for name, each in seconds.items() if len(each) == 1}, figures=shown))

@@ -11,10 +11,9 @@ from datetime import date
 from importlib.metadata import version
 from statistics import median
 
-import torch
-
 from farthing.cli.bench.checks import LEAST_ELSEWHERE, Meter
 from farthing.engine.plan.cpu import cpu_name
+from farthing.engine.plan.device import device_facts
 
 
 def facts(packages: Sequence[str]) -> dict[str, object]:
@@ -25,7 +24,7 @@ def facts(packages: Sequence[str]) -> dict[str, object]:
         "commit": commit.stdout.strip(),
         "command": "python " + " ".join(sys.argv),
         "cpu": cpu_name(),
-        "threads": torch.get_num_threads(),
+        "threads": device_facts("cpu").num_threads,
         "python": platform.python_version(),
         "versions": {name: version(name) for name in packages},
     }

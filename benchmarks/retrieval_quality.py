@@ -174,7 +174,7 @@ def main() -> None:
                 lines.append([*row, f"{got['ndcg']:.2f}", change, *cosines, f"{vectors.seconds:.0f}"])
     header = ["model", "set", "format", "nDCG@10", "difference", "mean cosine", "least cosine", "seconds"]
     print(table(header, lines))
-    about = facts(["torch", "farthing"])
+    about = facts(["numpy", "farthing"])
     print(json_line(about, seconds, benchmark="retrieval_quality", results=results))
 
 

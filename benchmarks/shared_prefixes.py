@@ -162,7 +162,7 @@ def main() -> None:
     print(table(header, cells))
     seconds = {f"{key} {way}": values for key, result in found.items() for way, values in result["seconds"].items()}
     more = {key: {name: value for name, value in result.items() if name != "seconds"} for key, result in found.items()}
-    print(json_line(facts(["torch", "numpy"]), seconds, results=more))
+    print(json_line(facts(["numpy"]), seconds, results=more))
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ def main() -> None:
         )
     print(table(["threads that tokenise", "computed/s", "of alone", "1000 tokenised/s", "lost for each 1000"], lines))
     seconds_per_token = {str(way): [1 / computed for computed, _ in runs] for way, runs in rates.items()}
-    about = facts(["torch", "tokenizers", "farthing"])
+    about = facts(["numpy", "tokenizers", "farthing"])
     print(json_line(about, seconds_per_token, benchmark="tokenize_while_computing", model=arguments.model))
 
 

@@ -99,7 +99,7 @@ def main() -> None:
     this.close()
     other.close()
     print(table([f"{options.format}, this version by the other", "ms", "median", "quartiles"], rows))
-    print(json.dumps({"model": options.model, "pairs": options.pairs, **facts(["torch"]), **row}))
+    print(json.dumps({"model": options.model, "pairs": options.pairs, **facts(["numpy"]), **row}))
 
 
 if __name__ == "__main__":

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from farthing.checkpoint.mapping import read_rows
 from farthing.checkpoint.table import Table
 from farthing.core.arrays import Array
-from farthing.core.pages import let_go
-
-# Rows gathered before the table's pages are let go: each row may bring 64 KiB (Linux maps what lies around it too).
-GATHER_ROWS = 256
 
 
 class TokenTable:
@@ -30,13 +27,11 @@ class TokenTable:
         return self._table if self._keeps_pages and isinstance(self._table, np.ndarray) else None
 
     def rows(self, ids: Array) -> Array:
-        """The embeddings [n, hidden] of token ids [n], as stored or, where they are stored in blocks, in fp32."""
-        if self._keeps_pages:
+        """The embeddings [n, hidden] of token ids [n], as stored or, where they are stored in blocks, in fp32.
+
+        Raises `CheckpointError` where the file cannot be read any more.
+        """
+        if self._keeps_pages or not isinstance(self._table, np.ndarray):
             return self._table.take(ids, axis=0)
-        rows = np.empty((len(ids), self._table.shape[1]), dtype=self._table.dtype)
-        for start in range(0, len(ids), GATHER_ROWS):
-            part = slice(start, start + GATHER_ROWS)
-            rows[part] = self._table.take(ids[part], axis=0)
-            if isinstance(self._table, np.ndarray):
-                let_go(self._table)
-        return rows
+        rows = read_rows(self._table, ids)
+        return self._table.take(ids, axis=0) if rows is None else rows

@@ -26,7 +26,7 @@ from farthing.quant.int8_packed import packed_bytes
 MIB = 2**20
 # Python with numpy, tokenizers and the server, what they allocate when they first run, and what the allocator keeps for
 # later: measured peaks less the other entries (`python benchmarks/memory_matrix.py FOLDER ...`).
-RUNTIME_BYTES = 80 * MIB
+RUNTIME_BYTES = 70 * MIB
 # What torch takes beside that, where it computes.
 TORCH_BYTES = 220 * MIB
 # The memory that torch gives cuBLAS and cuBLASLt to work in, on the cards where it gives most (Hopper, 32 MiB each).
@@ -37,8 +37,6 @@ TOKENIZER_FILE_FACTOR = 40
 ALLOCATOR_KEEPS_BYTES = 32 * MIB
 # The number of texts in a batch that is planned for; each text is padded to whole panels of keys.
 PLANNED_TEXTS = 512
-# The most that gathering 256 rows brings into memory, where a table's pages are let go: 64 KiB for each row.
-GATHERED_BYTES = 256 * 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,7 @@ def token_table(model: ModelShape, way: Way) -> Entry:
     table = table_bytes(model.spec)
     if way.main_place == "device":
         return Entry("token table", "device" if way.keeps_table else "host", table)
-    return Entry("token table", "host", table if way.keeps_table else min(table, GATHERED_BYTES))
+    return Entry("token table", "host", table if way.keeps_table else 0)  # else its rows are read from the file
 
 
 def unpacked_bytes(layout: Layout, way: Way) -> int:

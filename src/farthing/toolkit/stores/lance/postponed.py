@@ -43,7 +43,7 @@ class Finder(MetaPathFinder, Loader):
     def find_spec(
         self,
         name: str,
-        path: Sequence[str] | None = None,
+        path: Sequence[str] | None = None,  # noqa: ARG002
         target: ModuleType | None = None,  # noqa: ARG002
     ) -> ModuleSpec | None:
         if name != self._package and not name.startswith(f"{self._package}."):
