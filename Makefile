@@ -17,18 +17,19 @@ help: ## List the commands
 install: $(INSTALLED) ## Make .venv with the farthing command and everything the tests need
 
 # What serving on a CPU needs, and kernels for this CPU alone, which take a sixth of the time of all. They are compiled
-# while pip loads. Python compiles its modules when they are first imported (--no-compile), since most never are. Those
+# while pip loads; where there is no compiler (status 3), pip brings one. Python compiles its modules when they are first imported (--no-compile), since most never are. Those
 # who run the tests later add to the same .venv.
 $(SERVING): pyproject.toml constraints.txt tools/make_venv.sh hatch_build.py $(wildcard native/*/*)
 	FARTHING_NATIVE=here $(PYTHON) native/build_native.py & compiling=$$!; \
 	sh tools/make_venv.sh $(PYTHON) $(VENV) && \
-	FARTHING_NATIVE=apart $(PIP) install --no-compile --constraint constraints.txt --editable '.[server]' && wait $$compiling
+	FARTHING_NATIVE=apart $(PIP) install --no-compile --constraint constraints.txt --editable '.[server]' && \
+	{ wait $$compiling || { [ $$? = 3 ] && FARTHING_NATIVE=here $(PIP) install --no-deps --editable .; }; }
 	@touch $@
 
 # Tests try the kernels of every CPU. torch first and alone: on a machine without an NVIDIA GPU its CPU build is taken,
 # which needs no CUDA packages.
 $(INSTALLED): $(SERVING) tools/torch_index.py
-	$(BIN)/python native/build_native.py
+	$(BIN)/python native/build_native.py || { [ $$? = 3 ] && $(PIP) install --no-deps --editable .; }
 	$(PIP) install --constraint constraints.txt $$($(BIN)/python tools/torch_index.py) torch
 	$(PIP) install --constraint constraints.txt 'farthing[dev]'
 	@touch $@

@@ -1,7 +1,7 @@
 """Build hook: a wheel has the native library inside, compiled from native/.
 
-For this machine by the compiler that is found: with FARTHING_NATIVE=here for this CPU alone, and with
-FARTHING_NATIVE=apart not at all, for an editable installation beside which it is compiled. With
+For this machine by the compiler that is found, or else by one that pip brings: with FARTHING_NATIVE=here for this CPU
+alone, and with FARTHING_NATIVE=apart not at all, for an editable installation beside which it is compiled. With
 FARTHING_WHEEL_TARGET (a triple of native/wheel_targets.py) for that platform, by Clang from the package `ziglang`;
 tools/make_wheels.py makes all wheels so.
 """
@@ -20,11 +20,14 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 sys.path.insert(0, str(Path(__file__).parent / "native"))
 
-from build_native import FOLDER, LIBRARY, LIBRARY_NAMES, REMEDY, ROOT, build, build_if_changed
+from build_native import FOLDER, LIBRARY, LIBRARY_NAMES, REMEDY, ROOT, build, build_if_changed, compiler_requirements
 from wheel_targets import TARGETS
 
 
 class NativeBuildHook(BuildHookInterface):  # type: ignore[misc]
+    def dependencies(self) -> list[str]:
+        return compiler_requirements() if self.target_name == "wheel" else []
+
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if self.target_name != "wheel":
             return

@@ -6,7 +6,8 @@ Without flags, nothing is compiled that the library there was made of. With FART
 the best instruction set of this CPU is compiled, which takes a sixth of the time: such a library is for this machine
 alone. The objects are kept in native/.objects, so that the others can be added later.
 
-In: native/src and a compiler (CXX, which may be several words; else g++, c++ or clang++). Out: the library in
+In: native/src and a compiler (CXX, which may be several words; else g++, c++ or clang++, else Clang from the package
+`ziglang`, which pip brings for a build where there is none). Out: the library in
 src/farthing/quant/native/lib, named as the system wants it. The library has a plain C interface. The sources of
 `KERNELS` are compiled once for each instruction set and picked at run time by what the CPU has. A compiler for another
 machine or system makes a library for that one (tools/make_wheels.py).
@@ -15,6 +16,7 @@ machine or system makes a library for that one (tools/make_wheels.py).
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import platform
 import shlex
@@ -67,6 +69,8 @@ INSTRUCTION_SETS = {
 }
 # For tests on a CPU that has AVX-512 and no AVX-VNNI: "avxvnni" becomes AVX-512's form of the same instruction.
 TEST_AVXVNNI = "-DFT_TEST_AVXVNNI"
+ZIG = "ziglang==0.13.0"  # the package with a compiler
+NO_COMPILER = 3  # the exit status
 REMEDY = (
     "Install one of farthing's wheels (pip install --only-binary farthing farthing), "
     "or a C++ compiler (g++ or clang++) and try again."
@@ -100,7 +104,10 @@ class Compiler:
 
 
 def find_compiler() -> Compiler:
-    """What CXX names, else the first of g++, c++ and clang++. Raises `FileNotFoundError` where there is none."""
+    """What CXX names, else the first of g++, c++ and clang++, else the package ziglang.
+
+    Raises `FileNotFoundError` where there is none.
+    """
     named = shlex.split(os.environ.get("CXX", ""))
     for words in [named] if named else (["g++"], ["c++"], ["clang++"]):
         program = shutil.which(words[0])
@@ -108,7 +115,22 @@ def find_compiler() -> Compiler:
             command = (program, *words[1:])
             said = subprocess.run([*command, "-dumpmachine"], check=True, capture_output=True, text=True).stdout
             return Compiler(command, *parse_triple(said.strip()))
+    if not named and importlib.util.find_spec("ziglang"):
+        from wheel_targets import target_here
+
+        return target_here().compiler
     raise FileNotFoundError(f"no C++ compiler: {named[0] if named else 'neither g++, c++ nor clang++'} is on PATH")
+
+
+def compiler_requirements() -> list[str]:
+    """What pip brings for a wheel's build: a compiler, where there is none and one is needed."""
+    if os.environ.get("FARTHING_NATIVE") == "apart" or "FARTHING_WHEEL_TARGET" in os.environ:
+        return []
+    try:
+        find_compiler()
+    except FileNotFoundError:
+        return [ZIG]
+    return []
 
 
 def parse_triple(triple: str) -> tuple[str, str]:
@@ -255,6 +277,9 @@ def main(flags: list[str]) -> None:
             build(extra_flags=" ".join(flags))
         else:
             build_if_changed()
+    except FileNotFoundError as error:
+        print(f"{error}. {REMEDY} pip brings one by itself.", file=sys.stderr)
+        raise SystemExit(NO_COMPILER) from error
     except (OSError, ValueError, subprocess.CalledProcessError) as error:
         raise SystemExit(
             f"Farthing's library for CPUs, which is C++, could not be compiled: {error}. {REMEDY}"

@@ -3,10 +3,11 @@ libraries of every platform, old versions of glibc among them. One machine makes
 
 from __future__ import annotations
 
+import platform
 import sys
 from dataclasses import dataclass
 
-from build_native import Compiler, parse_triple
+from build_native import MACHINES, Compiler, parse_triple
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,17 @@ def zig_flags(flags: str) -> str:
     for ours, theirs in ZIG_FLAGS.items():
         flags = flags.replace(ours, theirs)
     return flags
+
+
+def target_here() -> Target:
+    """This machine's platform."""
+    machine, libc = MACHINES.get(platform.machine().lower(), platform.machine().lower()), platform.libc_ver()[0]
+    system = {"linux": "linux-gnu" if libc == "glibc" else "linux-musl", "darwin": "macos", "win32": "windows"}
+    name = f"{machine}-{system.get(sys.platform, sys.platform)}"
+    found = next((target for target in TARGETS if target.triple.startswith(name)), None)
+    if found is None:
+        raise FileNotFoundError(f"no C++ compiler: ziglang is not used for {name}")
+    return found
 
 
 TARGETS = (

@@ -51,7 +51,7 @@ def read_rows(mapped: Array, ids: Array) -> Array | None:
         with Path(str(mapping.filename)).open("rb", buffering=0) as file:
             for place, row in enumerate(ids.tolist()):
                 target = octets[place * row_bytes : (place + 1) * row_bytes]
-                if os.preadv(file.fileno(), [memoryview(target)], first + row * row_bytes) != row_bytes:
+                if os.preadv(file.fileno(), [target.data], first + row * row_bytes) != row_bytes:
                     raise CheckpointError(f"{mapping.filename} is cut short. Download the model again.")
     except OSError as error:
         raise CheckpointError(f"{mapping.filename} cannot be read: {error}. Check the disk.") from error

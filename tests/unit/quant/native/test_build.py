@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import build_native
+import wheel_targets
 from farthing.core.errors import NativeLibraryError
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.native.place import LIBRARY
@@ -81,3 +83,46 @@ def test_the_cpu_is_known_without_its_kernels() -> None:
     kernels = NativeKernels(LIBRARY, 1, "portable")
     assert kernels.cpu_isa == build_native.best_isa_here(build_native.find_compiler())
     kernels.close()
+
+
+def test_where_there_is_no_compiler_pip_brings_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(SystemExit) as caught:
+        build_native.main([])
+    assert caught.value.code == build_native.NO_COMPILER
+    assert "neither g++, c++ nor clang++ is on PATH" in capsys.readouterr().err
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "ziglang")
+    compiler = build_native.find_compiler()
+    assert compiler == wheel_targets.target_here().compiler
+    assert "-mcpu=" in str(compiler.instruction_sets) or "x86_64_v3" in str(compiler.instruction_sets)
+
+
+def test_the_compiler_that_pip_brings_is_the_one_that_makes_wheels() -> None:
+    requirements = (build_native.ROOT / "tools" / "requirements-wheels.txt").read_text().splitlines()
+    assert build_native.ZIG in requirements
+
+
+@pytest.mark.parametrize(
+    ("native", "target", "wanted"), [("", "", [build_native.ZIG]), ("apart", "", []), ("", "a", [])]
+)
+def test_a_build_asks_for_a_compiler_only_where_it_needs_one(
+    monkeypatch: pytest.MonkeyPatch, native: str, target: str, wanted: list[str]
+) -> None:
+    hook = pytest.importorskip("hatchling.builders.hooks.plugin.interface", reason="hatchling is not installed")
+    assert hook
+    import hatch_build
+
+    for name, value in (("FARTHING_NATIVE", native), ("FARTHING_WHEEL_TARGET", target)):
+        monkeypatch.delenv(name, raising=False)
+        if value:
+            monkeypatch.setenv(name, value)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    made = hatch_build.NativeBuildHook("", {}, None, None, "", "wheel")
+    assert made.dependencies() == wanted
+    monkeypatch.undo()
+    assert made.dependencies() == []
