@@ -28,8 +28,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
-from farthing.cli.bench.checks import Meter
-from report import beside, facts, json_line, table
+from report import facts, json_line, table
 
 FARTHING = (sys.executable, "-m", "farthing")
 TEXT = "how do I reset the password of my account"
@@ -163,7 +162,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--preparing", type=int, default=0, help="how often the large model is prepared")
     options = parser.parse_args()
-    about, meter = facts(["farthing", "numpy", "tokenizers"]), Meter.now()
+    about = facts(["farthing", "numpy", "tokenizers"])
     with tempfile.TemporaryDirectory() as folder:
         starts: dict[str, Callable[[], Start]] = {
             "Python to the first vector": lambda: of_program(VECTOR, options.small, TEXT),
@@ -194,7 +193,7 @@ def main() -> None:
     print(table(["start", "median s", "least", "most", "resident MiB"], rows))
     runs = {name: [one.seconds for one in each] for name, each in found.items()}
     resident = {name: [round(one.resident_mib) for one in each if one.resident_mib] for name, each in found.items()}
-    print(json_line({**about, **beside(meter)}, runs, resident_mib=resident, small=options.small, large=options.large))
+    print(json_line(about, runs, resident_mib=resident, small=options.small, large=options.large))
 
 
 if __name__ == "__main__":

@@ -60,6 +60,10 @@ class Collector:
         self.fingerprint: str | None = None
 
     @property
+    def num_inputs(self) -> int:
+        return len(self.rows)
+
+    @property
     def num_tokens(self) -> int:
         return sum(sum(item.text_tokens) for item in self._done.values())
 

@@ -81,7 +81,9 @@ class Embedder(ServedModel):
         self.dimensions = self._live.description.spec.hidden
         self._space: tuple[ModelDescription, VectorSpace] | None = None
         self._preparer = Preparer(tokenizer, self.plan.context_length, self._settings)
-        self._pipeline = Pipeline(self._preparer, self._scheduler, self._pools, self.plan.context_length)
+        self._pipeline = Pipeline(
+            self._preparer, self._scheduler, self._pools, self.plan.context_length, run_here=self._run_here
+        )
         self._vocabulary = VocabularyWatch(self.model)
         self._lists = TokenLists(tokenizer, self._pools, self._settings)
 

@@ -24,6 +24,7 @@ from farthing.models.spec import ModelSpec
 from farthing.serving.governor import Governor, MemoryState, make_governor
 from farthing.serving.quantising.prepared import prepared
 from farthing.serving.queue.admission import QueueLimits
+from farthing.serving.queue.batch import Batch
 from farthing.serving.queue.scheduler import BatchLimits, Scheduler
 from farthing.serving.queue.token_budget import TokenBudget
 from farthing.serving.queue.token_counter import counter_of
@@ -164,6 +165,11 @@ class ServedModel:
         self._governor = govern(budget, tokenizer) if govern is not None else None
         if self._governor is not None:
             self._governor.start()
+
+    @property
+    def _run_here(self) -> Callable[[Batch], None] | None:
+        """What runs a short batch on its caller's thread; None on a card, which one thread alone talks to."""
+        return None if self.plan.on_card else self._worker.run_for_caller
 
     def _prepare_with(self, tokenizer: TextTokenizer) -> None:
         """Make what requests go through before they reach the queue."""

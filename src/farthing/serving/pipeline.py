@@ -10,13 +10,13 @@ from __future__ import annotations
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from farthing.core.errors import InputError
 from farthing.core.progress import Bar, progress_bar
 from farthing.serving.collector import Collector, Running, cancel, wait, wait_async
-from farthing.serving.queue.batch import Job
+from farthing.serving.queue.batch import Batch, Job
 from farthing.serving.queue.estimates import SLICE_CHARS, SLICE_TEXTS, SMALL_CHARS, Size, count_chars
 from farthing.serving.queue.lane import HELD_TEXTS, Flow
 from farthing.serving.queue.scheduler import Scheduler
@@ -54,6 +54,7 @@ class Pipeline:
     """Takes requests through the queue. `pools` tokenise for async callers; sync callers do it on their own thread.
 
     `context_length` is the most tokens that a text is computed with. With `per_token` the rows are those of all tokens.
+    `run_here` runs a batch on the thread of a sync caller; without it, none does.
     """
 
     def __init__(
@@ -64,7 +65,9 @@ class Pipeline:
         context_length: int,
         *,
         per_token: bool = False,
+        run_here: Callable[[Batch], None] | None = None,
     ) -> None:
+        self._run_here = run_here
         self._preparer, self._context_length, self._per_token = preparer, context_length, per_token
         self._scheduler, self._pools = scheduler, pools
 
@@ -117,7 +120,9 @@ class Pipeline:
         in_flight: deque[Running] = deque()
         try:
             for item in slices:
-                in_flight.append(self._submit(self._prepare(item), flow))
+                # A request of one short slice: nothing else is done meanwhile.
+                is_alone = len(item.inputs) == collector.num_inputs and item.num_chars <= INLINE_CHARS
+                in_flight.append(self._submit(self._prepare(item), flow, may_run=is_alone))
                 if len(in_flight) >= SLICES_IN_FLIGHT:
                     bar.update(collector.add(in_flight[0], wait(in_flight.popleft())))
             while in_flight:
@@ -177,6 +182,10 @@ class Pipeline:
         job = Job(prepared.texts, per_token=self._per_token) if prepared.texts else None
         return Running(item, prepared, job, time.perf_counter() - started)
 
-    def _submit(self, running: Running, flow: Flow) -> Running:
-        self._scheduler.submit(running.job, flow, len(running.slice.inputs))
+    def _submit(self, running: Running, flow: Flow, *, may_run: bool = False) -> Running:
+        may_run = may_run and self._run_here is not None
+        batch = self._scheduler.submit(running.job, flow, len(running.slice.inputs), may_run=may_run)
+        if batch is not None:
+            assert self._run_here is not None
+            self._run_here(batch)
         return running

@@ -120,7 +120,7 @@ class Reranker(ServedModel):
         """The pipeline for one request. Raises `InputError` for numbers of tokens that leave no room."""
         preparer = self._preparer.for_request(request.max_tokens, request.max_document_tokens)
         longest = min(self.context_length, request.max_tokens or self.context_length)
-        return Pipeline(preparer, self._scheduler, self._pools, longest)
+        return Pipeline(preparer, self._scheduler, self._pools, longest, run_here=self._run_here)
 
     def _instruction(self, request: RerankRequest) -> str:
         """The instruction for the request's pairs; empty where the model takes none.

@@ -1,6 +1,7 @@
-"""The only thread that touches the device.
+"""The thread that runs batches on the device, one at a time.
 
-It takes batches from the scheduler, runs them, and hands back rows. A batch that runs out of memory is run in halves.
+It takes batches from the scheduler, runs them, and hands back rows. While it has nothing to do, a caller who would only
+wait for a short text runs it himself (`run_for_caller`). A batch that runs out of memory is run in halves.
 When a batch raises an error, only the jobs that raise one when run alone fail. If the thread itself dies, every
 unanswered job fails with `WorkerDiedError`, health says so, and a new thread begins after a pause, or not, by setting.
 Nobody is left waiting.
@@ -74,6 +75,23 @@ class Worker:
         self._health = Health(ready=False, reason="closed")
         # Only a worker that died for good leaves jobs behind.
         self._scheduler.refuse(ClosedError("This embedder was closed."), drop_open=True)
+
+    def run_for_caller(self, batch: Batch) -> None:
+        """Run a batch on the thread of the caller that the scheduler gave it to.
+
+        Whatever kills it kills the worker, as if its own thread had run it; only Ctrl-C is the caller's.
+        """
+        failure: BaseException | None = None
+        try:
+            for part in batch.by_kind():
+                self._run(part)
+        except KeyboardInterrupt:
+            batch.fail(BatchFailedError("The caller was interrupted."))
+            raise
+        except BaseException as error:  # noqa: BLE001 - the worker raises it
+            failure = error
+        finally:
+            self._scheduler.give_back(failure)
 
     def _live(self) -> None:
         """Work until closed. After a death, recover and work again, or stop for good."""

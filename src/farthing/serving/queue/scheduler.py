@@ -66,6 +66,8 @@ class Scheduler:
         self._open: dict[Job, OpenJob] = {}  # not answered yet, waiting or running
         self._refusal: FarthingError | None = None
         self._changed = threading.Condition()
+        self._worker_waits = self._caller_runs = False
+        self._failure: BaseException | None = None  # of a caller's batch, which the worker raises
         self._num_admitted = self._num_refused = self._num_expired = self._num_waits = 0
         self._waited_s = 0.0
         self.speed = Speed()
@@ -127,10 +129,12 @@ class Scheduler:
             with self._changed:
                 self._lanes[urgency.lane].remove(flow)
 
-    def submit(self, job: Job | None, flow: Flow, num_inputs: int) -> None:
+    def submit(self, job: Job | None, flow: Flow, num_inputs: int, *, may_run: bool = False) -> Batch | None:
         """Queue the job of the next `num_inputs` texts of a request; it is None when none of them has to be computed.
 
-        Cancelling the job's future takes the job out of the queue again.
+        Cancelling the job's future takes the job out of the queue again. With `may_run`, a caller who would only wait
+        is given the batch to run where nobody else is served or waits: handing it to the worker's thread and back takes
+        as long as computing a short text. The caller then calls `give_back`.
 
         Raises:
             DeadlineError: the request's time is over.
@@ -147,23 +151,45 @@ class Scheduler:
                 raise self._queue.late_error()
             flow.came(num_inputs)
             if job is None:
-                return
+                return None
             self._open[job] = OpenJob(flow, now_s)
+            is_free = may_run and self._worker_waits and not self._caller_runs and not self._lanes.has_waiting
             flow.add(job)
-            self._changed.notify()
+            batch = self._fill() if is_free else None
+            if batch is None:
+                self._changed.notify()
+            else:
+                self._caller_runs = True
         # The future keeps its callback. If that held the job itself, the job, the future and all tokens would stay
         # until the next collection of cycles. As long as the job is open, `_open` holds it.
         waiting = weakref.ref(job)
         job.future.add_done_callback(lambda _: self._drop(waiting()))
+        if batch is not None:
+            self._note_waits(batch)
+        return batch
+
+    def give_back(self, failure: BaseException | None = None) -> None:
+        """Say that a batch from `submit` has been run. `take` raises the failure, if there was one."""
+        with self._changed:
+            self._caller_runs, self._failure = False, failure
+            self._changed.notify()
 
     def take(self) -> Batch | None:
-        """Wait for work and return the next batch; None when the queue is closed and nothing is left."""
+        """Wait for work and return the next batch; None when the queue is closed and nothing is left.
+
+        Raises what a caller failed with who ran a batch.
+        """
         while True:
             with self._changed:
-                while not self._lanes.has_waiting:
-                    if isinstance(self._refusal, ClosedError):
-                        return None
+                while self._caller_runs or not self._lanes.has_waiting:
+                    if not self._caller_runs:
+                        self._raise_failure()
+                        if isinstance(self._refusal, ClosedError):
+                            return None
+                    self._worker_waits = True
                     self._changed.wait()
+                    self._worker_waits = False
+                self._raise_failure()
                 expired = self._expire()
                 batch = self._fill()
             for job, error in expired:  # outside the lock: a failed future calls _drop
@@ -171,6 +197,11 @@ class Scheduler:
             if batch is not None:
                 self._note_waits(batch)
                 return batch
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
 
     def put_back(self, job: Job) -> None:
         """Make a job that was taken begin again, before all others of its lane."""
