@@ -48,6 +48,9 @@ typedef struct ft_pool ft_pool;
  * the best that this CPU has. The calling thread is one of the `num_threads`. */
 FT_API int ft_pool_create(int32_t num_threads, const char* isa, ft_pool** out);
 FT_API void ft_pool_destroy(ft_pool* pool);
+/* Wakes the team's threads, which sleep soon after a call, for a call that will come within a fifth of a millisecond. It may
+ * overlap other calls. */
+FT_API void ft_pool_rouse(ft_pool* pool);
 FT_API const char* ft_pool_isa(const ft_pool* pool);
 
 /* The best instruction set that this CPU has, which the library may have been compiled without. */

@@ -68,6 +68,8 @@ int ft_pool_create(int32_t num_threads, const char* isa, ft_pool** out) {
     return FT_OK;
 }
 
+void ft_pool_rouse(ft_pool* pool) { pool->threads.rouse(); }
+
 void ft_pool_destroy(ft_pool* pool) { delete pool; }
 
 const char* ft_pool_isa(const ft_pool* pool) { return pool->kernels.name; }

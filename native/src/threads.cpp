@@ -72,18 +72,28 @@ void ThreadPool::run(Task task, void* context) {
     spin_then_yield([this] { return running_.load(std::memory_order_acquire) == 0; });
 }
 
+void ThreadPool::rouse() {
+    if (parked_.load() == 0) return;
+    roused_.fetch_add(1);
+    { std::lock_guard<std::mutex> lock(mutex_); }
+    wake_.notify_all();
+}
+
 void ThreadPool::await_task(uint32_t seen) {
-    const auto deadline = std::chrono::steady_clock::now() + kAwake;
-    do {
-        for (int spin = 0; spin < 200; ++spin) {
-            if (generation_.load(std::memory_order_acquire) != seen) return;
-            relax();
-        }
-    } while (std::chrono::steady_clock::now() < deadline);
-    std::unique_lock<std::mutex> lock(mutex_);
-    parked_.fetch_add(1);
-    wake_.wait(lock, [&] { return generation_.load() != seen; });
-    parked_.fetch_sub(1);
+    while (generation_.load(std::memory_order_acquire) == seen) {
+        const uint32_t roused = roused_.load();
+        const auto deadline = std::chrono::steady_clock::now() + kAwake;
+        do {
+            for (int spin = 0; spin < 200; ++spin) {
+                if (generation_.load(std::memory_order_acquire) != seen) return;
+                relax();
+            }
+        } while (std::chrono::steady_clock::now() < deadline);
+        std::unique_lock<std::mutex> lock(mutex_);
+        parked_.fetch_add(1);
+        wake_.wait(lock, [&] { return generation_.load() != seen || roused_.load() != roused; });
+        parked_.fetch_sub(1);
+    }
 }
 
 void ThreadPool::work(int thread) {

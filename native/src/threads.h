@@ -41,6 +41,9 @@ public:
     // Runs task(context, thread) on all threads, the caller being thread 0; returns when all are done.
     void run(Task task, void* context);
 
+    // Wakes threads that sleep, for a task that will come at once. Any thread may call it, during a task too.
+    void rouse();
+
 private:
     void work(int thread);
     void await_task(uint32_t seen);
@@ -55,6 +58,7 @@ private:
     alignas(64) std::atomic<uint32_t> generation_{0};
     alignas(64) std::atomic<int> running_{0};
     std::atomic<int> parked_{0};
+    std::atomic<uint32_t> roused_{0};
     std::atomic<bool> stopping_{false};
     std::mutex mutex_;
     std::condition_variable wake_;

@@ -348,6 +348,8 @@ void call_from_several_threads(const Linear& linear, const Layers& layer, const 
     for (int caller = 0; caller < 3; ++caller)
         callers.emplace_back([&] {
             for (int round = 0; round < 20; ++round) {
+                if (round % 4 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));  // the team sleeps, too
+                ft_pool_rouse(team.pool);
                 const std::lock_guard<std::mutex> lock(turn);
                 linear.run(team);
                 layer.run(team);

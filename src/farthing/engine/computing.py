@@ -24,6 +24,10 @@ class Computing(Protocol):
         """Whether rows are computed in fp32 already, so that computing them again would give the same."""
         ...
 
+    def rouse(self) -> None:
+        """Get ready for a batch that comes at once."""
+        ...
+
     def rows(self, batch: PackedBatch, *, exactly: bool = False) -> Array:
         """The pooled rows of a batch, [n, hidden] fp32, or the rows of all tokens where the batch is per token.
 

@@ -42,6 +42,9 @@ class NativeModel:
             description.rotation,
         )
 
+    def rouse(self) -> None:
+        self._kernels.rouse()
+
     def rows(self, batch: PackedBatch, *, exactly: bool = False) -> Array:  # noqa: ARG002
         description = self._description
         keep = pooled_rows(description.embedding.pooling, batch)

@@ -81,6 +81,7 @@ class Runner:
         raise failure
 
     def _run(self, texts: Sequence[Sequence[int]], per_token: bool) -> BatchOutput:
+        self._computing.rouse()
         forest = self._forest(texts, per_token)
         rows = self._forward(pack_forest(forest, per_token=per_token))
         if self._prefixes is not None:

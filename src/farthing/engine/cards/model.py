@@ -62,6 +62,9 @@ class TorchModel:
         return self._compute.dtype is torch.float32
 
     @torch.inference_mode()
+    def rouse(self) -> None:
+        """Nothing sleeps."""
+
     def rows(self, batch: PackedBatch, *, exactly: bool = False) -> Array:
         description = self._description
         last = description.spec.num_layers - 1

@@ -57,6 +57,10 @@ class NativeKernels:
         self._library.ft_pool_destroy(self._pool)
         self._pool = ctypes.c_void_p()
 
+    def rouse(self) -> None:
+        """Wake the threads, which sleep soon after a call, for one that comes at once."""
+        self._library.ft_pool_rouse(self._pool)
+
     @property
     def isa(self) -> str:
         return str(self._library.ft_pool_isa(self._pool).decode())

@@ -148,6 +148,7 @@ def load(path: Path) -> ctypes.CDLL:
     signatures: dict[str, tuple[Any, Sequence[Any]]] = {
         "ft_pool_create": (ctypes.c_int, (i, ctypes.c_char_p, p)),
         "ft_pool_destroy": (None, (p,)),
+        "ft_pool_rouse": (None, (p,)),
         "ft_pool_isa": (ctypes.c_char_p, (p,)),
         "ft_cpu_isa": (ctypes.c_char_p, ()),
         "ft_packed_bytes": (size, (i, i, i)),
