@@ -17,13 +17,13 @@ from farthing.checkpoint.writer import write_tensors
 from farthing.core.arrays import BF16, Array, to_float32
 from farthing.core.errors import SettingsError
 from farthing.engine.weights.tensor_names import NamedWeights
+from farthing.models.config import is_synthetic
 from farthing.models.families import family_of
 from farthing.models.synth import random_tensor
 from farthing.models.synth.checkpoint import (
     SHAPES,
     Shape,
     find_shape,
-    is_synthetic,
     layout_of,
     num_parameters,
     tensor_specs,
