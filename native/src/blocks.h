@@ -11,7 +11,7 @@ namespace farthing::FT_ISA {
 
 // As many rows as keep their sums in registers; where registers are few, rows in parts of 3 or 6, for which a panel's weights
 // are brought into shape once.
-#if defined(__AMX_INT8__)
+#if defined(__AMX_INT8__) || defined(__ARM_FEATURE_MATMUL_INT8)
 constexpr int kBlockRows = 32;
 #elif defined(__AVX512F__)
 constexpr int kBlockRows = 14;

@@ -118,12 +118,15 @@ FT_INLINE Split<T> select(Ints mask, Split<T> a, Split<T> b) {
     return Split<T>::of_parts([&](int i) { return mask.part[i] ? a.part[i] : b.part[i]; });
 }
 
-// The second one where a lane has a NaN, which is what x86's instructions do.
+// The second one where a lane of the first has a NaN, which is what the instructions of both x86 and ARM do; no caller has one
+// in the second.
 FT_INLINE Floats larger(Floats a, Floats b) {
 #if defined(__AVX2__)
     return Floats::of_parts([&](int i) { return (Floats::Part)_mm256_max_ps((__m256)a.part[i], (__m256)b.part[i]); });
 #elif defined(__SSE2__)
     return Floats::of_parts([&](int i) { return (Floats::Part)_mm_max_ps((__m128)a.part[i], (__m128)b.part[i]); });
+#elif defined(__ARM_NEON)
+    return Floats::of_parts([&](int i) { return (Floats::Part)vmaxnmq_f32((float32x4_t)a.part[i], (float32x4_t)b.part[i]); });
 #else
     return select(a > b, a, b);
 #endif
@@ -133,6 +136,8 @@ FT_INLINE Floats smaller(Floats a, Floats b) {
     return Floats::of_parts([&](int i) { return (Floats::Part)_mm256_min_ps((__m256)a.part[i], (__m256)b.part[i]); });
 #elif defined(__SSE2__)
     return Floats::of_parts([&](int i) { return (Floats::Part)_mm_min_ps((__m128)a.part[i], (__m128)b.part[i]); });
+#elif defined(__ARM_NEON)
+    return Floats::of_parts([&](int i) { return (Floats::Part)vminnmq_f32((float32x4_t)a.part[i], (float32x4_t)b.part[i]); });
 #else
     return select(a < b, a, b);
 #endif
@@ -141,6 +146,8 @@ FT_INLINE Floats smaller(Floats a, Floats b) {
 FT_INLINE Ints larger(Ints a, Ints b) {
 #if defined(__AVX2__)
     return Ints::of_parts([&](int i) { return (Ints::Part)_mm256_max_epi32((__m256i)a.part[i], (__m256i)b.part[i]); });
+#elif defined(__ARM_NEON)
+    return Ints::of_parts([&](int i) { return (Ints::Part)vmaxq_s32((int32x4_t)a.part[i], (int32x4_t)b.part[i]); });
 #else
     return select(a > b, a, b);
 #endif
@@ -162,6 +169,13 @@ FT_INLINE Words widened(const Narrow* from) {
     });
 }
 
+#if defined(__ARM_NEON)
+// The lower halves of the lanes of two parts.
+FT_INLINE uint16x8_t low_shorts(Words x, int first) {
+    return vuzp1q_u16((uint16x8_t)x.part[first], (uint16x8_t)x.part[first + 1]);
+}
+#endif
+
 // The low 16 bits of each lane.
 FT_INLINE void store_shorts(uint16_t* to, Words x) {
 #if defined(__AVX2__)
@@ -173,6 +187,8 @@ FT_INLINE void store_shorts(uint16_t* to, Words x) {
     for (int i = 0; i < kParts; i += 2)
         _mm_storeu_si128(reinterpret_cast<__m128i*>(to + i * kPartLanes),
                          _mm_packs_epi32((__m128i)y.part[i], (__m128i)y.part[i + 1]));
+#elif defined(__ARM_NEON)
+    for (int i = 0; i < kParts; i += 2) vst1q_u16(to + i * kPartLanes, low_shorts(x, i));
 #else
     typedef uint16_t Narrow __attribute__((vector_size(kPartLanes * sizeof(uint16_t))));
     for (int i = 0; i < kParts; ++i) {
@@ -190,6 +206,8 @@ FT_INLINE void store_bytes(uint8_t* to, Words x) {
     const __m256i bytes = _mm256_packus_epi16(shorts, shorts);  // four at a time: 0, 8; 4, 12
     const __m256i ordered = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 0, 4, 1, 5));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_castsi256_si128(ordered));
+#elif defined(__ARM_NEON)
+    vst1q_u8(to, vuzp1q_u8(vreinterpretq_u8_u16(low_shorts(x, 0)), vreinterpretq_u8_u16(low_shorts(x, 2))));
 #else
     typedef uint8_t Narrow __attribute__((vector_size(kPartLanes)));
     for (int i = 0; i < kParts; ++i) {

@@ -32,10 +32,11 @@ inline float largest_magnitude(const float* x, int k) {
 }
 
 FT_INLINE void quantize_chunk(const float* x, float inverse, Input* out) {
+    constexpr float kMagic = kRoundingMagic + kInputOffset;  // the offset is even, so ties go where they went without it
     for (int i = 0; i < kChunkBytes; i += kLanes) {
-        const Words rounded = (Words)(load_floats(x + i) * inverse + kRoundingMagic);
+        const Words rounded = (Words)(load_floats(x + i) * inverse + kMagic);
         if constexpr (sizeof(Input) == 1)
-            store_bytes(reinterpret_cast<uint8_t*>(out + i), rounded ^ kInputOffset);
+            store_bytes(reinterpret_cast<uint8_t*>(out + i), rounded);
         else
             store_shorts(reinterpret_cast<uint16_t*>(out + i), rounded);
     }
