@@ -17,7 +17,7 @@ class Target:
     Attributes:
         triple: the platform as zig names it.
         tag: the wheel's platform tag. Wheels are for every Python 3: ctypes needs no ABI.
-        is_tested: wheels for it have been installed and their kernels run.
+        is_tested: wheels for it have been installed and their kernels run, for ARM under an emulator.
     """
 
     triple: str
@@ -63,7 +63,7 @@ def target_here() -> Target:
 
 TARGETS = (
     Target("x86_64-linux-gnu.2.17", "manylinux_2_17_x86_64.manylinux2014_x86_64", is_tested=True),
-    Target("aarch64-linux-gnu.2.17", "manylinux_2_17_aarch64.manylinux2014_aarch64", is_tested=False),
+    Target("aarch64-linux-gnu.2.17", "manylinux_2_17_aarch64.manylinux2014_aarch64", is_tested=True),
     Target("x86_64-linux-musl", "musllinux_1_1_x86_64", is_tested=False),
     Target("aarch64-linux-musl", "musllinux_1_1_aarch64", is_tested=False),
     Target("aarch64-macos.11.0", "macosx_11_0_arm64", is_tested=False),
