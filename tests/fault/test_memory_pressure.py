@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from farthing.engine import runner as runner_module
 from farthing.engine.ladder import Rung, make_rungs
 from farthing.engine.meter import MemoryReading
 from farthing.engine.plan.device import device_facts
+from farthing.engine.plan.ledger import make_ledger
 from farthing.engine.swappable import LiveModel
 from farthing.engine.weights.load import load_model
 from farthing.models.batch.packed import PackedBatch
@@ -42,12 +43,18 @@ class Simulated:
         return [MemoryReading("host", int(self.others * 10_000 * MIB), 10_000 * MIB)]
 
 
+def without_table(rung: Rung, live: LiveModel) -> Rung:
+    """The same step without the token table in memory, as the steps that fetch layers: each must take less."""
+    plan = replace(rung.plan, keeps_table=False)
+    return replace(rung, plan=replace(plan, ledger=make_ledger(live.description.shape, plan)))
+
+
 def every_rung(live: LiveModel) -> list[Rung]:
     """Steps that fetch layers and steps that round weights: on a CPU a plan has one kind or the other."""
     facts = device_facts("cpu")
     fetched = make_rungs(live.description, EngineSettings(device="cpu", format="none"), facts, may_round=False)
     rounded = make_rungs(live.description, EngineSettings(device="cpu", residency="resident"), facts, may_round=True)
-    rungs = [*fetched, *(rung for rung in rounded if not rung.keeps_vectors)]
+    rungs = [*fetched, *(without_table(rung, live) for rung in rounded if not rung.keeps_vectors)]
     names = list(dict.fromkeys(rung.name for rung in rungs))
     assert {"layers fetched", "weights rounded"} <= set(names)
     return rungs

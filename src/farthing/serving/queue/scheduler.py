@@ -153,9 +153,14 @@ class Scheduler:
             if job is None:
                 return None
             self._open[job] = OpenJob(flow, now_s)
-            is_free = may_run and self._worker_waits and not self._caller_runs and not self._lanes.has_waiting
+            is_busy = self._caller_runs or self._lanes.has_waiting or self._failure is not None
+            is_free = may_run and self._worker_waits and not is_busy
             flow.add(job)
-            batch = self._fill() if is_free else None
+            batch = None
+            try:
+                batch = self._fill() if is_free else None
+            except Exception as error:  # noqa: BLE001 - the worker raises it
+                self._failure = error
             if batch is None:
                 self._changed.notify()
             else:
@@ -171,7 +176,7 @@ class Scheduler:
     def give_back(self, failure: BaseException | None = None) -> None:
         """Say that a batch from `submit` has been run. `take` raises the failure, if there was one."""
         with self._changed:
-            self._caller_runs, self._failure = False, failure
+            self._caller_runs, self._failure = False, failure or self._failure
             self._changed.notify()
 
     def take(self) -> Batch | None:

@@ -78,14 +78,14 @@ def test_one_model_watches_the_memory_for_all(bert: Path, tiny_qwen3: Path) -> N
 
 
 def test_models_that_do_not_fit_together_are_refused_before_one_is_loaded(bert: Path, tiny_qwen3: Path) -> None:
-    engine = EngineSettings(memory="110MiB")
+    engine = EngineSettings(memory="84MiB")
     models = Models([config(folder, engine=engine) for folder in (tiny_qwen3, bert)], engine)
     with pytest.raises(DoesNotFitError, match="together"):
         models.prepare()
 
 
 def test_a_model_that_does_not_fit_asks_for_what_is_kept_for_requests_too(tiny_qwen3: Path) -> None:
-    engine = EngineSettings(memory="100MiB")
+    engine = EngineSettings(memory="80MiB")
 
     def opened(engine: EngineSettings) -> list[ServedModel]:
         requests = RequestMemory(0)
@@ -94,11 +94,11 @@ def test_a_model_that_does_not_fit_asks_for_what_is_kept_for_requests_too(tiny_q
         models.entries[0].load()
         return [models.entries[0].backend]  # type: ignore[list-item]
 
-    with pytest.raises(DoesNotFitError, match="Of 100MiB, 6 MiB are kept for what else the process holds") as caught:
+    with pytest.raises(DoesNotFitError, match="Of 80MiB, 5 MiB are kept for what else the process holds") as caught:
         opened(engine)
     found = re.search(r"Give ([0-9,]+) MiB or more", str(caught.value))
     assert found is not None
-    assert int(found[1]) > 100
+    assert int(found[1]) > 80
     close(opened(EngineSettings(memory=f"{found[1]}MiB")))
 
 
