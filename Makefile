@@ -16,9 +16,9 @@ help: ## List the commands
 
 install: $(INSTALLED) ## Make .venv with the farthing command and everything the tests need
 
-# What serving on a CPU needs, and kernels for this CPU alone, which take a sixth of the time of all. They are compiled
-# while pip loads; where there is no compiler (status 3), pip brings one. Python compiles its modules when they are first imported (--no-compile), since most never are. Those
-# who run the tests later add to the same .venv.
+# What serving on a CPU needs, and kernels for this CPU alone, which take a fifth of the time of all. They are compiled
+# while pip loads; where there is no compiler (status 3), pip brings one. Python compiles its modules when they are first
+# imported (--no-compile), since most never are. Those who run the tests later add to the same .venv.
 $(SERVING): pyproject.toml constraints.txt tools/make_venv.sh hatch_build.py $(wildcard native/*/*)
 	FARTHING_NATIVE=here $(PYTHON) native/build_native.py & compiling=$$!; \
 	sh tools/make_venv.sh $(PYTHON) $(VENV) && \

@@ -23,7 +23,7 @@ from statistics import median
 import numpy as np
 
 from report import facts, json_line, table
-from start_up import ENVIRONMENT, FARTHING, exported, free_port, is_ready
+from start_up import ENVIRONMENT, FARTHING, ONNX_SESSION, exported, free_port, is_ready
 
 LOOP = """
 import json, sys, time
@@ -42,20 +42,9 @@ embedder = Embedder(sys.argv[1])
 def embed(text):
     return embedder.encode([text])[0]
 """
-PEER = """
-import sys
-import numpy as np
-import onnxruntime
-from tokenizers import Tokenizer
-options = onnxruntime.SessionOptions()
-options.intra_op_num_threads = int(sys.argv[3])
-session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
-tokenizer = Tokenizer.from_file(sys.argv[2] + "/tokenizer.json")
-tokenizer.no_padding()
-names = [given.name for given in session.get_inputs()]
+PEER = f"""{ONNX_SESSION}
 def embed(text):
-    ids = np.array([tokenizer.encode(text).ids], dtype=np.int64)
-    row = session.run(None, dict(zip(names, (ids, np.ones_like(ids)))))[0][0]
+    row = rows(text)[0]
     return row / np.linalg.norm(row)
 """
 SETTLE_S = 0.3  # threads may spin for a while after their work

@@ -41,19 +41,24 @@ vectors = Embedder(sys.argv[1]).encode([sys.argv[2]])
 assert vectors.shape[0] == 1
 print(*(line for line in open("/proc/self/status") if line.startswith("VmRSS")))
 """
-PEER = """
+# With the model's file, the folder of its tokenizer, and the number of threads as its first arguments.
+ONNX_SESSION = """
 import sys
 import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 options = onnxruntime.SessionOptions()
-options.intra_op_num_threads = int(sys.argv[4])
+options.intra_op_num_threads = int(sys.argv[3])
 session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
 tokenizer = Tokenizer.from_file(sys.argv[2] + "/tokenizer.json")
 tokenizer.no_padding()
-ids = np.array([tokenizer.encode(sys.argv[3]).ids], dtype=np.int64)
 names = [given.name for given in session.get_inputs()]
-session.run(None, dict(zip(names, (ids, np.ones_like(ids)))))
+def rows(text):
+    ids = np.array([tokenizer.encode(text).ids], dtype=np.int64)
+    return session.run(None, dict(zip(names, (ids, np.ones_like(ids)))))[0]
+"""
+PEER = f"""{ONNX_SESSION}
+rows(sys.argv[4])
 print(*(line for line in open("/proc/self/status") if line.startswith("VmRSS")))
 """
 # As users have it: modules that were compiled once are not compiled again.
@@ -175,7 +180,7 @@ def main() -> None:
             starts["farthing serve LARGE to /health"] = lambda: of_server(options.large)
         if peer := exported(options.peer_model):
             threads = str(about["threads"])
-            starts["ONNX Runtime to the first vector"] = lambda: of_program(PEER, peer[0], peer[1], TEXT, threads)
+            starts["ONNX Runtime to the first vector"] = lambda: of_program(PEER, *peer, threads, TEXT)
         found: dict[str, list[Start]] = {name: [] for name in starts}
         for number in range(options.rounds + 1):
             for name, start in starts.items():

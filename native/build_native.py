@@ -3,7 +3,7 @@
     python native/build_native.py [flags]       for example -DFT_PROFILE, which counts cycles by stage
 
 Without flags, nothing is compiled that the library there was made of. With FARTHING_NATIVE=here in the environment only
-the best instruction set of this CPU is compiled, which takes a sixth of the time: such a library is for this machine
+the best instruction set of this CPU is compiled, which takes a fifth of the time: such a library is for this machine
 alone. The objects are kept in native/.objects, so that the others can be added later.
 
 In: native/src and a compiler (CXX, which may be several words; else g++, c++ or clang++, else Clang from the package

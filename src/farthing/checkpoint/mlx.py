@@ -18,13 +18,14 @@ from typing import Any
 
 import numpy as np
 
+from farthing.checkpoint.quantiser import MLX
 from farthing.checkpoint.reader import Checkpoint, TensorInfo
 from farthing.checkpoint.table import Dequantise, QuantisedTable, Table, dequantised
 from farthing.core.arrays import Array, to_float32
 from farthing.core.errors import CheckpointError
 
 BITS = (2, 4, 8)
-SETTINGS = ("quantization", "quantization_config")  # MLX writes both, with the same content
+SETTINGS = (MLX, "quantization_config")  # MLX writes both, with the same content
 
 
 @dataclass(frozen=True)
