@@ -54,7 +54,8 @@ def test_writing_and_measuring_have_a_bar_each_on_a_terminal_and_none_elsewhere(
     monkeypatch.setattr(sys, "stderr", Terminal())
     assert run(["quantize", str(model), str(tmp_path / "again")]) == 0
     told = sys.stderr.getvalue()
-    assert told.count("Measuring how close: 100%") == 1
+    # A bar draws itself again at times of its own choosing, always on the same line.
+    assert len([line for line in told.split("\n") if "Measuring how close: 100%" in line]) == 1
     assert f"{model}: " in told
 
 
