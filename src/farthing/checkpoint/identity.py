@@ -15,10 +15,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import CheckpointError
 
 # The version of what is digested and how. It is raised when that changes, so that vectors kept under the earlier

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from farthing.checkpoint.json_file import read_json
+from farthing.core.deferred import dataclass
 from farthing.core.errors import CheckpointError
 
 FILE = "farthing.json"

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from farthing.checkpoint.quantiser import MLX
 from farthing.checkpoint.reader import Checkpoint, TensorInfo
 from farthing.checkpoint.table import Dequantise, QuantisedTable, Table, dequantised
 from farthing.core.arrays import Array, to_float32
+from farthing.core.deferred import dataclass
 from farthing.core.errors import CheckpointError
 
 BITS = (2, 4, 8)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any
@@ -25,6 +24,7 @@ from farthing.checkpoint.remembered import remembered
 from farthing.checkpoint.table import Table
 from farthing.checkpoint.tokenizer_file import TOKENIZER_FILES, tokenizer_json
 from farthing.core.arrays import DTYPES, Array
+from farthing.core.deferred import dataclass
 from farthing.core.errors import CheckpointError
 
 INDEX = "model.safetensors.index.json"

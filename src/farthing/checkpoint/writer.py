@@ -11,7 +11,6 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,6 +18,7 @@ import numpy as np
 
 from farthing.checkpoint.reader import INDEX
 from farthing.core.arrays import NAMES, Array
+from farthing.core.deferred import dataclass
 
 DATA_ALIGNMENT = 64  # the format asks for 8; packed matrices, computed where they are mapped, need 64
 SHARD_BYTES = 4_000_000_000

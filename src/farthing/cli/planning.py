@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from farthing.cli.bench.model import check_mistyped, choices, shape_name
 from farthing.cli.bench.report import columns
+from farthing.core.deferred import dataclass
 from farthing.core.errors import DoesNotFitError, ModelNotFoundError
 from farthing.core.settings import EngineSettings, SourceSettings
 from farthing.core.sizes import mebibytes

@@ -8,8 +8,8 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import SettingsError, shown
 
 MAX_CHARS = 255

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import MAX_SHOWN, SettingsError, shown
 from farthing.core.resolve import Resolved, convert
 from farthing.core.settings import EngineSettings, ModelSettings, ServingSettings, SourceSettings, UpstreamSettings

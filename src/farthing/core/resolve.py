@@ -11,10 +11,11 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import MAX_SHOWN, SettingsError, shown
 from farthing.core.settings import GROUPS, RETIRED, Checked, base_type, is_of_type
 from farthing.core.settings.field import HIDDEN, TYPES, shown_value

@@ -9,7 +9,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from farthing.core.deferred import dataclass
 
 ELSEWHERE = "upstream"  # stands for the pooling that a server elsewhere does
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from farthing.checkpoint.model_folder import adapter_in, own_folder
 from farthing.checkpoint.quantiser import REMEDY, quantised_by
 from farthing.checkpoint.reader import Checkpoint
 from farthing.checkpoint.tokenizer_file import tokenizer_path
+from farthing.core.deferred import dataclass
 from farthing.core.errors import CheckpointError, SettingsError
 from farthing.core.settings import EngineSettings
 from farthing.engine.fidelity import check_fidelity

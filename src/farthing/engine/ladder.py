@@ -8,9 +8,10 @@ before steps that round weights. Pure arithmetic: nothing is loaded, and when to
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
+from farthing.core.deferred import dataclass
 from farthing.core.settings import EngineSettings
 from farthing.engine.describe import ModelDescription
 from farthing.engine.plan.choose import LEAST_TOKENS, formats, make_way

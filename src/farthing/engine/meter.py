@@ -12,10 +12,10 @@ says what is free, counting all processes, as NVML would; memory that torch's al
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from farthing.core.deferred import dataclass
 from farthing.engine.plan.cgroup import ROOT, groups, read_lines
 from farthing.engine.plan.cpu import host_memory_bytes
 

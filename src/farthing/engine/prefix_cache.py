@@ -11,8 +11,8 @@ from __future__ import annotations
 from bisect import bisect
 from collections import OrderedDict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from farthing.core.deferred import dataclass
 from farthing.models.batch.forest import MIN_SHARED_TOKENS, Forest, Segment, distinct, grow
 from farthing.models.batch.held_keys import HeldKeys, KnownPrefix
 from farthing.models.batch.token_key import TOKEN_BYTES, common_tokens, token_key

@@ -10,11 +10,11 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from farthing.core.arrays import Array
+from farthing.core.deferred import dataclass
 from farthing.core.errors import NonFiniteError, OutOfMemoryError
 from farthing.engine.memory import Trimmer
 from farthing.engine.plan.prefix_memory import held_token_bytes

@@ -10,8 +10,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import EngineError
 from farthing.engine.describe import ModelDescription
 from farthing.engine.plan.plan import Plan

@@ -8,9 +8,10 @@ left-over tensors, the planner (bytes), and synthetic checkpoints (names and sha
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
+from farthing.core.deferred import dataclass
 from farthing.quant.format import CoarseFormat, MatrixShape, WeightFormat
 
 Shape = tuple[int, ...]

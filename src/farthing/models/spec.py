@@ -9,8 +9,10 @@ read from the files beside config.json (`farthing.models.embedding_config`). No 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
+
+from farthing.core.deferred import dataclass
 
 Pooling = Literal["last", "cls", "mean"]
 

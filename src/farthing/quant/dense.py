@@ -7,13 +7,13 @@ that is read anew for each pass when it is multiplied.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from farthing.core.arrays import BF16, Array, to_bf16, to_float32
+from farthing.core.deferred import dataclass
 from farthing.quant.format import MatrixShape, Region
 from farthing.quant.native_matrix import NativeMatrix, StoredMatrix, UnpackedMatrix
 

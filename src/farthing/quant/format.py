@@ -13,12 +13,12 @@ with the next `take`. Regions are not for use by several threads at once: a mode
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
 from farthing.core.arrays import Array, aligned_empty
+from farthing.core.deferred import dataclass
 from farthing.quant import dense_packed, int8_packed
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from farthing.core.deferred_checks import deferred_checks
+from farthing.core.deferred import deferred_checks
 
 with deferred_checks():  # those of FastAPI's OpenAPI document, which hardly anybody asks for
     from fastapi import FastAPI

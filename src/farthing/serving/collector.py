@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from farthing.core.deferred import dataclass
 from farthing.serving.queue.batch import Job, JobRows
 from farthing.serving.request import Timings, mean_timings
 from farthing.serving.text.vocabulary import Unknown

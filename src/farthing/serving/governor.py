@@ -20,11 +20,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
+from farthing.core.deferred import dataclass
 from farthing.core.settings import EngineSettings, ServingSettings
 from farthing.core.sizes import parse_bytes
 from farthing.engine.ladder import Rung, make_rungs

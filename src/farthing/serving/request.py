@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import DeadlineError, InputError, TooManyTextsError, shown
 from farthing.core.settings import ServingSettings
 from farthing.core.space import VectorSpace

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Protocol
+
+from farthing.core.deferred import dataclass
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ that a model in a folder loads without waiting for one.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from farthing.checkpoint.gguf.header import is_gguf
 from farthing.checkpoint.model_folder import adapter_in, own_folder
+from farthing.core.deferred import dataclass
 from farthing.core.errors import ModelNotFoundError, SettingsError
 from farthing.core.files import user_path
 from farthing.core.settings import SourceSettings

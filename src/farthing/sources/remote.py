@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import ModelNotFoundError, SettingsError
 from farthing.core.files import FARTHING_CACHE, cache_folder
 from farthing.core.settings import SourceSettings

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import CachedRepoInfo, HFCacheInfo, scan_cache_dir
 from huggingface_hub.errors import CacheNotFound
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import SettingsError
 from farthing.core.files import FARTHING_CACHE, cache_folder
 from farthing.core.settings import SourceSettings

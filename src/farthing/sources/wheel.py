@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import ModelNotFoundError
 
 if TYPE_CHECKING:

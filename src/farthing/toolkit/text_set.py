@@ -11,11 +11,12 @@ import functools
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 import numpy as np
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import EmptyInputError, InputError
 from farthing.core.progress import progress_bar
 from farthing.serving.request import EmbedRequest, InputType, parts_of

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import httpx
+
+from farthing.core.deferred import dataclass
 
 ACCEPTED = "gzip"  # in the header accept-encoding; the one compression that is undone
 FLOOR_BYTES = 2**20

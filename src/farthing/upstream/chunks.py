@@ -7,8 +7,8 @@ In: texts and token ids as clients send them. Out: chunks, which know the inputs
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import EmptyInputError, InputError
 from farthing.core.settings import ServingSettings
 from farthing.serving.text.clean import fit_text

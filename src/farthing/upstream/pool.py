@@ -15,9 +15,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TypeVar
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import (
     NoUpstreamError,
     ServingError,

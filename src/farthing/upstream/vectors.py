@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import orjson
 
+from farthing.core.deferred import dataclass
 from farthing.upstream.answer import AttemptFailedError, vectors_limit
 from farthing.upstream.client import UpstreamClient, at
 

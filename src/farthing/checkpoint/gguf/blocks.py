@@ -7,12 +7,12 @@ quantised values are left to the gguf package (the extra `gguf`), which knows al
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from farthing.core.arrays import BF16, NAMES, Array
+from farthing.core.deferred import dataclass
 from farthing.core.errors import CheckpointError, MissingExtraError
 
 PLAIN: Mapping[int, np.dtype[Any]] = {0: np.dtype(np.float32), 1: np.dtype(np.float16), 30: BF16}

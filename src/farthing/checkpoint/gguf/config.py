@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import CheckpointError, UnknownArchitectureError
 
 # qwen3.pooling_type as llama.cpp numbers it; a file that has none, or 0, leaves the pooling to the family.

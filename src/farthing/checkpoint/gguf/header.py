@@ -11,10 +11,10 @@ from __future__ import annotations
 import mmap
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import CheckpointError
 
 MAGIC = b"GGUF"

@@ -6,8 +6,8 @@ Benchmarks outside of this package use this module too.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import MeasurementError
 from farthing.engine.plan.cpu import busy_seconds
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from farthing.cli.bench.checks import Meter, require_all_computed
+from farthing.core.deferred import dataclass
 from farthing.core.errors import ClosedError
 from farthing.core.settings import ServingSettings
 from farthing.engine.describe import ModelDescription

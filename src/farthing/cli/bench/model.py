@@ -8,12 +8,12 @@ from __future__ import annotations
 import difflib
 import shutil
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 from filelock import FileLock
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import ModelNotFoundError
 from farthing.core.files import FARTHING_CACHE, cache_folder
 from farthing.core.progress import progress_bar

@@ -6,11 +6,11 @@ In: runs and a model. Out: frozen results, which `farthing.cli.bench.report` ren
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from farthing.cli.bench.measure import Task
+from farthing.core.deferred import dataclass
 from farthing.engine.plan.cgroup import read_lines
 from farthing.engine.weights.load import LoadedModel
 

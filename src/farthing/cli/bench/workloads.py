@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from farthing.core.deferred import dataclass
 
 SHORTEST, LONGEST, NUM_MIXED = 16, 512, 64
 MIXED = tuple(SHORTEST + place * (LONGEST - SHORTEST) // (NUM_MIXED - 1) for place in range(NUM_MIXED))

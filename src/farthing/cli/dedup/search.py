@@ -6,7 +6,6 @@ In: texts, and the options that were given. Out: `Duplicates`. A model is opened
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from farthing.cli.common.data_options import opened_encoder
+from farthing.core.deferred import dataclass
 from farthing.core.resolve import Resolved
 from farthing.toolkit.dedup.order import Keep, read_times
 from farthing.toolkit.records.fields import require_field

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from farthing.core.deferred import dataclass
 from farthing.core.errors import SettingsError
 from farthing.core.host_names import HostNames
 from farthing.core.origins import Origins

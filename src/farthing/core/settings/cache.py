@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import SettingsError
 from farthing.core.settings.field import Checked, option
 from farthing.core.sizes import parse_bytes

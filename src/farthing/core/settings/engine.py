@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import SettingsError
 from farthing.core.settings.field import Checked, option
 from farthing.core.sizes import parse_bytes

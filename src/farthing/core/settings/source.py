@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from farthing.core.deferred import dataclass
 from farthing.core.settings.field import Checked, option
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from farthing.core.deferred import dataclass
 from farthing.core.errors import SettingsError
 from farthing.core.settings.field import Checked, check_http_url, option
 

@@ -10,8 +10,9 @@ https://docs.kernel.org/scheduler/sched-bwc.html
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from farthing.core.deferred import dataclass
 
 ROOT = Path("/")
 

@@ -9,8 +9,9 @@ are ordered by how close they are. Texts are shortened, within limits, before ei
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import DoesNotFitError, SettingsError
 from farthing.core.settings import EngineSettings
 from farthing.core.sizes import mebibytes

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import MissingExtraError, SettingsError
 from farthing.engine.plan.cpu import cpu_name, cpu_threads, host_memory_bytes
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from farthing.core.deferred import dataclass
 from farthing.engine.plan.run_mode import DTYPE_BYTES, Dtype, ModelShape, Place, Way
 from farthing.engine.plan.scratch import FP32_BYTES, Pass, native_pass_bytes, torch_pass_bytes
 from farthing.models.forward.native_pass import layer_shape

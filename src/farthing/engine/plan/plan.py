@@ -7,8 +7,8 @@ In: settings and device facts. Out: the parts of a frozen `Plan`, which the load
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import SettingsError
 from farthing.core.settings import EngineSettings
 from farthing.core.sizes import mebibytes

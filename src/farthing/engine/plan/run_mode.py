@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Literal, get_args
 
+from farthing.core.deferred import dataclass
 from farthing.models.layout import Layout
 from farthing.models.spec import ModelSpec
 from farthing.quant.format import WeightFormat

@@ -7,8 +7,8 @@ holds them against measured peaks). Weights, the token table, the interpreter an
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
+from farthing.core.deferred import dataclass
 from farthing.models.spec import ModelSpec
 from farthing.models.torch_pass.sizes import ALL_HEADS_TOKENS
 from farthing.quant.native.arguments import LayerShape

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import DoesNotFitError, SettingsError
 from farthing.core.settings import EngineSettings
 from farthing.core.sizes import mebibytes, parse_bytes

@@ -14,8 +14,8 @@ import numpy as np
 
 from farthing.checkpoint.table import Table
 from farthing.core.arrays import Array, to_float32
-from farthing.core.pages import let_go
 from farthing.engine.describe import ModelDescription
+from farthing.engine.weights.pages import let_go
 from farthing.engine.weights.tensor_names import NamedWeights
 from farthing.models.forward.rotation import Rotation
 from farthing.models.layout import MatrixPart, RowsPart

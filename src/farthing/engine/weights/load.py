@@ -7,9 +7,10 @@ names, shapes and types are checked against the model's layout.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from farthing.core.deferred import dataclass
 from farthing.core.settings import EngineSettings
 from farthing.engine.computing import Computing, OnLayer
 from farthing.engine.describe import ModelDescription, describe_model

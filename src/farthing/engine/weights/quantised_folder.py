@@ -8,7 +8,6 @@ In: a description with a manifest. Out: its tensors, as `farthing.engine.weights
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 from farthing.checkpoint.manifest import remedy
 from farthing.checkpoint.reader import Checkpoint
 from farthing.core.arrays import ALIGNMENT, NAMES, Array, aligned_empty
+from farthing.core.deferred import dataclass
 from farthing.core.errors import CheckpointError
 from farthing.engine.describe import ModelDescription
 from farthing.engine.weights.convert import gathered

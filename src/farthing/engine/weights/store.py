@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from farthing.core.arrays import Array
-from farthing.core.pages import let_go, read_ahead
+from farthing.engine.weights.pages import let_go, read_ahead
 
 Layer = TypeVar("Layer", covariant=True)
 

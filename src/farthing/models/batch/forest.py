@@ -8,11 +8,12 @@ Shared prefixes of any nesting are found by sorting; no tree over single tokens 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import pairwise
 
 import numpy as np
 
+from farthing.core.deferred import dataclass
 from farthing.models.batch.held_keys import HeldKeys, KnownPrefix
 from farthing.models.batch.token_key import common_tokens, token_key
 

@@ -6,8 +6,10 @@ later text continues from there. Only for causal models, where what comes first 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from farthing.core.deferred import dataclass
 
 
 @dataclass(eq=False)

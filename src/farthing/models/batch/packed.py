@@ -8,12 +8,12 @@ the same place lie side by side, and attention takes each such run as one dense 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
 
 from farthing.core.arrays import Array
+from farthing.core.deferred import dataclass
 from farthing.models.batch.forest import Forest
 from farthing.models.batch.held_keys import HeldKeys, KnownPrefix
 

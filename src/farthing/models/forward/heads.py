@@ -11,12 +11,13 @@ modeling_bert.py and modeling_xlm_roberta.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from farthing.core.arrays import Array
+from farthing.core.deferred import dataclass
 from farthing.core.errors import CheckpointError, TokenizerError
 from farthing.models.config import architectures, shown, table
 from farthing.models.layout import Layout, RowsPart, VectorPart

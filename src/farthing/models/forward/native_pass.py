@@ -9,11 +9,12 @@ have a scale for each 256 inputs, and attention multiplies in bf16).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
 from farthing.core.arrays import Array, aligned_empty
+from farthing.core.deferred import dataclass
 from farthing.core.errors import CheckpointError
 from farthing.models.batch.packed import PackedBatch
 from farthing.models.forward.plain_pass import rotary_tables

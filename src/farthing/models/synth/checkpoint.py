@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 from farthing.checkpoint.stated_dtype import STATED
 from farthing.checkpoint.writer import TensorSpec, write_tensors
 from farthing.core.arrays import BF16
+from farthing.core.deferred import dataclass
 from farthing.core.errors import SettingsError
 from farthing.models.config import SYNTHETIC
 from farthing.models.families.qwen3 import DEFAULT_TASK, INSTRUCTION, Qwen3Family

@@ -6,10 +6,10 @@ Neither asks in which format a matrix is stored or where a layer lives.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import torch
 
+from farthing.core.deferred import dataclass
 from farthing.models.batch.packed import PackedBatch
 from farthing.models.forward.rotation import Rotation
 from farthing.models.spec import ModelSpec

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 from farthing.core.arrays import Array
+from farthing.core.deferred import dataclass
 from farthing.quant.native.library import (
     BatchPointers,
     CLayerSpec,

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from farthing.core.arrays import BF16, Array
+from farthing.core.deferred import dataclass
 from farthing.quant.native.arguments import (
     NORM_CODES,
     LayerShape,

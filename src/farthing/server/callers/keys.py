@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import SettingsError
 from farthing.core.files import user_path
 from farthing.core.resolve import read_toml

@@ -11,7 +11,7 @@ import http
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 import orjson
@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import (
     AuthenticationError,
     DeadlineError,

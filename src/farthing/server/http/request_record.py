@@ -10,7 +10,7 @@ import random
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field  # noqa: TID251 # one with slots
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:

@@ -11,9 +11,10 @@ import concurrent.futures
 import threading
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import ClosedError
 from farthing.serving.request import EmbedRequest, EmbedResult, Ranked, RerankRequest, joined, parts_of
 from farthing.toolkit.encoder import check_unchanged

@@ -17,9 +17,9 @@ import logging
 import math
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import MissingExtraError
 
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import WrongTaskError
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import ClosedError, QueueFullError, ServingError
 from farthing.core.settings import ServingSettings
 from farthing.server.models.answers import Answer, Scores, ServiceHealth, takes, wrong_task

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import InputError
 from farthing.core.settings import ServingSettings
 from farthing.core.space import VectorSpace

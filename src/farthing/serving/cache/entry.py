@@ -16,11 +16,11 @@ import hashlib
 import json
 import zlib
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
+from farthing.core.deferred import dataclass
 from farthing.core.space import VectorSpace
 from farthing.serving.vectors import finish_vectors
 

@@ -7,8 +7,9 @@ both.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from farthing.core.deferred import dataclass
 
 # Seconds after which a client gives a connection up. A request has gone on long before (`cache_timeout_ms`).
 GIVE_UP_S = 1.0

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import SettingsError
 from farthing.engine.describe import ModelDescription
 from farthing.engine.plan.device import device_facts

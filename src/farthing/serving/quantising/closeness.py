@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from farthing.core.deferred import dataclass
 from farthing.core.settings import EngineSettings
 from farthing.engine.describe import describe_model
 from farthing.engine.runner import Runner

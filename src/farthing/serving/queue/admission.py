@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import QueueFullError, TooManyTextsError, TooManyTokensError
 from farthing.serving.queue.estimates import Size
 from farthing.serving.queue.lane import HELD_TEXTS, HELD_TOKENS, Flow, Lane, expected_wait_s

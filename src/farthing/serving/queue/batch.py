@@ -14,11 +14,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import FarthingError
 from farthing.engine.runner import BatchOutput
 from farthing.models.batch.token_key import token_key

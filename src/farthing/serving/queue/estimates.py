@@ -14,8 +14,9 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from farthing.core.deferred import dataclass
 
 SPEED_MEMORY_S = 10.0
 # Tokens that texts share count for each of the texts, as in the queue, but all tokens together count for at most this

@@ -18,9 +18,9 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import ClosedError, FarthingError, InputError, QueueFullError
 from farthing.serving.queue.admission import QueueLimits, Throughput, check_room
 from farthing.serving.queue.batch import Batch, Filling, Job

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
+from farthing.core.deferred import dataclass
 from farthing.engine.describe import ModelDescription
 from farthing.models.batch.forest import MIN_SHARED_TOKENS
 from farthing.models.batch.token_key import TOKEN_BYTES, common_tokens

@@ -7,9 +7,10 @@ thread it is called on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import InputError, PromptTooLongError, TextTooLongError, TooManyTokensError, failed_index
 from farthing.core.settings import ServingSettings
 from farthing.serving.request import TextEnd

@@ -12,7 +12,6 @@ whole process shares, where they wait for other lists; a single text is tokenise
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tokenizers import models, normalizers
 
 from farthing.checkpoint.tokenizer_file import read_tokenizer, tokenizer_path
+from farthing.core.deferred import dataclass
 from farthing.core.errors import InvalidTokenError, SettingsError, TokenizerError
 from farthing.serving.request import TextEnd
 from farthing.serving.text.boundaries import boundaries_of

@@ -6,7 +6,9 @@ The path of the input, the device, batch sizes and chunk sizes are not part of t
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+
+from farthing.core.deferred import dataclass
 
 # Version of the folder's files; it goes up when this code can no longer read older folders.
 LAYOUT = 1

@@ -10,11 +10,12 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import InputError
 from farthing.core.space import VectorSpace
 from farthing.serving.request import EmbedRequest, EmbedResult

@@ -9,10 +9,10 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import InputError, SettingsError
 from farthing.core.resolve import resolve
 from farthing.core.settings import EngineSettings, ServingSettings, SourceSettings, UpstreamSettings

@@ -20,12 +20,12 @@ should be one if its points, apart from noise, are all in one place. `group` han
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import InputError
 from farthing.toolkit.cluster.labels import characteristic_terms
 from farthing.toolkit.cluster.map import UMAP_NEIGHBOURS, choose_layout, lay_out

@@ -6,11 +6,11 @@ found. All distances are Euclidean. The neighbours are exact; the graph is fast 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from farthing.core.deferred import dataclass
 from farthing.toolkit.optional import needed
 
 # Vectors of one text from two batches (cosine 0.999999) are this far apart; points no farther apart count as the same.

@@ -7,10 +7,10 @@ distance to that text, and whether it is dropped. Texts that are the same need o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import InputError
 from farthing.toolkit.dedup.exact import first_of_each, found_in
 from farthing.toolkit.dedup.near import near_duplicates, near_duplicates_of, nothing_near

@@ -13,11 +13,11 @@ Neighbor Search", section IV). Neither way copies all vectors; they may stay in 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
+from farthing.core.deferred import dataclass
 from farthing.core.progress import progress_bar
 
 # Rows that are settled together; they are compared with each other directly.

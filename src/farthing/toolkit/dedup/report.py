@@ -10,10 +10,10 @@ texts it would drop.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from farthing.core.deferred import dataclass
 from farthing.toolkit.dedup.find import Duplicates
 
 # The threshold is the upper edge of a bar. The bars go on to three times the threshold; for 0.35 each is 0.05 wide.

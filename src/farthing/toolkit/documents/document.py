@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import InvalidTextError
 from farthing.toolkit.documents.values import said, words_of
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import EmptyInputError, InputError
 from farthing.toolkit.documents.document import Document
 from farthing.toolkit.documents.kinds import suffix_of

@@ -12,12 +12,12 @@ import json
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import InputError
 from farthing.core.files import write_atomically
 from farthing.core.space import VectorSpace

@@ -7,11 +7,11 @@ setting, with its figures and its costs. The caller varies weight formats by ope
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import DimensionsError
 from farthing.serving.vectors import finish_vectors
 from farthing.toolkit.encoder import Encoder

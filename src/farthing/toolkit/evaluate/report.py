@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
+from farthing.core.deferred import dataclass
 from farthing.toolkit.evaluate.grid import Row
 from farthing.toolkit.evaluate.labels import NUM_DRAWS, TEXTS_A_LABEL
 from farthing.toolkit.evaluate.retrieval import DEPTH

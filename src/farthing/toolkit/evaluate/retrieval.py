@@ -11,12 +11,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from farthing.core.deferred import dataclass
 from farthing.toolkit.evaluate.sets.retrieval import RetrievalSet
 from farthing.toolkit.index.hybrid import Blend, by_both, by_vector, by_words
 from farthing.toolkit.optional import needed

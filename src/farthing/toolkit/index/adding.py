@@ -12,11 +12,12 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import closing
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
 import numpy as np
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import InputError
 from farthing.toolkit.documents.document import Document
 from farthing.toolkit.documents.limits import check_copies, checked

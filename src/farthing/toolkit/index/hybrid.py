@@ -13,11 +13,11 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import InputError
 from farthing.toolkit.index.words import Asked
 from farthing.toolkit.stores.passage import Passage

@@ -9,9 +9,10 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import InputError, ModelNotFoundError, UnreadableIndexError, WrongSpaceError
 from farthing.core.space import VectorSpace
 from farthing.toolkit.documents.splitting.split import Splitting

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from farthing.core.deferred import dataclass
 from farthing.toolkit.index.excerpt import Excerpt
 from farthing.toolkit.stores.passage import Passage
 

@@ -8,9 +8,10 @@ candidates anew.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple, Protocol
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import EmptyInputError, InputError
 from farthing.serving.request import EmbedRequest
 from farthing.toolkit.encoder import Encoder

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
+from farthing.core.deferred import dataclass
 from farthing.serving.request import EmbedResult
 from farthing.toolkit.encoder import Encoder
 

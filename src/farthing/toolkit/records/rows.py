@@ -14,9 +14,10 @@ import itertools
 import json
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple, Protocol
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import InputError
 
 

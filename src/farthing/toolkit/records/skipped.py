@@ -3,8 +3,9 @@ reasons."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import InputError
 
 MOST_NAMED = 20

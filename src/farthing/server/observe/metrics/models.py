@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from prometheus_client.registry import Collector
 
+from farthing.core.deferred import dataclass
 from farthing.core.version import __version__, installed_version
 from farthing.server.observe.metrics import catalogue
 from farthing.server.observe.metrics.metric import Family

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
+from farthing.core.deferred import dataclass
 from farthing.toolkit.documents.document import PLAIN_TEXT
 
 OnGuess = Callable[[str], object]  # is told an encoding that was guessed

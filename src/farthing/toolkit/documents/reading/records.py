@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import InputError
 from farthing.toolkit.documents.document import Document, FieldValue
 from farthing.toolkit.documents.limits import MAX_LIST_VALUES, fitting_title, is_plain

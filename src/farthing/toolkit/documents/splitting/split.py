@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import InputError
 from farthing.toolkit.documents.document import MARKDOWN, PLAIN_TEXT, Document
 from farthing.toolkit.documents.limits import check_kind, named

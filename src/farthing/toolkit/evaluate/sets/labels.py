@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from farthing.core.deferred import dataclass
 from farthing.toolkit.evaluate.sets.records import SetPart, Wanted, first_fields, label_of, read_records, text_of
 
 LOOKED_FOR = "labels: train.jsonl and test.jsonl with text and label"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from farthing.core.deferred import dataclass
 from farthing.toolkit.evaluate.sets.records import (
     SetPart,
     Wanted,

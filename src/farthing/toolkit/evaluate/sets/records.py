@@ -6,9 +6,10 @@ In: a file. Out: its records, each with its line number, and checked columns of 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import InputError
 from farthing.serving.request import InputType
 from farthing.toolkit.records.fields import require_field, require_text

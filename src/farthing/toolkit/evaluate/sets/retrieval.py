@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from farthing.core.deferred import dataclass
 from farthing.core.errors import EmptyInputError, InputError
 from farthing.toolkit.evaluate.sets.records import Records, SetPart, Wanted, id_of, read_records, source_of, text_of
 from farthing.toolkit.records.lines import Lines, without_end

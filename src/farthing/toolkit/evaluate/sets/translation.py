@@ -5,9 +5,9 @@ Each record has a sentence in both languages, `src` and `tgt`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from farthing.core.deferred import dataclass
 from farthing.toolkit.evaluate.sets.records import (
     SetPart,
     Wanted,

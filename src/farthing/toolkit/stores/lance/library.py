@@ -2,7 +2,7 @@
 
 LanceDB imports a client for a server of its own, some hundred classes and functions that pydantic checks arguments for.
 This takes most of the import, and an index in a folder uses nothing of it: the client waits until it is used
-(`farthing.toolkit.stores.lance.postponed`), as do checks of other classes (`farthing.core.deferred_checks`).
+(`farthing.toolkit.stores.lance.postponed`), as do checks of other classes (`farthing.core.deferred`).
 
 Before Python 3.12 LanceDB also has its own methods compared with those that they override, by decompiling them. That
 is a matter for its authors, and left out.
@@ -17,7 +17,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from farthing.core.deferred_checks import deferred_checks
+from farthing.core.deferred import deferred_checks
 from farthing.toolkit.stores.lance.postponed import postponed
 
 CLIENT = "lance_namespace_urllib3_client"

@@ -10,7 +10,7 @@ import sys
 
 import pydantic
 
-from farthing.core.deferred_checks import pydantic_defaults
+from farthing.core.deferred import pydantic_defaults
 from farthing.toolkit.stores.lance.library import import_lancedb
 
 try:  # LanceDB needs it before Python 3.12
