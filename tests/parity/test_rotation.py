@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from farthing.core.arrays import Array
+from farthing.core.deferred import dataclass
 from farthing.core.settings import EngineSettings
 from farthing.engine.runner import Runner
 from farthing.engine.weights.load import load_model

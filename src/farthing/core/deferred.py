@@ -27,7 +27,8 @@ else:
     def dataclass(kind: type | None = None, /, *, frozen: bool = False, eq: bool = True) -> Any:
         """As `dataclasses.dataclass`: objects of such classes are compared, hashed, shown, replaced and pickled alike.
 
-        Fields are those of `dataclasses.field`, with everything that it takes but `kw_only`.
+        Fields are those of `dataclasses.field`, with everything that it takes but `kw_only`. What inherits from such a
+        class and is frozen is made by this function too.
         """
 
         def define(kind: type) -> type:

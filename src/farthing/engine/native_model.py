@@ -17,6 +17,7 @@ from farthing.models.forward.pooling import pooled_rows
 from farthing.models.layout import MatrixPart
 from farthing.models.token_table import TokenTable
 from farthing.quant.format import Region
+from farthing.quant.native.arguments import NativeWeights
 from farthing.quant.native.team import native_kernels
 from farthing.quant.native_matrix import NativeMatrix, UnrotatedMatrix
 
@@ -32,6 +33,7 @@ class NativeModel:
         self._regions = {part.name: Region() for part in description.layout.matrices}
         self.shared: Mapping[str, Array] = tensors.shared()
         self.table = TokenTable(tensors.table(), keeps_pages=description.plan.keeps_table)
+        self._weights: list[NativeWeights] = []  # of the layers that stay in memory as the kernels take them
         self._store = self._make_store(on_layer)
         self._forward = NativeForward(
             description.spec,
@@ -48,13 +50,16 @@ class NativeModel:
     def rows(self, batch: PackedBatch, *, exactly: bool = False) -> Array:  # noqa: ARG002
         description = self._description
         keep = pooled_rows(description.embedding.pooling, batch)
+        means = keep is None and batch.token_rows is None
+        if len(self._weights) == description.spec.num_layers and self._forward.takes_one_call(batch, self.table):
+            return self._forward.run(batch, self.table, self._weights, keep, means=means)
         run = self._forward.begin(batch, self.table)
         last = description.spec.num_layers - 1
         layers = self.layers()
         for index in range(description.spec.num_layers):
             # The layer gets no name here: one that is not resident must be freed before the next one comes.
             run.layer(next(layers), keep if index == last else None)
-        return run.finish(means=keep is None and batch.token_rows is None)
+        return run.finish(means=means)
 
     def layers(self) -> Iterator[LayerBlocks]:
         """The layers, first to last, as a pass gets them."""
@@ -69,6 +74,7 @@ class NativeModel:
             layers.append(self._make_layer(index, stays=True))
             trim_heap()
             on_layer(index + 1, num_layers)
+        self._weights = [layer.native for layer in layers if layer.native is not None]
         return ResidentStore(layers)
 
     def _make_streamed(self, index: int) -> LayerBlocks:
@@ -79,7 +85,7 @@ class NativeModel:
         """The weights of a layer, made one matrix after the other, so that no more than one is there twice."""
         layout = self._description.layout
         matrices = {part.name: self._matrix(index, part, stays=stays) for part in layout.matrices}
-        return LayerBlocks(matrices, self._tensors.vectors(index), stays)
+        return LayerBlocks(matrices, self._tensors.vectors(index))
 
     def _matrix(self, index: int, part: MatrixPart, *, stays: bool) -> NativeMatrix:
         packed, bias = self._tensors.packed(index, part), self._tensors.bias(index, part)

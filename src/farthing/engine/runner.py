@@ -136,8 +136,7 @@ def non_finite(rows: np.ndarray) -> list[int]:
     """The indices of rows that hold NaN or Inf, in an array [n, hidden] or a ragged one."""
     if rows.dtype == object:
         return [index for index, text in enumerate(rows) if not np.isfinite(text).all()]
-    with np.errstate(over="ignore", invalid="ignore"):
-        total = np.add.reduce(rows, axis=None)
-    if math.isfinite(total):  # it is not where a number is not, or where it overflows
+    numbers = rows.reshape(-1)
+    if math.isfinite(np.vdot(numbers, numbers)):  # it is not where a number is not, or where it overflows
         return []
     return [int(index) for index in np.flatnonzero(~np.isfinite(rows).all(axis=1))]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from dataclasses import fields, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from farthing.core.deferred import dataclass
 
@@ -80,17 +80,16 @@ class StatsCounter:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._totals = ServingStats()
+        self._totals: dict[str, Any] = vars(ServingStats()).copy()
 
     def add(self, **increments: float) -> None:
         with self._lock:
-            self._totals = replace(
-                self._totals, **{name: getattr(self._totals, name) + value for name, value in increments.items()}
-            )
+            for name, value in increments.items():
+                self._totals[name] += value
 
     def snapshot(self, queue: QueueStats) -> ServingStats:
         with self._lock:
-            return replace(self._totals, **vars(queue))
+            return ServingStats(**{**self._totals, **vars(queue)})
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         layers(kernels, shape, weights, *rest)
 
     def counted_run(kernels: NativeKernels, given: Any) -> np.ndarray:
-        calls.append(f"run {len(given.layers)}")
+        calls.append(f"run {len(given.layers.layers)}")
         return run(kernels, given)
 
     monkeypatch.setattr(NativeKernels, "layers", counted_layers)

@@ -8,7 +8,7 @@ have a scale for each 256 inputs, and attention multiplies in bf16).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 
 import numpy as np
@@ -26,7 +26,7 @@ from farthing.models.token_table import TokenTable
 from farthing.quant.format import WeightFormat
 from farthing.quant.native.arguments import KnownKeys, LayerShape, NativeBatch, NativePrefixes, NativeWeights
 from farthing.quant.native.binding import NativeKernels
-from farthing.quant.native.passes import NativeInput, NativeLayer, NativeNorm, NativePass
+from farthing.quant.native.passes import NativeInput, NativeLayer, NativeLayers, NativeNorm, NativePass
 from farthing.quant.native_matrix import NativeMatrix
 from farthing.quant.rotation import can_rotate
 
@@ -98,13 +98,11 @@ class LayerBlocks:
     """One layer: its matrices and vectors by part name.
 
     Attributes:
-        stays: the layer stays in memory when the next one is asked for.
         native: all of this as the kernels take it; None where matrices are unpacked for each batch.
     """
 
     matrices: Mapping[str, NativeMatrix]
     vectors: Mapping[str, Array]
-    stays: bool
     native: NativeWeights | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -152,9 +150,55 @@ class NativeForward:
         self._types = shared["token_types"] if spec.input.num_token_types else None
         self._tables: dict[tuple[int, float], tuple[Array, Array]] = {}
         self._mapped: tuple[TokenTable, NativeInput] | None = None  # the input with the whole of a token table
+        self._layers: NativeLayers | None = None  # those of the last batch that went in one call
+        self._num_positions = 0  # that they have cosines and sines for
 
     def begin(self, batch: PackedBatch, table: TokenTable) -> NativeRun:
         return NativeRun(self, batch, table)
+
+    def takes_one_call(self, batch: PackedBatch, table: TokenTable) -> bool:
+        """Whether a batch goes all the way in one call, where all layers are there.
+
+        Between calls Python needs its turn, which so few tokens do not hide. A longer batch goes layer by layer, so
+        that the batches of other models, which compute on the same team of threads, get between.
+        """
+        return batch.num_tokens <= self.short_tokens and batch.prefixes is None and table.mapped is not None
+
+    def run(
+        self, batch: PackedBatch, table: TokenTable, layers: Sequence[NativeWeights], keep: Array | None, *, means: bool
+    ) -> Array:
+        """Take a batch that `takes_one_call` through all layers; `keep` and the result as in `NativeRun`."""
+        given, ids = self.given_input(batch, table)
+        types = token_types(self.spec, batch)
+        made = self._made_layers(layers, batch.num_positions)
+        return self.kernels.run(
+            NativePass(
+                given,
+                ids,
+                batch.cu_seqlens,
+                made,
+                batch.positions,
+                types,
+                keep,
+                self.last_norm,
+                self.rotation,
+                takes_means=means,
+            )
+        )
+
+    def _made_layers(self, layers: Sequence[NativeWeights], num_positions: int) -> NativeLayers:
+        """The layers with their tables for so many positions, made anew only where they are not those of before."""
+        made = self._layers
+        is_known = made is not None and all(map(is_of, made.layers, layers))
+        if made is None or not is_known or num_positions > self._num_positions:
+            self._num_positions = max(LEAST_POSITIONS, num_positions)
+            made = self._layers = NativeLayers(
+                tuple(
+                    NativeLayer(self.shapes[id(layer)], weights, *self.rotary_tables(layer, self._num_positions))
+                    for layer, weights in zip(self.spec.layers, layers, strict=True)
+                )
+            )
+        return made
 
     def given_input(self, batch: PackedBatch, table: TokenTable) -> tuple[NativeInput, Array]:
         """The input's tables, and the rows of its token table [tokens] int32 that the batch needs."""
@@ -192,38 +236,22 @@ class NativeForward:
 
 
 class NativeRun:
-    """One batch on its way through the layers.
-
-    A batch of at most `short_tokens` goes all the way in one call, where its layers are there: between calls Python
-    needs its turn, which so few tokens do not hide. A longer one goes layer by layer, so that the batches of other
-    models, which compute on the same team of threads, get between.
-    """
+    """One batch on its way through the layers, one after the other."""
 
     def __init__(self, forward: NativeForward, batch: PackedBatch, table: TokenTable) -> None:
         self._forward, self._batch, self._table = forward, batch, table
-        self._waits = batch.num_tokens <= forward.short_tokens and batch.prefixes is None and table.mapped is not None
-        self._waiting: list[NativeLayer] = []
         self._hidden: Array | None = None  # [tokens, hidden], once it is computed
-        self._keep: Array | None = None
         self._num_layers_done = 0
 
     def layer(self, weights: LayerBlocks, keep: Array | None) -> None:
         """Go through one layer. With `keep` [rows] int32, only these rows go on after its attention."""
         forward = self._forward
         layer = forward.spec.layers[self._num_layers_done]
-        shape, (cos, sin) = (
-            forward.shapes[id(layer)],
-            forward.rotary_tables(layer, self._batch.num_positions),
-        )
-        if self._waits and weights.stays and weights.native is not None:
-            self._waiting.append(NativeLayer(shape, weights.native, cos, sin))
-        else:
-            assert not self._waiting, "layers of a model stay or do not stay all alike"
-            hidden = self._first_rows()
-            batch = NativeBatch(self._batch.cu_seqlens, cos, sin, keep, self._prefixes(shape))
-            forward.kernels.layers(shape, [weights.weights()], batch, hidden)
-            self._hidden = hidden if keep is None else hidden[keep]
-        self._keep = keep
+        shape, (cos, sin) = forward.shapes[id(layer)], forward.rotary_tables(layer, self._batch.num_positions)
+        hidden = self._first_rows()
+        batch = NativeBatch(self._batch.cu_seqlens, cos, sin, keep, self._prefixes(shape))
+        forward.kernels.layers(shape, [weights.weights()], batch, hidden)
+        self._hidden = hidden if keep is None else hidden[keep]
         self._num_layers_done += 1
 
     def finish(self, *, means: bool) -> Array:
@@ -231,27 +259,10 @@ class NativeRun:
 
         With `means`, they are the means [texts, hidden] of each text's rows; no text has a prefix then.
         """
-        forward, batch = self._forward, self._batch
-        if self._waiting:
-            given, ids = forward.given_input(batch, self._table)
-            return forward.kernels.run(
-                NativePass(
-                    given,
-                    ids,
-                    batch.cu_seqlens,
-                    self._waiting,
-                    batch.positions,
-                    token_types(forward.spec, batch),
-                    self._keep,
-                    forward.last_norm,
-                    forward.rotation,
-                    takes_means=means,
-                )
-            )
-        hidden = self._first_rows()
+        forward, hidden = self._forward, self._first_rows()
         if forward.last_norm is not None or forward.rotation is not None:
             forward.kernels.finish(forward.last_norm, forward.rotation, hidden)
-        return forward.kernels.mean_rows(hidden, batch.cu_seqlens) if means else hidden
+        return forward.kernels.mean_rows(hidden, self._batch.cu_seqlens) if means else hidden
 
     def _first_rows(self) -> Array:
         if self._hidden is None:
@@ -278,3 +289,7 @@ def native_norm(norm: NormSpec | None, shared: Mapping[str, Array], name: str) -
     if norm is None:
         return None
     return NativeNorm(norm.kind, norm.eps, shared[f"{name}_gain"], shared.get(f"{name}_bias"))
+
+
+def is_of(layer: NativeLayer, weights: NativeWeights) -> bool:
+    return layer.weights is weights

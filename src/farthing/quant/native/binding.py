@@ -248,9 +248,9 @@ class NativeKernels:
 
     def run(self, given: NativePass) -> Array:
         """Take a batch from its ids to rows fp32: of the kept tokens, or the texts' means, or of all tokens."""
-        for layer in given.layers:
-            if layer.prefixes is not None:
-                self._check_sizes(layer.shape, given.cu_seqlens, layer.prefixes)
+        for layer in given.layers.with_prefixes:
+            assert layer.prefixes is not None
+            self._check_sizes(layer.shape, given.cu_seqlens, layer.prefixes)
         rows = np.empty((given.num_rows, given.input.hidden), dtype=np.float32)
         c_pass = given.pointers()
         with self._turn:

@@ -12,7 +12,7 @@ from arithmetic import rope_tables, starts
 from farthing.core.arrays import aligned_empty, to_bf16, to_float32
 from farthing.quant.native.arguments import KnownKeys, LayerShape, NativePrefixes
 from farthing.quant.native.binding import NativeKernels
-from farthing.quant.native.passes import NativeInput, NativeLayer, NativeNorm, NativePass, NativeRotation
+from farthing.quant.native.passes import NativeInput, NativeLayer, NativeLayers, NativeNorm, NativePass, NativeRotation
 from farthing.quant.rotation import rotate
 
 WIDTHS = {48: (6, 8), 176: (11, 16), 336: (16, 21), 384: (16, 24), 1024: (32, 32), 1328: (16, 83)}
@@ -117,7 +117,7 @@ def whole_pass(kernels: NativeKernels, form: str) -> tuple[NativePass, list[AnyL
     ids = np.random.default_rng(0).integers(0, 60, num_tokens).astype(np.int32)
     given = NativeInput(to_bf16(floats(60, 176)), rotation=rotation(176)[0])
     tables = rope_tables(200, 48)
-    steps = [NativeLayer(layer.shape, layer.packed, *tables) for layer in layers]
+    steps = NativeLayers(tuple(NativeLayer(layer.shape, layer.packed, *tables) for layer in layers))
     norm = NativeNorm("rms", 1e-6, 1 + floats(176) / 5)
     return NativePass(given, ids, starts(LENGTHS), steps, last_norm=norm, last_rotation=given.rotation), layers
 
@@ -153,25 +153,26 @@ def test_a_pass_goes_on_from_known_keys_of_each_layer(kernels: NativeKernels) ->
     none = np.array([-1], np.int32), np.array([0], np.int32)
     storing = [
         replace(step, prefixes=NativePrefixes(*none, stored={0: kv}))
-        for step, kv in zip(given.layers, blocks, strict=True)
+        for step, kv in zip(given.layers.layers, blocks, strict=True)
     ]
-    kernels.run(replace(given, ids=prefix, cu_seqlens=starts([50]), layers=storing))
+    kernels.run(replace(given, ids=prefix, cu_seqlens=starts([50]), layers=NativeLayers(tuple(storing))))
     place = np.array([1], np.int32), np.array([50], np.int32)
     knowing = [
         replace(step, prefixes=NativePrefixes(*place, [KnownKeys(kv, 50, 50)]))
-        for step, kv in zip(given.layers, blocks, strict=True)
+        for step, kv in zip(given.layers.layers, blocks, strict=True)
     ]
-    got = kernels.run(replace(given, ids=rest, cu_seqlens=starts([40]), layers=knowing))
+    got = kernels.run(replace(given, ids=rest, cu_seqlens=starts([40]), layers=NativeLayers(tuple(knowing))))
     np.testing.assert_array_equal(got, want)
 
 
 def test_passes_that_make_no_sense_are_refused(kernels: NativeKernels) -> None:
     given, _ = whole_pass(kernels, "fp32")
-    wider = make_layer(kernels, replace(given.layers[0].shape, hidden=192))
+    first = given.layers.layers[0]
+    wider = make_layer(kernels, replace(first.shape, hidden=192))
     wrong = [
         replace(given, ids=given.ids + 60),
-        replace(given, layers=[]),
-        replace(given, layers=[given.layers[0], NativeLayer(wider.shape, wider.packed, given.layers[0].cos)]),
+        replace(given, layers=NativeLayers(())),
+        replace(given, layers=NativeLayers((first, NativeLayer(wider.shape, wider.packed, first.cos)))),
         replace(given, takes_means=True, cu_seqlens=starts([*LENGTHS, 0])),
         replace(given, takes_means=True, keep=np.array([1], np.int32)),
         replace(given, last_rotation=rotation(48)[0]),
