@@ -39,7 +39,6 @@ def computed_of(layer: LayerSpec) -> dict[str, tuple[object, object]]:
     if rope is not None:
         found["attention.rope.fraction"] = rope.fraction, 1.0
         found["attention.rope.is_interleaved"] = rope.is_interleaved, False
-        found["attention.rope.scaling"] = rope.scaling, None
     if layer.norm_place == "both":
         found["norm_place"] = layer.norm_place, "before or after"
     return found

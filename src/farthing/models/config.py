@@ -20,6 +20,16 @@ ENCODERS = {
     "bert": "BertModel",
     "roberta": "RobertaModel",
     "xlm-roberta": "XLMRobertaModel",
+    "camembert": "CamembertModel",
+    "electra": "ElectraModel",
+    "distilbert": "DistilBertModel",
+    "nomic_bert": "NomicBertModel",
+    "new": "NewModel",
+    "gte": "GteModel",
+    "eurobert": "EuroBertModel",
+    "llama": "LlamaModel",
+    "mistral": "MistralModel",
+    "qwen2": "Qwen2Model",
     "qwen3": "Qwen3ForCausalLM",
 }
 SYNTHETIC = "farthing_synthetic"  # a key that only `farthing.models.synth` writes

@@ -1,8 +1,7 @@
 """Which tensors a model is made of, and how they are joined into matrices.
 
 One declaration for each family serves four readers: the loader (what to read and concatenate), the check for missing
-and
-left-over tensors, the planner (bytes), and synthetic checkpoints (names and shapes).
+and left-over tensors, the planner (bytes), and synthetic checkpoints (names and shapes).
 """
 
 from __future__ import annotations
@@ -88,6 +87,19 @@ class RowsPart:
 
 
 @dataclass(frozen=True)
+class Fused:
+    """A matrix that some checkpoints store in place of several, whose rows lie one after the other.
+
+    Attributes:
+        stem: what the fused matrix, and its bias, is called where a layer's tensors are.
+        parts: the stems of the matrices that it holds, in order, as the layout calls them.
+    """
+
+    stem: str
+    parts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ValueHeads:
     """The heads of `width` in attention's values, which can be rotated head by head.
 
@@ -111,7 +123,9 @@ class Layout:
         wrappers: prefixes that saving a larger model puts before every name.
         values: attention's value heads, where the family's attention allows them to be rotated.
         twins: other names that the table may have where the checkpoint ties it to its output matrix.
-        renamed: ends of names, as early versions of transformers wrote them and as they are now.
+        renamed: parts of names, between dots, as other versions of the model's code wrote them and as they are here; each
+            is looked for once, in order.
+        fused: matrices that other versions of the model's code stored as one.
         rows: the rows that a head reads of the token embeddings or of a language model's output matrix.
     """
 
@@ -127,6 +141,7 @@ class Layout:
     rows: RowsPart | None = None
     twins: tuple[str, ...] = ()
     renamed: tuple[tuple[str, str], ...] = ()
+    fused: tuple[Fused, ...] = ()
 
     @property
     def can_rotate(self) -> bool:

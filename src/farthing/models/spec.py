@@ -32,6 +32,22 @@ class NormSpec:
 
 
 @dataclass(frozen=True)
+class RopeScaling:
+    """How the frequencies of RoPE are made slower for longer texts (`farthing.models.rope`).
+
+    Attributes:
+        kind: "linear", "ntk" (with a larger base, as in gte) or "llama3" (the slow frequencies more than the fast).
+        low_factor, high_factor, original_positions: of "llama3".
+    """
+
+    kind: str
+    factor: float
+    low_factor: float = 1.0
+    high_factor: float = 1.0
+    original_positions: float = 1.0
+
+
+@dataclass(frozen=True)
 class RopeSpec:
     """Rotary position embedding (https://arxiv.org/abs/2104.09864).
 
@@ -39,13 +55,13 @@ class RopeSpec:
         theta: the base of the frequencies.
         fraction: the share of a head's width that is turned.
         is_interleaved: neighbouring numbers are turned together, instead of the two halves of a head.
-        scaling: the kind of `rope_scaling` in config.json; None where there is none.
+        scaling: None where the frequencies are as they were in training.
     """
 
     theta: float
     fraction: float = 1.0
     is_interleaved: bool = False
-    scaling: str | None = None
+    scaling: RopeScaling | None = None
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from farthing.core.arrays import Array, aligned_empty
 from farthing.core.deferred import dataclass
 from farthing.core.errors import CheckpointError
 from farthing.models.batch.packed import PackedBatch
-from farthing.models.forward.plain_pass import rotary_tables
 from farthing.models.forward.rotation import Rotation
 from farthing.models.forward.token_types import token_types
 from farthing.models.layout import Layout
-from farthing.models.spec import LayerSpec, ModelSpec, NormSpec
+from farthing.models.rope import rotary_tables
+from farthing.models.spec import LayerSpec, ModelSpec, NormSpec, RopeSpec
 from farthing.models.token_table import TokenTable
 from farthing.quant.format import WeightFormat
 from farthing.quant.native.arguments import KnownKeys, LayerShape, NativeBatch, NativePrefixes, NativeWeights
@@ -59,7 +59,7 @@ def layer_shape(spec: ModelSpec, layer: LayerSpec, layout: Layout | None, form: 
         and attention.bias_by_distance is None
         and not attention.norms_whole_rows
         and (attention.head_norm is None or attention.head_norm.kind == "rms")
-        and (rope is None or (rope.fraction == 1.0 and not rope.is_interleaved and rope.scaling is None))
+        and (rope is None or (rope.fraction == 1.0 and not rope.is_interleaved))
         and feed_forward.gate_is_first
     )
     rotated = rotated_parts(layout, form)
@@ -148,7 +148,7 @@ class NativeForward:
         self._input_norm = native_norm(spec.input.norm, shared, "input_norm")
         self._positions = shared["positions"][spec.input.position_offset :] if spec.input.learns_positions else None
         self._types = shared["token_types"] if spec.input.num_token_types else None
-        self._tables: dict[tuple[int, float], tuple[Array, Array]] = {}
+        self._tables: dict[tuple[int, RopeSpec], tuple[Array, Array]] = {}
         self._mapped: tuple[TokenTable, NativeInput] | None = None  # the input with the whole of a token table
         self._layers: NativeLayers | None = None  # those of the last batch that went in one call
         self._num_positions = 0  # that they have cosines and sines for
@@ -218,7 +218,7 @@ class NativeForward:
         rope, head_dim = layer.attention.rope, layer.attention.head_dim
         if rope is None:
             return None, None
-        key = head_dim, rope.theta
+        key = head_dim, rope
         if key not in self._tables or len(self._tables[key][0]) < num_positions:
             count = max(LEAST_POSITIONS, num_positions)
             self._tables[key] = rotary_tables(np.arange(count), *key)

@@ -11,6 +11,7 @@ import numpy as np
 
 from farthing.core.arrays import Array
 from farthing.models.batch.packed import PackedBatch
+from farthing.models.rope import rotary_tables
 from farthing.models.spec import LayerSpec, ModelSpec, NormSpec
 
 Product = Callable[[Array], Array]  # rows [n, in] fp32 -> [n, out] fp32
@@ -47,7 +48,7 @@ class PlainPass:
             q = rms_norm(q, vectors["q_norm"], attention.head_norm.eps)
             k = rms_norm(k, vectors["k_norm"], attention.head_norm.eps)
         if attention.rope is not None:
-            cos, sin = rotary_tables(self._batch.positions, attention.head_dim, attention.rope.theta)
+            cos, sin = rotary_tables(self._batch.positions, attention.head_dim, attention.rope)
             q, k = turned(q, cos, sin), turned(k, cos, sin)
         group = attention.num_heads // attention.num_kv_heads
         k, v = np.repeat(k, group, axis=1), np.repeat(v, group, axis=1)
@@ -98,17 +99,6 @@ def layer_norm(x: Array, gain: Array, bias: Array, eps: float) -> Array:
     centred = x - x.mean(-1, keepdims=True)
     found: Array = centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + np.float32(eps)) * gain + bias
     return found
-
-
-def rotary_tables(positions: Array, head_dim: int, theta: float) -> tuple[Array, Array]:
-    """cos and sin [n, head_dim / 2] fp32 for positions [n] (RoPE, https://arxiv.org/abs/2104.09864).
-
-    The angles are computed in fp32, as transformers does: for late positions that makes a difference.
-    """
-    exponents = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
-    frequencies = np.float32(1.0) / np.power(np.float32(theta), exponents)
-    angles = positions.astype(np.float32)[:, None] * frequencies
-    return np.cos(angles), np.sin(angles)
 
 
 def turned(x: Array, cos: Array, sin: Array) -> Array:

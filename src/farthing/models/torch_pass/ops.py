@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator
 import torch
 import torch.nn.functional as F
 
+from farthing.models.rope import frequencies
+from farthing.models.spec import RopeSpec
+
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "silu": F.silu,
     "gelu": F.gelu,
@@ -24,10 +27,10 @@ def layer_norm(x: torch.Tensor, gain: torch.Tensor, bias: torch.Tensor, eps: flo
     return F.layer_norm(x.float(), gain.shape, gain.float(), bias.float(), eps)
 
 
-def rotary_tables(positions: torch.Tensor, head_dim: int, theta: float) -> tuple[torch.Tensor, torch.Tensor]:
+def rotary_tables(positions: torch.Tensor, head_dim: int, rope: RopeSpec) -> tuple[torch.Tensor, torch.Tensor]:
     """cos and sin [tokens, 1, head_dim] in fp32 for positions [tokens]; halves are paired (i, i + head_dim / 2)."""
-    exponents = torch.arange(0, head_dim, 2, dtype=torch.float32, device=positions.device) / head_dim
-    angles = positions.float()[:, None] * (1.0 / theta**exponents)  # [tokens, head_dim / 2]
+    turns = torch.from_numpy(frequencies(rope, head_dim)).to(positions.device)
+    angles = positions.float()[:, None] * turns  # [tokens, head_dim / 2]
     angles = torch.cat((angles, angles), dim=-1)[:, None, :]
     return angles.cos(), angles.sin()
 

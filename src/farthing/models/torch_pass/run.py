@@ -9,7 +9,7 @@ import torch
 from farthing.core.arrays import Array
 from farthing.models.batch.packed import PackedBatch
 from farthing.models.forward.token_types import token_types
-from farthing.models.spec import LayerSpec, NormSpec
+from farthing.models.spec import LayerSpec, NormSpec, RopeSpec
 from farthing.models.torch_pass.ops import ACTIVATIONS, chunks, layer_norm, rms_norm, rotary_tables, rotate
 from farthing.models.torch_pass.prefix_attention import attend_prefixes
 from farthing.models.torch_pass.start import LayerWeights, PassStart
@@ -21,7 +21,7 @@ class TorchPass:
     def __init__(self, start: PassStart) -> None:
         self._start, self._batch, self._compute = start, start.batch, start.compute
         self._hidden = first_input(start).to(start.compute.residual_dtype)
-        self._tables: dict[tuple[int, float], tuple[torch.Tensor, torch.Tensor]] = {}  # cos and sin
+        self._tables: dict[tuple[int, RopeSpec], tuple[torch.Tensor, torch.Tensor]] = {}  # cos and sin
         self._num_layers_done = 0
 
     def move_to(self, device: torch.device) -> None:
@@ -95,7 +95,7 @@ class TorchPass:
             heads = rms_norm(heads, gain, attention.head_norm.eps)
         if attention.rope is None:
             return heads
-        key = attention.head_dim, attention.rope.theta
+        key = attention.head_dim, attention.rope
         if key not in self._tables:
             self._tables[key] = rotary_tables(self._batch.positions, *key)
         cos, sin = self._tables[key]
