@@ -91,22 +91,39 @@ inline void mask_from(float* scores, int limit) {
     store(scores + kLanes, select(lane < limit - kLanes, load_floats(scores + kLanes), masked));
 }
 
-// Scores of one of `rows` rows to probabilities relative to exp2(largest); keys from `limit` on are masked. Returns their sum;
-// `largest` grows where a score exceeds it.
+// And a panel's scores before `first`.
+inline void mask_before(float* scores, int first) {
+    const Ints lane = lane_numbers();
+    const Floats masked = Floats{} + kMasked;
+    store(scores, select(lane < first, masked, load_floats(scores)));
+    store(scores + kLanes, select(lane < first - kLanes, masked, load_floats(scores + kLanes)));
+}
+
+// Keys that a row sees, by their places in a chunk.
+struct Seen {
+    int first, limit;
+};
+
+// Scores of one of `rows` rows to probabilities relative to exp2(largest); keys that are not seen are masked. Returns their
+// sum; `largest` grows where a score exceeds it.
 template <class Number>
-float softmax_row(float* scores, int rows, int panels, int limit, float& largest, Number* probabilities) {
+float softmax_row(float* scores, int rows, int panels, Seen seen, float& largest, Number* probabilities) {
     using Multiplied = Products<Number>;
-    const int stride = rows * kKeyPanel;
+    const int stride = rows * kKeyPanel, limit = seen.limit;
     const int used = std::min(panels, limit > 0 ? (limit + kKeyPanel - 1) / kKeyPanel : 0);
+    const int begin = seen.first > 0 ? std::min(used, seen.first / kKeyPanel) : 0;
     if (used > 0 && limit < used * kKeyPanel) mask_from(scores + (used - 1) * stride, limit - (used - 1) * kKeyPanel);
+    if (begin < used && seen.first > begin * kKeyPanel) mask_before(scores + begin * stride, seen.first - begin * kKeyPanel);
+    for (int panel = 0; panel < begin; ++panel)
+        Multiplied::store_probabilities(Floats{}, Floats{}, panel, rows, probabilities);
     Floats first = Floats{} + largest, second = first;
-    for (int panel = 0; panel < used; ++panel) {
+    for (int panel = begin; panel < used; ++panel) {
         first = larger(load_floats(scores + panel * stride), first);
         second = larger(load_floats(scores + panel * stride + kLanes), second);
     }
     largest = largest_of(larger(first, second));
     Floats sums = {};
-    for (int panel = 0; panel < used; ++panel) {
+    for (int panel = begin; panel < used; ++panel) {
         first = Multiplied::exp2(load_floats(scores + panel * stride) - largest);
         second = Multiplied::exp2(load_floats(scores + panel * stride + kLanes) - largest);
         sums += first + second;
@@ -128,14 +145,34 @@ void write_block(const AttentionCall<Number>& call, Range rows, const float* out
     }
 }
 
-// Against the chunk of keys that begins at `first_key`.
+// One row's scores of all panels, with what its keys get by their distance.
+inline void add_biases(float* scores, int rows, int panels, const float* biases) {
+    for (int panel = 0; panel < panels; ++panel, scores += rows * kKeyPanel, biases += kKeyPanel)
+        for (int c = 0; c < kKeyPanel; c += kLanes) store(scores + c, load_floats(scores + c) + load_floats(biases + c));
+}
+
+// The first chunk of keys that rows see.
 template <class Number>
-void attend_block(const AttentionCall<Number>& call, const AttentionScratch& scratch, Range rows, int first_key,
-                  const KvSpan<Number>& chunk, BlockBuffers<Number>& buffers) {
+int first_chunk(const AttentionCall<Number>& call, Range rows) {
+    return call.firsts ? call.firsts[rows.begin / call.group] / kKeyChunk * kKeyChunk : 0;
+}
+
+// Against the chunk of keys that begins at `chunk_key`.
+template <class Number>
+void attend_block(const AttentionCall<Number>& call, const AttentionScratch& scratch, Range rows, int chunk_key,
+                  KvSpan<Number> chunk, BlockBuffers<Number>& buffers) {
     using Multiplied = Products<Number>;
     const int num_rows = rows.size(), head_dim = call.head_dim, value_panels = call.kv.value_width / kPanelChannels;
     const int num_keys = call.limits[(rows.end - 1) / call.group];
-    const int seen = std::min(kKeyChunk, num_keys - first_key), panels = (seen + kKeyPanel - 1) / kKeyPanel;
+    const bool is_first = chunk_key == first_chunk(call, rows);
+    int first_key = chunk_key;
+    if (call.firsts) {  // panels that no row of the block sees
+        const int unseen = std::max(0, call.firsts[rows.begin / call.group] - chunk_key) / kKeyPanel * kKeyPanel;
+        first_key += unseen;
+        chunk.keys += static_cast<size_t>(unseen) * head_dim;
+        chunk.values += static_cast<size_t>(unseen) * kPanelChannels;
+    }
+    const int seen = std::min(chunk_key + kKeyChunk, num_keys) - first_key, panels = (seen + kKeyPanel - 1) / kKeyPanel;
     const int panel_stride = num_rows * kKeyPanel;
     float* const outputs = scratch.outputs + static_cast<size_t>(rows.begin) * call.kv.value_width;
 
@@ -146,22 +183,27 @@ void attend_block(const AttentionCall<Number>& call, const AttentionScratch& scr
         Multiplied::multiply(num_rows, head_dim, buffers.queries, keys, columns, false, buffers.scores + panel * panel_stride);
     }
     for (int r = 0; r < num_rows; ++r) {
-        const int row = rows.begin + r, limit = call.limits[row / call.group] - first_key;
+        const int row = rows.begin + r, query = row / call.group;
+        const Seen keys{call.firsts ? call.firsts[query] - first_key : 0, call.limits[query] - first_key};
+        float* const scores = buffers.scores + r * kKeyPanel;
+        if (call.biases)
+            add_biases(scores, num_rows, panels,
+                       call.biases + row % call.group * call.bias_stride + call.bias_begins[query] + first_key);
         float& largest = scratch.largest[row];
         const float before = largest;
-        const float sum = softmax_row(buffers.scores + r * kKeyPanel, num_rows, panels, limit, largest,
-                                      buffers.probabilities + r * Multiplied::kChunk);
-        const float factor = first_key > 0 ? Multiplied::exp2(before - largest) : 0.0f;
+        const float sum =
+            softmax_row(scores, num_rows, panels, keys, largest, buffers.probabilities + r * Multiplied::kChunk);
+        const float factor = is_first || before == kMasked ? 0.0f : Multiplied::exp2(before - largest);
         scratch.sums[row] = scratch.sums[row] * factor + sum;
-        if (first_key > 0 && largest > before) scale_row(outputs + r * kPanelChannels, num_rows, value_panels, factor);
+        if (!is_first && largest > before) scale_row(outputs + r * kPanelChannels, num_rows, value_panels, factor);
     }
     const int k = static_cast<int>(round_up(seen, Multiplied::kUnit));
     for (int panel = 0; panel < value_panels; ++panel) {
         const Number* const values = chunk.values + static_cast<size_t>(panel) * chunk.padded_length * kPanelChannels;
         const int columns = std::min(kPanelChannels, head_dim - panel * kPanelChannels);
-        Multiplied::multiply(num_rows, k, buffers.probabilities, values, columns, first_key > 0, outputs + panel * panel_stride);
+        Multiplied::multiply(num_rows, k, buffers.probabilities, values, columns, !is_first, outputs + panel * panel_stride);
     }
-    if (first_key + kKeyChunk >= num_keys) write_block(call, rows, outputs, scratch.sums);
+    if (chunk_key + kKeyChunk >= num_keys) write_block(call, rows, outputs, scratch.sums);
 }
 
 }  // namespace
@@ -174,10 +216,10 @@ void attend(const AttentionCall<Number>& call, const AttentionScratch& scratch) 
     std::fill_n(scratch.sums, blocks.rows(), 0.0f);
     const int num_keys = call.limits[call.rows - 1];
     const KeyGatherer<Number> keys(call.kv, call.head, call.text, scratch.gathered);
-    for (int first_key = 0; first_key < num_keys; first_key += kKeyChunk) {
+    for (int first_key = first_chunk(call, {0, 1}); first_key < num_keys; first_key += kKeyChunk) {
         const KvSpan<Number> chunk = keys.chunk(first_key, std::min(first_key + kKeyChunk, num_keys));
         for (int b = 0; b < blocks.count(); ++b)
-            if (call.limits[(blocks[b].end - 1) / call.group] > first_key)
+            if (call.limits[(blocks[b].end - 1) / call.group] > first_key && first_chunk(call, blocks[b]) <= first_key)
                 attend_block(call, scratch, blocks[b], first_key, chunk, buffers);
     }
 }

@@ -22,12 +22,19 @@ from transformers import (
     ElectraModel,
     EuroBertConfig,
     EuroBertModel,
+    Gemma3TextConfig,
+    Gemma3TextModel,
     GteConfig,
     GteModel,
     LlamaConfig,
     LlamaModel,
     MistralConfig,
     MistralModel,
+    ModernBertConfig,
+    ModernBertForMaskedLM,
+    ModernBertModel,
+    MPNetConfig,
+    MPNetModel,
     NomicBertConfig,
     NomicBertModel,
     PreTrainedModel,
@@ -51,6 +58,14 @@ SIZES: dict[str, Any] = {
 GROUPED: dict[str, Any] = {**SIZES, "num_key_value_heads": 2}
 SPECIAL = {"pad_token_id": 1, "bos_token_id": 2, "eos_token_id": 3, "mask_token_id": 4}
 DISTIL = {"vocab_size": 500, "dim": 64, "n_layers": 3, "n_heads": 4, "hidden_dim": 96, "max_position_embeddings": 600}
+MODERN = {**SPECIAL, "cls_token_id": 2, "sep_token_id": 3}
+del MODERN["mask_token_id"]
+GEMMA: dict[str, Any] = {
+    **{**GROUPED, "num_hidden_layers": 7, "num_key_value_heads": 1},
+    "head_dim": 32,
+    "sliding_window": 32,
+    "query_pre_attn_scalar": 24,
+}
 LLAMA3 = {
     "rope_type": "llama3",
     "rope_theta": 10000.0,
@@ -72,6 +87,13 @@ MAKERS: dict[str, Callable[[], PreTrainedModel]] = {
     "llama with scaled positions": lambda: LlamaModel(LlamaConfig(**GROUPED, rope_parameters=LLAMA3)),
     "llama with linear positions": lambda: LlamaModel(LlamaConfig(**GROUPED, rope_parameters=LINEAR)),
     "mistral": lambda: MistralModel(MistralConfig(**GROUPED, head_dim=32, sliding_window=None)),
+    "mpnet": lambda: MPNetModel(MPNetConfig(**SIZES)),
+    "modernbert": lambda: ModernBertModel(ModernBertConfig(**SIZES, **MODERN, local_attention=32)),
+    "modernbert saved with its language-model head": lambda: ModernBertForMaskedLM(
+        ModernBertConfig(**SIZES, **MODERN, local_attention=600)
+    ),
+    "gemma3 both ways": lambda: Gemma3TextModel(Gemma3TextConfig(**GEMMA, use_bidirectional_attention=True)),
+    "gemma3": lambda: Gemma3TextModel(Gemma3TextConfig(**GEMMA)),
     "qwen2": lambda: Qwen2Model(Qwen2Config(**GROUPED)),
     "qwen2 saved as a language model": lambda: Qwen2ForCausalLM(Qwen2Config(**GROUPED, tie_word_embeddings=True)),
     "eurobert": lambda: EuroBertModel(EuroBertConfig(**GROUPED, **SPECIAL)),

@@ -23,7 +23,6 @@ from farthing.models.spec import (
 )
 from farthing.quant.int8_packed import GROUP_INPUTS
 
-
 STEMS: Mapping[str, tuple[str, ...]] = {
     "qkv": ("attention.self.query", "attention.self.key", "attention.self.value"),
     "o": ("attention.output.dense",),
@@ -33,7 +32,7 @@ STEMS: Mapping[str, tuple[str, ...]] = {
     "mlp_norm": ("output.LayerNorm",),
 }
 # Those whose positions start behind the padding index: https://github.com/facebookresearch/fairseq
-COUNT_FROM_PADDING = ("roberta", "xlm-roberta", "camembert")
+COUNT_FROM_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet")
 
 
 class BertFamily:
@@ -63,9 +62,13 @@ class BertFamily:
             # A pooler serves next-sentence prediction; cls. and lm_head. predict masked words, and ELECTRA's
             # discriminator replaced ones: no part in vectors.
             optional=(
-                "pooler.", "cls.", "lm_head.", "discriminator_predictions.", "embeddings.position_ids",
+                "pooler.",
+                "cls.",
+                "lm_head.",
+                "discriminator_predictions.",
+                "embeddings.position_ids",
                 "embeddings.token_type_ids",
-            ),  # fmt: skip
+            ),
             twins=("cls.predictions.decoder.weight", "lm_head.decoder.weight") if spec.ties_table else (),
         )
 

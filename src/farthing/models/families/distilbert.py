@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from farthing.models import config as cfg
 from farthing.models.families.bert import encoder_layout, encoder_spec
 from farthing.models.layout import Layout
 from farthing.models.spec import EmbeddingSpec, ModelSpec

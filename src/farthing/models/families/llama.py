@@ -1,7 +1,8 @@
-"""Llama and the models built like it (Mistral, Qwen2, EuroBERT): grouped-query attention, RoPE, gated MLP, RMSNorm before.
+"""Llama and models built like it (Mistral, Qwen2, EuroBERT): grouped-query attention, RoPE, gated MLP, RMSNorm before.
 
-References: https://arxiv.org/abs/2302.13971 and transformers' modeling_llama.py, modeling_mistral.py, modeling_qwen2.py,
-modeling_eurobert.py. Qwen3 (`farthing.models.families.qwen3`) is built so too, with norms of queries and keys.
+References: https://arxiv.org/abs/2302.13971 and transformers' modeling_llama.py, modeling_mistral.py,
+modeling_qwen2.py, modeling_eurobert.py. Qwen3 (`farthing.models.families.qwen3`) is built so too, with norms of queries
+and keys.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class LlamaFamily:
 
 
 def looks_back_alone(config: Mapping[str, Any]) -> bool:
-    """Whether tokens attend to earlier ones alone, as in language models; the config of an embedder may say otherwise."""
+    """Whether tokens attend to earlier ones alone, as in language models; an embedder's config may say otherwise."""
     if config.get("model_type") in ("eurobert", "llama_bidirec"):
         return False
     for key, causal in (("is_causal", True), ("use_bidirectional_attention", False)):
@@ -117,7 +118,7 @@ def non_null(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def decoder_layout(spec: ModelSpec) -> Layout:
     hidden, attention = spec.hidden, spec.layers[0].attention
-    head_norms = ()
+    head_norms: tuple[VectorPart, ...] = ()
     if attention.head_norm is not None:
         head_norms = tuple(
             VectorPart(name, f"self_attn.{name}.weight", (spec.head_dim,)) for name in ("q_norm", "k_norm")

@@ -1,7 +1,7 @@
 """BERT with RoPE in place of learned positions, and a gated MLP: nomic-embed-text v1 and v1.5, and GTE's "new" models.
 
-Reference: transformers' modeling_nomic_bert.py and modeling_gte.py. The checkpoints are published with code of their own
-(nomic-ai/nomic-bert-2048, Alibaba-NLP/new-impl), whose names of settings and tensors are read too.
+Reference: transformers' modeling_nomic_bert.py and modeling_gte.py. The checkpoints are published with code of their
+own (nomic-ai/nomic-bert-2048, Alibaba-NLP/new-impl), whose names of settings and tensors are read too.
 """
 
 from __future__ import annotations
@@ -81,7 +81,9 @@ class RotaryBertFamily:
     def layout(self, spec: ModelSpec) -> Layout:
         hidden, has_biases = spec.hidden, spec.layers[0].attention.has_biases
         types = spec.input.num_token_types
-        shared = (VectorPart("token_types", "embeddings.token_type_embeddings.weight", (types, hidden)),) if types else ()
+        shared = (
+            (VectorPart("token_types", "embeddings.token_type_embeddings.weight", (types, hidden)),) if types else ()
+        )
         return Layout(
             table=VectorPart("table", "embeddings.word_embeddings.weight", (spec.vocab, hidden)),
             shared=(*shared, *norm_parts("input_norm", "embeddings.LayerNorm", hidden)),
@@ -134,7 +136,14 @@ class RotaryBertFamily:
                 ("mlp_ln", "post_mlp_layernorm"),
             ),
             fused=(Fused("self_attn.Wqkv", QKV), Fused("mlp.up_gate_proj", ("mlp.up_proj", "mlp.gate_proj"))),
-            optional=("pooler.", "cls.", "lm_head.", "embeddings.position_ids", "embeddings.token_type_ids", "rotary_emb."),
+            optional=(
+                "pooler.",
+                "cls.",
+                "lm_head.",
+                "embeddings.position_ids",
+                "embeddings.token_type_ids",
+                "rotary_emb.",
+            ),
         )
 
 

@@ -22,9 +22,9 @@ def rms_norm(x: torch.Tensor, gain: torch.Tensor, eps: float) -> torch.Tensor:
     return F.rms_norm(x.float(), gain.shape, gain.float(), eps)
 
 
-def layer_norm(x: torch.Tensor, gain: torch.Tensor, bias: torch.Tensor, eps: float) -> torch.Tensor:
-    """x [..., width] with mean 0 and variance 1, times gain plus bias; in fp32."""
-    return F.layer_norm(x.float(), gain.shape, gain.float(), bias.float(), eps)
+def layer_norm(x: torch.Tensor, gain: torch.Tensor, bias: torch.Tensor | None, eps: float) -> torch.Tensor:
+    """x [..., width] with mean 0 and variance 1, times gain plus bias, if there is one; in fp32."""
+    return F.layer_norm(x.float(), gain.shape, gain.float(), None if bias is None else bias.float(), eps)
 
 
 def rotary_tables(positions: torch.Tensor, head_dim: int, rope: RopeSpec) -> tuple[torch.Tensor, torch.Tensor]:
