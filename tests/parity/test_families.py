@@ -147,11 +147,13 @@ def stored_names(folder: Path) -> set[str]:
 
 
 NOMIC = {
-    "architectures": ["NomicBertModel"], "model_type": "nomic_bert", "n_embd": 64, "n_head": 4, "n_inner": 96, "n_layer": 3,
-    "n_positions": 8192, "max_trained_positions": 600, "rotary_emb_base": 1000, "rotary_emb_fraction": 1.0,
+    "architectures": ["NomicBertModel"], "model_type": "nomic_bert", "n_embd": 64, "n_head": 4, "n_inner": 96,
+    "n_layer": 3, "n_positions": 8192, "max_trained_positions": 600, "rotary_emb_base": 1000,
+    "rotary_emb_fraction": 1.0,
     "rotary_emb_interleaved": False, "rotary_emb_scale_base": None, "rotary_scaling_factor": None, "prenorm": False,
     "qkv_proj_bias": False, "mlp_fc1_bias": False, "mlp_fc2_bias": False, "activation_function": "swiglu",
-    "layer_norm_epsilon": 1e-12, "type_vocab_size": 2, "vocab_size": 500, "use_rms_norm": False, "torch_dtype": "float32",
+    "layer_norm_epsilon": 1e-12, "type_vocab_size": 2, "vocab_size": 500, "use_rms_norm": False,
+    "torch_dtype": "float32",
 }  # fmt: skip
 
 

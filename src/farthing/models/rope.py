@@ -43,15 +43,13 @@ def read_rope(config: Mapping[str, Any], default_theta: float | None = None) -> 
 
 def frequencies(rope: RopeSpec, head_dim: int) -> Array:
     """[head_dim / 2] fp32; computed in fp32, as transformers does: for late positions that makes a difference."""
-    theta, scaling = rope.theta, rope.scaling
-    if scaling is not None and scaling.kind == "ntk":
-        theta *= scaling.factor
     exponents = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
-    found: Array = np.float32(1.0) / np.power(np.float32(theta), exponents)
-    return found if scaling is None else scaled(found, scaling, head_dim)
+    found: Array = np.float32(1.0) / np.power(np.float32(rope.base), exponents)
+    return found if rope.scaling is None else scaled(found, rope.scaling, head_dim)
 
 
 def scaled(found: Array, scaling: RopeScaling, head_dim: int) -> Array:
+    """The frequencies `found` [head_dim / 2] fp32, made slower."""
     if scaling.kind == "linear":
         return found / np.float32(scaling.factor)
     if scaling.kind == "ntk":

@@ -61,6 +61,11 @@ class RopeSpec:
     is_interleaved: bool = False
     scaling: RopeScaling | None = None
 
+    @property
+    def base(self) -> float:
+        """The base of the frequencies before they are scaled."""
+        return self.theta * self.scaling.factor if self.scaling and self.scaling.kind == "ntk" else self.theta
+
 
 @dataclass(frozen=True)
 class DistanceBiasSpec:

@@ -31,6 +31,7 @@ STEMS: Mapping[str, tuple[str, ...]] = {
     "attention_norm": ("attention.output.LayerNorm",),
     "mlp_norm": ("output.LayerNorm",),
 }
+SETTINGS = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act")
 # Those whose positions start behind the padding index: https://github.com/facebookresearch/fairseq
 COUNT_FROM_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet")
 
@@ -73,17 +74,31 @@ class BertFamily:
         )
 
 
-def encoder_spec(config: Mapping[str, Any], family: str) -> ModelSpec:
-    """The spec of a model of this build, whose layers are all alike."""
+def encoder_spec(
+    config: Mapping[str, Any],
+    family: str,
+    *,
+    keys: Mapping[str, str] | None = None,
+    eps: float | None = None,
+    has_types: bool = True,
+) -> ModelSpec:
+    """The spec of a model of this build, whose layers are all alike.
+
+    `keys` are other names that config.json has for BERT's settings; `eps` is that of the norms where it has none.
+    """
+    key = {name: name for name in SETTINGS} | dict(keys or {})
     counts_from_padding = config.get("model_type") in COUNT_FROM_PADDING
     offset = cfg.integer(config, "pad_token_id", 1, minimum=0) + 1 if counts_from_padding else 0
-    num_heads, hidden = cfg.integer(config, "num_attention_heads"), cfg.integer(config, "hidden_size")
-    cfg.check_multiple("hidden_size", hidden, "num_attention_heads", num_heads)
-    norm = NormSpec("layer", cfg.eps(config, "layer_norm_eps"))
+    num_heads, hidden = cfg.integer(config, key["num_attention_heads"]), cfg.integer(config, key["hidden_size"])
+    cfg.check_multiple(key["hidden_size"], hidden, key["num_attention_heads"], num_heads)
+    norm = NormSpec("layer", cfg.eps(config, "layer_norm_eps") if eps is None else eps)
     layer = LayerSpec(
         AttentionSpec(num_heads, num_heads, hidden // num_heads, is_causal=False, has_biases=True),
         FeedForwardSpec(
-            cfg.integer(config, "intermediate_size"), cfg.activation(config), is_gated=False, has_biases=True
+            cfg.integer(config, key["intermediate_size"]),
+            cfg.activation(config, key["hidden_act"]),
+            is_gated=False,
+            has_biases=True,
         ),
         norm,
         norm_place="after",
@@ -93,11 +108,11 @@ def encoder_spec(config: Mapping[str, Any], family: str) -> ModelSpec:
         vocab=cfg.integer(config, "vocab_size"),
         hidden=hidden,
         max_positions=cfg.integer(config, "max_position_embeddings") - offset,
-        layers=(layer,) * cfg.integer(config, "num_hidden_layers", maximum=cfg.MAX_LAYERS),
+        layers=(layer,) * cfg.integer(config, key["num_hidden_layers"], maximum=cfg.MAX_LAYERS),
         input=InputSpec(
             learns_positions=True,
             position_offset=offset,
-            num_token_types=cfg.integer(config, "type_vocab_size", minimum=0),
+            num_token_types=cfg.integer(config, "type_vocab_size") if has_types else 0,
             norm=norm,
         ),
         stored_bytes=cfg.stored_bytes(config),

@@ -13,11 +13,11 @@ from farthing.models.layout import Layout
 from farthing.models.spec import EmbeddingSpec, ModelSpec
 
 KEYS = {
-    "dim": "hidden_size",
-    "n_layers": "num_hidden_layers",
-    "n_heads": "num_attention_heads",
-    "hidden_dim": "intermediate_size",
-    "activation": "hidden_act",
+    "hidden_size": "dim",
+    "num_hidden_layers": "n_layers",
+    "num_attention_heads": "n_heads",
+    "intermediate_size": "hidden_dim",
+    "hidden_act": "activation",
 }
 EPS = 1e-12  # transformers' code has this number, and config.json none
 
@@ -30,8 +30,7 @@ class DistilBertFamily:
 
     def spec(self, config: Mapping[str, Any]) -> ModelSpec:
         # Sinusoidal positions are in the checkpoint's table as others are.
-        given = {KEYS.get(key, key): value for key, value in config.items()}
-        return encoder_spec({**given, "layer_norm_eps": EPS, "type_vocab_size": 0}, "distilbert")
+        return encoder_spec(config, "distilbert", keys=KEYS, eps=EPS, has_types=False)
 
     def layout(self, spec: ModelSpec) -> Layout:
         return encoder_layout(

@@ -27,6 +27,7 @@ from farthing.quant.int8_packed import GROUP_INPUTS
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 THETAS = {FULL: 1e6, SLIDING: 1e4}
+ROPE = ("rope_theta", "rope_scaling")
 
 
 class Gemma3Family:

@@ -23,7 +23,7 @@ class MPNetFamily:
         return EmbeddingSpec(pooling="mean", max_tokens=512)
 
     def spec(self, config: Mapping[str, Any]) -> ModelSpec:
-        spec = encoder_spec({**config, "type_vocab_size": 0}, "mpnet")
+        spec = encoder_spec(config, "mpnet", has_types=False)
         buckets = DistanceBiasSpec("buckets", cfg.integer(config, "relative_attention_num_buckets", 32, minimum=4))
         layer = spec.layers[0]
         layer = replace(layer, attention=replace(layer.attention, bias_by_distance=buckets))

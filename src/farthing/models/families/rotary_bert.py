@@ -24,19 +24,18 @@ from farthing.models.spec import (
 )
 from farthing.quant.int8_packed import GROUP_INPUTS
 
-# The settings of nomic-bert's own code, and what transformers calls them.
+# What nomic-bert's own code calls the settings.
 NOMIC_KEYS = {
-    "n_embd": "hidden_size",
-    "n_layer": "num_hidden_layers",
-    "n_head": "num_attention_heads",
-    "n_inner": "intermediate_size",
-    "layer_norm_epsilon": "layer_norm_eps",
-    "rotary_emb_base": "rope_theta",
+    "hidden_size": "n_embd",
+    "num_hidden_layers": "n_layer",
+    "num_attention_heads": "n_head",
+    "intermediate_size": "n_inner",
+    "layer_norm_eps": "layer_norm_epsilon",
+    "rope_theta": "rotary_emb_base",
     # The code goes on after the positions of the training with frequencies that depend on the longest text of a batch.
-    "max_trained_positions": "max_position_embeddings",
+    "max_position_embeddings": "max_trained_positions",
 }
-NOMIC_DEFAULTS = {"max_position_embeddings": 2048, "hidden_act": "silu", "rope_theta": 1000.0}
-GTE_DEFAULTS = {"hidden_act": "gelu", "rope_theta": 160000.0}
+ROPE = ("rope_parameters", "rope_scaling")
 QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 
 
@@ -47,33 +46,35 @@ class RotaryBertFamily:
         return EmbeddingSpec("mean" if is_nomic(config) else "cls", max_tokens=8192)
 
     def spec(self, config: Mapping[str, Any]) -> ModelSpec:
-        given = nomic_config(config) if is_nomic(config) else gte_config(config)
-        num_heads, hidden = cfg.integer(given, "num_attention_heads"), cfg.integer(given, "hidden_size")
-        cfg.check_multiple("hidden_size", hidden, "num_attention_heads", num_heads)
-        norm = NormSpec("layer", cfg.eps(given, "layer_norm_eps"))
-        has_biases = not is_nomic(config)
+        check_nomic(config) if is_nomic(config) else check_gte(config)
+        key = {name: name if name in config else other for name, other in NOMIC_KEYS.items()}
+        if not is_nomic(config):
+            key = {name: name for name in NOMIC_KEYS}
+        num_heads, hidden = cfg.integer(config, key["num_attention_heads"]), cfg.integer(config, key["hidden_size"])
+        cfg.check_multiple(key["hidden_size"], hidden, key["num_attention_heads"], num_heads)
+        norm = NormSpec("layer", cfg.eps(config, key["layer_norm_eps"]))
+        theta, has_biases = config.get(key["rope_theta"]), not is_nomic(config)
+        rope = read_rope(
+            {"rope_theta": theta, **{name: config.get(name) for name in ("rope_parameters", "rope_scaling")}}
+        )
         layer = LayerSpec(
-            AttentionSpec(
-                num_heads,
-                num_heads,
-                hidden // num_heads,
-                is_causal=False,
-                rope=read_rope(given),
-                has_biases=has_biases,
-            ),
+            AttentionSpec(num_heads, num_heads, hidden // num_heads, is_causal=False, rope=rope, has_biases=has_biases),
             FeedForwardSpec(
-                cfg.integer(given, "intermediate_size"), cfg.activation(given), is_gated=True, has_biases=has_biases
+                cfg.integer(config, key["intermediate_size"]),
+                cfg.activation({"hidden_act": "silu", **config} if is_nomic(config) else config),
+                is_gated=True,
+                has_biases=has_biases,
             ),
             norm,
             norm_place="after",
         )
         return ModelSpec(
             family="rotary_bert",
-            vocab=cfg.integer(given, "vocab_size"),
+            vocab=cfg.integer(config, "vocab_size"),
             hidden=hidden,
-            max_positions=cfg.integer(given, "max_position_embeddings"),
-            layers=(layer,) * cfg.integer(given, "num_hidden_layers", maximum=cfg.MAX_LAYERS),
-            input=InputSpec(num_token_types=cfg.integer(given, "type_vocab_size", 0, minimum=0), norm=norm),
+            max_positions=cfg.integer(config, key["max_position_embeddings"], 2048 if is_nomic(config) else None),
+            layers=(layer,) * cfg.integer(config, key["num_hidden_layers"], maximum=cfg.MAX_LAYERS),
+            input=InputSpec(num_token_types=cfg.integer(config, "type_vocab_size", 0, minimum=0), norm=norm),
             stored_bytes=cfg.stored_bytes(config),
             token_memory_bytes=1200,
         )
@@ -151,24 +152,27 @@ def is_nomic(config: Mapping[str, Any]) -> bool:
     return config.get("model_type") == "nomic_bert"
 
 
-def nomic_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings by transformers' names. Raises `CheckpointError` for a value that changes the arithmetic."""
-    cfg.only(config, "activation_function", ("swiglu",), "swiglu")
-    cfg.only(config, "prenorm", (False,), False)
-    cfg.only(config, "rotary_emb_fraction", (1.0,), 1.0)
-    cfg.only(config, "rotary_emb_interleaved", (False,), False)
-    cfg.only(config, "rotary_emb_scale_base", (None,), None)
-    cfg.only(config, "rotary_scaling_factor", (None,), None)
+def check_nomic(config: Mapping[str, Any]) -> None:
+    """Raise `CheckpointError` for a value that changes the arithmetic."""
+    for key, value in {
+        "activation_function": "swiglu",
+        "prenorm": False,
+        "rotary_emb_fraction": 1.0,
+        "rotary_emb_interleaved": False,
+        "qkv_proj_bias": False,
+        "mlp_fc1_bias": False,
+        "mlp_fc2_bias": False,
+    }.items():
+        cfg.only(config, key, (value,), value)
+    for key in ("rotary_emb_scale_base", "rotary_scaling_factor"):
+        cfg.only(config, key, (None,), None)
     cfg.only(config, "use_rms_norm", (False, None), False)
     cfg.only(config, "moe_every_n_layers", (0, None), 0)
-    for key in ("qkv_proj_bias", "mlp_fc1_bias", "mlp_fc2_bias"):
-        cfg.only(config, key, (False,), False)
-    return {**NOMIC_DEFAULTS, **{NOMIC_KEYS.get(key, key): value for key, value in config.items() if value is not None}}
 
 
-def gte_config(config: Mapping[str, Any]) -> dict[str, Any]:
+def check_gte(config: Mapping[str, Any]) -> None:
+    """Raise `CheckpointError` for a value that changes the arithmetic."""
     cfg.only(config, "position_embedding_type", ("rope",), "rope")
     cfg.only(config, "layer_norm_type", ("layer_norm",), "layer_norm")
-    cfg.only(config, "logn_attention_scale", (False,), False)
-    cfg.only(config, "logn_attention_clip1", (False,), False)
-    return {**GTE_DEFAULTS, **{key: value for key, value in config.items() if value is not None}}
+    for key in ("logn_attention_scale", "logn_attention_clip1"):
+        cfg.only(config, key, (False,), False)

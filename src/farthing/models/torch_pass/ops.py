@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 import torch.nn.functional as F
 
-from farthing.models.rope import frequencies
+from farthing.models.rope import scaled
 from farthing.models.spec import RopeSpec
 
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -29,8 +29,11 @@ def layer_norm(x: torch.Tensor, gain: torch.Tensor, bias: torch.Tensor | None, e
 
 def rotary_tables(positions: torch.Tensor, head_dim: int, rope: RopeSpec) -> tuple[torch.Tensor, torch.Tensor]:
     """cos and sin [tokens, 1, head_dim] in fp32 for positions [tokens]; halves are paired (i, i + head_dim / 2)."""
-    turns = torch.from_numpy(frequencies(rope, head_dim)).to(positions.device)
-    angles = positions.float()[:, None] * turns  # [tokens, head_dim / 2]
+    exponents = torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim
+    turns = 1.0 / rope.base**exponents  # in torch: its last bits, which count at late positions, are its own
+    if rope.scaling is not None:
+        turns = torch.from_numpy(scaled(turns.numpy(), rope.scaling, head_dim))
+    angles = positions.float()[:, None] * turns.to(positions.device)  # [tokens, head_dim / 2]
     angles = torch.cat((angles, angles), dim=-1)[:, None, :]
     return angles.cos(), angles.sin()
 
