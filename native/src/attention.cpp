@@ -25,22 +25,29 @@ struct Products;
 
 template <>
 struct Products<uint16_t> {
-    static constexpr int kRows = kBlockRows, kChunk = 32, kUnit = 2 * kStepUnit;
+    static constexpr int kRows = std::min(kBlockRows, 32), kChunk = kChunkBf16, kUnit = 2 * kStepUnit;  // else buffers grow
+    static constexpr int kPiece = kPieceBf16;
     static void multiply(int rows, int k, const uint16_t* a, const uint16_t* b, int columns, bool accumulate, float* sums) {
         bf16_block(rows, k / 2, a, b, columns, accumulate, sums);
     }
     FT_INLINE static Floats exp2(Floats x) { return exp2_bf16(x); }
     static float exp2(float x) { return exp2_fast(x); }
-    // A panel of a row; to: the row's in the first chunk.
-    FT_INLINE static void store_probabilities(Floats first, Floats second, int panel, int rows, uint16_t* to) {
-        store_bf16(to + panel * rows * kChunk, first, second);
+    // A panel of a row; to: the row's first piece in the first chunk.
+    FT_INLINE static void store_probabilities(Floats first, Floats second, int panel, int rows, int stride, uint16_t* to) {
+        to += panel * rows * kChunk;
+        if constexpr (kPiece == kChunk) {
+            store_bf16(to, first, second);
+        } else {
+            store_bf16_pieces(to, stride, first);
+            store_bf16_pieces(to + kLanes / kPiece * stride, stride, second);
+        }
     }
     FT_INLINE static void store_result(uint16_t* to, Floats x) { store_bf16(to, x); }
 };
 
 template <>
 struct Products<float> {
-    static constexpr int kRows = kFloatBlockRows, kChunk = kChunkFloats, kUnit = kInputUnit;
+    static constexpr int kRows = kFloatBlockRows, kChunk = kChunkFloats, kUnit = kInputUnit, kPiece = kChunk;
     static void multiply(int rows, int k, const float* a, const float* b, int columns, bool accumulate, float* sums) {
         static const FloatBlock block = float_block(FT_FP32);
         block(rows, k, a, b, columns, accumulate, Prefetch(), sums);
@@ -48,7 +55,7 @@ struct Products<float> {
     // Keys that are not seen count exactly nothing.
     FT_INLINE static Floats exp2(Floats x) { return select(x < -126.0f, Floats{}, exp2_exact(x)); }
     static float exp2(float x) { return exp2_exact(Floats{} + x)[0]; }
-    FT_INLINE static void store_probabilities(Floats first, Floats second, int panel, int rows, float* to) {
+    FT_INLINE static void store_probabilities(Floats first, Floats second, int panel, int rows, int, float* to) {
         store(to + 2 * panel * rows * kChunk, first);
         store(to + (2 * panel + 1) * rows * kChunk, second);
     }
@@ -67,8 +74,17 @@ struct BlockBuffers {
 // What a head lacks to a whole chunk is zeros.
 template <class Number>
 void load_queries(const Number* queries, int rows, int head_dim, Number* out) {
-    constexpr int kChunk = Products<Number>::kChunk;
+    constexpr int kChunk = Products<Number>::kChunk, kPiece = Products<Number>::kPiece;
     int first = 0;
+    if constexpr (kPiece < kChunk) {
+        for (int r = 0; r < rows; ++r, queries += head_dim) {
+            const RowPlace place = row_place<kChunk, kPiece>(rows, r);
+            for (first = 0; first < head_dim; first += kPiece)
+                std::memcpy(out + first / kChunk * rows * kChunk + place.first + first % kChunk / kPiece * place.stride,
+                            queries + first, sizeof(Number) * kPiece);
+        }
+        return;  // products end with the head, so that nothing behind it is read
+    }
     for (; first + kChunk <= head_dim; first += kChunk)
         for (int r = 0; r < rows; ++r, out += kChunk) std::memcpy(out, queries + r * head_dim + first, sizeof(Number) * kChunk);
     if (first == head_dim) return;
@@ -94,7 +110,8 @@ inline void mask_from(float* scores, int limit) {
 // Scores of one of `rows` rows to probabilities relative to exp2(largest); keys from `limit` on are masked. Returns their sum;
 // `largest` grows where a score exceeds it.
 template <class Number>
-float softmax_row(float* scores, int rows, int panels, int limit, float& largest, Number* probabilities) {
+float softmax_row(float* scores, int rows, int panels, int limit, float& largest, Number* probabilities,
+                  int piece_stride) {
     using Multiplied = Products<Number>;
     const int stride = rows * kKeyPanel;
     const int used = std::min(panels, limit > 0 ? (limit + kKeyPanel - 1) / kKeyPanel : 0);
@@ -110,10 +127,10 @@ float softmax_row(float* scores, int rows, int panels, int limit, float& largest
         first = Multiplied::exp2(load_floats(scores + panel * stride) - largest);
         second = Multiplied::exp2(load_floats(scores + panel * stride + kLanes) - largest);
         sums += first + second;
-        Multiplied::store_probabilities(first, second, panel, rows, probabilities);
+        Multiplied::store_probabilities(first, second, panel, rows, piece_stride, probabilities);
     }
     for (int panel = used; panel < panels; ++panel)
-        Multiplied::store_probabilities(Floats{}, Floats{}, panel, rows, probabilities);
+        Multiplied::store_probabilities(Floats{}, Floats{}, panel, rows, piece_stride, probabilities);
     return sum_of(sums);
 }
 
@@ -149,8 +166,9 @@ void attend_block(const AttentionCall<Number>& call, const AttentionScratch& scr
         const int row = rows.begin + r, limit = call.limits[row / call.group] - first_key;
         float& largest = scratch.largest[row];
         const float before = largest;
+        const RowPlace place = row_place<Multiplied::kChunk, Multiplied::kPiece>(num_rows, r);
         const float sum = softmax_row(buffers.scores + r * kKeyPanel, num_rows, panels, limit, largest,
-                                      buffers.probabilities + r * Multiplied::kChunk);
+                                      buffers.probabilities + place.first, place.stride);
         const float factor = first_key > 0 ? Multiplied::exp2(before - largest) : 0.0f;
         scratch.sums[row] = scratch.sums[row] * factor + sum;
         if (first_key > 0 && largest > before) scale_row(outputs + r * kPanelChannels, num_rows, value_panels, factor);

@@ -174,6 +174,10 @@ FT_INLINE Words widened(const Narrow* from) {
 FT_INLINE uint16x8_t low_shorts(Words x, int first) {
     return vuzp1q_u16((uint16x8_t)x.part[first], (uint16x8_t)x.part[first + 1]);
 }
+// Those of all lanes, of 8 bits.
+FT_INLINE uint8x16_t low_bytes(Words x) {
+    return vuzp1q_u8(vreinterpretq_u8_u16(low_shorts(x, 0)), vreinterpretq_u8_u16(low_shorts(x, 2)));
+}
 #endif
 
 // The low 16 bits of each lane.
@@ -207,7 +211,7 @@ FT_INLINE void store_bytes(uint8_t* to, Words x) {
     const __m256i ordered = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 0, 4, 1, 5));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_castsi256_si128(ordered));
 #elif defined(__ARM_NEON)
-    vst1q_u8(to, vuzp1q_u8(vreinterpretq_u8_u16(low_shorts(x, 0)), vreinterpretq_u8_u16(low_shorts(x, 2))));
+    vst1q_u8(to, low_bytes(x));
 #else
     typedef uint8_t Narrow __attribute__((vector_size(kPartLanes)));
     for (int i = 0; i < kParts; ++i) {
