@@ -25,28 +25,33 @@ struct Products;
 
 template <>
 struct Products<uint16_t> {
-    static constexpr int kRows = std::min(kBlockRows, 32), kChunk = kChunkBf16, kUnit = 2 * kStepUnit;  // else buffers grow
-    static constexpr int kPiece = kPieceBf16;
-    static void multiply(int rows, int k, const uint16_t* a, const uint16_t* b, int columns, bool accumulate, float* sums) {
+    using Row = RowNumber;
+    static constexpr int kRows = std::min(kBlockRows, 32), kChunk = kChunkNumbers, kUnit = 2 * kStepUnit;  // else buffers grow
+    static constexpr int kPiece = std::min(kPieceBf16, kChunk);
+    static void multiply(int rows, int k, const Row* a, const uint16_t* b, int columns, bool accumulate, float* sums) {
         bf16_block(rows, k / 2, a, b, columns, accumulate, sums);
     }
     FT_INLINE static Floats exp2(Floats x) { return exp2_bf16(x); }
     static float exp2(float x) { return exp2_fast(x); }
     // A panel of a row; to: the row's first piece in the first chunk.
-    FT_INLINE static void store_probabilities(Floats first, Floats second, int panel, int rows, int stride, uint16_t* to) {
-        to += panel * rows * kChunk;
-        if constexpr (kPiece == kChunk) {
-            store_bf16(to, first, second);
-        } else {
-            store_bf16_pieces(to, stride, first);
-            store_bf16_pieces(to + kLanes / kPiece * stride, stride, second);
-        }
+    FT_INLINE static void store_probabilities(Floats first, Floats second, int panel, int rows, int stride, Row* to) {
+        to += panel * (kKeyPanel / kChunk) * rows * kChunk;
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+        store_bf16_pieces(to, stride, first);
+        store_bf16_pieces(to + kLanes / kPiece * stride, stride, second);
+#elif defined(__ARM_FEATURE_DOTPROD)
+        store(to, first);
+        store(to + rows * kChunk, second);
+#else
+        store_bf16(to, first, second);
+#endif
     }
     FT_INLINE static void store_result(uint16_t* to, Floats x) { store_bf16(to, x); }
 };
 
 template <>
 struct Products<float> {
+    using Row = float;
     static constexpr int kRows = kFloatBlockRows, kChunk = kChunkFloats, kUnit = kInputUnit, kPiece = kChunk;
     static void multiply(int rows, int k, const float* a, const float* b, int columns, bool accumulate, float* sums) {
         static const FloatBlock block = float_block(FT_FP32);
@@ -66,12 +71,19 @@ struct Products<float> {
 template <class Number>
 struct BlockBuffers {
     static constexpr int kRows = Products<Number>::kRows;
-    alignas(64) Number queries[kRows * kMaxHeadDim];                  // [chunks][rows][kChunk]
+    using Row = typename Products<Number>::Row;
+    alignas(64) Row queries[kRows * kMaxHeadDim];                     // [chunks][rows][kChunk]
     alignas(64) float scores[kChunkPanels * kRows * kKeyPanel];       // [panels][rows][32]
-    alignas(64) Number probabilities[kChunkPanels * kRows * kKeyPanel];  // [chunks][rows][kChunk]
+    alignas(64) Row probabilities[kChunkPanels * kRows * kKeyPanel];  // [chunks][rows][kChunk]
 };
 
 // What a head lacks to a whole chunk is zeros.
+inline void load_queries(const uint16_t* queries, int rows, int head_dim, float* out) {
+    static_assert(kChunkFloats == kLanes);
+    for (int first = 0; first < head_dim; first += kLanes)
+        for (int r = 0; r < rows; ++r, out += kLanes) load_bf16_row(queries + r * head_dim + first, kLanes, out);
+}
+
 template <class Number>
 void load_queries(const Number* queries, int rows, int head_dim, Number* out) {
     constexpr int kChunk = Products<Number>::kChunk, kPiece = Products<Number>::kPiece;
@@ -110,8 +122,8 @@ inline void mask_from(float* scores, int limit) {
 // Scores of one of `rows` rows to probabilities relative to exp2(largest); keys from `limit` on are masked. Returns their sum;
 // `largest` grows where a score exceeds it.
 template <class Number>
-float softmax_row(float* scores, int rows, int panels, int limit, float& largest, Number* probabilities,
-                  int piece_stride) {
+float softmax_row(float* scores, int rows, int panels, int limit, float& largest,
+                  typename Products<Number>::Row* probabilities, int piece_stride) {
     using Multiplied = Products<Number>;
     const int stride = rows * kKeyPanel;
     const int used = std::min(panels, limit > 0 ? (limit + kKeyPanel - 1) / kKeyPanel : 0);
@@ -167,8 +179,8 @@ void attend_block(const AttentionCall<Number>& call, const AttentionScratch& scr
         float& largest = scratch.largest[row];
         const float before = largest;
         const RowPlace place = row_place<Multiplied::kChunk, Multiplied::kPiece>(num_rows, r);
-        const float sum = softmax_row(buffers.scores + r * kKeyPanel, num_rows, panels, limit, largest,
-                                      buffers.probabilities + place.first, place.stride);
+        const float sum = softmax_row<Number>(buffers.scores + r * kKeyPanel, num_rows, panels, limit, largest,
+                                              buffers.probabilities + place.first, place.stride);
         const float factor = first_key > 0 ? Multiplied::exp2(before - largest) : 0.0f;
         scratch.sums[row] = scratch.sums[row] * factor + sum;
         if (first_key > 0 && largest > before) scale_row(outputs + r * kPanelChannels, num_rows, value_panels, factor);

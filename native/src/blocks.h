@@ -35,14 +35,21 @@ constexpr int kInputOffset = std::is_unsigned<Input>::value ? kActivationOffset 
 // Rows of a block lie side by side in a chunk in pieces of so many inputs, or in attention so many numbers of bf16: pieces of
 // four rows at a time, for as long as there are four, then of two, then of one. ARM's instructions take inputs of several rows
 // from one register, which one load fills so. Where a piece is a whole chunk, what a row has of a chunk lies together.
-constexpr int kChunkBf16 = kChunkBytes / 2;
 #if defined(__ARM_FEATURE_MATMUL_INT8)
 constexpr int kPieceInputs = 8, kPieceBf16 = 4;
 #elif defined(__ARM_FEATURE_DOTPROD)
-constexpr int kPieceInputs = 4, kPieceBf16 = kChunkBf16;
+constexpr int kPieceInputs = 4, kPieceBf16 = kChunkBytes;
 #else
-constexpr int kPieceInputs = kChunkBytes, kPieceBf16 = kChunkBf16;
+constexpr int kPieceInputs = kChunkBytes, kPieceBf16 = kChunkBytes;
 #endif
+
+// A number of a row that bf16_block multiplies: NEON by lane multiplies fp32, so rows are not rounded to bf16 first.
+#if defined(__ARM_FEATURE_DOTPROD) && !defined(__ARM_FEATURE_MATMUL_INT8)
+using RowNumber = float;
+#else
+using RowNumber = uint16_t;
+#endif
+constexpr int kChunkNumbers = kChunkBytes / sizeof(RowNumber);
 
 // Of a row: where its first piece is in a chunk of its block, and how far apart its pieces are.
 struct RowPlace {
@@ -90,9 +97,9 @@ void int8_block(int rows, int chunks, const Input* a, const int8_t* b, const int
 void int8_block_scaled(int rows, int chunks, const Input* a, const int8_t* b, const int32_t* starts, Prefetch next,
                        const float* scales, int scale_stride, float* totals);
 
-// sums [rows, 32] (+)= a b in bf16 pairs: a [ceil(steps / 16)][rows][16 steps][2], or in pieces; b [steps][32 columns][2]; steps
-// a multiple of kStepUnit. Of 32 sums, only the first `columns` (16 or 32) need be right.
+// sums [rows, 32] (+)= a b in bf16 pairs: a [chunks of 64 bytes][rows][kChunkNumbers], or in pieces; b [steps][32 columns][2]; a
+// step is two numbers of a row, and steps are a multiple of kStepUnit. Of 32 sums, only the first `columns` (16 or 32) need be right.
 constexpr int kStepUnit = 4;
-void bf16_block(int rows, int steps, const uint16_t* a, const uint16_t* b, int columns, bool accumulate, float* sums);
+void bf16_block(int rows, int steps, const RowNumber* a, const uint16_t* b, int columns, bool accumulate, float* sums);
 
 }  // namespace farthing::FT_ISA

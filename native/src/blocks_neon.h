@@ -36,9 +36,12 @@ FT_INLINE void each(Use use) {
     each(std::make_integer_sequence<int, count>{}, use);
 }
 
-template <class Use, int... kCount>
-FT_INLINE void with_count(int count, Use use, std::integer_sequence<int, kCount...>) {
-    ((count == kCount + 1 ? use(std::integral_constant<int, kCount + 1>{}) : void()), ...);
+// Calls use(std::integral_constant<int, count>), of 1 to kMost.
+template <int kMost, class Use>
+FT_INLINE void with_count(int count, Use use) {
+    each<kMost>([&](auto fewer) FT_INLINED {
+        if (count == kMost - fewer) use(std::integral_constant<int, kMost - fewer>{});
+    });
 }
 
 // Calls use(std::integral_constant<int, rows of the part>, its first row) for parts of whole quads, but for the last.
@@ -47,7 +50,7 @@ inline void for_each_part(int rows, Use use) {
     const RowBlocks parts((rows + kQuadRows - 1) / kQuadRows, kPartQuads);
     for (int index = 0; index < parts.count(); ++index) {
         const int first = parts[index].begin * kQuadRows, end = std::min(parts[index].end * kQuadRows, rows);
-        with_count(end - first, [=](auto count) FT_INLINED { use(count, first); }, std::make_integer_sequence<int, kPartRows>{});
+        with_count<kPartRows>(end - first, [=](auto count) FT_INLINED { use(count, first); });
     }
 }
 

@@ -82,59 +82,60 @@ FT_INLINE void int8_parts(int rows, int chunks, const int8_t* a, const int8_t* b
     });
 }
 
-constexpr int kHalfColumns = kPanelChannels / 2, kHalfVectors = kHalfColumns / 4;
-template <class Use>
-inline void for_each_bf16_part(int rows, int most_rows, Use use) {
-    const RowBlocks parts(rows, most_rows);
-    for (int index = 0; index < parts.count(); ++index)
-        with_count(parts[index].size(), [=](auto count) { use(count, parts[index].begin); }, std::make_integer_sequence<int, 5>{});
-}
-constexpr int kBf16Rows = 5;  // columns in fp32 take two registers, and the mask one
+constexpr int kFloatRows = 6, kFloatColumns = 16, kFloatVectors = kFloatColumns / 4;  // of a part in fp32
+constexpr int kSlabSteps = 128;  // so that columns as floats stay in the L1 cache
 
-// Two steps of a row are four numbers of x; one step of four columns is a vector of pairs.
-template <int kStep, int kRows>
-FT_INLINE void add_step(const uint16_t* b, float32x4_t (&x)[kRows], float32x4_t (&sums)[kRows][kHalfVectors]) {
-    b += kStep * kPanelChannels * 2;
-#pragma GCC unroll 4
-    for (int v = 0; v < kHalfVectors; ++v) {
-        load_no_earlier();
-#pragma GCC unroll 6
-        for (int r = 0; r < kRows; ++r) __asm__("" : "+w"(x[r]));  // else GCC keeps each number in a register of its own
-        const uint32x4_t pairs = vreinterpretq_u32_u16(vld1q_u16(b + v * 8));
-        const float32x4_t even = vreinterpretq_f32_u32(vshlq_n_u32(pairs, 16));
-        const float32x4_t odd = vreinterpretq_f32_u32(vandq_u32(pairs, vdupq_n_u32(0xffff0000u)));
-#pragma GCC unroll 6
-        for (int r = 0; r < kRows; ++r) {
-            sums[r][v] = vfmaq_laneq_f32(sums[r][v], even, x[r], kStep * 2);
-            sums[r][v] = vfmaq_laneq_f32(sums[r][v], odd, x[r], kStep * 2 + 1);
-        }
-    }
+template <int kLane>
+FT_INLINE void add(float32x4_t& sums, float32x4_t columns, float32x4_t x) {
+    __asm__("fmla %0.4s, %1.4s, %2.s[%3]" : "+w"(sums) : "w"(columns), "w"(x), "i"(kLane));
 }
 
+// A step's pairs of 16 columns to fp32: `to` [2 * steps][16].
+void widen_columns(int steps, const uint16_t* b, float* to) {
+    const uint32x4_t upper = vdupq_n_u32(0xffff0000u);
+    for (; steps > 0; --steps, b += 2 * kPanelChannels, to += 2 * kFloatColumns)
+        each<kFloatVectors>([&](auto v) FT_INLINED {
+            const uint32x4_t pairs = vreinterpretq_u32_u16(vld1q_u16(b + v * 8));
+            vst1q_f32(to + v * 4, vreinterpretq_f32_u32(vshlq_n_u32(pairs, 16)));
+            vst1q_f32(to + kFloatColumns + v * 4, vreinterpretq_f32_u32(vandq_u32(pairs, upper)));
+        });
+}
+
+// Four numbers of each row.
 template <int kRows>
-FT_INLINE void bf16_part(int steps, int block_rows, const uint16_t* a, const uint16_t* b, bool accumulate, float* to) {
-    constexpr int kChunkSteps = kChunkBytes / 4;
-    float32x4_t sums[kRows][kHalfVectors];
-#pragma GCC unroll 6
-    for (int r = 0; r < kRows; ++r)
-#pragma GCC unroll 4
-        for (int v = 0; v < kHalfVectors; ++v)
+FT_INLINE void add_four(const float* a, const float* b, float32x4_t (&sums)[kRows][kFloatVectors]) {
+    load_no_earlier();
+    float32x4_t x[kRows];
+    each<kRows>([&](auto r) FT_INLINED { x[r] = vld1q_f32(a + r * kChunkNumbers); });
+    each<4>([&](auto lane) FT_INLINED {
+        each<kFloatVectors / 2>([&](auto pair) FT_INLINED {
+            load_no_earlier();
+            const float* const from = b + lane * kFloatColumns + pair * 8;
+            const float32x4_t columns[2] = {vld1q_f32(from), vld1q_f32(from + 4)};
+            each<kRows>([&](auto r) FT_INLINED {
+                each<2>([&](auto v) FT_INLINED { add<lane>(sums[r][pair * 2 + v], columns[v], x[r]); });
+            });
+        });
+    });
+}
+
+// A sum's products are added one after the other.
+template <int kRows>
+FT_INLINE void float_part(int k, int block_rows, const float* a, const float* b, bool accumulate, float* to) {
+    float32x4_t sums[kRows][kFloatVectors];
+    each<kRows>([&](auto r) FT_INLINED {
+        each<kFloatVectors>([&](auto v) FT_INLINED {
             sums[r][v] = accumulate ? vld1q_f32(to + r * kPanelChannels + v * 4) : vdupq_n_f32(0.0f);
-    for (; steps > 0; steps -= kChunkSteps, a += block_rows * (kChunkBytes / 2)) {
-        const int seen = steps < kChunkSteps ? steps : kChunkSteps;
-        for (int step = 0; step < seen; step += 2, b += 2 * kPanelChannels * 2) {
-            float32x4_t x[kRows];
-#pragma GCC unroll 6
-            for (int r = 0; r < kRows; ++r)
-                x[r] = vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(a + r * (kChunkBytes / 2) + step * 2), 16));
-            add_step<0>(b, x, sums);
-            add_step<1>(b, x, sums);
-        }
+        });
+    });
+    for (; k >= kChunkNumbers; k -= kChunkNumbers) {
+        each<kChunkNumbers / 4>([&](auto four) FT_INLINED { add_four(a + four * 4, b + four * 4 * kFloatColumns, sums); });
+        a += block_rows * kChunkNumbers, b += kChunkNumbers * kFloatColumns;
     }
-#pragma GCC unroll 6
-    for (int r = 0; r < kRows; ++r)
-#pragma GCC unroll 4
-        for (int v = 0; v < kHalfVectors; ++v) vst1q_f32(to + r * kPanelChannels + v * 4, sums[r][v]);
+    for (; k > 0; k -= 4, a += 4, b += 4 * kFloatColumns) add_four(a, b, sums);
+    each<kRows>([&](auto r) FT_INLINED {
+        each<kFloatVectors>([&](auto v) FT_INLINED { vst1q_f32(to + r * kPanelChannels + v * 4, sums[r][v]); });
+    });
 }
 
 }  // namespace
@@ -158,12 +159,21 @@ void int8_block_scaled(int rows, int chunks, const int8_t* a, const int8_t* b, c
     });
 }
 
-void bf16_block(int rows, int steps, const uint16_t* a, const uint16_t* b, int columns, bool accumulate, float* sums) {
-    for_each_bf16_part(rows, kBf16Rows, [=](auto count, int first) {
-        for (int column = 0; column < columns; column += kHalfColumns)
-            bf16_part<decltype(count)::value>(steps, rows, a + first * (kChunkBytes / 2), b + column * 2, accumulate,
-                                              sums + first * kPanelChannels + column);
-    });
+void bf16_block(int rows, int steps, const float* a, const uint16_t* b, int columns, bool accumulate, float* sums) {
+    alignas(64) float wide[2 * kSlabSteps * kFloatColumns];
+    const RowBlocks parts(rows, kFloatRows);
+    for (int first = 0; first < steps; first += kSlabSteps, accumulate = true)
+        for (int column = 0; column < columns; column += kFloatColumns) {
+            const int count = std::min(kSlabSteps, steps - first);
+            widen_columns(count, b + (first * kPanelChannels + column) * 2, wide);
+            for (int index = 0; index < parts.count(); ++index) {
+                const int row = parts[index].begin;
+                float* const to = sums + row * kPanelChannels + column;
+                with_count<kFloatRows>(parts[index].size(), [&](auto of_part) FT_INLINED {
+                    float_part<decltype(of_part)::value>(2 * count, rows, a + 2 * first * rows + row * kChunkNumbers, wide, accumulate, to);
+                });
+            }
+        }
 }
 
 }  // namespace farthing::FT_ISA

@@ -161,6 +161,10 @@ FT_INLINE To converted(Split<T> from) {
 // Each lane its 8 or 16 bits.
 template <class Narrow>
 FT_INLINE Words widened(const Narrow* from) {
+#if defined(__ARM_NEON)  // GCC 12 would convert four of 16 bits one by one
+    if constexpr (sizeof(Narrow) == 2)
+        return Words::of_parts([from](int i) { return (Words::Part)vmovl_u16(vld1_u16(from + i * kPartLanes)); });
+#endif
     typedef Narrow NarrowPart __attribute__((vector_size(kPartLanes * sizeof(Narrow))));
     return Words::of_parts([from](int i) {
         NarrowPart part;
