@@ -87,16 +87,19 @@ inline void load_queries(const uint16_t* queries, int rows, int head_dim, float*
 template <class Number>
 void load_queries(const Number* queries, int rows, int head_dim, Number* out) {
     constexpr int kChunk = Products<Number>::kChunk, kPiece = Products<Number>::kPiece;
-    int first = 0;
-    if constexpr (kPiece < kChunk) {
+    if constexpr (kPiece < kChunk) {  // products end with the head, so that what follows it in a chunk is not read
         for (int r = 0; r < rows; ++r, queries += head_dim) {
             const RowPlace place = row_place<kChunk, kPiece>(rows, r);
-            for (first = 0; first < head_dim; first += kPiece)
-                std::memcpy(out + first / kChunk * rows * kChunk + place.first + first % kChunk / kPiece * place.stride,
-                            queries + first, sizeof(Number) * kPiece);
+            for (int first = 0; first < head_dim; first += kLanes) {
+                Number* const to = out + first / kChunk * rows * kChunk + place.first + first % kChunk / kPiece * place.stride;
+#pragma GCC unroll 4
+                for (int i = 0; i < kLanes / kPiece; ++i)
+                    std::memcpy(to + i * place.stride, queries + first + i * kPiece, sizeof(Number) * kPiece);
+            }
         }
-        return;  // products end with the head, so that nothing behind it is read
+        return;
     }
+    int first = 0;
     for (; first + kChunk <= head_dim; first += kChunk)
         for (int r = 0; r < rows; ++r, out += kChunk) std::memcpy(out, queries + r * head_dim + first, sizeof(Number) * kChunk);
     if (first == head_dim) return;

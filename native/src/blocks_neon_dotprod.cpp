@@ -13,15 +13,16 @@ constexpr int kReach = 4;                // so many pairs lie as far apart as a 
 
 template <int kLane>
 FT_INLINE void add(int32x4_t& sums, int8x16_t columns, int8x16_t x) {
-    __asm__("sdot %0.4s, %1.16b, %2.4b[%3]" : "+w"(sums) : "w"(columns), "w"(x), "i"(kLane));
+    __asm__ volatile("sdot %0.4s, %1.16b, %2.4b[%3]" : "+w"(sums) : "w"(columns), "w"(x), "i"(kLane));
 }
 
 // Both groups of a pair times the columns of each, for rows kFirst on that lie together; x: the rows' registers.
 template <int kFirst, int kTogether, int kRows>
 FT_INLINE void add_rows(const int8x16_t (&columns)[2][kVectors], const int8x16_t (&x)[2], int32x4_t (&sums)[kRows][kVectors]) {
     each<2>([&](auto group) FT_INLINED {
+        constexpr int kFirstLane = kTogether == kQuadRows ? 0 : group * kTogether;
         each<kTogether>([&](auto row) FT_INLINED {
-            constexpr int kLane = kTogether == 4 ? row : group * kTogether + row;
+            constexpr int kLane = kFirstLane + row;
             each<kVectors>([&](auto v) FT_INLINED {
                 add<kLane>(sums[kFirst + row][v], columns[group][v], x[group]);
             });
@@ -87,7 +88,7 @@ constexpr int kSlabSteps = 128;  // so that columns as floats stay in the L1 cac
 
 template <int kLane>
 FT_INLINE void add(float32x4_t& sums, float32x4_t columns, float32x4_t x) {
-    __asm__("fmla %0.4s, %1.4s, %2.s[%3]" : "+w"(sums) : "w"(columns), "w"(x), "i"(kLane));
+    __asm__ volatile("fmla %0.4s, %1.4s, %2.s[%3]" : "+w"(sums) : "w"(columns), "w"(x), "i"(kLane));
 }
 
 // A step's pairs of 16 columns to fp32: `to` [2 * steps][16].
@@ -108,12 +109,13 @@ FT_INLINE void add_four(const float* a, const float* b, float32x4_t (&sums)[kRow
     float32x4_t x[kRows];
     each<kRows>([&](auto r) FT_INLINED { x[r] = vld1q_f32(a + r * kChunkNumbers); });
     each<4>([&](auto lane) FT_INLINED {
+        constexpr int kLane = lane;
         each<kFloatVectors / 2>([&](auto pair) FT_INLINED {
             load_no_earlier();
-            const float* const from = b + lane * kFloatColumns + pair * 8;
+            const float* const from = b + kLane * kFloatColumns + pair * 8;
             const float32x4_t columns[2] = {vld1q_f32(from), vld1q_f32(from + 4)};
             each<kRows>([&](auto r) FT_INLINED {
-                each<2>([&](auto v) FT_INLINED { add<lane>(sums[r][pair * 2 + v], columns[v], x[r]); });
+                each<2>([&](auto v) FT_INLINED { add<kLane>(sums[r][pair * 2 + v], columns[v], x[r]); });
             });
         });
     });

@@ -9,7 +9,7 @@
 namespace farthing::FT_ISA {
 namespace {
 
-constexpr int kEight = 8;                           // bytes of a row or column in an instruction
+constexpr int kEight = 8;  // bytes of a row or column in an instruction
 constexpr int kChunkEights = kChunkBytes / kEight;
 constexpr int kSlabEights = 8 * kChunkEights;
 constexpr int kPartBytes = kPartColumns * kEight;  // of zipped columns, an eight of a part's
@@ -19,7 +19,7 @@ struct Int8 {
     using Vector = int32x4_t;
     using Number = int32_t;
     static FT_INLINE void add(Vector& sums, int8x16_t x, int8x16_t columns) {
-        __asm__("smmla %0.4s, %1.16b, %2.16b" : "+w"(sums) : "w"(x), "w"(columns));
+        __asm__ volatile("smmla %0.4s, %1.16b, %2.16b" : "+w"(sums) : "w"(x), "w"(columns));
     }
     static FT_INLINE Vector load(const int32_t* from) { return vld1q_s32(from); }
     static FT_INLINE void store(int32_t* to, Vector sums) { vst1q_s32(to, sums); }
@@ -29,7 +29,7 @@ struct Bf16 {
     using Vector = float32x4_t;
     using Number = float;
     static FT_INLINE void add(Vector& sums, int8x16_t x, int8x16_t columns) {
-        __asm__("bfmmla %0.4s, %1.8h, %2.8h" : "+w"(sums) : "w"(x), "w"(columns));
+        __asm__ volatile("bfmmla %0.4s, %1.8h, %2.8h" : "+w"(sums) : "w"(x), "w"(columns));
     }
     static FT_INLINE Vector load(const float* from) { return vld1q_f32(from); }
     static FT_INLINE void store(float* to, Vector sums) { vst1q_f32(to, sums); }
@@ -70,24 +70,24 @@ FT_INLINE void add_eights(const int8_t* a, const int8_t* columns, typename Type:
     constexpr int kQuads = kRows / kQuadRows;
     const int8_t *const pair = a + kQuads * kQuadBytes, *const last = a + kRows / 2 * 2 * kChunkBytes;
     each<kCount>([&](auto index) FT_INLINED {
-        constexpr int eight = kFirst + index;
+        constexpr int kThis = kFirst + index;
         load_no_earlier();
         int8x16_t two[2 * kVectors];  // columns in each
-        each<2 * kVectors>([&](auto v) FT_INLINED { two[v] = vld1q_s8(columns + eight * kPartBytes + v * 16); });
+        each<2 * kVectors>([&](auto v) FT_INLINED { two[v] = vld1q_s8(columns + kThis * kPartBytes + v * 16); });
         const auto add = [&](auto p, int8x16_t x) FT_INLINED {
             each<2 * kVectors>([&](auto v) FT_INLINED { Type::add(sums[p][v], x, two[v]); });
         };
         each<kQuads>([&](auto quad) FT_INLINED {
             load_no_earlier();
-            const int8_t* const rows = a + quad * kQuadBytes + eight * (kQuadRows * kEight);
+            const int8_t* const rows = a + quad * kQuadBytes + kThis * (kQuadRows * kEight);
             const int8x16_t upper = vld1q_s8(rows), lower = vld1q_s8(rows + 2 * kEight);
             add(std::integral_constant<int, 2 * quad>{}, upper);
             add(std::integral_constant<int, 2 * quad + 1>{}, lower);
         });
         if constexpr (kRows % 4 >= 2)
-            add(std::integral_constant<int, 2 * kQuads>{}, vld1q_s8(pair + eight * (2 * kEight)));
+            add(std::integral_constant<int, 2 * kQuads>{}, vld1q_s8(pair + kThis * (2 * kEight)));
         if constexpr (kRows % 2) {
-            const int8x8_t x = vld1_s8(last + eight * kEight);
+            const int8x8_t x = vld1_s8(last + kThis * kEight);
             add(std::integral_constant<int, kPairs - 1>{}, vcombine_s8(x, x));
         }
     });
@@ -118,9 +118,10 @@ FT_INLINE void part(int eights, int block_rows, const int8_t* a, const int8_t* c
         }
     }
     each<kPairs>([&](auto p) FT_INLINED {
+        constexpr bool kIsWhole = 2 * p + 1 < kRows;
         each<kVectors>([&](auto v) FT_INLINED {
             finish(2 * p, v, low(sums[p][2 * v], sums[p][2 * v + 1]));
-            if constexpr (2 * p + 1 < kRows) finish(2 * p + 1, v, high(sums[p][2 * v], sums[p][2 * v + 1]));
+            if constexpr (kIsWhole) finish(2 * p + 1, v, high(sums[p][2 * v], sums[p][2 * v + 1]));
         });
     });
 }

@@ -153,6 +153,13 @@ FT_INLINE Ints larger(Ints a, Ints b) {
 #endif
 }
 
+#if defined(__aarch64__)
+FT_INLINE int32_t largest_of(Ints x) {
+    const int32x4_t left = vmaxq_s32((int32x4_t)x.part[0], (int32x4_t)x.part[1]);
+    return vmaxvq_s32(vmaxq_s32(left, vmaxq_s32((int32x4_t)x.part[2], (int32x4_t)x.part[3])));
+}
+#endif
+
 template <class To, class T>
 FT_INLINE To converted(Split<T> from) {
     return To::of_parts([&](int i) { return __builtin_convertvector(from.part[i], typename To::Part); });

@@ -19,8 +19,12 @@ inline float largest_magnitude(const float* x, int k) {
         const Ints bits = (Ints)magnitude(load_floats(x + i));
         lanes = larger(bits, lanes);
     }
+#if defined(__aarch64__)
+    int32_t largest = largest_of(lanes);
+#else
     int32_t largest = 0;
     for (int lane = 0; lane < kLanes; ++lane) largest = std::max(largest, lanes[lane]);
+#endif
     for (int i = whole; i < k; ++i) {
         int32_t bits;
         std::memcpy(&bits, x + i, sizeof bits);
