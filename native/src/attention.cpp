@@ -26,7 +26,8 @@ struct Products;
 template <>
 struct Products<uint16_t> {
     using Row = RowNumber;
-    static constexpr int kRows = std::min(kBlockRows, 32), kChunk = kChunkNumbers, kUnit = 2 * kStepUnit;  // else buffers grow
+    // No more rows than 32: with all keys of a chunk their buffers still fit into the L2 cache.
+    static constexpr int kRows = std::min(kBlockRows, 32), kChunk = kChunkNumbers, kUnit = 2 * kStepUnit;
     static constexpr int kPiece = std::min(kPieceBf16, kChunk);
     static void multiply(int rows, int k, const Row* a, const uint16_t* b, int columns, bool accumulate, float* sums) {
         bf16_block(rows, k / 2, a, b, columns, accumulate, sums);

@@ -9,8 +9,8 @@
 
 namespace farthing::FT_ISA {
 
-// As many rows as keep their sums in registers; where registers are few, rows in parts of 3 or 6, for which a panel's weights
-// are brought into shape once.
+// As many rows as keep their sums in registers; where registers are few, rows in parts of 3, 6 or 12, for which a panel's
+// weights are brought into shape once.
 #if defined(__ARM_FEATURE_DOTPROD)
 constexpr int kBlockRows = 64;
 #elif defined(__AMX_INT8__)

@@ -3,8 +3,8 @@
 // shapes that 24 registers have room for, this one needs the fewest loads, since a load takes two registers of neighbours.
 //
 // The 8 registers that are left are few: a compiler that moves loads ahead of their use would have to put sums into memory. And
-// the instructions that add to sums are written as such, since GCC 12 would copy sums between registers for the intrinsics; they are
-// volatile, so that they stay where they are between the loads.
+// the instructions that add to sums are written as such, since GCC 12 would copy sums between registers for the intrinsics; they
+// are volatile, so that they stay where they are between the loads.
 #pragma once
 
 #include <arm_neon.h>

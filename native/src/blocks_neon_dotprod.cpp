@@ -170,9 +170,10 @@ void bf16_block(int rows, int steps, const float* a, const uint16_t* b, int colu
             widen_columns(count, b + (first * kPanelChannels + column) * 2, wide);
             for (int index = 0; index < parts.count(); ++index) {
                 const int row = parts[index].begin;
+                const float* const from = a + 2 * first * rows + row * kChunkNumbers;
                 float* const to = sums + row * kPanelChannels + column;
                 with_count<kFloatRows>(parts[index].size(), [&](auto of_part) FT_INLINED {
-                    float_part<decltype(of_part)::value>(2 * count, rows, a + 2 * first * rows + row * kChunkNumbers, wide, accumulate, to);
+                    float_part<decltype(of_part)::value>(2 * count, rows, from, wide, accumulate, to);
                 });
             }
         }
