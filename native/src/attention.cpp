@@ -25,22 +25,35 @@ struct Products;
 
 template <>
 struct Products<uint16_t> {
-    static constexpr int kRows = kBlockRows, kChunk = 32, kUnit = 2 * kStepUnit;
-    static void multiply(int rows, int k, const uint16_t* a, const uint16_t* b, int columns, bool accumulate, float* sums) {
+    using Row = RowNumber;
+    // No more rows than 32: with all keys of a chunk their buffers still fit into the L2 cache.
+    static constexpr int kRows = std::min(kBlockRows, 32), kChunk = kChunkNumbers, kUnit = 2 * kStepUnit;
+    static constexpr int kPiece = std::min(kPieceBf16, kChunk);
+    static void multiply(int rows, int k, const Row* a, const uint16_t* b, int columns, bool accumulate, float* sums) {
         bf16_block(rows, k / 2, a, b, columns, accumulate, sums);
     }
     FT_INLINE static Floats exp2(Floats x) { return exp2_bf16(x); }
     static float exp2(float x) { return exp2_fast(x); }
-    // A panel of a row; to: the row's in the first chunk.
-    FT_INLINE static void store_probabilities(Floats first, Floats second, int panel, int rows, uint16_t* to) {
-        store_bf16(to + panel * rows * kChunk, first, second);
+    // A panel of a row; to: the row's first piece in the first chunk.
+    FT_INLINE static void store_probabilities(Floats first, Floats second, int panel, int rows, int stride, Row* to) {
+        to += panel * (kKeyPanel / kChunk) * rows * kChunk;
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+        store_bf16_pieces(to, stride, first);
+        store_bf16_pieces(to + kLanes / kPiece * stride, stride, second);
+#elif defined(__ARM_FEATURE_DOTPROD)
+        store(to, first);
+        store(to + rows * kChunk, second);
+#else
+        store_bf16(to, first, second);
+#endif
     }
     FT_INLINE static void store_result(uint16_t* to, Floats x) { store_bf16(to, x); }
 };
 
 template <>
 struct Products<float> {
-    static constexpr int kRows = kFloatBlockRows, kChunk = kChunkFloats, kUnit = kInputUnit;
+    using Row = float;
+    static constexpr int kRows = kFloatBlockRows, kChunk = kChunkFloats, kUnit = kInputUnit, kPiece = kChunk;
     static void multiply(int rows, int k, const float* a, const float* b, int columns, bool accumulate, float* sums) {
         static const FloatBlock block = float_block(FT_FP32);
         block(rows, k, a, b, columns, accumulate, Prefetch(), sums);
@@ -48,7 +61,7 @@ struct Products<float> {
     // Keys that are not seen count exactly nothing.
     FT_INLINE static Floats exp2(Floats x) { return select(x < -126.0f, Floats{}, exp2_exact(x)); }
     static float exp2(float x) { return exp2_exact(Floats{} + x)[0]; }
-    FT_INLINE static void store_probabilities(Floats first, Floats second, int panel, int rows, float* to) {
+    FT_INLINE static void store_probabilities(Floats first, Floats second, int panel, int rows, int, float* to) {
         store(to + 2 * panel * rows * kChunk, first);
         store(to + (2 * panel + 1) * rows * kChunk, second);
     }
@@ -59,15 +72,34 @@ struct Products<float> {
 template <class Number>
 struct BlockBuffers {
     static constexpr int kRows = Products<Number>::kRows;
-    alignas(64) Number queries[kRows * kMaxHeadDim];                  // [chunks][rows][kChunk]
+    using Row = typename Products<Number>::Row;
+    alignas(64) Row queries[kRows * kMaxHeadDim];                     // [chunks][rows][kChunk]
     alignas(64) float scores[kChunkPanels * kRows * kKeyPanel];       // [panels][rows][32]
-    alignas(64) Number probabilities[kChunkPanels * kRows * kKeyPanel];  // [chunks][rows][kChunk]
+    alignas(64) Row probabilities[kChunkPanels * kRows * kKeyPanel];  // [chunks][rows][kChunk]
 };
 
 // What a head lacks to a whole chunk is zeros.
+inline void load_queries(const uint16_t* queries, int rows, int head_dim, float* out) {
+    static_assert(kChunkFloats == kLanes);
+    for (int first = 0; first < head_dim; first += kLanes)
+        for (int r = 0; r < rows; ++r, out += kLanes) load_bf16_row(queries + r * head_dim + first, kLanes, out);
+}
+
 template <class Number>
 void load_queries(const Number* queries, int rows, int head_dim, Number* out) {
-    constexpr int kChunk = Products<Number>::kChunk;
+    constexpr int kChunk = Products<Number>::kChunk, kPiece = Products<Number>::kPiece;
+    if constexpr (kPiece < kChunk) {  // products end with the head, so that what follows it in a chunk is not read
+        for (int r = 0; r < rows; ++r, queries += head_dim) {
+            const RowPlace place = row_place<kChunk, kPiece>(rows, r);
+            for (int first = 0; first < head_dim; first += kLanes) {
+                Number* const to = out + first / kChunk * rows * kChunk + place.first + first % kChunk / kPiece * place.stride;
+#pragma GCC unroll 4
+                for (int i = 0; i < kLanes / kPiece; ++i)
+                    std::memcpy(to + i * place.stride, queries + first + i * kPiece, sizeof(Number) * kPiece);
+            }
+        }
+        return;
+    }
     int first = 0;
     for (; first + kChunk <= head_dim; first += kChunk)
         for (int r = 0; r < rows; ++r, out += kChunk) std::memcpy(out, queries + r * head_dim + first, sizeof(Number) * kChunk);
@@ -107,7 +139,8 @@ struct Seen {
 // Scores of one of `rows` rows to probabilities relative to exp2(largest); keys that are not seen are masked. Returns their
 // sum; `largest` grows where a score exceeds it.
 template <class Number>
-float softmax_row(float* scores, int rows, int panels, Seen seen, float& largest, Number* probabilities) {
+float softmax_row(float* scores, int rows, int panels, Seen seen, float& largest,
+                  typename Products<Number>::Row* probabilities, int piece_stride) {
     using Multiplied = Products<Number>;
     const int stride = rows * kKeyPanel, limit = seen.limit;
     const int used = std::min(panels, limit > 0 ? (limit + kKeyPanel - 1) / kKeyPanel : 0);
@@ -115,7 +148,7 @@ float softmax_row(float* scores, int rows, int panels, Seen seen, float& largest
     if (used > 0 && limit < used * kKeyPanel) mask_from(scores + (used - 1) * stride, limit - (used - 1) * kKeyPanel);
     if (begin < used && seen.first > begin * kKeyPanel) mask_before(scores + begin * stride, seen.first - begin * kKeyPanel);
     for (int panel = 0; panel < begin; ++panel)
-        Multiplied::store_probabilities(Floats{}, Floats{}, panel, rows, probabilities);
+        Multiplied::store_probabilities(Floats{}, Floats{}, panel, rows, piece_stride, probabilities);
     Floats first = Floats{} + largest, second = first;
     for (int panel = begin; panel < used; ++panel) {
         first = larger(load_floats(scores + panel * stride), first);
@@ -127,10 +160,10 @@ float softmax_row(float* scores, int rows, int panels, Seen seen, float& largest
         first = Multiplied::exp2(load_floats(scores + panel * stride) - largest);
         second = Multiplied::exp2(load_floats(scores + panel * stride + kLanes) - largest);
         sums += first + second;
-        Multiplied::store_probabilities(first, second, panel, rows, probabilities);
+        Multiplied::store_probabilities(first, second, panel, rows, piece_stride, probabilities);
     }
     for (int panel = used; panel < panels; ++panel)
-        Multiplied::store_probabilities(Floats{}, Floats{}, panel, rows, probabilities);
+        Multiplied::store_probabilities(Floats{}, Floats{}, panel, rows, piece_stride, probabilities);
     return sum_of(sums);
 }
 
@@ -191,8 +224,9 @@ void attend_block(const AttentionCall<Number>& call, const AttentionScratch& scr
                        call.biases + row % call.group * call.bias_stride + call.bias_begins[query] + first_key);
         float& largest = scratch.largest[row];
         const float before = largest;
-        const float sum =
-            softmax_row(scores, num_rows, panels, keys, largest, buffers.probabilities + r * Multiplied::kChunk);
+        const RowPlace place = row_place<Multiplied::kChunk, Multiplied::kPiece>(num_rows, r);
+        const float sum = softmax_row<Number>(scores, num_rows, panels, keys, largest, buffers.probabilities + place.first,
+                                              place.stride);
         const float factor = is_first || before == kMasked ? 0.0f : Multiplied::exp2(before - largest);
         scratch.sums[row] = scratch.sums[row] * factor + sum;
         if (!is_first && largest > before) scale_row(outputs + r * kPanelChannels, num_rows, value_panels, factor);

@@ -22,6 +22,7 @@ namespace {
 // Weights of a layer up to this size mostly lie in the L3 cache: threads that read them each for itself lose less than
 // threads that meet.
 constexpr int64_t kCachedWeightBytes = int64_t{13} << 20;
+constexpr int kMostSharedRows = 32;  // then, however many rows a block has
 
 template <class Numbers>
 int shared_rows(const ft_layer_spec& spec) {
@@ -29,7 +30,7 @@ int shared_rows(const ft_layer_spec& spec) {
     const int64_t projections = shape.q_width() + 2 * shape.kv_width() + shape.q_width();
     const int64_t numbers = shape.hidden * (projections + int64_t{2 + spec.is_gated} * shape.intermediate);
     const int64_t bytes = numbers * (spec.form == FT_INT8 ? 1 : spec.form == FT_FP32 ? 4 : 2);
-    return bytes > kCachedWeightBytes ? kTileRows : Numbers::kBlockRows;
+    return bytes > kCachedWeightBytes ? kTileRows : std::min(Numbers::kBlockRows, kMostSharedRows);
 }
 
 inline void widen_row(const uint16_t* from, int width, float* to) { load_bf16_row(from, width, to); }

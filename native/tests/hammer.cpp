@@ -327,7 +327,7 @@ void hammer(const char* name, const Call& call, const char* isa, int rounds) {
 void compare_products(const char* isa) {
     const Pool team(1, isa), portable(1, "portable");
     for (const int k : {70, 320, 1100})
-        for (int num_tokens = 1; num_tokens <= 40; ++num_tokens) {
+        for (int num_tokens = 1; num_tokens <= 64; ++num_tokens) {
             const Linear linear(FT_INT8, num_tokens, 40, k, random_steps(num_tokens, k), {});
             require(linear.run(team) == linear.run(portable), "products differ from the portable ones", isa, 1);
         }
