@@ -97,8 +97,8 @@ void int8_block(int rows, int chunks, const Input* a, const int8_t* b, const int
 void int8_block_scaled(int rows, int chunks, const Input* a, const int8_t* b, const int32_t* starts, Prefetch next,
                        const float* scales, int scale_stride, float* totals);
 
-// sums [rows, 32] (+)= a b in bf16 pairs: a [chunks of 64 bytes][rows][kChunkNumbers], or in pieces; b [steps][32 columns][2]; a
-// step is two numbers of a row, and steps are a multiple of kStepUnit. Of 32 sums, only the first `columns` (16 or 32) need be right.
+// sums [rows, 32] (+)= a b in bf16 pairs: a [chunks of 64 bytes][rows][kChunkNumbers], or in pieces; b [steps][32 columns][2].
+// A step is two numbers of a row; steps are a multiple of kStepUnit. Of 32 sums, only the first `columns` (16 or 32) need be right.
 constexpr int kStepUnit = 4;
 void bf16_block(int rows, int steps, const RowNumber* a, const uint16_t* b, int columns, bool accumulate, float* sums);
 
