@@ -37,7 +37,7 @@ constexpr ft_layer_spec kFp32{80, 560, 4, 2, 48, FT_FP32, FT_RMS_NORM, 0, 0, 1, 
 constexpr ft_layer_spec kBf16{64, 96, 4, 2, 16, FT_BF16, FT_LAYER_NORM, 1, 0, 0, 1, 1, 0, 0, FT_GELU, 0, 0, 0, 1e-6f, 1e-6f, 0};
 constexpr ft_layer_spec kFp16{48, 64, 2, 2, 64, FT_FP16, FT_RMS_NORM, 1, 0, 0, 0, 0, 0, 0, FT_GELU, 0, 0, 0, 1e-6f, 1e-6f, 0};
 // Norms on both sides, windows, and products that depend on the distance.
-constexpr ft_layer_spec kBoth{64, 96, 4, 1, 64, FT_INT8, FT_RMS_NORM, 0, 1, 1, 1, 0, 20, 1, FT_GELU_TANH, 1, 0, 1, 1e-6f, 1e-6f, 0.2f};
+constexpr ft_layer_spec kBoth{64, 128, 4, 1, 64, FT_INT8, FT_RMS_NORM, 0, 1, 1, 1, 0, 20, 1, FT_GELU_TANH, 1, 0, 1, 1e-6f, 1e-6f, 0.2f};
 constexpr ft_layer_spec kWindow{48, 64, 2, 2, 32, FT_FP32, FT_LAYER_NORM, 0, 1, 0, 1, 1, 33, 1, FT_GELU, 0, 0, 0, 1e-6f, 1e-6f, 0};
 constexpr const ft_layer_spec* kSpecs[] = {&kBefore, &kBehind, &kOdd, &kFp32, &kBf16, &kFp16, &kBoth, &kWindow};
 
