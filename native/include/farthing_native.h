@@ -86,9 +86,11 @@ typedef struct {
     int32_t form;         /* of all of its matrices */
     int32_t norm;         /* FT_RMS_NORM or FT_LAYER_NORM */
     int32_t norms_sums;   /* the norms stand behind the halves, over the residual stream with what was added; else before them */
+    int32_t norms_added;  /* besides norms before the halves, others go over what the halves add; not with norms_sums */
     int32_t norms_heads;  /* RMSNorm of each head's queries and keys */
     int32_t turns_heads;  /* RoPE, of the two halves of a head */
     int32_t is_causal;
+    int32_t window;       /* 0, or how many tokens away from a token the farthest are that it sees */
     int32_t is_gated;     /* the MLP is down(activation(gate) * up); else down(activation(up)) */
     int32_t activation;   /* FT_GELU, FT_GELU_TANH or FT_SILU */
     /* The rows that enter qkv and up, that enter o, and that enter down are rotated on their way, each 64 inputs by H, the
@@ -96,6 +98,7 @@ typedef struct {
      * widths that are multiples of 64: hidden, q_heads * head_dim, intermediate. */
     int32_t rotates_hidden, rotates_attended, rotates_inner;
     float norm_eps, head_norm_eps;
+    float query_scale;    /* of the products of queries and keys; 0: 1 / sqrt(head_dim) */
 } ft_layer_spec;
 
 /* What a spec does not use is NULL. Each bias may be NULL. */
@@ -105,8 +108,9 @@ typedef struct {
     const void* up;   /* packed [intermediate, hidden]; with a gate [2 intermediate, hidden], the gate first */
     const void* down; /* packed [hidden, intermediate] */
     const float *qkv_bias, *o_bias, *up_bias, *down_bias;   /* one an output channel */
-    const float *attention_norm_gain, *attention_norm_bias; /* [hidden] */
+    const float *attention_norm_gain, *attention_norm_bias; /* [hidden]; before attention NULL where it has no norm */
     const float *mlp_norm_gain, *mlp_norm_bias;             /* [hidden] */
+    const float *attention_added_gain, *attention_added_bias, *mlp_added_gain, *mlp_added_bias; /* [hidden], of norms_added */
     const float *q_norm, *k_norm;                           /* [head_dim] */
 } ft_layer_weights;
 
@@ -137,6 +141,10 @@ typedef struct {
     const float* cos;
     const float* sin;
     int32_t rope_positions;
+    /* NULL, or what is added to the products of queries and keys: [q_heads][2 bias_reach + 32] numbers, of which number
+     * key - query + bias_reach is for keys and queries in these positions, which are less than bias_reach apart. */
+    const float* distance_bias;
+    int32_t bias_reach;
     int32_t num_keep;
     const int32_t* keep; /* NULL, or [num_keep] ascending tokens: only these rows of hidden are brought up to date */
     const ft_prefixes* prefixes; /* NULL where no text has a parent and none is stored */
@@ -174,7 +182,7 @@ typedef struct {
     int32_t kind;       /* FT_RMS_NORM or FT_LAYER_NORM */
     float eps;
     const float* gain;  /* [width], a multiple of 16 */
-    const float* bias;  /* [width] of a LayerNorm; else NULL */
+    const float* bias;  /* [width] of a LayerNorm that has one; else NULL */
 } ft_norm;
 
 /* What a model's first layer gets: rows of the tables, added up. What a model does not have is NULL. */
@@ -209,6 +217,8 @@ typedef struct {
     const ft_layer_weights* weights;
     const float *cos, *sin;      /* as in ft_batch */
     int32_t rope_positions;
+    const float* distance_bias;  /* likewise */
+    int32_t bias_reach;
     const ft_prefixes* prefixes; /* as in ft_batch; the same parents and offsets in all layers */
 } ft_layer;
 

@@ -57,7 +57,7 @@ int check_finish(const ft_norm* norm, const ft_rotation* rotation, int width) {
 ft_batch batch_of(const ft_pass& pass, int32_t index) {
     const ft_layer& layer = pass.layers[index];
     const bool keeps = pass.keep && index == pass.num_layers - 1;
-    return {pass.num_tokens, pass.num_texts, pass.cu_seqlens, layer.cos, layer.sin, layer.rope_positions,
+    return {pass.num_tokens, pass.num_texts, pass.cu_seqlens, layer.cos, layer.sin, layer.rope_positions, layer.distance_bias, layer.bias_reach,
             keeps ? pass.num_keep : 0, keeps ? pass.keep : nullptr, layer.prefixes};
 }
 

@@ -20,6 +20,10 @@ struct AttentionCall {
     int rows, group, head_dim;
     const KvBuffers<Number>& kv;
     int head, text;
+    const int* firsts;     // [rows], not descending: the first key that a row sees; NULL where all see the first
+    const float* biases;   // [group][bias_stride], times log2(e): what a key gets by its position; NULL for none
+    const int* bias_begins;  // [rows], the place in `biases` that is of position 0
+    int bias_stride;
 };
 
 template <class Number>

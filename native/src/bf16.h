@@ -36,6 +36,14 @@ FT_INLINE void store_bf16(uint16_t* to, Floats x) {
 #endif
 }
 
+#if defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+// Four at a time, `stride` apart.
+FT_INLINE void store_bf16_pieces(uint16_t* to, int stride, Floats x) {
+#pragma GCC unroll 4
+    for (int i = 0; i < kParts; ++i) vst1_u16(to + i * stride, vreinterpret_u16_bf16(vcvt_bf16_f32((float32x4_t)x.part[i])));
+}
+#endif
+
 // 32 of them.
 FT_INLINE void store_bf16(uint16_t* to, Floats first, Floats second) {
 #if defined(__AVX512BF16__)

@@ -153,6 +153,13 @@ FT_INLINE Ints larger(Ints a, Ints b) {
 #endif
 }
 
+#if defined(__aarch64__)
+FT_INLINE int32_t largest_of(Ints x) {
+    const int32x4_t left = vmaxq_s32((int32x4_t)x.part[0], (int32x4_t)x.part[1]);
+    return vmaxvq_s32(vmaxq_s32(left, vmaxq_s32((int32x4_t)x.part[2], (int32x4_t)x.part[3])));
+}
+#endif
+
 template <class To, class T>
 FT_INLINE To converted(Split<T> from) {
     return To::of_parts([&](int i) { return __builtin_convertvector(from.part[i], typename To::Part); });
@@ -161,6 +168,10 @@ FT_INLINE To converted(Split<T> from) {
 // Each lane its 8 or 16 bits.
 template <class Narrow>
 FT_INLINE Words widened(const Narrow* from) {
+#if defined(__ARM_NEON)  // GCC 12 would convert four of 16 bits one by one
+    if constexpr (sizeof(Narrow) == 2)
+        return Words::of_parts([from](int i) { return (Words::Part)vmovl_u16(vld1_u16(from + i * kPartLanes)); });
+#endif
     typedef Narrow NarrowPart __attribute__((vector_size(kPartLanes * sizeof(Narrow))));
     return Words::of_parts([from](int i) {
         NarrowPart part;
@@ -173,6 +184,10 @@ FT_INLINE Words widened(const Narrow* from) {
 // The lower halves of the lanes of two parts.
 FT_INLINE uint16x8_t low_shorts(Words x, int first) {
     return vuzp1q_u16((uint16x8_t)x.part[first], (uint16x8_t)x.part[first + 1]);
+}
+// Those of all lanes, of 8 bits.
+FT_INLINE uint8x16_t low_bytes(Words x) {
+    return vuzp1q_u8(vreinterpretq_u8_u16(low_shorts(x, 0)), vreinterpretq_u8_u16(low_shorts(x, 2)));
 }
 #endif
 
@@ -207,7 +222,7 @@ FT_INLINE void store_bytes(uint8_t* to, Words x) {
     const __m256i ordered = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 0, 4, 1, 5));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_castsi256_si128(ordered));
 #elif defined(__ARM_NEON)
-    vst1q_u8(to, vuzp1q_u8(vreinterpretq_u8_u16(low_shorts(x, 0)), vreinterpretq_u8_u16(low_shorts(x, 2))));
+    vst1q_u8(to, low_bytes(x));
 #else
     typedef uint8_t Narrow __attribute__((vector_size(kPartLanes)));
     for (int i = 0; i < kParts; ++i) {

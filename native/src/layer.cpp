@@ -1,8 +1,8 @@
 // One layer of an encoder on a packed batch, in one parallel region (layer_walk.h): what it is, its spec says.
 //
 // Norms stand before the halves: the rows that enter a product are normed, and what a half makes is added where the rows lie.
-// Or behind the halves: a norm goes over the sum of the rows and what the half makes. Rows of int8 may be rotated on their way
-// into a product (rotate.h).
+// Or behind the halves: a norm goes over the sum of the rows and what the half makes. Or on both sides of what a half makes,
+// before it is added. Rows of int8 may be rotated on their way into a product (rotate.h).
 #include <cmath>
 
 #include "activation.h"
@@ -22,6 +22,7 @@ namespace {
 // Weights of a layer up to this size mostly lie in the L3 cache: threads that read them each for itself lose less than
 // threads that meet.
 constexpr int64_t kCachedWeightBytes = int64_t{13} << 20;
+constexpr int kMostSharedRows = 32;  // then, however many rows a block has
 
 template <class Numbers>
 int shared_rows(const ft_layer_spec& spec) {
@@ -29,7 +30,7 @@ int shared_rows(const ft_layer_spec& spec) {
     const int64_t projections = shape.q_width() + 2 * shape.kv_width() + shape.q_width();
     const int64_t numbers = shape.hidden * (projections + int64_t{2 + spec.is_gated} * shape.intermediate);
     const int64_t bytes = numbers * (spec.form == FT_INT8 ? 1 : spec.form == FT_FP32 ? 4 : 2);
-    return bytes > kCachedWeightBytes ? kTileRows : Numbers::kBlockRows;
+    return bytes > kCachedWeightBytes ? kTileRows : std::min(Numbers::kBlockRows, kMostSharedRows);
 }
 
 inline void widen_row(const uint16_t* from, int width, float* to) { load_bf16_row(from, width, to); }
@@ -64,7 +65,7 @@ class Worker : LayerWorker<Numbers> {
     using Base = LayerWorker<Numbers>;
     using Attended = typename Numbers::Attended;
     using Matrix = typename Numbers::Matrix;
-    using Base::batch_, Base::entered_, Base::inner_, Base::limits_, Base::profile_, Base::rows_, Base::shape_, Base::team_,
+    using Base::batch_, Base::bias_begins_, Base::entered_, Base::firsts_, Base::inner_, Base::limits_, Base::profile_, Base::rows_, Base::shape_, Base::team_,
         Base::tile_, Base::unnormed_, Base::walk_;
     using Base::meet, Base::query_row, Base::take_rows, Base::take_tokens, Base::text_of;
 
@@ -86,6 +87,10 @@ private:
         return {spec_.norm, spec_.norm_eps, weights_.attention_norm_gain, weights_.attention_norm_bias};
     }
     ft_norm mlp_norm() const { return {spec_.norm, spec_.norm_eps, weights_.mlp_norm_gain, weights_.mlp_norm_bias}; }
+    ft_norm attention_added() const {
+        return {spec_.norm, spec_.norm_eps, weights_.attention_added_gain, weights_.attention_added_bias};
+    }
+    ft_norm mlp_added() const { return {spec_.norm, spec_.norm_eps, weights_.mlp_added_gain, weights_.mlp_added_bias}; }
 
     float* hidden_row(int r) const { return call_.hidden + static_cast<size_t>(rows_[r]) * shape_.hidden; }
     float* unnormed_row(int r) const { return unnormed_ + r * row_stride(shape_.hidden); }
@@ -101,7 +106,7 @@ private:
         const StageTimer timer(profile_, Stage::kNorm);
         fill_tile(entered_, count, shape_.hidden, [&](int r) {
             const float* row = hidden_row(r);
-            if (!spec_.norms_sums) {
+            if (!spec_.norms_sums && norm.gain) {
                 norm_row(row, shape_.hidden, norm, tile_.row);
                 row = tile_.row;
             }
@@ -167,25 +172,31 @@ private:
             transformed_queries(count, heads);
         else
             plain_queries(heads);
-        this->attention(count, heads);
+        this->attention(count, heads, spec_.window > 0);
         meet();
         project(count);
-        normalize(count, attention_norm());
+        normalize(count, attention_norm(), attention_added());
         meet();
         mlp(count);
-        normalize(count, mlp_norm());
+        normalize(count, mlp_norm(), mlp_added());
     }
 
-    // Row r attends to the keys before position limits_[r].
+    // Row r attends to the keys before position limits_[r], and with a window to those from firsts_[r] on.
     void take_limits(int count) {
         for (int r = 0; r < count; ++r) {
-            const int text = text_of(r);
-            limits_[r] = spec_.is_causal ? walk_.scratch.kv.offset(text) + rows_[r] - walk_.texts[text].begin + 1
-                                         : walk_.texts[text].size();
+            const int text = text_of(r), num_keys = walk_.texts[text].size();
+            const int position = walk_.scratch.kv.offset(text) + rows_[r] - walk_.texts[text].begin;
+            limits_[r] = spec_.is_causal ? position + 1 : num_keys;
+            bias_begins_[r] = batch_.bias_reach - position;
+            if (spec_.window == 0) continue;
+            firsts_[r] = std::max(0, position - spec_.window);
+            if (!spec_.is_causal && spec_.window < num_keys - position) limits_[r] = position + spec_.window + 1;
         }
     }
 
-    float query_scale() const { return kLog2E / std::sqrt(static_cast<float>(shape_.head_dim)); }
+    float query_scale() const {
+        return spec_.query_scale > 0 ? kLog2E * spec_.query_scale : kLog2E / std::sqrt(static_cast<float>(shape_.head_dim));
+    }
 
     void transformed_queries(int count, Range heads) {
         const int head_dim = shape_.head_dim, group = shape_.group();
@@ -251,6 +262,8 @@ private:
             multiply([this](int r, int channel, Floats x) FT_INLINED {
                 store(unnormed_row(r) + channel, load_floats(hidden_row(r) + channel) + x);
             });
+        else if (spec_.norms_added)
+            multiply([this](int r, int channel, Floats x) FT_INLINED { store(unnormed_row(r) + channel, x); });
         else
             add_to_residual(multiply);
     }
@@ -262,13 +275,21 @@ private:
         });
     }
 
-    // Where norms go over sums: the rows of `hidden` from the tile's sums, each by one thread.
-    void normalize(int count, const ft_norm& norm) {
-        if (!spec_.norms_sums) return;
+    // Where norms go over sums, or over what is added: the rows of `hidden` from the tile's, each by one thread.
+    void normalize(int count, const ft_norm& of_sums, const ft_norm& of_added) {
+        if (!spec_.norms_sums && !spec_.norms_added) return;
         meet();
         const StageTimer timer(profile_, Stage::kNorm);
         const Range own = team_.part(count);
-        for (int r = own.begin; r < own.end; ++r) norm_row(unnormed_row(r), shape_.hidden, norm, hidden_row(r));
+        for (int r = own.begin; r < own.end; ++r) {
+            float *const row = unnormed_row(r), *const to = hidden_row(r);
+            if (spec_.norms_sums) {
+                norm_row(row, shape_.hidden, of_sums, to);
+                continue;
+            }
+            norm_row(row, shape_.hidden, of_added, row);
+            for (int c = 0; c < shape_.hidden; c += kLanes) store(to + c, load_floats(to + c) + load_floats(row + c));
+        }
     }
 
     void mlp(int count) {
@@ -404,7 +425,7 @@ private:
         };
         if (slice.begin == 0)
             add_products(multiply_slice);
-        else if (spec_.norms_sums)
+        else if (spec_.norms_sums || spec_.norms_added)
             multiply_slice([this](int r, int channel, Floats x) FT_INLINED {
                 float* const to = unnormed_row(r) + channel;
                 store(to, load_floats(to) + x);

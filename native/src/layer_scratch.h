@@ -35,7 +35,7 @@ struct TileScratch {
     float* head;                          // [rows][heads_at_once * head_dim]: keys, values or queries
     float* group;                         // [rows][kGroupStride] of the MLP's inner rows, before they are int8
     void* gathered;                       // a KeyGatherer's keys and values; in the same place as the MLP's inner rows
-    float* unnormed;                      // [rows][hidden], where sums are normed: a product and the residual
+    float* unnormed;                      // [rows][hidden], where a product is normed, alone or added to the residual
     typename Numbers::Attended* queries;  // [kv_heads][rows][group][head_dim], then attention's result
     float* outputs;                       // attention, see attention.h
     float *largest, *sums;
@@ -79,7 +79,7 @@ struct LayerScratch {
         }
         tile.row = carver_.take<float>(widest_input);
         tile.head = carver_.take<float>(rows * row_stride(shape.heads_at_once() * shape.head_dim));
-        tile.unnormed = carver_.take<float>(shape.norms_sums ? rows * row_stride(shape.hidden) : 0);
+        tile.unnormed = carver_.take<float>(shape.norms_sums || shape.norms_added ? rows * row_stride(shape.hidden) : 0);
         tile.queries = carver_.take<Attended>(rows * shape.q_width());
         tile.outputs = carver_.take<float>(rows * group * kv.value_width);
         tile.largest = carver_.take<float>(rows * group);

@@ -8,11 +8,11 @@ namespace farthing {
 
 struct LayerShape {
     int hidden, intermediate, q_heads, kv_heads, head_dim;
-    bool norms_sums;
+    bool norms_sums, norms_added;
 
     explicit LayerShape(const ft_layer_spec& spec)
         : hidden(spec.hidden), intermediate(spec.intermediate), q_heads(spec.q_heads), kv_heads(spec.kv_heads),
-          head_dim(spec.head_dim), norms_sums(spec.norms_sums) {}
+          head_dim(spec.head_dim), norms_sums(spec.norms_sums), norms_added(spec.norms_added) {}
 
     int q_width() const { return q_heads * head_dim; }
     int kv_width() const { return kv_heads * head_dim; }

@@ -125,19 +125,24 @@ protected:
         return queries_ + (static_cast<size_t>(head) * walk_.tile_rows + row) * shape_.group() * shape_.head_dim;
     }
 
-    // The tile's queries become what attention makes of them, row r seeing the keys before position limits_[r].
-    void attention(int count, Range heads) {
+    // The tile's queries become what attention makes of them, row r seeing the keys before position limits_[r], and with a
+    // window those from firsts_[r] on.
+    void attention(int count, Range heads, bool has_window) {
         const StageTimer timer(profile_, Stage::kAttention);
         const KvBuffers<Attended>& kv = walk_.scratch.kv;
         const AttentionScratch scratch{tile_.outputs, tile_.largest, tile_.sums, tile_.gathered};
-        const int head_dim = shape_.head_dim, group = shape_.group();
+        const int head_dim = shape_.head_dim, group = shape_.group(), bias_stride = 2 * batch_.bias_reach + kKeyPanel;
         for (int begin = 0; begin < count;) {
             const int text = walk_.texts.of(rows_[begin]);
             int end = begin + 1;
             while (end < count && rows_[end] < walk_.texts[text].end) ++end;
             for (int head = heads.begin; head < heads.end; ++head)
-                attend<Attended>({query_row(head, begin), limits_ + begin, end - begin, group, head_dim, kv, head, text},
-                                 scratch);
+                attend<Attended>(
+                    {query_row(head, begin), limits_ + begin, end - begin, group, head_dim, kv, head, text,
+                     has_window ? firsts_ + begin : nullptr,
+                     batch_.distance_bias ? batch_.distance_bias + static_cast<size_t>(head) * group * bias_stride : nullptr,
+                     bias_begins_ + begin, bias_stride},
+                    scratch);
             begin = end;
         }
     }
@@ -153,7 +158,7 @@ protected:
     Tile inner_;         // likewise
     Tile& entered_;
     Profile& profile_;
-    int rows_[kTileRows], limits_[kTileRows];
+    int rows_[kTileRows], limits_[kTileRows], firsts_[kTileRows], bias_begins_[kTileRows];
 
 private:
     void use_tile(const TileScratch<Numbers>& tile, Team team) {

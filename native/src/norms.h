@@ -12,7 +12,7 @@ inline void rms_norm_row(const float* x, int k, const ft_norm& norm, float* out)
     for (int i = 0; i < k; i += kLanes) store(out + i, load_floats(x + i) * inverse * load_floats(norm.gain + i));
 }
 
-// out [k] = x [k] with mean 0 and variance 1, times gain, plus bias; k a multiple of 16; they may be the same.
+// out [k] = x [k] with mean 0 and variance 1, times gain, plus bias if there is one; k a multiple of 16; they may be the same.
 inline void layer_norm_row(const float* x, int k, const ft_norm& norm, float* out) {
     Floats sums = {}, squares = {};
     for (int i = 0; i < k; i += kLanes) sums += load_floats(x + i);
@@ -22,8 +22,11 @@ inline void layer_norm_row(const float* x, int k, const ft_norm& norm, float* ou
         squares += distance * distance;
     }
     const float inverse = 1.0f / std::sqrt(sum_of(squares) / static_cast<float>(k) + norm.eps);
-    for (int i = 0; i < k; i += kLanes)
-        store(out + i, (load_floats(x + i) - mean) * inverse * load_floats(norm.gain + i) + load_floats(norm.bias + i));
+    const auto scaled = [&](int i) FT_INLINED { return (load_floats(x + i) - mean) * inverse * load_floats(norm.gain + i); };
+    if (norm.bias)
+        for (int i = 0; i < k; i += kLanes) store(out + i, scaled(i) + load_floats(norm.bias + i));
+    else
+        for (int i = 0; i < k; i += kLanes) store(out + i, scaled(i));
 }
 
 inline void norm_row(const float* x, int k, const ft_norm& norm, float* out) {

@@ -6,10 +6,10 @@
 namespace farthing::FT_ISA {
 void quantize_group(float* x, size_t stride, int group, int width, bool rotates, QuantizedTile& out) {
     const int num_groups = out.num_groups();
-    for_each_row(out, [&](int r, Input* chunks, size_t chunk_stride) {
-        chunks += group * (kGroupInputs / kChunkBytes) * chunk_stride;
+    for_each_row(out, [&](int r, InputPlace place) {
+        place.first += group * (kGroupInputs / kChunkBytes) * place.chunk_stride;
         if (rotates) rotate_row(x + r * stride, width, x + r * stride);
-        out.scales[r * num_groups + group] = quantize_row(x + r * stride, width, chunks, chunk_stride);
+        out.scales[r * num_groups + group] = quantize_row(x + r * stride, width, place);
     });
 }
 

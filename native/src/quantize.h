@@ -19,8 +19,12 @@ inline float largest_magnitude(const float* x, int k) {
         const Ints bits = (Ints)magnitude(load_floats(x + i));
         lanes = larger(bits, lanes);
     }
+#if defined(__aarch64__)
+    int32_t largest = largest_of(lanes);
+#else
     int32_t largest = 0;
     for (int lane = 0; lane < kLanes; ++lane) largest = std::max(largest, lanes[lane]);
+#endif
     for (int i = whole; i < k; ++i) {
         int32_t bits;
         std::memcpy(&bits, x + i, sizeof bits);
@@ -31,41 +35,74 @@ inline float largest_magnitude(const float* x, int k) {
     return value;
 }
 
-FT_INLINE void quantize_chunk(const float* x, float inverse, Input* out) {
+// Where the inputs of a row go: its first piece (blocks.h), and how far apart pieces and chunks are.
+struct InputPlace {
+    Input* first;
+    int piece_stride;
+    size_t chunk_stride;
+};
+
+#if defined(__ARM_FEATURE_DOTPROD)
+FT_INLINE void store_inputs(Words x, Input* to, int piece_stride) {
+    const int8x16_t bytes = vreinterpretq_s8_u8(low_bytes(x));
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+    vst1_s8(to, vget_low_s8(bytes));
+    vst1_s8(to + piece_stride, vget_high_s8(bytes));
+#else
+    int32_t* words = reinterpret_cast<int32_t*>(to);
+    const int32x4_t pieces = vreinterpretq_s32_s8(bytes);
+    vst1q_lane_s32(words, pieces, 0);
+    vst1q_lane_s32(words += piece_stride / 4, pieces, 1);
+    vst1q_lane_s32(words += piece_stride / 4, pieces, 2);
+    vst1q_lane_s32(words += piece_stride / 4, pieces, 3);
+#endif
+}
+#else
+FT_INLINE void store_inputs(Words x, Input* to, int) {
+    if constexpr (sizeof(Input) == 1)
+        store_bytes(reinterpret_cast<uint8_t*>(to), x);
+    else
+        store_shorts(reinterpret_cast<uint16_t*>(to), x);
+}
+#endif
+
+FT_INLINE void quantize_chunk(const float* x, float inverse, Input* out, int piece_stride) {
     constexpr float kMagic = kRoundingMagic + kInputOffset;  // the offset is even, so ties go where they went without it
     for (int i = 0; i < kChunkBytes; i += kLanes) {
         const Words rounded = (Words)(load_floats(x + i) * inverse + kMagic);
-        if constexpr (sizeof(Input) == 1)
-            store_bytes(reinterpret_cast<uint8_t*>(out + i), rounded);
+        if constexpr (kPieceInputs == kChunkBytes)
+            store_inputs(rounded, out + i, piece_stride);
         else
-            store_shorts(reinterpret_cast<uint16_t*>(out + i), rounded);
+            store_inputs(rounded, out + i / kPieceInputs * piece_stride, piece_stride);
     }
 }
 
-// x [k] as int8, symmetric, its chunks `chunk_stride` apart, with zeros behind its end; returns the scale, largest magnitude /
-// 127. A NaN or Inf makes that NaN or Inf.
-inline float quantize_row(const float* x, int k, Input* out, size_t chunk_stride) {
+// x [k] as int8, symmetric, with zeros behind its end to whole chunks; returns the scale, largest magnitude / 127. A NaN or Inf
+// makes that NaN or Inf.
+inline float quantize_row(const float* x, int k, InputPlace to) {
     const float largest = largest_magnitude(x, k);
     const float inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
     const int whole = k / kChunkBytes;
     for (int chunk = 0; chunk < whole; ++chunk)
-        quantize_chunk(x + chunk * kChunkBytes, inverse, out + chunk * chunk_stride);
+        quantize_chunk(x + chunk * kChunkBytes, inverse, to.first + chunk * to.chunk_stride, to.piece_stride);
     if (const int rest = k % kChunkBytes) {
         float padded[kChunkBytes] = {};
         std::memcpy(padded, x + whole * kChunkBytes, rest * sizeof(float));
-        quantize_chunk(padded, inverse, out + whole * chunk_stride);
+        quantize_chunk(padded, inverse, to.first + whole * to.chunk_stride, to.piece_stride);
     }
     return largest / 127.0f;
 }
 
-// Calls put(row, its first chunk, distance of its chunks) for each row.
+// Calls put(row, where its inputs go) for each row.
 template <class Put>
 void for_each_row(const QuantizedTile& out, Put put) {
     for (int b = 0; b < out.blocks.count(); ++b) {
         const Range rows = out.blocks[b];
-        Input* chunks = out.block<Input>(b);
-        for (int r = rows.begin; r < rows.end; ++r, chunks += kChunkBytes)
-            put(r, chunks, static_cast<size_t>(rows.size()) * kChunkBytes);
+        Input* const block = out.block<Input>(b);
+        for (int r = rows.begin; r < rows.end; ++r) {
+            const RowPlace place = row_place<kChunkBytes, kPieceInputs>(rows.size(), r - rows.begin);
+            put(r, InputPlace{block + place.first, place.stride, static_cast<size_t>(rows.size()) * kChunkBytes});
+        }
     }
 }
 
@@ -73,9 +110,7 @@ void for_each_row(const QuantizedTile& out, Put put) {
 template <class RowOf>
 void fill_tile(QuantizedTile& out, int num_rows, int k, RowOf row_of) {
     out.shape(num_rows, k, kBlockRows);
-    for_each_row(out, [&](int r, Input* chunks, size_t chunk_stride) {
-        out.scales[r] = quantize_row(row_of(r), k, chunks, chunk_stride);
-    });
+    for_each_row(out, [&](int r, InputPlace place) { out.scales[r] = quantize_row(row_of(r), k, place); });
 }
 
 template <class RowOf>

@@ -38,8 +38,8 @@ private:
 };
 
 // Quantised rows. A block lies as [k / 64][rows of the block][64] inputs, whose type is the instruction set's (Input in
-// blocks.h): the kernel reads it strictly forward, and no two rows of a block fight for the same cache set, as rows a power
-// of two apart would.
+// blocks.h), as is how rows lie within a chunk (RowPlace): the kernel reads it strictly forward, and no two rows of a block fight
+// for the same cache set, as rows a power of two apart would.
 struct QuantizedTile {
     void* values;     // kTileRows * padded_k inputs
     float* scales;    // [rows][groups], groups being 1 but for rotate_quantize_group

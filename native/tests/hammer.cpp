@@ -29,14 +29,17 @@ constexpr double kLayerTolerance = 0.02;
 constexpr int kMaxThreads = 4;
 constexpr int kMostHidden = 80, kMostHeadDim = 80, kMostChannels = 1200;
 // Norms before the halves, heads normed and turned, causal, gated; and norms behind the halves, seen from both sides.
-constexpr ft_layer_spec kBefore{64, 128, 2, 1, 32, FT_INT8, FT_RMS_NORM, 0, 1, 1, 1, 1, FT_SILU, 0, 0, 1, 1e-6f, 1e-6f};
-constexpr ft_layer_spec kBehind{64, 128, 2, 2, 32, FT_INT8, FT_LAYER_NORM, 1, 0, 0, 0, 0, FT_GELU, 1, 1, 1, 1e-6f, 1e-6f};
+constexpr ft_layer_spec kBefore{64, 128, 2, 1, 32, FT_INT8, FT_RMS_NORM, 0, 0, 1, 1, 1, 0, 1, FT_SILU, 0, 0, 1, 1e-6f, 1e-6f, 0};
+constexpr ft_layer_spec kBehind{64, 128, 2, 2, 32, FT_INT8, FT_LAYER_NORM, 1, 0, 0, 0, 0, 0, 0, FT_GELU, 1, 1, 1, 1e-6f, 1e-6f, 0};
 // Widths that are no whole panels, and in exact forms inner channels of more than a slice.
-constexpr ft_layer_spec kOdd{48, 80, 3, 3, 80, FT_INT8, FT_LAYER_NORM, 0, 1, 0, 1, 1, FT_GELU_TANH, 0, 0, 0, 1e-6f, 1e-6f};
-constexpr ft_layer_spec kFp32{80, 560, 4, 2, 48, FT_FP32, FT_RMS_NORM, 0, 1, 1, 1, 1, FT_SILU, 0, 0, 0, 1e-6f, 1e-6f};
-constexpr ft_layer_spec kBf16{64, 96, 4, 2, 16, FT_BF16, FT_LAYER_NORM, 1, 0, 1, 1, 0, FT_GELU, 0, 0, 0, 1e-6f, 1e-6f};
-constexpr ft_layer_spec kFp16{48, 64, 2, 2, 64, FT_FP16, FT_RMS_NORM, 1, 0, 0, 0, 0, FT_GELU, 0, 0, 0, 1e-6f, 1e-6f};
-constexpr const ft_layer_spec* kSpecs[] = {&kBefore, &kBehind, &kOdd, &kFp32, &kBf16, &kFp16};
+constexpr ft_layer_spec kOdd{48, 80, 3, 3, 80, FT_INT8, FT_LAYER_NORM, 0, 0, 1, 0, 1, 0, 1, FT_GELU_TANH, 0, 0, 0, 1e-6f, 1e-6f, 0};
+constexpr ft_layer_spec kFp32{80, 560, 4, 2, 48, FT_FP32, FT_RMS_NORM, 0, 0, 1, 1, 1, 0, 1, FT_SILU, 0, 0, 0, 1e-6f, 1e-6f, 0};
+constexpr ft_layer_spec kBf16{64, 96, 4, 2, 16, FT_BF16, FT_LAYER_NORM, 1, 0, 0, 1, 1, 0, 0, FT_GELU, 0, 0, 0, 1e-6f, 1e-6f, 0};
+constexpr ft_layer_spec kFp16{48, 64, 2, 2, 64, FT_FP16, FT_RMS_NORM, 1, 0, 0, 0, 0, 0, 0, FT_GELU, 0, 0, 0, 1e-6f, 1e-6f, 0};
+// Norms on both sides, windows, and products that depend on the distance.
+constexpr ft_layer_spec kBoth{64, 128, 4, 1, 64, FT_INT8, FT_RMS_NORM, 0, 1, 1, 1, 0, 20, 1, FT_GELU_TANH, 1, 0, 1, 1e-6f, 1e-6f, 0.2f};
+constexpr ft_layer_spec kWindow{48, 64, 2, 2, 32, FT_FP32, FT_LAYER_NORM, 0, 1, 0, 1, 1, 33, 1, FT_GELU, 0, 0, 0, 1e-6f, 1e-6f, 0};
+constexpr const ft_layer_spec* kSpecs[] = {&kBefore, &kBehind, &kOdd, &kFp32, &kBf16, &kFp16, &kBoth, &kWindow};
 
 void require(bool holds, const char* what, const char* isa, int num_threads) {
     if (holds) return;
@@ -150,7 +153,7 @@ struct Texts {
         cos = random_floats(static_cast<size_t>(longest) * kMostHeadDim / 2);
         hidden = random_floats(static_cast<size_t>(cu_seqlens.back()) * kMostHidden);
         batch = {cu_seqlens.back(), static_cast<int32_t>(lengths.size()), cu_seqlens.data(), cos.data(), cos.data(),
-                 longest, static_cast<int32_t>(keep.size()), keep.empty() ? nullptr : keep.data(), nullptr};
+                 longest, nullptr, 0, static_cast<int32_t>(keep.size()), keep.empty() ? nullptr : keep.data(), nullptr};
     }
     Texts(const Texts&) = delete;
 
@@ -201,6 +204,7 @@ struct Layers {
         weights.qkv_bias = weights.o_bias = weights.up_bias = weights.down_bias = biases;
         weights.attention_norm_gain = weights.mlp_norm_gain = weights.q_norm = weights.k_norm = ones;
         weights.attention_norm_bias = weights.mlp_norm_bias = biases;
+        weights.attention_added_gain = weights.mlp_added_gain = ones;
         return weights;
     }
 
@@ -209,6 +213,7 @@ struct Layers {
         const std::vector<const ft_layer_weights*> layers(num_layers, &weights);
         ft_batch batch = texts.batch;
         batch.prefixes = prefixes;
+        if (spec.window > 0 && !spec.is_causal) batch.distance_bias = distance_bias.data(), batch.bias_reach = kReach;
         const size_t bytes = ft_layer_scratch_bytes(team.pool, &spec, batch.num_tokens, batch.num_texts);
         const Block scratch = block(bytes);
         const auto first = texts.hidden.begin();
@@ -227,6 +232,8 @@ struct Layers {
     const Block up = random_matrix(spec.form, (1 + spec.is_gated) * spec.intermediate, spec.hidden);
     const Block down = random_matrix(spec.form, spec.hidden, spec.intermediate);
     const std::vector<float> gain = std::vector<float>(kMostHidden, 1.0f), bias = random_floats(kMostChannels);
+    static constexpr int kReach = 2048;
+    const std::vector<float> distance_bias = random_floats(static_cast<size_t>(spec.q_heads) * (2 * kReach + 32));
 };
 
 // From ids to rows: what stands before, between and behind the layers.
@@ -243,7 +250,7 @@ struct Pass {
                              &rotation};
         const ft_layer_weights weights = layer.weights();
         const ft_batch& batch = layer.texts.batch;
-        const ft_layer one{&layer.spec, &weights, batch.cos, batch.sin, batch.rope_positions, nullptr};
+        const ft_layer one{&layer.spec, &weights, batch.cos, batch.sin, batch.rope_positions, nullptr, 0, nullptr};
         const ft_layer layers[] = {one, one};
         ft_pass pass{};
         pass.input = &input, pass.ids = pass.positions = ids.data();
@@ -320,7 +327,7 @@ void hammer(const char* name, const Call& call, const char* isa, int rounds) {
 void compare_products(const char* isa) {
     const Pool team(1, isa), portable(1, "portable");
     for (const int k : {70, 320, 1100})
-        for (int num_tokens = 1; num_tokens <= 40; ++num_tokens) {
+        for (int num_tokens = 1; num_tokens <= 64; ++num_tokens) {
             const Linear linear(FT_INT8, num_tokens, 40, k, random_steps(num_tokens, k), {});
             require(linear.run(team) == linear.run(portable), "products differ from the portable ones", isa, 1);
         }

@@ -15,7 +15,7 @@
 namespace {
 
 constexpr int kHidden = 384, kIntermediate = 1536, kTokens = 128;
-constexpr ft_layer_spec kSpec{kHidden, kIntermediate, 12, 12, 32, FT_INT8, FT_LAYER_NORM, 1, 0, 0, 0, 0, FT_GELU, 1, 1, 1, 1e-12f, 0};
+constexpr ft_layer_spec kSpec{kHidden, kIntermediate, 12, 12, 32, FT_INT8, FT_LAYER_NORM, 1, 0, 0, 0, 0, 0, 0, FT_GELU, 1, 1, 1, 1e-12f, 0, 0};
 
 void* block(size_t bytes) {
     void* const memory = std::aligned_alloc(64, (bytes + 63) / 64 * 64);

@@ -20,6 +20,19 @@ ENCODERS = {
     "bert": "BertModel",
     "roberta": "RobertaModel",
     "xlm-roberta": "XLMRobertaModel",
+    "camembert": "CamembertModel",
+    "electra": "ElectraModel",
+    "distilbert": "DistilBertModel",
+    "mpnet": "MPNetModel",
+    "modernbert": "ModernBertModel",
+    "gemma3_text": "Gemma3TextModel",
+    "nomic_bert": "NomicBertModel",
+    "new": "NewModel",
+    "gte": "GteModel",
+    "eurobert": "EuroBertModel",
+    "llama": "LlamaModel",
+    "mistral": "MistralModel",
+    "qwen2": "Qwen2Model",
     "qwen3": "Qwen3ForCausalLM",
 }
 SYNTHETIC = "farthing_synthetic"  # a key that only `farthing.models.synth` writes
@@ -143,10 +156,10 @@ def check_multiple(name: str, value: int, of_name: str, of: int) -> None:
         raise CheckpointError(f"config.json: {name} is {value}, not a multiple of {of_name}, which is {of}.")
 
 
-def activation(config: Mapping[str, Any]) -> str:
-    """The activation in `hidden_act`, as `farthing.models.torch_pass.ops.ACTIVATIONS` names it."""
+def activation(config: Mapping[str, Any], key: str = "hidden_act") -> str:
+    """The activation that config.json names, as `farthing.models.torch_pass.ops.ACTIVATIONS` names it."""
     known = {"silu": "silu", "swish": "silu", "gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
-    name = config.get("hidden_act")
+    name = config.get(key)
     if not isinstance(name, str) or name not in known:
-        raise CheckpointError(f"config.json: hidden_act is {shown(name)}; available: {', '.join(known)}.")
+        raise CheckpointError(f"config.json: {key} is {shown(name)}; available: {', '.join(known)}.")
     return known[name]

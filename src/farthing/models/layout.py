@@ -1,8 +1,7 @@
 """Which tensors a model is made of, and how they are joined into matrices.
 
 One declaration for each family serves four readers: the loader (what to read and concatenate), the check for missing
-and
-left-over tensors, the planner (bytes), and synthetic checkpoints (names and shapes).
+and left-over tensors, the planner (bytes), and synthetic checkpoints (names and shapes).
 """
 
 from __future__ import annotations
@@ -67,11 +66,21 @@ class MatrixPart:
 
 @dataclass(frozen=True)
 class VectorPart:
-    """A small tensor used as it is: norm gains and biases, position tables."""
+    """A small tensor: norm gains and biases, position tables.
+
+    Attributes:
+        offset: what is added to the stored numbers; Gemma stores gains without their 1.
+        layers: the layers that have it, of a layer's vectors; None for all.
+    """
 
     name: str
     source: str
     shape: Shape
+    offset: float = 0.0
+    layers: range | None = None
+
+    def is_in(self, layer: int) -> bool:
+        return self.layers is None or layer in self.layers
 
     def tensors(self, prefix: str) -> Iterator[tuple[str, Shape]]:
         yield f"{prefix}{self.source}", self.shape
@@ -85,6 +94,19 @@ class RowsPart:
     source: str
     rows: tuple[int, ...]
     shape: Shape
+
+
+@dataclass(frozen=True)
+class Fused:
+    """A matrix that some checkpoints store in place of several, whose rows lie one after the other.
+
+    Attributes:
+        stem: what the fused matrix, and its bias, is called where a layer's tensors are.
+        parts: the stems of the matrices that it holds, in order, as the layout calls them.
+    """
+
+    stem: str
+    parts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -111,7 +133,9 @@ class Layout:
         wrappers: prefixes that saving a larger model puts before every name.
         values: attention's value heads, where the family's attention allows them to be rotated.
         twins: other names that the table may have where the checkpoint ties it to its output matrix.
-        renamed: ends of names, as early versions of transformers wrote them and as they are now.
+        renamed: parts of names, between dots, as other versions of the model's code wrote them and as they are here;
+            each is looked for once, in order.
+        fused: matrices that other versions of the model's code stored as one.
         rows: the rows that a head reads of the token embeddings or of a language model's output matrix.
     """
 
@@ -127,6 +151,7 @@ class Layout:
     rows: RowsPart | None = None
     twins: tuple[str, ...] = ()
     renamed: tuple[tuple[str, str], ...] = ()
+    fused: tuple[Fused, ...] = ()
 
     @property
     def can_rotate(self) -> bool:
@@ -141,6 +166,9 @@ class Layout:
         """The same layout, in which the named matrices are sensitive and no others."""
         return replace(self, matrices=tuple(replace(part, is_sensitive=part.name in names) for part in self.matrices))
 
+    def vectors_of(self, layer: int) -> tuple[VectorPart, ...]:
+        return tuple(vector for vector in self.vectors if vector.is_in(layer))
+
     def prefix(self, layer: int) -> str:
         return self.layer_prefix.format(layer=layer)
 
@@ -148,7 +176,7 @@ class Layout:
         """The name and shape of every tensor that must be there, in the order of computation."""
         yield from self.table.tensors("")
         for layer in range(self.num_layers):
-            for vector in self.vectors:
+            for vector in self.vectors_of(layer):
                 yield from vector.tensors(self.prefix(layer))
             for matrix in self.matrices:
                 yield from matrix.tensors(self.prefix(layer))

@@ -21,14 +21,28 @@ Pooling = Literal["last", "cls", "mean"]
 class NormSpec:
     """
     Attributes:
-        kind: "rms" (https://arxiv.org/abs/1910.07467) or "layer" (https://arxiv.org/abs/1607.06450), which has a bias.
+        kind: "rms" (https://arxiv.org/abs/1910.07467) or "layer" (https://arxiv.org/abs/1607.06450).
         eps: what is added to the variance.
-        gain_offset: what is added to the stored gain; Gemma stores gains without their 1.
     """
 
     kind: Literal["rms", "layer"]
     eps: float
-    gain_offset: float = 0.0
+
+
+@dataclass(frozen=True)
+class RopeScaling:
+    """How the frequencies of RoPE are made slower for longer texts (`farthing.models.rope`).
+
+    Attributes:
+        kind: "linear", "ntk" (with a larger base, as in gte) or "llama3" (the slow frequencies more than the fast).
+        low_factor, high_factor, original_positions: of "llama3".
+    """
+
+    kind: str
+    factor: float
+    low_factor: float = 1.0
+    high_factor: float = 1.0
+    original_positions: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -39,13 +53,31 @@ class RopeSpec:
         theta: the base of the frequencies.
         fraction: the share of a head's width that is turned.
         is_interleaved: neighbouring numbers are turned together, instead of the two halves of a head.
-        scaling: the kind of `rope_scaling` in config.json; None where there is none.
+        scaling: None where the frequencies are as they were in training.
     """
 
     theta: float
     fraction: float = 1.0
     is_interleaved: bool = False
-    scaling: str | None = None
+    scaling: RopeScaling | None = None
+
+    @property
+    def base(self) -> float:
+        """The base of the frequencies before they are scaled."""
+        return self.theta * self.scaling.factor if self.scaling and self.scaling.kind == "ntk" else self.theta
+
+
+@dataclass(frozen=True)
+class DistanceBiasSpec:
+    """What is added to the products of queries and keys by how far apart they are (`farthing.models.distance_bias`).
+
+    Attributes:
+        num_buckets, max_distance: of "buckets".
+    """
+
+    kind: Literal["alibi", "buckets"]
+    num_buckets: int = 32
+    max_distance: int = 128
 
 
 @dataclass(frozen=True)
@@ -54,12 +86,11 @@ class AttentionSpec:
     Attributes:
         is_causal: a token attends to itself and the tokens before it, and to no others.
         scale: what the products of queries and keys are multiplied by; None for 1 / sqrt(head_dim).
-        window: a token attends to the tokens at most half of the window away; None for all.
+        window: a token attends to the tokens that are at most so many places away; None for all.
         head_norm: the norm of queries and keys; None where there is none.
         norms_whole_rows: `head_norm` goes over all heads of a token together, instead of over each head.
         rope: the rotary position embedding; None where heads are not turned.
-        bias_by_distance: the kind of number that is added to the products by how far apart two tokens are; None for
-            none.
+        bias_by_distance: what is added to the products by how far apart two tokens are; None for nothing.
         has_biases: the projections have biases.
     """
 
@@ -72,7 +103,7 @@ class AttentionSpec:
     head_norm: NormSpec | None = None
     norms_whole_rows: bool = False
     rope: RopeSpec | None = None
-    bias_by_distance: Literal["alibi", "buckets"] | None = None
+    bias_by_distance: DistanceBiasSpec | None = None
     has_biases: bool = False
 
     @property
@@ -83,6 +114,11 @@ class AttentionSpec:
     def kv_width(self) -> int:
         return self.num_kv_heads * self.head_dim
 
+    @property
+    def product_scale(self) -> float:
+        """What the products of queries and keys are multiplied by."""
+        return self.head_dim**-0.5 if self.scale is None else self.scale
+
 
 @dataclass(frozen=True)
 class FeedForwardSpec:
@@ -91,14 +127,12 @@ class FeedForwardSpec:
         width: the width of the inner rows.
         activation: "silu", "gelu" (exact, by erf) or "gelu_tanh".
         is_gated: the part computes down(activation(gate) * up) instead of down(activation(up)).
-        gate_is_first: in a stored matrix that holds both gate and up, the gate is the first half.
         has_biases: both products have biases.
     """
 
     width: int
     activation: str
     is_gated: bool
-    gate_is_first: bool = True
     has_biases: bool = False
 
 
@@ -109,12 +143,14 @@ class LayerSpec:
     Attributes:
         norm_place: "before" attention and before the feed-forward part; "after" them, over the sum of the residual
             stream and what they add; or on "both" sides of what they add, as Gemma has it.
+        norms_input: there is a norm before attention, where norms stand before (ModernBERT's first layer has none).
     """
 
     attention: AttentionSpec
     feed_forward: FeedForwardSpec
     norm: NormSpec
     norm_place: Literal["before", "after", "both"]
+    norms_input: bool = True
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,9 @@ import pytest
 
 from farthing.core.errors import CheckpointError
 from farthing.models.computed import check_spec
-from farthing.models.spec import AttentionSpec, FeedForwardSpec, InputSpec, LayerSpec, ModelSpec, NormSpec, RopeSpec
+from farthing.models.spec import AttentionSpec, FeedForwardSpec, LayerSpec, ModelSpec, NormSpec, RopeSpec
 
 NORM = NormSpec("rms", 1e-6)
-OFFSET = NormSpec("rms", 1e-6, gain_offset=1.0)
 ATTENTION = AttentionSpec(4, 2, 32, is_causal=True, head_norm=NORM, rope=RopeSpec(1e6))
 LAYER = LayerSpec(ATTENTION, FeedForwardSpec(256, "silu", is_gated=True), NORM, norm_place="before")
 
@@ -27,20 +26,10 @@ def attending(**fields: Any) -> LayerSpec:
 
 
 REFUSED = {
-    "attention.scale": spec_of(attending(scale=0.5)),
-    "attention.window": spec_of(attending(window=128)),
     "attention.norms_whole_rows": spec_of(attending(norms_whole_rows=True)),
-    "attention.bias_by_distance": spec_of(attending(bias_by_distance="alibi")),
     "attention.head_norm.kind": spec_of(attending(head_norm=NormSpec("layer", 1e-6))),
-    "attention.head_norm.gain_offset": spec_of(attending(head_norm=OFFSET)),
     "attention.rope.fraction": spec_of(attending(rope=RopeSpec(1e6, fraction=0.5))),
     "attention.rope.is_interleaved": spec_of(attending(rope=RopeSpec(1e6, is_interleaved=True))),
-    "attention.rope.scaling": spec_of(attending(rope=RopeSpec(1e6, scaling="ntk"))),
-    "norm.gain_offset": spec_of(replace(LAYER, norm=OFFSET)),
-    "norm_place": spec_of(replace(LAYER, norm_place="both")),
-    "input.scale": spec_of(input=InputSpec(scale=11.3)),
-    "input.norm.gain_offset": spec_of(input=InputSpec(norm=OFFSET)),
-    "last_norm.gain_offset": spec_of(last_norm=OFFSET),
 }
 
 

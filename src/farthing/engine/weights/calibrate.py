@@ -19,6 +19,7 @@ from farthing.core.errors import NonFiniteError
 from farthing.engine.describe import ModelDescription
 from farthing.engine.weights.convert import ConvertedTensors, rotates_inputs
 from farthing.models.batch.packed import pack
+from farthing.models.distance_bias import BUCKETS
 from farthing.models.forward.native_pass import NativeForward
 from farthing.models.forward.plain_pass import PlainPass, Product
 from farthing.models.layout import MatrixPart
@@ -44,10 +45,11 @@ class CalibratedTensors(ConvertedTensors):
 
     def _begin(self, description: ModelDescription, texts: Sequence[Sequence[int]]) -> PlainPass:
         batch, table = pack(texts), TokenTable(self.table(), keeps_pages=False)
+        shared = self.shared()
         forward = NativeForward(
-            description.spec, description.layout, self._plan.format, self._kernels, self.shared(), description.rotation
+            description.spec, description.layout, self._plan.format, self._kernels, shared, description.rotation
         )
-        return PlainPass(description.spec, batch, forward.first_rows(batch, table))
+        return PlainPass(description.spec, batch, forward.first_rows(batch, table), shared.get(BUCKETS))
 
     def _go_through(self, layer: int) -> None:
         matrices = {part.name: self._product(layer, part) for part in self._layout.matrices}

@@ -18,7 +18,7 @@ from farthing.engine.describe import ModelDescription
 from farthing.engine.weights.pages import let_go
 from farthing.engine.weights.tensor_names import NamedWeights
 from farthing.models.forward.rotation import Rotation
-from farthing.models.layout import MatrixPart, RowsPart
+from farthing.models.layout import MatrixPart, RowsPart, VectorPart
 from farthing.quant.format import WeightFormat
 from farthing.quant.native.team import native_kernels
 from farthing.quant.rotation import can_rotate, rotate
@@ -44,13 +44,13 @@ class ConvertedTensors:
         return self._weights.rows(self._layout.table.source)
 
     def shared(self) -> dict[str, Array]:
-        shared = {part.name: self._vector(part.source) for part in self._layout.shared}
+        shared = {part.name: self._vector("", part) for part in self._layout.shared}
         part = self._layout.rows
         return shared if part is None else {**shared, part.name: self._rows(part)}
 
     def vectors(self, layer: int) -> dict[str, Array]:
         prefix = self._layout.prefix(layer)
-        vectors = {part.name: self._vector(prefix + part.source) for part in self._layout.vectors}
+        vectors = {part.name: self._vector(prefix, part) for part in self._layout.vectors_of(layer)}
         for part in self._layout.matrices:
             if part.gain and self._plan.format.quantises:
                 vectors[part.gain] = np.ones_like(vectors[part.gain])
@@ -117,15 +117,16 @@ class ConvertedTensors:
         return self._rotated_inputs(np.ascontiguousarray(weight.T), rotation).T
 
     def _gain(self, prefix: str, part: MatrixPart) -> Array | None:
-        sources = {vector.name: vector.source for vector in self._layout.vectors}
-        return None if part.gain is None else self._vector(prefix + sources[part.gain])
+        vectors = {vector.name: vector for vector in self._layout.vectors}
+        return None if part.gain is None else self._vector(prefix, vectors[part.gain])
 
     def _rows(self, part: RowsPart) -> Array:
         return gathered(self._weights.rows(part.source), part)
 
-    def _vector(self, name: str) -> Array:
-        # Copied, so that small arrays do not each keep a mapping of the file.
-        return np.array(to_float32(self._weights.read(name)))
+    def _vector(self, prefix: str, part: VectorPart) -> Array:
+        """The part's numbers, copied, so that small arrays do not each keep a mapping of the file."""
+        found: Array = np.array(to_float32(self._weights.read(prefix + part.source)))
+        return found + np.float32(part.offset) if part.offset else found
 
 
 def gathered(table: Table, part: RowsPart) -> Array:

@@ -79,7 +79,7 @@ class PreparedTensors:
 
     def vectors(self, layer: int) -> dict[str, Array]:
         prefix = self._layout.prefix(layer)
-        return {part.name: self._copy(prefix + part.source) for part in self._layout.vectors}
+        return {part.name: self._copy(prefix + part.source) for part in self._layout.vectors_of(layer)}
 
     def packed(self, layer: int, part: MatrixPart) -> Mapping[str, Array]:
         return {"packed": aligned(self._mapped[block_name(self._layout, layer, part)])}
@@ -116,7 +116,7 @@ def stored_tensors(layout: Layout, form: WeightFormat) -> Iterator[StoredTensor]
             if part.bias:
                 name, shape = bias_name(layout, layer, part), (part.shape.out_features,)
                 yield StoredTensor(name, shape, FLOAT32, partial(take_bias, layer=layer, part=part))
-        for vector in layout.vectors:
+        for vector in layout.vectors_of(layer):
             name = layout.prefix(layer) + vector.source
             take = partial(take_vector, layer=layer, name=vector.name)
             yield StoredTensor(name, vector.shape, FLOAT32, take)

@@ -8,10 +8,25 @@ from typing import Any
 from farthing.core.errors import UnknownArchitectureError
 from farthing.models.config import architectures, cut, shown
 from farthing.models.families.bert import BertFamily
+from farthing.models.families.distilbert import DistilBertFamily
+from farthing.models.families.gemma3 import Gemma3Family
+from farthing.models.families.llama import LlamaFamily
+from farthing.models.families.modernbert import ModernBertFamily
+from farthing.models.families.mpnet import MPNetFamily
 from farthing.models.families.qwen3 import Qwen3Family
+from farthing.models.families.rotary_bert import RotaryBertFamily
 from farthing.models.family import Family
 
-FAMILIES: dict[str, Family] = {"qwen3": Qwen3Family(), "bert": BertFamily()}
+FAMILIES: dict[str, Family] = {
+    "qwen3": Qwen3Family(),
+    "bert": BertFamily(),
+    "distilbert": DistilBertFamily(),
+    "mpnet": MPNetFamily(),
+    "modernbert": ModernBertFamily(),
+    "gemma3": Gemma3Family(),
+    "rotary_bert": RotaryBertFamily(),
+    "llama": LlamaFamily(),
+}
 
 
 def family_of(config: Mapping[str, Any]) -> Family:

@@ -1,6 +1,8 @@
-"""BERT and its relatives (RoBERTa, XLM-R; hence MiniLM, bge, gte, e5): bidirectional, learned positions, post-norm.
+"""BERT and its relatives (RoBERTa, XLM-R, ELECTRA, CamemBERT; hence MiniLM, bge, gte, e5): bidirectional, learned
+positions, post-norm.
 
-Reference: https://arxiv.org/abs/1810.04805 and transformers' modeling_bert.py, modeling_xlm_roberta.py.
+Reference: https://arxiv.org/abs/1810.04805 and transformers' modeling_bert.py, modeling_xlm_roberta.py,
+modeling_electra.py.
 """
 
 from __future__ import annotations
@@ -21,12 +23,25 @@ from farthing.models.spec import (
 )
 from farthing.quant.int8_packed import GROUP_INPUTS
 
+STEMS: Mapping[str, tuple[str, ...]] = {
+    "qkv": ("attention.self.query", "attention.self.key", "attention.self.value"),
+    "o": ("attention.output.dense",),
+    "up": ("intermediate.dense",),
+    "down": ("output.dense",),
+    "attention_norm": ("attention.output.LayerNorm",),
+    "mlp_norm": ("output.LayerNorm",),
+}
+SETTINGS = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act")
+# Those whose positions start behind the padding index: https://github.com/facebookresearch/fairseq
+COUNT_FROM_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet")
+
 
 class BertFamily:
     architectures = (
         "BertModel", "BertForMaskedLM", "BertForPreTraining", "BertForSequenceClassification",
         "RobertaModel", "RobertaForMaskedLM", "RobertaForSequenceClassification",
         "XLMRobertaModel", "XLMRobertaForMaskedLM", "XLMRobertaForSequenceClassification",
+        "CamembertModel", "CamembertForMaskedLM", "ElectraModel", "ElectraForPreTraining",
     )  # fmt: skip
 
     def fallback(self, config: Mapping[str, Any]) -> EmbeddingSpec:  # noqa: ARG002
@@ -35,91 +50,127 @@ class BertFamily:
     def spec(self, config: Mapping[str, Any]) -> ModelSpec:
         cfg.only(config, "position_embedding_type", ("absolute",), "absolute")
         cfg.only(config, "is_decoder", (False,), False)
-        # RoBERTa's positions start behind the padding index: https://github.com/facebookresearch/fairseq
-        counts_from_padding = config.get("model_type") in ("roberta", "xlm-roberta")
-        offset = cfg.integer(config, "pad_token_id", 1, minimum=0) + 1 if counts_from_padding else 0
-        num_heads, hidden = cfg.integer(config, "num_attention_heads"), cfg.integer(config, "hidden_size")
-        cfg.check_multiple("hidden_size", hidden, "num_attention_heads", num_heads)
-        norm = NormSpec("layer", cfg.eps(config, "layer_norm_eps"))
-        layer = LayerSpec(
-            AttentionSpec(num_heads, num_heads, hidden // num_heads, is_causal=False, has_biases=True),
-            FeedForwardSpec(
-                cfg.integer(config, "intermediate_size"), cfg.activation(config), is_gated=False, has_biases=True
-            ),
-            norm,
-            norm_place="after",
-        )
-        return ModelSpec(
-            family="bert",
-            vocab=cfg.integer(config, "vocab_size"),
-            hidden=hidden,
-            max_positions=cfg.integer(config, "max_position_embeddings") - offset,
-            layers=(layer,) * cfg.integer(config, "num_hidden_layers", maximum=cfg.MAX_LAYERS),
-            input=InputSpec(
-                learns_positions=True,
-                position_offset=offset,
-                num_token_types=cfg.integer(config, "type_vocab_size"),
-                norm=norm,
-            ),
-            stored_bytes=cfg.stored_bytes(config),
-            ties_table=bool(config.get("tie_word_embeddings", True)),
-            token_memory_bytes=1200,
-        )
+        # ELECTRA's small models widen narrower embeddings by a matrix.
+        cfg.only(config, "embedding_size", (config.get("hidden_size"),), config.get("hidden_size"))
+        return encoder_spec(config, "bert")
 
     def layout(self, spec: ModelSpec) -> Layout:
-        hidden = spec.hidden
-        num_positions = spec.max_positions + spec.input.position_offset
-        return Layout(
-            table=VectorPart("table", "embeddings.word_embeddings.weight", (spec.vocab, hidden)),
-            shared=(
-                VectorPart("positions", "embeddings.position_embeddings.weight", (num_positions, hidden)),
-                VectorPart(
-                    "token_types", "embeddings.token_type_embeddings.weight", (spec.input.num_token_types, hidden)
-                ),
-                *norm_parts("input_norm", "embeddings.LayerNorm", hidden),
-            ),
-            vectors=(
-                *norm_parts("attention_norm", "attention.output.LayerNorm", hidden),
-                *norm_parts("mlp_norm", "output.LayerNorm", hidden),
-            ),
-            matrices=(
-                MatrixPart(
-                    "qkv",
-                    ("attention.self.query", "attention.self.key", "attention.self.value"),
-                    (hidden, hidden, hidden),
-                    hidden,
-                    bias=True,
-                    rotates_inputs=True,
-                    is_sensitive=is_small(spec),
-                ),
-                MatrixPart("o", ("attention.output.dense",), (hidden,), hidden, bias=True, rotates_inputs=True),
-                MatrixPart(
-                    "up",
-                    ("intermediate.dense",),
-                    (spec.intermediate,),
-                    hidden,
-                    bias=True,
-                    rotates_inputs=True,
-                    is_sensitive=is_small(spec),
-                ),
-                MatrixPart(
-                    "down",
-                    ("output.dense",),
-                    (hidden,),
-                    spec.intermediate,
-                    bias=True,
-                    input_group=GROUP_INPUTS,
-                    rotates_inputs=True,
-                ),
-            ),
+        return encoder_layout(
+            spec,
             layer_prefix="encoder.layer.{layer}.",
-            num_layers=spec.num_layers,
-            wrappers=("bert.", "roberta."),
+            wrappers=("bert.", "roberta.", "electra."),
+            stems=STEMS,
+            # A pooler serves next-sentence prediction; cls. and lm_head. predict masked words, and ELECTRA's
+            # discriminator replaced ones: no part in vectors.
+            optional=(
+                "pooler.",
+                "cls.",
+                "lm_head.",
+                "discriminator_predictions.",
+                "embeddings.position_ids",
+                "embeddings.token_type_ids",
+            ),
             twins=("cls.predictions.decoder.weight", "lm_head.decoder.weight") if spec.ties_table else (),
-            renamed=(("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")),
-            # A pooler serves next-sentence prediction, cls. and lm_head. predict masked words: no part in vectors.
-            optional=("pooler.", "cls.", "lm_head.", "embeddings.position_ids", "embeddings.token_type_ids"),
         )
+
+
+def encoder_spec(
+    config: Mapping[str, Any],
+    family: str,
+    *,
+    keys: Mapping[str, str] | None = None,
+    eps: float | None = None,
+    has_types: bool = True,
+) -> ModelSpec:
+    """The spec of a model of this build, whose layers are all alike.
+
+    `keys` are other names that config.json has for BERT's settings; `eps` is that of the norms where it has none.
+    """
+    key = {name: name for name in SETTINGS} | dict(keys or {})
+    counts_from_padding = config.get("model_type") in COUNT_FROM_PADDING
+    offset = cfg.integer(config, "pad_token_id", 1, minimum=0) + 1 if counts_from_padding else 0
+    num_heads, hidden = cfg.integer(config, key["num_attention_heads"]), cfg.integer(config, key["hidden_size"])
+    cfg.check_multiple(key["hidden_size"], hidden, key["num_attention_heads"], num_heads)
+    norm = NormSpec("layer", cfg.eps(config, "layer_norm_eps") if eps is None else eps)
+    layer = LayerSpec(
+        AttentionSpec(num_heads, num_heads, hidden // num_heads, is_causal=False, has_biases=True),
+        FeedForwardSpec(
+            cfg.integer(config, key["intermediate_size"]),
+            cfg.activation(config, key["hidden_act"]),
+            is_gated=False,
+            has_biases=True,
+        ),
+        norm,
+        norm_place="after",
+    )
+    return ModelSpec(
+        family=family,
+        vocab=cfg.integer(config, "vocab_size"),
+        hidden=hidden,
+        max_positions=cfg.integer(config, "max_position_embeddings") - offset,
+        layers=(layer,) * cfg.integer(config, key["num_hidden_layers"], maximum=cfg.MAX_LAYERS),
+        input=InputSpec(
+            learns_positions=True,
+            position_offset=offset,
+            num_token_types=cfg.integer(config, "type_vocab_size") if has_types else 0,
+            norm=norm,
+        ),
+        stored_bytes=cfg.stored_bytes(config),
+        ties_table=bool(config.get("tie_word_embeddings", True)),
+        token_memory_bytes=1200,
+    )
+
+
+def encoder_layout(
+    spec: ModelSpec,
+    layer_prefix: str,
+    wrappers: tuple[str, ...],
+    stems: Mapping[str, tuple[str, ...]],
+    optional: tuple[str, ...],
+    twins: tuple[str, ...],
+) -> Layout:
+    """The layout of a model of this build. `stems`: what a layer's matrices and norms are called, by part name."""
+    hidden, types = spec.hidden, spec.input.num_token_types
+    num_positions = spec.max_positions + spec.input.position_offset
+    type_parts = (VectorPart("token_types", "embeddings.token_type_embeddings.weight", (types, hidden)),)
+
+    def matrix(
+        name: str, outputs: tuple[int, ...], inputs: int, *, group: int | None = None, is_sensitive: bool = False
+    ) -> MatrixPart:
+        return MatrixPart(
+            name,
+            stems[name],
+            outputs,
+            inputs,
+            bias=True,
+            input_group=group,
+            rotates_inputs=True,
+            is_sensitive=is_sensitive,
+        )
+
+    return Layout(
+        table=VectorPart("table", "embeddings.word_embeddings.weight", (spec.vocab, hidden)),
+        shared=(
+            VectorPart("positions", "embeddings.position_embeddings.weight", (num_positions, hidden)),
+            *(type_parts if types else ()),
+            *norm_parts("input_norm", "embeddings.LayerNorm", hidden),
+        ),
+        vectors=tuple(
+            part for name in ("attention_norm", "mlp_norm") for part in norm_parts(name, stems[name][0], hidden)
+        ),
+        matrices=(
+            matrix("qkv", (hidden, hidden, hidden), hidden, is_sensitive=is_small(spec)),
+            matrix("o", (hidden,), hidden),
+            matrix("up", (spec.intermediate,), hidden, is_sensitive=is_small(spec)),
+            matrix("down", (hidden,), spec.intermediate, group=GROUP_INPUTS),
+        ),
+        layer_prefix=layer_prefix,
+        num_layers=spec.num_layers,
+        wrappers=wrappers,
+        twins=twins,
+        renamed=(("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")),
+        optional=optional,
+    )
 
 
 def is_small(spec: ModelSpec) -> bool:

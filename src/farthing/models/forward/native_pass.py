@@ -8,8 +8,10 @@ have a scale for each 256 inputs, and attention multiplies in bf16).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import field
+from typing import Any
 
 import numpy as np
 
@@ -17,14 +19,23 @@ from farthing.core.arrays import Array, aligned_empty
 from farthing.core.deferred import dataclass
 from farthing.core.errors import CheckpointError
 from farthing.models.batch.packed import PackedBatch
-from farthing.models.forward.plain_pass import rotary_tables
+from farthing.models.distance_bias import BUCKETS, bias_table
 from farthing.models.forward.rotation import Rotation
 from farthing.models.forward.token_types import token_types
 from farthing.models.layout import Layout
-from farthing.models.spec import LayerSpec, ModelSpec, NormSpec
+from farthing.models.rope import rotary_tables
+from farthing.models.spec import DistanceBiasSpec, LayerSpec, ModelSpec, NormSpec, RopeSpec
 from farthing.models.token_table import TokenTable
 from farthing.quant.format import WeightFormat
-from farthing.quant.native.arguments import KnownKeys, LayerShape, NativeBatch, NativePrefixes, NativeWeights
+from farthing.quant.native.arguments import (
+    KEY_PANEL,
+    KnownKeys,
+    LayerShape,
+    NativeBatch,
+    NativePrefixes,
+    NativeWeights,
+    reach_of,
+)
 from farthing.quant.native.binding import NativeKernels
 from farthing.quant.native.passes import NativeInput, NativeLayer, NativeLayers, NativeNorm, NativePass
 from farthing.quant.native_matrix import NativeMatrix
@@ -52,15 +63,9 @@ def layer_shape(spec: ModelSpec, layer: LayerSpec, layout: Layout | None, form: 
     """A layer as the kernels take it; without a layout and a format its matrices are plain."""
     attention, feed_forward, rope = layer.attention, layer.feed_forward, layer.attention.rope
     is_plain = (
-        layer.norm_place in ("before", "after")
-        and layer.norm.gain_offset == 0.0
-        and attention.scale is None
-        and attention.window is None
-        and attention.bias_by_distance is None
-        and not attention.norms_whole_rows
+        not attention.norms_whole_rows
         and (attention.head_norm is None or attention.head_norm.kind == "rms")
-        and (rope is None or (rope.fraction == 1.0 and not rope.is_interleaved and rope.scaling is None))
-        and feed_forward.gate_is_first
+        and (rope is None or (rope.fraction == 1.0 and not rope.is_interleaved))
     )
     rotated = rotated_parts(layout, form)
     return LayerShape(
@@ -71,9 +76,12 @@ def layer_shape(spec: ModelSpec, layer: LayerSpec, layout: Layout | None, form: 
         head_dim=attention.head_dim,
         norm=layer.norm.kind,
         norms_sums=layer.norm_place == "after",
+        norms_added=layer.norm_place == "both",
         norms_heads=attention.head_norm is not None,
         turns_heads=rope is not None,
         is_causal=attention.is_causal,
+        window=attention.window or 0,
+        query_scale=attention.scale,
         is_gated=feed_forward.is_gated,
         activation=feed_forward.activation,
         norm_eps=layer.norm.eps,
@@ -113,13 +121,13 @@ class LayerBlocks:
         return self.native or self._made()
 
     def _made(self) -> NativeWeights:
-        blocks: dict[str, Array] = {}
+        blocks: dict[str, Any] = {"attention_norm_gain": None}
         for name, matrix in self.matrices.items():
             place = "up" if name == "gate_up" else name
             blocks[place] = matrix.block()
             if matrix.bias is not None:
                 blocks[f"{place}_bias"] = matrix.bias
-        return NativeWeights(**blocks, **self.vectors)
+        return NativeWeights(**{**blocks, **self.vectors})
 
 
 class NativeForward:
@@ -148,7 +156,9 @@ class NativeForward:
         self._input_norm = native_norm(spec.input.norm, shared, "input_norm")
         self._positions = shared["positions"][spec.input.position_offset :] if spec.input.learns_positions else None
         self._types = shared["token_types"] if spec.input.num_token_types else None
-        self._tables: dict[tuple[int, float], tuple[Array, Array]] = {}
+        self._tables: dict[tuple[int, RopeSpec], tuple[Array, Array]] = {}
+        self._buckets = shared.get(BUCKETS)
+        self._biases: dict[tuple[int, DistanceBiasSpec], Array] = {}
         self._mapped: tuple[TokenTable, NativeInput] | None = None  # the input with the whole of a token table
         self._layers: NativeLayers | None = None  # those of the last batch that went in one call
         self._num_positions = 0  # that they have cosines and sines for
@@ -194,7 +204,7 @@ class NativeForward:
             self._num_positions = max(LEAST_POSITIONS, num_positions)
             made = self._layers = NativeLayers(
                 tuple(
-                    NativeLayer(self.shapes[id(layer)], weights, *self.rotary_tables(layer, self._num_positions))
+                    NativeLayer(self.shapes[id(layer)], weights, *self.tables(layer, self._num_positions))
                     for layer, weights in zip(self.spec.layers, layers, strict=True)
                 )
             )
@@ -213,12 +223,29 @@ class NativeForward:
         given, ids = self.given_input(batch, table)
         return self.kernels.embed(given, ids, batch.positions, token_types(self.spec, batch))
 
+    def tables(self, layer: LayerSpec, num_positions: int) -> tuple[Array | None, Array | None, Array | None]:
+        """What the layer adds by position, as `NativeBatch` takes it: cos, sin and distance_bias."""
+        cos, sin = self.rotary_tables(layer, num_positions)
+        return cos, sin, self.distance_bias(layer, num_positions)
+
+    def distance_bias(self, layer: LayerSpec, num_positions: int) -> Array | None:
+        spec, num_heads = layer.attention.bias_by_distance, layer.attention.num_heads
+        if spec is None:
+            return None
+        key = num_heads, spec
+        if key not in self._biases or reach_of(self._biases[key]) < num_positions:
+            reach = max(LEAST_POSITIONS, num_positions)
+            made = np.zeros((num_heads, 2 * reach + KEY_PANEL), dtype=np.float32)
+            made[:, : 2 * reach] = bias_table(spec, num_heads, reach, self._buckets) * np.float32(math.log2(math.e))
+            self._biases[key] = made
+        return self._biases[key]
+
     def rotary_tables(self, layer: LayerSpec, num_positions: int) -> tuple[Array, Array] | tuple[None, None]:
         """cos and sin, at least [num_positions, head_dim / 2] each; None where heads are not turned."""
         rope, head_dim = layer.attention.rope, layer.attention.head_dim
         if rope is None:
             return None, None
-        key = head_dim, rope.theta
+        key = head_dim, rope
         if key not in self._tables or len(self._tables[key][0]) < num_positions:
             count = max(LEAST_POSITIONS, num_positions)
             self._tables[key] = rotary_tables(np.arange(count), *key)
@@ -247,9 +274,9 @@ class NativeRun:
         """Go through one layer. With `keep` [rows] int32, only these rows go on after its attention."""
         forward = self._forward
         layer = forward.spec.layers[self._num_layers_done]
-        shape, (cos, sin) = forward.shapes[id(layer)], forward.rotary_tables(layer, self._batch.num_positions)
+        shape, (cos, sin, bias) = forward.shapes[id(layer)], forward.tables(layer, self._batch.num_positions)
         hidden = self._first_rows()
-        batch = NativeBatch(self._batch.cu_seqlens, cos, sin, keep, self._prefixes(shape))
+        batch = NativeBatch(self._batch.cu_seqlens, cos, sin, keep, self._prefixes(shape), bias)
         forward.kernels.layers(shape, [weights.weights()], batch, hidden)
         self._hidden = hidden if keep is None else hidden[keep]
         self._num_layers_done += 1

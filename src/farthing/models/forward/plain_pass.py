@@ -11,7 +11,9 @@ import numpy as np
 
 from farthing.core.arrays import Array
 from farthing.models.batch.packed import PackedBatch
-from farthing.models.spec import LayerSpec, ModelSpec, NormSpec
+from farthing.models.distance_bias import bias_table
+from farthing.models.rope import rotary_tables
+from farthing.models.spec import AttentionSpec, LayerSpec, ModelSpec, NormSpec
 
 Product = Callable[[Array], Array]  # rows [n, in] fp32 -> [n, out] fp32
 
@@ -19,24 +21,30 @@ Product = Callable[[Array], Array]  # rows [n, in] fp32 -> [n, out] fp32
 class PlainPass:
     """Holds the residual stream [tokens, hidden] of one batch, whose segments are whole texts."""
 
-    def __init__(self, spec: ModelSpec, batch: PackedBatch, hidden: Array) -> None:
+    def __init__(self, spec: ModelSpec, batch: PackedBatch, hidden: Array, learned: Array | None = None) -> None:
+        """`learned`: what `farthing.models.distance_bias` takes for buckets."""
         assert batch.prefixes is None, "each text stands alone here"
-        self._spec, self._batch, self.hidden = spec, batch, hidden
+        self._spec, self._batch, self.hidden, self._learned = spec, batch, hidden, learned
         self._num_layers_done = 0
 
     def layer(self, matrices: Mapping[str, Product], vectors: Mapping[str, Array]) -> None:
         """Go through the next layer; each matrix is called once, with the rows of all tokens."""
         spec = self._spec.layers[self._num_layers_done]
         self._num_layers_done += 1
-        before = spec.norm_place == "before"
-        x = normalised(self.hidden, spec.norm, vectors, "attention_norm") if before else self.hidden
-        self.hidden = self.hidden + matrices["o"](self._attend(spec, matrices["qkv"](x), vectors))
-        if not before:
-            self.hidden = normalised(self.hidden, spec.norm, vectors, "attention_norm")
-        x = normalised(self.hidden, spec.norm, vectors, "mlp_norm") if before else self.hidden
-        self.hidden = self.hidden + feed_forward(spec, x, matrices)
-        if not before:
-            self.hidden = normalised(self.hidden, spec.norm, vectors, "mlp_norm")
+        self._half(spec, vectors, "attention", lambda x: matrices["o"](self._attend(spec, matrices["qkv"](x), vectors)))
+        self._half(spec, vectors, "mlp", lambda x: feed_forward(spec, x, matrices))
+
+    def _half(self, spec: LayerSpec, vectors: Mapping[str, Array], name: str, compute: Product) -> None:
+        """Add what a half of the layer makes, with the norms that stand around it."""
+        x, place = self.hidden, spec.norm_place
+        if place != "after" and f"{name}_norm_gain" in vectors:
+            x = normalised(x, spec.norm, vectors, f"{name}_norm")
+        added = compute(x)
+        if place == "both":
+            added = normalised(added, spec.norm, vectors, f"{name}_added")
+        self.hidden = self.hidden + added
+        if place == "after":
+            self.hidden = normalised(self.hidden, spec.norm, vectors, f"{name}_norm")
 
     def _attend(self, spec: LayerSpec, qkv: Array, vectors: Mapping[str, Array]) -> Array:
         """Attention's result [tokens, q_width] of queries, keys and values [tokens, q_width + 2 kv_width]."""
@@ -47,23 +55,29 @@ class PlainPass:
             q = rms_norm(q, vectors["q_norm"], attention.head_norm.eps)
             k = rms_norm(k, vectors["k_norm"], attention.head_norm.eps)
         if attention.rope is not None:
-            cos, sin = rotary_tables(self._batch.positions, attention.head_dim, attention.rope.theta)
+            cos, sin = rotary_tables(self._batch.positions, attention.head_dim, attention.rope)
             q, k = turned(q, cos, sin), turned(k, cos, sin)
         group = attention.num_heads // attention.num_kv_heads
         k, v = np.repeat(k, group, axis=1), np.repeat(v, group, axis=1)
         found = np.empty_like(q)
         for first, after in zip(self._batch.cu_seqlens, self._batch.cu_seqlens[1:], strict=False):
             tokens = slice(first, after)
-            found[tokens] = attend(q[tokens], k[tokens], v[tokens], is_causal=attention.is_causal)
+            found[tokens] = attend(q[tokens], k[tokens], v[tokens], attention, self._learned)
         return found.reshape(num_tokens, -1)
 
 
-def attend(q: Array, k: Array, v: Array, *, is_causal: bool) -> Array:
-    """Attention within one text; all are [tokens, heads, head_dim]."""
+def attend(q: Array, k: Array, v: Array, spec: AttentionSpec, learned: Array | None = None) -> Array:
+    """Attention within one text; all are [tokens, heads, head_dim]. `learned`: as `bias_table` takes it."""
     queries, keys, values = (part.transpose(1, 0, 2) for part in (q, k, v))
-    scores = queries @ keys.transpose(0, 2, 1) * np.float32(q.shape[2] ** -0.5)  # [heads, tokens, tokens]
-    if is_causal:
-        scores[:, ~np.tri(len(q), dtype=bool)] = -np.inf
+    scores = queries @ keys.transpose(0, 2, 1) * np.float32(spec.product_scale)  # [heads, tokens, tokens]
+    places = np.arange(len(q))
+    distances = places[None] - places[:, None]  # key - query
+    if spec.bias_by_distance is not None:
+        scores += bias_table(spec.bias_by_distance, spec.num_heads, len(q), learned)[:, distances + len(q)]
+    if spec.is_causal:
+        scores[:, distances > 0] = -np.inf
+    if spec.window is not None:
+        scores[:, abs(distances) > spec.window] = -np.inf
     scores -= scores.max(-1, keepdims=True)
     np.exp(scores, out=scores)
     scores /= scores.sum(-1, keepdims=True)
@@ -76,15 +90,13 @@ def feed_forward(spec: LayerSpec, x: Array, matrices: Mapping[str, Product]) -> 
     if not spec.feed_forward.is_gated:
         return matrices["down"](activation(matrices["up"](x)))
     gate, up = np.split(matrices["gate_up"](x), 2, axis=1)  # [rows, width] each
-    if not spec.feed_forward.gate_is_first:
-        gate, up = up, gate
     return matrices["down"](activation(gate) * up)
 
 
 def normalised(x: Array, norm: NormSpec, vectors: Mapping[str, Array], name: str) -> Array:
     """x [..., width] after the norm whose vectors have this name."""
-    gain = vectors[f"{name}_gain"]
-    return rms_norm(x, gain, norm.eps) if norm.kind == "rms" else layer_norm(x, gain, vectors[f"{name}_bias"], norm.eps)
+    gain, bias = vectors[f"{name}_gain"], vectors.get(f"{name}_bias")
+    return rms_norm(x, gain, norm.eps) if norm.kind == "rms" else layer_norm(x, gain, bias, norm.eps)
 
 
 def rms_norm(x: Array, gain: Array, eps: float) -> Array:
@@ -93,22 +105,11 @@ def rms_norm(x: Array, gain: Array, eps: float) -> Array:
     return found
 
 
-def layer_norm(x: Array, gain: Array, bias: Array, eps: float) -> Array:
-    """x [..., width] with mean 0 and variance 1, times gain plus bias."""
+def layer_norm(x: Array, gain: Array, bias: Array | None, eps: float) -> Array:
+    """x [..., width] with mean 0 and variance 1, times gain plus bias, if there is one."""
     centred = x - x.mean(-1, keepdims=True)
-    found: Array = centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + np.float32(eps)) * gain + bias
-    return found
-
-
-def rotary_tables(positions: Array, head_dim: int, theta: float) -> tuple[Array, Array]:
-    """cos and sin [n, head_dim / 2] fp32 for positions [n] (RoPE, https://arxiv.org/abs/2104.09864).
-
-    The angles are computed in fp32, as transformers does: for late positions that makes a difference.
-    """
-    exponents = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
-    frequencies = np.float32(1.0) / np.power(np.float32(theta), exponents)
-    angles = positions.astype(np.float32)[:, None] * frequencies
-    return np.cos(angles), np.sin(angles)
+    found: Array = centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + np.float32(eps)) * gain
+    return found if bias is None else found + bias
 
 
 def turned(x: Array, cos: Array, sin: Array) -> Array:

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from farthing.models.batch.packed import Run
+from farthing.models.batch.packed import PackedBatch, Run
+from farthing.models.distance_bias import bias_table
+from farthing.models.spec import AttentionSpec
 from farthing.models.torch_pass.ops import chunks
 from farthing.models.torch_pass.sizes import ALL_HEADS_TOKENS
 from farthing.models.torch_pass.start import TorchBatch
+
+MASKED_ROWS = 512  # queries of a text at a time, where a mask is held for them
 
 
 def attend_runs(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, batch: TorchBatch, causal: bool) -> torch.Tensor:
@@ -48,6 +53,49 @@ def attend_run(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, run: Run, caus
             queries, keys, values, is_causal=causal and run.length > 1, enable_gqa=shares
         )
         queries.copy_(attended)
+
+
+def attend_masked(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    batch: PackedBatch,
+    spec: AttentionSpec,
+    learned: torch.Tensor | None,
+) -> torch.Tensor:
+    """Attend where tokens see a window, or products depend on the distance, `MASKED_ROWS` queries at a time.
+
+    `learned`: as `farthing.models.distance_bias.bias_table` takes it.
+    """
+    found, group, longest = torch.empty_like(q), spec.num_heads // spec.num_kv_heads, batch.max_length
+    biases = None
+    if spec.bias_by_distance is not None:
+        numbers = None if learned is None else learned.cpu().numpy()
+        biases = torch.from_numpy(bias_table(spec.bias_by_distance, spec.num_heads, longest, numbers)).to(q.device)
+    for run in batch.runs:
+        # [tokens, heads, d] -> [texts, heads, length, d]
+        rq, rk, rv, out = (
+            t[run.tokens].view(run.count, run.length, *t.shape[1:]).transpose(1, 2) for t in (q, k, v, found)
+        )
+        rk, rv = rk.repeat_interleave(group, 1), rv.repeat_interleave(group, 1)
+        for rows in chunks(run.length, MASKED_ROWS):
+            first = 0 if spec.window is None else max(0, rows.start - spec.window)
+            end = run.length if spec.window is None else min(run.length, rows.stop + spec.window)
+            if spec.is_causal:
+                end = rows.stop
+            places = torch.arange(run.length, device=q.device)
+            distances = places[None, first:end] - places[rows, None]  # key - query
+            unseen = distances > (0 if spec.is_causal else run.length)
+            if spec.window is not None:
+                unseen |= distances.abs() > spec.window
+            mask = torch.zeros(distances.shape, dtype=q.dtype, device=q.device)
+            if biases is not None:
+                mask = biases[:, distances + longest].to(q.dtype)
+            mask = mask.masked_fill(unseen, -math.inf)
+            out[:, :, rows] = F.scaled_dot_product_attention(
+                rq[:, :, rows], rk[:, :, first:end], rv[:, :, first:end], attn_mask=mask
+            )
+    return found
 
 
 def shares_keys(device: torch.device) -> bool:

@@ -8,8 +8,10 @@ import torch
 
 from farthing.core.arrays import Array
 from farthing.models.batch.packed import PackedBatch
+from farthing.models.distance_bias import BUCKETS
 from farthing.models.forward.token_types import token_types
-from farthing.models.spec import LayerSpec, NormSpec
+from farthing.models.spec import AttentionSpec, LayerSpec, NormSpec, RopeSpec
+from farthing.models.torch_pass.attention import attend_masked
 from farthing.models.torch_pass.ops import ACTIVATIONS, chunks, layer_norm, rms_norm, rotary_tables, rotate
 from farthing.models.torch_pass.prefix_attention import attend_prefixes
 from farthing.models.torch_pass.start import LayerWeights, PassStart
@@ -21,7 +23,7 @@ class TorchPass:
     def __init__(self, start: PassStart) -> None:
         self._start, self._batch, self._compute = start, start.batch, start.compute
         self._hidden = first_input(start).to(start.compute.residual_dtype)
-        self._tables: dict[tuple[int, float], tuple[torch.Tensor, torch.Tensor]] = {}  # cos and sin
+        self._tables: dict[tuple[int, RopeSpec], tuple[torch.Tensor, torch.Tensor]] = {}  # cos and sin
         self._num_layers_done = 0
 
     def move_to(self, device: torch.device) -> None:
@@ -37,10 +39,10 @@ class TorchPass:
         if keep is not None:
             rows = torch.from_numpy(keep).long().to(attended.device)
             self._hidden, attended = self._hidden[rows], attended[rows]
-        if spec.norm_place == "before":
-            self._norms_before(spec, weights, attended)
-        else:
+        if spec.norm_place == "after":
             self._norms_after(spec, weights, attended)
+        else:
+            self._norms_before(spec, weights, attended)
         self._num_layers_done += 1
 
     def finish(self, *, means: bool) -> Array:
@@ -56,9 +58,13 @@ class TorchPass:
 
     def _norms_before(self, spec: LayerSpec, weights: LayerWeights, attended: torch.Tensor) -> None:
         for rows in chunks(self._hidden.shape[0], self._compute.chunk_tokens):
-            self._hidden[rows] += weights.matrix["o"](attended[rows])
+            self._hidden[rows] += self._added(spec, weights, "attention", weights.matrix["o"](attended[rows]))
             normed = normalised(self._hidden[rows], spec.norm, weights.vector, "mlp_norm")
-            self._hidden[rows] += self._feed_forward(spec, weights, normed)
+            self._hidden[rows] += self._added(spec, weights, "mlp", self._feed_forward(spec, weights, normed))
+
+    def _added(self, spec: LayerSpec, weights: LayerWeights, half: str, rows: torch.Tensor) -> torch.Tensor:
+        """What a half adds: the rows that it makes, or their norm."""
+        return rows if spec.norm_place == "before" else normalised(rows, spec.norm, weights.vector, f"{half}_added")
 
     def _norms_after(self, spec: LayerSpec, weights: LayerWeights, attended: torch.Tensor) -> None:
         dtype = self._compute.residual_dtype
@@ -79,13 +85,13 @@ class TorchPass:
         )
         for rows in chunks(num_tokens, self._compute.chunk_tokens):
             x = self._hidden[rows]
-            if spec.norm_place == "before":
+            if spec.norm_place != "after" and spec.norms_input:
                 x = normalised(x, spec.norm, weights.vector, "attention_norm")
             qkv = weights.matrix["qkv"](x.to(dtype)).view(x.shape[0], -1, attention.head_dim)
             raw_q, raw_k, v[rows] = torch.split(qkv, counts, dim=1)
             q[rows] = self._turned(spec, raw_q, weights.vector.get("q_norm"), rows)
             k[rows] = self._turned(spec, raw_k, weights.vector.get("k_norm"), rows)
-        return self._attend(q, k, v, is_causal=attention.is_causal).flatten(1)
+        return self._attend(q, k, v, attention).flatten(1)
 
     def _turned(self, spec: LayerSpec, heads: torch.Tensor, gain: torch.Tensor | None, rows: slice) -> torch.Tensor:
         """The heads [rows, heads, head_dim] of queries or keys, normed and turned by their positions."""
@@ -95,17 +101,22 @@ class TorchPass:
             heads = rms_norm(heads, gain, attention.head_norm.eps)
         if attention.rope is None:
             return heads
-        key = attention.head_dim, attention.rope.theta
+        key = attention.head_dim, attention.rope
         if key not in self._tables:
             self._tables[key] = rotary_tables(self._batch.positions, *key)
         cos, sin = self._tables[key]
         return rotate(heads, cos[rows], sin[rows])
 
-    def _attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, is_causal: bool) -> torch.Tensor:
+    def _attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, spec: AttentionSpec) -> torch.Tensor:
         batch, prefixes = self._batch.packed, self._batch.packed.prefixes
+        if spec.scale is not None:
+            q = q * (spec.scale * spec.head_dim**0.5)
+        if spec.window is not None or spec.bias_by_distance is not None:
+            assert prefixes is None, "beginnings are shared only where all tokens before are seen"
+            return attend_masked(q, k, v, batch, spec, self._start.shared.get(BUCKETS))
         if prefixes is None:
-            return self._compute.attend(q, k, v, self._batch, is_causal)
-        assert is_causal, "only causal models share beginnings"
+            return self._compute.attend(q, k, v, self._batch, spec.is_causal)
+        assert spec.is_causal, "only causal models share beginnings"
         for segment, held in prefixes.stored.items():
             held.layers.append((k[batch.tokens(segment)].clone(), v[batch.tokens(segment)].clone()))
         known = [prefix.held.layers[self._num_layers_done] for prefix in prefixes.known]
@@ -116,15 +127,13 @@ class TorchPass:
         if not spec.feed_forward.is_gated:
             return weights.matrix["down"](activation(weights.matrix["up"](x)))
         gate, up = weights.matrix["gate_up"](x).chunk(2, dim=-1)  # [rows, width] each
-        if not spec.feed_forward.gate_is_first:
-            gate, up = up, gate
         return weights.matrix["down"](activation(gate).mul_(up))
 
 
 def normalised(x: torch.Tensor, norm: NormSpec, vectors: Mapping[str, torch.Tensor], name: str) -> torch.Tensor:
     """x [..., width] after the norm whose vectors have this name, in fp32."""
-    gain = vectors[f"{name}_gain"]
-    return rms_norm(x, gain, norm.eps) if norm.kind == "rms" else layer_norm(x, gain, vectors[f"{name}_bias"], norm.eps)
+    gain, bias = vectors[f"{name}_gain"], vectors.get(f"{name}_bias")
+    return rms_norm(x, gain, norm.eps) if norm.kind == "rms" else layer_norm(x, gain, bias, norm.eps)
 
 
 def first_input(start: PassStart) -> torch.Tensor:
@@ -132,7 +141,7 @@ def first_input(start: PassStart) -> torch.Tensor:
     spec, batch, shared = start.spec.input, start.batch, start.shared
     if not spec.learns_positions and not spec.num_token_types and spec.norm is None:
         return start.residual()
-    hidden = start.gather(batch.ids).float()
+    hidden = start.gather(batch.ids).float() * spec.scale
     if spec.num_token_types:
         hidden += types_of_tokens(start, hidden.device)
     if spec.learns_positions:

@@ -101,6 +101,8 @@ class PassStart:
         hidden = torch.empty(shape, dtype=self.compute.residual_dtype, device=batch.positions.device)
         for part in chunks(batch.num_tokens, self.compute.chunk_tokens):
             rows = self.gather(batch.ids[part])
+            if self.spec.input.scale != 1.0:
+                rows = rows.float() * self.spec.input.scale
             hidden[part] = rows if rotation is None else turned(rotation, rows.float(), inverse=False)
         return hidden
 

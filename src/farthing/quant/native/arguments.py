@@ -43,6 +43,9 @@ class LayerShape:
         head_dim: 16 to 256 in steps of 16.
         norms_sums: norms come after the halves of the layer, over the sum of the residual stream and what a half adds;
             otherwise they come before the halves.
+        norms_added: besides those before the halves, norms come over what a half adds.
+        window: 0, or how many tokens away from a token the farthest are that it sees.
+        query_scale: what products of queries and keys are multiplied by; None for 1 / sqrt(head_dim).
         is_plain: these fields can say everything about the layer.
         form: how the layer's matrices are packed.
         rotates_hidden, rotates_attended, rotates_inner: the rows that enter qkv and up, o, and down are rotated on
@@ -70,6 +73,9 @@ class LayerShape:
     rotates_attended: bool = False
     rotates_inner: bool = False
     head_norm_eps: float | None = None
+    norms_added: bool = False
+    window: int = 0
+    query_scale: float | None = None
 
     def fits(self) -> bool:
         """Whether the kernels compute this layer."""
@@ -104,9 +110,11 @@ class LayerShape:
             FORM_CODES[self.form],
             NORM_CODES[self.norm],
             self.norms_sums,
+            self.norms_added,
             self.norms_heads,
             self.turns_heads,
             self.is_causal,
+            self.window,
             self.is_gated,
             ACTIVATION_CODES[self.activation],
             self.rotates_hidden,
@@ -114,6 +122,7 @@ class LayerShape:
             self.rotates_inner,
             self.norm_eps,
             self.norm_eps if self.head_norm_eps is None else self.head_norm_eps,
+            self.query_scale or 0.0,
         )
 
 
@@ -125,7 +134,7 @@ class NativeWeights:
     o: Array
     up: Array
     down: Array
-    attention_norm_gain: Array
+    attention_norm_gain: Array | None
     mlp_norm_gain: Array
     qkv_bias: Array | None = None
     o_bias: Array | None = None
@@ -133,6 +142,10 @@ class NativeWeights:
     down_bias: Array | None = None
     attention_norm_bias: Array | None = None
     mlp_norm_bias: Array | None = None
+    attention_added_gain: Array | None = None
+    attention_added_bias: Array | None = None
+    mlp_added_gain: Array | None = None
+    mlp_added_bias: Array | None = None
     q_norm: Array | None = None
     k_norm: Array | None = None
 
@@ -202,6 +215,8 @@ class NativeBatch:
         cos: [positions, head_dim / 2] fp32, like sin; only for layers that turn heads by position.
         keep: [rows] int32 ascending, the only rows that go on after attention; None for all.
         prefixes: None where each text stands alone; only for causal layers. cos and sin then cover offset + length.
+        distance_bias: [q_heads, 2 reach + 32] fp32, times log2(e): number key - query + reach is added to the product
+            of a query and a key in these positions; the reach is at least every text's length. None for none.
     """
 
     cu_seqlens: Array
@@ -209,6 +224,7 @@ class NativeBatch:
     sin: Array | None = None
     keep: Array | None = None
     prefixes: NativePrefixes | None = None
+    distance_bias: Array | None = None
 
     def pointers(self, num_tokens: int) -> BatchPointers:
         return BatchPointers(
@@ -218,10 +234,16 @@ class NativeBatch:
             pointer(self.cos),
             pointer(self.sin),
             0 if self.cos is None else self.cos.shape[0],
+            pointer(self.distance_bias),
+            reach_of(self.distance_bias),
             0 if self.keep is None else self.keep.shape[0],
             pointer(self.keep),
             None if self.prefixes is None else ctypes.pointer(self.prefixes.pointers()),
         )
+
+
+def reach_of(distance_bias: Array | None) -> int:
+    return 0 if distance_bias is None else (distance_bias.shape[1] - KEY_PANEL) // 2
 
 
 @lru_cache(maxsize=256)

@@ -29,11 +29,12 @@ ERRORS = {
 class CLayerSpec(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int32) for name in ("hidden", "intermediate", "q_heads", "kv_heads", "head_dim")),
-        *((name, ctypes.c_int32) for name in ("form", "norm", "norms_sums", "norms_heads", "turns_heads", "is_causal")),
-        *((name, ctypes.c_int32) for name in ("is_gated", "activation")),
+        *((name, ctypes.c_int32) for name in ("form", "norm", "norms_sums", "norms_added", "norms_heads")),
+        *((name, ctypes.c_int32) for name in ("turns_heads", "is_causal", "window", "is_gated", "activation")),
         *((name, ctypes.c_int32) for name in ("rotates_hidden", "rotates_attended", "rotates_inner")),
         ("norm_eps", ctypes.c_float),
         ("head_norm_eps", ctypes.c_float),
+        ("query_scale", ctypes.c_float),
     )
 
 
@@ -44,6 +45,7 @@ class LayerPointers(ctypes.Structure):
             *("qkv", "o", "up", "down"),
             *("qkv_bias", "o_bias", "up_bias", "down_bias"),
             *("attention_norm_gain", "attention_norm_bias", "mlp_norm_gain", "mlp_norm_bias"),
+            *("attention_added_gain", "attention_added_bias", "mlp_added_gain", "mlp_added_bias"),
             *("q_norm", "k_norm"),
         )
     )
@@ -71,6 +73,8 @@ class BatchPointers(ctypes.Structure):
         ("cos", ctypes.c_void_p),
         ("sin", ctypes.c_void_p),
         ("rope_positions", ctypes.c_int32),
+        ("distance_bias", ctypes.c_void_p),
+        ("bias_reach", ctypes.c_int32),
         ("num_keep", ctypes.c_int32),
         ("keep", ctypes.c_void_p),
         ("prefixes", ctypes.POINTER(PrefixPointers)),
@@ -118,6 +122,8 @@ class PassLayerPointers(ctypes.Structure):
         ("cos", ctypes.c_void_p),
         ("sin", ctypes.c_void_p),
         ("rope_positions", ctypes.c_int32),
+        ("distance_bias", ctypes.c_void_p),
+        ("bias_reach", ctypes.c_int32),
         ("prefixes", ctypes.POINTER(PrefixPointers)),
     )
 

@@ -20,6 +20,7 @@ from farthing.quant.native.arguments import (
     NativeWeights,
     array_of,
     pointer,
+    reach_of,
 )
 from farthing.quant.native.library import (
     InputPointers,
@@ -109,12 +110,13 @@ class NativeInput:
 
 @dataclass(frozen=True)
 class NativeLayer:
-    """One layer of a pass; cos, sin and prefixes as in `NativeBatch`."""
+    """One layer of a pass; cos, sin, distance_bias and prefixes as in `NativeBatch`."""
 
     shape: LayerShape
     weights: NativeWeights
     cos: Array | None = None
     sin: Array | None = None
+    distance_bias: Array | None = None
     prefixes: NativePrefixes | None = None
 
     @cached_property
@@ -125,6 +127,8 @@ class NativeLayer:
             pointer(self.cos),
             pointer(self.sin),
             0 if self.cos is None else self.cos.shape[0],
+            pointer(self.distance_bias),
+            reach_of(self.distance_bias),
             None if self.prefixes is None else ctypes.pointer(self.prefixes.pointers()),
         )
 

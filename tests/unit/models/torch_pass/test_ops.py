@@ -10,6 +10,7 @@ from transformers.activations import ACT2FN
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm, Qwen3RotaryEmbedding, apply_rotary_pos_emb
 
 from farthing.models.config import activation
+from farthing.models.spec import RopeSpec
 from farthing.models.torch_pass.ops import ACTIVATIONS, chunks, layer_norm, rms_norm, rotary_tables, rotate
 
 THETA = 1_000_000.0
@@ -27,14 +28,14 @@ def test_rotation_is_that_of_transformers(head_dim: int) -> None:
     x = torch.randn(len(positions), 3, head_dim)  # [tokens, heads, head_dim]
     batched = x.transpose(0, 1)[None]  # [1, heads, tokens, head_dim]
     want, _ = apply_rotary_pos_emb(batched, batched, *Qwen3RotaryEmbedding(config)(batched, positions[None]))
-    got = rotate(x, *rotary_tables(positions, head_dim, THETA))
+    got = rotate(x, *rotary_tables(positions, head_dim, RopeSpec(THETA)))
     torch.testing.assert_close(got, want[0].transpose(0, 1), atol=1e-6, rtol=1e-6)
 
 
 def test_rotation_keeps_lengths_and_leaves_its_input() -> None:
     x = torch.randn(6, 2, 16)
     before = x.clone()
-    turned = rotate(x, *rotary_tables(torch.arange(6), 16, THETA))
+    turned = rotate(x, *rotary_tables(torch.arange(6), 16, RopeSpec(THETA)))
     torch.testing.assert_close(turned.norm(dim=-1), x.norm(dim=-1))
     assert torch.equal(turned[0], x[0])  # position 0 is not turned
     assert torch.equal(x, before)
@@ -44,8 +45,8 @@ def test_products_depend_on_the_distance_alone() -> None:
     q, k = torch.randn(2, 1, 1, 16)
     products = [
         (
-            rotate(q, *rotary_tables(torch.tensor([place + 3]), 16, 10_000.0))
-            * rotate(k, *rotary_tables(torch.tensor([place]), 16, 10_000.0))
+            rotate(q, *rotary_tables(torch.tensor([place + 3]), 16, RopeSpec(10_000.0)))
+            * rotate(k, *rotary_tables(torch.tensor([place]), 16, RopeSpec(10_000.0)))
         ).sum()
         for place in (0, 5, 400)
     ]

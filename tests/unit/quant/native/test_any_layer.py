@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from farthing.quant.native.team import LIBRARY
 ERROR = {"fp32": 2e-6, "bf16": 2e-6, "fp16": 2e-6, "int8": 2e-2}  # a value on the edge of a step may fall either way
 
 
-def shape(widths: tuple[int, int, int, int, int], text: str, activation: str, **fields: bool) -> LayerShape:
+def shape(widths: tuple[int, int, int, int, int], text: str, activation: str, **fields: Any) -> LayerShape:
     """`text` says in words what the layer is."""
     words = text.split()
     return LayerShape(
@@ -28,6 +29,7 @@ def shape(widths: tuple[int, int, int, int, int], text: str, activation: str, **
         turns_heads="turned" in words,
         is_causal="causal" in words,
         is_gated="gated" in words,
+        norms_added="both" in words,
         activation=activation,
         norm_eps=1e-5,
         head_norm_eps=1e-4,
@@ -35,7 +37,7 @@ def shape(widths: tuple[int, int, int, int, int], text: str, activation: str, **
     )
 
 
-# Hidden, intermediate, heads of queries and of keys, head_dim; and which matrices have biases.
+# Hidden, intermediate, heads of queries and of keys, head_dim; and what else the layer has (`make_layer`).
 CASES = [
     (shape((48, 80, 2, 1, 16), "rms before causal gated turned normed", "silu"), ()),
     (shape((176, 336, 4, 2, 48), "layer before causal", "gelu"), ("qkv", "o", "up", "down")),
@@ -46,6 +48,11 @@ CASES = [
     (shape((128, 192, 5, 5, 16), "layer before causal turned gated", "silu"), ("o", "up")),
     (shape((96, 320, 3, 3, 48), "rms behind normed causal", "silu", rotates_inner=True), ("down",)),
     (shape((112, 48, 4, 2, 112), "rms before gated turned normed causal", "silu", rotates_attended=True), ("up",)),
+    (shape((64, 96, 4, 1, 64), "rms both gated turned normed", "gelu_tanh", window=32, query_scale=0.2), ()),
+    (shape((64, 96, 3, 3, 32), "layer before gated turned", "gelu", window=64), ("no norms", "entering")),
+    (shape((48, 64, 2, 1, 48), "rms both turned causal", "gelu_tanh", window=70), ()),
+    (shape((64, 128, 4, 2, 16), "layer behind", "gelu"), ("qkv", "o", "up", "down", "distance")),
+    (shape((64, 64, 2, 2, 32), "layer both", "gelu", window=5, rotates_hidden=True), ("distance",)),
 ]
 LENGTHS = [[1], [15, 3], [33, 0, 64, 1], [126, 20], [300, 5, 270]]
 FAST = {0, 2, 6} if not tiers.FULL else set(range(len(CASES)))
