@@ -115,12 +115,17 @@ def made(request: pytest.FixtureRequest, tmp_path: Path) -> PreTrainedModel:
 @pytest.mark.parametrize("device", ["cpu", "torch-cpu"])
 def test_equals_transformers(made: PreTrainedModel, device: str, tmp_path: Path) -> None:
     texts = [np.random.default_rng(n).integers(5, 500, size=n).tolist() for n in LENGTHS]
+    texts += [texts[-1][:100] + [7] * 20, texts[-1][:100] + [8] * 3]  # of one beginning, for what computes it once
     runner = Runner(load_model(tmp_path, EngineSettings(format="fp32", device=device)))
-    for text, rows in zip(texts, runner.run(texts, per_token=True).rows, strict=True):
+    pooled = runner.run(texts).rows
+    for text, rows, row in zip(texts, runner.run(texts, per_token=True).rows, pooled, strict=True):
         want = hidden_states(made, text)
         assert_same_vectors(unit(rows), unit(want))
         alone = runner.run([text], per_token=True).rows[0]
         assert_same_vectors(unit(alone), unit(want))
+        # By the family's own pooling, which no file beside these models changes.
+        pools = {"last": want[-1], "cls": want[0], "mean": want.mean(0)}
+        assert_same_vectors(unit(row[None]), unit(pools[runner._model.description.embedding.pooling][None]))
 
 
 @pytest.mark.parametrize(("format_name", "floor"), [("bf16", 0.9995), ("int8", 0.99), ("nf4", 0.9)])

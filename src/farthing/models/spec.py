@@ -211,6 +211,14 @@ class ModelSpec:
         return all(layer.attention.is_causal for layer in self.layers)
 
     @property
+    def sees_all_before(self) -> bool:
+        """Whether a text can go on from the keys and values of its beginning: layers are causal, and see all before."""
+        return all(
+            layer.attention.is_causal and layer.attention.window is None and layer.attention.bias_by_distance is None
+            for layer in self.layers
+        )
+
+    @property
     def turns_heads(self) -> bool:
         return any(layer.attention.rope is not None for layer in self.layers)
 

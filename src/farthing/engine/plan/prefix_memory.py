@@ -20,7 +20,7 @@ BF16_BYTES = 2  # in which the int8 kernels hold keys and values; those of exact
 
 def shares_prefixes(settings: EngineSettings, facts: DeviceFacts, spec: ModelSpec) -> bool:
     """Whether a model computes shared prefixes once. On cards this is not measured yet, and must be asked for."""
-    return spec.is_causal and (
+    return spec.sees_all_before and (
         settings.share_prefixes == "on" or (settings.share_prefixes == "auto" and not facts.on_card)
     )
 
