@@ -57,7 +57,7 @@ def test_outlier_channels_cost_little(outliers: Path, device: str) -> None:
 
 def gains_as_they_are(tensors: ConvertedTensors, layer: int) -> dict[str, np.ndarray]:
     layout = tensors._layout
-    return {part.name: tensors._vector(layout.prefix(layer) + part.source) for part in layout.vectors}
+    return {part.name: tensors._vector(layout.prefix(layer), part) for part in layout.vectors}
 
 
 @pytest.mark.parametrize("left_out", ["rotation", "rotation and folding"])
