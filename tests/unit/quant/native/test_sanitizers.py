@@ -31,6 +31,7 @@ def test_the_driver_speaks_the_interface_as_it_is() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize(
     "flags",
     [
