@@ -250,7 +250,7 @@ def build(
             made = [begun[unit].result() for unit in units]
         library.parent.mkdir(parents=True, exist_ok=True)
         linked = Path(scratch) / library.name
-        # Without the names of what is inside: a sixth of the file. Who gives flags may want to look inside.
+        # Without the names of what is inside: a seventh of the file. Who gives flags may want to look inside.
         strip = ["-s"] if compiler.system == "linux" and not extra_flags else []
         command = [*compiler.command, *extra_flags.split(), "-shared", *strip, *link_flags(compiler)]
         run([*command, "-o", str(linked), *made])

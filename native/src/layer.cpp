@@ -65,8 +65,8 @@ class Worker : LayerWorker<Numbers> {
     using Base = LayerWorker<Numbers>;
     using Attended = typename Numbers::Attended;
     using Matrix = typename Numbers::Matrix;
-    using Base::batch_, Base::bias_begins_, Base::entered_, Base::firsts_, Base::inner_, Base::limits_, Base::profile_, Base::rows_, Base::shape_, Base::team_,
-        Base::tile_, Base::unnormed_, Base::walk_;
+    using Base::batch_, Base::bias_begins_, Base::entered_, Base::firsts_, Base::inner_, Base::limits_, Base::profile_,
+        Base::rows_, Base::shape_, Base::team_, Base::tile_, Base::unnormed_, Base::walk_;
     using Base::meet, Base::query_row, Base::take_rows, Base::take_tokens, Base::text_of;
 
 public:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeGuard
 
 from farthing.core.errors import CheckpointError
@@ -35,6 +35,8 @@ ENCODERS = {
     "qwen2": "Qwen2Model",
     "qwen3": "Qwen3ForCausalLM",
 }
+# Kinds of layers, as transformers' `layer_types` names them: those that see all tokens, and those that see a window.
+FULL, SLIDING = "full_attention", "sliding_attention"
 SYNTHETIC = "farthing_synthetic"  # a key that only `farthing.models.synth` writes
 MAX_SHOWN = 200  # characters of a value in a message
 
@@ -49,6 +51,25 @@ def integer(
     if value > maximum:
         raise CheckpointError(f"config.json: {key} is {shown(value)}; at most {maximum:,} can be computed.")
     return value
+
+
+def non_null(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What config.json says. transformers takes the default of a setting that is null."""
+    return {key: value for key, value in config.items() if value is not None}
+
+
+def layer_kinds(config: Mapping[str, Any], is_full: Callable[[int], bool]) -> list[str]:
+    """FULL or SLIDING for each layer: as `layer_types` lists them, else by `is_full`, which takes a layer's index.
+
+    Raises `CheckpointError` for a list of another length, or with another kind.
+    """
+    count = integer(config, "num_hidden_layers", maximum=MAX_LAYERS)
+    kinds = config.get("layer_types") or [FULL if is_full(index) else SLIDING for index in range(count)]
+    if not isinstance(kinds, list) or len(kinds) != count or any(kind not in (FULL, SLIDING) for kind in kinds):
+        raise CheckpointError(
+            f"config.json: layer_types is {shown(kinds)}; for each of {count} layers {FULL} or {SLIDING} is needed."
+        )
+    return kinds
 
 
 def number(config: Mapping[str, Any], key: str, *, maximum: float = MAX_NUMBER) -> float:

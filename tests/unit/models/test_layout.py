@@ -91,7 +91,7 @@ def test_what_must_be_there_is_not_optional(kind: str) -> None:
     ("kind", "name", "expected"),
     [
         ("qwen3", "lm_head.weight", True),
-        ("qwen3", "lm_head_2.weight", False),
+        ("qwen3", "lm_head.weight_scale", False),
         ("qwen3", "score.weight", False),
         ("bert", "pooler.dense.weight", True),
         ("bert", "cls.predictions.bias", True),

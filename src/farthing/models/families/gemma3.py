@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from farthing.core.errors import CheckpointError
 from farthing.models import config as cfg
-from farthing.models.families.llama import non_null
+from farthing.models.families.llama import looks_back_alone
 from farthing.models.layout import Layout, MatrixPart, VectorPart
 from farthing.models.rope import read_rope
 from farthing.models.spec import (
@@ -25,8 +24,7 @@ from farthing.models.spec import (
 )
 from farthing.quant.int8_packed import GROUP_INPUTS
 
-FULL, SLIDING = "full_attention", "sliding_attention"
-THETAS = {FULL: 1e6, SLIDING: 1e4}
+THETAS = {cfg.FULL: 1e6, cfg.SLIDING: 1e4}
 ROPE = ("rope_theta", "rope_scaling")
 
 
@@ -34,7 +32,7 @@ class Gemma3Family:
     architectures = ("Gemma3TextModel", "Gemma3ForCausalLM")
 
     def fallback(self, config: Mapping[str, Any]) -> EmbeddingSpec:
-        return EmbeddingSpec("mean" if sees_both_ways(config) else "last", max_tokens=2048)
+        return EmbeddingSpec("last" if looks_back_alone(config) else "mean", max_tokens=2048)
 
     def spec(self, config: Mapping[str, Any]) -> ModelSpec:
         cfg.only(config, "attention_bias", (False,), False)
@@ -43,10 +41,11 @@ class Gemma3Family:
         num_heads, hidden = cfg.integer(config, "num_attention_heads"), cfg.integer(config, "hidden_size")
         num_kv_heads = cfg.integer(config, "num_key_value_heads")
         cfg.check_multiple("num_attention_heads", num_heads, "num_key_value_heads", num_kv_heads)
-        head_dim = cfg.integer({"head_dim": hidden // num_heads, **non_null(config)}, "head_dim")
+        head_dim = cfg.integer({"head_dim": hidden // num_heads, **cfg.non_null(config)}, "head_dim")
         norm = NormSpec("rms", cfg.eps(config, "rms_norm_eps"))
-        both_ways = sees_both_ways(config)
+        both_ways = not looks_back_alone(config)
         size = cfg.integer(config, "sliding_window")
+        every = cfg.integer({"sliding_window_pattern": 6, **cfg.non_null(config)}, "sliding_window_pattern")
         scale = cfg.number(config, "query_pre_attn_scalar") ** -0.5
         attention = {
             kind: AttentionSpec(
@@ -56,7 +55,7 @@ class Gemma3Family:
                 is_causal=not both_ways,
                 scale=scale,
                 # Its size counts both directions, or the token itself and what stands before it.
-                window=(size // 2 if both_ways else size - 1) if kind == SLIDING else None,
+                window=(size // 2 if both_ways else size - 1) if kind == cfg.SLIDING else None,
                 head_norm=norm,
                 rope=rope_of(config, kind),
             )
@@ -65,9 +64,8 @@ class Gemma3Family:
         feed_forward = FeedForwardSpec(
             cfg.integer(config, "intermediate_size"), cfg.activation(config, "hidden_activation"), is_gated=True
         )
-        layers = tuple(
-            LayerSpec(attention[kind], feed_forward, norm, norm_place="both") for kind in layer_kinds(config)
-        )
+        kinds = cfg.layer_kinds(config, lambda index: (index + 1) % every == 0)
+        layers = tuple(LayerSpec(attention[kind], feed_forward, norm, norm_place="both") for kind in kinds)
         return ModelSpec(
             family="gemma3",
             vocab=cfg.integer(config, "vocab_size"),
@@ -121,30 +119,9 @@ class Gemma3Family:
             layer_prefix="layers.{layer}.",
             num_layers=spec.num_layers,
             wrappers=("model.", "language_model.model."),
-            optional=("lm_head.",),
+            optional=("lm_head.weight",),
             twins=("lm_head.weight",) if spec.ties_table else (),
         )
-
-
-def sees_both_ways(config: Mapping[str, Any]) -> bool:
-    value = config.get("use_bidirectional_attention", False)
-    if value not in (True, False, None):
-        raise CheckpointError(
-            f"config.json: use_bidirectional_attention is {cfg.shown(value)}; true or false is needed."
-        )
-    return bool(value)
-
-
-def layer_kinds(config: Mapping[str, Any]) -> list[str]:
-    """Which layers see all tokens and which a window: every sixth all, where config.json does not list them."""
-    count = cfg.integer(config, "num_hidden_layers", maximum=cfg.MAX_LAYERS)
-    every = cfg.integer({"sliding_window_pattern": 6, **non_null(config)}, "sliding_window_pattern")
-    kinds = config.get("layer_types") or [SLIDING if (index + 1) % every else FULL for index in range(count)]
-    if not isinstance(kinds, list) or len(kinds) != count or any(kind not in THETAS for kind in kinds):
-        raise CheckpointError(
-            f"config.json: layer_types is {cfg.shown(kinds)}; for each of {count} layers {FULL} or {SLIDING} is needed."
-        )
-    return kinds
 
 
 def rope_of(config: Mapping[str, Any], kind: str) -> RopeSpec:
@@ -153,7 +130,7 @@ def rope_of(config: Mapping[str, Any], kind: str) -> RopeSpec:
     if kind in stated:
         own = cfg.table(stated.get(kind), f"config.json: rope_parameters.{kind}")
         return read_rope({"rope_theta": THETAS[kind], "rope_parameters": own})
-    if kind == FULL:
+    if kind == cfg.FULL:
         return read_rope(
             {"rope_theta": config.get("rope_theta", THETAS[kind]), "rope_scaling": config.get("rope_scaling")}
         )

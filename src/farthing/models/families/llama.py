@@ -68,10 +68,10 @@ def looks_back_alone(config: Mapping[str, Any]) -> bool:
 def decoder_spec(config: Mapping[str, Any], family: str, *, is_causal: bool, norms_heads: bool = False) -> ModelSpec:
     """The spec of a model of this build, whose layers are all alike."""
     num_heads = cfg.integer(config, "num_attention_heads")
-    num_kv_heads = cfg.integer({"num_key_value_heads": num_heads, **non_null(config)}, "num_key_value_heads")
+    num_kv_heads = cfg.integer({"num_key_value_heads": num_heads, **cfg.non_null(config)}, "num_key_value_heads")
     cfg.check_multiple("num_attention_heads", num_heads, "num_key_value_heads", num_kv_heads)
     hidden = cfg.integer(config, "hidden_size")
-    head_dim = cfg.integer({"head_dim": hidden // num_heads, **non_null(config)}, "head_dim")
+    head_dim = cfg.integer({"head_dim": hidden // num_heads, **cfg.non_null(config)}, "head_dim")
     norm = NormSpec("rms", cfg.eps(config, "rms_norm_eps"))
     layer = LayerSpec(
         AttentionSpec(
@@ -105,15 +105,10 @@ def positions(config: Mapping[str, Any]) -> int:
     kinds = config.get("layer_types")
     slides = config.get("use_sliding_window", config.get("model_type") == "mistral")
     if isinstance(kinds, list):
-        slides = any(kind != "full_attention" for kind in kinds)
+        slides = any(kind != cfg.FULL for kind in kinds)
     if not slides or config.get("sliding_window") is None:
         return limit
     return min(limit, cfg.integer(config, "sliding_window"))
-
-
-def non_null(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What config.json says. transformers takes the default of a setting that is null."""
-    return {key: value for key, value in config.items() if value is not None}
 
 
 def decoder_layout(spec: ModelSpec) -> Layout:
@@ -165,7 +160,6 @@ def decoder_layout(spec: ModelSpec) -> Layout:
         wrappers=("model.",),
         # The biases of values would have to be rotated with them.
         values=None if attention.has_biases else ValueHeads("self_attn.v_proj", "o", spec.head_dim),
-        # The first is of a language model, tied to the table or unused by an encoder; the second can be computed.
-        optional=("lm_head.",),
+        optional=("lm_head.weight",),  # of a causal LM; tied to the table or unused by an encoder
         twins=("lm_head.weight",) if spec.ties_table else (),
     )

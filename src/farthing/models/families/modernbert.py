@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from farthing.core.errors import CheckpointError
 from farthing.models import config as cfg
 from farthing.models.families.bert import is_small
 from farthing.models.layout import Fused, Layout, MatrixPart, VectorPart
@@ -25,8 +24,7 @@ from farthing.models.spec import (
 )
 from farthing.quant.int8_packed import GROUP_INPUTS
 
-FULL, SLIDING = "full_attention", "sliding_attention"
-THETAS = {FULL: 160000.0, SLIDING: 10000.0}
+THETAS = {cfg.FULL: 160000.0, cfg.SLIDING: 10000.0}
 QKV = ("attn.q", "attn.k", "attn.v")  # parts of one stored matrix
 
 
@@ -46,7 +44,8 @@ class ModernBertFamily:
             cfg.integer(config, "intermediate_size"), cfg.activation(config, "hidden_activation"), is_gated=True
         )
         window = cfg.integer(config, "local_attention", 128) // 2
-        ropes = {kind: rope_of(config, kind) for kind in (FULL, SLIDING)}
+        every = cfg.integer(config, "global_attn_every_n_layers", 3)
+        ropes = {kind: rope_of(config, kind) for kind in THETAS}
         layers = tuple(
             LayerSpec(
                 AttentionSpec(
@@ -54,7 +53,7 @@ class ModernBertFamily:
                     num_heads,
                     hidden // num_heads,
                     is_causal=False,
-                    window=window if kind == SLIDING else None,
+                    window=window if kind == cfg.SLIDING else None,
                     rope=ropes[kind],
                 ),
                 feed_forward,
@@ -62,7 +61,7 @@ class ModernBertFamily:
                 norm_place="before",
                 norms_input=index > 0,
             )
-            for index, kind in enumerate(layer_kinds(config))
+            for index, kind in enumerate(cfg.layer_kinds(config, lambda index: index % every == 0))
         )
         return ModelSpec(
             family="modernbert",
@@ -112,22 +111,10 @@ class ModernBertFamily:
         )
 
 
-def layer_kinds(config: Mapping[str, Any]) -> list[str]:
-    """Which layers see all tokens and which a window: every third all, where config.json does not list them."""
-    count = cfg.integer(config, "num_hidden_layers", maximum=cfg.MAX_LAYERS)
-    every = cfg.integer(config, "global_attn_every_n_layers", 3)
-    kinds = config.get("layer_types") or [SLIDING if index % every else FULL for index in range(count)]
-    if not isinstance(kinds, list) or len(kinds) != count or any(kind not in THETAS for kind in kinds):
-        raise CheckpointError(
-            f"config.json: layer_types is {cfg.shown(kinds)}; for each of {count} layers {FULL} or {SLIDING} is needed."
-        )
-    return kinds
-
-
 def rope_of(config: Mapping[str, Any], kind: str) -> RopeSpec:
     """The positions of a kind of layer, in the spelling of transformers 5 or the one before."""
     stated = cfg.table(config.get("rope_parameters"), "config.json: rope_parameters")
-    name = "global_rope_theta" if kind == FULL else "local_rope_theta"
+    name = "global_rope_theta" if kind == cfg.FULL else "local_rope_theta"
     own = cfg.table(stated.get(kind), f"config.json: rope_parameters.{kind}")
     theta = config.get(name)
     return read_rope({"rope_theta": THETAS[kind] if theta is None else theta, "rope_parameters": own})

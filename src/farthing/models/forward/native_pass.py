@@ -149,7 +149,8 @@ class NativeForward:
     ) -> None:
         self.spec, self.kernels = spec, kernels
         # By the layer's identity: a hash of all its numbers takes long beside a short text.
-        self.shapes = {id(layer): layer_shape(spec, layer, layout, form) for layer in spec.layers}
+        shapes = {layer: layer_shape(spec, layer, layout, form) for layer in set(spec.layers)}
+        self.shapes = {id(layer): shapes[layer] for layer in spec.layers}
         self.short_tokens = MOST_PRODUCTS // sum(self.shapes[id(layer)].num_weights for layer in spec.layers)
         self.rotation = None if rotation is None else rotation.native
         self.last_norm = native_norm(spec.last_norm, shared, "last_norm")
